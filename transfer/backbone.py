@@ -1,0 +1,114 @@
+"""A torchvision classification network, frozen and cut before its last layer.
+
+N: images. H, W: height and width in pixels. D: features an image.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torchvision import models
+
+from transfer.config import UserError
+
+State = dict[str, torch.Tensor]
+
+# The statistics of ImageNet that every torchvision classification network was trained with.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+LAYER = "before the last linear or convolutional layer"
+
+
+def names() -> list[str]:
+    """The names of torchvision's classification networks."""
+    return list(models.list_models(module=models))
+
+
+def check_name(name: str) -> None:
+    """Raise `UserError` unless torchvision has a classification network of that name."""
+    if name not in names():
+        close = difflib.get_close_matches(name, names(), n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "try resnet50"
+        raise UserError(f"torchvision has no classification network {name!r}; {hint}")
+
+
+def build(name: str, state: State) -> nn.Module:
+    """The network `name` with weights `state`, without its last layer, frozen, in eval mode.
+
+    It maps normalised images `(N, 3, H, W)` to features `(N, D)`. Raises `UserError` naming the keys where
+    `state` does not fit; keys of the layer that is cut off may be absent or of any shape.
+    """
+    network, layer = _cut(name)
+    body = {key: value for key, value in state.items() if not key.startswith(layer + ".")}
+    own = network.state_dict()
+    wrong = [key for key in own.keys() & body.keys() if own[key].shape != body[key].shape]
+    faults = {
+        "missing": sorted(own.keys() - body.keys()),
+        "unexpected": sorted(body.keys() - own.keys()),
+        "of another shape": sorted(wrong),
+    }
+    if any(faults.values()):
+        told = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
+        raise UserError(f"these weights do not fit {name}: {told}")
+    network.load_state_dict(body)
+    return network.requires_grad_(False).eval()
+
+
+def _cut(name: str) -> tuple[nn.Module, str]:
+    # GoogLeNet and Inception warn, as a matter of form, unless told whether to draw their own weights.
+    own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    network: nn.Module = models.get_model(name, weights=None, **own_init)
+    if hasattr(network, "transform_input"):  # these two were trained on images scaled differently
+        network.transform_input = True
+    # In every torchvision network the classifier comes last; before it lie the features.
+    layer = [n for n, part in network.named_modules() if isinstance(part, (nn.Linear, nn.Conv2d))][-1]
+    network.set_submodule(layer, nn.Identity())
+    return network, layer
+
+
+def normalise(x_N3HW: torch.Tensor) -> torch.Tensor:
+    """uint8 pixels `(N, 3, H, W)` to the float32 values that the networks were trained on."""
+    mean = torch.tensor(MEAN, device=x_N3HW.device).view(3, 1, 1)
+    std = torch.tensor(STD, device=x_N3HW.device).view(3, 1, 1)
+    return (x_N3HW.float() / 255 - mean) / std
+
+
+def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> None:
+    """Raise `UserError` where the network can't take images of `size` (height, width): some transformers."""
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, *size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try --size 224x224"
+        ) from error
+
+
+def random_state(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> State:
+    """Untrained weights, drawn from `seed`, their batch-norm statistics estimated on images.
+
+    `batches` holds uint8 tensors `(N, 3, H, W)`. Without the estimate a deep untrained network answers nearly
+    the same to every image. The statistics are averages over the batches, as when `momentum` is None in
+    `torch.nn.BatchNorm2d`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _cut(name)[0].eval().to(memory_format=torch.channels_last)
+    norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        for x_N3HW in batches if norms else ():
+            network(normalise(x_N3HW))
+    return {key: value.contiguous() for key, value in network.state_dict().items()}
+
+
+def _some(keys: list[str]) -> str:
+    shown = ", ".join(keys[:3])
+    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

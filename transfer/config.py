@@ -1,0 +1,88 @@
+"""What a user may set, checked in one place before any work begins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SELECT_BY = ("macro_f1", "accuracy")
+DEVICES = ("auto", "cpu", "cuda")
+BAD_IMAGE_RULES = ("error", "skip")
+BUILT_IN = "lagoon"
+NAMED_WEIGHTS = ("imagenet", "random")
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: told in one line that says how to mend it, exit status 2."""
+
+
+def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise `UserError` naming `value` and the `allowed` ones unless it is among them."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise UserError(f"{what} is {value!r}; choose one of {', '.join(allowed)}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`"240x800"` to `(240, 800)`: height and width in pixels."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
+        raise UserError(f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800")
+    return int(match[1]), int(match[2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run, as the command line describes it. `None` means: decided from the data."""
+
+    data: str = BUILT_IN
+    """A folder of labelled images, or `lagoon`."""
+    methods: tuple[str, ...] = ()
+    """Names from `transfer.heads.METHODS`; empty means all of them."""
+    backbone: str = "resnet50"
+    weights: str | None = None
+    """`imagenet`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
+    size: tuple[int, int] | None = None
+    """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
+    lr: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+    epochs: int = 10
+    batch_size: int = 128
+    """Rows of features in a step of fine-tuning (extraction has its own, set by the device)."""
+    seed: int = 0
+    select: str = "macro_f1"
+    device: str = "auto"
+    engine: str = "auto"
+    precision: str = "auto"
+    store: Path = field(default_factory=lambda: default_store())
+    on_bad_image: str = "error"
+
+    def __post_init__(self) -> None:
+        check_choice("--select", self.select, SELECT_BY)
+        check_choice("--device", self.device, DEVICES)
+        check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
+        if not self.lr or not all(0 < lr < 10 for lr in self.lr):
+            raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
+        if len(set(self.lr)) < len(self.lr):
+            raise UserError(f"--lr is {self.lr}; give every learning rate once")
+        for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
+            if value < 1:
+                raise UserError(f"{flag} is {value}; give a whole number from 1 up")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
+
+    @property
+    def weights_or_default(self) -> str:
+        """The weights asked for; else `imagenet` for a user's images, `random` for the built-in ones."""
+        return self.weights or ("random" if self.data == BUILT_IN else "imagenet")
+
+
+def default_store() -> Path:
+    """Where features are kept: `TRANSFER_STORE`, else the user's cache folder."""
+    # Imported here because `transfer --help` never needs it.
+    import os
+
+    import platformdirs
+
+    return Path(os.environ.get("TRANSFER_STORE") or platformdirs.user_cache_dir("transfer", appauthor=False))

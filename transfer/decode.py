@@ -1,0 +1,79 @@
+"""Bytes of an image file to RGB pixels.
+
+H, W: height and width in pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from PIL import __version__ as pillow_version
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+# What changes pixels and therefore belongs to the key that features are stored under.
+DECLARED = {
+    "decoder": f"pillow {pillow_version}",
+    "colour": "RGB; 16 bits cut to 8; alpha dropped; EXIF orientation applied",
+    "resize": "stretched, bilinear, antialiased",
+}
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+# A small file can declare billions of pixels. Pillow warns of it before it decodes; here that is an error.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+
+class BadImage(ValueError):
+    """An image that can't be read; its text is the reason."""
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Height and width in pixels as the image is meant to be seen, from its header alone.
+
+    Raises `BadImage` where `data` is no image of a known format.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except Exception as error:  # decoders meet broken bytes with errors of every kind
+        raise _bad(error) from error
+    return (width, height) if turned else (height, width)
+
+
+def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """RGB pixels `(H, W, 3)` uint8, stretched to `size` = (H, W) where the image has another.
+
+    Raises `BadImage` where `data` can't be decoded to its last pixel.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()
+            image = _rgb(ImageOps.exif_transpose(image))
+            if image.size != size[::-1]:
+                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+            return np.asarray(image)
+    except Exception as error:  # as above
+        raise _bad(error) from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion clips at 255 instead of scaling
+        grey = np.asarray(image).astype(np.int64) >> 8
+        image = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # what Pillow asks for, with a warning, on the way to RGB
+    return image.convert("RGB")
+
+
+def _bad(error: Exception) -> BadImage:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return BadImage("not a JPEG, PNG, WebP or BMP image")
+    if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
+        return BadImage(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
+    return BadImage(str(error).splitlines()[0] if str(error) else type(error).__name__)

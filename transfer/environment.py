@@ -1,0 +1,118 @@
+"""What this machine offers: processor, cores really usable, libraries, devices, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("torch", "torchvision", "scikit-learn", "numpy", "scipy", "pillow", "safetensors")
+# The flags that decide which arithmetic is fast; the other hundred tell nothing here.
+NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8", "bf16")
+
+
+def usable_cores() -> int:
+    """Cores this process may really use: its affinity, cut down to the container's quota.
+
+    A container limited by quota still shows every core of its host; one thread for each of them
+    spends most of its time throttled.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(affinity, _quota_cores(Path("/sys/fs/cgroup")) or affinity))
+
+
+def _quota_cores(cgroup: Path) -> int | None:
+    """Whole cores that the cgroup's CPU quota (version 2, else 1) allows; None without a quota."""
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
+        return max(1, int(quota) // int(period)) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no cgroup here, or "max": no quota
+        return None
+
+
+@cache
+def processor() -> tuple[str, tuple[str, ...]]:
+    """The processor's name and those of its flags that matter for speed."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine(), ()
+    name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.M)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.M)
+    present = set(flags[1].split()) if flags else set()
+    return name[1].strip() if name else platform.machine(), tuple(f for f in NOTABLE_FLAGS if f in present)
+
+
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 in hardware; without it bf16 is emulated, and slower than fp32."""
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(processor()[1])
+
+
+def describe() -> dict[str, Any]:
+    """The environment as every result records it: no host name, no user, no path."""
+    name, flags = processor()
+    return {
+        "processor": name,
+        "flags": list(flags),
+        "cores": os.cpu_count(),
+        "usable_cores": usable_cores(),
+        "memory_gb": _memory_gb(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "libraries": {library: _version(library) for library in LIBRARIES},
+        "gpus": _gpus(),
+        "transfer": _version("transfer"),
+        **_commit(Path(__file__).parent.parent),
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:  # run from the tree, not installed
+        return None
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _gpus() -> list[dict[str, Any]]:
+    import torch
+
+    return [
+        {
+            "name": torch.cuda.get_device_name(index),
+            "memory_gb": round(torch.cuda.get_device_properties(index).total_memory / 1e9, 1),
+            "capability": ".".join(map(str, torch.cuda.get_device_capability(index))),
+        }
+        for index in range(torch.cuda.device_count())
+    ]
+
+
+def _commit(tree: Path) -> dict[str, Any]:
+    """The commit this code runs from, and whether the tree differs from it; None outside a checkout."""
+    if not (tree / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        commit = _git(tree, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(tree, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(tree: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", tree, *words], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,166 @@
+"""The built-in image set: boats on a Venetian canal, drawn by the program and saved as JPEG files.
+
+It imitates the situation of a real set of photographs: a few large classes and many small ones, boats that
+differ in small things, and much in every picture that has nothing to do with its class.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from transfer import lagoon_water as canvas
+from transfer.lagoon_boats import BOATS
+from transfer.lagoon_hulls import Form, Pose, build, paint
+from transfer.lagoon_water import HEIGHT, WIDTH, Picture, Scene, Surface
+
+__all__ = ["CLASSES", "COUNTS", "HEIGHT", "VERSION", "WIDTH", "draw", "make"]
+
+VERSION = 1  # raised whenever the bytes of the files change
+SPLITS = ("train", "valid", "test")
+QUALITY = 90
+WORKERS = 8
+
+# Images in train, valid and test: the shares of the real set, with at least 6, 3 and 4 of each class.
+COUNTS: dict[str, tuple[int, int, int]] = {
+    "Alilaguna": (15, 4, 7),
+    "Ambulanza": (11, 3, 6),
+    "Barchino": (15, 4, 7),
+    "Gondola": (6, 3, 4),
+    "Lanciafino10m": (6, 3, 4),
+    "Motobarca": (28, 6, 13),
+    "Motopontonerettangolare": (6, 3, 4),
+    "MotoscafoACTV": (6, 3, 4),
+    "Mototopo": (112, 25, 55),
+    "Patanella": (36, 8, 17),
+    "Polizia": (9, 3, 5),
+    "Raccoltarifiuti": (12, 3, 6),
+    "Sandoloaremi": (6, 3, 4),
+    "Topa": (10, 3, 5),
+    "VaporettoACTV": (122, 27, 59),
+    "Water": (116, 27, 56),
+}
+CLASSES: tuple[str, ...] = tuple(sorted(COUNTS))
+
+
+def draw(name: str, rng: np.random.Generator) -> Image.Image:
+    """One picture of a class, RGB, WIDTH x HEIGHT pixels; every choice in it is drawn from `rng`."""
+    scene = canvas.scene(rng)
+    picture, surface = canvas.water(rng, scene)
+    if scene.quay:
+        canvas.quay(picture, rng, scene, surface)
+    if scene.glitter:
+        canvas.glitter(picture, rng, scene, surface)
+    for form, pose, force in fleet(name, rng, scene):
+        canvas.shadow(picture, surface, form, pose)
+        canvas.wake(picture, rng, surface, form, pose, force)
+        board(picture, surface, *paint(form, pose, (WIDTH, HEIGHT), rng))
+    canvas.clutter(picture, rng, scene, surface, empty=name not in BOATS)
+    return canvas.expose(picture, rng, scene)
+
+
+def fleet(name: str, rng: np.random.Generator, scene: Scene) -> list[tuple[Form, Pose, float]]:
+    """The boats of a picture, far ones first, each with its place and the force of its wake."""
+    boats: list[tuple[Form, Pose, float]] = []
+    others = sorted(BOATS)
+    if scene.quay > 12 and rng.random() < 0.5:
+        boats += [moored(others, rng, scene) for _ in range(int(rng.integers(1, 3)))]
+    if rng.random() < 0.22:
+        boats.append(cut_off(others[int(rng.integers(len(others)))], rng, scene))
+    if name in BOATS:
+        boats.append(subject(build(name, rng), rng, scene))
+    return boats
+
+
+def subject(form: Form, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """The boat that gives a picture its class: nearly all of it inside the frame."""
+    flip, yaw, v = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13)), float(rng.uniform(96, 178))
+    pose = scene.pose(0.0, v, flip, yaw)
+    scale = min(pose.scale, float(rng.uniform(560, 700)) / form.length)
+    reach = 0.47 * form.length * scale
+    u = float(rng.uniform(reach, WIDTH - reach))
+    return form, scene.pose(u, v, flip, yaw, scale), float(rng.uniform(*form.boat.wake))
+
+
+def cut_off(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """A boat of which an edge of the frame leaves only an end."""
+    form = build(name, rng)
+    flip, yaw, v = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13)), float(rng.uniform(40, 230))
+    seen, reach = float(rng.uniform(10, 90)), form.length / 2 * scene.pose(0.0, v, flip, yaw).scale
+    u = seen - reach if rng.random() < 0.5 else WIDTH - seen + reach
+    return form, scene.pose(u, v, flip, yaw), float(rng.uniform(*form.boat.wake))
+
+
+def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """A small boat lying at the quay."""
+    small = [name for name in names if BOATS[name].length[0] < 9]
+    form = build(small[int(rng.integers(len(small)))], rng)
+    u = float(rng.uniform(0, WIDTH))
+    v = scene.quay + scene.slope * (u - WIDTH / 2) + float(rng.uniform(2, 12))
+    return form, scene.pose(u, v, 1, float(rng.normal(0, 0.05)), float(rng.uniform(8, 13))), 0.0
+
+
+def board(picture: Picture, surface: Surface, layer: Image.Image, corner: tuple[int, int]) -> None:
+    """Lays a painted boat over the picture, a little weathered."""
+    pixels = np.asarray(layer, np.float32)
+    area = slice(corner[1], corner[1] + layer.height), slice(corner[0], corner[0] + layer.width)
+    grain = 1 + 0.03 * surface.waves[::-1, ::-1][area][..., None]
+    picture[area] += pixels[..., 3:] / 255 * (pixels[..., :3] * grain - picture[area])
+
+
+def generator(seed: int, split: int, kind: int, index: int) -> np.random.Generator:
+    """The random numbers of one file, whatever was drawn before it."""
+    return np.random.default_rng(np.random.SeedSequence((seed, split, kind, index)))
+
+
+def plan(folder: Path, seed: int) -> list[tuple[str, int, int, int, int, Path]]:
+    """Makes the folders of a set and lists what `save` has to draw into them."""
+    jobs = []
+    for split, part in enumerate(SPLITS):
+        for kind, name in enumerate(CLASSES):
+            place = folder / part / name
+            place.mkdir(parents=True)
+            jobs += [(name, seed, split, kind, i, place / f"{i:04d}.jpg") for i in range(COUNTS[name][split])]
+    return jobs
+
+
+def save(job: tuple[str, int, int, int, int, Path]) -> None:
+    """Draws one file."""
+    name, seed, split, kind, index, path = job
+    draw(name, generator(seed, split, kind, index)).save(path, "JPEG", quality=QUALITY, subsampling="4:2:0")
+
+
+def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
+    """Draws the whole set below `folder`, unless it is there already, and returns its root.
+
+    The root holds train/, valid/ and test/, each with a folder of JPEG files a class. `on_progress` is called
+    with the number of files done and their total. The same seed gives the same bytes.
+    """
+    root = folder / f"lagoon-v{VERSION}-seed{seed}"
+    if root.is_dir():
+        return root
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{root.name}-", dir=folder))
+    try:
+        jobs = plan(unfinished, seed)
+        with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
+            for done, _ in enumerate(pool.map(save, jobs), start=1):
+                if on_progress:
+                    on_progress(done, len(jobs))
+        unfinished.chmod(0o755)  # mkdtemp keeps others out
+        try:
+            unfinished.rename(root)
+        except OSError:
+            if not root.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return root

@@ -1,0 +1,162 @@
+"""Which weights a backbone gets: torchvision's, the user's file, or untrained ones made and kept."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import urllib.error
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torchvision import models
+
+from transfer import backbone, decode
+from transfer.config import RunConfig, UserError
+from transfer.reading import BadImages, Image, batches
+from transfer.store import SCHEMA_VERSION, Store, file_sha256
+
+DOWNLOAD_TIMEOUT_S = 30
+# Images that an untrained network's batch-norm statistics are estimated on, and how many at a time.
+ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Where a backbone's weights come from, and which ones they are."""
+
+    source: str
+    """`imagenet`, `random`, or the name of the user's file."""
+    path: Path
+    sha256: str
+
+
+def find(
+    config: RunConfig,
+    images: Sequence[Image],
+    size: tuple[int, int],
+    store: Store,
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+) -> Weights:
+    """The weights that `config` asks for. Raises `UserError` where they can't be had."""
+    source = config.weights_or_default
+    if source == "random":
+        path = _random_file(config, images, size, store, pool, bad)
+    elif source == "imagenet":
+        path = imagenet_file(config.backbone)
+    else:
+        path = Path(source)
+        source = path.name
+    return Weights(source=source, path=path, sha256=file_sha256(_existing(path)))
+
+
+def load(path: Path) -> backbone.State:
+    """The tensors in a `.safetensors`, `.pth` or `.pt` file; no code in it is ever run.
+
+    Training checkpoints are accepted: the weights may lie under `state_dict` or `model`, and their names may
+    begin with `module.`. Raises `UserError` for anything else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} holds more than tensors and was not loaded; save its state_dict() alone") from error
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} can't be read as weights: {reason}") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
+            found = found[wrapper]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise UserError(f"{path} is no state dict; save the network's state_dict()")
+    return {key.removeprefix("module."): value for key, value in found.items()}
+
+
+def imagenet_file(name: str) -> Path:
+    """The file of torchvision's `IMAGENET1K_V1` weights, from torch.hub's cache or downloaded into it."""
+    weights = getattr(models.get_model_weights(name), "IMAGENET1K_V1", None)
+    if weights is None:
+        raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give --weights FILE or random")
+    return fetch(weights.url, Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def fetch(url: str, folder: Path) -> Path:
+    """The file at `url`, kept in `folder`; downloaded unless it is there, and checked.
+
+    torchvision's files carry the first digits of their sha256 in their names, as in `resnet50-0676ba61.pth`.
+    """
+    path = folder / url.rsplit("/", 1)[1]
+    if path.is_file():
+        return path
+    check = path.stem.rsplit("-", 1)[1] if "-" in path.stem else None
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _network_timeout(DOWNLOAD_TIMEOUT_S):
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=check, progress=False)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"can't download {path.name} ({reason}); put that file at {path}, or use --weights FILE or random"
+        ) from error
+    return path
+
+
+@contextmanager
+def _network_timeout(seconds: float) -> Iterator[None]:
+    # torch.hub opens its connection without a time limit; behind some firewalls it would wait for ever.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"no such weights file: {path}; give imagenet, random, or a .safetensors or .pth file")
+    return path
+
+
+def _random_file(
+    config: RunConfig,
+    images: Sequence[Image],
+    size: tuple[int, int],
+    store: Store,
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+) -> Path:
+    """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
+    train = {image.id: image for image in images if image.split == "train"}
+    # The first by id: as good as drawn at random, and a few new images seldom change the choice.
+    chosen = [train[image_id] for image_id in sorted(train)[:ESTIMATE_IMAGES]]
+    path = store.weights_path(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "backbone": config.backbone,
+            "seed": config.seed,
+            "size": list(size),
+            "images": [image.id for image in chosen],
+            **decode.DECLARED,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        }
+    )
+    if not path.exists():
+        pixels = (
+            torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
+            for _, x_NHW3 in batches(chosen, ESTIMATE_BATCH, size, pool, bad)
+        )
+        state = backbone.random_state(config.backbone, seed=config.seed, batches=pixels)
+        store.write(path, save(state))
+    return path
