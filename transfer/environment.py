@@ -57,6 +57,16 @@ def has_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(processor()[1])
 
 
+def memory_gb() -> float:
+    """Memory of the machine in GB (10^9 bytes), cut down to the container's limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no cgroup here, or "max": no limit
+        pass
+    return round(total / 1e9, 1)
+
+
 def describe() -> dict[str, Any]:
     """The environment as every result records it: no host name, no user, no path."""
     name, flags = processor()
@@ -65,7 +75,7 @@ def describe() -> dict[str, Any]:
         "flags": list(flags),
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
-        "memory_gb": _memory_gb(),
+        "memory_gb": memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "libraries": {library: _version(library) for library in LIBRARIES},
@@ -79,13 +89,6 @@ def _version(library: str) -> str | None:
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:  # run from the tree, not installed
-        return None
-
-
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (AttributeError, OSError, ValueError):
         return None
 
 

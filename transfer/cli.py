@@ -1,0 +1,225 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from transfer import __version__
+from transfer.config import BAD_IMAGE_RULES, DEVICES, SELECT_BY, RunConfig, UserError, parse_size
+from transfer.heads import METHODS
+
+if TYPE_CHECKING:
+    from transfer.reading import Progress
+
+# torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
+# that help and usage errors come at once.
+
+DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, where argparse prints its usage too."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is returned."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parser().parse_args(argv)
+        status: int = args.command(args)
+        return status
+    except UserError as error:
+        return _fail(str(error), USAGE, argv)
+    except KeyboardInterrupt:
+        return _fail("interrupted; every batch that was done is kept", INTERRUPTED, argv)
+    except BrokenPipeError:  # the reader of our output had enough
+        sys.stderr.close()
+        return DONE
+    except Exception as error:
+        told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
+        return _fail(told, FAILED, argv)
+
+
+def _fail(message: str, status: int, argv: Sequence[str]) -> int:
+    if "--debug" in argv:
+        raise  # the error that is being handled, with its traceback
+    line = "".join(c if c.isprintable() else " " for c in message)
+    print(f"transfer: {line}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="transfer",
+        description="Fine-tune the last layer, or train an SVM on frozen features? Compared in one command.",
+    )
+    parser.add_argument("--version", action="version", version=f"transfer {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    run = _command(commands, "run", _run, "compare the methods on labelled images", "run photos --out results")
+    run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
+    run.add_argument("--out", type=Path, metavar="DIR", help="write result.json and report.md there")
+    run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
+    _add_extraction_options(run)
+    run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
+    run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
+    run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
+    run.add_argument("--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)")
+    run.add_argument("--json", action="store_true", help="the result on standard output, and nothing else there")
+
+    extract = _command(commands, "extract", _extract, "fill the store only", "extract photos --device cuda")
+    extract.add_argument("data", metavar="DATA", help=_DATA_HELP)
+    _add_extraction_options(extract)
+
+    report = _command(
+        commands, "report", _report, "show a result again, or several side by side", "report results/result.json"
+    )
+    report.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result files")
+
+    env = _command(commands, "env", _env, "what this machine offers, as it will be recorded", "env")
+    env.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+_DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
+
+
+def _command(commands: Any, name: str, call: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary.capitalize()}.", epilog=f"Example: transfer {example}"
+    )
+    parser.set_defaults(command=call)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
+    parser.add_argument("--weights", metavar="W", help="imagenet, random, or a .safetensors or .pth file")
+    parser.add_argument("--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
+    parser.add_argument("--device", choices=DEVICES, help="(auto)")
+    parser.add_argument("--engine", metavar="E", help="auto or eager (auto)")
+    parser.add_argument("--precision", metavar="P", help="auto, fp32, bf16 or fp16 (auto)")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)")
+    parser.add_argument("--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)")
+    parser.add_argument("--quiet", action="store_true", help="no progress; of the report the verdict alone")
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    """What was given on the command line; the rest keeps the defaults of `RunConfig`."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
+    if "size" in fields:
+        fields["size"] = parse_size(fields["size"])
+    if "methods" in fields:
+        fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
+    if "lr" in fields:
+        try:
+            fields["lr"] = tuple(float(value) for value in fields["lr"].split(","))
+        except ValueError:
+            raise UserError(f"--lr is {fields['lr']!r}; give numbers, such as 1e-4,1e-3") from None
+    return RunConfig(**fields)
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = _config(args)
+    if args.out:
+        _make_folder(args.out)
+    from rich.console import Console
+
+    from transfer import experiment, report
+
+    with _progress(args.quiet or args.json) as on_progress:
+        result = experiment.run(config, on_progress)
+    if args.out:
+        (args.out / "result.json").write_text(result.to_json(), "utf-8")
+        (args.out / "report.md").write_text(report.markdown(result), "utf-8")
+    if args.json:
+        print(result.to_json(), end="")
+    elif args.quiet:
+        print(report.verdict(result))
+    else:
+        report.show(result, Console())
+    return SKIPPED if result.data["skipped"] else DONE
+
+
+def _extract(args: argparse.Namespace) -> int:
+    config = _config(args)
+    from transfer import experiment
+    from transfer.extract import extract
+    from transfer.timing import Stopwatch
+
+    watch = Stopwatch()
+    with _progress(args.quiet) as on_progress:
+        features = extract(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
+    if not args.quiet:
+        print(f"{features.computed} images computed, {features.reused} already in {config.store}")
+    for name, reason in features.skipped.items():
+        print(f"transfer: skipped {name!r}: {reason}", file=sys.stderr)
+    return SKIPPED if features.skipped else DONE
+
+
+def _report(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from transfer import report, results
+
+    loaded = [results.load(path) for path in args.files]
+    if len(loaded) == 1:
+        report.show(loaded[0], Console())
+    else:
+        report.show_side_by_side(loaded, Console())
+    return DONE
+
+
+def _env(args: argparse.Namespace) -> int:
+    from transfer import environment
+
+    found = environment.describe()
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        for name, value in found.items():
+            print(f"{name:13} {value}")
+    return DONE
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Progress]:
+    """A progress bar for each phase on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.progress import TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.1f} images/s" if task.speed else "")
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def on_progress(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=total)
+            bars.update(tasks[phase], completed=done)
+
+        yield on_progress

@@ -1,0 +1,164 @@
+"""One run: images to features, every method searched and scored, and what the comparison says."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from transfer import environment, images, lagoon, scores
+from transfer.config import BUILT_IN, RunConfig, check_choice
+from transfer.extract import Features, extract
+from transfer.heads import METHODS, Method
+from transfer.images import SPLITS, ImageSet
+from transfer.reading import Progress
+from transfer.results import Result
+from transfer.timing import Stopwatch
+
+
+def run(config: RunConfig, on_progress: Progress) -> Result:
+    """Compare the methods of `config` on its images. Raises `UserError` for what a user can mend."""
+    names = config.methods or tuple(METHODS)
+    for name in names:
+        check_choice("--methods", name, METHODS)
+    watch = Stopwatch()
+    image_set = find_images(config, watch, on_progress)
+    features = extract(config, image_set, watch, on_progress)
+    watch.device = features.plan.device
+    # Libraries that see a whole host where a container gives two cores would start a thread for each.
+    with threadpool_limits(features.plan.threads):
+        fitted = [_fit(METHODS[name], config, features, watch) for name in names]
+    predictions = {name: predicted for name, (_, predicted) in zip(names, fitted, strict=True)}
+    methods = [entry for entry, _ in fitted]
+    return Result(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        config={
+            "methods": list(names),
+            "select": config.select,
+            "seed": config.seed,
+            "lr": list(config.lr),
+            "epochs": config.epochs,
+            "batch_size": config.batch_size,
+        },
+        data=_data(image_set, features),
+        backbone={
+            "name": config.backbone,
+            "weights": features.weights.source,
+            "weights_sha256": features.weights.sha256,
+            "input_size": list(features.size),
+            "feature_dim": features.splits["train"].x_ND.shape[1],
+        },
+        engine={
+            "name": features.plan.engine,
+            "precision": features.plan.precision,
+            "device": features.plan.device,
+            "threads": features.plan.threads,
+            "batch": features.plan.batch,
+        },
+        environment=environment.describe(),
+        features=features_record(features),
+        methods=methods,
+        comparison=_compare(methods, predictions, features, config.select),
+        seconds={**watch.seconds, "total": watch.total()},
+    )
+
+
+def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
+    """The image set of `config`; the built-in one is drawn into the store the first time."""
+    if config.data != BUILT_IN:
+        return images.find(Path(config.data), seed=config.seed)
+    with watch("draw"):
+        root = lagoon.make(
+            config.store / BUILT_IN, on_progress=lambda done, total: on_progress("drawing", done, total)
+        )
+    return images.find(root)
+
+
+def features_record(features: Features) -> dict[str, Any]:
+    """The section `features` of the result file."""
+    return {
+        "key": features.key,
+        "images": features.computed + features.reused,
+        "computed": features.computed,
+        "reused": features.reused,
+        "images_per_s": features.computed / features.extract_s if features.computed else None,
+        "seconds": features.extract_s if features.computed else 0.0,
+        "cold_seconds": features.cold_s,
+        "damaged_shards": features.damaged,
+    }
+
+
+def _fit(
+    method: Method, config: RunConfig, features: Features, watch: Stopwatch
+) -> tuple[dict[str, Any], scores.Labels]:
+    """A method's entry of the result file, and what it predicts for the test split."""
+    train, valid, test = (features.splits[split] for split in SPLITS)
+    search = method.build(config)
+    with watch("fit"):
+        search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+    with watch("predict"):
+        predicted_N = search.predict(test.x_ND)
+    with watch("score"):
+        sweep = [
+            {
+                "params": row["params"],
+                "valid": scores.score(valid.y_N, on_valid_N, features.classes, seed=config.seed),
+                "test": scores.score(test.y_N, on_test_N, features.classes, seed=config.seed),
+                "fit_s": row["fit_s"],
+            }
+            for row, on_valid_N, on_test_N in zip(
+                search.cv_results_, search.predict_each(valid.x_ND), search.predict_each(test.x_ND), strict=True
+            )
+        ]
+    entry = {
+        "name": method.name,
+        "kind": method.kind,
+        "summary": method.summary,
+        "best_params": search.best_params_,
+        "sweep": sweep,
+        "valid": scores.score(valid.y_N, search.predict(valid.x_ND), features.classes, seed=config.seed),
+        "test": scores.score(test.y_N, predicted_N, features.classes, seed=config.seed),
+        "fit_s": watch.last("fit"),
+        "predict_s": watch.last("predict"),
+    }
+    return entry, predicted_N
+
+
+def _compare(
+    methods: list[dict[str, Any]], predictions: dict[str, scores.Labels], features: Features, select: str
+) -> dict[str, Any]:
+    """Which method did best on the *validation* split, of all and of each kind, and every pair's test."""
+    y_N = features.splits["test"].y_N
+    best = max(methods, key=lambda method: method["valid"][select])
+    kinds = {method["kind"]: method for method in sorted(methods, key=lambda m: m["valid"][select])}
+    return {
+        "select": select,
+        "best": best["name"],
+        "best_of_kind": {kind: method["name"] for kind, method in kinds.items()},
+        "pairs": [
+            {"a": a, "b": b, "mcnemar_p": scores.mcnemar(y_N, predictions[a], predictions[b])}
+            for a, b in itertools.combinations(predictions, 2)
+        ],
+    }
+
+
+def _data(image_set: ImageSet, features: Features) -> dict[str, Any]:
+    n_classes = len(image_set.classes)
+    return {
+        "name": image_set.name,
+        "classes": list(image_set.classes),
+        "splits": {
+            split: {
+                "images": len(part.y_N),
+                "per_class": np.bincount(part.y_N, minlength=n_classes).tolist(),
+            }
+            for split, part in features.splits.items()
+        },
+        "drawn": list(image_set.drawn),
+        "others": len(image_set.others),
+        "skipped": [{"name": name, "reason": reason} for name, reason in features.skipped.items()],
+    }

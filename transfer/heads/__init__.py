@@ -1,0 +1,110 @@
+"""What is trained on features: the heads, and the methods of the report made from them.
+
+A method is a search with its settings fixed by a name. To add one: a file with the search, and a line here.
+Nothing heavy is imported until a method is built, so that `transfer --help` can list them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.config import RunConfig
+
+
+class Search(Protocol):
+    """A head fitted over a grid at once, its setting chosen on validation data."""
+
+    best_params_: dict[str, Any]
+    cv_results_: list[dict[str, Any]]
+    best_estimator_: Any
+
+    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Any:
+        """Fit every setting to the training rows and choose one on the validation rows."""
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """What the chosen setting predicts (n_samples,)."""
+
+    def predict_each(self, X: Any) -> npt.NDArray[Any]:
+        """What every setting predicts (n_settings, n_samples)."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the report."""
+
+    name: str
+    kind: str
+    """What two methods must differ in for the report to set one against the other."""
+    summary: str
+    build: Callable[[RunConfig], Search]
+
+
+def _fine_tuning(config: RunConfig, *, standardize: bool) -> Search:
+    from transfer.heads.fc import FineTuneSearch
+
+    return FineTuneSearch(
+        lr=config.lr,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        standardize=standardize,
+        select=config.select,
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def _svm(config: RunConfig, **settings: Any) -> Search:
+    from transfer.heads.svm import SVMSearch
+
+    return SVMSearch(**settings, select=config.select, seed=config.seed)
+
+
+FINE_TUNING, SVM_KIND = "fine-tuning", "SVM"
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            "fc-lab",
+            FINE_TUNING,
+            "last layer, Adam, raw features: the lab's protocol",
+            lambda config: _fine_tuning(config, standardize=False),
+        ),
+        Method(
+            "fc",
+            FINE_TUNING,
+            "last layer, Adam, standardised features",
+            lambda config: _fine_tuning(config, standardize=True),
+        ),
+        Method(
+            "svm-lab",
+            SVM_KIND,
+            "SVC as scikit-learn sets it (RBF, C=1), raw features: the lab's protocol",
+            lambda config: _svm(config, kernels=("rbf",), C=(1,), standardize=False),
+        ),
+        Method(
+            "svm",
+            SVM_KIND,
+            "linear and RBF, C = 0.01 to 100, standardised features",
+            lambda config: _svm(config),
+        ),
+    )
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The heads themselves, imported when they are asked for."""
+    if name in ("FineTune", "FineTuneSearch"):
+        from transfer.heads import fc
+
+        return getattr(fc, name)
+    if name in ("SVM", "SVMSearch"):
+        from transfer.heads import svm
+
+        return getattr(svm, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

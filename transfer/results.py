@@ -1,0 +1,73 @@
+"""The result of a run: one record, and its versioned JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from transfer.config import UserError
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 64_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A run, its parts as `result.schema.json` describes them."""
+
+    created: str
+    """UTC, ISO 8601."""
+    config: dict[str, Any]
+    data: dict[str, Any]
+    backbone: dict[str, Any]
+    engine: dict[str, Any]
+    environment: dict[str, Any]
+    features: dict[str, Any]
+    methods: list[dict[str, Any]]
+    comparison: dict[str, Any]
+    seconds: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+
+    def method(self, name: str) -> dict[str, Any]:
+        """The entry of the method `name`."""
+        return next(method for method in self.methods if method["name"] == name)
+
+    def to_json(self) -> str:
+        """The text of a result file."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of result files."""
+    text = resources.files("transfer").joinpath("result.schema.json").read_text("utf-8")
+    published: dict[str, Any] = json.loads(text)
+    return published
+
+
+def load(path: Path) -> Result:
+    """The result in a file. Raises `UserError` for a file that is none, or of another version."""
+    import jsonschema  # imported here: a run never needs it
+
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} is larger than any result file ({MAX_BYTES // 10**6} MB)")
+        record = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is no result file: not JSON ({error})") from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} is no result file of version {SCHEMA_VERSION} (schema_version is {version!r})")
+    try:
+        jsonschema.validate(record, schema())
+    except jsonschema.ValidationError as error:
+        where = "/".join(map(str, error.absolute_path)) or "the top"
+        raise UserError(f"{path} is no valid result file: at {where}, {error.message[:200]}") from error
+    return Result(**{field.name: record[field.name] for field in dataclasses.fields(Result)})

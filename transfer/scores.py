@@ -1,0 +1,96 @@
+"""How good predictions are, and how sure one can be of it.
+
+N: images. C: classes. B: bootstrap resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+RESAMPLES = 2000
+
+Labels = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def confusion(y_N: Labels, predicted_N: Labels, n_classes: int) -> Counts:
+    """Images by true class (rows) and predicted class (columns): `(C, C)`."""
+    cells = np.bincount(y_N * n_classes + predicted_N, minlength=n_classes**2)
+    return cells.reshape(n_classes, n_classes).astype(np.int64)
+
+
+def accuracy(confusion_CC: Counts) -> Floats:
+    """The share of images that were told right; of any stack `(..., C, C)` of confusions."""
+    right: Floats = np.trace(confusion_CC, axis1=-2, axis2=-1) / confusion_CC.sum((-2, -1))
+    return right
+
+
+def macro_f1(confusion_CC: Counts) -> Floats:
+    """The mean over classes of F1, the harmonic mean of precision and recall; of any stack of confusions.
+
+    A class that is neither true nor predicted anywhere has no F1 and is left out, as scikit-learn does.
+    """
+    hits = np.diagonal(confusion_CC, axis1=-2, axis2=-1)
+    either = confusion_CC.sum(-1) + confusion_CC.sum(-2)
+    f1 = 2 * hits / np.maximum(either, 1)
+    mean: Floats = f1.sum(-1) / (either > 0).sum(-1)
+    return mean
+
+
+def score(y_N: Labels, predicted_N: Labels, classes: Sequence[str], *, seed: int = 0) -> dict[str, Any]:
+    """Every score of one set of predictions, as the result file holds it.
+
+    The 95 % intervals are percentile bootstraps over images (Efron and Tibshirani 1993, chapter 13). Resampling
+    images is drawing the confusion's cells from a multinomial, which needs no pass over the images.
+    """
+    counts_CC = confusion(y_N, predicted_N, len(classes))
+    cells = counts_CC.ravel()
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(y_N), cells / len(y_N), size=RESAMPLES)
+    drawn_BCC = drawn.reshape(RESAMPLES, *counts_CC.shape)
+    support, told, hits = counts_CC.sum(1), counts_CC.sum(0), np.diagonal(counts_CC)
+    return {
+        "accuracy": float(accuracy(counts_CC)),
+        "macro_f1": float(macro_f1(counts_CC)),
+        "accuracy_ci95": _interval(accuracy(drawn_BCC)),
+        "macro_f1_ci95": _interval(macro_f1(drawn_BCC)),
+        "per_class": [
+            {
+                "class": name,
+                "support": int(support[c]),
+                "recall": _ratio(hits[c], support[c]),
+                "precision": _ratio(hits[c], told[c]),
+                "f1": _ratio(2 * hits[c], support[c] + told[c]),
+            }
+            for c, name in enumerate(classes)
+        ],
+        "confusion": counts_CC.tolist(),
+    }
+
+
+def mcnemar(y_N: Labels, a_N: Labels, b_N: Labels) -> float:
+    """Exact McNemar test (McNemar 1947): the two-sided p of `a_N` and `b_N` being right equally often.
+
+    Only images that one of the two gets right and the other wrong tell anything; under the hypothesis each
+    is a fair coin.
+    """
+    only_a = int(((a_N == y_N) & (b_N != y_N)).sum())
+    only_b = int(((a_N != y_N) & (b_N == y_N)).sum())
+    if only_a + only_b == 0:
+        return 1.0
+    return float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def _interval(values_B: Floats) -> list[float]:
+    return [float(value) for value in np.quantile(values_B, (0.025, 0.975))]
+
+
+def _ratio(part: np.int64, whole: np.int64) -> float | None:
+    """A ratio, or None where there is nothing to divide by: no image of the class, or none told to be it."""
+    return float(part / whole) if whole else None
