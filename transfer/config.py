@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import platformdirs
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -80,9 +83,4 @@ class RunConfig:
 
 def default_store() -> Path:
     """Where features are kept: `TRANSFER_STORE`, else the user's cache folder."""
-    # Imported here because `transfer --help` never needs it.
-    import os
-
-    import platformdirs
-
     return Path(os.environ.get("TRANSFER_STORE") or platformdirs.user_cache_dir("transfer", appauthor=False))

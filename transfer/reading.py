@@ -5,6 +5,7 @@ N: images. H, W: height and width in pixels.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,6 @@ from transfer import decode
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.images import SPLITS, ImageSet
-from transfer.store import sha256
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how many images are done and how many there are."""
@@ -44,7 +44,7 @@ class Image:
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
         data = _bytes(self.path)
-        if sha256(data) != self.id:
+        if _sha256(data) != self.id:
             raise BadImage("changed while it was being read")
         return decode.pixels(data, size)
 
@@ -117,9 +117,13 @@ def _decoded(
 def _id_and_size(path: Path) -> tuple[str, tuple[int, int]] | BadImage:
     try:
         data = _bytes(path)
-        return sha256(data), decode.size_of(data)
+        return _sha256(data), decode.size_of(data)
     except BadImage as error:
         return error  # returned, since an error raised in `map` would end the other images too
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _bytes(path: Path) -> bytes:

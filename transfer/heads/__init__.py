@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Protocol
 
 from transfer.config import RunConfig
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Search(Protocol):
@@ -26,10 +26,10 @@ class Search(Protocol):
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Any:
         """Fit every setting to the training rows and choose one on the validation rows."""
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """What the chosen setting predicts (n_samples,)."""
 
-    def predict_each(self, X: Any) -> npt.NDArray[Any]:
+    def predict_each(self, X: Any) -> NDArray[Any]:
         """What every setting predicts (n_settings, n_samples)."""
 
 

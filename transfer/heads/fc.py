@@ -126,7 +126,8 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The class of the largest logit (n_samples,)."""
-        labels: Array = self.classes_[self._logits(X).argmax(1)]
+        best = self._logits(X).argmax(1)
+        labels: Array = self.classes_[best]
         return labels
 
     def _logits(self, X: Any) -> Array:

@@ -83,7 +83,8 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The class with most votes (n_samples,); the first of equal ones, as libsvm has it."""
-        labels: Array = self.classes_[vote(self._decide(X), len(self.classes_)).argmax(1)]
+        values_MP = self._decide(X)
+        labels: Array = self.classes_[vote(values_MP, len(self.classes_)).argmax(1)]
         return labels
 
     def _decide(self, X: Any) -> Array:

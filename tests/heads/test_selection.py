@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from transfer.heads.selection import best_of, validation_row
+
+
+def row(accuracy: float, macro_f1: float) -> dict[str, float]:
+    return {"accuracy": accuracy, "macro_f1": macro_f1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "select", "best"),
+    [
+        ([row(0.9, 0.2), row(0.8, 0.3)], "macro_f1", 1),
+        ([row(0.9, 0.2), row(0.8, 0.3)], "accuracy", 0),
+        ([row(0.7, 0.3), row(0.8, 0.3)], "macro_f1", 1),
+        ([row(0.8, 0.3), row(0.8, 0.3)], "macro_f1", 0),
+    ],
+)
+def test_the_best_wins_then_the_other_score_then_the_first(
+    rows: list[dict[str, float]], select: str, best: int
+) -> None:
+    assert best_of(rows, select) == best
+
+
+def test_an_unknown_score_is_named() -> None:
+    with pytest.raises(ValueError, match="loss.*macro_f1, accuracy"):
+        best_of([row(1, 1)], "loss")
+
+
+def test_scores_of_names_equal_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    y, predicted = rng.choice(["x", "y", "z"], (2, 50))
+    scored = validation_row({}, y, predicted, 1.0)
+    assert scored["accuracy"] == pytest.approx(accuracy_score(y, predicted))
+    assert scored["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro"))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from transfer.config import UserError
+from transfer.heads import gram
+from transfer.heads.svm import SVM, SVMSearch
+
+Array = np.ndarray
+
+
+def blobs(rows: int, width: int, classes: int, seed: int = 0) -> tuple[Array, Array]:
+    """Overlapping classes of unequal size, far from the origin, features of unequal spread."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(classes, rows, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
+    x = rng.normal(size=(classes, width))[y] + rng.normal(size=(rows, width)) * 1.5
+    return (x * rng.uniform(0.2, 5, width) + 10).astype(np.float32), y
+
+
+def reference(params: dict[str, Any], x: Array, y: Array, x_test: Array, standardize: bool) -> SVC:
+    scaler = StandardScaler().fit(x.astype(np.float64)) if standardize else None
+    prepared, prepared_test = (scaler.transform(part) if scaler else part.astype(np.float64) for part in (x, x_test))
+    svc = SVC(**params).fit(prepared, y)
+    return svc.predict(prepared_test), svc.decision_function(prepared_test)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, classes: int) -> None:
+    x, y = blobs(600, 40, classes)
+    search = SVMSearch(
+        C=(0.01, 1, 100), gamma=("scale", 0.003), class_weight=(None, "balanced"), standardize=standardize
+    ).fit(x[:300], y[:300], x[300:400], y[300:400])
+    wanted = [
+        {"kernel": kernel, "C": C, "class_weight": weight, **({"gamma": gamma} if gamma else {})}
+        for kernel, gamma in (("linear", None), ("rbf", "scale"), ("rbf", 0.003))
+        for C, weight in itertools.product((0.01, 1, 100), (None, "balanced"))
+    ]
+    assert [row["params"] for row in search.cv_results_] == wanted
+    for row, predicted in zip(search.cv_results_, search.predict_each(x[400:]), strict=True):
+        expected, expected_values = reference(row["params"], x[:300], y[:300], x[400:], standardize)
+        np.testing.assert_array_equal(predicted, expected)
+        alone = SVM(**row["params"], standardize=standardize).fit(x[:300], y[:300])
+        np.testing.assert_array_equal(alone.predict(x[400:]), expected)
+        # Where a pair is undecided to the last digit its vote may go to the other class, and moves two values by 1.
+        apart = np.abs(alone.decision_function(x[400:]) - expected_values)
+        assert (apart > 5e-3).sum() <= 4
+        assert apart.max() < 1.01
+
+
+def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
+    boat_features: dict[str, Array],
+) -> None:
+    x, y, x_test = (boat_features[name] for name in ("x_train", "y_train", "x_test"))
+    search = SVMSearch(C=(0.1, 10)).fit(x, y, boat_features["x_valid"], boat_features["y_valid"])
+    for row, predicted in zip(search.cv_results_, search.predict_each(x_test), strict=True):
+        expected, _ = reference(row["params"], x, y, x_test, standardize=True)
+        np.testing.assert_array_equal(predicted, expected)
+    best, _ = reference(search.best_params_, x, y, x_test, standardize=True)
+    np.testing.assert_array_equal(search.predict(x_test), best)
+
+
+def test_one_gram_matrix_serves_the_whole_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    products = gram.Gram.products
+
+    def counted(self: gram.Gram, x_MD: Array) -> Array:
+        shapes.append(x_MD.shape)
+        return products(self, x_MD)
+
+    monkeypatch.setattr(gram.Gram, "products", counted)
+    x, y = blobs(300, 20, 4)
+    SVMSearch(gamma=("scale", 0.1)).fit(x[:200], y[:200], x[200:], y[200:])
+    assert shapes == [(200, 20), (100, 20)]  # training, validation
+
+
+def test_a_linear_winner_is_a_matrix_of_weights() -> None:
+    x, y = blobs(200, 20, 4)
+    search = SVMSearch(kernels=("linear",)).fit(x[:150], y[:150], x[150:], y[150:])
+    best = search.best_estimator_
+    assert best.coef_.shape == (6, 20)
+    assert not hasattr(best, "support_vectors_")
+
+
+def test_a_gram_matrix_beyond_the_budget_is_refused_before_it_is_made() -> None:
+    x, y = blobs(200, 20, 4)
+    with pytest.raises(UserError, match=r"200 training images needs .* GB.*would fit"):
+        SVMSearch(memory_gb=1e-6).fit(x, y, x, y)
+    with pytest.raises(UserError, match="would fit"):
+        SVM(memory_gb=1e-6).fit(x, y)
+
+
+@pytest.mark.parametrize(("settings", "told"), [({"kernel": "poly"}, "linear, rbf"), ({"gamma": "x"}, "scale, auto")])
+def test_unknown_settings_are_named_with_the_allowed_ones(settings: dict[str, str], told: str) -> None:
+    x, y = blobs(60, 5, 2)
+    with pytest.raises(ValueError, match=told):
+        SVM(**{"kernel": "rbf", **settings}).fit(x, y)

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from transfer import cli, experiment
+from transfer.heads import METHODS
+
+MakeImages = Callable[..., Path]
+EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
+
+
+@pytest.fixture()
+def ready(tmp_path: Path, make_images: MakeImages) -> list[str]:
+    """Words that run on a small folder with its own store."""
+    make_images(tmp_path / "images")
+    return [
+        str(tmp_path / "images"),
+        "--backbone=resnet18",
+        "--weights=random",
+        f"--store={tmp_path / 'store'}",
+        "--device=cpu",
+    ]
+
+
+def test_run_prints_the_report_and_writes_it(
+    ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *ready, "--out", str(tmp_path / "deep/out")]) == 0
+    out = capsys.readouterr().out
+    for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
+        assert part in out
+    record = json.loads((tmp_path / "deep/out/result.json").read_text())
+    assert record["schema_version"] == 1
+    assert "Table 3" in (tmp_path / "deep/out/report.md").read_text()
+
+
+def test_json_is_all_there_is_on_standard_output(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", *ready, "--json", "--methods", "svm"]) == 0
+    assert json.loads(capsys.readouterr().out)["methods"][0]["name"] == "svm"
+
+
+def test_quiet_leaves_the_verdict(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", *ready, "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "accuracy" in out
+    assert err == ""
+
+
+def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--lr=1e-3,1e-2", "--epochs=2", "--batch-size=7", "--select=accuracy", "--seed=5", "--size=32x40"]
+    assert cli.main(["run", *ready, *words, "--methods=fc", "--precision=fp32", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["config"] == {
+        "methods": ["fc"],
+        "lr": [1e-3, 1e-2],
+        "epochs": 2,
+        "batch_size": 7,
+        "select": "accuracy",
+        "seed": 5,
+    }
+    assert record["backbone"]["input_size"] == [32, 40]
+    assert record["engine"]["precision"] == "fp32"
+
+
+def test_skipped_images_are_told_and_exit_3(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    (Path(ready[0]) / "train/class0/1.jpg").write_bytes(b"no image")
+    assert cli.main(["run", *ready, "--quiet"]) == 2
+    assert "class0/1.jpg" in capsys.readouterr().err
+    assert cli.main(["run", *ready, "--on-bad-image=skip"]) == 3
+    assert "class0/1.jpg (not a JPEG" in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["extract", *ready, "--on-bad-image=skip"]) == 3
+
+
+def test_extract_fills_the_store(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["extract", *ready]) == 0
+    assert "48 images computed, 0 already" in capsys.readouterr().out
+    assert cli.main(["extract", *ready]) == 0
+    assert "0 images computed, 48 already" in capsys.readouterr().out
+
+
+def test_report_shows_one_result_or_several(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(EXAMPLE)]) == 0
+    assert "Table 2" in capsys.readouterr().out
+    assert cli.main(["report", str(EXAMPLE), str(EXAMPLE)]) == 0
+    assert "side by side" in capsys.readouterr().out
+
+
+def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["env"]) == 0
+    assert "usable_cores" in capsys.readouterr().out
+    assert cli.main(["env", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["usable_cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "'fly'"),
+        (["run", "--device", "tpu"], "auto.*cpu.*cuda"),
+        (["run", "no/such/folder"], "no such folder: no/such/folder"),
+        (["run", "--size", "240"], "--size is '240'"),
+        (["run", "--lr", "a,b"], "--lr is 'a,b'"),
+        (["run", "--lr", "-1"], "--lr"),
+        (["run", "--epochs", "0"], "--epochs is 0"),
+        (["run", "--epochs", "many"], "invalid int value: 'many'"),
+        (["run", "--methods", "svm,forest"], "'forest'.*fc-lab, fc, svm-lab, svm"),
+        (["run", ".", "--backbone", "resnet5"], "resnet50"),
+        (["run", ".", "--engine", "warp"], "'warp'"),
+        (["run", ".", "--precision", "fp8"], "'fp8'"),
+        (["report", "no.json"], "can't read no.json"),
+        (["run", "--out", "/dev/null/x"], "--out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_one_line_and_exit_2(
+    words: list[str],
+    told: str,
+    make_images: MakeImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(make_images(tmp_path / "images", train=1, valid=1, test=1))
+    monkeypatch.setenv("TRANSFER_STORE", str(tmp_path / "store"))
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("transfer: ")
+    assert re.search(told, err)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (RuntimeError("the\nroof fell"), 1, "unexpected RuntimeError: the roof fell; --debug"),
+        (MemoryError(), 1, "unexpected MemoryError"),
+    ],
+)
+def test_no_traceback_reaches_a_user(
+    ready: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    told: str,
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experiment, "run", fails)
+    assert cli.main(["run", *ready]) == status
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+    with pytest.raises(type(error)):
+        cli.main(["run", *ready, "--debug"])
+
+
+def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("run", "extract", "report", "env"):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([command, "--help"])
+        assert f"Example: transfer {command}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_python_m_transfer_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "transfer", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("transfer ")
+
+
+def test_progress_goes_to_a_terminal_only(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["extract", *ready]) == 0
+    assert capsys.readouterr().err == ""

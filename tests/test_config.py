@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+
+from transfer.config import RunConfig, UserError, check_choice, default_store, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("240x800", (240, 800)), ("32x32", (32, 32)), ("8192x8192", (8192, 8192)), ("0240x0800", (240, 800))],
+)
+def test_a_size_is_height_by_width(text: str, size: tuple[int, int]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "224",
+        "224x",
+        "x224",
+        "224X224",
+        "224 x 224",
+        "224x224x3",
+        "-224x224",
+        "224.0x224",
+        "31x224",
+        "224x31",
+        "8193x224",
+        "224x8193",
+        "0x0",
+        "224x224\n",
+        "999999x224",
+    ],
+)
+def test_a_size_that_is_none_is_told_with_an_example(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_size(text)
+    message = str(caught.value)
+    assert "--size" in message
+    assert repr(text) in message
+    assert "32 to 8192" in message
+    assert "240x800" in message
+
+
+def test_the_defaults_are_valid() -> None:
+    RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"select": "f1"}, ["--select", "'f1'", "macro_f1", "accuracy"]),
+        ({"device": "gpu"}, ["--device", "'gpu'", "auto", "cpu", "cuda"]),
+        ({"on_bad_image": "ignore"}, ["--on-bad-image", "'ignore'", "error", "skip"]),
+        ({"lr": ()}, ["--lr", "()", "between 0 and 10"]),
+        ({"lr": (0.0,)}, ["--lr", "0.0", "between 0 and 10"]),
+        ({"lr": (1e-3, -0.5)}, ["--lr", "-0.5", "between 0 and 10"]),
+        ({"lr": (10.0,)}, ["--lr", "10.0", "between 0 and 10"]),
+        ({"lr": (float("nan"),)}, ["--lr", "nan", "between 0 and 10"]),
+        ({"lr": (float("inf"),)}, ["--lr", "inf", "between 0 and 10"]),
+        ({"lr": (1e-3, 1e-4, 0.001)}, ["--lr", "0.001", "once"]),
+        ({"epochs": 0}, ["--epochs", "0", "from 1 up"]),
+        ({"epochs": -3}, ["--epochs", "-3", "from 1 up"]),
+        ({"batch_size": 0}, ["--batch-size", "0", "from 1 up"]),
+        ({"seed": -1}, ["--seed", "-1", "0 to 4294967295"]),
+        ({"seed": 2**32}, ["--seed", "4294967296", "0 to 4294967295"]),
+    ],
+)
+def test_an_error_names_the_flag_the_value_and_what_is_allowed(
+    values: dict[str, Any], told: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        RunConfig(**values)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in told:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": (9.99, 1e-9)},
+        {"epochs": 1, "batch_size": 1},
+        {"seed": 0},
+        {"seed": 2**32 - 1},
+        {"select": "accuracy", "device": "cuda", "on_bad_image": "skip"},
+    ],
+)
+def test_values_at_the_edge_of_what_is_allowed_pass(values: dict[str, Any]) -> None:
+    config = RunConfig(**values)
+    for name, value in values.items():
+        assert getattr(config, name) == value
+
+
+def test_a_choice_may_come_from_any_iterable() -> None:
+    check_choice("--x", "b", iter("abc"))
+    with pytest.raises(UserError, match="--x is 'd'; choose one of a, b, c"):
+        check_choice("--x", "d", iter("abc"))
+
+
+@pytest.mark.parametrize(
+    ("data", "weights", "expected"),
+    [
+        ("lagoon", None, "random"),
+        ("photos", None, "imagenet"),
+        ("lagoon", "imagenet", "imagenet"),
+        ("photos", "random", "random"),
+        ("photos", "mine.pth", "mine.pth"),
+    ],
+)
+def test_default_weights_hang_on_the_images(data: str, weights: str | None, expected: str) -> None:
+    assert RunConfig(data=data, weights=weights).weights_or_default == expected
+
+
+def test_the_store_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFER_STORE", str(tmp_path))
+    assert default_store() == tmp_path
+    assert RunConfig().store == tmp_path
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_that_the_store_is_in_the_cache_folder(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is None:
+        monkeypatch.delenv("TRANSFER_STORE", raising=False)
+    else:
+        monkeypatch.setenv("TRANSFER_STORE", value)
+    assert default_store() == Path(platformdirs.user_cache_dir("transfer", appauthor=False))
+
+
+def test_a_named_store_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFER_STORE", str(tmp_path / "environment"))
+    assert RunConfig(store=tmp_path / "named").store == tmp_path / "named"

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from transfer import engines, extract, images
+from transfer.config import RunConfig, UserError
+from transfer.extract import Features
+from transfer.timing import Stopwatch
+
+MakeImages = Callable[..., Path]
+
+
+def config(root: Path, **settings: Any) -> RunConfig:
+    given = {"backbone": "resnet18", "weights": "random", "device": "cpu", "precision": "fp32", **settings}
+    return RunConfig(data=str(root / "images"), store=root / "store", **given)
+
+
+def features(root: Path, **settings: Any) -> Features:
+    found = images.find(root / "images")
+    return extract.extract(config(root, **settings), found, Stopwatch(), lambda *_: None)
+
+
+def everything(found: Features) -> np.ndarray:
+    return np.concatenate([part.x_ND for part in found.splits.values()])
+
+
+@pytest.fixture()
+def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images in every forward pass of the network."""
+    counted: list[int] = []
+    real = engines.Eager.__call__
+
+    def count(self: engines.Eager, x_NHW3: np.ndarray) -> np.ndarray:
+        counted.append(len(x_NHW3))
+        return real(self, x_NHW3)
+
+    monkeypatch.setattr(engines.Eager, "__call__", count)
+    return counted
+
+
+def test_features_are_what_the_network_gives_one_image_at_a_time(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "images")
+    found = features(tmp_path)
+    network = extract.backbone.build("resnet18", extract.weights.load(found.weights.path))
+    for split, samples in images.find(tmp_path / "images").splits.items():
+        part = found.splits[split]
+        assert part.x_ND.dtype == np.float32
+        assert part.y_N.tolist() == [sample.label for sample in samples]
+        for row, sample in zip(part.x_ND, samples, strict=True):
+            pixels = np.array(extract.decode.pixels(sample.path.read_bytes(), (48, 64)))
+            alone = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+            with torch.no_grad():
+                expected = network(extract.backbone.normalise(alone))[0]
+            np.testing.assert_allclose(row, expected, atol=2e-5)
+
+
+def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, forwards: list[int]) -> None:
+    make_images(tmp_path / "images")
+    cold = features(tmp_path)
+    assert forwards == [8] * 6  # 3 classes of 8 + 4 + 4 images, in batches of 8
+    assert (cold.computed, cold.reused) == (48, 0)
+    forwards.clear()
+    warm = features(tmp_path)
+    assert forwards == []
+    assert (warm.computed, warm.reused) == (0, 48)
+    assert warm.cold_s == pytest.approx(cold.cold_s)
+    np.testing.assert_array_equal(everything(warm), everything(cold))
+
+
+def test_images_are_known_by_their_bytes(tmp_path: Path, make_images: MakeImages, forwards: list[int]) -> None:
+    root = make_images(tmp_path / "images")
+    before = features(tmp_path, weights=str(_weights(tmp_path)))
+    forwards.clear()
+    (root / "train/class0/0.jpg").rename(root / "train/class0/renamed.jpg")
+    shutil.copy(root / "train/class1/0.jpg", root / "train/class1/copy.jpg")
+    again = features(tmp_path, weights=str(_weights(tmp_path)))
+    assert forwards == []
+    assert (again.computed, again.reused) == (0, 49)
+    shutil.copy(root / "train/class1/0.jpg", root / "train/class0/1.jpg")  # the same name, other bytes
+    make_images(tmp_path / "more", seed=9)
+    for i in range(3):
+        shutil.copy(tmp_path / f"more/train/class2/{i}.jpg", root / f"train/class2/new{i}.jpg")
+    added = features(tmp_path, weights=str(_weights(tmp_path)))
+    assert forwards == [3]
+    assert added.key == before.key
+
+
+def _weights(root: Path) -> Path:
+    """A file of weights that does not hang on the images, as random ones do."""
+    path = root / "weights.pth"
+    if not path.exists():
+        state = extract.backbone.random_state(
+            "resnet18", seed=0, batches=[torch.randint(256, (8, 3, 48, 64), dtype=torch.uint8)]
+        )
+        torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": (40, 64)}, {"precision": "bf16"}, {"backbone": "resnet34"}, {"seed": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_changes_features_changes_their_key(
+    tmp_path: Path, make_images: MakeImages, change: dict[str, Any]
+) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    one = features(tmp_path)
+    other = features(tmp_path, **change)
+    assert other.key != one.key
+    assert other.computed == 21
+
+
+@pytest.mark.parametrize("declared", ["DECLARED", "mean"])
+def test_decoder_and_normalisation_belong_to_the_key(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, declared: str
+) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    weights = str(_weights(tmp_path))
+    one = features(tmp_path, weights=weights)
+    if declared == "DECLARED":
+        monkeypatch.setitem(extract.decode.DECLARED, "decoder", "pillow 99")
+    else:
+        monkeypatch.setattr(extract.backbone, "MEAN", (0.5, 0.5, 0.5))
+    assert features(tmp_path, weights=weights).key != one.key
+
+
+def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: MakeImages) -> None:
+    root = make_images(tmp_path / "images", train=3, valid=2, test=2)
+    assert features(tmp_path).size == (48, 64)
+    extract.decode.Image.new("RGB", (50, 50)).save(root / "train/class0/other.png")
+    assert features(tmp_path).size == (224, 224)
+
+
+class TestBadImages:
+    @pytest.fixture()
+    def truncated(self, tmp_path: Path, make_images: MakeImages) -> Path:
+        path = make_images(tmp_path / "images") / "train/class1/5.jpg"
+        path.write_bytes(path.read_bytes()[:-600])
+        return path
+
+    def test_the_first_one_ends_the_run_and_is_named(self, tmp_path: Path, truncated: Path) -> None:
+        with pytest.raises(UserError, match=r"train/class1/5\.jpg.*truncated.*--on-bad-image skip"):
+            features(tmp_path, weights=str(_weights(tmp_path)))
+
+    def test_what_was_done_before_stays_done(self, tmp_path: Path, truncated: Path, forwards: list[int]) -> None:
+        weights = str(_weights(tmp_path))
+        with pytest.raises(UserError):
+            features(tmp_path, weights=weights)
+        done = sum(forwards)
+        assert done == 8  # one batch before the bad image's own
+        truncated.unlink()
+        assert features(tmp_path, weights=weights).reused == done
+
+    def test_they_can_be_left_out(self, tmp_path: Path, truncated: Path) -> None:
+        found = features(tmp_path, weights=str(_weights(tmp_path)), on_bad_image="skip")
+        assert list(found.skipped) == ["train/class1/5.jpg"]
+        assert len(found.splits["train"].y_N) == 23
+        assert found.computed == 47
+
+    def test_a_class_must_keep_training_images(self, tmp_path: Path, make_images: MakeImages) -> None:
+        root = make_images(tmp_path / "images", train=1)
+        (root / "train/class1/0.jpg").write_bytes(b"no image")
+        with pytest.raises(UserError, match="no training image of class 'class1'"):
+            features(tmp_path, on_bad_image="skip")
+
+
+RUN = """
+import sys
+from pathlib import Path
+from transfer import engines, extract, images
+from transfer.config import RunConfig
+from transfer.timing import Stopwatch
+root = Path(sys.argv[1])
+config = RunConfig(
+    data=str(root / "images"), store=root / sys.argv[2], backbone="resnet18", weights="random", device="cpu"
+)
+real = engines.Eager.__call__
+def told(self, x):
+    print(len(x), flush=True)
+    return real(self, x)
+engines.Eager.__call__ = told
+found = extract.extract(config, images.find(root / "images"), Stopwatch(), lambda *_: None)
+print("computed", found.computed, flush=True)
+"""
+
+
+def test_a_killed_extraction_goes_on_and_ends_in_the_same_bits(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "images", classes=4, train=40, valid=10, test=10)
+    command = [sys.executable, "-c", RUN, str(tmp_path)]
+    killed = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout
+    for _ in range(10):  # in the middle of the tenth of 30 batches
+        killed.stdout.readline()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+
+    kept = _rows(tmp_path / "killed")
+    assert 64 <= len(kept) <= 80  # what was forwarded before the last batch or two is on the disk
+    resumed = subprocess.run([*command, "killed"], capture_output=True, text=True, check=True)
+    assert resumed.stdout.splitlines()[-1] == f"computed {240 - len(kept)}"
+
+    undisturbed = subprocess.run([*command, "undisturbed"], capture_output=True, text=True, check=True)
+    assert undisturbed.stdout.splitlines()[-1] == "computed 240"
+    one, two = _rows(tmp_path / "killed"), _rows(tmp_path / "undisturbed")
+    assert one.keys() == two.keys()
+    for image_id in one:
+        np.testing.assert_array_equal(one[image_id], two[image_id])
+
+
+def _rows(store: Path) -> dict[str, np.ndarray]:
+    """Every row of a store by image id, read without the code under test."""
+    rows = {}
+    for manifest in store.glob("features/*/*.json"):
+        if manifest.name != "key.json":
+            ids = json.loads(manifest.read_text())["ids"]
+            rows |= zip(ids, np.load(manifest.with_suffix(".npy")), strict=True)
+    return rows

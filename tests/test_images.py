@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from transfer.config import UserError
+from transfer.images import SPLITS, ImageSet, find
+
+Counts = dict[str, dict[str, int]]
+
+
+def touch(root: Path, *names: str) -> None:
+    """Files by relative name; `find` goes by names alone and opens none of them."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def many(folder: str, count: int, suffix: str = ".jpg") -> list[str]:
+    return [f"{folder}/{i:03}{suffix}" for i in range(count)]
+
+
+def split_folder(root: Path, counts: Counts) -> Path:
+    """`counts` holds, by split folder and class, how many images to make."""
+    for split, classes in counts.items():
+        for name, count in classes.items():
+            (root / split / name).mkdir(parents=True)
+            touch(root, *many(f"{split}/{name}", count))
+    return root
+
+
+def class_folders(root: Path, counts: dict[str, int]) -> Path:
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        touch(root, *many(name, count))
+    return root
+
+
+def names(found: ImageSet, split: str) -> list[str]:
+    return [sample.path.relative_to(found.root).as_posix() for sample in found.splits[split]]
+
+
+def all_names(found: ImageSet) -> list[str]:
+    return [name for split in SPLITS for name in names(found, split)]
+
+
+def per_class(found: ImageSet, split: str) -> dict[str, int]:
+    return dict(Counter(found.classes[sample.label] for sample in found.splits[split]))
+
+
+def refusal(root: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        find(root)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("valid", ["valid", "val", "validation"])
+def test_three_split_folders_are_taken_as_they_are(tmp_path: Path, valid: str) -> None:
+    counts = {"train": {"cat": 3, "dog": 2}, valid: {"cat": 1, "dog": 2}, "test": {"cat": 2, "dog": 1}}
+    found = find(split_folder(tmp_path / "pets", counts))
+    assert found.name == "pets"
+    assert found.root == tmp_path / "pets"
+    assert found.classes == ("cat", "dog")
+    assert found.drawn == ()
+    assert found.others == ()
+    assert names(found, "train") == [*many("train/cat", 3), *many("train/dog", 2)]
+    assert names(found, "valid") == [*many(f"{valid}/cat", 1), *many(f"{valid}/dog", 2)]
+    assert names(found, "test") == [*many("test/cat", 2), *many("test/dog", 1)]
+    assert [sample.label for sample in found.splits["train"]] == [0, 0, 0, 1, 1]
+
+
+def test_samples_are_train_then_valid_then_test(tmp_path: Path) -> None:
+    counts = {split: {"a": 2, "b": 2} for split in SPLITS}
+    found = find(split_folder(tmp_path, counts))
+    assert [sample.path.parent.parent.name for sample in found.samples()] == [
+        *["train"] * 4,
+        *["valid"] * 4,
+        *["test"] * 4,
+    ]
+
+
+def test_the_set_is_named_after_its_folder_however_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(class_folders(tmp_path / "pets", {"cat": 3, "dog": 3}))
+    assert find(Path()).name == "pets"
+
+
+@pytest.mark.parametrize(("first", "second"), [("valid", "val"), ("val", "validation")])
+def test_two_validation_folders_are_an_error(tmp_path: Path, first: str, second: str) -> None:
+    classes = {"a": 1, "b": 1}
+    split_folder(tmp_path, {"train": classes, first: classes, second: classes, "test": classes})
+    message = refusal(tmp_path)
+    assert f"{first}/" in message
+    assert f"{second}/" in message
+    assert str(tmp_path) in message
+
+
+def test_a_missing_valid_is_drawn_from_train(tmp_path: Path) -> None:
+    found = find(split_folder(tmp_path, {"train": {"a": 40, "b": 80, "c": 8}, "test": {"a": 2, "b": 1}}))
+    assert found.drawn == ("valid",)
+    # An eighth of train is a tenth of the whole where test is a fifth of it.
+    assert per_class(found, "valid") == {"a": 5, "b": 10, "c": 1}
+    assert per_class(found, "train") == {"a": 35, "b": 70, "c": 7}
+    assert names(found, "test") == [*many("test/a", 2), *many("test/b", 1)]
+    drawn = set(names(found, "valid"))
+    whole = [*many("train/a", 40), *many("train/b", 80), *many("train/c", 8)]
+    assert names(found, "train") == [name for name in whole if name not in drawn]
+    assert names(found, "valid") == [name for name in whole if name in drawn]
+
+
+def test_the_draw_hangs_on_the_seed(tmp_path: Path) -> None:
+    root = split_folder(tmp_path, {"train": {"a": 40, "b": 40}, "test": {"a": 1, "b": 1}})
+    assert names(find(root, seed=3), "valid") == names(find(root, seed=3), "valid")
+    assert len({tuple(names(find(root, seed=seed), "valid")) for seed in range(5)}) == 5
+
+
+def test_the_draw_is_no_run_of_neighbours(tmp_path: Path) -> None:
+    found = find(split_folder(tmp_path, {"train": {"a": 80, "b": 80}, "test": {"a": 1, "b": 1}}))
+    drawn = [name for name in names(found, "valid") if "/a/" in name]
+    assert drawn not in (many("train/a", 80)[:10], many("train/a", 80)[-10:])
+
+
+def test_class_folders_are_split_seventy_ten_twenty(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"a": 100, "b": 30, "c": 3}))
+    assert found.drawn == SPLITS
+    assert found.classes == ("a", "b", "c")
+    assert per_class(found, "train") == {"a": 70, "b": 21, "c": 1}
+    assert per_class(found, "valid") == {"a": 10, "b": 3, "c": 1}
+    assert per_class(found, "test") == {"a": 20, "b": 6, "c": 1}
+
+
+@pytest.mark.parametrize("count", range(3, 40))
+def test_a_class_of_three_or_more_is_in_all_splits(tmp_path: Path, count: int) -> None:
+    found = find(class_folders(tmp_path, {"a": count, "b": 10}))
+    for split in SPLITS:
+        assert per_class(found, split)["a"] >= 1
+    assert per_class(found, "train")["a"] >= per_class(found, "test")["a"] >= per_class(found, "valid")["a"]
+
+
+def test_every_image_is_in_exactly_one_split(tmp_path: Path) -> None:
+    counts = {"a": 1, "b": 2, "c": 3, "d": 17, "e": 50}
+    found = find(class_folders(tmp_path, counts))
+    assert sorted(all_names(found)) == [
+        name for folder, count in counts.items() for name in many(folder, count)
+    ]
+
+
+def test_labels_are_those_of_the_folders(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"a": 9, "b": 8, "c": 7}))
+    for sample in found.samples():
+        assert found.classes[sample.label] == sample.path.parent.name
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, {"train": 1}), (2, {"train": 1, "test": 1}), (3, dict.fromkeys(SPLITS, 1))]
+)
+def test_small_classes_serve_train_first(tmp_path: Path, count: int, expected: dict[str, int]) -> None:
+    found = find(class_folders(tmp_path, {"big": 10, "small": count}))
+    where = {split: per_class(found, split).get("small", 0) for split in SPLITS}
+    assert where == dict.fromkeys(SPLITS, 0) | expected
+
+
+@pytest.mark.parametrize(("count", "train", "valid"), [(1, 1, 0), (2, 1, 1), (3, 2, 1)])
+def test_small_classes_serve_train_first_where_only_valid_is_drawn(
+    tmp_path: Path, count: int, train: int, valid: int
+) -> None:
+    counts = {"train": {"big": 16, "small": count}, "test": {"big": 1, "small": 1}}
+    found = find(split_folder(tmp_path, counts))
+    assert per_class(found, "train")["small"] == train
+    assert per_class(found, "valid").get("small", 0) == valid
+
+
+@pytest.mark.parametrize("new", ["aa", "m", "zz"])
+def test_another_class_leaves_the_split_of_the_others(tmp_path: Path, new: str) -> None:
+    counts = {"cat": 30, "dog": 20}
+    before = find(class_folders(tmp_path / "before", counts))
+    after = find(class_folders(tmp_path / "after", {**counts, new: 25}))
+    for split in SPLITS:
+        assert [name for name in names(after, split) if not name.startswith(new)] == names(before, split)
+
+
+def test_the_split_is_the_same_wherever_the_folder_lies(tmp_path: Path) -> None:
+    here, there = (find(class_folders(tmp_path / at, {"a": 20, "b": 20})) for at in ("x", "deep/er"))
+    assert all_names(here) == all_names(there)
+
+
+def test_class_folders_are_split_by_the_seed(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"a": 30, "b": 30})
+    assert find(root, seed=1) == find(root, seed=1)
+    assert len({tuple(names(find(root, seed=seed), "test")) for seed in range(5)}) == 5
+
+
+def test_classes_of_one_size_are_not_split_alike(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"a": 30, "b": 30}))
+    tested = {
+        name: [s.path.name for s in found.splits["test"] if s.label == i] for i, name in enumerate("ab")
+    }
+    assert first != second
+
+
+def test_order_follows_the_names_not_the_disk(tmp_path: Path) -> None:
+    made = ["b/2.jpg", "a/10.jpg", "b/1.jpg", "a/9.jpg", "B/5.jpg", "a/1/0.jpg", "a/z.jpg"]
+    for split in SPLITS:
+        touch(tmp_path, *(f"{split}/{name}" for name in made))
+    found = find(tmp_path)
+    assert found.classes == ("B", "a", "b")
+    for split in SPLITS:
+        assert names(found, split) == [
+            f"{split}/{name}"
+            for name in ["B/5.jpg", "a/1/0.jpg", "a/10.jpg", "a/9.jpg", "a/z.jpg", "b/1.jpg", "b/2.jpg"]
+        ]
+
+
+def test_dealt_splits_are_in_order_too(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"b": 40, "a": 40}))
+    for split in SPLITS:
+        assert names(found, split) == sorted(names(found, split))
+
+
+def test_images_are_found_at_any_depth(tmp_path: Path) -> None:
+    touch(tmp_path, "a/0.jpg", "a/monday/1.jpg", "a/monday/late/2.jpg", *many("b", 3))
+    found = find(tmp_path)
+    assert sorted(name for name in all_names(found) if name.startswith("a/")) == [
+        "a/0.jpg",
+        "a/monday/1.jpg",
+        "a/monday/late/2.jpg",
+    ]
+    assert found.classes == ("a", "b")
+
+
+@pytest.mark.parametrize("layout", ["splits", "classes"])
+def test_other_files_are_told_by_relative_name(tmp_path: Path, layout: str) -> None:
+    folder = "" if layout == "classes" else "train/"
+    if layout == "classes":
+        class_folders(tmp_path, {"a": 5, "b": 5})
+    else:
+        split_folder(tmp_path, {split: {"a": 5, "b": 5} for split in SPLITS})
+    others = [
+        "readme.txt",
+        ".DS_Store",
+        f"{folder}a/notes.txt",
+        f"{folder}a/._000.jpg",
+        f"{folder}a/.hidden.png",
+        f"{folder}a/deep/Thumbs.db",
+        f"{folder}a/movie.gif",
+        f"{folder}a/noextension",
+        f"{folder}a/jpg",
+    ]
+    touch(tmp_path, *others)
+    found = find(tmp_path)
+    assert sorted(found.others) == sorted(others)
+    assert not {Path(name).name for name in others} & {sample.path.name for sample in found.samples()}
+
+
+@pytest.mark.parametrize("extra", ["train/labels.csv", "valid/labels.csv", "test/labels.csv"])
+def test_files_beside_the_class_folders_are_others(tmp_path: Path, extra: str) -> None:
+    split_folder(tmp_path, {split: {"a": 1, "b": 1} for split in SPLITS})
+    touch(tmp_path, extra)
+    assert find(tmp_path).others == (extra,)
+
+
+@pytest.mark.parametrize("hidden", [".git", ".thumbnails"])
+def test_hidden_folders_are_no_classes(tmp_path: Path, hidden: str) -> None:
+    class_folders(tmp_path, {"a": 3, "b": 3, hidden: 3})
+    assert find(tmp_path).classes == ("a", "b")
+
+
+def test_hidden_folders_inside_a_class_are_left_alone(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 3, "b": 3})
+    touch(tmp_path, "a/.ipynb_checkpoints/000-checkpoint.jpg")
+    assert "a/.ipynb_checkpoints/000-checkpoint.jpg" not in all_names(find(tmp_path))
+
+
+def test_every_known_extension_in_any_case_is_an_image(tmp_path: Path) -> None:
+    made = ["1.jpg", "2.JPG", "3.jpeg", "4.JPEG", "5.Png", "6.PNG", "7.webp", "8.WebP", "9.bmp", "X.BMP"]
+    touch(tmp_path, *(f"a/{name}" for name in made), *many("b", 3))
+    found = find(tmp_path)
+    assert sorted(name for name in all_names(found) if name.startswith("a/")) == [
+        f"a/{name}" for name in made
+    ]
+    assert found.others == ()
+
+
+def test_a_fifo_named_like_an_image_is_no_image(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 3, "b": 3})
+    os.mkfifo(tmp_path / "a/x.jpg")
+    found = find(tmp_path)
+    assert "a/x.jpg" not in all_names(found)
+    assert found.others == ("a/x.jpg",)
+
+
+def test_a_folder_named_like_an_image_is_no_image(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 3, "b": 3})
+    touch(tmp_path, "a/x.jpg/inner.png")
+    found = find(tmp_path)
+    assert "a/x.jpg/inner.png" in all_names(found)
+    assert len(all_names(found)) == 7
+
+
+def test_links_to_images_and_class_folders_are_followed_and_dead_ones_are_others(tmp_path: Path) -> None:
+    store = class_folders(tmp_path / "store", {"b": 3})
+    root = class_folders(tmp_path / "root", {"a": 3})
+    (root / "b").symlink_to(store / "b")
+    (root / "a/link.jpg").symlink_to(store / "b/000.jpg")
+    (root / "a/dead.jpg").symlink_to(store / "gone.jpg")
+    found = find(root)
+    assert found.classes == ("a", "b")
+    assert "a/link.jpg" in all_names(found)
+    assert found.others == ("a/dead.jpg",)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"boat": 5, "train": 5}))
+    assert found.classes == ("boat", "train")
+    assert found.drawn == SPLITS
+    assert len(all_names(found)) == 10
+
+
+@pytest.mark.parametrize("name", ["test", "valid"])
+def test_a_class_may_be_called_like_another_split(tmp_path: Path, name: str) -> None:
+    found = find(class_folders(tmp_path, {"boat": 5, name: 5}))
+    assert found.classes == ("boat", name)
+    assert found.drawn == SPLITS
+
+
+def test_class_names_need_not_be_ascii(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"Gòndola": 5, "船": 5, "with space": 5})
+    assert find(root).classes == ("Gòndola", "with space", "船")
+    assert len(all_names(find(root))) == 15
+
+
+def test_a_class_without_test_images_is_allowed(tmp_path: Path) -> None:
+    split_folder(tmp_path, {"train": {"a": 2, "b": 2}, "valid": {"a": 1}, "test": {"b": 1}})
+    assert find(tmp_path).classes == ("a", "b")
+
+
+def test_an_empty_class_folder_beside_others_is_no_class(tmp_path: Path) -> None:
+    assert find(class_folders(tmp_path, {"a": 3, "b": 3, "none": 0})).classes == ("a", "b")
+
+
+def test_an_empty_class_folder_in_test_that_train_lacks_harms_nothing(tmp_path: Path) -> None:
+    counts = {"train": {"a": 1, "b": 1}, "valid": {"a": 1}, "test": {"a": 1, "ghost": 0}}
+    assert find(split_folder(tmp_path, counts)).classes == ("a", "b")
+
+
+def nothing(root: Path) -> None:
+    pass
+
+
+def empty_folder(root: Path) -> None:
+    root.mkdir()
+
+
+def a_file(root: Path) -> None:
+    root.touch()
+
+
+def flat_images(root: Path) -> None:
+    touch(root, "1.jpg", "2.jpg")
+
+
+def text_only(root: Path) -> None:
+    touch(root, "a/1.txt", "b/2.txt")
+
+
+def one_class(root: Path) -> None:
+    class_folders(root, {"cat": 9})
+
+
+def one_class_with_images(root: Path) -> None:
+    class_folders(root, {"cat": 9, "dog": 0})
+
+
+def one_trained_class(root: Path) -> None:
+    split_folder(root, {split: {"cat": 2} for split in SPLITS})
+
+
+def new_class_in_test(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2}, "valid": {"cat": 1}, "test": {"cat": 1, "emu": 1}})
+
+
+def new_class_in_valid(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2}, "val": {"emu": 1}, "test": {"cat": 1}})
+
+
+def train_has_an_empty_class(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2, "emu": 0}, "valid": {"cat": 1}, "test": {"cat": 1}})
+
+
+def train_has_an_empty_class_that_test_has(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2, "emu": 0}, "valid": {"cat": 1}, "test": {"emu": 1}})
+
+
+def no_test(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2}, "valid": {"cat": 1, "dog": 1}})
+
+
+def train_alone(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2}})
+
+
+def empty_test(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2}, "valid": {"cat": 1}, "test": {"cat": 0}})
+
+
+def empty_valid(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 2, "dog": 2}, "valid": {"cat": 0}, "test": {"cat": 1}})
+
+
+def nothing_to_draw_valid_from(root: Path) -> None:
+    split_folder(root, {"train": {"cat": 1, "dog": 1}, "test": {"cat": 1}})
+
+
+def nothing_to_draw_test_from(root: Path) -> None:
+    class_folders(root, {"cat": 1, "dog": 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (nothing, ["no such folder", "{root}", "lagoon"]),
+        (a_file, ["no such folder", "{root}", "lagoon"]),
+        (empty_folder, ["no images", "{root}", ".jpg", ".webp"]),
+        (flat_images, ["no images", "{root}", "class folders"]),
+        (text_only, ["no images", "{root}", "class folders"]),
+        (one_class, ["fewer than two classes", "{root}"]),
+        (one_class_with_images, ["fewer than two classes", "{root}"]),
+        (one_trained_class, ["fewer than two classes", "{root}"]),
+        (new_class_in_test, ["'emu'", "test/", "train/"]),
+        (new_class_in_valid, ["'emu'", "val/", "train/"]),
+        (train_has_an_empty_class, ["'emu'", "no image", "train/"]),
+        (train_has_an_empty_class_that_test_has, ["'emu'", "no image", "train/"]),
+        (no_test, ["{root}", "no test/"]),
+        (train_alone, ["{root}", "no test/"]),
+        (empty_test, ["test split", "{root}", "no images"]),
+        (empty_valid, ["valid split", "{root}", "no images"]),
+        (nothing_to_draw_valid_from, ["valid split", "{root}"]),
+        (nothing_to_draw_test_from, ["split", "{root}"]),
+    ],
+)
+def test_a_folder_that_cannot_serve_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], told: list[str]
+) -> None:
+    root = tmp_path / "images"
+    make(root)
+    message = refusal(root)
+    for part in told:
+        assert part.format(root=root) in message

@@ -1,0 +1,84 @@
+"""Imports run one way; `docs` of the order are in ARCHITECTURE.md."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import transfer
+
+PACKAGE = Path(transfer.__file__).parent
+# Each line may import those above it, and nothing on its own line but what is named here.
+LAYERS = [
+    {"config", "timing", "environment", "scores"},
+    {"results", "decode", "lagoon", "backbone", "store", "heads"},
+    {"images", "engines"},
+    {"reading"},
+    {"weights"},
+    {"extract"},
+    {"experiment", "report"},
+    {"cli"},
+    {"__main__"},
+]
+# What a layer would allow and the design does not.
+NEVER = {
+    "heads": {"images", "reading", "decode", "backbone", "weights", "extract", "store"},
+    "store": {"backbone", "weights", "heads", "images"},
+    "report": {"extract", "heads", "images", "store", "experiment"},
+    "results": {"scores", "timing", "environment"},
+}
+HEAVY = {"torch", "torchvision", "sklearn", "scipy", "numpy", "PIL", "rich", "safetensors"}
+
+
+def room(path: Path) -> str:
+    """The module or subpackage of `transfer` that a file belongs to."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms of `transfer` that a file imports, anywhere in it."""
+    rooms: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "transfer":
+            assert node.level == 0
+            parts = (node.module or "").split(".")
+            names = [alias.name for alias in node.names] if len(parts) == 1 else [parts[1]]
+            rooms |= {name for name in names if not name.startswith("__")}
+        elif isinstance(node, ast.Import):
+            rooms |= {
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("transfer.")
+            }
+    return rooms - {room(path)}
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_run_down_the_layers(path: Path) -> None:
+    layer = next((i for i, rooms in enumerate(LAYERS) if room(path) in rooms), None)
+    assert layer is not None, f"{room(path)} has no layer in this test"
+    below = set().union(*LAYERS[:layer])
+    assert imported(path) <= below
+    assert not imported(path) & NEVER.get(room(path), set())
+
+
+def test_every_layer_exists() -> None:
+    assert set().union(*LAYERS) == {room(path) for path in FILES}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"], ["run", "--no-such-flag"]])
+def test_help_and_usage_errors_import_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys; from transfer.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        f"print(sorted(set(sys.modules) & {HEAVY}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from transfer.config import UserError
+from transfer.decode import BadImage
+from transfer.images import ImageSet, Sample
+from transfer.reading import BATCHES_AHEAD, BadImages, Image, Pixels, batches, read, workers
+
+SIZE = (6, 9)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as threads:
+        yield threads
+
+
+def pixels_of(value: int, size: tuple[int, int] = SIZE) -> Pixels:
+    """Pixels that no other `value` has."""
+    return np.random.default_rng(value).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def write_png(path: Path, value: int, size: tuple[int, int] = SIZE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PillowImage.fromarray(pixels_of(value, size)).save(path)
+    return path
+
+
+def image_set(root: Path, splits: dict[str, list[str]]) -> ImageSet:
+    """The files of `splits`, by name; the class is the first letter of the name."""
+    samples = {
+        split: tuple(Sample(root / name, "ab".index(Path(name).name[0])) for name in names)
+        for split, names in splits.items()
+    }
+    return ImageSet(name="set", root=root, classes=("a", "b"), splits=samples)
+
+
+def small_set(root: Path) -> ImageSet:
+    splits = {"train": ["a0.png", "b1.png", "a2.png"], "valid": ["b3.png"], "test": ["a4.png", "b5.png"]}
+    for value, name in enumerate(name for names in splits.values() for name in names):
+        write_png(root / name, value, (6, 9 + value))
+    return image_set(root, splits)
+
+
+def images_of(root: Path, count: int, pool: ThreadPoolExecutor) -> list[Image]:
+    names = [f"a{i:03}.png" for i in range(count)]
+    for i, name in enumerate(names):
+        write_png(root / name, i)
+    found = image_set(root, {"train": names, "valid": [], "test": []})
+    return read(found, pool, BadImages(root, "error"), silent)
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    pass
+
+
+def test_reading_tells_ids_sizes_labels_and_splits_in_order(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    found = small_set(tmp_path)
+    images = read(found, pool, BadImages(tmp_path, "error"), silent)
+    assert [image.path for image in images] == [sample.path for sample in found.samples()]
+    assert [image.label for image in images] == [0, 1, 0, 1, 0, 1]
+    assert [image.split for image in images] == ["train"] * 3 + ["valid"] + ["test"] * 2
+    assert [image.size for image in images] == [(6, 9 + value) for value in range(6)]
+    assert [image.id for image in images] == [
+        hashlib.sha256(image.path.read_bytes()).hexdigest() for image in images
+    ]
+
+
+def test_copies_of_an_image_have_one_id(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    for name in ("a0.png", "b0.png"):
+        write_png(tmp_path / name, 7)
+    found = image_set(tmp_path, {"train": ["a0.png", "b0.png"], "valid": [], "test": []})
+    first, second = read(found, pool, BadImages(tmp_path, "error"), silent)
+    assert first.id == second.id
+    assert first.path != second.path
+
+
+def test_reading_keeps_the_order_although_threads_finish_in_another(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = small_set(tmp_path)
+    last_is_done = threading.Event()
+    read_bytes = Path.read_bytes
+
+    def first_waits_for_last(path: Path) -> bytes:
+        if path.name == "a0.png":
+            assert last_is_done.wait(10)
+        data = read_bytes(path)
+        if path.name == "b5.png":
+            last_is_done.set()
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", first_waits_for_last)
+    images = read(found, pool, BadImages(tmp_path, "error"), silent)
+    assert [image.path for image in images] == [sample.path for sample in found.samples()]
+
+
+def test_reading_tells_its_progress(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    calls: list[tuple[str, int, int]] = []
+    read(small_set(tmp_path), pool, BadImages(tmp_path, "error"), lambda *told: calls.append(told))
+    assert calls == [("reading", done, 6) for done in range(1, 7)]
+
+
+@pytest.mark.parametrize("fault", ["text", "empty", "gone", "folder"])
+def test_a_bad_image_ends_the_run_and_is_named(tmp_path: Path, pool: ThreadPoolExecutor, fault: str) -> None:
+    found = small_set(tmp_path)
+    spoil(tmp_path / "b3.png", fault)
+    with pytest.raises(UserError) as caught:
+        read(found, pool, BadImages(tmp_path, "error"), silent)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(tmp_path / "b3.png") in message
+    assert REASONS[fault] in message
+    assert "--on-bad-image skip" in message
+
+
+REASONS = {
+    "text": "not a JPEG, PNG, WebP or BMP image",
+    "empty": "not a JPEG, PNG, WebP or BMP image",
+    "gone": "No such file or directory",
+    "folder": "Is a directory",
+}
+
+
+def spoil(path: Path, fault: str) -> None:
+    path.unlink()
+    if fault == "text":
+        path.write_text("no picture")
+    elif fault == "empty":
+        path.touch()
+    elif fault == "folder":
+        path.mkdir()
+
+
+def test_bad_images_are_left_out_and_listed(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    found = small_set(tmp_path)
+    spoil(tmp_path / "a0.png", "text")
+    spoil(tmp_path / "a4.png", "gone")
+    bad = BadImages(tmp_path, "skip")
+    calls: list[tuple[str, int, int]] = []
+    images = read(found, pool, bad, lambda *told: calls.append(told))
+    assert [image.path.name for image in images] == ["b1.png", "a2.png", "b3.png", "b5.png"]
+    assert [image.label for image in images] == [1, 0, 1, 1]
+    assert bad.skipped == {"a0.png": REASONS["text"], "a4.png": REASONS["gone"]}
+    assert calls[-1] == ("reading", 6, 6)
+
+
+def test_skipped_images_are_named_relative_to_the_root(tmp_path: Path) -> None:
+    bad = BadImages(tmp_path, "skip")
+    bad.meet(tmp_path / "train/a/x.jpg", BadImage("broken"))
+    assert bad.skipped == {"train/a/x.jpg": "broken"}
+
+
+def test_pixels_are_those_of_the_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    [image] = images_of(tmp_path, 1, pool)
+    np.testing.assert_array_equal(image.pixels(SIZE), pixels_of(0))
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("changed", "changed"), ("gone", REASONS["gone"])])
+def test_a_file_that_is_another_since_it_was_read_is_bad(
+    tmp_path: Path, pool: ThreadPoolExecutor, fault: str, reason: str
+) -> None:
+    [image] = images_of(tmp_path, 1, pool)
+    if fault == "changed":
+        write_png(image.path, 1)
+    else:
+        image.path.unlink()
+    with pytest.raises(BadImage, match=reason):
+        image.pixels(SIZE)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "lengths"),
+    [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 4, [3]), (1, 1, [1]), (0, 4, []), (50, 3, [3] * 16 + [2])],
+)
+def test_batches_are_full_and_in_order_and_the_last_is_short(
+    tmp_path: Path, pool: ThreadPoolExecutor, count: int, batch: int, lengths: list[int]
+) -> None:
+    images = images_of(tmp_path, count, pool)
+    found = list(batches(images, batch, SIZE, pool, BadImages(tmp_path, "error")))
+    assert [len(part) for part, _ in found] == lengths
+    assert [image for part, _ in found for image in part] == images
+    for part, x_NHW3 in found:
+        assert x_NHW3.dtype == np.uint8
+        assert x_NHW3.shape == (len(part), *SIZE, 3)
+    whole = [x_HW3 for _, x_NHW3 in found for x_HW3 in x_NHW3]
+    for value, x_HW3 in enumerate(whole):
+        np.testing.assert_array_equal(x_HW3, pixels_of(value))
+
+
+def test_batches_are_stretched_to_the_size_asked_for(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    images = images_of(tmp_path, 2, pool)
+    [(_, x_NHW3)] = batches(images, 2, (12, 5), pool, BadImages(tmp_path, "error"))
+    for value, x_HW3 in enumerate(x_NHW3):
+        expected = PillowImage.fromarray(pixels_of(value)).resize((5, 12), PillowImage.Resampling.BILINEAR)
+        np.testing.assert_array_equal(x_HW3, np.asarray(expected))
+
+
+def truncate(path: Path) -> str:
+    """Cut a file so that its size can still be told but not its pixels; the id it has then."""
+    path.write_bytes(path.read_bytes()[:-60])
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def truncated(image: Image) -> Image:
+    return Image(image.path, image.label, image.split, truncate(image.path), image.size)
+
+
+@pytest.mark.parametrize("spoiled", [[0], [3], [9], [0, 1, 2], [3, 4, 9], list(range(10))])
+def test_images_that_fail_later_are_left_out_and_batches_stay_full(
+    tmp_path: Path, pool: ThreadPoolExecutor, spoiled: list[int]
+) -> None:
+    images = images_of(tmp_path, 10, pool)
+    for i in spoiled:
+        images[i] = truncated(images[i])
+    bad = BadImages(tmp_path, "skip")
+    found = list(batches(images, 4, SIZE, pool, bad))
+    good = [image for i, image in enumerate(images) if i not in spoiled]
+    assert [image for part, _ in found for image in part] == good
+    assert [len(part) for part, _ in found] == [len(good[i : i + 4]) for i in range(0, len(good), 4)]
+    assert list(bad.skipped) == [images[i].path.name for i in spoiled]
+    for part, x_NHW3 in found:
+        for image, x_HW3 in zip(part, x_NHW3, strict=True):
+            np.testing.assert_array_equal(x_HW3, pixels_of(int(image.path.stem[1:])))
+
+
+def test_an_image_that_fails_later_ends_the_run_under_the_other_rule(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    images = images_of(tmp_path, 6, pool)
+    images[5] = truncated(images[5])
+    ready = batches(images, 2, SIZE, pool, BadImages(tmp_path, "error"))
+    assert [len(next(ready)[0]) for _ in range(2)] == [2, 2]
+    with pytest.raises(UserError, match=r"a005\.png.*--on-bad-image skip"):
+        next(ready)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_decoding_runs_ahead_of_its_use_by_a_few_batches_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    total = 10 * batch
+    calls: list[Path] = []
+
+    def counted(image: Image, size: tuple[int, int]) -> Pixels:
+        calls.append(image.path)
+        return pixels_of(0)
+
+    monkeypatch.setattr(Image, "pixels", counted)
+    images = [Image(tmp_path / f"{i}.png", 0, "train", str(i), SIZE) for i in range(total)]
+    with ThreadPoolExecutor(4) as pool:
+        ready = batches(images, batch, SIZE, pool, BadImages(tmp_path, "error"))
+        assert not calls
+        for used in range(batch, total + 1, batch):
+            next(ready)
+            settle(pool)
+            ahead = len(calls) - used
+            assert ahead <= BATCHES_AHEAD * batch
+            assert ahead >= min(batch, total - used)
+        assert next(ready, None) is None
+    assert sorted(calls) == sorted(image.path for image in images)
+
+
+def settle(pool: ThreadPoolExecutor) -> None:
+    """Wait until all that was given to `pool` before is done."""
+    everyone = threading.Barrier(pool._max_workers + 1)
+    waiting = [pool.submit(everyone.wait, 10) for _ in range(pool._max_workers)]
+    everyone.wait(10)
+    for future in waiting:
+        future.result(10)
+
+
+def test_workers_do_all_their_work_where_nothing_fails() -> None:
+    done: list[int] = []
+    with workers(2) as pool:
+        futures = [pool.submit(done.append, i) for i in range(20)]
+        for future in futures:
+            future.result(10)
+    assert sorted(done) == list(range(20))
+
+
+@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt])
+def test_workers_drop_what_has_not_begun_when_the_body_fails(error: type[BaseException]) -> None:
+    begun = threading.Event()
+    done: list[int] = []
+    later: list[Future[None]] = []
+
+    def first() -> None:
+        begun.set()
+        # Futures are cancelled in the order of their submission; the only thread is kept until then.
+        for _ in range(1000):
+            if len(later) == 50 and later[-1].cancelled():
+                break
+            time.sleep(0.002)
+        done.append(0)
+
+    def body() -> None:
+        with workers(1) as pool:
+            pool.submit(first)
+            assert begun.wait(10)
+            later.extend(pool.submit(done.append, i) for i in range(1, 51))
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        body()
+    assert done == [0]

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from transfer import report, results
+from transfer.results import Result
+
+EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
+
+
+@pytest.fixture()
+def example() -> Result:
+    return results.load(EXAMPLE)
+
+
+def printed(result: Result, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    report.show(result, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def changed(result: Result, **parts: Any) -> Result:
+    return dataclasses.replace(copy.deepcopy(result), **parts)
+
+
+def test_the_sweep_has_every_setting_and_marks_the_chosen_ones(example: Result) -> None:
+    table = report.tables(example)[0]
+    assert len(table.rows) == sum(len(method["sweep"]) for method in example.methods)
+    assert sum(row[1].endswith("*") for row in table.rows) == len(example.methods)
+
+
+def test_the_methods_table_has_scores_intervals_and_cold_and_warm_totals(example: Result) -> None:
+    table = report.tables(example)[1]
+    for row, method in zip(table.rows, example.methods, strict=True):
+        assert row[0] == method["name"]
+        assert row[2].startswith(f"{method['test']['accuracy']:.3f} (")
+        assert row[3].startswith(f"{method['test']['macro_f1']:.3f} (")
+    cold, warm = (float(cell.removesuffix(" s")) for cell in table.rows[0][-2:])
+    assert cold - warm == pytest.approx(example.features["cold_seconds"], abs=0.6)
+
+
+def test_the_class_table_has_recall_and_support(example: Result) -> None:
+    table = report.tables(example)[2]
+    assert [row[0] for row in table.rows] == example.data["classes"]
+    for c, row in enumerate(table.rows):
+        assert int(row[1]) == example.data["splits"]["test"]["per_class"][c]
+        recall = example.methods[0]["test"]["per_class"][c]["recall"]
+        assert row[2] == ("-" if recall is None else f"{recall:.2f}")
+
+
+def test_the_phases_add_up_to_the_total(example: Result) -> None:
+    rows = report.tables(example)[3].rows
+    shares = [int(row[2].removesuffix("%")) for row in rows]
+    assert sum(shares[:-1]) == pytest.approx(100, abs=len(rows))
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_nothing_is_cut_off_on_a_narrow_terminal(example: Result, width: int) -> None:
+    assert "…" not in printed(example, max(width, 80))
+
+
+def test_markdown_holds_the_same_cells(example: Result) -> None:
+    text = report.markdown(example).replace("\\", "")
+    for table in report.tables(example):
+        for row in table.rows:
+            assert "| " + " | ".join(row) + " |" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["[bold red]x[/]", "a|b", "<script>alert(1)</script>", "`code`", "line\nbreak", "\x1b[31mred", "*x*"]
+)
+def test_names_are_never_interpreted(example: Result, name: str) -> None:
+    methods = copy.deepcopy(example.methods)
+    for method in methods:
+        method["test"]["per_class"][0]["class"] = name
+    hostile = changed(example, methods=methods, data={**example.data, "name": name})
+    shown = printed(hostile)
+    assert "\x1b" not in shown
+    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    assert visible in shown
+    text = report.markdown(hostile)
+    assert "<script>" not in text
+    assert "\x1b" not in text
+    row = next(line for line in text.splitlines() if re.sub(r"\\(.)", r"\1", line).startswith(f"| {visible} |"))
+    unescaped = re.findall(r"(?<!\\)\|", row)
+    assert len(unescaped) == 2 + 1 + len(methods)
+
+
+def test_the_verdict_says_whether_the_difference_may_be_chance(example: Result) -> None:
+    def with_p(p: float) -> str:
+        pairs = [{**pair, "mcnemar_p": p} for pair in example.comparison["pairs"]]
+        return report.verdict(changed(example, comparison={**example.comparison, "pairs": pairs}))
+
+    assert "may be chance" in with_p(0.3)
+    assert "more than chance explains (p = under 0.0001)" in with_p(1e-9)
+
+
+def test_the_verdict_compares_the_best_of_each_kind_by_validation(example: Result) -> None:
+    for method in example.comparison["best_of_kind"].values():
+        assert f"{method} (" in report.verdict(example)
+
+
+def test_one_kind_alone_is_not_compared(example: Result) -> None:
+    alone = {**example.comparison, "best_of_kind": {"SVM": "svm"}}
+    assert "nothing to compare" in report.verdict(changed(example, comparison=alone))
+
+
+def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result) -> None:
+    data = {
+        **example.data,
+        "drawn": ["valid"],
+        "others": 3,
+        "skipped": [{"name": "x.jpg", "reason": "truncated"}, {"name": "y.jpg", "reason": "truncated"}],
+    }
+    features = {**example.features, "damaged_shards": 2}
+    backbone = {**example.backbone, "weights": "random"}
+    told = " ".join(report.notes(changed(example, data=data, features=features, backbone=backbone)))
+    for part in ("untrained", "no own split valid", "3 other files", "x.jpg (truncated) and 1 more", "2 damaged"):
+        assert part in told
+    trained = " ".join(report.notes(changed(example, backbone={**example.backbone, "weights": "imagenet"})))
+    assert "untrained" not in trained
+
+
+def test_several_results_stand_side_by_side_and_are_not_merged(example: Result) -> None:
+    other = changed(example, environment={**example.environment, "processor": "another processor"})
+    table = report.side_by_side([example, other])
+    assert len(table.rows) == 2 * len(example.methods)
+    assert {row[2].split(",")[0] for row in table.rows} == {example.environment["processor"], "another processor"}

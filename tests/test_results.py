@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from transfer import results
+from transfer.config import UserError
+
+OLD_FILES = sorted((Path(__file__).parent / "data").glob("result-v*.json"))
+
+
+def record() -> dict[str, Any]:
+    return json.loads(OLD_FILES[0].read_text())
+
+
+def test_the_schema_is_itself_valid() -> None:
+    jsonschema.Draft202012Validator.check_schema(results.schema())
+
+
+@pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.name)
+def test_old_files_load_and_are_written_again_the_same(path: Path) -> None:
+    loaded = results.load(path)
+    assert json.loads(loaded.to_json()) == json.loads(path.read_text())
+
+
+def test_every_field_of_the_record_is_in_the_schema_and_required() -> None:
+    fields = {field.name for field in dataclasses.fields(results.Result)}
+    assert fields == set(results.schema()["properties"]) == set(results.schema()["required"])
+
+
+def test_a_method_is_found_by_its_name() -> None:
+    loaded = results.load(OLD_FILES[0])
+    assert loaded.method("svm")["kind"] == "SVM"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "schema_version is None"),
+        ('{"schema_version": 99}', "schema_version is 99"),
+        ('{"schema_version": 1}', "at the top"),
+        ("\ud800".encode("utf-8", "surrogatepass"), "not JSON"),
+    ],
+    ids=["empty", "cut", "deep", "list", "version", "keys missing", "not utf-8"],
+)
+def test_what_is_no_result_file_is_told_in_one_line(tmp_path: Path, text: str | bytes, told: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=told) as caught:
+        results.load(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_edited_by_hand_is_told_where_it_is_wrong(tmp_path: Path) -> None:
+    edited = record()
+    edited["methods"][1]["test"]["accuracy"] = 1.5
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(edited))
+    with pytest.raises(UserError, match="at methods/1/test/accuracy"):
+        results.load(path)
+
+
+def test_a_missing_file_and_a_huge_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="can't read"):
+        results.load(tmp_path / "none.json")
+    monkeypatch.setattr(results, "MAX_BYTES", 10)
+    with pytest.raises(UserError, match="larger than any result file"):
+        results.load(OLD_FILES[0])
