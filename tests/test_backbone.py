@@ -34,11 +34,9 @@ LAST: dict[str, tuple[str, int]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def quick_init(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def quick_init(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the initial draw of weights that a test replaces anyway: for VGG11 that is seconds."""
-    if "own_init" in request.keywords:
-        return
     for name in dir(nn.init):
         if re.fullmatch(r"(kaiming|xavier|trunc)?_?(uniform|normal)_", name):
             monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
@@ -55,12 +53,12 @@ def lively(name: str, size: tuple[int, int] = (96, 96)) -> nn.Module:
         network.transform_input = True  # as it is with torchvision's weights
     block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.dim() > 1:
+        for key, parameter in network.named_parameters():
+            if parameter.dim() > 1 or key.endswith("bias"):
                 count = parameter.numel()
-                parts = block.repeat(-(-count // len(block)))[:count] if count > len(block) else block[:count]
-                fan_in = parameter[0].numel()
-                parameter.copy_(parts.view_as(parameter)).mul_((2 / fan_in) ** 0.5)
+                values = block.repeat(-(-count // len(block)))[:count].view_as(parameter)
+                fan_in = parameter[0].numel() if parameter.dim() > 1 else 100
+                parameter.copy_(values).mul_((2 / fan_in) ** 0.5)
         norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = 1.0
@@ -98,6 +96,7 @@ def resnet18_state() -> State:
     return dict(models.resnet18().state_dict())
 
 
+@pytest.mark.usefixtures("quick_init")
 @pytest.mark.parametrize("name", LAST)
 def test_the_cut_network_and_the_removed_layer_are_the_whole_network(name: str) -> None:
     layer, width = LAST[name]
@@ -114,6 +113,7 @@ def test_the_cut_network_and_the_removed_layer_are_the_whole_network(name: str) 
     torch.testing.assert_close(rebuilt / scale, answers / scale, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_squeezenet_is_cut_before_its_last_convolution() -> None:
     whole = lively("squeezenet1_1")
     cut = backbone.build("squeezenet1_1", whole.state_dict())
@@ -125,6 +125,7 @@ def test_squeezenet_is_cut_before_its_last_convolution() -> None:
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_resnet50_gives_the_classical_features_of_a_wide_photograph() -> None:
     whole = lively("resnet50", (96, 96))
     classical = nn.Sequential(*list(whole.children())[:-2], nn.AdaptiveAvgPool2d((1, 1)))
@@ -137,6 +138,7 @@ def test_resnet50_gives_the_classical_features_of_a_wide_photograph() -> None:
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("quick_init")
 @pytest.mark.parametrize("classes", [None, 1, 16])
 def test_the_removed_layer_may_be_absent_or_of_any_shape(classes: int | None) -> None:
     whole = lively("resnet18")
@@ -193,6 +195,7 @@ def test_an_empty_state_is_refused() -> None:
     assert "missing" in refusal("resnet18", {})
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_batch_norms_without_a_count_of_batches_load() -> None:
     """As in torchvision's own files from before PyTorch 0.4.1."""
     whole = lively("resnet18")
@@ -203,6 +206,7 @@ def test_batch_norms_without_a_count_of_batches_load() -> None:
         torch.testing.assert_close(whole.fc(backbone.build("resnet18", state)(x)), whole(x))
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_densenets_as_torchvision_publishes_them_load() -> None:
     """torchvision's DenseNet files name their layers `norm.1`, which its own loader turns into `norm1`."""
     whole = lively("densenet121")
@@ -218,6 +222,7 @@ def test_densenets_as_torchvision_publishes_them_load() -> None:
         torch.testing.assert_close(whole.classifier(features), whole(x), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_vision_transformers_as_torchvision_publishes_them_load() -> None:
     """torchvision's first ViT files name the layers `linear_1` and `linear_2`; its modules know how to load them."""
     whole = lively("vit_b_16")
@@ -241,6 +246,7 @@ def test_the_network_is_frozen_and_in_eval_mode(name: str) -> None:
     assert not network(pictures(1, (64, 64))).requires_grad
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_vision_transformers_refuse_other_sizes_and_suggest_one() -> None:
     network = models.vit_b_16()
     with pytest.raises(UserError) as caught:
@@ -252,6 +258,7 @@ def test_vision_transformers_refuse_other_sizes_and_suggest_one() -> None:
     backbone.check_size(network, "vit_b_16", (224, 224))
 
 
+@pytest.mark.usefixtures("quick_init")
 def test_too_small_a_size_is_refused() -> None:
     with pytest.raises(UserError, match="alexnet can't take images of 32x32 .*224x224"):
         backbone.check_size(models.alexnet(), "alexnet", (32, 32))
@@ -312,7 +319,6 @@ def same_bits(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.own_init
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
 def test_random_weights_hang_on_the_seed_alone(name: str) -> None:
     batches = batches_of(4)
@@ -325,7 +331,6 @@ def test_random_weights_hang_on_the_seed_alone(name: str) -> None:
     assert not any(torch.equal(first[key], other[key]) for key in first if first[key].dim() > 1)
 
 
-@pytest.mark.own_init
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
 def test_random_weights_leave_torchs_generator_alone(name: str) -> None:
     torch.manual_seed(3)
@@ -334,7 +339,6 @@ def test_random_weights_leave_torchs_generator_alone(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.own_init
 def test_random_weights_are_those_that_torchvision_draws() -> None:
     found = backbone.random_state("resnet18", seed=5, batches=batches_of(2))
     torch.manual_seed(5)
@@ -345,7 +349,6 @@ def test_random_weights_are_those_that_torchvision_draws() -> None:
             assert torch.equal(value, drawn[key]), key
 
 
-@pytest.mark.own_init
 def test_batch_norm_statistics_are_those_of_update_bn() -> None:
     batches = batches_of(6, 4, 2)
     found = backbone.random_state("resnet18", seed=0, batches=batches)
@@ -362,7 +365,6 @@ def test_batch_norm_statistics_are_those_of_update_bn() -> None:
     assert not any(torch.equal(found[key], fresh[key]) for key in statistics)
 
 
-@pytest.mark.own_init
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "convnext_tiny"])
 def test_random_features_are_finite_and_tell_images_apart(name: str) -> None:
     batches = batches_of(8)
@@ -374,7 +376,6 @@ def test_random_features_are_finite_and_tell_images_apart(name: str) -> None:
     assert distances[~torch.eye(8, dtype=torch.bool)].min() > 1e-3
 
 
-@pytest.mark.own_init
 def test_a_network_without_batch_norm_needs_no_images() -> None:
     def refuse() -> Any:
         raise AssertionError("images were asked for")
@@ -387,14 +388,12 @@ def test_a_network_without_batch_norm_needs_no_images() -> None:
     assert all(torch.equal(value, drawn[key]) for key, value in state.items())
 
 
-@pytest.mark.own_init
 def test_random_weights_lie_in_memory_as_files_keep_them() -> None:
     state = backbone.random_state("resnet18", seed=0, batches=batches_of(2))
     assert all(value.is_contiguous() for value in state.values())
     assert not any(value.requires_grad for value in state.values())
 
 
-@pytest.mark.own_init
 def test_a_last_batch_of_one_small_image_harms_nothing() -> None:
     state = backbone.random_state("resnet18", seed=0, batches=batches_of(4, 1, size=(32, 32)))
     assert all(np.isfinite(value.numpy()).all() for value in state.values())

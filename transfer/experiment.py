@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
         root = lagoon.make(
             config.store / BUILT_IN, on_progress=lambda done, total: on_progress("drawing", done, total)
         )
-    return images.find(root)
+    return replace(images.find(root), name=BUILT_IN)
 
 
 def features_record(features: Features) -> dict[str, Any]:

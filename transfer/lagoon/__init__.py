@@ -6,28 +6,28 @@ differ in small things, and much in every picture that has nothing to do with it
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from transfer import lagoon_water as canvas
-from transfer.lagoon_boats import BOATS
-from transfer.lagoon_hulls import Form, Pose, build, paint
-from transfer.lagoon_water import HEIGHT, WIDTH, Picture, Scene, Surface
+from transfer.environment import usable_cores
+from transfer.lagoon import water as canvas
+from transfer.lagoon.boats import BOATS
+from transfer.lagoon.hulls import Form, Pose, build
+from transfer.lagoon.parts import paint
+from transfer.lagoon.water import HEIGHT, WIDTH, Scene
 
 __all__ = ["CLASSES", "COUNTS", "HEIGHT", "VERSION", "WIDTH", "draw", "make"]
 
 VERSION = 1  # raised whenever the bytes of the files change
 SPLITS = ("train", "valid", "test")
 QUALITY = 90
-WORKERS = 8
 
 # Images in train, valid and test: the shares of the real set, with at least 6, 3 and 4 of each class.
 COUNTS: dict[str, tuple[int, int, int]] = {
@@ -62,7 +62,7 @@ def draw(name: str, rng: np.random.Generator) -> Image.Image:
     for form, pose, force in fleet(name, rng, scene):
         canvas.shadow(picture, surface, form, pose)
         canvas.wake(picture, rng, surface, form, pose, force)
-        board(picture, surface, *paint(form, pose, (WIDTH, HEIGHT), rng))
+        canvas.lay(picture, surface, *paint(form, pose, (WIDTH, HEIGHT), rng), 0.03)
     canvas.clutter(picture, rng, scene, surface, empty=name not in BOATS)
     return canvas.expose(picture, rng, scene)
 
@@ -73,20 +73,23 @@ def fleet(name: str, rng: np.random.Generator, scene: Scene) -> list[tuple[Form,
     others = sorted(BOATS)
     if scene.quay > 12 and rng.random() < 0.5:
         boats += [moored(others, rng, scene) for _ in range(int(rng.integers(1, 3)))]
-    if rng.random() < 0.22:
+    if rng.random() < 0.18:
         boats.append(cut_off(others[int(rng.integers(len(others)))], rng, scene))
     if name in BOATS:
         boats.append(subject(build(name, rng), rng, scene))
+    elif rng.random() < 0.3:
+        boats.append(gone(others[int(rng.integers(len(others)))], rng, scene))
     return boats
 
 
 def subject(form: Form, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
     """The boat that gives a picture its class: nearly all of it inside the frame."""
-    flip, yaw, v = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13)), float(rng.uniform(96, 178))
+    flip, yaw = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13))
+    v = float(np.clip(rng.normal(134, 10), 100, 172))
     pose = scene.pose(0.0, v, flip, yaw)
     scale = min(pose.scale, float(rng.uniform(560, 700)) / form.length)
     reach = 0.47 * form.length * scale
-    u = float(rng.uniform(reach, WIDTH - reach))
+    u = float(np.clip(rng.normal(WIDTH / 2, 60), reach, WIDTH - reach))
     return form, scene.pose(u, v, flip, yaw, scale), float(rng.uniform(*form.boat.wake))
 
 
@@ -99,6 +102,15 @@ def cut_off(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Po
     return form, scene.pose(u, v, flip, yaw), float(rng.uniform(*form.boat.wake))
 
 
+def gone(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """A boat that has left the frame, but not its wake."""
+    form = build(name, rng)
+    flip, v = int(rng.choice((-1, 1))), float(rng.uniform(60, 210))
+    pose = scene.pose(0.0, v, flip, float(rng.normal(0, 0.1)))
+    away = WIDTH / 2 + form.length / 2 * pose.scale + float(rng.uniform(4, 120))
+    return form, replace(pose, u=WIDTH / 2 + flip * away), float(rng.uniform(0.5, 1))
+
+
 def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
     """A small boat lying at the quay."""
     small = [name for name in names if BOATS[name].length[0] < 9]
@@ -108,34 +120,23 @@ def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Fo
     return form, scene.pose(u, v, 1, float(rng.normal(0, 0.05)), float(rng.uniform(8, 13))), 0.0
 
 
-def board(picture: Picture, surface: Surface, layer: Image.Image, corner: tuple[int, int]) -> None:
-    """Lays a painted boat over the picture, a little weathered."""
-    pixels = np.asarray(layer, np.float32)
-    area = slice(corner[1], corner[1] + layer.height), slice(corner[0], corner[0] + layer.width)
-    grain = 1 + 0.03 * surface.waves[::-1, ::-1][area][..., None]
-    picture[area] += pixels[..., 3:] / 255 * (pixels[..., :3] * grain - picture[area])
-
-
-def generator(seed: int, split: int, kind: int, index: int) -> np.random.Generator:
-    """The random numbers of one file, whatever was drawn before it."""
-    return np.random.default_rng(np.random.SeedSequence((seed, split, kind, index)))
-
-
-def plan(folder: Path, seed: int) -> list[tuple[str, int, int, int, int, Path]]:
-    """Makes the folders of a set and lists what `save` has to draw into them."""
-    jobs = []
+def plan(folder: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
+    """Makes the folders of a set and lists its files: where, of what class, from which random numbers."""
+    jobs: list[tuple[Path, str, tuple[int, ...]]] = []
     for split, part in enumerate(SPLITS):
         for kind, name in enumerate(CLASSES):
             place = folder / part / name
             place.mkdir(parents=True)
-            jobs += [(name, seed, split, kind, i, place / f"{i:04d}.jpg") for i in range(COUNTS[name][split])]
+            jobs += [
+                (place / f"{i:04d}.jpg", name, (seed, split, kind, i)) for i in range(COUNTS[name][split])
+            ]
     return jobs
 
 
-def save(job: tuple[str, int, int, int, int, Path]) -> None:
-    """Draws one file."""
-    name, seed, split, kind, index, path = job
-    draw(name, generator(seed, split, kind, index)).save(path, "JPEG", quality=QUALITY, subsampling="4:2:0")
+def save(path: Path, name: str, key: tuple[int, ...]) -> None:
+    """Draws one file; as its random numbers are its own, the order of the files does not matter."""
+    rng = np.random.default_rng(np.random.SeedSequence(key))
+    draw(name, rng).save(path, "JPEG", quality=QUALITY, subsampling="4:2:0")
 
 
 def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
@@ -149,12 +150,13 @@ def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None]
         return root
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{root.name}-", dir=folder))
+    # numpy and Pillow let go of the interpreter's lock: threads draw as fast as processes, and start at once.
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         jobs = plan(unfinished, seed)
-        with ThreadPoolExecutor(max_workers=min(WORKERS, os.cpu_count() or 1)) as pool:
-            for done, _ in enumerate(pool.map(save, jobs), start=1):
-                if on_progress:
-                    on_progress(done, len(jobs))
+        for done, _ in enumerate(pool.map(lambda job: save(*job), jobs), start=1):
+            if on_progress:
+                on_progress(done, len(jobs))
         unfinished.chmod(0o755)  # mkdtemp keeps others out
         try:
             unfinished.rename(root)
@@ -162,5 +164,6 @@ def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None]
             if not root.is_dir():
                 raise
     finally:
+        pool.shutdown(cancel_futures=True)
         shutil.rmtree(unfinished, ignore_errors=True)
     return root

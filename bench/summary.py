@@ -1,0 +1,54 @@
+"""What a pytest-benchmark file says, as a table: `python -m bench.summary FILE`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def table(benchmarks: list[dict[str, Any]]) -> Table:
+    """Medians with their spread, and every way of an operation against the fastest reference of it."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    drawn.add_column("operation and way")
+    for name in ("median", "fastest to slowest", "images/s", "against reference"):
+        drawn.add_column(name, justify="right")
+    benchmarks = sorted(benchmarks, key=lambda b: b["group"])
+    for operation, members in groupby(benchmarks, key=lambda b: b["group"]):
+        ways = [(b["extra_info"], b["stats"]["data"]) for b in members]
+        references = [statistics.median(data) for info, data in ways if info["way"].startswith("reference")]
+        drawn.add_row(operation, style="bold")
+        for info, data in sorted(ways, key=lambda way: statistics.median(way[1])):
+            median = statistics.median(data)
+            drawn.add_row(
+                f"  {info['way']}",
+                _seconds(median),
+                f"{_seconds(min(data))} to {_seconds(max(data))}",
+                f"{info['images'] / median:,.1f}" if "images" in info else "",
+                f"{min(references) / median:.1f}x" if references else "",
+            )
+    return drawn
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def main(path: Path) -> None:
+    """Print the table of a file that `pytest --benchmark-json` wrote."""
+    record = json.loads(path.read_text())
+    machine = record["machine_info"]
+    console = Console()
+    console.print(f"\nTimes on {machine['processor']}, {machine['usable_cores']} cores", highlight=False)
+    console.print(table(record["benchmarks"]))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
