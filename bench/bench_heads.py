@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.svm import SVC
 
 from bench.conftest import Rows
 from bench.references import adam_loop, svc_grid
@@ -16,39 +17,35 @@ from transfer.heads import METHODS
 
 CONFIG = RunConfig(data="synthetic")
 GRID_KERNELS, GRID_C = ("linear", "rbf"), (0.01, 0.1, 1, 10, 100)
+# Equal work stands together: settings that are fitted and then scored on the validation rows.
+FOUR_RATES, ONE_SVM, TEN_SVMS = "fit, last layer, 4 rates", "fit, SVM, 1 setting", "fit, SVM, 10 settings"
+OPERATIONS = {"fc-lab": FOUR_RATES, "fc": FOUR_RATES, "svm-lab": ONE_SVM, "svm": TEN_SVMS}
 
 
-def validation(rows: Rows) -> tuple[Rows, int]:
-    """The last tenth of the training rows validates."""
-    return rows, len(rows.y_train) * 9 // 10
+def parts(rows: Rows) -> tuple[Any, Any, Any, Any]:
+    """Training rows and labels, and those of the last tenth of them, which validates."""
+    n = len(rows.y_train) * 9 // 10
+    return rows.x_train[:n], rows.y_train[:n], rows.x_train[n:], rows.y_train[n:]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def bench_fit(timed: Callable[..., Any], rows: Rows, name: str) -> None:
-    rows, n = validation(rows)
-    x, y = rows.x_train, rows.y_train
-
-    def fresh() -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (METHODS[name].build(CONFIG),), {}
-
     search = timed(
-        lambda search: search.fit(x[:n], y[:n], x[n:], y[n:]),
-        operation=f"fit, {METHODS[name].kind}",
+        lambda search: search.fit(*parts(rows)),
+        operation=OPERATIONS.get(name, f"fit, {name}"),
         way=f"transfer {name}",
-        setup=fresh,
-        shape=list(x.shape),
+        setup=lambda: ((METHODS[name].build(CONFIG),), {}),  # a fresh head for each round
+        shape=list(rows.x_train.shape),
     )
     assert (search.predict(rows.x_test) == rows.y_test).mean() > 0.4
 
 
 @pytest.mark.parametrize("name", METHODS)
 def bench_predict(timed: Callable[..., Any], rows: Rows, name: str) -> None:
-    rows, n = validation(rows)
-    x, y = rows.x_train, rows.y_train
-    search = METHODS[name].build(CONFIG).fit(x[:n], y[:n], x[n:], y[n:])
+    search = METHODS[name].build(CONFIG).fit(*parts(rows))
     predicted = timed(
         lambda: search.predict(rows.x_test),
-        operation="predict",
+        operation="predict, chosen setting",
         way=f"transfer {name}",
         images=len(rows.y_test),
     )
@@ -56,29 +53,41 @@ def bench_predict(timed: Callable[..., Any], rows: Rows, name: str) -> None:
 
 
 def bench_adam_loop(timed: Callable[..., Any], rows: Rows) -> None:
-    rows, n = validation(rows)
-    x, y = torch.from_numpy(rows.x_train[:n]), torch.from_numpy(rows.y_train[:n])
-    layers = timed(
-        lambda: adam_loop.fit(x, y, 16, lr=CONFIG.lr, epochs=CONFIG.epochs, batch_size=CONFIG.batch_size),
-        operation="fit, fine-tuning",
-        way="reference: DataLoader loop, one rate after the other",
-        shape=list(x.shape),
-        settings=len(CONFIG.lr),
+    x, y, x_valid, y_valid = (torch.from_numpy(part) for part in parts(rows))
+
+    def fit() -> float:
+        layers = adam_loop.fit(x, y, 16, lr=CONFIG.lr, epochs=CONFIG.epochs, batch_size=CONFIG.batch_size)
+        with torch.no_grad():
+            return max((layer(x_valid).argmax(1) == y_valid).float().mean().item() for layer in layers)
+
+    best = timed(
+        fit,
+        operation=FOUR_RATES,
+        way="reference: DataLoader loop",
+        shape=list(rows.x_train.shape),
     )
-    with torch.no_grad():
-        best = max((layer(torch.from_numpy(rows.x_test)).argmax(1).numpy() == rows.y_test).mean() for layer in layers)
     assert best > 0.4
 
 
+def bench_svc(timed: Callable[..., Any], rows: Rows) -> None:
+    x, y, x_valid, y_valid = parts(rows)
+    right = timed(
+        lambda: (SVC().fit(x, y).predict(x_valid) == y_valid).mean(),
+        operation=ONE_SVM,
+        way="reference: SVC",
+        shape=list(rows.x_train.shape),
+    )
+    assert right > 0.4
+
+
 def bench_svc_grid(timed: Callable[..., Any], rows: Rows) -> None:
-    rows, n = validation(rows)
+    n_train = len(parts(rows)[0])
     search = timed(
         lambda: svc_grid.search(
-            rows.x_train, rows.y_train, n, kernels=GRID_KERNELS, C=GRID_C, n_jobs=usable_cores()
+            rows.x_train, rows.y_train, n_train, kernels=GRID_KERNELS, C=GRID_C, n_jobs=usable_cores()
         ),
-        operation="fit, SVM",
-        way="reference: GridSearchCV(SVC), all cores",
+        operation=TEN_SVMS,
+        way="reference: GridSearchCV, all cores",
         shape=list(rows.x_train.shape),
-        settings=len(GRID_KERNELS) * len(GRID_C),
     )
-    assert (search.predict(rows.x_test) == rows.y_test).mean() > 0.4
+    assert search.cv_results_["mean_test_score"].max() > 0.2

@@ -92,7 +92,7 @@ def photographs(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> P
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def timed(benchmark: Any, profile: Profile) -> Callable[..., Any]:
     """A function that times a call: a warm-up apart, then the profile's rounds; the last result comes back.
 

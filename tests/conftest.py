@@ -31,11 +31,13 @@ def boat_features() -> dict[str, np.ndarray]:
         return {name: found[name] for name in found.files if name[:2] in ("x_", "y_")}
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_images() -> Callable[..., Path]:
     """A function that fills a folder with splits of photographs of noise, tinted by class."""
 
-    def make(root: Path, *, classes: int = 3, train: int = 8, valid: int = 4, test: int = 4, seed: int = 0) -> Path:
+    def make(
+        root: Path, *, classes: int = 3, train: int = 8, valid: int = 4, test: int = 4, seed: int = 0
+    ) -> Path:
         rng = np.random.default_rng(seed)
         for split, count in (("train", train), ("valid", valid), ("test", test)):
             for c in range(classes):

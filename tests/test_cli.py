@@ -16,7 +16,7 @@ MakeImages = Callable[..., Path]
 EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
 
 
-@pytest.fixture()
+@pytest.fixture
 def ready(tmp_path: Path, make_images: MakeImages) -> list[str]:
     """Words that run on a small folder with its own store."""
     make_images(tmp_path / "images")
@@ -41,7 +41,9 @@ def test_run_prints_the_report_and_writes_it(
     assert "Table 3" in (tmp_path / "deep/out/report.md").read_text()
 
 
-def test_json_is_all_there_is_on_standard_output(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_all_there_is_on_standard_output(
+    ready: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["run", *ready, "--json", "--methods", "svm"]) == 0
     assert json.loads(capsys.readouterr().out)["methods"][0]["name"] == "svm"
 
@@ -55,7 +57,14 @@ def test_quiet_leaves_the_verdict(ready: list[str], capsys: pytest.CaptureFixtur
 
 
 def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--lr=1e-3,1e-2", "--epochs=2", "--batch-size=7", "--select=accuracy", "--seed=5", "--size=32x40"]
+    words = [
+        "--lr=1e-3,1e-2",
+        "--epochs=2",
+        "--batch-size=7",
+        "--select=accuracy",
+        "--seed=5",
+        "--size=32x40",
+    ]
     assert cli.main(["run", *ready, *words, "--methods=fc", "--precision=fp32", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["config"] == {
@@ -175,7 +184,9 @@ def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_python_m_transfer_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "transfer", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "transfer", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("transfer ")
 
 

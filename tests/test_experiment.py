@@ -20,7 +20,9 @@ MakeImages = Callable[..., Path]
 
 def run(root: Path, **settings: Any) -> Result:
     given = {"backbone": "resnet18", "weights": "random", "device": "cpu", **settings}
-    return experiment.run(RunConfig(data=str(root / "images"), store=root / "store", **given), lambda *_: None)
+    return experiment.run(
+        RunConfig(data=str(root / "images"), store=root / "store", **given), lambda *_: None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_methods_can_be_chosen(root: Path) -> None:
         run(root, methods=("forest",))
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 def test_real_photographs_end_to_end(boats: Path, tmp_path: Path) -> None:
     config = RunConfig(
         data=str(boats), store=tmp_path, backbone="resnet18", weights="random", size=(64, 224), device="cpu"

@@ -35,7 +35,7 @@ def everything(found: Features) -> np.ndarray:
     return np.concatenate([part.x_ND for part in found.splits.values()])
 
 
-@pytest.fixture()
+@pytest.fixture
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of images in every forward pass of the network."""
     counted: list[int] = []
@@ -49,7 +49,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-def test_features_are_what_the_network_gives_one_image_at_a_time(tmp_path: Path, make_images: MakeImages) -> None:
+def test_features_are_what_the_network_gives_one_image_at_a_time(
+    tmp_path: Path, make_images: MakeImages
+) -> None:
     make_images(tmp_path / "images")
     found = features(tmp_path)
     network = extract.backbone.build("resnet18", extract.weights.load(found.weights.path))
@@ -78,7 +80,9 @@ def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, 
     np.testing.assert_array_equal(everything(warm), everything(cold))
 
 
-def test_images_are_known_by_their_bytes(tmp_path: Path, make_images: MakeImages, forwards: list[int]) -> None:
+def test_images_are_known_by_their_bytes(
+    tmp_path: Path, make_images: MakeImages, forwards: list[int]
+) -> None:
     root = make_images(tmp_path / "images")
     before = features(tmp_path, weights=str(_weights(tmp_path)))
     forwards.clear()
@@ -144,7 +148,7 @@ def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: Mak
 
 
 class TestBadImages:
-    @pytest.fixture()
+    @pytest.fixture
     def truncated(self, tmp_path: Path, make_images: MakeImages) -> Path:
         path = make_images(tmp_path / "images") / "train/class1/5.jpg"
         path.write_bytes(path.read_bytes()[:-600])
@@ -154,7 +158,9 @@ class TestBadImages:
         with pytest.raises(UserError, match=r"train/class1/5\.jpg.*truncated.*--on-bad-image skip"):
             features(tmp_path, weights=str(_weights(tmp_path)))
 
-    def test_what_was_done_before_stays_done(self, tmp_path: Path, truncated: Path, forwards: list[int]) -> None:
+    def test_what_was_done_before_stays_done(
+        self, tmp_path: Path, truncated: Path, forwards: list[int]
+    ) -> None:
         weights = str(_weights(tmp_path))
         with pytest.raises(UserError):
             features(tmp_path, weights=weights)
@@ -196,7 +202,9 @@ print("computed", found.computed, flush=True)
 """
 
 
-def test_a_killed_extraction_goes_on_and_ends_in_the_same_bits(tmp_path: Path, make_images: MakeImages) -> None:
+def test_a_killed_extraction_goes_on_and_ends_in_the_same_bits(
+    tmp_path: Path, make_images: MakeImages
+) -> None:
     make_images(tmp_path / "images", classes=4, train=40, valid=10, test=10)
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     killed = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, text=True)

@@ -50,9 +50,7 @@ def imported(path: Path) -> set[str]:
             names = [alias.name for alias in node.names] if len(parts) == 1 else [parts[1]]
             rooms |= {name for name in names if not name.startswith("__")}
         elif isinstance(node, ast.Import):
-            rooms |= {
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("transfer.")
-            }
+            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("transfer.")}
     return rooms - {room(path)}
 
 

@@ -16,7 +16,7 @@ from transfer.results import Result
 EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
 
 
-@pytest.fixture()
+@pytest.fixture
 def example() -> Result:
     return results.load(EXAMPLE)
 
@@ -75,7 +75,8 @@ def test_markdown_holds_the_same_cells(example: Result) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["[bold red]x[/]", "a|b", "<script>alert(1)</script>", "`code`", "line\nbreak", "\x1b[31mred", "*x*"]
+    "name",
+    ["[bold red]x[/]", "a|b", "<script>alert(1)</script>", "`code`", "line\nbreak", "\x1b[31mred", "*x*"],
 )
 def test_names_are_never_interpreted(example: Result, name: str) -> None:
     methods = copy.deepcopy(example.methods)
@@ -89,7 +90,9 @@ def test_names_are_never_interpreted(example: Result, name: str) -> None:
     text = report.markdown(hostile)
     assert "<script>" not in text
     assert "\x1b" not in text
-    row = next(line for line in text.splitlines() if re.sub(r"\\(.)", r"\1", line).startswith(f"| {visible} |"))
+    row = next(
+        line for line in text.splitlines() if re.sub(r"\\(.)", r"\1", line).startswith(f"| {visible} |")
+    )
     unescaped = re.findall(r"(?<!\\)\|", row)
     assert len(unescaped) == 2 + 1 + len(methods)
 
@@ -123,7 +126,13 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     features = {**example.features, "damaged_shards": 2}
     backbone = {**example.backbone, "weights": "random"}
     told = " ".join(report.notes(changed(example, data=data, features=features, backbone=backbone)))
-    for part in ("untrained", "no own split valid", "3 other files", "x.jpg (truncated) and 1 more", "2 damaged"):
+    for part in (
+        "untrained",
+        "no own split valid",
+        "3 other files",
+        "x.jpg (truncated) and 1 more",
+        "2 damaged",
+    ):
         assert part in told
     trained = " ".join(report.notes(changed(example, backbone={**example.backbone, "weights": "imagenet"})))
     assert "untrained" not in trained
@@ -133,4 +142,7 @@ def test_several_results_stand_side_by_side_and_are_not_merged(example: Result) 
     other = changed(example, environment={**example.environment, "processor": "another processor"})
     table = report.side_by_side([example, other])
     assert len(table.rows) == 2 * len(example.methods)
-    assert {row[2].split(",")[0] for row in table.rows} == {example.environment["processor"], "another processor"}
+    assert {row[2].split(",")[0] for row in table.rows} == {
+        example.environment["processor"],
+        "another processor",
+    }

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from sklearn import metrics
-from statistics import NormalDist
 
 from transfer import scores
 
@@ -21,7 +22,9 @@ def test_scores_equal_scikit_learns(seed: int) -> None:
     scored = scores.score(y, predicted, names)
     labels = range(9)
     assert scored["accuracy"] == pytest.approx(metrics.accuracy_score(y, predicted))
-    assert scored["macro_f1"] == pytest.approx(metrics.f1_score(y, predicted, average="macro", zero_division=0))
+    assert scored["macro_f1"] == pytest.approx(
+        metrics.f1_score(y, predicted, average="macro", zero_division=0)
+    )
     assert scored["confusion"] == metrics.confusion_matrix(y, predicted, labels=labels).tolist()
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         y, predicted, labels=labels, zero_division=np.nan
@@ -36,7 +39,13 @@ def test_scores_equal_scikit_learns(seed: int) -> None:
 def test_a_class_without_test_images_has_no_recall_and_does_not_pull_macro_f1_down() -> None:
     scored = scores.score(np.array([0, 0, 1]), np.array([0, 0, 1]), ["a", "b", "absent"])
     assert scored["macro_f1"] == 1
-    assert scored["per_class"][2] == {"class": "absent", "support": 0, "recall": None, "precision": None, "f1": None}
+    assert scored["per_class"][2] == {
+        "class": "absent",
+        "support": 0,
+        "recall": None,
+        "precision": None,
+        "f1": None,
+    }
 
 
 def test_intervals_equal_those_of_resampled_images() -> None:

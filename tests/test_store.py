@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -51,7 +52,9 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
     assert json.loads(written.read_text())["backbone"] == "resnet18"
 
 
-def test_merging_keeps_every_row_and_the_time_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merging_keeps_every_row_and_the_time_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store_module, "SHARD_ROWS", 8)
     ids, x = rows(20)
     kept = shelf(tmp_path)
@@ -90,12 +93,11 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
 
     with monkeypatch.context() as patch:
         patch.setattr(where, step, breaks)
-        try:
+        complete = False
+        with contextlib.suppress(UserError):  # nothing but our own line may come through
             kept.append(ids[4:], x[4:], 1)
             complete = True
-        except UserError as error:
-            complete = False
-            assert "No space left" in str(error)
+    assert complete == (calls < after)
     seen = shelf(tmp_path)
     np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
     assert seen.damaged == []

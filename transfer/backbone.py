@@ -62,7 +62,7 @@ def _cut(name: str) -> tuple[nn.Module, str]:
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)
     if hasattr(network, "transform_input"):  # these two were trained on images scaled differently
-        network.transform_input = True
+        setattr(network, "transform_input", True)  # noqa: B010 - for the type checker any attribute is a tensor
     # In every torchvision network the classifier comes last; before it lie the features.
     layer = [n for n, part in network.named_modules() if isinstance(part, (nn.Linear, nn.Conv2d))][-1]
     network.set_submodule(layer, nn.Identity())

@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"transfer {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    run = _command(commands, "run", _run, "compare the methods on labelled images", "run photos --out results")
+    run = _command(
+        commands, "run", _run, "compare the methods on labelled images", "run photos --out results"
+    )
     run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
     run.add_argument("--out", type=Path, metavar="DIR", help="write result.json and report.md there")
     run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
@@ -72,15 +74,23 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
     run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
     run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
-    run.add_argument("--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)")
-    run.add_argument("--json", action="store_true", help="the result on standard output, and nothing else there")
+    run.add_argument(
+        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
+    )
+    run.add_argument(
+        "--json", action="store_true", help="the result on standard output, and nothing else there"
+    )
 
     extract = _command(commands, "extract", _extract, "fill the store only", "extract photos --device cuda")
     extract.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_extraction_options(extract)
 
     report = _command(
-        commands, "report", _report, "show a result again, or several side by side", "report results/result.json"
+        commands,
+        "report",
+        _report,
+        "show a result again, or several side by side",
+        "report results/result.json",
     )
     report.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result files")
 
@@ -104,13 +114,19 @@ def _command(commands: Any, name: str, call: Any, summary: str, example: str) ->
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
     parser.add_argument("--weights", metavar="W", help="imagenet, random, or a .safetensors or .pth file")
-    parser.add_argument("--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)")
+    parser.add_argument(
+        "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument("--device", choices=DEVICES, help="(auto)")
     parser.add_argument("--engine", metavar="E", help="auto or eager (auto)")
     parser.add_argument("--precision", metavar="P", help="auto, fp32, bf16 or fp16 (auto)")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)")
-    parser.add_argument("--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)")
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)"
+    )
+    parser.add_argument(
+        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress; of the report the verdict alone")
 
 
@@ -204,8 +220,15 @@ def _make_folder(folder: Path) -> None:
 def _progress(quiet: bool) -> Iterator[Progress]:
     """A progress bar for each phase on standard error, where that is a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.progress import TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -213,8 +236,16 @@ def _progress(quiet: bool) -> Iterator[Progress]:
             return Text(f"{task.speed:.1f} images/s" if task.speed else "")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bars:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as bars:
         tasks: dict[str, Any] = {}
 
         def on_progress(phase: str, done: int, total: int) -> None:

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -52,9 +52,9 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     Raises `BadImage` where `data` can't be decoded to its last pixel.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-            image = _rgb(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+            file.load()
+            image = _rgb(ImageOps.exif_transpose(file))
             if image.size != size[::-1]:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image)
@@ -72,7 +72,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _bad(error: Exception) -> BadImage:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return BadImage("not a JPEG, PNG, WebP or BMP image")
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         return BadImage(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")

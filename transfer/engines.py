@@ -45,7 +45,9 @@ def plan(engine: str, precision: str, device: str) -> Plan:
     if precision == "fp16" and device == "cpu":
         raise UserError("--precision is fp16, which processors only emulate; choose bf16 or fp32, or a GPU")
     if precision == "auto":
-        fast_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else has_bf16()
+        fast_bf16 = (
+            torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else has_bf16()
+        )
         precision = "bf16" if fast_bf16 else "fp32"
     engine = ENGINES[0] if engine == "auto" else engine
     return Plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -60,10 +61,8 @@ def has_bf16() -> bool:
 def memory_gb() -> float:
     """Memory of the machine in GB (10^9 bytes), cut down to the container's limit."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no cgroup here, or "max": no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no cgroup here, or "max": no limit
-        pass
     return round(total / 1e9, 1)
 
 

@@ -112,7 +112,10 @@ def _fit(
                 "fit_s": row["fit_s"],
             }
             for row, on_valid_N, on_test_N in zip(
-                search.cv_results_, search.predict_each(valid.x_ND), search.predict_each(test.x_ND), strict=True
+                search.cv_results_,
+                search.predict_each(valid.x_ND),
+                search.predict_each(test.x_ND),
+                strict=True,
             )
         ]
     entry = {

@@ -90,7 +90,9 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
     with watch("load"):
         kept = [image for image in found if image.id in shelf]
         _check_splits(kept, images)
-        splits = {split: _gather(shelf, [image for image in kept if image.split == split]) for split in SPLITS}
+        splits = {
+            split: _gather(shelf, [image for image in kept if image.split == split]) for split in SPLITS
+        }
     computed = sum(image.id in shelf for image in missing)
     return Features(
         splits=splits,
@@ -170,4 +172,6 @@ def _check_splits(images: Sequence[Image], whole: ImageSet) -> None:
     for image in images:
         if image.label not in trained:
             name = whole.classes[image.label]
-            raise UserError(f"no training image of class {name!r} can be read, but {image.path} is of that class")
+            raise UserError(
+                f"no training image of class {name!r} can be read, but {image.path} is of that class"
+            )

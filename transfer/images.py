@@ -164,7 +164,9 @@ def _check(found: ImageSet) -> None:
     if empty and len(trained) >= 2:
         raise UserError(f"class {empty[0]!r} has no image in train/; add some, or take its folder out")
     if len(trained) < 2:
-        raise UserError(f"{found.root} has fewer than two classes with images; a comparison needs at least two")
+        raise UserError(
+            f"{found.root} has fewer than two classes with images; a comparison needs at least two"
+        )
     for split in SPLITS:
         if not found.splits[split]:
             raise UserError(f"the {split} split of {found.root} has no images; add some")

@@ -104,7 +104,9 @@ def _decoded(
     upcoming = iter(images)
     queue: deque[tuple[Image, Future[Pixels]]] = deque()
     while True:
-        queue.extend((image, pool.submit(image.pixels, size)) for image in islice(upcoming, ahead - len(queue)))
+        queue.extend(
+            (image, pool.submit(image.pixels, size)) for image in islice(upcoming, ahead - len(queue))
+        )
         if not queue:
             return
         image, future = queue.popleft()

@@ -44,7 +44,11 @@ def show_side_by_side(results: Sequence[Result], console: Console) -> None:
 
 def markdown(result: Result) -> str:
     """The whole report as Markdown."""
-    parts = [f"# {_escaped(result.data['name'])}", _escaped(heading(result)), f"**{_escaped(verdict(result))}**"]
+    parts = [
+        f"# {_escaped(result.data['name'])}",
+        _escaped(heading(result)),
+        f"**{_escaped(verdict(result))}**",
+    ]
     parts += [_markdown(table) for table in tables(result)]
     parts += [f"Note: {_escaped(note)}" for note in notes(result)]
     return "\n\n".join(parts) + "\n"
@@ -99,7 +103,9 @@ def notes(result: Result) -> list[str]:
             "these figures compare methods and times, and say nothing of what a pre-trained network reaches"
         )
     if result.data["drawn"]:
-        found.append(f"the folder has no own split {', '.join(result.data['drawn'])}; drawn, stratified and seeded")
+        found.append(
+            f"the folder has no own split {', '.join(result.data['drawn'])}; drawn, stratified and seeded"
+        )
     if result.data["others"]:
         found.append(f"{result.data['others']} other files were left alone")
     if result.data["skipped"]:
@@ -108,7 +114,9 @@ def notes(result: Result) -> list[str]:
         rest = f" and {more} more" if more else ""
         found.append(f"images were skipped: {first['name']} ({first['reason']}){rest}")
     if result.features["damaged_shards"]:
-        found.append(f"{result.features['damaged_shards']} damaged files of the store were set aside and computed again")
+        found.append(
+            f"{result.features['damaged_shards']} damaged files of the store were set aside and computed again"
+        )
     found.append(
         "settings are chosen on the validation split; intervals are 95 % bootstraps over test images; "
         f"{LAB}, on other data"
@@ -151,7 +159,9 @@ def _sweep(result: Result) -> Table:
     ]
     by = result.comparison["select"].replace("_", " ")
     columns = ["method", "setting", f" {by} (valid)", " accuracy", " macro F1", " fit"]
-    return Table("Table 1: every setting, on the test split (* chosen on the validation split)", columns, rows)
+    return Table(
+        "Table 1: every setting, on the test split (* chosen on the validation split)", columns, rows
+    )
 
 
 def _methods(result: Result) -> Table:
@@ -171,7 +181,16 @@ def _methods(result: Result) -> Table:
                 _s(warm_s),
             ]
         )
-    columns = ["method", "setting", " accuracy", " macro F1", " fit", " predict", " cold total", " warm total"]
+    columns = [
+        "method",
+        "setting",
+        " accuracy",
+        " macro F1",
+        " fit",
+        " predict",
+        " cold total",
+        " warm total",
+    ]
     return Table("Table 2: methods (test split; warm: features in the store)", columns, rows)
 
 
@@ -195,7 +214,11 @@ def _seconds(result: Result) -> Table:
     phases["everything else"] = total - sum(phases.values())
     rows = [[name, _s(seconds), f"{seconds / total:.0%}"] for name, seconds in phases.items()]
     speed = result.features["images_per_s"]
-    told = f"{result.features['computed']} images computed at {speed:.1f} images/s" if speed else "nothing computed"
+    told = (
+        f"{result.features['computed']} images computed at {speed:.1f} images/s"
+        if speed
+        else "nothing computed"
+    )
     return Table(
         f"Where the time went ({told}, {result.features['reused']} reused)",
         ["phase", " seconds", " share"],
@@ -225,7 +248,11 @@ def _p_text(p: float) -> str:
 def _params(params: dict[str, Any]) -> str:
     """Parameters in short: those at their neutral value tell nothing."""
     return ", ".join(
-        f"{value}" if name == "kernel" else f"{name} {value:g}" if isinstance(value, float | int) else f"{name} {value}"
+        f"{value}"
+        if name == "kernel"
+        else f"{name} {value:g}"
+        if isinstance(value, float | int)
+        else f"{name} {value}"
         for name, value in params.items()
         if value is not None and not (name == "weight_decay" and value == 0) and value != "scale"
     )

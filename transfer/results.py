@@ -64,7 +64,9 @@ def load(path: Path) -> Result:
         raise UserError(f"{path} is no result file: not JSON ({error})") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"{path} is no result file of version {SCHEMA_VERSION} (schema_version is {version!r})")
+        raise UserError(
+            f"{path} is no result file of version {SCHEMA_VERSION} (schema_version is {version!r})"
+        )
     try:
         jsonschema.validate(record, schema())
     except jsonschema.ValidationError as error:

@@ -83,7 +83,9 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"can't use {self.root} as the store ({error.strerror}); name another by --store") from error
+            raise UserError(
+                f"can't use {self.root} as the store ({error.strerror}); name another by --store"
+            ) from error
         return folder
 
 
@@ -189,6 +191,8 @@ def _write(path: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        raise UserError(f"can't write to the store at {path.parent} ({error.strerror}); what was done is kept") from error
+        raise UserError(
+            f"can't write to the store at {path.parent} ({error.strerror}); what was done is kept"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -70,7 +70,9 @@ def load(path: Path) -> backbone.State:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} holds more than tensors and was not loaded; save its state_dict() alone") from error
+        raise UserError(
+            f"{path} holds more than tensors and was not loaded; save its state_dict() alone"
+        ) from error
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} can't be read as weights: {reason}") from error
@@ -124,7 +126,9 @@ def _network_timeout(seconds: float) -> Iterator[None]:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise UserError(f"no such weights file: {path}; give imagenet, random, or a .safetensors or .pth file")
+        raise UserError(
+            f"no such weights file: {path}; give imagenet, random, or a .safetensors or .pth file"
+        )
     return path
 
 

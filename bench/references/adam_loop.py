@@ -1,4 +1,4 @@
-"""The last layer trained on features in the usual loop: a `DataLoader`, `torch.optim.Adam`, one rate after the other."""
+"""The last layer trained on features in the usual loop: `DataLoader`, `torch.optim.Adam`, rate after rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 def fit(
-    x_ND: torch.Tensor, y_N: torch.Tensor, n_classes: int, *, lr: Sequence[float], epochs: int, batch_size: int
+    x_ND: torch.Tensor,
+    y_N: torch.Tensor,
+    n_classes: int,
+    *,
+    lr: Sequence[float],
+    epochs: int,
+    batch_size: int,
 ) -> list[nn.Linear]:
     """One linear layer for each learning rate."""
     layers = []
@@ -22,7 +28,7 @@ def fit(
         for _ in range(epochs):
             for x_BD, y_B in loader:
                 adam.zero_grad()
-                nn.functional.cross_entropy(layer(x_BD), y_B).backward()
+                nn.functional.cross_entropy(layer(x_BD), y_B).backward()  # type: ignore[no-untyped-call]
                 adam.step()
         layers.append(layer)
     return layers

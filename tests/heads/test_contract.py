@@ -13,7 +13,7 @@ from sklearn.datasets import make_classification
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from transfer.config import RunConfig
-from transfer.heads import METHODS, FineTune, FineTuneSearch, SVM, SVMSearch
+from transfer.heads import METHODS, SVM, FineTune, FineTuneSearch, SVMSearch
 
 CLASSIFIERS = [FineTune(lr=0.1, epochs=30), SVM()]
 CONFIG = RunConfig(data="x", epochs=10, device="cpu")

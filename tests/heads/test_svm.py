@@ -25,7 +25,9 @@ def blobs(rows: int, width: int, classes: int, seed: int = 0) -> tuple[Array, Ar
 
 def reference(params: dict[str, Any], x: Array, y: Array, x_test: Array, standardize: bool) -> SVC:
     scaler = StandardScaler().fit(x.astype(np.float64)) if standardize else None
-    prepared, prepared_test = (scaler.transform(part) if scaler else part.astype(np.float64) for part in (x, x_test))
+    prepared, prepared_test = (
+        scaler.transform(part) if scaler else part.astype(np.float64) for part in (x, x_test)
+    )
     svc = SVC(**params).fit(prepared, y)
     return svc.predict(prepared_test), svc.decision_function(prepared_test)
 
@@ -96,7 +98,9 @@ def test_a_gram_matrix_beyond_the_budget_is_refused_before_it_is_made() -> None:
         SVM(memory_gb=1e-6).fit(x, y)
 
 
-@pytest.mark.parametrize(("settings", "told"), [({"kernel": "poly"}, "linear, rbf"), ({"gamma": "x"}, "scale, auto")])
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"kernel": "poly"}, "linear, rbf"), ({"gamma": "x"}, "scale, auto")]
+)
 def test_unknown_settings_are_named_with_the_allowed_ones(settings: dict[str, str], told: str) -> None:
     x, y = blobs(60, 5, 2)
     with pytest.raises(ValueError, match=told):

@@ -56,7 +56,7 @@ def train_stack(
     step = 0
     for _ in range(epochs):
         order = torch.randperm(n_rows, generator=generator).to(device)
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             step += 1
             x_BD = x_ND[rows]
             logits_BSC = (x_BD @ w_DP).view(-1, n_settings, n_classes)
@@ -107,7 +107,14 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, to_numpy(X), to_numpy(y), dtype=np.float32)
         check_classification_targets(y)
         weights, biases, self.classes_ = _fit_stack(
-            X, y, [(self.lr, self.weight_decay)], self.epochs, self.batch_size, self.standardize, self.seed, self.device
+            X,
+            y,
+            [(self.lr, self.weight_decay)],
+            self.epochs,
+            self.batch_size,
+            self.standardize,
+            self.seed,
+            self.device,
         )
         self.coef_, self.intercept_ = weights[0], biases[0]
         return self

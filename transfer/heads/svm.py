@@ -61,7 +61,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_memory(len(X), self.memory_gb)
         self.classes_ = np.unique(y)
         gram = Gram.of(X, self.standardize)
-        kernel_NN = kernel_values(self.kernel, gram.gamma(self.gamma), gram.products(gram.x_ND), gram.x_ND, gram.x_ND)
+        kernel_NN = kernel_values(
+            self.kernel, gram.gamma(self.gamma), gram.products(gram.x_ND), gram.x_ND, gram.x_ND
+        )
         machines, _ = solve(kernel_NN, y, self.C, self.class_weight)
         return self._take(gram, machines)
 
@@ -94,7 +96,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             values: Array = X @ self.coef_.T + self.intercept_
             return values
         x_MD = (X - self._shift_D) / self._scale_D
-        kernel_MV = kernel_values("rbf", self._gamma, x_MD @ self.support_vectors_.T, x_MD, self.support_vectors_)
+        kernel_MV = kernel_values(
+            "rbf", self._gamma, x_MD @ self.support_vectors_.T, x_MD, self.support_vectors_
+        )
         decided: Array = kernel_MV @ self.dual_coef_.T + self.intercept_
         return decided
 
@@ -161,7 +165,9 @@ class SVMSearch(BaseEstimator):  # type: ignore[misc]
                 rest = list(itertools.product(self.C, self.class_weight))
                 solved = pool.map(lambda setting, K=kernel_NN: solve(K, y, *setting), rest)
                 for (C, class_weight), (machines, solve_s) in zip(rest, solved, strict=True):
-                    self._settings.append({"kernel": kernel, "C": C, "gamma": gamma, "class_weight": class_weight})
+                    self._settings.append(
+                        {"kernel": kernel, "C": C, "gamma": gamma, "class_weight": class_weight}
+                    )
                     self._machines.append(machines)
                     seconds.append(solve_s)
         predicted = self.predict_each(X_valid)
@@ -186,7 +192,9 @@ class SVMSearch(BaseEstimator):  # type: ignore[misc]
         x_MD = self._gram.prepare(X)
         products_MN = self._gram.products(x_MD)
         kernels = {
-            (kernel, gamma): kernel_values(kernel, self._gram.gamma(gamma), products_MN, x_MD, self._gram.x_ND)
+            (kernel, gamma): kernel_values(
+                kernel, self._gram.gamma(gamma), products_MN, x_MD, self._gram.x_ND
+            )
             for kernel, gamma in self._kernels()
         }
         predicted = []

@@ -1,0 +1,49 @@
+# Every target makes .venv and installs into it when needed. PYTHON chooses the interpreter, ARGS adds options.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= out
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench bench-quick test test-fast lint types format clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(READY)  ## make .venv and install the project with its tools
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is wanted") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+bench: $(READY)  ## compare the methods on the built-in images, then time everything (about 5 minutes)
+	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS)
+	$(BIN)/python -m pytest bench --quiet --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
+	$(BIN)/python -m bench.summary $(OUT)/benchmarks.json
+
+bench-quick: $(READY)  ## run every benchmark once, to see that it works; its times mean nothing
+	$(BIN)/python -m pytest bench --quiet --profile quick $(ARGS)
+
+test: $(READY)  ## pytest tests/
+	$(BIN)/python -m pytest tests/ $(ARGS)
+
+test-fast: $(READY)  ## the same without the slow tests
+	$(BIN)/python -m pytest tests/ -m "not slow" $(ARGS)
+
+lint: $(READY)  ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove what the other targets made, the features too; .venv stays
+	rm -rf $(OUT) build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks
