@@ -113,6 +113,33 @@ def test_the_cut_network_and_the_removed_layer_are_the_whole_network(name: str) 
     torch.testing.assert_close(rebuilt / scale, answers / scale, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("convnext_large", 1536),
+        ("densenet161", 2208),
+        ("efficientnet_v2_s", 1280),
+        ("maxvit_t", 512),
+        ("mnasnet1_3", 1280),
+        ("mobilenet_v3_large", 1280),
+        ("resnet152", 2048),
+        ("shufflenet_v2_x2_0", 2048),
+        ("swin_v2_t", 768),
+        ("vgg19_bn", 4096),
+        ("vit_h_14", 1280),
+        ("wide_resnet50_2", 2048),
+    ],
+)
+def test_only_a_layer_of_a_thousand_classes_is_removed(name: str, width: int) -> None:
+    with torch.device("meta"), torch.inference_mode():
+        state = models.get_model(name, weights=None).state_dict()
+        cut = backbone.build(name, state)
+        assert cut(torch.empty(2, 3, 224, 224)).shape == (2, width)
+    removed = state.keys() - cut.state_dict().keys()
+    assert len({key.rpartition(".")[0] for key in removed}) == 1
+    assert {tuple(state[key].shape) for key in removed} <= {(1000,), (1000, width)}
+
+
 @pytest.mark.usefixtures("quick_init")
 def test_squeezenet_is_cut_before_its_last_convolution() -> None:
     whole = lively("squeezenet1_1")
@@ -224,7 +251,7 @@ def test_densenets_as_torchvision_publishes_them_load() -> None:
 
 @pytest.mark.usefixtures("quick_init")
 def test_vision_transformers_as_torchvision_publishes_them_load() -> None:
-    """torchvision's first ViT files name the layers `linear_1` and `linear_2`; its modules know how to load them."""
+    """torchvision's first ViT files name layers `linear_1` and `linear_2`; its modules load them all the same."""
     whole = lively("vit_b_16")
     renamed = {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"}
     state = {

@@ -152,6 +152,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     ("error", "status", "told"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "store/x"), 2, "No space left on device: store/x"),
         (RuntimeError("the\nroof fell"), 1, "unexpected RuntimeError: the roof fell; --debug"),
         (MemoryError(), 1, "unexpected MemoryError"),
     ],

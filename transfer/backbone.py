@@ -6,7 +6,10 @@ N: images. H, W: height and width in pixels. D: features an image.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -42,19 +45,42 @@ def build(name: str, state: State) -> nn.Module:
     `state` does not fit; keys of the layer that is cut off may be absent or of any shape.
     """
     network, layer = _cut(name)
-    body = {key: value for key, value in state.items() if not key.startswith(layer + ".")}
     own = network.state_dict()
-    wrong = [key for key in own.keys() & body.keys() if own[key].shape != body[key].shape]
+    body = OrderedDict((_todays_name(name, key), value) for key, value in state.items())
+    for key in [key for key in body if key.startswith(f"{layer}.")]:
+        del body[key]
+    misshapen = [key for key in own.keys() & body.keys() if own[key].shape != body[key].shape]
+    for key in misshapen:
+        del body[key]
+    # Modules translate what older versions of themselves saved, by a version that files of plain tensors have
+    # lost. Where all names are today's there is nothing to translate.
+    versions = getattr(state, "_metadata", None)
+    if versions is None and body.keys() <= own.keys():
+        versions = own._metadata  # type: ignore[attr-defined]
+    if versions is not None:
+        body._metadata = versions  # type: ignore[attr-defined]
+    found = network.load_state_dict(body, strict=False)
     faults = {
-        "missing": sorted(own.keys() - body.keys()),
-        "unexpected": sorted(body.keys() - own.keys()),
-        "of another shape": sorted(wrong),
+        "missing": [
+            key
+            for key in found.missing_keys
+            if key not in misshapen
+            and not key.endswith("num_batches_tracked")  # of no use to a frozen network
+        ],
+        "unexpected": found.unexpected_keys,
+        "of another shape": misshapen,
     }
     if any(faults.values()):
-        told = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
+        told = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
         raise UserError(f"these weights do not fit {name}: {told}")
-    network.load_state_dict(body)
     return network.requires_grad_(False).eval()
+
+
+def _todays_name(network: str, key: str) -> str:
+    """torchvision's DenseNet files still say `norm.1` where the modules say `norm1`."""
+    if network.startswith("densenet"):
+        return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
+    return key
 
 
 def _cut(name: str) -> tuple[nn.Module, str]:
@@ -78,9 +104,14 @@ def normalise(x_N3HW: torch.Tensor) -> torch.Tensor:
 
 def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> None:
     """Raise `UserError` where the network can't take images of `size` (height, width): some transformers."""
+    with _size_told(name, size), torch.inference_mode():
+        network(torch.zeros(1, 3, *size))
+
+
+@contextmanager
+def _size_told(name: str, size: Sequence[int]) -> Iterator[None]:
     try:
-        with torch.inference_mode():
-            network(torch.zeros(1, 3, *size))
+        yield
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -103,9 +134,10 @@ def random_state(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> St
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    with torch.no_grad():
-        for x_N3HW in batches if norms else ():
-            network(normalise(x_N3HW))
+    for x_N3HW in batches if norms else ():
+        if len(x_N3HW) > 1:  # of one image, a last map of 1x1 pixels has no spread
+            with _size_told(name, x_N3HW.shape[2:]), torch.no_grad():
+                network(normalise(x_N3HW))
     return {key: value.contiguous() for key, value in network.state_dict().items()}
 
 

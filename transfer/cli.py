@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output had enough
         sys.stderr.close()
         return DONE
+    except OSError as error:  # a full disk, a folder without permission
+        return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
     except Exception as error:
         told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(told, FAILED, argv)

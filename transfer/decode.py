@@ -24,8 +24,9 @@ DECLARED = {
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
-# A small file can declare billions of pixels. Pillow warns of it before it decodes; here that is an error.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+MAX_PIXELS = 89_478_485  # a quarter of a GB as RGB; Pillow's own threshold for a warning
+# A small file can declare billions of pixels; `_open` refuses it, where Pillow would warn and go on.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class BadImage(ValueError):
@@ -38,9 +39,11 @@ def size_of(data: bytes) -> tuple[int, int]:
     Raises `BadImage` where `data` is no image of a known format.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _open(data) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            # Asked for a PNG's EXIF data, Pillow decodes the whole image, unless it has met them already.
+            known = image.format != "PNG" or "exif" in image.info
+            turned = known and image.getexif().get(_ORIENTATION) in _TURNED
     except Exception as error:  # decoders meet broken bytes with errors of every kind
         raise _bad(error) from error
     return (width, height) if turned else (height, width)
@@ -52,7 +55,7 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     Raises `BadImage` where `data` can't be decoded to its last pixel.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as file:
+        with _open(data) as file:
             file.load()
             image = _rgb(ImageOps.exif_transpose(file))
             if image.size != size[::-1]:
@@ -60,6 +63,13 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
             return np.asarray(image)
     except Exception as error:  # as above
         raise _bad(error) from error
+
+
+def _open(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -75,5 +85,5 @@ def _bad(error: Exception) -> BadImage:
     if isinstance(error, UnidentifiedImageError):
         return BadImage("not a JPEG, PNG, WebP or BMP image")
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
-        return BadImage(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
+        return BadImage(f"more than {MAX_PIXELS:,} pixels")
     return BadImage(str(error).splitlines()[0] if str(error) else type(error).__name__)

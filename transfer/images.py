@@ -144,7 +144,11 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files below a class folder, at any depth, in the order of their names."""
-    paths = sorted(Path(where) / name for where, _, names in os.walk(folder) for name in names)
+    paths = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [Path(where) / name for name in names]
+    paths.sort()
     images = [path for path in paths if path.suffix.lower() in EXTENSIONS and _is_image_name(path)]
     taken = set(images)
     return images, [path for path in paths if path not in taken]

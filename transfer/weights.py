@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import pickle
 import socket
 import urllib.error
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +16,6 @@ from typing import Any
 
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torchvision import models
 
@@ -73,15 +74,22 @@ def load(path: Path) -> backbone.State:
         raise UserError(
             f"{path} holds more than tensors and was not loaded; save its state_dict() alone"
         ) from error
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+    except Exception as error:  # broken bytes make the readers fail in every way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} can't be read as weights: {reason}") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()
+    ):
         raise UserError(f"{path} is no state dict; save the network's state_dict()")
-    return {key.removeprefix("module."): value for key, value in found.items()}
+    state = OrderedDict((key.removeprefix("module."), value) for key, value in found.items())
+    if (
+        hasattr(found, "_metadata") and state.keys() == found.keys()
+    ):  # the versions of the modules that saved it
+        state._metadata = found._metadata  # type: ignore[attr-defined]
+    return state
 
 
 def imagenet_file(name: str) -> Path:
@@ -101,12 +109,14 @@ def fetch(url: str, folder: Path) -> Path:
     if path.is_file():
         return path
     check = path.stem.rsplit("-", 1)[1] if "-" in path.stem else None
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with _network_timeout(DOWNLOAD_TIMEOUT_S):
             torch.hub.download_url_to_file(url, str(path), hash_prefix=check, progress=False)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the connection too
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UserError(
             f"can't download {path.name} ({reason}); put that file at {path}, or use --weights FILE or random"
         ) from error
