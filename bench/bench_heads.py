@@ -58,7 +58,7 @@ def bench_adam_loop(timed: Callable[..., Any], rows: Rows) -> None:
     def fit() -> float:
         layers = adam_loop.fit(x, y, 16, lr=CONFIG.lr, epochs=CONFIG.epochs, batch_size=CONFIG.batch_size)
         with torch.no_grad():
-            return max((layer(x_valid).argmax(1) == y_valid).float().mean().item() for layer in layers)
+            return max(float((layer(x_valid).argmax(1) == y_valid).float().mean()) for layer in layers)
 
     best = timed(
         fit,

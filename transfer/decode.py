@@ -41,9 +41,8 @@ def size_of(data: bytes) -> tuple[int, int]:
     try:
         with _open(data) as image:
             width, height = image.size
-            # Asked for a PNG's EXIF data, Pillow decodes the whole image, unless it has met them already.
-            known = image.format != "PNG" or "exif" in image.info
-            turned = known and image.getexif().get(_ORIENTATION) in _TURNED
+            # A PNG's own `getexif` would decode the whole image in search of data behind the pixels.
+            turned = Image.Image.getexif(image).get(_ORIENTATION) in _TURNED
     except Exception as error:  # decoders meet broken bytes with errors of every kind
         raise _bad(error) from error
     return (width, height) if turned else (height, width)

@@ -67,8 +67,9 @@ def pick_device(device: str) -> str:
 class Eager:
     """PyTorch as it comes: channels_last, inference mode, autocast below fp32.
 
-    Every batch is padded to the same number of images: then an image's features hang on the image alone, not
-    on how many were left over, and a run that was interrupted ends in the same bits as one that was not.
+    Every batch is padded to the same number of images: then an image's features do not hang on how many others
+    were left over, and a run that was interrupted ends in the same bits as one that was not. (Its place within
+    the batch may move the last bits in some networks.)
     """
 
     def __init__(self, network: nn.Module, plan: Plan) -> None:
