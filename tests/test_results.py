@@ -75,3 +75,12 @@ def test_a_missing_file_and_a_huge_one(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(results, "MAX_BYTES", 10)
     with pytest.raises(UserError, match="larger than any result file"):
         results.load(OLD_FILES[0])
+
+
+def test_rows_of_numbers_take_one_line_and_names_stay_what_they_are() -> None:
+    loaded = results.load(OLD_FILES[0])
+    names = ["[ a,  b ]", "c\n  d", "e]"]
+    changed = dataclasses.replace(loaded, data={**loaded.data, "classes": names})
+    text = changed.to_json()
+    assert json.loads(text) == dataclasses.asdict(changed)
+    assert f'"lr": {json.dumps(loaded.config["lr"])}' in text

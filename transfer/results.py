@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,7 @@ from transfer.config import UserError
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 64_000_000
+_LINE_BREAK = re.compile(r"\n\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,9 @@ class Result:
 
     def to_json(self) -> str:
         """The text of a result file."""
-        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+        # Rows of numbers on one line each. No string holds a line break in JSON, so none is touched.
+        return re.sub(r"\[\n\s*([^][{}]*?)\n\s*\]", lambda row: f"[{_LINE_BREAK.sub(' ', row[1])}]", text) + "\n"
 
 
 def schema() -> dict[str, Any]:
