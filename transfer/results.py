@@ -42,7 +42,9 @@ class Result:
         """The text of a result file."""
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
         # Rows of numbers on one line each. No string holds a line break in JSON, so none is touched.
-        return re.sub(r"\[\n\s*([^][{}]*?)\n\s*\]", lambda row: f"[{_LINE_BREAK.sub(' ', row[1])}]", text) + "\n"
+        return (
+            re.sub(r"\[\n\s*([^][{}]*?)\n\s*\]", lambda row: f"[{_LINE_BREAK.sub(' ', row[1])}]", text) + "\n"
+        )
 
 
 def schema() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.heads.selection import best_of, validation_row
+from transfer.heads.selection import GridSearch
 from transfer.heads.standardize import moments, to_numpy
 
 Array = npt.NDArray[Any]
@@ -144,7 +144,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return logits
 
 
-class FineTuneSearch(BaseEstimator):  # type: ignore[misc]
+class FineTuneSearch(GridSearch):
     """`FineTune` over a grid of learning rates and weight decays, trained together, chosen on validation data.
 
     Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a list of
@@ -183,21 +183,8 @@ class FineTuneSearch(BaseEstimator):  # type: ignore[misc]
             X, y, settings, self.epochs, self.batch_size, self.standardize, self.seed, self.device
         )
         share_s = (time.perf_counter() - start) / len(settings)
-        predicted_SN = self.predict_each(X_valid)
-        self.cv_results_ = [
-            validation_row({"lr": lr, "weight_decay": decay}, to_numpy(y_valid), predicted_N, share_s)
-            for (lr, decay), predicted_N in zip(settings, predicted_SN, strict=True)
-        ]
-        best = best_of(self.cv_results_, self.select)
-        self.best_params_ = self.cv_results_[best]["params"]
-        self.best_estimator_ = self._estimator(best)
-        return self
-
-    def predict(self, X: Any) -> Array:
-        """What the chosen setting predicts (n_samples,)."""
-        check_is_fitted(self)
-        labels: Array = self.best_estimator_.predict(X)
-        return labels
+        params = [{"lr": lr, "weight_decay": decay} for lr, decay in settings]
+        return self._choose(params, [share_s] * len(settings), X_valid, y_valid)
 
     def predict_each(self, X: Any) -> Array:
         """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""

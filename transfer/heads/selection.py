@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from transfer import scores
 from transfer.config import SELECT_BY, check_choice
+from transfer.heads.standardize import to_numpy
+
+
+class GridSearch(BaseEstimator):  # type: ignore[misc]
+    """What every search does once its settings are fitted; how they are fitted together is a search's own."""
+
+    select: str
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """What the chosen setting predicts (n_samples,)."""
+        check_is_fitted(self)
+        labels: npt.NDArray[Any] = self.best_estimator_.predict(X)
+        return labels
+
+    def predict_each(self, X: Any) -> npt.NDArray[Any]:
+        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
+        raise NotImplementedError
+
+    def _estimator(self, index: int) -> Any:
+        """The fitted estimator of one setting."""
+        raise NotImplementedError
+
+    def _choose(
+        self, params: Sequence[dict[str, Any]], fit_s: Sequence[float], X_valid: Any, y_valid: Any
+    ) -> Self:
+        """Score every setting on the validation rows and take the best."""
+        predicted_SN = self.predict_each(X_valid)
+        self.cv_results_ = [
+            validation_row(own, to_numpy(y_valid), predicted_N, own_s)
+            for own, predicted_N, own_s in zip(params, predicted_SN, fit_s, strict=True)
+        ]
+        best = best_of(self.cv_results_, self.select)
+        self.best_params_ = self.cv_results_[best]["params"]
+        self.best_estimator_ = self._estimator(best)
+        return self
 
 
 def validation_row(

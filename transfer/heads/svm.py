@@ -21,7 +21,7 @@ from transfer.config import check_choice
 from transfer.environment import usable_cores
 from transfer.heads.gram import KERNELS, Gram, check_memory, kernel_values
 from transfer.heads.pairs import Machines, solve, vote
-from transfer.heads.selection import best_of, validation_row
+from transfer.heads.selection import GridSearch
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
@@ -117,7 +117,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
 
-class SVMSearch(BaseEstimator):  # type: ignore[misc]
+class SVMSearch(GridSearch):
     """`SVM` over a grid of kernels, C, gamma and class weights, chosen on validation data.
 
     The Gram matrix is computed once. Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a
@@ -170,21 +170,8 @@ class SVMSearch(BaseEstimator):  # type: ignore[misc]
                     )
                     self._machines.append(machines)
                     seconds.append(solve_s)
-        predicted = self.predict_each(X_valid)
-        self.cv_results_ = [
-            validation_row(_told(params), to_numpy(y_valid), told_N, solve_s + shared_s / len(seconds))
-            for params, told_N, solve_s in zip(self._settings, predicted, seconds, strict=True)
-        ]
-        best = best_of(self.cv_results_, self.select)
-        self.best_params_ = self.cv_results_[best]["params"]
-        self.best_estimator_ = self._estimator(best)
-        return self
-
-    def predict(self, X: Any) -> Array:
-        """What the chosen setting predicts (n_samples,)."""
-        check_is_fitted(self)
-        labels: Array = self.best_estimator_.predict(X)
-        return labels
+        fit_s = [solve_s + shared_s / len(seconds) for solve_s in seconds]
+        return self._choose([_told(params) for params in self._settings], fit_s, X_valid, y_valid)
 
     def predict_each(self, X: Any) -> Array:
         """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
