@@ -109,19 +109,34 @@ def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert lagoon.make(tmp_path) == root
     with pytest.raises(AssertionError, match="nothing is left"):
         lagoon.make(tmp_path, seed=1)
-    assert list(tmp_path.iterdir()) == [root], "a set that was not finished leaves nothing behind"
 
 
-def test_loser_of_a_race_takes_the_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_were_lost_are_drawn_again(tmp_path: Path, few: dict[str, tuple[int, int, int]]) -> None:
+    root = lagoon.make(tmp_path)
+    before = digest(root)
+    (root / "train/Gondola/0001.jpg").unlink()
+    (root / "test/Water/0000.jpg").unlink()
+    calls: list[tuple[int, int]] = []
+    lagoon.make(tmp_path, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
+    assert digest(root) == before
+
+
+def test_a_file_that_is_not_finished_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lagoon, "COUNTS", ONE)
 
-    def win(done: int, total: int) -> None:
-        (tmp_path / f"lagoon-v{lagoon.VERSION}-seed0").mkdir()
-        (tmp_path / f"lagoon-v{lagoon.VERSION}-seed0" / "theirs").touch()
+    def full(self: Image.Image, path: Path, *args: object, **settings: object) -> None:
+        path.write_bytes(b"half a")
+        raise OSError(28, "No space left on device")
 
-    root = lagoon.make(tmp_path, on_progress=win)
-    assert [path.name for path in root.iterdir()] == ["theirs"]
-    assert list(tmp_path.iterdir()) == [root]
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            lagoon.make(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(digest(lagoon.make(tmp_path))) == 1
 
 
 def test_mean_colour_does_not_tell_the_classes_apart() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from statistics import NormalDist
 
 import numpy as np
@@ -48,15 +49,36 @@ def test_a_class_without_test_images_has_no_recall_and_does_not_pull_macro_f1_do
     }
 
 
-def test_intervals_equal_those_of_resampled_images() -> None:
+def test_the_interval_of_accuracy_equals_that_of_resampled_images() -> None:
     y, predicted = predictions(300, 5, 1)
     rng = np.random.default_rng(1)
     drawn = [rng.integers(300, size=300) for _ in range(2000)]
     accuracy = [metrics.accuracy_score(y[rows], predicted[rows]) for rows in drawn]
-    macro_f1 = [metrics.f1_score(y[rows], predicted[rows], average="macro") for rows in drawn]
     scored = scores.score(y, predicted, list("abcde"))
     assert scored["accuracy_ci95"] == pytest.approx(np.quantile(accuracy, (0.025, 0.975)), abs=0.012)
+
+
+def test_the_interval_of_macro_f1_equals_that_of_images_resampled_within_their_classes() -> None:
+    y, predicted = predictions(200, 6, 1)
+    y = np.concatenate([y, [6, 6]])  # a class of two images, both told wrong
+    predicted = np.concatenate([predicted, [0, 1]])
+    rng = np.random.default_rng(1)
+    members = [np.flatnonzero(y == c) for c in range(7)]
+    macro_f1 = []
+    for _ in range(2000):
+        rows = np.concatenate([rng.choice(own, len(own)) for own in members])
+        macro_f1.append(metrics.f1_score(y[rows], predicted[rows], average="macro"))
+    scored = scores.score(y, predicted, list("abcdefg"))
     assert scored["macro_f1_ci95"] == pytest.approx(np.quantile(macro_f1, (0.025, 0.975)), abs=0.012)
+
+
+def test_many_classes_need_little_memory() -> None:
+    y, predicted = predictions(3000, 1000, 0)
+    tracemalloc.start()
+    scores.score(y, predicted, [str(c) for c in range(1000)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
 
 
 def test_intervals_are_the_same_every_time() -> None:

@@ -28,14 +28,14 @@ def shelf(root: Path) -> Shelf:
 def test_rows_come_back_in_any_order_from_another_process_view(tmp_path: Path) -> None:
     ids, x = rows(10)
     first = shelf(tmp_path)
-    first.append(ids[:4], x[:4], 2.0)
-    first.append(ids[4:], x[4:], 3.0)
+    first.append(ids[:4], x[:4], 2.0, "here")
+    first.append(ids[4:], x[4:], 3.0, "here")
     for seen in (first, shelf(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
         assert ids[3] in seen
         assert "unknown" not in seen
-        assert seen.seconds(ids) == pytest.approx(5)
-        assert seen.seconds(ids[:2]) == pytest.approx(1)
+        assert seen.seconds(ids, "here") == pytest.approx(5)
+        assert seen.seconds(ids[:2], "here") == pytest.approx(1)
     with pytest.raises(KeyError):
         first.gather(["unknown"])
 
@@ -46,7 +46,7 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
     for name in DECLARED:
         assert key_of({**DECLARED, name: "other"}) != key_of(DECLARED)
     ids, x = rows(3)
-    shelf(tmp_path).append(ids, x, 1)
+    shelf(tmp_path).append(ids, x, 1, "here")
     assert ids[0] not in Store(tmp_path).shelf({**DECLARED, "size": [48, 65]})
     written = next(tmp_path.glob("features/*/key.json"))
     assert json.loads(written.read_text())["backbone"] == "resnet18"
@@ -59,13 +59,13 @@ def test_merging_keeps_every_row_and_the_time_it_took(
     ids, x = rows(20)
     kept = shelf(tmp_path)
     for i in range(0, 20, 2):
-        kept.append(ids[i : i + 2], x[i : i + 2], 1.0)
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
     reader = shelf(tmp_path)
     kept.merge()
     assert len(list(kept.folder.glob("*.npy"))) == 3
     for seen in (kept, shelf(tmp_path), reader):  # the reader's files were deleted under it
         np.testing.assert_array_equal(seen.gather(ids), x)
-        assert seen.seconds(ids) == pytest.approx(10)
+        assert seen.seconds(ids, "here") == pytest.approx(10)
     before = sorted(kept.folder.iterdir())
     shelf(tmp_path).merge()
     assert len(sorted(kept.folder.iterdir())) == len(before)
@@ -78,7 +78,7 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
 ) -> None:
     ids, x = rows(8)
     kept = shelf(tmp_path)
-    kept.append(ids[:4], x[:4], 1)
+    kept.append(ids[:4], x[:4], 1, "here")
     calls = 0
     where = {"open": Path, "fsync": os, "replace": Path}[step]
     real = getattr(where, step)
@@ -95,7 +95,7 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
         patch.setattr(where, step, breaks)
         complete = False
         with contextlib.suppress(UserError):  # nothing but our own line may come through
-            kept.append(ids[4:], x[4:], 1)
+            kept.append(ids[4:], x[4:], 1, "here")
             complete = True
     assert complete == (calls < after)
     seen = shelf(tmp_path)
@@ -111,9 +111,9 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
 def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: str, fault: str) -> None:
     ids, x = rows(8)
     kept = shelf(tmp_path)
-    kept.append(ids[:4], x[:4], 1)
+    kept.append(ids[:4], x[:4], 1, "here")
     whole = set(kept.folder.iterdir())
-    kept.append(ids[4:], x[4:], 1)
+    kept.append(ids[4:], x[4:], 1, "here")
     path = next(p for p in kept.folder.iterdir() if p not in whole and p.suffix == f".{kind}")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x40
@@ -123,7 +123,7 @@ def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: s
     assert all(i not in seen for i in ids[4:])
     np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
     assert len(list(kept.folder.glob("*.corrupt"))) == 2
-    seen.append(ids[4:], x[4:], 1)
+    seen.append(ids[4:], x[4:], 1, "here")
     healed = shelf(tmp_path)
     assert healed.damaged == []
     np.testing.assert_array_equal(healed.gather(ids), x)
@@ -132,7 +132,7 @@ def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: s
 def test_rows_without_a_manifest_do_not_count(tmp_path: Path) -> None:
     ids, x = rows(4)
     kept = shelf(tmp_path)
-    kept.append(ids, x, 1)
+    kept.append(ids, x, 1, "here")
     next(path for path in kept.folder.glob("*.json") if path.name != "key.json").unlink()
     assert ids[0] not in shelf(tmp_path)
 
@@ -143,7 +143,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     def write(ids: list[str], x: np.ndarray) -> None:
         own = shelf(tmp_path)
         for i in range(30):
-            own.append(ids[i : i + 1], x[i : i + 1], 1)
+            own.append(ids[i : i + 1], x[i : i + 1], 1, "here")
         own.merge()
 
     threads = [threading.Thread(target=write, args=part) for part in parts]
@@ -161,3 +161,17 @@ def test_a_store_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="as the store .*--store"):
         shelf(tmp_path / "file" / "store")
+
+
+def test_times_of_different_machines_are_never_added(tmp_path: Path) -> None:
+    ids, x = rows(6)
+    kept = shelf(tmp_path)
+    for i, machine in enumerate(("cpu", "cpu", "gpu", "gpu", "gpu", "cpu")):
+        kept.append(ids[i : i + 1], x[i : i + 1], 1.0, machine)
+    kept.merge()
+    for seen in (kept, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids), x)
+        assert seen.seconds([ids[0], ids[5]], "cpu") == pytest.approx(2)
+        assert seen.seconds(ids[2:5], "gpu") == pytest.approx(3)
+        assert seen.seconds(ids, "cpu") is None
+    assert len(list(kept.folder.glob("*.npy"))) == 2

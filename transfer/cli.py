@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ from transfer.config import BAD_IMAGE_RULES, DEVICES, SELECT_BY, RunConfig, User
 from transfer.heads import METHODS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from transfer.reading import Progress
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
@@ -32,6 +36,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is returned."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    # Pillow's warning of huge images: `decode` refuses them.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     try:
         args = _parser().parse_args(argv)
         status: int = args.command(args)
@@ -40,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), USAGE, argv)
     except KeyboardInterrupt:
         return _fail("interrupted; every batch that was done is kept", INTERRUPTED, argv)
-    except BrokenPipeError:  # the reader of our output had enough
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of our output had enough; nothing is left to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:  # a full disk, a folder without permission
         return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
@@ -152,50 +158,52 @@ def _run(args: argparse.Namespace) -> int:
     config = _config(args)
     if args.out:
         _make_folder(args.out)
-    from rich.console import Console
-
     from transfer import experiment, report
 
     with _progress(args.quiet or args.json) as on_progress:
         result = experiment.run(config, on_progress)
-    if args.out:
-        (args.out / "result.json").write_text(result.to_json(), "utf-8")
-        (args.out / "report.md").write_text(report.markdown(result), "utf-8")
     if args.json:
         print(result.to_json(), end="")
     elif args.quiet:
         print(report.verdict(result))
     else:
-        report.show(result, Console())
-    return SKIPPED if result.data["skipped"] else DONE
+        report.show(result, _console())
+    if args.out:
+        (args.out / "result.json").write_text(result.to_json(), "utf-8")
+        (args.out / "report.md").write_text(report.markdown(result), "utf-8")
+    return _told_skipped({image["name"]: image["reason"] for image in result.data["skipped"]})
 
 
 def _extract(args: argparse.Namespace) -> int:
     config = _config(args)
     from transfer import experiment
-    from transfer.extract import extract
+    from transfer.extract import check, extract
     from transfer.timing import Stopwatch
 
+    check(config)
     watch = Stopwatch()
     with _progress(args.quiet) as on_progress:
         features = extract(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(f"{features.computed} images computed, {features.reused} already in {config.store}")
-    for name, reason in features.skipped.items():
+    return _told_skipped(features.skipped)
+
+
+def _told_skipped(skipped: dict[str, str]) -> int:
+    """Name the images that were left out, on standard error; the exit status."""
+    for name, reason in skipped.items():
         print(f"transfer: skipped {name!r}: {reason}", file=sys.stderr)
-    return SKIPPED if features.skipped else DONE
+    return SKIPPED if skipped else DONE
 
 
 def _report(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from transfer import report, results
 
     loaded = [results.load(path) for path in args.files]
     if len(loaded) == 1:
-        report.show(loaded[0], Console())
+        report.show(loaded[0], _console())
     else:
-        report.show_side_by_side(loaded, Console())
+        report.show_side_by_side(loaded, _console())
     return DONE
 
 
@@ -216,6 +224,19 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"can't write to {folder}; give another --out")
+
+
+def _console() -> Console:
+    """Standard output, whose reader may leave at any time."""
+    import rich.console
+
+    class Output(rich.console.Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1
+
+    return Output()
 
 
 @contextmanager

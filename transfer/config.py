@@ -64,6 +64,8 @@ class RunConfig:
     on_bad_image: str = "error"
 
     def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("DATA is empty; give a folder of labelled images, or lagoon")
         check_choice("--select", self.select, SELECT_BY)
         check_choice("--device", self.device, DEVICES)
         check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)

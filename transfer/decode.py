@@ -6,7 +6,6 @@ H, W: height and width in pixels.
 from __future__ import annotations
 
 import io
-import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +23,8 @@ DECLARED = {
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
-MAX_PIXELS = 89_478_485  # a quarter of a GB as RGB; Pillow's own threshold for a warning
-# A small file can declare billions of pixels; `_open` refuses it, where Pillow would warn and go on.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# A small file can declare billions of pixels; past this Pillow warns (an error, where warnings are), and we refuse.
+MAX_PIXELS = 89_478_485
 
 
 class BadImage(ValueError):

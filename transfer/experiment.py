@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import statistics
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +15,18 @@ from threadpoolctl import threadpool_limits
 
 from transfer import environment, images, lagoon, scores
 from transfer.config import BUILT_IN, RunConfig, check_choice
-from transfer.extract import Features, extract
+from transfer.extract import Features, check, extract
 from transfer.heads import METHODS, Method
+from transfer.heads.selection import ranking
 from transfer.images import SPLITS, ImageSet
 from transfer.reading import Progress
 from transfer.results import Result
+from transfer.store import Store
 from transfer.timing import Stopwatch
+
+# Fits and predictions shorter than this are repeated; of a longer one, one is enough and dear enough.
+REPEATED_BELOW_S, REPEATS = 0.5, 3
+OTHERS_NAMED = 20
 
 
 def run(config: RunConfig, on_progress: Progress) -> Result:
@@ -26,10 +34,10 @@ def run(config: RunConfig, on_progress: Progress) -> Result:
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("--methods", name, METHODS)
+    check(config)
     watch = Stopwatch()
     image_set = find_images(config, watch, on_progress)
     features = extract(config, image_set, watch, on_progress)
-    watch.device = features.plan.device
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(features.plan.threads):
         fitted = [_fit(METHODS[name], config, features, watch) for name in names]
@@ -74,7 +82,8 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
         return images.find(Path(config.data), seed=config.seed)
     with watch("draw"):
         root = lagoon.make(
-            config.store / BUILT_IN, on_progress=lambda done, total: on_progress("drawing", done, total)
+            Store(config.store).folder(Path(BUILT_IN)),
+            on_progress=lambda done, total: on_progress("drawing", done, total),
         )
     return replace(images.find(root), name=BUILT_IN)
 
@@ -87,7 +96,7 @@ def features_record(features: Features) -> dict[str, Any]:
         "computed": features.computed,
         "reused": features.reused,
         "images_per_s": features.computed / features.extract_s if features.computed else None,
-        "seconds": features.extract_s if features.computed else 0.0,
+        "seconds": features.extract_s,
         "cold_seconds": features.cold_s,
         "damaged_shards": features.damaged,
     }
@@ -98,11 +107,10 @@ def _fit(
 ) -> tuple[dict[str, Any], scores.Labels]:
     """A method's entry of the result file, and what it predicts for the test split."""
     train, valid, test = (features.splits[split] for split in SPLITS)
-    search = method.build(config)
-    with watch("fit"):
-        search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
-    with watch("predict"):
-        predicted_N = search.predict(test.x_ND)
+    search, fit_s = _repeated(
+        lambda: method.build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N), watch, "fit"
+    )
+    predicted_N, predict_s = _repeated(lambda: search.predict(test.x_ND), watch, "predict")
     with watch("score"):
         sweep = [
             {
@@ -126,10 +134,27 @@ def _fit(
         "sweep": sweep,
         "valid": scores.score(valid.y_N, search.predict(valid.x_ND), features.classes, seed=config.seed),
         "test": scores.score(test.y_N, predicted_N, features.classes, seed=config.seed),
-        "fit_s": watch.last("fit"),
-        "predict_s": watch.last("predict"),
+        "fit_s": statistics.median(fit_s),
+        "fit_seconds": fit_s,
+        "predict_s": statistics.median(predict_s),
+        "predict_seconds": predict_s,
     }
     return entry, predicted_N
+
+
+def _repeated(call: Callable[[], Any], watch: Stopwatch, phase: str) -> tuple[Any, list[float]]:
+    """What `call` returns, and its seconds; short ones are timed again, the first then being a warm-up.
+
+    A first call of a few milliseconds is mostly threads being started.
+    """
+    with watch(phase):
+        returned = call()
+    if watch.last(phase) > REPEATED_BELOW_S:
+        return returned, [watch.last(phase)]
+    for _ in range(REPEATS):
+        with watch(phase):
+            returned = call()
+    return returned, watch.seconds[phase][-REPEATS:]
 
 
 def _compare(
@@ -137,12 +162,12 @@ def _compare(
 ) -> dict[str, Any]:
     """Which method did best on the *validation* split, of all and of each kind, and every pair's test."""
     y_N = features.splits["test"].y_N
-    best = max(methods, key=lambda method: method["valid"][select])
-    kinds = {method["kind"]: method for method in sorted(methods, key=lambda m: m["valid"][select])}
+    ranked = [methods[i] for i in ranking([method["valid"] for method in methods], select)]
+    kinds = {method["kind"]: method["name"] for method in reversed(ranked)}
     return {
         "select": select,
-        "best": best["name"],
-        "best_of_kind": {kind: method["name"] for kind, method in kinds.items()},
+        "best": ranked[0]["name"],
+        "best_of_kind": kinds,
         "pairs": [
             {"a": a, "b": b, "mcnemar_p": scores.mcnemar(y_N, predictions[a], predictions[b])}
             for a, b in itertools.combinations(predictions, 2)
@@ -163,6 +188,7 @@ def _data(image_set: ImageSet, features: Features) -> dict[str, Any]:
             for split, part in features.splits.items()
         },
         "drawn": list(image_set.drawn),
-        "others": len(image_set.others),
+        "others": {"count": len(image_set.others), "first": list(image_set.others[:OTHERS_NAMED])},
+        "test_in_train": features.test_in_train,
         "skipped": [{"name": name, "reason": reason} for name, reason in features.skipped.items()],
     }

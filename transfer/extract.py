@@ -17,6 +17,7 @@ import torchvision
 
 from transfer import backbone, decode, engines, weights
 from transfer.config import RunConfig, UserError
+from transfer.environment import processor
 from transfer.images import SPLITS, ImageSet
 from transfer.reading import BadImages, Image, Pixels, Progress, batches, read, workers
 from transfer.store import SCHEMA_VERSION, Shelf, Store
@@ -46,12 +47,16 @@ class Features:
     plan: engines.Plan
     key: str
     computed: int
-    """Images that went through the network in this run; copies of one image count once."""
+    """Images that went through the network in this run; of copies of one image, one."""
     reused: int
+    """The other images."""
     extract_s: float
     """Seconds of this run spent on the images it computed: network made ready, decoded, forward, kept."""
-    cold_s: float
-    """Seconds that computing all of these features took, in this run or in earlier ones."""
+    cold_s: float | None
+    """Seconds that all of these features took, untrained weights included, whenever they were computed; None
+    if another machine or device had a part in it."""
+    test_in_train: int
+    """Test images whose bytes are a training image's too."""
     skipped: dict[str, str]
     """Images left out: name and reason."""
     damaged: int
@@ -63,8 +68,8 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
 
     Raises `UserError` for an image that can't be read, unless `config.on_bad_image` is `skip`.
     """
-    backbone.check_name(config.backbone)
-    plan = engines.plan(config.engine, config.precision, config.device)
+    plan = check(config)
+    watch.device = plan.device
     torch.set_num_threads(plan.threads)
     store = Store(config.store)
     bad = BadImages(images.root, config.on_bad_image)
@@ -77,16 +82,15 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
             chosen = weights.find(config, found, size, store, pool, bad)
         shelf = store.shelf(declare(config.backbone, chosen, size, plan))
         missing = list({image.id: image for image in found if image.id not in shelf}.values())
-        start = now(plan.device)
         if missing:
             with watch("extract"):
+                start = now(plan.device)
                 network = backbone.build(config.backbone, weights.load(chosen.path))
                 backbone.check_size(network, config.backbone, size)
                 engine = engines.Eager(network, plan)
                 ready = batches(missing, plan.batch, size, pool, bad)
-                _compute(engine, ready, len(missing), shelf, on_progress)
+                _compute(engine, ready, len(missing), shelf, start, on_progress)
                 shelf.merge()
-        extract_s = now(plan.device) - start
     with watch("load"):
         kept = [image for image in found if image.id in shelf]
         _check_splits(kept, images)
@@ -94,6 +98,8 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
             split: _gather(shelf, [image for image in kept if image.split == split]) for split in SPLITS
         }
     computed = sum(image.id in shelf for image in missing)
+    forward_s = shelf.seconds([image.id for image in kept], _made_on(plan))
+    trained = {image.id for image in kept if image.split == "train"}
     return Features(
         splits=splits,
         classes=images.classes,
@@ -103,11 +109,19 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
         key=shelf.key,
         computed=computed,
         reused=len(kept) - computed,
-        extract_s=extract_s,
-        cold_s=shelf.seconds([image.id for image in kept]),
+        extract_s=watch.last("extract") if missing else 0.0,
+        cold_s=None if forward_s is None or chosen.made_s is None else forward_s + chosen.made_s,
+        test_in_train=sum(image.id in trained for image in kept if image.split == "test"),
         skipped=bad.skipped,
         damaged=len(shelf.damaged),
     )
+
+
+def check(config: RunConfig) -> engines.Plan:
+    """The plan for `config`; `UserError` for all that can be known wrong before an image is read."""
+    backbone.check_name(config.backbone)
+    weights.check(config)
+    return engines.plan(config.engine, config.precision, config.device)
 
 
 def declare(name: str, chosen: Weights, size: tuple[int, int], plan: engines.Plan) -> dict[str, Any]:
@@ -133,24 +147,40 @@ def _compute(
     ready: Iterable[tuple[list[Image], Pixels]],
     total: int,
     shelf: Shelf,
+    start: float,
     on_progress: Progress,
 ) -> None:
-    """Features of all `ready` batches onto the shelf; while one is written the next is computed."""
+    """Features of all `ready` batches onto the shelf; while one is written the next is computed.
+
+    The first batch's seconds count from `start`, so that all of them make up the whole.
+    """
     on_progress("extracting", 0, total)
     done = 0
     keeping: Future[None] | None = None
     with ThreadPoolExecutor(1) as keeper:
-        start = now(engine.plan.device)
         for images, x_NHW3 in ready:
             x_ND = engine(x_NHW3)
+            if not np.isfinite(x_ND).all():
+                raise UserError(
+                    f"the network's features of {images[0].path} or one after it are not finite in "
+                    f"{engine.plan.precision}; try --precision fp32, or other weights"
+                )
             seconds, start = now(engine.plan.device) - start, now(engine.plan.device)
             if keeping:
                 keeping.result()
-            keeping = keeper.submit(shelf.append, [image.id for image in images], x_ND, seconds)
+            keeping = keeper.submit(
+                shelf.append, [image.id for image in images], x_ND, seconds, _made_on(engine.plan)
+            )
             done += len(images)
             on_progress("extracting", done, total)
         if keeping:
             keeping.result()
+
+
+def _made_on(plan: engines.Plan) -> str:
+    """What seconds hang on; those of different machines are never added up."""
+    chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
+    return f"{chip}, {plan.threads} threads"
 
 
 def _common_size(images: Sequence[Image]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from transfer.decode import EXTENSIONS
 
 SPLITS = ("train", "valid", "test")
 VALID_NAMES = ("valid", "val", "validation")
+SPLIT_NAMES = {"train", "training", "test", "testing", *VALID_NAMES}
 VALID_SHARE, TEST_SHARE = 0.1, 0.2
 
 
@@ -56,6 +58,7 @@ def find(root: Path, *, seed: int = 0) -> ImageSet:
     if train.is_dir() and ((root / "test").is_dir() or _subfolders(train)):
         found = _find_splits(root, seed)
     else:
+        _refuse_split_names(root)
         found = _find_classes(root, seed)
     _check(found)
     return found
@@ -90,6 +93,15 @@ def _find_splits(root: Path, seed: int) -> ImageSet:
         splits.update(kept)
     drawn = () if valid else ("valid",)
     return _image_set(root, classes, splits, drawn, others)
+
+
+def _refuse_split_names(root: Path) -> None:
+    """Raise `UserError` for Train/ and Test/, or test/ without train/: taken for classes they would "work"."""
+    alike = [folder.name for folder in _subfolders(root) if folder.name.casefold() in SPLIT_NAMES]
+    if len(alike) > 1 and all(_subfolders(root / name) for name in alike):
+        raise UserError(
+            f"{root} seems to hold splits ({', '.join(alike)}); name them train/, valid/ and test/"
+        )
 
 
 def _find_classes(root: Path, seed: int) -> ImageSet:
@@ -145,13 +157,17 @@ def _subfolders(folder: Path) -> list[Path]:
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Images and other files below a class folder, at any depth, in the order of their names."""
     paths = []
-    for where, folders, names in os.walk(folder):
+    for where, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [Path(where) / name for name in names]
     paths.sort()
     images = [path for path in paths if path.suffix.lower() in EXTENSIONS and _is_image_name(path)]
     taken = set(images)
     return images, [path for path in paths if path not in taken]
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error  # os.walk would pass over a folder that can't be read, and its class be gone without a word
 
 
 def _is_image_name(path: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -73,10 +74,12 @@ def heading(result: Result) -> str:
 
 def verdict(result: Result) -> str:
     """The answer in plain words."""
+    select = result.comparison["select"]
     champions = [result.method(name) for name in result.comparison["best_of_kind"].values()]
+    champions.sort(key=lambda method: -method["valid"][select])
     if len(champions) < 2:
         return f"{_achieved(champions[0])}; with one kind of method there is nothing to compare."
-    *_, second, first = champions  # in the order of their validation scores, the best last
+    first, second = champions[:2]
     p = _p(result, first["name"], second["name"])
     ahead = first["test"]["accuracy"] - second["test"]["accuracy"]
     by = f"{abs(ahead) * 100:.1f} points of accuracy"
@@ -106,8 +109,15 @@ def notes(result: Result) -> list[str]:
         found.append(
             f"the folder has no own split {', '.join(result.data['drawn'])}; drawn, stratified and seeded"
         )
-    if result.data["others"]:
-        found.append(f"{result.data['others']} other files were left alone")
+    others = result.data["others"]
+    if others["count"]:
+        named = ", ".join(others["first"]) + (" ..." if others["count"] > len(others["first"]) else "")
+        found.append(f"{others['count']} other files were left alone: {named}")
+    if result.data["test_in_train"]:
+        found.append(
+            f"{result.data['test_in_train']} test images are training images too, byte for byte: "
+            "the scores flatter every method"
+        )
     if result.data["skipped"]:
         first = result.data["skipped"][0]
         more = len(result.data["skipped"]) - 1
@@ -135,7 +145,7 @@ def side_by_side(results: Sequence[Result]) -> Table:
             _with_interval(method["test"], "accuracy"),
             _with_interval(method["test"], "macro_f1"),
             _s(method["fit_s"]),
-            _s(result.features["cold_seconds"]),
+            _s(result.features["cold_seconds"]) if result.features["cold_seconds"] is not None else "-",
         ]
         for result in results
         for method in result.methods
@@ -166,6 +176,7 @@ def _sweep(result: Result) -> Table:
 
 def _methods(result: Result) -> Table:
     prepare_s = sum(sum(result.seconds.get(phase, [])) for phase in ("read", "load"))
+    cold_s = result.features["cold_seconds"]
     rows = []
     for method in result.methods:
         warm_s = prepare_s + method["fit_s"] + method["predict_s"]
@@ -177,7 +188,7 @@ def _methods(result: Result) -> Table:
                 _with_interval(method["test"], "macro_f1"),
                 _s(method["fit_s"]),
                 _s(method["predict_s"]),
-                _s(result.features["cold_seconds"] + warm_s),
+                "-" if cold_s is None else _s(cold_s + warm_s),
                 _s(warm_s),
             ]
         )
@@ -191,7 +202,9 @@ def _methods(result: Result) -> Table:
         " cold total",
         " warm total",
     ]
-    return Table("Table 2: methods (test split; warm: features in the store)", columns, rows)
+    return Table(
+        "Table 2: methods (test split; warm: read, fit, predict; cold: features computed too)", columns, rows
+    )
 
 
 def _classes(result: Result) -> Table:
@@ -264,7 +277,7 @@ def _with_interval(test: dict[str, Any], score: str) -> str:
 
 
 def _short(share: float) -> str:
-    return f"{share:.2f}".removeprefix("0")
+    return f"{share:.2f}".removeprefix("0").replace("1.00", "1.0")
 
 
 def _share(value: float | None) -> str:
@@ -285,11 +298,13 @@ def _draw(table: Table, console: Console) -> None:
         drawn.add_column(
             Text(_printable(column.strip())),
             justify="right" if column[0] == " " else "left",
-            min_width=max(map(len, words)),  # narrow terminals wrap between words, and cut none off
+            min_width=max(map(len, words)),  # narrow terminals wrap between words
         )
     for row in table.rows:
         drawn.add_row(*(Text(_printable(cell)) for cell in row))  # Text: brackets in a name are no markup
-    console.print(drawn)
+    # What is too wide even so sticks out: a figure that was cut off would read as another figure.
+    needed = Measurement.get(console, console.options.update(max_width=1000), drawn).minimum
+    console.print(drawn, width=max(needed, console.width), crop=False, no_wrap=True, overflow="ignore")
 
 
 def _print(console: Console, line: str, style: str | None = None) -> None:

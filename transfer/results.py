@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -78,4 +79,15 @@ def load(path: Path) -> Result:
     except jsonschema.ValidationError as error:
         where = "/".join(map(str, error.absolute_path)) or "the top"
         raise UserError(f"{path} is no valid result file: at {where}, {error.message[:200]}") from error
+    _check_names(record, path)
     return Result(**{field.name: record[field.name] for field in dataclasses.fields(Result)})
+
+
+def _check_names(record: dict[str, Any], path: Path) -> None:
+    """Raise `UserError` where the comparison speaks of methods that are not there, or misses a pair."""
+    names = [method["name"] for method in record["methods"]]
+    comparison = record["comparison"]
+    champions = {comparison["best"], *comparison["best_of_kind"].values()}
+    pairs = {frozenset((pair["a"], pair["b"])) for pair in comparison["pairs"]}
+    if not champions <= set(names) or pairs != {frozenset(pair) for pair in itertools.combinations(names, 2)}:
+        raise UserError(f"{path} is no valid result file: its comparison does not fit its methods")

@@ -54,6 +54,17 @@ class _Shard:
     x_ND: Array
     """Mapped from the file, which may be deleted meanwhile by another process that merged it."""
     seconds: float
+    made_on: str
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """A file that the program made and kept, with what making it took."""
+
+    path: Path
+    sha256: str
+    seconds: float
+    made_on: str
 
 
 class Store:
@@ -65,20 +76,36 @@ class Store:
     def shelf(self, declared: dict[str, Any]) -> Shelf:
         """The shelf of what is declared; made on first use."""
         key = key_of(declared)
-        folder = self._folder(Path("features") / key[:32])
+        folder = self.folder(Path("features") / key[:32])
         if not (folder / "key.json").exists():
             _write(folder / "key.json", json.dumps(declared, indent=1, sort_keys=True).encode())
         return Shelf(folder, key)
 
-    def weights_path(self, declared: dict[str, Any]) -> Path:
-        """Where the weights made from what is declared lie, or will lie."""
-        return self._folder(Path("weights")) / f"{key_of(declared)[:32]}.safetensors"
+    def weights(self, declared: dict[str, Any]) -> MadeFile | None:
+        """The weights that were made from what is declared; None if there are none, or not what was written."""
+        path = self._weights_path(declared)
+        try:
+            told = json.loads(path.with_suffix(".json").read_bytes())
+            if file_sha256(path) == told["sha256"]:
+                return MadeFile(path, told["sha256"], float(told["seconds"]), str(told["made_on"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # as good as absent: they are made again
+        return None
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Write a file of the store so that it is there whole or not at all."""
+    def keep_weights(self, declared: dict[str, Any], data: bytes, seconds: float, made_on: str) -> MadeFile:
+        """Keep weights made from what is declared, which took `seconds` on the machine `made_on`."""
+        path = self._weights_path(declared)
+        made = MadeFile(path, sha256(data), seconds, made_on)
+        told = {"sha256": made.sha256, "seconds": seconds, "made_on": made_on}
         _write(path, data)
+        _write(path.with_suffix(".json"), json.dumps(told).encode())
+        return made
 
-    def _folder(self, name: Path) -> Path:
+    def _weights_path(self, declared: dict[str, Any]) -> Path:
+        return self.folder(Path("weights")) / f"{key_of(declared)[:32]}.safetensors"
+
+    def folder(self, name: Path) -> Path:
+        """A folder of the store, made where needed. Raises `UserError` where it can't be."""
         folder = self.root / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -105,8 +132,11 @@ class Shelf:
     def __contains__(self, image_id: str) -> bool:
         return image_id in self._rows
 
-    def append(self, ids: Sequence[str], x_ND: Array, seconds: float) -> None:
-        """Keep rows `x_ND` (N, D) float32 of the images `ids`, which took `seconds`; durable on return."""
+    def append(self, ids: Sequence[str], x_ND: Array, seconds: float, made_on: str) -> None:
+        """Keep rows `x_ND` (N, D) float32 of the images `ids`, which took `seconds` on the machine `made_on`.
+
+        They are durable on return.
+        """
         assert len(ids) == len(x_ND)
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(x_ND, np.float32), allow_pickle=False)
@@ -117,6 +147,7 @@ class Shelf:
             "shape": list(x_ND.shape),
             "sha256": sha256(data),
             "seconds": seconds,
+            "made_on": made_on,
         }
         name = uuid.uuid4().hex
         _write(self.folder / f"{name}.npy", data)
@@ -131,24 +162,31 @@ class Shelf:
             x_ND[i] = shard.x_ND[row]
         return x_ND
 
-    def seconds(self, ids: Sequence[str]) -> float:
-        """Seconds that computing the rows of `ids` took, whenever that was."""
-        shares = {i: shard.seconds / len(shard.ids) for i in ids for shard, _ in [self._rows[i]]}
-        return sum(shares.values())
+    def seconds(self, ids: Sequence[str], made_on: str) -> float | None:
+        """Seconds that computing the rows of `ids` took, whenever that was; None if not all were `made_on`."""
+        shards = {image_id: self._rows[image_id][0] for image_id in ids}
+        if any(shard.made_on != made_on for shard in shards.values()):
+            return None
+        return sum(shard.seconds / len(shard.ids) for shard in shards.values())
 
     def merge(self) -> None:
         """Merge small shards into large ones; killed at any moment, it loses nothing."""
-        shards = {shard.name: shard for shard, _ in self._rows.values() if len(shard.ids) < SHARD_ROWS}
+        small = {shard.name: shard for shard, _ in self._rows.values() if len(shard.ids) < SHARD_ROWS}
+        for machine in sorted({shard.made_on for shard in small.values()}):
+            self._merge([shard for shard in small.values() if shard.made_on == machine], machine)
+
+    def _merge(self, shards: Sequence[_Shard], made_on: str) -> None:
         if len(shards) < 2:
             return
-        ids = list(dict.fromkeys(i for shard in shards.values() for i in shard.ids))
+        ids = list(dict.fromkeys(i for shard in shards for i in shard.ids if self._rows[i][0] is shard))
         for start in range(0, len(ids), SHARD_ROWS):
             part = ids[start : start + SHARD_ROWS]
-            self.append(part, self.gather(part), self.seconds(part))
-        for name in shards:
+            seconds = sum(shard.seconds / len(shard.ids) for i in part for shard, _ in [self._rows[i]])
+            self.append(part, self.gather(part), seconds, made_on)
+        for shard in shards:
             # Another process may merge at the same time and have deleted them already.
-            (self.folder / f"{name}.json").unlink(missing_ok=True)
-            (self.folder / f"{name}.npy").unlink(missing_ok=True)
+            (self.folder / f"{shard.name}.json").unlink(missing_ok=True)
+            (self.folder / f"{shard.name}.npy").unlink(missing_ok=True)
 
     def _open(self, manifest: Path) -> None:
         try:
@@ -173,7 +211,7 @@ def _read_shard(manifest: Path) -> _Shard:
     x_ND = np.load(rows, mmap_mode="r", allow_pickle=False)
     if list(x_ND.shape) != told["shape"] or len(told["ids"]) != len(x_ND):
         raise ValueError(f"{rows} is not what {manifest} says")
-    return _Shard(manifest.stem, tuple(told["ids"]), x_ND, float(told["seconds"]))
+    return _Shard(manifest.stem, tuple(told["ids"]), x_ND, float(told["seconds"]), str(told["made_on"]))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -20,9 +20,11 @@ from safetensors.torch import load_file, save
 from torchvision import models
 
 from transfer import backbone, decode
-from transfer.config import RunConfig, UserError
+from transfer.config import NAMED_WEIGHTS, RunConfig, UserError
+from transfer.environment import processor
 from transfer.reading import BadImages, Image, batches
-from transfer.store import SCHEMA_VERSION, Store, file_sha256
+from transfer.store import SCHEMA_VERSION, MadeFile, Store, file_sha256
+from transfer.timing import now
 
 DOWNLOAD_TIMEOUT_S = 30
 # Images that an untrained network's batch-norm statistics are estimated on, and how many at a time.
@@ -37,6 +39,17 @@ class Weights:
     """`imagenet`, `random`, or the name of the user's file."""
     path: Path
     sha256: str
+    made_s: float | None = 0.0
+    """Seconds that making them took; 0 for those that were given, None if another machine made them."""
+
+
+def check(config: RunConfig) -> None:
+    """Raise `UserError` for weights that are not there, before any image is read."""
+    source = config.weights_or_default
+    if source not in NAMED_WEIGHTS and not Path(source).is_file():
+        raise UserError(
+            f"no such weights file: {source}; give imagenet, random, or a .safetensors or .pth file"
+        )
 
 
 def find(
@@ -48,15 +61,16 @@ def find(
     bad: BadImages,
 ) -> Weights:
     """The weights that `config` asks for. Raises `UserError` where they can't be had."""
+    check(config)
     source = config.weights_or_default
     if source == "random":
-        path = _random_file(config, images, size, store, pool, bad)
-    elif source == "imagenet":
-        path = imagenet_file(config.backbone)
-    else:
-        path = Path(source)
-        source = path.name
-    return Weights(source=source, path=path, sha256=file_sha256(_existing(path)))
+        made = _random(config, images, size, store, pool, bad)
+        made_s = made.seconds if made.made_on == processor()[0] else None
+        return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s)
+    path = imagenet_file(config.backbone) if source == "imagenet" else Path(source)
+    return Weights(
+        source="imagenet" if source == "imagenet" else path.name, path=path, sha256=file_sha256(path)
+    )
 
 
 def load(path: Path) -> backbone.State:
@@ -106,13 +120,17 @@ def fetch(url: str, folder: Path) -> Path:
     torchvision's files carry the first digits of their sha256 in their names, as in `resnet50-0676ba61.pth`.
     """
     path = folder / url.rsplit("/", 1)[1]
+    digits = path.stem.rsplit("-", 1)[1] if "-" in path.stem else ""
     if path.is_file():
+        if not file_sha256(path).startswith(digits):
+            raise UserError(
+                f"{path} is not the file its name says (its sha256 differs); delete it or replace it"
+            )
         return path
-    check = path.stem.rsplit("-", 1)[1] if "-" in path.stem else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _network_timeout(DOWNLOAD_TIMEOUT_S):
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=check, progress=False)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=digits or None, progress=False)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it is the connection too
@@ -134,43 +152,35 @@ def _network_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UserError(
-            f"no such weights file: {path}; give imagenet, random, or a .safetensors or .pth file"
-        )
-    return path
-
-
-def _random_file(
+def _random(
     config: RunConfig,
     images: Sequence[Image],
     size: tuple[int, int],
     store: Store,
     pool: ThreadPoolExecutor,
     bad: BadImages,
-) -> Path:
+) -> MadeFile:
     """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
     train = {image.id: image for image in images if image.split == "train"}
     # The first by id: as good as drawn at random, and a few new images seldom change the choice.
     chosen = [train[image_id] for image_id in sorted(train)[:ESTIMATE_IMAGES]]
-    path = store.weights_path(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "backbone": config.backbone,
-            "seed": config.seed,
-            "size": list(size),
-            "images": [image.id for image in chosen],
-            **decode.DECLARED,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-        }
+    declared = {
+        "schema_version": SCHEMA_VERSION,
+        "backbone": config.backbone,
+        "seed": config.seed,
+        "size": list(size),
+        "images": [image.id for image in chosen],
+        **decode.DECLARED,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+    kept = store.weights(declared)
+    if kept:
+        return kept
+    start = now()
+    pixels = (
+        torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
+        for _, x_NHW3 in batches(chosen, ESTIMATE_BATCH, size, pool, bad)
     )
-    if not path.exists():
-        pixels = (
-            torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
-            for _, x_NHW3 in batches(chosen, ESTIMATE_BATCH, size, pool, bad)
-        )
-        state = backbone.random_state(config.backbone, seed=config.seed, batches=pixels)
-        store.write(path, save(state))
-    return path
+    data = save(backbone.random_state(config.backbone, seed=config.seed, batches=pixels))
+    return store.keep_weights(declared, data, now() - start, processor()[0])

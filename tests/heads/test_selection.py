@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from transfer.heads.selection import best_of, validation_row
+from transfer.heads.selection import ranking, validation_row
 
 
 def row(accuracy: float, macro_f1: float) -> dict[str, float]:
@@ -23,12 +23,12 @@ def row(accuracy: float, macro_f1: float) -> dict[str, float]:
 def test_the_best_wins_then_the_other_score_then_the_first(
     rows: list[dict[str, float]], select: str, best: int
 ) -> None:
-    assert best_of(rows, select) == best
+    assert ranking(rows, select)[0] == best
 
 
 def test_an_unknown_score_is_named() -> None:
     with pytest.raises(ValueError, match="loss.*macro_f1, accuracy"):
-        best_of([row(1, 1)], "loss")
+        ranking([row(1, 1)], "loss")
 
 
 def test_scores_of_names_equal_scikit_learns() -> None:

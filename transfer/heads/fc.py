@@ -110,11 +110,11 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X,
             y,
             [(self.lr, self.weight_decay)],
-            self.epochs,
-            self.batch_size,
-            self.standardize,
-            self.seed,
-            self.device,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            standardize=self.standardize,
+            seed=self.seed,
+            device=self.device,
         )
         self.coef_, self.intercept_ = weights[0], biases[0]
         return self
@@ -180,7 +180,14 @@ class FineTuneSearch(GridSearch):
         check_classification_targets(y)
         settings = list(itertools.product(self.lr, self.weight_decay))
         self._weights_SCD, self._biases_SC, self.classes_ = _fit_stack(
-            X, y, settings, self.epochs, self.batch_size, self.standardize, self.seed, self.device
+            X,
+            y,
+            settings,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            standardize=self.standardize,
+            seed=self.seed,
+            device=self.device,
         )
         share_s = (time.perf_counter() - start) / len(settings)
         params = [{"lr": lr, "weight_decay": decay} for lr, decay in settings]
@@ -212,6 +219,7 @@ def _fit_stack(
     X: Array,
     y: Array,
     settings: Sequence[tuple[float, float]],
+    *,
     epochs: int,
     batch_size: int,
     standardize: bool,

@@ -79,5 +79,5 @@ def check_memory(n_rows: int, budget_gb: float | None) -> None:
         fits = int((budget * 1e9 / 20) ** 0.5)
         raise UserError(
             f"an SVM on {n_rows:,} training images needs {needed:.1f} GB, and may take {budget:.1f}; "
-            f"{fits:,} images would fit (leave the svm methods out with --methods, or raise memory_gb)"
+            f"{fits:,} images would fit (leave the SVM methods out, as in --methods fc)"
         )

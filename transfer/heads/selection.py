@@ -43,7 +43,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             validation_row(own, to_numpy(y_valid), predicted_N, own_s)
             for own, predicted_N, own_s in zip(params, predicted_SN, fit_s, strict=True)
         ]
-        best = best_of(self.cv_results_, self.select)
+        best = ranking(self.cv_results_, self.select)[0]
         self.best_params_ = self.cv_results_[best]["params"]
         self.best_estimator_ = self._estimator(best)
         return self
@@ -64,8 +64,8 @@ def validation_row(
     }
 
 
-def best_of(rows: list[dict[str, Any]], select: str) -> int:
-    """The index of the best row by `select`; equal ones by the other score, then the first in the grid."""
+def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:
+    """The rows' indices, the best by `select` first; equal ones by the other score, then in their order."""
     check_choice("select", select, SELECT_BY)
     other = next(name for name in SELECT_BY if name != select)
-    return max(range(len(rows)), key=lambda i: (rows[i][select], rows[i][other], -i))
+    return sorted(range(len(rows)), key=lambda i: (-rows[i][select], -rows[i][other], i))

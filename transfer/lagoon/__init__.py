@@ -6,8 +6,7 @@ differ in small things, and much in every picture that has nothing to do with it
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -120,50 +119,43 @@ def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Fo
     return form, scene.pose(u, v, 1, float(rng.normal(0, 0.05)), float(rng.uniform(8, 13))), 0.0
 
 
-def plan(folder: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
-    """Makes the folders of a set and lists its files: where, of what class, from which random numbers."""
-    jobs: list[tuple[Path, str, tuple[int, ...]]] = []
-    for split, part in enumerate(SPLITS):
-        for kind, name in enumerate(CLASSES):
-            place = folder / part / name
-            place.mkdir(parents=True)
-            jobs += [
-                (place / f"{i:04d}.jpg", name, (seed, split, kind, i)) for i in range(COUNTS[name][split])
-            ]
-    return jobs
+def plan(root: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
+    """The files of a set below `root`: where, of what class, from which random numbers."""
+    return [
+        (root / part / name / f"{i:04d}.jpg", name, (seed, split, kind, i))
+        for split, part in enumerate(SPLITS)
+        for kind, name in enumerate(CLASSES)
+        for i in range(COUNTS[name][split])
+    ]
 
 
 def save(path: Path, name: str, key: tuple[int, ...]) -> None:
-    """Draws one file; as its random numbers are its own, the order of the files does not matter."""
+    """Draws one file, whole or not at all; as its random numbers are its own, the order does not matter."""
     rng = np.random.default_rng(np.random.SeedSequence(key))
-    draw(name, rng).save(path, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        draw(name, rng).save(unfinished, "JPEG", quality=QUALITY, subsampling="4:2:0")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
-    """Draws the whole set below `folder`, unless it is there already, and returns its root.
+    """Draws what is missing of the set below `folder` and returns its root.
 
     The root holds train/, valid/ and test/, each with a folder of JPEG files a class. `on_progress` is called
-    with the number of files done and their total. The same seed gives the same bytes.
+    with the number of files drawn and how many were missing. The same seed gives the same bytes, so it is no
+    matter who draws which file, or when, or whether two draw it at once.
     """
     root = folder / f"lagoon-v{VERSION}-seed{seed}"
-    if root.is_dir():
-        return root
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{root.name}-", dir=folder))
+    missing = [job for job in plan(root, seed) if not job[0].exists()]
     # numpy and Pillow let go of the interpreter's lock: threads draw as fast as processes, and start at once.
     pool = ThreadPoolExecutor(usable_cores())
     try:
-        jobs = plan(unfinished, seed)
-        for done, _ in enumerate(pool.map(lambda job: save(*job), jobs), start=1):
+        for done, _ in enumerate(pool.map(lambda job: save(*job), missing), start=1):
             if on_progress:
-                on_progress(done, len(jobs))
-        unfinished.chmod(0o755)  # mkdtemp keeps others out
-        try:
-            unfinished.rename(root)
-        except OSError:
-            if not root.is_dir():
-                raise
+                on_progress(done, len(missing))
     finally:
         pool.shutdown(cancel_futures=True)
-        shutil.rmtree(unfinished, ignore_errors=True)
     return root
