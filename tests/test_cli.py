@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from transfer import cli, experiment
 from transfer.heads import METHODS
@@ -127,6 +130,9 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", ".", "--precision", "fp8"], "'fp8'"),
         (["report", "no.json"], "can't read no.json"),
         (["run", "--out", "/dev/null/x"], "--out"),
+        (["run", ""], "DATA is empty"),
+        (["run", "--store", "class0.txt"], "as the store"),
+        (["run", ".", "--weights", "none.pth"], "no such weights file: none.pth"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -140,6 +146,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
 ) -> None:
     monkeypatch.chdir(make_images(tmp_path / "images", train=1, valid=1, test=1))
     monkeypatch.setenv("TRANSFER_STORE", str(tmp_path / "store"))
+    Path("class0.txt").write_text("a file")
     assert cli.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -191,6 +198,54 @@ def test_python_m_transfer_is_the_command() -> None:
     assert done.stdout.startswith("transfer ")
 
 
-def test_progress_goes_to_a_terminal_only(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_a_terminal_only(
+    ready: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["extract", *ready]) == 0
     assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
+    assert cli.main(["extract", *ready]) == 0
+    assert "reading" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = [sys.executable, "-m", "transfer", "report", str(EXAMPLE)]
+    report = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert report.stdout
+    assert report.stderr
+    report.stdout.close()
+    assert report.stderr.read() == b""
+    report.stderr.close()
+    assert report.wait() == 0
+
+
+def test_an_interrupt_ends_the_run_in_one_line_and_keeps_what_was_done(
+    tmp_path: Path, make_images: MakeImages
+) -> None:
+    root = make_images(tmp_path / "images", classes=4, train=150)
+    words = [
+        str(root),
+        "--backbone=resnet50",
+        "--weights=random",
+        "--device=cpu",
+        f"--store={tmp_path / 'store'}",
+    ]
+    command = [sys.executable, "-m", "transfer", "extract", *words]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("store/features/*/*.npy")):
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate()
+    assert running.returncode == 130
+    assert err == "transfer: interrupted; every batch that was done is kept\n"
+    assert list(tmp_path.glob("store/features/*/*.npy"))
+    assert not list(tmp_path.glob("store/**/*.tmp"))
+
+
+def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    Image.new("1", (30_000, 4_000)).save(Path(ready[0]) / "train/class0/huge.png")
+    assert cli.main(["run", *ready, "--quiet"]) == 2
+    err = capfd.readouterr().err
+    assert "pixels" in err
+    assert len(err.splitlines()) == 1

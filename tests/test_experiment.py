@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,10 @@ def test_scores_follow_from_the_confusion(result: Result) -> None:
 def test_the_phases_are_part_of_the_total(result: Result) -> None:
     phases = {name: values for name, values in result.seconds.items() if name != "total"}
     assert set(phases) == {"read", "weights", "extract", "load", "fit", "predict", "score"}
-    assert len(phases["fit"]) == len(METHODS)
+    for method in result.methods:
+        assert set(method["fit_seconds"]) <= set(phases["fit"])
+        assert method["fit_s"] == statistics.median(method["fit_seconds"])
+        assert method["predict_s"] == statistics.median(method["predict_seconds"])
     assert sum(map(sum, phases.values())) <= result.seconds["total"]
 
 
@@ -105,6 +110,47 @@ def test_two_runs_agree_on_everything_but_time(root: Path, result: Result) -> No
         assert {k: v for k, v in one.items() if k in ("best_params", "test", "valid")} == {
             k: v for k, v in two.items() if k in ("best_params", "test", "valid")
         }
+
+
+def test_short_fits_are_repeated_and_the_warm_up_is_not_counted(result: Result) -> None:
+    for method in result.methods:
+        assert len(method["fit_seconds"]) == experiment.REPEATS
+
+
+def test_cold_seconds_hold_everything_that_an_empty_store_costs(root: Path, result: Result) -> None:
+    store = root / "store"
+    made = [json.loads(path.read_text())["seconds"] for path in store.glob("weights/*.json")]
+    shards = [path for path in store.glob("features/*/*.json") if path.name != "key.json"]
+    computed = [json.loads(path.read_text())["seconds"] for path in shards]
+    assert result.features["cold_seconds"] == pytest.approx(sum(made) + sum(computed))
+    assert sum(made) <= result.seconds["weights"][0]
+    assert sum(computed) <= result.seconds["extract"][0]
+    assert run(root).features["cold_seconds"] == pytest.approx(result.features["cold_seconds"])
+
+
+def test_cold_seconds_of_another_machine_are_not_passed_off_as_this_ones(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transfer.extract.processor", lambda: ("another processor", ()))
+    elsewhere = run(root)
+    assert elsewhere.features["computed"] == 0
+    assert elsewhere.features["cold_seconds"] is None
+
+
+def test_test_images_that_are_training_images_are_counted(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "images", tmp_path / "images")
+    shutil.copy(root / "images/train/class1/0.jpg", tmp_path / "images/test/class1/copy.jpg")
+    shutil.copy(root / "images/train/class1/1.jpg", tmp_path / "images/test/class2/copy.jpg")
+    assert run(tmp_path, methods=("svm-lab",)).data["test_in_train"] == 2
+
+
+def test_what_can_be_known_wrong_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment.lagoon, "make", lambda *_, **__: pytest.fail("drawn"))
+    for settings in ({"backbone": "resnet5"}, {"weights": "none.pth"}, {"precision": "fp8"}):
+        with pytest.raises(UserError):
+            experiment.run(RunConfig(store=tmp_path, **settings), lambda *_: None)
 
 
 def test_methods_can_be_chosen(root: Path) -> None:

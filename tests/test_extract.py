@@ -147,6 +147,19 @@ def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: Mak
     assert features(tmp_path).size == (224, 224)
 
 
+def test_features_that_are_not_finite_are_refused_and_not_kept(
+    tmp_path: Path, make_images: MakeImages
+) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    path = _weights(tmp_path)
+    state = torch.load(path)
+    state["layer4.1.bn2.weight"][0] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(UserError, match="not finite in fp32; try --precision fp32, or other weights"):
+        features(tmp_path, weights=str(path))
+    assert _rows(tmp_path / "store") == {}
+
+
 class TestBadImages:
     @pytest.fixture
     def truncated(self, tmp_path: Path, make_images: MakeImages) -> Path:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -452,3 +453,27 @@ def test_a_folder_that_cannot_serve_is_refused(
     message = refusal(root)
     for part in told:
         assert part.format(root=root) in message
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Test"), ("valid", "test"), ("training", "testing"), ("TRAIN", "VAL", "TEST")]
+)
+def test_splits_under_other_names_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        class_folders(tmp_path / name, {"a": 3, "b": 3})
+    with pytest.raises(UserError, match="seems to hold splits .*name them train/, valid/ and test/"):
+        find(tmp_path)
+
+
+def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = class_folders(tmp_path, {"a": 3, "b": 3})
+    real = os.scandir
+
+    def scandir(path: Path | str) -> Any:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        find(root)

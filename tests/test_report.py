@@ -62,9 +62,17 @@ def test_the_phases_add_up_to_the_total(example: Result) -> None:
     assert sum(shares[:-1]) == pytest.approx(100, abs=len(rows))
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
-def test_nothing_is_cut_off_on_a_narrow_terminal(example: Result, width: int) -> None:
-    assert "…" not in printed(example, max(width, 80))
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_figure_is_cut_off_on_a_narrow_terminal(example: Result, width: int) -> None:
+    methods = copy.deepcopy(example.methods)
+    for method in methods:
+        method["test"] |= {"accuracy": 1.0, "accuracy_ci95": [1.0, 1.0], "macro_f1_ci95": [0.125, 1.0]}
+        method["fit_s"] = 98.76
+    result = changed(example, methods=methods)
+    words = set(printed(result, width).split())
+    for table in report.tables(result):
+        for cell in (*table.columns, *(cell for row in table.rows for cell in row)):
+            assert set(cell.split()) <= words
 
 
 def test_markdown_holds_the_same_cells(example: Result) -> None:
@@ -111,6 +119,20 @@ def test_the_verdict_compares_the_best_of_each_kind_by_validation(example: Resul
         assert f"{method} (" in report.verdict(example)
 
 
+def test_the_verdict_names_the_best_two_kinds_in_any_order(example: Result) -> None:
+    methods = copy.deepcopy(example.methods)
+    for method, macro_f1 in zip(methods, (0.3, 0.7, 0.4, 0.6), strict=True):
+        method["valid"]["macro_f1"] = macro_f1
+    for best_of_kind in ({"fine-tuning": "fc", "SVM": "svm"}, {"SVM": "svm", "fine-tuning": "fc"}):
+        comparison = {**example.comparison, "select": "macro_f1", "best_of_kind": best_of_kind}
+        assert report.verdict(changed(example, methods=methods, comparison=comparison)).startswith("fc (")
+
+
+def test_a_cold_total_of_another_machine_is_left_blank(example: Result) -> None:
+    features = {**example.features, "cold_seconds": None}
+    assert all(row[-2] == "-" for row in report.tables(changed(example, features=features))[1].rows)
+
+
 def test_one_kind_alone_is_not_compared(example: Result) -> None:
     alone = {**example.comparison, "best_of_kind": {"SVM": "svm"}}
     assert "nothing to compare" in report.verdict(changed(example, comparison=alone))
@@ -120,7 +142,8 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     data = {
         **example.data,
         "drawn": ["valid"],
-        "others": 3,
+        "others": {"count": 3, "first": ["readme.txt", "notes.md"]},
+        "test_in_train": 4,
         "skipped": [{"name": "x.jpg", "reason": "truncated"}, {"name": "y.jpg", "reason": "truncated"}],
     }
     features = {**example.features, "damaged_shards": 2}
@@ -129,7 +152,7 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     for part in (
         "untrained",
         "no own split valid",
-        "3 other files",
+        "3 other files were left alone: readme.txt, notes.md ...",
         "x.jpg (truncated) and 1 more",
         "2 damaged",
     ):

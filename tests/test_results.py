@@ -69,6 +69,22 @@ def test_a_file_edited_by_hand_is_told_where_it_is_wrong(tmp_path: Path) -> None
         results.load(path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"best": "none"}, {"best_of_kind": {"SVM": "none"}}, {"pairs": []}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_comparison_that_does_not_fit_the_methods_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    edited = record()
+    edited["comparison"] |= change
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(edited))
+    with pytest.raises(UserError, match="does not fit its methods"):
+        results.load(path)
+
+
 def test_a_missing_file_and_a_huge_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="can't read"):
         results.load(tmp_path / "none.json")

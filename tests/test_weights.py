@@ -394,9 +394,18 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("name", "file"),
     [("resnet50", "resnet50-0676ba61.pth"), ("squeezenet1_1", "squeezenet1_1-b8a52dc0.pth")],
 )
-def test_imagenet_weights_in_torchs_cache_need_no_network(hub: Path, name: str, file: str) -> None:
+def test_imagenet_weights_in_torchs_cache_need_no_network(
+    hub: Path, name: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (hub / file).write_bytes(b"weights")
+    digits = Path(file).stem.rsplit("-")[-1]
+    monkeypatch.setattr(weights, "file_sha256", lambda path: digits + "0" * 56)
     assert weights.imagenet_file(name) == hub / file
+
+
+def test_a_file_in_torchs_cache_that_is_not_what_its_name_says_is_refused(hub: Path) -> None:
+    (hub / "resnet50-0676ba61.pth").write_bytes(b"weights")
+    assert "delete it or replace it" in refusal(lambda: weights.imagenet_file("resnet50"))
 
 
 def test_a_network_without_first_imagenet_weights_is_refused(hub: Path) -> None:
@@ -562,11 +571,14 @@ def test_a_weights_file_that_is_none_is_told(finder: Finder, kind: str) -> None:
         assert part in message
 
 
-def test_imagenet_weights_are_found_in_torchs_cache(hub: Path, finder: Finder) -> None:
+def test_imagenet_weights_are_found_in_torchs_cache(
+    hub: Path, finder: Finder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = hub / "squeezenet1_1-b8a52dc0.pth"
     path.write_bytes(b"weights")
+    expected = "b8a52dc0" + "0" * 56
+    monkeypatch.setattr(weights, "file_sha256", lambda path: expected)
     found = finder(weights="imagenet", backbone="squeezenet1_1")
-    expected = hashlib.sha256(b"weights").hexdigest()
     assert found == weights.Weights(source="imagenet", path=path, sha256=expected)
 
 
