@@ -103,7 +103,7 @@ def bench_lab_extractor(
     rows = timed(
         lambda: lab_extractor.extract(network, photographs, SIZE),
         operation="extract, file to store",
-        way="reference: lab's extractor, fp32",
+        way="reference: lab's extractor",
         images=profile.images,
     )
     np.testing.assert_allclose(rows, [expected[name] for name in sorted(expected)], atol=1e-3)

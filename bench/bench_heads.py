@@ -87,7 +87,7 @@ def bench_svc_grid(timed: Callable[..., Any], rows: Rows) -> None:
             rows.x_train, rows.y_train, n_train, kernels=GRID_KERNELS, C=GRID_C, n_jobs=usable_cores()
         ),
         operation=TEN_SVMS,
-        way="reference: GridSearchCV, all cores",
+        way="reference: GridSearchCV",
         shape=list(rows.x_train.shape),
     )
     assert search.cv_results_["mean_test_score"].max() > 0.2

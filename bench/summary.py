@@ -16,8 +16,8 @@ from rich.table import Table
 
 def table(benchmarks: list[dict[str, Any]]) -> Table:
     """Medians with their spread, and how many times as fast as the fastest reference each way is."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    drawn.add_column("operation and way")
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    drawn.add_column("operation and way", no_wrap=True)
     for name in ("median", "min", "max", "images/s", "speed-up"):
         drawn.add_column(name, justify="right", no_wrap=True)
     benchmarks = sorted(benchmarks, key=lambda b: b["group"])
@@ -32,14 +32,20 @@ def table(benchmarks: list[dict[str, Any]]) -> Table:
                 _seconds(median),
                 _seconds(min(data)),
                 _seconds(max(data)),
-                f"{info['images'] / median:,.1f}" if "images" in info else "",
+                _rate(info["images"] / median) if "images" in info else "",
                 f"{min(references) / median:.1f}x" if references else "",
             )
     return drawn
 
 
+def _rate(images_per_s: float) -> str:
+    return f"{images_per_s:,.0f}" if images_per_s >= 100 else f"{images_per_s:.1f}"
+
+
 def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    if seconds < 0.1:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def main(path: Path) -> None:

@@ -203,7 +203,7 @@ def _methods(result: Result) -> Table:
         " warm total",
     ]
     return Table(
-        "Table 2: methods (test split; warm: read, fit, predict; cold: features computed too)", columns, rows
+        "Table 2: methods, on the test split (cold: with an empty store)", columns, rows
     )
 
 
