@@ -1,17 +1,14 @@
-"""A result as tables: the same ones on a terminal and in Markdown."""
+"""What a result says: its tables, its notes and its verdict in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table as RichTable
-from rich.text import Text
 
+from transfer import render
+from transfer.render import Table, draw, escaped, say
 from transfer.results import Result
 
 # What the lab report that began this found: seconds, accuracy and macro F1 of its two ways.
@@ -19,39 +16,30 @@ LAB = "the lab report had fine-tuning at 0.78 / 0.35 in about 3 min, the SVM at 
 CERTAIN = 0.05
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table before it is drawn: columns whose names begin with a space hold numbers, aligned right."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def show(result: Result, console: Console) -> None:
     """Print the whole report."""
-    _print(console, heading(result))
+    say(console, heading(result))
     for table in tables(result):
-        _draw(table, console)
+        draw(table, console)
     for note in notes(result):
-        _print(console, f"Note: {note}")
-    _print(console, verdict(result), style="bold")
+        say(console, f"Note: {note}")
+    say(console, verdict(result), style="bold")
 
 
 def show_side_by_side(results: Sequence[Result], console: Console) -> None:
     """Print several results in one table, each with its data and machine; nothing is averaged over them."""
-    _draw(side_by_side(results), console)
+    draw(side_by_side(results), console)
 
 
 def markdown(result: Result) -> str:
     """The whole report as Markdown."""
     parts = [
-        f"# {_escaped(result.data['name'])}",
-        _escaped(heading(result)),
-        f"**{_escaped(verdict(result))}**",
+        f"# {escaped(result.data['name'])}",
+        escaped(heading(result)),
+        f"**{escaped(verdict(result))}**",
     ]
-    parts += [_markdown(table) for table in tables(result)]
-    parts += [f"Note: {_escaped(note)}" for note in notes(result)]
+    parts += [render.markdown(table) for table in tables(result)]
+    parts += [f"Note: {escaped(note)}" for note in notes(result)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -202,9 +190,7 @@ def _methods(result: Result) -> Table:
         " cold total",
         " warm total",
     ]
-    return Table(
-        "Table 2: methods, on the test split (cold: with an empty store)", columns, rows
-    )
+    return Table("Table 2: methods, on the test split (cold: with an empty store)", columns, rows)
 
 
 def _classes(result: Result) -> Table:
@@ -288,43 +274,3 @@ def _s(seconds: float) -> str:
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:.0f} s"
-
-
-def _draw(table: Table, console: Console) -> None:
-    _print(console, f"\n{table.title}")
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    for i, column in enumerate(table.columns):
-        words = " ".join([column, *(row[i] for row in table.rows)]).split()
-        drawn.add_column(
-            Text(_printable(column.strip())),
-            justify="right" if column[0] == " " else "left",
-            min_width=max(map(len, words)),  # narrow terminals wrap between words
-        )
-    for row in table.rows:
-        drawn.add_row(*(Text(_printable(cell)) for cell in row))  # Text: brackets in a name are no markup
-    # What is too wide even so sticks out: a figure that was cut off would read as another figure.
-    needed = Measurement.get(console, console.options.update(max_width=1000), drawn).minimum
-    console.print(drawn, width=max(needed, console.width), crop=False, no_wrap=True, overflow="ignore")
-
-
-def _print(console: Console, line: str, style: str | None = None) -> None:
-    console.print(Text("\n".join(_printable(part) for part in line.split("\n"))), style=style)
-
-
-def _markdown(table: Table) -> str:
-    lines = [
-        "| " + " | ".join(_escaped(column.strip()) for column in table.columns) + " |",
-        "|" + "|".join("---:" if column[0] == " " else "---" for column in table.columns) + "|",
-        *("| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in table.rows),
-    ]
-    return f"**{_escaped(table.title)}**\n\n" + "\n".join(lines)
-
-
-def _printable(text: str) -> str:
-    """Class and file names are whatever a file system holds: no control character of theirs is printed."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _escaped(text: str) -> str:
-    """Text in which Markdown and HTML find nothing to act on."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~" else c for c in _printable(text))
