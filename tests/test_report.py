@@ -165,7 +165,7 @@ def test_several_results_stand_side_by_side_and_are_not_merged(example: Result) 
     other = changed(example, environment={**example.environment, "processor": "another processor"})
     table = report.side_by_side([example, other])
     assert len(table.rows) == 2 * len(example.methods)
-    assert {row[2].split(",")[0] for row in table.rows} == {
+    assert {row[3].split(",")[0] for row in table.rows} == {
         example.environment["processor"],
         "another processor",
     }

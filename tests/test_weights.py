@@ -315,7 +315,7 @@ def test_a_file_that_the_server_lacks_can_be_put_in_place(tmp_path: Path, server
     name = hashed_name(b"data")
     message = refusal(lambda: weights.fetch(f"{server.url}/{name}", tmp_path))
     assert "Not Found" in message
-    assert f"put that file at {tmp_path / name}" in message
+    assert f"put it at {tmp_path / name}" in message
     assert "--weights" in message
     (tmp_path / name).write_bytes(b"data")
     assert weights.fetch(f"{server.url}/{name}", tmp_path) == tmp_path / name

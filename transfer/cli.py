@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     run = _command(
-        commands, "run", _run, "compare the methods on labelled images", "run photos --out results"
+        commands, "run", _run, "compare the methods on labelled images", "run photos --out out/photos"
     )
     run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
     run.add_argument("--out", type=Path, metavar="DIR", help="write result.json and report.md there")
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         _report,
         "show a result again, or several side by side",
-        "report results/result.json",
+        "report out/photos/result.json",
     )
     report.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result files")
 
@@ -135,7 +135,9 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress; of the report the verdict alone")
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
+    )
 
 
 def _config(args: argparse.Namespace) -> RunConfig:

@@ -29,7 +29,7 @@ REPEATED_BELOW_S, REPEATS = 0.5, 3
 OTHERS_NAMED = 20
 
 
-def run(config: RunConfig, on_progress: Progress) -> Result:
+def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
     """Compare the methods of `config` on its images. Raises `UserError` for what a user can mend."""
     names = config.methods or tuple(METHODS)
     for name in names:

@@ -78,9 +78,10 @@ def verdict(result: Result) -> str:
         winner = first if ahead > 0 else second
         told += f" {winner['name']} is ahead by {by}, more than chance explains (p = {_p_text(p)})."
     slow, fast = sorted((first, second), key=lambda method: -method["fit_s"])
-    ratio = slow["fit_s"] / fast["fit_s"]
+    ratio = f"{slow['fit_s'] / fast['fit_s']:.1f}"
+    longer = "about as long as" if ratio == "1.0" else f"{ratio} times as long as"
     return (
-        f"{told} On features that are there, {slow['kind']} took {_s(slow['fit_s'])}, {ratio:.1f} times as long as "
+        f"{told} On features that are there, {slow['kind']} took {_s(slow['fit_s'])}, {longer} "
         f"{fast['kind']} with {_s(fast['fit_s'])}."
     )
 
@@ -100,7 +101,8 @@ def notes(result: Result) -> list[str]:
     others = result.data["others"]
     if others["count"]:
         named = ", ".join(others["first"]) + (" ..." if others["count"] > len(others["first"]) else "")
-        found.append(f"{others['count']} other files were left alone: {named}")
+        files = "other file was" if others["count"] == 1 else "other files were"
+        found.append(f"{others['count']} {files} left alone: {named}")
     if result.data["test_in_train"]:
         found.append(
             f"{result.data['test_in_train']} test images are training images too, byte for byte: "
@@ -123,9 +125,10 @@ def notes(result: Result) -> list[str]:
 
 
 def side_by_side(results: Sequence[Result]) -> Table:
-    """One row for every method of every result."""
+    """One row for every method of every result, numbered in their order."""
     rows = [
         [
+            str(number),
             result.data["name"],
             f"{result.backbone['name']} {result.backbone['weights']}",
             f"{result.environment['processor']}, {result.engine['device']} {result.engine['precision']}",
@@ -135,10 +138,20 @@ def side_by_side(results: Sequence[Result]) -> Table:
             _s(method["fit_s"]),
             _s(result.features["cold_seconds"]) if result.features["cold_seconds"] is not None else "-",
         ]
-        for result in results
+        for number, result in enumerate(results, 1)
         for method in result.methods
     ]
-    columns = ["data", "backbone", "machine", "method", " accuracy", " macro F1", " fit", " extraction"]
+    columns = [
+        "file",
+        "data",
+        "backbone",
+        "machine",
+        "method",
+        " accuracy",
+        " macro F1",
+        " fit",
+        " cold features",
+    ]
     return Table("Results side by side (test split)", columns, rows)
 
 

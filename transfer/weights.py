@@ -136,7 +136,7 @@ def fetch(url: str, folder: Path) -> Path:
             error.close()  # it is the connection too
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UserError(
-            f"can't download {path.name} ({reason}); put that file at {path}, or use --weights FILE or random"
+            f"can't download {url} ({reason}); fetch it elsewhere and put it at {path}, or use --weights FILE or random"
         ) from error
     return path
 
@@ -162,7 +162,7 @@ def _random(
 ) -> MadeFile:
     """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
     train = {image.id: image for image in images if image.split == "train"}
-    # The first by id: as good as drawn at random, and a few new images seldom change the choice.
+    # The first by id: as good as drawn at random, and among thousands a few new ones seldom change the choice.
     chosen = [train[image_id] for image_id in sorted(train)[:ESTIMATE_IMAGES]]
     declared = {
         "schema_version": SCHEMA_VERSION,

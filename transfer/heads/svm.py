@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A support vector machine that predicts what `sklearn.svm.SVC` predicts; linear ones by one product.
+    """A support vector machine: what `sklearn.svm.SVC` predicts with the same settings, linear ones by one product.
 
     Parameters: `kernel`, `C`, `gamma` and `class_weight` as in `SVC`; `standardize` fits on features of mean 0
     and deviation 1; `memory_gb` bounds the Gram matrix (None: a quarter of the machine's memory).
