@@ -169,3 +169,9 @@ def test_several_results_stand_side_by_side_and_are_not_merged(example: Result) 
         example.environment["processor"],
         "another processor",
     }
+
+
+def test_several_results_fit_a_terminal_of_80_columns(example: Result) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    report.show_side_by_side([example, example], console)
+    assert max(map(len, console.file.getvalue().splitlines())) <= 80  # type: ignore[attr-defined]

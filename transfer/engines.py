@@ -18,8 +18,7 @@ from transfer.environment import has_bf16, usable_cores
 
 ENGINES = ("eager",)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Images in a forward pass. On a processor 8 already fill the cores, and larger ones fall out of its caches:
-# ResNet50 at 240x800 in bf16 on 2 cores, 15 images/s by 8, 10.7 by 32.
+# Images in a forward pass. On a processor 8 fill the cores already, and more fall out of its caches.
 BATCH = {"cpu": 8, "cuda": 128}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from transfer import environment, images, lagoon, scores
@@ -107,8 +108,9 @@ def _fit(
 ) -> tuple[dict[str, Any], scores.Labels]:
     """A method's entry of the result file, and what it predicts for the test split."""
     train, valid, test = (features.splits[split] for split in SPLITS)
+    unfitted = method.build(config)  # imports its library, which is no part of a fit
     search, fit_s = _repeated(
-        lambda: method.build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N), watch, "fit"
+        lambda: clone(unfitted).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N), watch, "fit"
     )
     predicted_N, predict_s = _repeated(lambda: search.predict(test.x_ND), watch, "predict")
     with watch("score"):

@@ -142,7 +142,7 @@ def side_by_side(results: Sequence[Result]) -> Table:
         for method in result.methods
     ]
     columns = [
-        "file",
+        "#",
         "data",
         "backbone",
         "machine",
@@ -150,9 +150,11 @@ def side_by_side(results: Sequence[Result]) -> Table:
         " accuracy",
         " macro F1",
         " fit",
-        " cold features",
+        " cold",
     ]
-    return Table("Results side by side (test split)", columns, rows)
+    return Table(
+        "Results side by side, on the test split (cold: features from an empty store)", columns, rows
+    )
 
 
 def _sweep(result: Result) -> Table:

@@ -8,29 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from transfer.config import RunConfig
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-class Search(Protocol):
-    """A head fitted over a grid at once, its setting chosen on validation data."""
-
-    best_params_: dict[str, Any]
-    cv_results_: list[dict[str, Any]]
-    best_estimator_: Any
-
-    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Any:
-        """Fit every setting to the training rows and choose one on the validation rows."""
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """What the chosen setting predicts (n_samples,)."""
-
-    def predict_each(self, X: Any) -> NDArray[Any]:
-        """What every setting predicts (n_settings, n_samples)."""
+    from transfer.heads.selection import GridSearch
 
 
 @dataclass(frozen=True)
@@ -41,10 +24,10 @@ class Method:
     kind: str
     """What two methods must differ in for the report to set one against the other."""
     summary: str
-    build: Callable[[RunConfig], Search]
+    build: Callable[[RunConfig], GridSearch]
 
 
-def _fine_tuning(config: RunConfig, *, standardize: bool) -> Search:
+def _fine_tuning(config: RunConfig, *, standardize: bool) -> GridSearch:
     from transfer.heads.fc import FineTuneSearch
 
     return FineTuneSearch(
@@ -58,7 +41,7 @@ def _fine_tuning(config: RunConfig, *, standardize: bool) -> Search:
     )
 
 
-def _svm(config: RunConfig, **settings: Any) -> Search:
+def _svm(config: RunConfig, **settings: Any) -> GridSearch:
     from transfer.heads.svm import SVMSearch
 
     return SVMSearch(**settings, select=config.select, seed=config.seed)

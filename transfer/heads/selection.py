@@ -16,9 +16,17 @@ from transfer.heads.standardize import to_numpy
 
 
 class GridSearch(BaseEstimator):  # type: ignore[misc]
-    """What every search does once its settings are fitted; how they are fitted together is a search's own."""
+    """A head fitted over a grid at once; what every search does once its settings are fitted.
+
+    How they are fitted together is a search's own. Fitted: `best_params_`, `best_estimator_`, and `cv_results_`, a
+    list of `{params, accuracy, macro_f1, fit_s}` on the validation data.
+    """
 
     select: str
+
+    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
+        """Fit every setting to the training rows and choose one on the validation rows."""
+        raise NotImplementedError
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """What the chosen setting predicts (n_samples,)."""
