@@ -52,9 +52,10 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     Raises `BadImage` where `data` can't be decoded to its last pixel.
     """
     try:
-        with _open(data) as file:
-            file.load()
-            image = _rgb(ImageOps.exif_transpose(file))
+        with _open(data) as image:
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            image = _rgb(image)
             if image.size != size[::-1]:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image)
@@ -75,7 +76,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # what Pillow asks for, with a warning, on the way to RGB
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _bad(error: Exception) -> BadImage:
