@@ -4,6 +4,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ def test_the_test_labels_reach_no_search(root: Path, monkeypatch: pytest.MonkeyP
 
     def scrambled(folder: Path, **settings: Any) -> images.ImageSet:
         found = real(folder, **settings)
-        test = tuple(images.Sample(s.path, 2 - s.label) for s in found.splits["test"])
-        return experiment.ImageSet(**{**vars(found), "splits": {**found.splits, "test": test}})
+        test = found.splits["test"]
+        return replace(found, splits={**found.splits, "test": replace(test, label_N=2 - test.label_N)})
 
     monkeypatch.setattr(images, "find", scrambled)
     after = run(root)

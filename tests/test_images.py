@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from transfer.config import UserError
-from transfer.images import SPLITS, ImageSet, find
+from transfer.images import SPLITS, ImageSet, Sample, find
 
 Counts = dict[str, dict[str, int]]
 
@@ -216,6 +217,45 @@ def test_order_follows_the_names_not_the_disk(tmp_path: Path) -> None:
             f"{split}/{name}"
             for name in ["B/5.jpg", "a/1/0.jpg", "a/10.jpg", "a/9.jpg", "a/z.jpg", "b/1.jpg", "b/2.jpg"]
         ]
+
+
+NESTED = ["a/b.jpg", "a/c/d.jpg", "a-1/b.jpg", "a-1/z.png", "a.jpg", "a b/c.jpg", "B.jpg"]
+NESTED += ["b/a.jpg", "b/a/c.jpg", "b.d/e.jpg"]
+
+
+def test_names_are_compared_part_by_part(tmp_path: Path) -> None:
+    for split in SPLITS:
+        touch(tmp_path, *(f"{split}/{c}/{name}" for c in ("boat", "ship") for name in NESTED))
+    paths = [sample.path for sample in find(tmp_path).splits["train"]]
+    assert paths == sorted(paths)
+    assert [str(path) for path in paths] != sorted(map(str, paths))
+
+
+def test_the_split_of_a_folder_stays_what_it_was(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{c}/{name}" for c in ("boat", "ship") for name in NESTED))
+    found = find(tmp_path, seed=3)
+    assert names(found, "valid") == ["boat/b/a.jpg", "ship/b/a/c.jpg"]
+    assert names(found, "test") == ["boat/B.jpg", "boat/a/b.jpg", "ship/a-1/b.jpg", "ship/a.jpg"]
+    boats = ["a/c/d.jpg", "a b/c.jpg", "a-1/b.jpg", "a-1/z.png", "a.jpg", "b/a/c.jpg", "b.d/e.jpg"]
+    ships = ["B.jpg", "a/b.jpg", "a/c/d.jpg", "a b/c.jpg", "a-1/z.png", "b/a.jpg", "b.d/e.jpg"]
+    assert names(found, "train") == [f"boat/{name}" for name in boats] + [f"ship/{name}" for name in ships]
+
+
+def test_samples_are_a_sequence(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"a": 10, "b": 10}))
+    samples = found.samples()
+    listed = list(samples)
+    assert len(samples) == len(listed) == 20
+    assert samples[3] == Sample(found.root / samples.names[3], samples.label_N[3])
+    assert samples[-1] == listed[-1]
+    assert list(samples[2:5]) == listed[2:5]
+    assert list(samples.select(samples.label_N == 1)) == [s for s in listed if s.label == 1]
+    assert list(samples.select(np.array([7, 0, 7]))) == [listed[i] for i in (7, 0, 7)]
+    assert list(samples[:0]) == []
+    assert samples[:] == samples
+    assert samples[1:] != samples[:-1]
+    with pytest.raises(IndexError):
+        samples[20]
 
 
 def test_dealt_splits_are_in_order_too(tmp_path: Path) -> None:

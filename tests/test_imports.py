@@ -14,9 +14,9 @@ import transfer
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
-    {"config", "timing", "environment", "scores", "render"},
-    {"results", "decode", "lagoon", "backbone", "store", "heads"},
-    {"images", "engines"},
+    {"config", "ids", "names", "timing", "environment", "scores", "render"},
+    {"results", "decode", "lagoon", "backbone", "index", "heads"},
+    {"images", "engines", "store"},
     {"reading"},
     {"weights"},
     {"extract"},

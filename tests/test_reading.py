@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,19 @@ from PIL import Image as PillowImage
 
 from transfer.config import UserError
 from transfer.decode import BadImage
-from transfer.images import ImageSet, Sample
-from transfer.reading import BATCHES_AHEAD, BadImages, Image, Pixels, batches, read, workers
+from transfer.images import SPLITS, ImageSet, Samples
+from transfer.names import Names
+from transfer.reading import (
+    BATCHES_AHEAD,
+    FILES_AHEAD,
+    BadImages,
+    Image,
+    Images,
+    Pixels,
+    batches,
+    read,
+    workers,
+)
 
 SIZE = (6, 9)
 
@@ -39,7 +51,9 @@ def write_png(path: Path, value: int, size: tuple[int, int] = SIZE) -> Path:
 def image_set(root: Path, splits: dict[str, list[str]]) -> ImageSet:
     """The files of `splits`, by name; the class is the first letter of the name."""
     samples = {
-        split: tuple(Sample(root / name, "ab".index(Path(name).name[0])) for name in names)
+        split: Samples(
+            root, Names.of(names), np.array(["ab".index(Path(name).name[0]) for name in names], np.int32)
+        )
         for split, names in splits.items()
     }
     return ImageSet(name="set", root=root, classes=("a", "b"), splits=samples)
@@ -57,7 +71,7 @@ def images_of(root: Path, count: int, pool: ThreadPoolExecutor) -> list[Image]:
     for i, name in enumerate(names):
         write_png(root / name, i)
     found = image_set(root, {"train": names, "valid": [], "test": []})
-    return read(found, pool, BadImages(root, "error"), silent)
+    return list(read(found, pool, BadImages(root, "error"), silent))
 
 
 def silent(phase: str, done: int, total: int) -> None:
@@ -103,6 +117,74 @@ def test_reading_keeps_the_order_although_threads_finish_in_another(
     monkeypatch.setattr(Path, "read_bytes", first_waits_for_last)
     images = read(found, pool, BadImages(tmp_path, "error"), silent)
     assert [image.path for image in images] == [sample.path for sample in found.samples()]
+
+
+def test_reading_begins_a_bounded_number_of_files(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_png(tmp_path / "a.png", 0)
+    found = image_set(tmp_path, {"train": ["a.png"] * (3 * FILES_AHEAD), "valid": [], "test": []})
+    begun = done = 0
+    submit = pool.submit
+
+    def counted(*args: Any) -> Future[Any]:
+        nonlocal begun
+        begun += 1
+        assert begun <= done + FILES_AHEAD + 1
+        return submit(*args)
+
+    def on_progress(phase: str, at: int, total: int) -> None:
+        nonlocal done
+        done = at
+
+    monkeypatch.setattr(pool, "submit", counted)
+    assert len(read(found, pool, BadImages(tmp_path, "error"), on_progress)) == begun == 3 * FILES_AHEAD
+
+
+class TestImages:
+    @pytest.fixture
+    def images(self, tmp_path: Path, pool: ThreadPoolExecutor) -> Images:
+        return read(small_set(tmp_path), pool, BadImages(tmp_path, "error"), silent)
+
+    def test_columns_hold_what_each_image_tells(self, images: Images) -> None:
+        assert [image.id for image in images] == [row.tobytes().hex() for row in images.ids_N32]
+        assert [image.size for image in images] == [tuple(row) for row in images.size_N2.tolist()]
+        assert [image.label for image in images] == images.label_N.tolist()
+        assert [image.split for image in images] == [SPLITS[code] for code in images.split_N]
+
+    @pytest.mark.parametrize(
+        ("rows", "at"),
+        [
+            (np.array([4, 0, 4]), [4, 0, 4]),
+            (np.array([], int), []),
+            (np.array([True, False, False, True, False, False]), [0, 3]),
+            (np.zeros(6, bool), []),
+            (slice(1, 3), [1, 2]),
+        ],
+    )
+    def test_some_are_selected_by_indices_by_a_mask_or_by_a_slice(
+        self, images: Images, rows: Any, at: list[int]
+    ) -> None:
+        chosen = images.select(rows)
+        assert len(chosen) == len(at)
+        assert list(chosen) == [images[i] for i in at]
+
+    def test_a_slice_and_places_from_the_end_are_those_of_a_list(self, images: Images) -> None:
+        assert list(images[1:-1]) == list(images)[1:-1]
+        assert images[-1] == list(images)[-1]
+        with pytest.raises(IndexError):
+            images[6]
+
+    @pytest.mark.parametrize(("split", "at"), [("train", [0, 1, 2]), ("valid", [3]), ("test", [4, 5])])
+    def test_a_split_can_be_asked_for(self, images: Images, split: str, at: list[int]) -> None:
+        assert list(images.in_split(split)) == [images[i] for i in at]
+        assert not images.select(images.label_N < 0).in_split(split)
+
+    def test_of_copies_the_first_is_kept_in_order(self, images: Images) -> None:
+        copies = images.select(np.array([5, 2, 5, 0, 2, 2, 1]))
+        assert list(copies.distinct()) == [images[i] for i in (5, 2, 0, 1)]
+        assert list(images.distinct()) == list(images)
+        assert not images[:0].distinct()
 
 
 def test_reading_tells_its_progress(tmp_path: Path, pool: ThreadPoolExecutor) -> None:

@@ -23,8 +23,9 @@ from torchvision import models
 from transfer import backbone, weights
 from transfer.config import RunConfig, UserError
 from transfer.extract import extract
-from transfer.images import ImageSet, Sample
-from transfer.reading import BadImages, Image, read
+from transfer.images import ImageSet, Samples
+from transfer.names import Names
+from transfer.reading import BadImages, Images, read
 from transfer.store import Store
 from transfer.timing import Stopwatch
 
@@ -442,17 +443,17 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def image_set(root: Path, *, train: int, size: tuple[int, int] = SIZE) -> ImageSet:
     """`train` images to train on and four others; all different."""
     rng = np.random.default_rng(0)
-    splits: dict[str, tuple[Sample, ...]] = {}
+    splits: dict[str, Samples] = {}
     for split, count in (("train", train), ("valid", 2), ("test", 2)):
         (root / split).mkdir(parents=True)
-        samples = [Sample(root / split / f"{i:03}.png", i % 2) for i in range(count)]
-        for sample in samples:
+        names = Names.of(f"{split}/{i:03}.png" for i in range(count))
+        splits[split] = Samples(root, names, np.arange(count, dtype=np.int32) % 2)
+        for sample in splits[split]:
             PillowImage.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(sample.path)
-        splits[split] = tuple(samples)
     return ImageSet(name="noise", root=root, classes=("a", "b"), splits=splits)
 
 
-def images_in(root: Path, pool: ThreadPoolExecutor, *, train: int = 6) -> list[Image]:
+def images_in(root: Path, pool: ThreadPoolExecutor, *, train: int = 6) -> Images:
     return read(image_set(root, train=train), pool, BadImages(root, "error"), lambda *_: None)
 
 
@@ -465,7 +466,7 @@ class Finder:
         self.images = images_in(root / "images", pool, train=train)
 
     def __call__(
-        self, size: tuple[int, int] = SIZE, images: list[Image] | None = None, **values: Any
+        self, size: tuple[int, int] = SIZE, images: Images | None = None, **values: Any
     ) -> weights.Weights:
         config = RunConfig(**{"backbone": "shufflenet_v2_x0_5", "weights": "random", **values})
         images = self.images if images is None else images
@@ -512,8 +513,7 @@ def test_other_training_images_bring_other_random_weights(finder: Finder) -> Non
 
 
 def test_images_of_the_other_splits_do_not_matter(finder: Finder) -> None:
-    train = [image for image in finder.images if image.split == "train"]
-    assert finder(images=train) == finder()
+    assert finder(images=finder.images.in_split("train")) == finder()
 
 
 @pytest.mark.parametrize("train", [3, 40, 70])
@@ -528,9 +528,8 @@ def test_statistics_are_estimated_on_some_training_images_each_once(
         return {"weight": torch.zeros(1)}
 
     monkeypatch.setattr(backbone, "random_state", note)
-    finder(images=[*finder.images, *finder.images[:2]])
-    trained = [image for image in finder.images if image.split == "train"]
-    chosen = sorted(trained, key=lambda image: image.id)[:64]
+    finder(images=finder.images.select(np.append(np.arange(len(finder.images)), [0, 1])))
+    chosen = sorted(finder.images.in_split("train"), key=lambda image: image.id)[:64]
     expected = np.stack([np.asarray(PillowImage.open(image.path)) for image in chosen])
     found = torch.cat(given)
     assert found.dtype == torch.uint8

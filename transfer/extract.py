@@ -5,7 +5,7 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,9 @@ import torchvision
 from transfer import backbone, decode, engines, weights
 from transfer.config import RunConfig, UserError
 from transfer.environment import processor
+from transfer.ids import are_among, from_hex
 from transfer.images import SPLITS, ImageSet
-from transfer.reading import BadImages, Image, Pixels, Progress, batches, read, workers
+from transfer.reading import BadImages, Image, Images, Pixels, Progress, batches, read, workers
 from transfer.store import SCHEMA_VERSION, Shelf, Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
@@ -81,7 +82,7 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
         with watch("weights"):
             chosen = weights.find(config, found, size, store, pool, bad)
         shelf = store.shelf(declare(config.backbone, chosen, size, plan))
-        missing = list({image.id: image for image in found if image.id not in shelf}.values())
+        missing = found.select(~shelf.holds(found.ids_N32)).distinct()
         if missing:
             with watch("extract"):
                 start = now(plan.device)
@@ -92,14 +93,12 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
                 _compute(engine, ready, len(missing), shelf, start, on_progress)
                 shelf.merge()
     with watch("load"):
-        kept = [image for image in found if image.id in shelf]
+        kept = found.select(shelf.holds(found.ids_N32))
         _check_splits(kept, images)
-        splits = {
-            split: _gather(shelf, [image for image in kept if image.split == split]) for split in SPLITS
-        }
-    computed = sum(image.id in shelf for image in missing)
-    forward_s = shelf.seconds([image.id for image in kept], _made_on(plan))
-    trained = {image.id for image in kept if image.split == "train"}
+        splits = {split: _gather(shelf, kept.in_split(split)) for split in SPLITS}
+    computed = int(shelf.holds(missing.ids_N32).sum())
+    forward_s = shelf.seconds(kept.ids_N32, _made_on(plan))
+    trained, tested = kept.in_split("train"), kept.in_split("test")
     return Features(
         splits=splits,
         classes=images.classes,
@@ -111,7 +110,7 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
         reused=len(kept) - computed,
         extract_s=watch.last("extract") if missing else 0.0,
         cold_s=None if forward_s is None or chosen.made_s is None else forward_s + chosen.made_s,
-        test_in_train=sum(image.id in trained for image in kept if image.split == "test"),
+        test_in_train=int(are_among(tested.ids_N32, trained.ids_N32).sum()),
         skipped=bad.skipped,
         damaged=len(shelf.damaged),
     )
@@ -168,9 +167,8 @@ def _compute(
             seconds, start = now(engine.plan.device) - start, now(engine.plan.device)
             if keeping:
                 keeping.result()
-            keeping = keeper.submit(
-                shelf.append, [image.id for image in images], x_ND, seconds, _made_on(engine.plan)
-            )
+            ids_N32 = from_hex([image.id for image in images])
+            keeping = keeper.submit(shelf.append, ids_N32, x_ND, seconds, _made_on(engine.plan))
             done += len(images)
             on_progress("extracting", done, total)
         if keeping:
@@ -183,25 +181,21 @@ def _made_on(plan: engines.Plan) -> str:
     return f"{chip}, {plan.threads} threads"
 
 
-def _common_size(images: Sequence[Image]) -> tuple[int, int]:
-    sizes = {image.size for image in images}
-    return sizes.pop() if len(sizes) == 1 else DEFAULT_SIZE
+def _common_size(images: Images) -> tuple[int, int]:
+    return images[0].size if (images.size_N2 == images.size_N2[0]).all() else DEFAULT_SIZE
 
 
-def _gather(shelf: Shelf, images: Sequence[Image]) -> Split:
-    x_ND = shelf.gather([image.id for image in images])
-    return Split(x_ND, np.array([image.label for image in images], np.int64))
+def _gather(shelf: Shelf, images: Images) -> Split:
+    return Split(shelf.gather(images.ids_N32), images.label_N.astype(np.int64))
 
 
-def _check_splits(images: Sequence[Image], whole: ImageSet) -> None:
+def _check_splits(images: Images, whole: ImageSet) -> None:
     """Raise `UserError` where leaving out bad images left a split empty or training with one class."""
-    for split in SPLITS:
-        if not any(image.split == split for image in images):
+    for code, split in enumerate(SPLITS):
+        if code not in images.split_N:
             raise UserError(f"no image of the {split} split of {whole.root} can be read")
-    trained = {image.label for image in images if image.split == "train"}
-    for image in images:
-        if image.label not in trained:
-            name = whole.classes[image.label]
-            raise UserError(
-                f"no training image of class {name!r} can be read, but {image.path} is of that class"
-            )
+    untrained_N = ~np.isin(images.label_N, images.in_split("train").label_N)
+    if untrained_N.any():
+        image = images[int(np.argmax(untrained_N))]
+        name = whole.classes[image.label]
+        raise UserError(f"no training image of class {name!r} can be read, but {image.path} is of that class")

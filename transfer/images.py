@@ -1,18 +1,23 @@
-"""Image sets: folders of labelled images, found and split."""
+"""Image sets: folders of labelled images, found and split.
+
+N: images. M: images of one class.
+"""
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from transfer.config import UserError
 from transfer.decode import EXTENSIONS
+from transfer.names import Names, Rows
 
 SPLITS = ("train", "valid", "test")
 VALID_NAMES = ("valid", "val", "validation")
@@ -28,6 +33,42 @@ class Sample:
     label: int
 
 
+@dataclass(frozen=True, eq=False)
+class Samples(Sequence[Sample]):
+    """Labelled images in little memory; a `Sample` is made when it is asked for."""
+
+    root: Path
+    names: Names
+    """Relative to the root."""
+    label_N: npt.NDArray[np.int32]
+
+    @classmethod
+    def join(cls, root: Path, parts: Iterable[Samples]) -> Samples:
+        """The samples of all `parts`, which have the same root, in turn."""
+        parts = [cls(root, Names.of(()), np.empty(0, np.int32)), *parts]
+        labels = [part.label_N for part in parts]
+        return cls(root, Names.join(part.names for part in parts), np.concatenate(labels))
+
+    def select(self, rows: Rows) -> Samples:
+        """Some of the samples."""
+        return Samples(self.root, self.names.select(rows), self.label_N[rows])
+
+    def __len__(self) -> int:
+        return len(self.label_N)
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+    @overload
+    def __getitem__(self, at: slice) -> Samples: ...
+    def __getitem__(self, at: int | slice) -> Sample | Samples:
+        if isinstance(at, slice):
+            return self.select(at)
+        return Sample(self.root / self.names[at], int(self.label_N[at]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Samples) and list(self) == list(other)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
     """Labelled images in the splits train, valid and test."""
@@ -35,15 +76,15 @@ class ImageSet:
     name: str
     root: Path
     classes: tuple[str, ...]
-    splits: dict[str, tuple[Sample, ...]]
+    splits: dict[str, Samples]
     drawn: tuple[str, ...] = ()
     """The splits that were drawn from others, because the folder does not have them."""
     others: tuple[str, ...] = ()
     """Files that are no images, left alone; relative to the root."""
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> Samples:
         """All samples: train, then valid, then test."""
-        return [sample for split in SPLITS for sample in self.splits[split]]
+        return Samples.join(self.root, [self.splits[split] for split in SPLITS])
 
 
 def find(root: Path, *, seed: int = 0) -> ImageSet:
@@ -73,24 +114,24 @@ def _find_splits(root: Path, seed: int) -> ImageSet:
     folders = {"train": root / "train", "test": root / "test", **({"valid": valid[0]} if valid else {})}
     classes = tuple(folder.name for folder in _subfolders(folders["train"]))
     labels = {name: label for label, name in enumerate(classes)}
-    splits: dict[str, tuple[Sample, ...]] = {}
-    others: list[Path] = [path for path in sorted(root.iterdir()) if path.is_file()]
+    splits: dict[str, Samples] = {}
+    others = _loose_files(root, root)
     for split, folder in folders.items():
-        samples: list[Sample] = []
-        others += [path for path in sorted(folder.iterdir()) if path.is_file()]
+        parts: list[Samples] = []
+        others += _loose_files(folder, root)
         for class_folder in _subfolders(folder):
-            images, rest = _files(class_folder)
-            if images and class_folder.name not in labels:
+            names, rest = _files(class_folder, root)
+            if names and class_folder.name not in labels:
                 raise UserError(
                     f"class {class_folder.name!r} is in {folder.name}/ but not in train/; "
                     "add training images of it, or take it out"
                 )
-            samples += [Sample(path, labels[class_folder.name]) for path in images]
+            if names:
+                parts.append(_labelled(root, names, labels[class_folder.name]))
             others += rest
-        splits[split] = tuple(samples)
+        splits[split] = Samples.join(root, parts)
     if not valid:
-        kept = _deal(splits["train"], {"valid": VALID_SHARE / (1 - TEST_SHARE)}, classes, seed)
-        splits.update(kept)
+        splits |= _deal(splits["train"], {"valid": VALID_SHARE / (1 - TEST_SHARE)}, classes, seed)
     drawn = () if valid else ("valid",)
     return _image_set(root, classes, splits, drawn, others)
 
@@ -105,81 +146,105 @@ def _refuse_split_names(root: Path) -> None:
 
 
 def _find_classes(root: Path, seed: int) -> ImageSet:
-    folders = [(folder, *_files(folder)) for folder in _subfolders(root)]
-    others = [path for path in sorted(root.iterdir()) if path.is_file()]
-    others += [path for _, _, rest in folders for path in rest]
-    classes = tuple(folder.name for folder, images, _ in folders if images)
-    labels = {name: label for label, name in enumerate(classes)}
-    samples = tuple(Sample(path, labels[folder.name]) for folder, images, _ in folders for path in images)
-    splits = _deal(samples, {"valid": VALID_SHARE, "test": TEST_SHARE}, classes, seed)
-    return _image_set(root, classes, splits, SPLITS, others)
+    others = _loose_files(root, root)
+    found: dict[str, Names] = {}
+    for folder in _subfolders(root):
+        names, rest = _files(folder, root)
+        others += rest
+        if names:
+            found[folder.name] = names
+    samples = Samples.join(
+        root, [_labelled(root, names, label) for label, names in enumerate(found.values())]
+    )
+    splits = _deal(samples, {"valid": VALID_SHARE, "test": TEST_SHARE}, tuple(found), seed)
+    return _image_set(root, tuple(found), splits, SPLITS, others)
+
+
+def _labelled(root: Path, names: Names, label: int) -> Samples:
+    return Samples(root, names, np.full(len(names), label, np.int32))
 
 
 def _image_set(
     root: Path,
     classes: tuple[str, ...],
-    splits: dict[str, tuple[Sample, ...]],
+    splits: dict[str, Samples],
     drawn: tuple[str, ...],
-    others: Iterable[Path],
+    others: Iterable[str],
 ) -> ImageSet:
-    names = tuple(path.relative_to(root).as_posix() for path in others)
     return ImageSet(
-        name=root.resolve().name, root=root, classes=classes, splits=splits, drawn=drawn, others=names
+        name=root.resolve().name,
+        root=root,
+        classes=classes,
+        splits=splits,
+        drawn=drawn,
+        others=tuple(others),
     )
 
 
 def _deal(
-    samples: tuple[Sample, ...], shares: dict[str, float], classes: tuple[str, ...], seed: int
-) -> dict[str, tuple[Sample, ...]]:
+    samples: Samples, shares: dict[str, float], classes: tuple[str, ...], seed: int
+) -> dict[str, Samples]:
     """Deal samples out to `train` and to the splits of `shares`, class by class.
 
     scikit-learn's stratified split refuses classes of one or two images; here train is served first, then the
     largest share, so that a class of three is in all splits. A class's draw hangs on the seed and its own name
     alone: adding a class leaves the others where they were.
     """
-    dealt: dict[str, list[Sample]] = {split: [] for split in SPLITS if split in shares or split == "train"}
+    dealt_N = np.full(len(samples), SPLITS.index("train"), np.uint8)
     for label, name in enumerate(classes):
-        members = [sample for sample in samples if sample.label == label]
         rng = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))])
-        shuffled = [members[i] for i in rng.permutation(len(members))]
+        member_M = np.flatnonzero(samples.label_N == label)
+        count = len(member_M)
+        member_M = member_M[rng.permutation(count)]
         for split, share in sorted(shares.items(), key=lambda item: -item[1]):
-            count = min(max(1, round(share * len(members))), len(shuffled) - 1)
-            dealt[split] += shuffled[:count]
-            shuffled = shuffled[count:]
-        dealt["train"] += shuffled
-    return {split: tuple(sorted(part, key=lambda s: (s.label, s.path))) for split, part in dealt.items()}
+            taken = min(max(1, round(share * count)), len(member_M) - 1)
+            dealt_N[member_M[:taken]] = SPLITS.index(split)
+            member_M = member_M[taken:]
+    dealt = [split for split in SPLITS if split in shares or split == "train"]
+    return {split: samples.select(dealt_N == SPLITS.index(split)) for split in dealt}
 
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Images and other files below a class folder, at any depth, in the order of their names."""
-    paths = []
+def _loose_files(folder: Path, root: Path) -> list[str]:
+    """Files beside the class folders, relative to the root."""
+    return [path.relative_to(root).as_posix() for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def _files(folder: Path, root: Path) -> tuple[Names, list[str]]:
+    """Images and other files below a class folder, at any depth, in the order of their names.
+
+    Both are relative to the root. Names are compared part by part, as paths are: `a/b` before `a-1/b`.
+    """
+    found: list[str] = []
     for where, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(where) / name for name in names]
-    paths.sort()
-    images = [path for path in paths if path.suffix.lower() in EXTENSIONS and _is_image_name(path)]
-    taken = set(images)
-    return images, [path for path in paths if path not in taken]
+        inside = Path(where).relative_to(root).as_posix()
+        found += [f"{inside}/{name}" for name in names]
+    found.sort(key=lambda name: name.split("/"))
+    images: list[str] = []
+    others: list[str] = []
+    for name in found:
+        (images if _is_image(root / name) else others).append(name)
+    return Names.of(images), others
 
 
 def _raise(error: OSError) -> NoReturn:
     raise error  # os.walk would pass over a folder that can't be read, and its class be gone without a word
 
 
-def _is_image_name(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     # macOS leaves "._photo.jpg" beside photo.jpg on foreign disks; a FIFO with an image's name would block.
-    return not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
 def _check(found: ImageSet) -> None:
-    if not found.samples():
+    if not any(found.splits.values()):
         kinds = ", ".join(sorted(EXTENSIONS))
         raise UserError(f"no images in {found.root}; class folders with {kinds} files are wanted")
-    trained = {sample.label for sample in found.splits["train"]}
+    trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
     if empty and len(trained) >= 2:
         raise UserError(f"class {empty[0]!r} has no image in train/; add some, or take its folder out")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,18 @@ import numpy.typing as npt
 from transfer import decode
 from transfer.config import UserError
 from transfer.decode import BadImage
-from transfer.images import SPLITS, ImageSet
+from transfer.ids import Ids, firsts
+from transfer.images import SPLITS, ImageSet, Samples
+from transfer.names import Rows
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how many images are done and how many there are."""
 
 Pixels = npt.NDArray[np.uint8]
-BATCHES_AHEAD = 3
+FILES_AHEAD, BATCHES_AHEAD = 256, 3
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,55 @@ class Image:
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
         data = _bytes(self.path)
-        if _sha256(data) != self.id:
+        if hashlib.sha256(data).hexdigest() != self.id:
             raise BadImage("changed while it was being read")
         return decode.pixels(data, size)
+
+
+@dataclass(frozen=True, eq=False)
+class Images(Sequence[Image]):
+    """Images that have been read once, in little memory; an `Image` is made when it is asked for."""
+
+    samples: Samples
+    split_N: npt.NDArray[np.uint8]
+    """Indices into `SPLITS`."""
+    ids_N32: Ids
+    size_N2: npt.NDArray[np.int32]
+
+    @property
+    def label_N(self) -> npt.NDArray[np.int32]:
+        """The index of each image's class."""
+        return self.samples.label_N
+
+    def select(self, rows: Rows) -> Images:
+        """Some of the images."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
+            return self  # as a rule all are readable, and none or all are missing: no second copy of them
+        return Images(self.samples.select(rows), self.split_N[rows], self.ids_N32[rows], self.size_N2[rows])
+
+    def in_split(self, split: str) -> Images:
+        """The images of one split."""
+        return self.select(self.split_N == SPLITS.index(split))
+
+    def distinct(self) -> Images:
+        """Of copies of one image the first, in the order of the images."""
+        first_N = np.zeros(len(self), bool)
+        first_N[firsts(self.ids_N32)] = True
+        return self.select(first_N)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, at: int) -> Image: ...
+    @overload
+    def __getitem__(self, at: slice) -> Images: ...
+    def __getitem__(self, at: int | slice) -> Image | Images:
+        if isinstance(at, slice):
+            return self.select(at)
+        sample, (height, width) = self.samples[at], self.size_N2[at].tolist()
+        image_id = self.ids_N32[at].tobytes().hex()
+        return Image(sample.path, sample.label, SPLITS[self.split_N[at]], image_id, (height, width))
 
 
 class BadImages:
@@ -75,22 +127,31 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> list[Image]:
+def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> Images:
     """Every readable image of the set with its id and its size, from one read of each file."""
-    samples = [(split, sample) for split in SPLITS for sample in images.splits[split]]
-    seen = pool.map(_id_and_size, [sample.path for _, sample in samples])
-    found = []
-    for done, ((split, sample), outcome) in enumerate(zip(samples, seen, strict=True), 1):
-        if isinstance(outcome, BadImage):
-            bad.meet(sample.path, outcome)
-        else:
-            found.append(Image(sample.path, sample.label, split, *outcome))
-        on_progress("reading", done, len(samples))
-    return found
+    samples = images.samples()
+    codes = np.arange(len(SPLITS), dtype=np.uint8)
+    found = Images(
+        samples,
+        np.repeat(codes, [len(images.splits[split]) for split in SPLITS]),
+        np.empty((len(samples), 32), np.uint8),
+        np.empty((len(samples), 2), np.int32),
+    )
+    readable_N = np.ones(len(samples), bool)
+    paths = (sample.path for sample in samples)
+    for i, (path, future) in enumerate(_begun(_id_and_size, paths, FILES_AHEAD, pool)):
+        try:
+            image_id, found.size_N2[i] = future.result()
+            found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
+        except BadImage as error:
+            bad.meet(path, error)
+            readable_N[i] = False
+        on_progress("reading", i + 1, len(samples))
+    return found.select(readable_N)
 
 
 def batches(
-    images: Sequence[Image], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
+    images: Iterable[Image], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
 ) -> Iterator[tuple[list[Image], Pixels]]:
     """Images and their pixels `(N, H, W, 3)`, `batch` at a time, decoded ahead of their use."""
     readable = _decoded(images, BATCHES_AHEAD * batch, size, pool, bad)
@@ -99,33 +160,31 @@ def batches(
 
 
 def _decoded(
-    images: Sequence[Image], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
+    images: Iterable[Image], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
 ) -> Iterator[tuple[Image, Pixels]]:
-    upcoming = iter(images)
-    queue: deque[tuple[Image, Future[Pixels]]] = deque()
-    while True:
-        queue.extend(
-            (image, pool.submit(image.pixels, size)) for image in islice(upcoming, ahead - len(queue))
-        )
-        if not queue:
-            return
-        image, future = queue.popleft()
+    for image, future in _begun(lambda image: image.pixels(size), images, ahead, pool):
         try:
             yield image, future.result()
         except BadImage as error:
             bad.meet(image.path, error)
 
 
-def _id_and_size(path: Path) -> tuple[str, tuple[int, int]] | BadImage:
-    try:
-        data = _bytes(path)
-        return _sha256(data), decode.size_of(data)
-    except BadImage as error:
-        return error  # returned, since an error raised in `map` would end the other images too
+def _begun(
+    call: Callable[[Item], Made], items: Iterable[Item], ahead: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Item, Future[Made]]]:
+    """Each item and the future of what `call` makes of it, `ahead` of them begun before they are asked for."""
+    upcoming = iter(items)
+    queue: deque[tuple[Item, Future[Made]]] = deque()
+    while True:
+        queue.extend((item, pool.submit(call, item)) for item in islice(upcoming, ahead - len(queue)))
+        if not queue:
+            return
+        yield queue.popleft()
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _id_and_size(path: Path) -> tuple[bytes, tuple[int, int]]:
+    data = _bytes(path)
+    return hashlib.sha256(data).digest(), decode.size_of(data)
 
 
 def _bytes(path: Path) -> bytes:

@@ -7,7 +7,7 @@ import pickle
 import socket
 import urllib.error
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from torchvision import models
 from transfer import backbone, decode
 from transfer.config import NAMED_WEIGHTS, RunConfig, UserError
 from transfer.environment import processor
-from transfer.reading import BadImages, Image, batches
+from transfer.ids import firsts, to_hex
+from transfer.reading import BadImages, Images, batches
 from transfer.store import SCHEMA_VERSION, MadeFile, Store, file_sha256
 from transfer.timing import now
 
@@ -54,7 +55,7 @@ def check(config: RunConfig) -> None:
 
 def find(
     config: RunConfig,
-    images: Sequence[Image],
+    images: Images,
     size: tuple[int, int],
     store: Store,
     pool: ThreadPoolExecutor,
@@ -154,22 +155,22 @@ def _network_timeout(seconds: float) -> Iterator[None]:
 
 def _random(
     config: RunConfig,
-    images: Sequence[Image],
+    images: Images,
     size: tuple[int, int],
     store: Store,
     pool: ThreadPoolExecutor,
     bad: BadImages,
 ) -> MadeFile:
     """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
-    train = {image.id: image for image in images if image.split == "train"}
+    train = images.in_split("train")
     # The first by id: as good as drawn at random, and among thousands a few new ones seldom change the choice.
-    chosen = [train[image_id] for image_id in sorted(train)[:ESTIMATE_IMAGES]]
+    chosen = train.select(firsts(train.ids_N32)[:ESTIMATE_IMAGES])
     declared = {
         "schema_version": SCHEMA_VERSION,
         "backbone": config.backbone,
         "seed": config.seed,
         "size": list(size),
-        "images": [image.id for image in chosen],
+        "images": to_hex(chosen.ids_N32),
         **decode.DECLARED,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
