@@ -94,9 +94,42 @@ def test_scores_follow_from_the_confusion(result: Result) -> None:
         assert method["test"]["accuracy"] == pytest.approx(float(scores.accuracy(counts)))
 
 
+def test_the_engine_is_told_with_the_trials_that_chose_it(root: Path, result: Result) -> None:
+    assert result.engine["reason"] == "measured"
+    trials = {(trial["engine"], trial["precision"]): trial for trial in result.engine["trials"]}
+    assert trials["eager", "fp32"]["cosine"] == 1.0
+    chosen = trials[result.engine["name"], result.engine["precision"]]
+    assert chosen["cosine"] >= 0.999
+    assert chosen["images_per_s"] > 0
+    again = run(root).engine
+    assert (again["name"], again["precision"]) == (result.engine["name"], result.engine["precision"])
+    assert again["reason"] == "in the store"
+
+
+def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
+    found = run(root, precision="int8", methods=("svm-lab", "fc"))
+    jsonschema.validate(json.loads(found.to_json()), schema())
+    assert (found.engine["name"], found.engine["precision"]) == ("openvino", "int8")
+    assert found.engine["cosine_with_fp32"]["images"] == 24
+    assert 0.9 < found.engine["cosine_with_fp32"]["min"] <= found.engine["cosine_with_fp32"]["median"] < 1
+    for method in found.methods:
+        cost = method["int8_against_fp32"]
+        assert cost["images"] == 24
+        low, high = cost["accuracy_difference_ci95"]
+        assert low <= cost["accuracy_difference"] <= high
+        assert abs(cost["accuracy_difference"]) <= cost["changed"] <= 1
+    again = run(root, precision="int8", methods=("svm-lab", "fc"))
+    assert again.features["computed"] == 0
+    assert again.methods[0]["int8_against_fp32"] == found.methods[0]["int8_against_fp32"]
+    assert again.features["cold_seconds"] == pytest.approx(found.features["cold_seconds"])
+    assert found.features["cold_seconds"] >= found.seconds["calibrate"][0] / 2
+
+
 def test_the_phases_are_part_of_the_total(result: Result) -> None:
     phases = {name: values for name, values in result.seconds.items() if name != "total"}
-    assert set(phases) == {"read", "weights", "extract", "load", "fit", "predict", "score"}
+    assert set(phases) == {"read", "weights", "choose", "extract", "load", "fit", "predict", "score"}
     for method in result.methods:
         assert set(method["fit_seconds"]) <= set(phases["fit"])
         assert method["fit_s"] == statistics.median(method["fit_seconds"])
@@ -125,14 +158,14 @@ def test_cold_seconds_hold_everything_that_an_empty_store_costs(root: Path, resu
     computed = [json.loads(path.read_text())["seconds"] for path in shards]
     assert result.features["cold_seconds"] == pytest.approx(sum(made) + sum(computed))
     assert sum(made) <= result.seconds["weights"][0]
-    assert sum(computed) <= result.seconds["extract"][0]
+    assert sum(computed) <= result.seconds["choose"][0] + result.seconds["extract"][0]
     assert run(root).features["cold_seconds"] == pytest.approx(result.features["cold_seconds"])
 
 
 def test_cold_seconds_of_another_machine_are_not_passed_off_as_this_ones(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transfer.extract.processor", lambda: ("another processor", ()))
+    monkeypatch.setattr("transfer.frozen.processor", lambda: ("another processor", ()))
     elsewhere = run(root)
     assert elsewhere.features["computed"] == 0
     assert elsewhere.features["cold_seconds"] is None

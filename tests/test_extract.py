@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from transfer import engines, extract, images
+from transfer import backbone, decode, extract, images, weights
 from transfer.config import RunConfig, UserError
+from transfer.engines.eager import Eager
 from transfer.extract import Features
 from transfer.timing import Stopwatch
 
@@ -22,7 +23,14 @@ MakeImages = Callable[..., Path]
 
 
 def config(root: Path, **settings: Any) -> RunConfig:
-    given = {"backbone": "resnet18", "weights": "random", "device": "cpu", "precision": "fp32", **settings}
+    given = {
+        "backbone": "resnet18",
+        "weights": "random",
+        "device": "cpu",
+        "engine": "eager",
+        "precision": "fp32",
+        **settings,
+    }
     return RunConfig(data=str(root / "images"), store=root / "store", **given)
 
 
@@ -39,13 +47,13 @@ def everything(found: Features) -> np.ndarray:
 def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of images in every forward pass of the network."""
     counted: list[int] = []
-    real = engines.Eager.__call__
+    real = Eager.submit
 
-    def count(self: engines.Eager, x_NHW3: np.ndarray) -> np.ndarray:
+    def count(self: Eager, x_NHW3: np.ndarray) -> Callable[[], np.ndarray]:
         counted.append(len(x_NHW3))
         return real(self, x_NHW3)
 
-    monkeypatch.setattr(engines.Eager, "__call__", count)
+    monkeypatch.setattr(Eager, "submit", count)
     return counted
 
 
@@ -54,16 +62,16 @@ def test_features_are_what_the_network_gives_one_image_at_a_time(
 ) -> None:
     make_images(tmp_path / "images")
     found = features(tmp_path)
-    network = extract.backbone.build("resnet18", extract.weights.load(found.weights.path))
+    network = backbone.build("resnet18", weights.load(found.extraction.weights.path))
     for split, samples in images.find(tmp_path / "images").splits.items():
         part = found.splits[split]
         assert part.x_ND.dtype == np.float32
         assert part.y_N.tolist() == [sample.label for sample in samples]
         for row, sample in zip(part.x_ND, samples, strict=True):
-            pixels = np.array(extract.decode.pixels(sample.path.read_bytes(), (48, 64)))
+            pixels = np.array(decode.pixels(sample.path.read_bytes(), (48, 64)))
             alone = torch.from_numpy(pixels).permute(2, 0, 1)[None]
             with torch.no_grad():
-                expected = network(extract.backbone.normalise(alone))[0]
+                expected = network(backbone.normalise(alone))[0]
             np.testing.assert_allclose(row, expected, atol=2e-5)
 
 
@@ -71,12 +79,12 @@ def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, 
     make_images(tmp_path / "images")
     cold = features(tmp_path)
     assert forwards == [8] * 6  # 3 classes of 8 + 4 + 4 images, in batches of 8
-    assert (cold.computed, cold.reused) == (48, 0)
+    assert (cold.extraction.computed, cold.extraction.reused) == (48, 0)
     forwards.clear()
     warm = features(tmp_path)
     assert forwards == []
-    assert (warm.computed, warm.reused) == (0, 48)
-    assert warm.cold_s == pytest.approx(cold.cold_s)
+    assert (warm.extraction.computed, warm.extraction.reused) == (0, 48)
+    assert warm.extraction.cold_s == pytest.approx(cold.extraction.cold_s)
     np.testing.assert_array_equal(everything(warm), everything(cold))
 
 
@@ -90,21 +98,21 @@ def test_images_are_known_by_their_bytes(
     shutil.copy(root / "train/class1/0.jpg", root / "train/class1/copy.jpg")
     again = features(tmp_path, weights=str(_weights(tmp_path)))
     assert forwards == []
-    assert (again.computed, again.reused) == (0, 49)
+    assert (again.extraction.computed, again.extraction.reused) == (0, 49)
     shutil.copy(root / "train/class1/0.jpg", root / "train/class0/1.jpg")  # the same name, other bytes
     make_images(tmp_path / "more", seed=9)
     for i in range(3):
         shutil.copy(tmp_path / f"more/train/class2/{i}.jpg", root / f"train/class2/new{i}.jpg")
     added = features(tmp_path, weights=str(_weights(tmp_path)))
     assert forwards == [3]
-    assert added.key == before.key
+    assert added.extraction.shelf.key == before.extraction.shelf.key
 
 
 def _weights(root: Path) -> Path:
     """A file of weights that does not hang on the images, as random ones do."""
     path = root / "weights.pth"
     if not path.exists():
-        state = extract.backbone.random_state(
+        state = backbone.random_state(
             "resnet18", seed=0, batches=[torch.randint(256, (8, 3, 48, 64), dtype=torch.uint8)]
         )
         torch.save(state, path)
@@ -122,8 +130,8 @@ def test_whatever_changes_features_changes_their_key(
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     one = features(tmp_path)
     other = features(tmp_path, **change)
-    assert other.key != one.key
-    assert other.computed == 21
+    assert other.extraction.shelf.key != one.extraction.shelf.key
+    assert other.extraction.computed == 21
 
 
 @pytest.mark.parametrize("declared", ["DECLARED", "mean"])
@@ -134,17 +142,17 @@ def test_decoder_and_normalisation_belong_to_the_key(
     weights = str(_weights(tmp_path))
     one = features(tmp_path, weights=weights)
     if declared == "DECLARED":
-        monkeypatch.setitem(extract.decode.DECLARED, "decoder", "pillow 99")
+        monkeypatch.setitem(decode.DECLARED, "decoder", "pillow 99")
     else:
         monkeypatch.setattr(extract.backbone, "MEAN", (0.5, 0.5, 0.5))
-    assert features(tmp_path, weights=weights).key != one.key
+    assert features(tmp_path, weights=weights).extraction.shelf.key != one.extraction.shelf.key
 
 
 def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: MakeImages) -> None:
     root = make_images(tmp_path / "images", train=3, valid=2, test=2)
-    assert features(tmp_path).size == (48, 64)
-    extract.decode.Image.new("RGB", (50, 50)).save(root / "train/class0/other.png")
-    assert features(tmp_path).size == (224, 224)
+    assert features(tmp_path).extraction.size == (48, 64)
+    decode.Image.new("RGB", (50, 50)).save(root / "train/class0/other.png")
+    assert features(tmp_path).extraction.size == (224, 224)
 
 
 def test_features_that_are_not_finite_are_refused_and_not_kept(
@@ -180,13 +188,13 @@ class TestBadImages:
         done = sum(forwards)
         assert done == 8  # one batch before the bad image's own
         truncated.unlink()
-        assert features(tmp_path, weights=weights).reused == done
+        assert features(tmp_path, weights=weights).extraction.reused == done
 
     def test_they_can_be_left_out(self, tmp_path: Path, truncated: Path) -> None:
         found = features(tmp_path, weights=str(_weights(tmp_path)), on_bad_image="skip")
-        assert list(found.skipped) == ["train/class1/5.jpg"]
+        assert list(found.extraction.skipped) == ["train/class1/5.jpg"]
         assert len(found.splits["train"].y_N) == 23
-        assert found.computed == 47
+        assert found.extraction.computed == 47
 
     def test_a_class_must_keep_training_images(self, tmp_path: Path, make_images: MakeImages) -> None:
         root = make_images(tmp_path / "images", train=1)
@@ -198,20 +206,22 @@ class TestBadImages:
 RUN = """
 import sys
 from pathlib import Path
-from transfer import engines, extract, images
+from transfer import extract, images
 from transfer.config import RunConfig
+from transfer.engines.eager import Eager
 from transfer.timing import Stopwatch
 root = Path(sys.argv[1])
 config = RunConfig(
-    data=str(root / "images"), store=root / sys.argv[2], backbone="resnet18", weights="random", device="cpu"
+    data=str(root / "images"), store=root / sys.argv[2], backbone="resnet18", weights="random",
+    device="cpu", engine="eager", precision="fp32"
 )
-real = engines.Eager.__call__
+real = Eager.submit
 def told(self, x):
     print(len(x), flush=True)
     return real(self, x)
-engines.Eager.__call__ = told
+Eager.submit = told
 found = extract.extract(config, images.find(root / "images"), Stopwatch(), lambda *_: None)
-print("computed", found.computed, flush=True)
+print("computed", found.extraction.computed, flush=True)
 """
 
 

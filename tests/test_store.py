@@ -328,14 +328,14 @@ def test_times_of_different_machines_are_never_added(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["cut", "gone", "unsaid"])
 def test_weights_that_were_made_are_known_again_unless_they_are_damaged(tmp_path: Path, fault: str) -> None:
     store = Store(tmp_path)
-    assert store.weights(DECLARED) is None
-    made = store.keep_weights(DECLARED, b"weights", 2.5, "here")
-    assert store.weights(DECLARED) == made
-    assert store.weights({**DECLARED, "seed": 1}) is None
+    assert store.made("weights", DECLARED) is None
+    made = store.keep("weights", DECLARED, b"weights", 2.5, "here")
+    assert store.made("weights", DECLARED) == made
+    assert store.made("weights", {**DECLARED, "seed": 1}) is None
     if fault == "cut":
         made.path.write_bytes(b"weig")
     elif fault == "gone":
         made.path.unlink()
     else:
         made.path.with_suffix(".json").unlink()
-    assert store.weights(DECLARED) is None
+    assert store.made("weights", DECLARED) is None

@@ -102,6 +102,26 @@ def normalise(x_N3HW: torch.Tensor) -> torch.Tensor:
     return (x_N3HW.float() / 255 - mean) / std
 
 
+class FromPixels(nn.Module):
+    """A network and what its images go through first: pixels `(N, H, W, 3)` uint8 to features `(N, D)`."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        # Buffers move to the device with the network, and are constants to whatever compiles it.
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1))
+
+    def forward(self, x_NHW3: torch.Tensor) -> torch.Tensor:
+        # Seen as (N, 3, H, W), pixels that lie together by image row are channels_last already.
+        x_N3HW = x_NHW3.permute(0, 3, 1, 2)
+        x_ND: torch.Tensor = self.network((x_N3HW.float() / 255 - self.mean) / self.std)
+        return x_ND.flatten(1)
+
+
 def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> None:
     """Raise `UserError` where the network can't take images of `size` (height, width): some transformers."""
     with _size_told(name, size), torch.inference_mode():

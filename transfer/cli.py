@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 import warnings
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     try:
         args = _parser().parse_args(argv)
+        _tell(quiet=getattr(args, "quiet", False))
         status: int = args.command(args)
         return status
     except UserError as error:
@@ -54,6 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(told, FAILED, argv)
+
+
+def _tell(*, quiet: bool) -> None:
+    """What happens on the way is told on standard error; where little is wanted, only what went wrong."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print(f"transfer: {record.getMessage()}", file=sys.stderr)
+
+    logger = logging.getLogger("transfer")
+    logger.handlers = [Lines()]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
 
 
 def _fail(message: str, status: int, argv: Sequence[str]) -> int:
@@ -104,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
 
     env = _command(commands, "env", _env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
+    env.add_argument("--store", type=Path, metavar="DIR", help="whose trials of engines are shown too")
     return parser
 
 
@@ -127,8 +143,10 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument("--device", choices=DEVICES, help="(auto)")
-    parser.add_argument("--engine", metavar="E", help="auto or eager (auto)")
-    parser.add_argument("--precision", metavar="P", help="auto, fp32, bf16 or fp16 (auto)")
+    parser.add_argument("--engine", metavar="E", help="auto, eager, openvino or compile (auto: measured)")
+    parser.add_argument(
+        "--precision", metavar="P", help="auto, fp32, bf16, fp16 or int8 (auto: measured, never int8)"
+    )
     parser.add_argument(
         "--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)"
     )
@@ -179,16 +197,16 @@ def _run(args: argparse.Namespace) -> int:
 def _extract(args: argparse.Namespace) -> int:
     config = _config(args)
     from transfer import experiment
-    from transfer.extract import check, extract
+    from transfer.extract import check, fill
     from transfer.timing import Stopwatch
 
     check(config)
     watch = Stopwatch()
     with _progress(args.quiet) as on_progress:
-        features = extract(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
+        found = fill(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
-        print(f"{features.computed} images computed, {features.reused} already in {config.store}")
-    return _told_skipped(features.skipped)
+        print(f"{found.computed} images computed, {found.reused} already in {config.store}")
+    return _told_skipped(found.skipped)
 
 
 def _told_skipped(skipped: dict[str, str]) -> int:
@@ -211,13 +229,24 @@ def _report(args: argparse.Namespace) -> int:
 
 def _env(args: argparse.Namespace) -> int:
     from transfer import environment
+    from transfer.config import default_store
+    from transfer.store import Store
 
     found = environment.describe()
+    trials = Store(args.store or default_store()).all_trials()
     if args.json:
-        print(json.dumps(found, indent=1))
-    else:
-        for name, value in found.items():
-            print(f"{name:13} {value}")
+        print(json.dumps({**found, "trials": trials}, indent=1))
+        return DONE
+    for name, value in found.items():
+        print(f"{name:13} {value}")
+    for entry in trials:
+        on = entry["declared"]
+        print(f"trials        {on['backbone']} {on['size'][0]}x{on['size'][1]} on {on['machine']}")
+        for trial in entry["trials"]:
+            print(
+                f"              {trial['engine']:8} {trial['precision']}  {trial['images_per_s']:8.1f} images/s, "
+                f"ready in {trial['setup_s']:.1f} s, cosine with fp32 {trial['cosine']:.5f}"
+            )
     return DONE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from transfer import environment, images, lagoon, scores
+from transfer.choice import cosines
 from transfer.config import BUILT_IN, RunConfig, check_choice
-from transfer.extract import Features, check, extract
+from transfer.extract import Extraction, Features, check, extract
 from transfer.heads import METHODS, Method
 from transfer.heads.selection import ranking
 from transfer.images import SPLITS, ImageSet
@@ -39,8 +40,9 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
     watch = Stopwatch()
     image_set = find_images(config, watch, on_progress)
     features = extract(config, image_set, watch, on_progress)
+    extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
-    with threadpool_limits(features.plan.threads):
+    with threadpool_limits(extraction.plan.threads):
         fitted = [_fit(METHODS[name], config, features, watch) for name in names]
     predictions = {name: predicted for name, (_, predicted) in zip(names, fitted, strict=True)}
     methods = [entry for entry, _ in fitted]
@@ -57,20 +59,14 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
         data=_data(image_set, features),
         backbone={
             "name": config.backbone,
-            "weights": features.weights.source,
-            "weights_sha256": features.weights.sha256,
-            "input_size": list(features.size),
+            "weights": extraction.weights.source,
+            "weights_sha256": extraction.weights.sha256,
+            "input_size": list(extraction.size),
             "feature_dim": features.splits["train"].x_ND.shape[1],
         },
-        engine={
-            "name": features.plan.engine,
-            "precision": features.plan.precision,
-            "device": features.plan.device,
-            "threads": features.plan.threads,
-            "batch": features.plan.batch,
-        },
+        engine=_engine(features),
         environment=environment.describe(),
-        features=features_record(features),
+        features=_features(extraction),
         methods=methods,
         comparison=_compare(methods, predictions, features, config.select),
         seconds={**watch.seconds, "total": watch.total()},
@@ -89,17 +85,36 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
     return replace(images.find(root), name=BUILT_IN)
 
 
-def features_record(features: Features) -> dict[str, Any]:
-    """The section `features` of the result file."""
+def _features(extraction: Extraction) -> dict[str, Any]:
     return {
-        "key": features.key,
-        "images": features.computed + features.reused,
-        "computed": features.computed,
-        "reused": features.reused,
-        "images_per_s": features.computed / features.extract_s if features.computed else None,
-        "seconds": features.extract_s,
-        "cold_seconds": features.cold_s,
-        "damaged_shards": features.damaged,
+        "key": extraction.shelf.key,
+        "images": len(extraction.images),
+        "computed": extraction.computed,
+        "reused": extraction.reused,
+        "images_per_s": extraction.computed / extraction.extract_s if extraction.computed else None,
+        "seconds": extraction.extract_s,
+        "cold_seconds": extraction.cold_s,
+        "damaged_shards": len(extraction.shelf.damaged),
+    }
+
+
+def _engine(features: Features) -> dict[str, Any]:
+    plan, picked = features.extraction.plan, features.extraction.picked
+    return {
+        "name": plan.engine,
+        "precision": plan.precision,
+        "device": plan.device,
+        "threads": plan.threads,
+        "batch": plan.batch,
+        "reason": picked.reason,
+        "trials": [asdict(trial) for trial in picked.trials],
+        "cosine_with_fp32": None
+        if features.exact is None or features.coarse is None
+        else {
+            "images": len(features.exact.y_N),
+            "min": float(cosines(features.coarse.x_ND, features.exact.x_ND).min()),
+            "median": float(np.median(cosines(features.coarse.x_ND, features.exact.x_ND))),
+        },
     }
 
 
@@ -117,8 +132,8 @@ def _fit(
         sweep = [
             {
                 "params": row["params"],
-                "valid": scores.score(valid.y_N, on_valid_N, features.classes, seed=config.seed),
-                "test": scores.score(test.y_N, on_test_N, features.classes, seed=config.seed),
+                "valid": scores.score(valid.y_N, on_valid_N, features.extraction.classes, seed=config.seed),
+                "test": scores.score(test.y_N, on_test_N, features.extraction.classes, seed=config.seed),
                 "fit_s": row["fit_s"],
             }
             for row, on_valid_N, on_test_N in zip(
@@ -134,12 +149,22 @@ def _fit(
         "summary": method.summary,
         "best_params": search.best_params_,
         "sweep": sweep,
-        "valid": scores.score(valid.y_N, search.predict(valid.x_ND), features.classes, seed=config.seed),
-        "test": scores.score(test.y_N, predicted_N, features.classes, seed=config.seed),
+        "valid": scores.score(
+            valid.y_N, search.predict(valid.x_ND), features.extraction.classes, seed=config.seed
+        ),
+        "test": scores.score(test.y_N, predicted_N, features.extraction.classes, seed=config.seed),
         "fit_s": statistics.median(fit_s),
         "fit_seconds": fit_s,
         "predict_s": statistics.median(predict_s),
         "predict_seconds": predict_s,
+        "int8_against_fp32": None
+        if features.exact is None or features.coarse is None
+        else scores.difference(
+            features.exact.y_N,
+            search.predict(features.exact.x_ND),
+            search.predict(features.coarse.x_ND),
+            seed=config.seed,
+        ),
     }
     return entry, predicted_N
 
@@ -192,5 +217,5 @@ def _data(image_set: ImageSet, features: Features) -> dict[str, Any]:
         "drawn": list(image_set.drawn),
         "others": {"count": len(image_set.others), "first": list(image_set.others[:OTHERS_NAMED])},
         "test_in_train": features.test_in_train,
-        "skipped": [{"name": name, "reason": reason} for name, reason in features.skipped.items()],
+        "skipped": [{"name": name, "reason": reason} for name, reason in features.extraction.skipped.items()],
     }

@@ -5,27 +5,30 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+import logging
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torchvision
 
-from transfer import backbone, decode, engines, weights
+from transfer import backbone, choice, engines, weights
+from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
-from transfer.environment import processor
-from transfer.ids import are_among, from_hex
+from transfer.engines import Plan
+from transfer.frozen import Frozen, made_on
+from transfer.ids import are_among, firsts
 from transfer.images import SPLITS, ImageSet
-from transfer.reading import BadImages, Image, Images, Pixels, Progress, batches, read, workers
-from transfer.store import SCHEMA_VERSION, Shelf, Store
+from transfer.reading import BadImages, Images, Progress, read, workers
+from transfer.store import Shelf, Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
 
 DEFAULT_SIZE = (224, 224)
+# Test images whose features are computed in fp32 too where the others are int8: what that cost is told from them.
+EXACT_IMAGES = 128
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,148 +40,163 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Features:
-    """All features of an image set, and how they came about."""
+class Extraction:
+    """All features of an image set in the store, and how they came there."""
 
-    splits: dict[str, Split]
+    shelf: Shelf
+    images: Images
+    """Those whose features there are."""
     classes: tuple[str, ...]
     size: tuple[int, int]
     """Height and width in pixels that the network saw."""
     weights: Weights
-    plan: engines.Plan
-    key: str
+    picked: Choice
+    """The engine and the precision, and why."""
     computed: int
     """Images that went through the network in this run; of copies of one image, one."""
-    reused: int
-    """The other images."""
     extract_s: float
-    """Seconds of this run spent on the images it computed: network made ready, decoded, forward, kept."""
+    """Seconds of this run spent on the images it computed, once the engine was chosen: network made ready,
+    decoded, forward, kept."""
     cold_s: float | None
-    """Seconds that all of these features took, untrained weights included, whenever they were computed; None
-    if another machine or device had a part in it."""
-    test_in_train: int
-    """Test images whose bytes are a training image's too."""
+    """Seconds that all of these features took, choice of the engine and untrained weights included, whenever
+    they were computed; None if another machine or device had a part in it."""
+    exact: tuple[Shelf, Images] | None
+    """Where the others are int8: some of the test images, and their features in fp32."""
     skipped: dict[str, str]
     """Images left out: name and reason."""
-    damaged: int
-    """Shards of the store whose bytes were not what was written; their rows were computed again."""
+
+    @property
+    def plan(self) -> Plan:
+        """The engine, the precision, the device and what goes with them."""
+        return self.picked.plan
+
+    @property
+    def reused(self) -> int:
+        """The images that were in the store, copies of computed ones included."""
+        return len(self.images) - self.computed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """The features of an image set, and how they came about."""
+
+    splits: dict[str, Split]
+    exact: Split | None
+    """Some of the test images in fp32, where the others are int8."""
+    coarse: Split | None
+    """The same images in int8."""
+    test_in_train: int
+    """Test images whose bytes are a training image's too."""
+    extraction: Extraction
 
 
 def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Features:
-    """The features of `images` for `config`.
+    """The features of `images` for `config`, in memory. Raises `UserError` as `fill` does."""
+    found = fill(config, images, watch, on_progress)
+    trained, tested = found.images.in_split("train"), found.images.in_split("test")
+    with watch("load"):
+        return Features(
+            splits={split: _gather(found.shelf, found.images.in_split(split)) for split in SPLITS},
+            exact=_gather(*found.exact) if found.exact else None,
+            coarse=_gather(found.shelf, found.exact[1]) if found.exact else None,
+            test_in_train=int(are_among(tested.ids_N32, trained.ids_N32).sum()),
+            extraction=found,
+        )
+
+
+def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Extraction:
+    """The features of `images` for `config`, in the store.
 
     Raises `UserError` for an image that can't be read, unless `config.on_bad_image` is `skip`.
     """
-    plan = check(config)
-    watch.device = plan.device
-    torch.set_num_threads(plan.threads)
+    options = check(config)
+    watch.device = options[0].device
+    torch.set_num_threads(options[0].threads)
     store = Store(config.store)
     bad = BadImages(images.root, config.on_bad_image)
-    with workers(plan.threads) as pool:
+    with workers(options[0].threads) as pool:
         with watch("read"):
             found = read(images, pool, bad, on_progress)
             _check_splits(found, images)
         size = config.size or _common_size(found)
         with watch("weights"):
             chosen = weights.find(config, found, size, store, pool, bad)
-        shelf = store.shelf(declare(config.backbone, chosen, size, plan))
+        frozen = Frozen(config.backbone, chosen, size, found, store, pool, bad)
+        calibrated_s: float | None = 0.0
+        if options[0].precision == "int8":
+            with watch("calibrate"):
+                calibrated_s = frozen.calibrated_s
+        shelves = {plan: frozen.shelf(plan) for plan in options}
+        start = now(watch.device)
+        picked = _pick(frozen, shelves, watch, least_cosine=AGREES if config.precision == "auto" else SANE)
+        shelf = shelves[picked.plan]
         missing = found.select(~shelf.holds(found.ids_N32)).distinct()
         if missing:
             with watch("extract"):
-                start = now(plan.device)
-                network = backbone.build(config.backbone, weights.load(chosen.path))
-                backbone.check_size(network, config.backbone, size)
-                engine = engines.Eager(network, plan)
-                ready = batches(missing, plan.batch, size, pool, bad)
-                _compute(engine, ready, len(missing), shelf, start, on_progress)
-                shelf.merge()
-    with watch("load"):
+                engine = picked.engine or frozen.engine(picked.plan)
+                frozen.compute(engine, missing, shelf, start, on_progress)
         kept = found.select(shelf.holds(found.ids_N32))
         _check_splits(kept, images)
-        splits = {split: _gather(shelf, kept.in_split(split)) for split in SPLITS}
-    computed = int(shelf.holds(missing.ids_N32).sum())
-    forward_s = shelf.seconds(kept.ids_N32, _made_on(plan))
-    trained, tested = kept.in_split("train"), kept.in_split("test")
-    return Features(
-        splits=splits,
+        exact = None
+        if picked.plan.precision == "int8":
+            with watch("extract in fp32"):
+                exact = _exact(frozen, picked.plan, kept.in_split("test"), on_progress)
+    cold = [shelf.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
+    return Extraction(
+        shelf=shelf,
+        images=kept,
         classes=images.classes,
         size=size,
         weights=chosen,
-        plan=plan,
-        key=shelf.key,
-        computed=computed,
-        reused=len(kept) - computed,
+        picked=picked,
+        computed=int(shelf.holds(missing.ids_N32).sum()),
         extract_s=watch.last("extract") if missing else 0.0,
-        cold_s=None if forward_s is None or chosen.made_s is None else forward_s + chosen.made_s,
-        test_in_train=int(are_among(tested.ids_N32, trained.ids_N32).sum()),
+        cold_s=None if None in cold else sum(filter(None, cold)),
+        exact=exact,
         skipped=bad.skipped,
-        damaged=len(shelf.damaged),
     )
 
 
-def check(config: RunConfig) -> engines.Plan:
-    """The plan for `config`; `UserError` for all that can be known wrong before an image is read."""
+def check(config: RunConfig) -> tuple[Plan, ...]:
+    """The plans that `config` leaves open; `UserError` for all that can be known wrong before an image is read."""
     backbone.check_name(config.backbone)
     weights.check(config)
-    return engines.plan(config.engine, config.precision, config.device)
+    return engines.options(config.engine, config.precision, config.device)
 
 
-def declare(name: str, chosen: Weights, size: tuple[int, int], plan: engines.Plan) -> dict[str, Any]:
-    """What features hang on: the data that their key is made of. Nothing in it is code or a path."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "backbone": name,
-        "layer": backbone.LAYER,
-        "weights_sha256": chosen.sha256,
-        "size": list(size),
-        "mean": backbone.MEAN,
-        "std": backbone.STD,
-        **decode.DECLARED,
-        "engine": plan.engine,
-        "precision": plan.precision,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-    }
+def _pick(frozen: Frozen, shelves: dict[Plan, Shelf], watch: Stopwatch, *, least_cosine: float) -> Choice:
+    """One of the plans that have a shelf: by what the shelves hold, by earlier trials, or by a trial now."""
+    options, distinct = tuple(shelves), frozen.images.distinct()
+    missing = {plan: ~shelf.holds(distinct.ids_N32) for plan, shelf in shelves.items()}
+    left = {plan: int(missing_N.sum()) for plan, missing_N in missing.items()}
+    settled = choice.settled(options, left, len(distinct))
+    if settled:
+        return settled
+    declared = frozen.declare_trials(options[0])
+    with watch("choose"):
+        picked = choice.choose(
+            options,
+            left,
+            frozen.engine,
+            frozen.sample(distinct.select(missing[options[0]]), options[0].batch),
+            choice.known(frozen.store.trials(declared)),
+            least_cosine=least_cosine,
+        )
+        if picked.reason == "measured":
+            frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
+    log.info("%s", picked)
+    return picked
 
 
-def _compute(
-    engine: engines.Eager,
-    ready: Iterable[tuple[list[Image], Pixels]],
-    total: int,
-    shelf: Shelf,
-    start: float,
-    on_progress: Progress,
-) -> None:
-    """Features of all `ready` batches onto the shelf; while one is written the next is computed.
-
-    The first batch's seconds count from `start`, so that all of them make up the whole.
-    """
-    on_progress("extracting", 0, total)
-    done = 0
-    keeping: Future[None] | None = None
-    with ThreadPoolExecutor(1) as keeper:
-        for images, x_NHW3 in ready:
-            x_ND = engine(x_NHW3)
-            if not np.isfinite(x_ND).all():
-                raise UserError(
-                    f"the network's features of {images[0].path} or one after it are not finite in "
-                    f"{engine.plan.precision}; try --precision fp32, or other weights"
-                )
-            seconds, start = now(engine.plan.device) - start, now(engine.plan.device)
-            if keeping:
-                keeping.result()
-            ids_N32 = from_hex([image.id for image in images])
-            keeping = keeper.submit(shelf.append, ids_N32, x_ND, seconds, _made_on(engine.plan))
-            done += len(images)
-            on_progress("extracting", done, total)
-        if keeping:
-            keeping.result()
-
-
-def _made_on(plan: engines.Plan) -> str:
-    """What seconds hang on; those of different machines are never added up."""
-    chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
-    return f"{chip}, {plan.threads} threads"
+def _exact(frozen: Frozen, plan: Plan, tested: Images, on_progress: Progress) -> tuple[Shelf, Images]:
+    """Some test images, the first by id, and a shelf that holds them in fp32."""
+    sample = tested.select(firsts(tested.ids_N32)[:EXACT_IMAGES])
+    plan = replace(plan, precision="fp32")
+    shelf = frozen.shelf(plan)
+    missing = sample.select(~shelf.holds(sample.ids_N32))
+    if missing:
+        frozen.compute(frozen.engine(plan), missing, shelf, now(plan.device), on_progress)
+    return shelf, sample.select(shelf.holds(sample.ids_N32))
 
 
 def _common_size(images: Images) -> tuple[int, int]:

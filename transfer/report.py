@@ -44,8 +44,9 @@ def markdown(result: Result) -> str:
 
 
 def tables(result: Result) -> list[Table]:
-    """Table 1 (every setting), 2 (methods), 3 (classes), and where the time went."""
-    return [_sweep(result), _methods(result), _classes(result), _seconds(result)]
+    """Table 1 (every setting), 2 (methods), 3 (classes), with int8 what it cost, and where the time went."""
+    int8 = [_int8(result)] if result.engine.get("cosine_with_fp32") else []
+    return [_sweep(result), _methods(result), _classes(result), *int8, _seconds(result)]
 
 
 def heading(result: Result) -> str:
@@ -94,6 +95,8 @@ def notes(result: Result) -> list[str]:
             "the network is untrained (random weights, batch-norm statistics estimated on training images): "
             "these figures compare methods and times, and say nothing of what a pre-trained network reaches"
         )
+    if result.engine.get("trials"):
+        found.append(_chosen(result))
     if result.data["drawn"]:
         found.append(
             f"the folder has no own split {', '.join(result.data['drawn'])}; drawn, stratified and seeded"
@@ -220,6 +223,32 @@ def _classes(result: Result) -> Table:
     ]
     columns = ["class", " test images", *(f" {method['name']}" for method in result.methods)]
     return Table("Table 3: accuracy per class (recall, test split)", columns, rows)
+
+
+def _int8(result: Result) -> Table:
+    cosine = result.engine["cosine_with_fp32"]
+    rows = []
+    for method in result.methods:
+        told = method["int8_against_fp32"]
+        low, high = (f"{100 * bound:+.1f}" for bound in told["accuracy_difference_ci95"])
+        difference = f"{100 * told['accuracy_difference']:+.1f} ({low} to {high})"
+        rows.append([method["name"], f"{told['changed']:.1%}", difference])
+    return Table(
+        f"What int8 cost, on {cosine['images']} test images told from int8 and from fp32 features "
+        f"(cosine {cosine['min']:.4f} at least, median {cosine['median']:.4f})",
+        ["method", " told otherwise", " points of accuracy (95 %)"],
+        rows,
+    )
+
+
+def _chosen(result: Result) -> str:
+    """Which engine was taken, with the figures of the trials."""
+    name, precision = result.engine["name"], result.engine["precision"]
+    trials = result.engine["trials"]
+    speeds = ", ".join(f"{t['engine']} {t['precision']} {t['images_per_s']:.1f}" for t in trials)
+    own = next((t for t in trials if (t["engine"], t["precision"]) == (name, precision)), None)
+    close = f"; cosine of its features with fp32 {own['cosine']:.4f} at least" if own else ""
+    return f"{name} {precision} was {result.engine['reason']} to be done first (images/s: {speeds}){close}"
 
 
 def _seconds(result: Result) -> Table:

@@ -18,6 +18,7 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -31,6 +32,7 @@ from transfer.ids import Ids, firsts, from_hex, to_hex
 from transfer.index import Index, Places
 
 SCHEMA_VERSION = 1
+TRIALS = Path("trials")
 SHARD_ROWS = 4096
 # A row's place: the number of its shard times this, and its row there.
 PLACES = 2**32
@@ -77,41 +79,64 @@ class MadeFile:
 
 
 class Store:
-    """A folder of shelves, and of weights that were made rather than given."""
+    """A folder of shelves, of files that were made rather than given, and of what trials of engines found."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def shelf(self, declared: dict[str, Any]) -> Shelf:
-        """The shelf of what is declared; made on first use."""
+        """The shelf of what is declared; its folder is made when the first rows are kept."""
         key = key_of(declared)
-        folder = self.folder(Path("features") / key[:32])
-        if not (folder / "key.json").exists():
-            _write(folder / "key.json", json.dumps(declared, indent=1, sort_keys=True).encode())
-        return Shelf(folder, key)
+        return Shelf(self.folder(Path("features")) / key[:32], key, declared)
 
-    def weights(self, declared: dict[str, Any]) -> MadeFile | None:
-        """The weights that were made from what is declared; None if there are none, or not what was written."""
-        path = self._weights_path(declared)
+    def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
+        """The file of a kind made from what is declared; None if there is none, or not as it was written."""
+        path = self._made_path(kind, declared)
         try:
             told = json.loads(path.with_suffix(".json").read_bytes())
             if file_sha256(path) == told["sha256"]:
                 return MadeFile(path, told["sha256"], float(told["seconds"]), str(told["made_on"]))
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # as good as absent: they are made again
+            pass  # as good as absent: it is made again
         return None
 
-    def keep_weights(self, declared: dict[str, Any], data: bytes, seconds: float, made_on: str) -> MadeFile:
-        """Keep weights made from what is declared, which took `seconds` on the machine `made_on`."""
-        path = self._weights_path(declared)
+    def keep(
+        self, kind: str, declared: dict[str, Any], data: bytes, seconds: float, made_on: str
+    ) -> MadeFile:
+        """Keep a file of a kind, made from what is declared, which took `seconds` on the machine `made_on`."""
+        path = self._made_path(kind, declared)
         made = MadeFile(path, sha256(data), seconds, made_on)
         told = {"sha256": made.sha256, "seconds": seconds, "made_on": made_on}
         _write(path, data)
         _write(path.with_suffix(".json"), json.dumps(told).encode())
         return made
 
-    def _weights_path(self, declared: dict[str, Any]) -> Path:
-        return self.folder(Path("weights")) / f"{key_of(declared)[:32]}.safetensors"
+    def _made_path(self, kind: str, declared: dict[str, Any]) -> Path:
+        return self.folder(Path(kind)) / f"{key_of(declared)[:32]}.safetensors"
+
+    def trials(self, declared: dict[str, Any]) -> list[dict[str, Any]]:
+        """What trials of engines found where and on what is declared; none if there were none."""
+        for entry in self._trials(f"{key_of(declared)[:32]}.json"):
+            return list(entry["trials"])
+        return []
+
+    def keep_trials(self, declared: dict[str, Any], trials: Sequence[dict[str, Any]]) -> None:
+        """Keep what trials of engines found, in place of what was kept before."""
+        path = self.folder(TRIALS) / f"{key_of(declared)[:32]}.json"
+        _write(path, json.dumps({"declared": declared, "trials": list(trials)}, indent=1).encode())
+
+    def all_trials(self) -> list[dict[str, Any]]:
+        """Every `declared` with its `trials`."""
+        return self._trials("*.json")
+
+    def _trials(self, pattern: str) -> list[dict[str, Any]]:
+        found = []
+        for path in sorted((self.root / TRIALS).glob(pattern)):
+            with contextlib.suppress(OSError, ValueError):  # as good as absent: they are made again
+                entry = json.loads(path.read_bytes())
+                if isinstance(entry, dict) and isinstance(entry.get("trials"), list) and "declared" in entry:
+                    found.append(entry)
+        return found
 
     def folder(self, name: Path) -> Path:
         """A folder of the store, made where needed. Raises `UserError` where it can't be."""
@@ -128,9 +153,10 @@ class Store:
 class Shelf:
     """Feature rows by image id (the sha256 of the image's bytes)."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, declared: dict[str, Any]) -> None:
         self.folder = folder
         self.key = key
+        self._declared = declared
         self.damaged: list[str] = []
         """Names of shards that were set aside because their bytes were not what was written."""
         self._numbers = count()
@@ -154,6 +180,9 @@ class Shelf:
 
         They are durable on return.
         """
+        if not (self.folder / "key.json").exists():
+            self.folder.mkdir(exist_ok=True)
+            _write(self.folder / "key.json", json.dumps(self._declared, indent=1, sort_keys=True).encode())
         self._write(ids_N32, x_ND, seconds, made_on)
         self._merge_gathered(made_on)
 

@@ -175,7 +175,7 @@ def _random(
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }
-    kept = store.weights(declared)
+    kept = store.made("weights", declared)
     if kept:
         return kept
     start = now()
@@ -184,4 +184,4 @@ def _random(
         for _, x_NHW3 in batches(chosen, ESTIMATE_BATCH, size, pool, bad)
     )
     data = save(backbone.random_state(config.backbone, seed=config.seed, batches=pixels))
-    return store.keep_weights(declared, data, now() - start, processor()[0])
+    return store.keep("weights", declared, data, now() - start, processor()[0])

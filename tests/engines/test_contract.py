@@ -1,0 +1,143 @@
+"""What every engine promises, in every precision it has on a processor."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engines.samples import BATCH, engine_of, features, photographs, plain_features, plan_of
+from transfer import backbone
+from transfer.choice import cosines
+from transfer.engines import CAN, Engine, build
+
+WIDTH = {"resnet18": 512, "mobilenet_v3_small": 1024, "squeezenet1_1": 512, "convnext_tiny": 768}
+# Compiling takes seconds for each network: one of them shows the contract, slowly.
+WAYS = [
+    pytest.param(name, engine, precision, marks=[pytest.mark.slow] if engine == "compile" else [])
+    for (engine, device), precisions in CAN.items()
+    if device == "cpu"
+    for precision in precisions
+    if precision != "int8"
+    for name in ([*WIDTH, "efficientnet_b0"] if engine != "compile" else ["resnet18"])
+]
+
+
+@pytest.mark.parametrize(("name", "engine", "precision"), WAYS)
+def test_the_contract(name: str, engine: str, precision: str) -> None:
+    ready = engine_of(name, engine, precision)
+    x = photographs(BATCH)
+    full = features(ready, x)
+    _rows_are_float32(ready, full, name)
+    _a_short_batch_gives_the_bits_of_a_full_one(ready, full)
+    _neighbours_do_not_change_an_images_bits(ready, full)
+    _pixels_are_left_alone_and_may_be_read_only(ready)
+    _features_outlive_the_next_batches(ready)
+    _batches_in_flight_are_not_mixed_up(ready)
+
+
+def _rows_are_float32(ready: Engine, full: np.ndarray, name: str) -> None:
+    width = WIDTH.get(name, 1280)
+    for count in (0, 1, 3, BATCH):
+        found = features(ready, photographs(count))
+        assert found.dtype == np.float32
+        assert found.shape == (count, width)
+        assert np.isfinite(found).all()
+    assert full.std(axis=0).mean() > 1e-3
+
+
+def _a_short_batch_gives_the_bits_of_a_full_one(ready: Engine, full: np.ndarray) -> None:
+    x = photographs(BATCH)
+    for count in (1, BATCH - 3):
+        np.testing.assert_array_equal(features(ready, x[:count]), full[:count])
+
+
+def _neighbours_do_not_change_an_images_bits(ready: Engine, full: np.ndarray) -> None:
+    x = photographs(BATCH)
+    among_others = np.concatenate([photographs(3, seed=5), x[3:5], photographs(3, seed=6)])
+    np.testing.assert_array_equal(features(ready, among_others)[3:5], full[3:5])
+
+
+def _pixels_are_left_alone_and_may_be_read_only(ready: Engine) -> None:
+    for count in (2, BATCH):
+        x = photographs(count)
+        x.flags.writeable = False
+        before = x.copy()
+        features(ready, x)
+        np.testing.assert_array_equal(x, before)
+
+
+def _features_outlive_the_next_batches(ready: Engine) -> None:
+    first = features(ready, photographs(2))
+    copy = first.copy()
+    for seed in range(1, 2 + ready.in_flight):
+        features(ready, photographs(BATCH, seed=seed))
+    np.testing.assert_array_equal(first, copy)
+
+
+def _batches_in_flight_are_not_mixed_up(ready: Engine) -> None:
+    batches = [photographs(BATCH, seed=seed) for seed in range(5)]
+    apart = [features(ready, x) for x in batches]
+    waiting: deque = deque()
+    together = []
+    for x in batches:
+        waiting.append(ready.submit(x.copy()))  # nothing but the engine holds these pixels
+        if len(waiting) == ready.in_flight:
+            together.append(waiting.popleft()())
+    together += [wait() for wait in waiting]
+    for one, other in zip(apart, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.slow)])
+def test_fp32_features_are_those_of_the_plain_network(engine: str) -> None:
+    x = photographs(BATCH + 3)
+    ready = engine_of("resnet18", engine, "fp32")
+    found = np.concatenate([features(ready, x[:BATCH]), features(ready, x[BATCH:])])
+    expected = plain_features(x)
+    assert expected.std(axis=0).mean() > 1e-2
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny"])
+def test_bf16_features_point_where_those_of_fp32_do(name: str, engine: str) -> None:
+    x = photographs(BATCH)
+    exact, coarse = (features(engine_of(name, e, p), x) for e, p in (("eager", "fp32"), (engine, "bf16")))
+    assert not np.array_equal(exact, coarse)
+    assert cosines(coarse, exact).min() >= 0.99
+    a, b = (rows - exact.mean(axis=0) for rows in (exact, coarse))
+    assert ((a @ b.T) / np.linalg.norm(b, axis=1)).argmax(axis=1).tolist() == list(range(BATCH))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["eager", "openvino"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alexnet",
+        "densenet121",
+        "efficientnet_v2_s",
+        "googlenet",
+        "inception_v3",
+        "maxvit_t",
+        "mnasnet0_5",
+        "regnet_y_400mf",
+        "shufflenet_v2_x0_5",
+        "swin_t",
+        "swin_v2_t",
+        "vgg11",
+        "vit_b_32",
+    ],
+)
+def test_every_kind_of_network_computes_what_torchvision_does(name: str, engine: str) -> None:
+    size = (224, 224)
+    x = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
+    pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
+    network = backbone.build(name, backbone.random_state(name, seed=0, batches=[pixels]))
+    with torch.inference_mode():
+        expected = network(backbone.normalise(pixels)).flatten(1).numpy()
+    found = features(build(network, plan_of(engine, batch=4), size), x)
+    assert cosines(found, expected).min() > 0.99999

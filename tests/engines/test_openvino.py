@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.engines.samples import SIZE, engine_of, features, network_of, photographs, plan_of
+from transfer.choice import cosines
+from transfer.engines import build
+
+openvino = pytest.importorskip("transfer.engines.openvino")
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("nncf")
+    path: Path = tmp_path_factory.mktemp("calibrated") / "model.safetensors"
+    path.write_bytes(openvino.calibrate(openvino.convert(network_of("resnet18"), SIZE), photographs(40)))
+    return path
+
+
+def test_int8_features_are_close_to_those_of_fp32(calibrated: Path) -> None:
+    x = photographs(20, seed=3)
+    engine = build(network_of("resnet18"), plan_of("openvino", "int8", batch=20), SIZE, calibrated)
+    found, exact = features(engine, x), features(engine_of(batch=20), x)
+    assert 0.95 < cosines(found, exact).min() < 0.99999
+
+
+def test_a_calibrated_model_is_a_quarter_of_the_network(calibrated: Path) -> None:
+    floats = sum(value.numel() for value in network_of("resnet18").state_dict().values()) * 4
+    assert calibrated.stat().st_size < 0.35 * floats
+
+
+def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nncf")
+    openvino.calibrate(openvino.convert(network_of("squeezenet1_1"), SIZE), photographs(2))
+    assert capfd.readouterr().out == ""
+
+
+def test_converting_leaves_the_network_as_it_was() -> None:
+    network = network_of("resnet18")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    model = openvino.convert(network, SIZE)
+    features(openvino.OpenVINO(model, plan_of("openvino")), photographs(2))
+    for name, value in network.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_openvinos_telemetry_is_never_loaded() -> None:
+    script = (
+        "import sys, torch\n"
+        "from transfer.engines import openvino\n"
+        "openvino.convert(torch.nn.Flatten(), (32, 32))\n"
+        "sys.exit(any(name.startswith('openvino_telemetry') and sys.modules[name] for name in sys.modules))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0

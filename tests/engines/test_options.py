@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from transfer import engines
+from transfer.config import UserError
+from transfer.engines import options, pick_device
+
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+
+
+def refusal(engine: str, precision: str, device: str) -> str:
+    with pytest.raises(UserError) as caught:
+        options(engine, precision, device)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def ways(engine: str, precision: str, device: str) -> set[tuple[str, str]]:
+    found = options(engine, precision, device)
+    assert len({plan.device for plan in found}) == 1
+    return {(plan.engine, plan.precision) for plan in found}
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_auto_leaves_every_engine_open_in_what_the_processor_multiplies(
+    has_bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engines, "has_bf16", lambda: has_bf16)
+    precisions = ("fp32", "bf16") if has_bf16 else ("fp32",)
+    names = ("eager", "openvino", "compile")
+    assert ways("auto", "auto", "auto") == {(name, p) for name in names for p in precisions}
+    first = options("auto", "auto", "auto")[0]
+    assert (first.engine, first.precision, first.device) == ("eager", "fp32", "cpu")
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_auto_takes_cuda_where_there_is_one(has_bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return has_bf16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    half = "bf16" if has_bf16 else "fp16"
+    assert ways("auto", "auto", "auto") == {
+        (name, p) for name in ("eager", "compile") for p in ("fp32", half)
+    }
+    assert options("auto", "auto", "auto")[0].batch > options("auto", "auto", "cpu")[0].batch
+
+
+@pytest.mark.parametrize("engine", ["eager", "openvino", "compile"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_asked_for_is_kept(engine: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "has_bf16", lambda: False)
+    assert ways(engine, precision, "cpu") == {(engine, precision)}
+
+
+def test_int8_is_openvinos_and_only_when_asked_for() -> None:
+    assert ways("auto", "int8", "cpu") == ways("openvino", "int8", "cpu") == {("openvino", "int8")}
+    assert "int8" not in {precision for _, precision in ways("auto", "auto", "cpu")}
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "told"),
+    [
+        ("eager", "int8", "--engine eager can't do --precision int8 on cpu; it can do fp32, bf16"),
+        ("compile", "int8", "--engine compile can't do --precision int8 on cpu; it can do fp32, bf16"),
+        ("auto", "fp16", "--precision is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"),
+        ("openvino", "fp16", "--precision is fp16, which processors only emulate"),
+    ],
+)
+def test_what_no_engine_can_do_is_told(engine: str, precision: str, told: str) -> None:
+    assert told in refusal(engine, precision, "cpu")
+
+
+def test_what_is_for_processors_is_refused_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "--engine openvino runs on processors only" in refusal("openvino", "auto", "cuda")
+    assert "--precision int8 runs on processors only" in refusal("auto", "int8", "auto")
+    assert ways("auto", "fp16", "auto") == {("eager", "fp16"), ("compile", "fp16")}
+
+
+def test_without_openvino_the_others_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.util, "find_spec", lambda name: None)
+    assert {engine for engine, _ in ways("auto", "auto", "cpu")} == {"eager", "compile"}
+    assert "pip install openvino" in refusal("openvino", "auto", "cpu")
+    assert "pip install openvino nncf" in refusal("auto", "int8", "cpu")
+    assert engines.version("openvino") == ""
+
+
+def test_int8_needs_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.util, "find_spec", lambda name: name == "openvino" or None)
+    assert "--precision int8 needs nncf: pip install nncf" in refusal("auto", "int8", "cpu")
+    assert ("openvino", "fp32") in ways("auto", "fp32", "cpu")
+
+
+def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
+    for plan in options("auto", "auto", "cpu"):
+        assert 1 <= plan.threads <= len(os.sched_getaffinity(0))
+        assert plan.batch >= 1
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "told"),
+    [
+        ("warp", "auto", ["--engine", "'warp'", "auto", "eager", "openvino", "compile"]),
+        ("", "auto", ["--engine", "''", "auto", "eager"]),
+        ("auto", "fp64", ["--precision", "'fp64'", "auto", "fp32", "bf16", "fp16", "int8"]),
+        ("auto", "FP32", ["--precision", "'FP32'", "auto", "fp32", "bf16", "fp16", "int8"]),
+    ],
+)
+def test_an_unknown_choice_is_told_with_the_allowed_ones(
+    engine: str, precision: str, told: list[str]
+) -> None:
+    message = refusal(engine, precision, "cpu")
+    for part in told:
+        assert part in message
+
+
+@without_cuda
+@pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
+def test_cuda_is_refused_where_there_is_none(precision: str) -> None:
+    message = refusal("auto", precision, "cuda")
+    assert "--device is cuda" in message
+    assert "--device cpu" in message
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "picked"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_devices_are_picked(
+    asked: str, available: bool, picked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert pick_device(asked) == picked

@@ -1,0 +1,228 @@
+"""Engines whose speed, setup and features are made up, on a clock that only they move."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transfer import choice
+from transfer.choice import Choice, Trial, choose, cosines, known, settled
+from transfer.config import UserError
+from transfer.engines import Engine, Plan
+
+EAGER = Plan(engine="eager", precision="fp32", device="cpu", threads=2, batch=8)
+EAGER_BF16 = replace(EAGER, precision="bf16")
+VINO = replace(EAGER, engine="openvino")
+VINO_BF16 = replace(VINO, precision="bf16")
+COMPILE = replace(EAGER, engine="compile")
+COMPILE_BF16 = replace(COMPILE, precision="bf16")
+ALL = (EAGER, VINO, COMPILE, EAGER_BF16, VINO_BF16, COMPILE_BF16)
+X = np.zeros((8, 4, 4, 3), np.uint8)
+TRUTH = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+
+
+class World:
+    """What each way takes to set up (seconds) and for a batch, and how far its features stray."""
+
+    def __init__(self, ways: dict[Plan, tuple[float, float]], stray: dict[Plan, float] | None = None) -> None:
+        self.ways = ways
+        self.stray = stray or {}
+        self.clock = 0.0
+        self.built: list[Plan] = []
+
+    def now(self, device: str = "cpu") -> float:
+        return self.clock
+
+    def build(self, plan: Plan) -> Engine:
+        self.built.append(plan)
+        if plan not in self.ways:
+            raise RuntimeError("no compiler\nand a long story")
+        self.clock += self.ways[plan][0]
+        return MadeUp(self, plan)
+
+    def choose(
+        self, images: int, options: tuple[Plan, ...] = ALL, trials: Any = (), least: float = 0.999
+    ) -> Choice:
+        return choose(options, dict.fromkeys(options, images), self.build, X, trials, least_cosine=least)
+
+
+class MadeUp:
+    in_flight = 2
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.world, self.plan = world, plan
+
+    def submit(self, x_NHW3: np.ndarray) -> Callable[[], np.ndarray]:
+        self.world.clock += self.world.ways[self.plan][1]
+        noise = np.random.default_rng(1).normal(size=TRUTH.shape).astype(np.float32)
+        return lambda: TRUTH + self.world.stray.get(self.plan, 0.0) * noise
+
+
+USUAL = {
+    EAGER: (0.1, 1.0),
+    EAGER_BF16: (0.1, 0.5),
+    VINO: (2.0, 0.6),
+    VINO_BF16: (2.0, 0.28),
+    COMPILE: (20.0, 0.6),
+    COMPILE_BF16: (20.0, 0.28),
+}
+
+
+@pytest.fixture
+def usual(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
+    def make(changes: dict[Plan, Any] | None = None, stray: dict[Plan, float] | None = None) -> World:
+        ways = {plan: way for plan, way in {**USUAL, **(changes or {})}.items() if way}
+        world = World(ways, stray)
+        monkeypatch.setattr(choice, "now", world.now)
+        return world
+
+    return make
+
+
+def test_the_fastest_way_that_is_soon_ready_is_taken(usual: Callable[..., World]) -> None:
+    world = usual()
+    picked = world.choose(5000)
+    assert picked.plan == VINO_BF16
+    assert picked.reason == "measured"
+    assert picked.engine is not None
+    assert picked.engine.plan == VINO_BF16
+    assert world.built == [EAGER, VINO_BF16]  # what can't win is not tried
+
+
+def test_choosing_costs_little_of_what_it_chooses_for(usual: Callable[..., World]) -> None:
+    world = usual()
+    picked = world.choose(5000)
+    rate = {(t.engine, t.precision): t.images_per_s for t in picked.trials}["openvino", "bf16"]
+    assert world.clock - 2.0 < 0.03 * 5000 / rate  # the 2 s until it is ready are no cost of choosing
+
+
+def test_few_images_are_not_worth_a_long_setup(usual: Callable[..., World]) -> None:
+    without_openvino = (EAGER, COMPILE, EAGER_BF16, COMPILE_BF16)
+    assert usual().choose(200, without_openvino).plan == EAGER_BF16
+    assert usual().choose(20_000, without_openvino).plan == COMPILE_BF16
+
+
+@pytest.mark.parametrize("slow", [VINO_BF16, EAGER_BF16, COMPILE_BF16])
+def test_a_way_that_is_usually_fast_and_is_not_here_is_left(slow: Plan, usual: Callable[..., World]) -> None:
+    picked = usual({slow: (2.0, 15.0)}).choose(50_000)
+    assert picked.plan == (COMPILE_BF16 if slow == VINO_BF16 else VINO_BF16)
+
+
+def test_features_that_stray_from_fp32_are_never_taken(
+    usual: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        picked = usual(stray={VINO_BF16: 0.1, EAGER_BF16: 0.1, COMPILE_BF16: 0.1}).choose(50_000)
+    assert picked.plan.precision == "fp32"
+    assert "openvino bf16 strays from fp32 (cosine 0.98" in caplog.text
+    strayed = {(t.engine, t.precision): t.cosine for t in picked.trials}
+    assert strayed["openvino", "bf16"] < 0.999
+
+
+def test_what_is_not_finite_strays(usual: Callable[..., World]) -> None:
+    assert usual(stray={VINO_BF16: np.inf}).choose(500).plan != VINO_BF16
+
+
+def test_a_way_that_errs_is_passed_over_with_a_line(
+    usual: Callable[..., World], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        picked = usual({VINO: None, VINO_BF16: None}).choose(200)
+    assert picked.plan == EAGER_BF16
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["openvino bf16 fails here (no compiler); going on without it"]
+    assert ("openvino", "bf16") not in {(t.engine, t.precision) for t in picked.trials}
+
+
+def test_where_none_is_left_the_user_is_told(usual: Callable[..., World]) -> None:
+    with pytest.raises(
+        UserError, match=r"openvino bf16: strays from fp32; .*--engine eager --precision fp32"
+    ):
+        usual(stray={VINO_BF16: 0.5, EAGER_BF16: 0.5}).choose(500, (VINO_BF16, EAGER_BF16))
+
+
+def test_a_precision_that_was_named_is_kept(usual: Callable[..., World]) -> None:
+    world = usual(stray={VINO_BF16: 0.06, EAGER_BF16: 0.06})
+    options = (EAGER_BF16, VINO_BF16)
+    assert world.choose(5000, options, least=choice.SANE).plan == VINO_BF16
+    assert EAGER in world.built  # what it is held against, though it was not asked for
+
+
+def test_what_is_known_is_not_measured_again(usual: Callable[..., World]) -> None:
+    first = usual().choose(5000)
+    world = usual()
+    again = world.choose(5000, trials=known([asdict(trial) for trial in first.trials]))
+    assert (again.plan, again.reason) == (VINO_BF16, "measured before")
+    assert world.built == [VINO_BF16]
+    assert again.trials == first.trials
+
+
+def test_what_was_not_worth_a_trial_may_be_for_more_images(usual: Callable[..., World]) -> None:
+    options = (EAGER_BF16, COMPILE_BF16)
+    few = usual().choose(200, options)
+    world = usual()
+    many = world.choose(20_000, options, trials=few.trials)
+    assert (few.plan, many.plan) == (EAGER_BF16, COMPILE_BF16)
+    assert world.built == [EAGER, COMPILE_BF16]
+    assert len(many.trials) == 3
+
+
+def test_a_way_known_to_be_good_that_fails_now_is_passed_over(usual: Callable[..., World]) -> None:
+    first = usual().choose(5000)
+    later = usual({VINO: None, VINO_BF16: None}).choose(500, trials=first.trials)
+    assert later.plan == EAGER_BF16
+
+
+def test_what_the_store_holds_counts_as_done(usual: Callable[..., World]) -> None:
+    trials = [
+        Trial(engine=plan.engine, precision=plan.precision, setup_s=s, images_per_s=8 / batch_s, cosine=1)
+        for plan, (s, batch_s) in USUAL.items()
+    ]
+    world = usual()
+    left = {**dict.fromkeys(ALL, 1000), EAGER_BF16: 520}
+    picked = choose(ALL, left, world.build, X, trials, least_cosine=0.999)
+    assert picked.plan == EAGER_BF16
+
+
+@pytest.mark.parametrize(
+    ("held", "images", "plan", "reason"),
+    [
+        ({}, 5000, None, None),
+        ({COMPILE: 5000}, 5000, COMPILE, "in the store"),
+        ({COMPILE: 4990, EAGER: 4000}, 5000, COMPILE, "in the store"),
+        ({VINO_BF16: 2500}, 5000, VINO_BF16, "in the store"),
+        ({VINO_BF16: 2499}, 5000, None, None),
+        ({}, 16, EAGER, "too few images for a trial"),
+        ({VINO: 10}, 16, VINO, "in the store"),
+    ],
+)
+def test_what_needs_no_trial(
+    held: dict[Plan, int], images: int, plan: Plan | None, reason: str | None
+) -> None:
+    found = settled(ALL, {option: images - held.get(option, 0) for option in ALL}, images)
+    assert (found and found.plan, found and found.reason) == (plan, reason)
+
+
+def test_what_leaves_no_choice_is_not_tried() -> None:
+    assert settled((COMPILE,), {COMPILE: 10**6}, 10**6) == Choice(plan=COMPILE, reason="asked for")
+
+
+def test_trials_that_are_none_are_left_out() -> None:
+    good = asdict(Trial(engine="eager", precision="fp32", setup_s=1, images_per_s=8, cosine=1))
+    broken: list[Any] = [{}, {"engine": "eager"}, [], None, {**good, "setup_s": "soon"}]
+    broken += [{**good, "images_per_s": 0}, {**good, "more": 1}]
+    assert [asdict(trial) for trial in known([*broken, good])] == [
+        good,
+        good,
+    ]  # what is told beside it does no harm
+
+
+def test_cosines_are_those_of_rows() -> None:
+    x = np.array([[1, 0], [1, 1], [0, 0], [np.nan, 1], [3e38, 3e38]], np.float32)
+    y = np.array([[2, 0], [1, 0], [1, 0], [1, 1], [1, 1]], np.float32)
+    np.testing.assert_allclose(cosines(x, y)[:4], [1, 0.5**0.5, 0, 0], rtol=1e-6)

@@ -1,0 +1,159 @@
+"""How a backbone is executed: the engines, what each can do, and what a user's choice leaves of it.
+
+N: images. H, W: height and width in pixels. D: features an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from transfer.config import UserError, check_choice
+from transfer.environment import has_bf16, usable_cores
+
+Pixels = npt.NDArray[np.uint8]
+Features = npt.NDArray[np.float32]
+Size = tuple[int, int]
+
+# What each engine can do on each device; the first is the plainest, which everything else is held against.
+CAN = {
+    ("eager", "cpu"): ("fp32", "bf16"),
+    ("eager", "cuda"): ("fp32", "bf16", "fp16"),
+    ("openvino", "cpu"): ("fp32", "bf16", "int8"),
+    ("compile", "cpu"): ("fp32", "bf16"),
+    ("compile", "cuda"): ("fp32", "bf16", "fp16"),
+}
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+# Images in a forward pass. On a processor 8 fill the cores already, and more fall out of its caches.
+BATCH = {"cpu": 8, "cuda": 128}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An engine, a precision, a device and what goes with them."""
+
+    engine: str
+    precision: str
+    device: str
+    threads: int
+    batch: int
+
+
+class Engine(Protocol):
+    """A backbone ready to run. Every batch is padded to the same number of images.
+
+    Then an image's features do not hang on how many others were left over, and a run that was interrupted ends
+    in the same bits as one that was not. (Its place within the batch may move the last bits in some networks.)
+    """
+
+    plan: Plan
+    in_flight: int
+    """Batches that may be submitted before the first of them is waited for."""
+
+    def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
+        """Take up pixels `(N, H, W, 3)` uint8, at most a batch; what is returned waits for features `(N, D)`."""
+        ...
+
+
+def _eager(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None) -> Engine:
+    from transfer.engines.eager import Eager
+
+    return Eager(network, plan)
+
+
+def _compile(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None) -> Engine:
+    from transfer.engines.compiled import Compiled
+
+    return Compiled(network, plan)
+
+
+def _openvino(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None) -> Engine:
+    from transfer.engines import openvino
+
+    model = openvino.load(calibrated) if calibrated else openvino.convert(network, size)
+    return openvino.OpenVINO(model, plan)
+
+
+ENGINES = {"eager": _eager, "openvino": _openvino, "compile": _compile}
+
+
+def build(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None = None) -> Engine:
+    """The engine of `plan` for images of `size` (H, W); int8 runs the `calibrated` model in place of `network`."""
+    return ENGINES[plan.engine](network, plan, size, calibrated)
+
+
+def options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
+    """Every plan that a user's choice leaves open here; `UserError` where it leaves none.
+
+    `auto` leaves the precisions open that the hardware multiplies fast, and never int8, whose error is of
+    another size.
+    """
+    check_choice("--engine", engine, ("auto", *ENGINES))
+    check_choice("--precision", precision, ("auto", *PRECISIONS))
+    device = pick_device(device)
+    engines = [name for name in ENGINES if (name, device) in CAN and engine in ("auto", name)]
+    if not engines:
+        raise UserError(f"--engine {engine} runs on processors only; use --device cpu")
+    engines = [name for name in engines if name != "openvino" or _has_openvino(engine, precision)]
+    precisions = _fast_precisions(device) if precision == "auto" else (precision,)
+    found = tuple(
+        Plan(engine=name, precision=p, device=device, threads=usable_cores(), batch=BATCH[device])
+        for p in precisions
+        for name in engines
+        if p in CAN[name, device]
+    )
+    if not found:
+        raise UserError(_impossible(engine, precision, device))
+    return found
+
+
+def version(engine: str) -> str:
+    """What of an engine, other than the version of torch, its features may hang on."""
+    return {
+        "eager": "batch norm folded",
+        "compile": "inductor, frozen",
+        "openvino": f"openvino {metadata.version('openvino')}" if util.find_spec("openvino") else "",
+    }[engine]
+
+
+def pick_device(device: str) -> str:
+    """`auto` to `cuda` where there is one, else `cpu`."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, but torch sees no CUDA device here; use --device cpu")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def _fast_precisions(device: str) -> tuple[str, ...]:
+    if device == "cuda":
+        # Processors of before 2020 have tensor cores for fp16 alone.
+        return ("fp32", "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16")
+    return ("fp32", "bf16") if has_bf16() else ("fp32",)
+
+
+def _has_openvino(engine: str, precision: str) -> bool:
+    """Whether it is installed, with NNCF where int8 is asked for; `UserError` where the user named either."""
+    wanted = ("openvino", "nncf") if precision == "int8" else ("openvino",)
+    missing = [package for package in wanted if not util.find_spec(package)]
+    if missing and (engine == "openvino" or precision == "int8"):
+        what = "--precision int8" if precision == "int8" else "--engine openvino"
+        raise UserError(f"{what} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+    return not missing
+
+
+def _impossible(engine: str, precision: str, device: str) -> str:
+    if precision == "fp16" and device == "cpu":
+        return "--precision is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"
+    if precision == "int8" and device == "cuda":
+        return "--precision int8 runs on processors only; choose fp16 or bf16, or --device cpu"
+    possible = ", ".join(CAN[engine, device])
+    return f"--engine {engine} can't do --precision {precision} on {device}; it can do {possible}"

@@ -1,0 +1,104 @@
+"""PyTorch as it comes.
+
+N: images. H, W: height and width in pixels. D: features an image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+
+from transfer.backbone import FromPixels
+from transfer.config import UserError
+from transfer.engines import Features, Pixels, Plan
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+log = logging.getLogger(__name__)
+
+
+class Eager:
+    """Batch norm folded into convolutions, channels_last, inference mode, autocast below fp32.
+
+    On CUDA pixels are copied from pinned memory on a stream of their own, beside the forward pass before them;
+    when its memory does not suffice the batch is halved. fp32 is true fp32 there, not TF32.
+    """
+
+    def __init__(self, network: nn.Module, plan: Plan) -> None:
+        self.plan = plan
+        self.batch = plan.batch
+        self.in_flight = 2 if plan.device == "cuda" else 1
+        self._forward = self._prepare(network)
+        self._copies = torch.cuda.Stream() if plan.device == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def _prepare(self, network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        try:
+            network = fuse(network)  # a copy
+        except Exception:  # torch.fx can't trace every network; unfolded it is as right, and slower
+            network = copy.deepcopy(network)
+        return FromPixels(network).to(self.plan.device).to(memory_format=torch.channels_last)
+
+    def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
+        """As `Engine` says. Raises `UserError` where not even one image fits into the device's memory."""
+        while True:
+            try:
+                parts = [
+                    self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)
+                ]
+            except torch.OutOfMemoryError:
+                self._halve()
+            else:
+                return lambda: np.concatenate([part() for part in parts])
+
+    def _start(self, x_NHW3: Pixels) -> Callable[[], Features]:
+        count = len(x_NHW3)
+        padded = torch.zeros(
+            (self.batch, *x_NHW3.shape[1:]), dtype=torch.uint8, pin_memory=self._copies is not None
+        )
+        padded.numpy()[:count] = x_NHW3
+        if self._copies is None:
+            x_ND = self._features(padded)[:count].float()
+            return x_ND.numpy
+        with torch.cuda.stream(self._copies):
+            on_device = padded.to(self.plan.device, non_blocking=True)
+        torch.cuda.current_stream().wait_stream(self._copies)
+        on_device.record_stream(torch.cuda.current_stream())
+        x_ND = self._features(on_device)[:count].float()
+        rows = torch.empty(x_ND.shape, pin_memory=True)
+        rows.copy_(x_ND, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+
+        def wait() -> Features:
+            done.synchronize()
+            return rows.numpy()
+
+        return wait
+
+    def _features(self, x_NHW3: torch.Tensor) -> torch.Tensor:
+        dtype = DTYPES[self.plan.precision]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if self._copies is not None:
+                # Shapes never change, so cuDNN may try its algorithms out; TF32 keeps 10 bits of fp32's 23.
+                stack.enter_context(torch.backends.cudnn.flags(benchmark=True, allow_tf32=False))
+            if dtype != torch.float32:
+                stack.enter_context(torch.autocast(self.plan.device, dtype))
+            return self._forward(x_NHW3)
+
+    def _halve(self) -> None:
+        if self.batch == 1:
+            raise UserError(
+                f"one image needs more memory than the {self.plan.device} device has left; "
+                "use a smaller --size, or --device cpu"
+            ) from None
+        self.batch //= 2
+        torch.cuda.empty_cache()
+        log.warning("the %s device is out of memory; going on in batches of %d", self.plan.device, self.batch)

@@ -1,0 +1,138 @@
+"""OpenVINO: converted straight from the torch module, in fp32, bf16, or int8 once calibrated.
+
+N: images. H, W: height and width in pixels. D: features an image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save
+from torch import nn
+
+from transfer.backbone import FromPixels
+from transfer.engines import Features, Pixels, Plan, Size
+
+# Images traced while converting; not 1, for which tracing may take a dimension for a constant.
+TRACED = 2
+
+
+class OpenVINO:
+    """A converted network on the processor: as many streams as OpenVINO deems best, each a batch at a time."""
+
+    def __init__(self, model: Any, plan: Plan) -> None:
+        """Take an `openvino.Model` of any batch size."""
+        self.plan = plan
+        shape = model.input().get_partial_shape()
+        model.reshape([plan.batch, *(shape[i].get_length() for i in (1, 2, 3))])
+        compiled = (
+            _library()
+            .Core()
+            .compile_model(
+                model,
+                "CPU",
+                {
+                    # Streams of one core each wait for nobody; one stream over all cores waits at every layer for the
+                    # slowest, which may be decoding an image.
+                    "PERFORMANCE_HINT": "THROUGHPUT",
+                    "INFERENCE_NUM_THREADS": plan.threads,
+                    # On processors that multiply bf16, OpenVINO would take it unasked.
+                    "INFERENCE_PRECISION_HINT": "bf16" if plan.precision == "bf16" else "f32",
+                },
+            )
+        )
+        self.in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._free = [compiled.create_infer_request() for _ in range(self.in_flight)]
+
+    def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
+        """As `Engine` says."""
+        count = len(x_NHW3)
+        padded = x_NHW3
+        if count < self.plan.batch:
+            padded = np.zeros((self.plan.batch, *x_NHW3.shape[1:]), np.uint8)
+            padded[:count] = x_NHW3
+        request = self._free.pop()
+        request.start_async({0: padded}, share_inputs=True)
+
+        def wait() -> Features:
+            request.wait()
+            x_ND: Features = request.get_output_tensor().data[:count].copy()
+            self._free.append(request)
+            # `padded` is held until here: the request reads it where it lies.
+            assert len(padded) == self.plan.batch
+            return x_ND
+
+        return wait
+
+
+def convert(network: nn.Module, size: Size) -> Any:
+    """The `openvino.Model` of a network and what its images go through first: pixels `(N, H, W, 3)` to `(N, D)`."""
+    ov = _library()
+    example = torch.zeros((TRACED, *size, 3), dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.no_grad():
+        # Tracing warns of every shape a network asks for; here shapes are constant.
+        warnings.simplefilter("ignore")
+        return ov.convert_model(
+            FromPixels(network).eval(), example_input=example, input=[ov.PartialShape([-1, *size, 3])]
+        )
+
+
+def calibrate(model: Any, images: Iterable[Pixels]) -> bytes:
+    """An int8 version of `model` as the bytes of a safetensors file, which `load` reads.
+
+    Weights are quantised by channel, activations by the ranges they take on `images` `(H, W, 3)`, with NNCF's
+    correction of biases: https://docs.openvino.ai/2025/openvino-workflow/model-optimization.html.
+    """
+    _library()
+    with _silence():
+        import nncf
+
+        data = [x_HW3[None] for x_HW3 in images]
+        shape = model.input().get_partial_shape()
+        model.reshape([1, *(shape[i].get_length() for i in (1, 2, 3))])
+        quantised = nncf.quantize(
+            model, nncf.Dataset(data), subset_size=len(data), preset=nncf.QuantizationPreset.MIXED
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        _library().save_model(quantised, path, compress_to_fp16=False)
+        parts = {part: np.fromfile(path.with_suffix(f".{part}"), np.uint8) for part in ("xml", "bin")}
+    return save(parts)
+
+
+def load(path: Path) -> Any:
+    """The `openvino.Model` in a file of what `calibrate` returned."""
+    parts = load_file(path)
+    return _library().Core().read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
+
+
+def _library() -> Any:
+    # OpenVINO and NNCF report their use over the network unless their telemetry can't be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+@contextlib.contextmanager
+def _silence() -> Any:
+    """Standard output is the user's: NNCF draws progress bars there, and logs each step."""
+    os.environ.setdefault("NNCF_CI", "1")  # its own switch for its telemetry
+    with contextlib.redirect_stdout(io.StringIO()):
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

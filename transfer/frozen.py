@@ -1,0 +1,163 @@
+"""One network with its weights at one input size: the engines that run it, the shelves its features go on.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+from transfer import backbone, calibration, decode, engines, weights
+from transfer.config import UserError
+from transfer.engines import Engine, Features, Pixels, Plan
+from transfer.environment import processor
+from transfer.ids import from_hex
+from transfer.reading import BadImages, Image, Images, Progress, batches
+from transfer.store import SCHEMA_VERSION, MadeFile, Shelf, Store
+from transfer.timing import now
+from transfer.weights import Weights
+
+Waiting = deque[tuple[list[Image], Callable[[], Features]]]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A frozen network and what its features are made from and kept in."""
+
+    name: str
+    weights: Weights
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    images: Images
+    store: Store
+    pool: ThreadPoolExecutor
+    bad: BadImages
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """In torch, on the processor; built when first asked for."""
+        network = backbone.build(self.name, weights.load(self.weights.path))
+        backbone.check_size(network, self.name, self.size)
+        return network
+
+    @cached_property
+    def calibrated(self) -> MadeFile:
+        """Its int8 version."""
+        return calibration.find(
+            self.network, self.weights, self.images, self.size, self.store, self.pool, self.bad
+        )
+
+    @property
+    def calibrated_s(self) -> float | None:
+        """Seconds that calibrating took; None if another machine did it."""
+        made = self.calibrated
+        return made.seconds if made.made_on == processor()[0] else None
+
+    def engine(self, plan: Plan) -> Engine:
+        """An engine that runs it."""
+        calibrated = self.calibrated.path if plan.precision == "int8" else None
+        return engines.build(self.network, plan, self.size, calibrated)
+
+    def shelf(self, plan: Plan) -> Shelf:
+        """Where its features by `plan` are kept."""
+        return self.store.shelf(self.declare(plan))
+
+    def declare(self, plan: Plan) -> dict[str, Any]:
+        """What its features hang on: the data that their key is made of. Nothing in it is code or a path."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "backbone": self.name,
+            "layer": backbone.LAYER,
+            "weights_sha256": self.weights.sha256,
+            "size": list(self.size),
+            "mean": backbone.MEAN,
+            "std": backbone.STD,
+            **decode.DECLARED,
+            "engine": plan.engine,
+            "engine_version": engines.version(plan.engine),
+            "precision": plan.precision,
+            "calibrated_sha256": self.calibrated.sha256 if plan.precision == "int8" else None,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        }
+
+    def declare_trials(self, plan: Plan) -> dict[str, Any]:
+        """What the trials of engines hang on."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "backbone": self.name,
+            "weights_sha256": self.weights.sha256,
+            "size": list(self.size),
+            "batch": plan.batch,
+            "machine": made_on(plan),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "openvino": engines.version("openvino"),
+        }
+
+    def sample(self, images: Images, batch: int) -> Pixels:
+        """The pixels `(N, H, W, 3)` of the first batch of `images`."""
+        _, x_NHW3 = next(batches(images[:batch], batch, self.size, self.pool, self.bad))
+        return x_NHW3
+
+    def compute(
+        self, engine: Engine, images: Images, shelf: Shelf, start: float, on_progress: Progress
+    ) -> None:
+        """Features of all `images` onto the shelf: batches are decoded, computed and written side by side.
+
+        The first batch's seconds count from `start`, so that all of them make up the whole.
+        """
+        done = 0
+        keeping: Future[None] | None = None
+        waiting: Waiting = deque()
+
+        def finish() -> None:
+            nonlocal done, keeping, start
+            batch, wait = waiting.popleft()
+            x_ND = wait()
+            _check_finite(x_ND, batch, engine.plan)
+            seconds, start = now() - start, now()
+            if keeping:
+                keeping.result()
+            ids_N32 = from_hex([image.id for image in batch])
+            keeping = keeper.submit(shelf.append, ids_N32, x_ND, seconds, made_on(engine.plan))
+            done += len(batch)
+            on_progress("extracting", done, len(images))
+
+        on_progress("extracting", 0, len(images))
+        with ThreadPoolExecutor(1) as keeper:
+            try:
+                for batch, x_NHW3 in batches(images, engine.plan.batch, self.size, self.pool, self.bad):
+                    if len(waiting) == engine.in_flight:
+                        finish()
+                    waiting.append((batch, engine.submit(x_NHW3)))
+            finally:  # an image that can't be read ends the run, but not what was under way before it
+                while waiting:
+                    finish()
+                if keeping:
+                    keeping.result()
+        shelf.merge()
+
+
+def made_on(plan: Plan) -> str:
+    """What seconds hang on; those of different machines are never added up."""
+    chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
+    return f"{chip}, {plan.threads} threads"
+
+
+def _check_finite(x_ND: Features, images: list[Image], plan: Plan) -> None:
+    if not np.isfinite(x_ND).all():
+        raise UserError(
+            f"the network's features of {images[0].path} or one after it are not finite in "
+            f"{plan.precision}; try --precision fp32, or other weights"
+        )
