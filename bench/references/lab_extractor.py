@@ -10,22 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
-from transfer.backbone import MEAN, STD
+from bench.references import loader
 
 
 def extract(network: nn.Module, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Features (N, D) of a folder of class folders; `network` is a whole ResNet whose weights are not frozen."""
-    body = nn.Sequential(*list(network.children())[:-2], nn.AdaptiveAvgPool2d((1, 1))).eval()
-    steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    loader = DataLoader(ImageFolder(folder, transforms.Compose(steps)), batch_size=8)
-    rows = []
-    for images, _ in loader:
-        features = body(images)
-        for i in range(len(features)):
-            rows.append(features[i].reshape(-1).cpu().detach().numpy())
-    return np.array(rows)
+    body = prepare(network)
+    return np.array([row for x_N3HW, _ in loader(folder, size) for row in forward(body, x_N3HW)])
+
+
+def prepare(network: nn.Module) -> nn.Module:
+    """The network as the lab cuts it."""
+    return nn.Sequential(*list(network.children())[:-2], nn.AdaptiveAvgPool2d((1, 1))).eval()
+
+
+def forward(body: nn.Module, x_N3HW: torch.Tensor) -> list[npt.NDArray[np.float32]]:
+    """One batch."""
+    features = body(x_N3HW)
+    return [features[i].reshape(-1).cpu().detach().numpy() for i in range(len(features))]

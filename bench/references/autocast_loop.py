@@ -1,0 +1,31 @@
+"""Features with what PyTorch's tutorials advise on a processor: channels_last, autocast to bf16, no gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from bench.references import loader
+
+
+def extract(network: nn.Module, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Features (N, D) of a folder of class folders; `network` ends in its features and is in eval mode."""
+    body = prepare(network)
+    return np.concatenate([forward(body, x_N3HW) for x_N3HW, _ in loader(folder, size)])
+
+
+def prepare(network: nn.Module) -> nn.Module:
+    """The network as the loop runs it."""
+    return network.to(memory_format=torch.channels_last)
+
+
+def forward(body: nn.Module, x_N3HW: torch.Tensor) -> npt.NDArray[np.float32]:
+    """One batch."""
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        x_ND = body(x_N3HW.to(memory_format=torch.channels_last))
+    rows: npt.NDArray[np.float32] = x_ND.flatten(1).float().numpy()
+    return rows
