@@ -1,109 +1,138 @@
-"""Files to features in the store, against the lab's own extractor."""
+"""Forward passes and files to features, by engine, precision, batch and device, against the usual ways."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torchvision import models
 
+from bench import ways
 from bench.conftest import Profile
-from bench.references import lab_extractor
-from transfer import backbone, decode, engines, extract, images
-from transfer.config import RunConfig
-from transfer.timing import Stopwatch
+from transfer import engines
+from transfer.choice import cosines
+from transfer.config import UserError
+from transfer.engines import CAN, Engine
+from transfer.frozen import Frozen
 
-SIZE = (240, 800)
+FORWARD, FILES = "forward, pixels to features", "extract, files to store"
+REFERENCES = ["lab's extractor", "autocast loop", "OpenVINO loop"]
+OURS = [
+    pytest.param(engine, precision, device, id=f"{engine}-{precision}-{device}")
+    for (engine, device), precisions in CAN.items()
+    for precision in precisions
+]
+each_of_ours = pytest.mark.parametrize(("name", "precision", "device"), OURS)
 
 
 @pytest.fixture(scope="module")
-def weights(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained weights with sensible batch-norm statistics: as fast as trained ones."""
-    path = tmp_path_factory.mktemp("weights") / "weights.pth"
-    noise = torch.randint(256, (4, 3, *SIZE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    torch.save(backbone.random_state(profile.backbone, seed=0, batches=[noise]), path)
-    return path
+def frozen(profile: Profile, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frozen]:
+    with ways.opened(photographs, tmp_path_factory.mktemp("frozen"), profile.backbone) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def expected(profile: Profile, photographs: Path, weights: Path) -> dict[str, Any]:
-    """Features in plain fp32, by file."""
-    network = backbone.build(profile.backbone, torch.load(weights))
-    rows = {}
-    for path in sorted(photographs.glob("*/*.jpg")):
-        pixels = torch.from_numpy(np.array(decode.pixels(path.read_bytes(), SIZE))).permute(2, 0, 1)[None]
-        with torch.no_grad():
-            rows[path.relative_to(photographs).as_posix()] = network(backbone.normalise(pixels))[0].numpy()
-    return rows
+def expected(frozen: Frozen) -> Any:
+    """Features in plain fp32."""
+    return np.concatenate(ways.through(ways.engine(frozen, "eager", "fp32", "cpu"), ways.pixels(frozen)))
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA device"))])  # fmt: skip
+@pytest.fixture
+def ours(profile: Profile, frozen: Frozen, name: str, precision: str, device: str) -> Callable[..., Engine]:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    if name == "compile" and profile.rounds == 3:
+        pytest.skip("compiling takes half a minute each; timed with --profile full")
+
+    def make(batch: int | None = None) -> Engine:
+        try:
+            return ways.engine(frozen, name, precision, device, batch)
+        except UserError as error:
+            return pytest.skip(str(error))
+
+    return make
+
+
+@pytest.mark.parametrize("batch", [None, 1, 32])
+@each_of_ours
+def bench_forward(
+    timed: Callable[..., Any],
+    profile: Profile,
+    frozen: Frozen,
+    expected: Any,
+    ours: Callable[..., Engine],
+    name: str,
+    precision: str,
+    device: str,
+    batch: int | None,
+) -> None:
+    if batch and profile.rounds < 7:
+        pytest.skip("other sizes of batch are timed with --profile full")
+    engine = ours(batch)
+    batches = ways.pixels(frozen, engine.plan.batch)
+    rows = timed(
+        lambda: ways.through(engine, batches),
+        operation=FORWARD,
+        way=f"transfer {name} {precision} {device}" + (f", batch {batch}" if batch else ""),
+        images=profile.images,
+    )
+    assert cosines(np.concatenate(rows), expected).min() > (0.9 if precision == "int8" else 0.99)
+
+
+@each_of_ours
 def bench_extract(
     timed: Callable[..., Any],
     profile: Profile,
-    photographs: Path,
-    weights: Path,
-    expected: dict[str, Any],
-    tmp_path: Path,
+    frozen: Frozen,
+    expected: Any,
+    ours: Callable[..., Engine],
+    name: str,
     precision: str,
     device: str,
 ) -> None:
-    found = images.find(photographs)
-    stores = (tmp_path / f"store{i}" for i in itertools.count())
-
-    def cold() -> extract.Features:
-        config = RunConfig(
-            data=str(photographs),
-            backbone=profile.backbone,
-            weights=str(weights),
-            size=SIZE,
-            device=device,
-            precision=precision,
-            store=next(stores),
-        )
-        return extract.extract(config, found, Stopwatch(device), lambda *_: None)
-
-    features = timed(
-        cold, operation="extract, file to store", way=f"transfer {precision} {device}", images=profile.images
-    )
-    for split, part in features.splits.items():
-        for row, sample in zip(part.x_ND, found.splits[split], strict=True):
-            plain = expected[sample.path.relative_to(photographs).as_posix()]
-            cosine = row @ plain / np.linalg.norm(row) / np.linalg.norm(plain)
-            assert cosine > (0.99 if precision == "bf16" else 0.9999)
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def bench_forward(timed: Callable[..., Any], profile: Profile, weights: Path, precision: str) -> None:
-    network = backbone.build(profile.backbone, torch.load(weights))
-    engine = engines.Eager(network, engines.plan("eager", precision, "auto"))
-    batch = engine.plan.batch
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, *SIZE, 3), np.uint8)
-    x_ND = timed(
-        lambda: engine(pixels),
-        operation="forward, one batch",
-        way=f"transfer {precision} {engine.plan.device}",
-        images=batch,
-    )
-    assert np.isfinite(x_ND).all()
-
-
-def bench_lab_extractor(
-    timed: Callable[..., Any], profile: Profile, photographs: Path, weights: Path, expected: dict[str, Any]
-) -> None:
-    network = models.get_model(profile.backbone, weights=None)
-    network.load_state_dict(torch.load(weights), strict=False)
+    engine = ours()
     rows = timed(
-        lambda: lab_extractor.extract(network, photographs, SIZE),
-        operation="extract, file to store",
-        way="reference: lab's extractor",
+        lambda: ways.to_store(frozen, engine),
+        operation=FILES,
+        way=f"transfer {name} {precision} {device}",
         images=profile.images,
     )
-    np.testing.assert_allclose(rows, [expected[name] for name in sorted(expected)], atol=1e-3)
+    assert cosines(rows, expected).min() > (0.9 if precision == "int8" else 0.99)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def bench_reference_forward(
+    timed: Callable[..., Any], profile: Profile, frozen: Frozen, expected: Any, name: str
+) -> None:
+    forward = reference(frozen, name)
+    batches = [ways.normalised(x_NHW3) for x_NHW3 in ways.pixels(frozen)]
+    rows = timed(
+        lambda: [forward(x_N3HW) for x_N3HW in batches],
+        operation=FORWARD,
+        way=f"reference: {name}",
+        images=profile.images,
+    )
+    assert cosines(np.concatenate(rows), expected).min() > 0.99
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def bench_reference_files(
+    timed: Callable[..., Any], profile: Profile, frozen: Frozen, photographs: Path, name: str
+) -> None:
+    forward = reference(frozen, name)
+    rows = timed(
+        lambda: ways.from_files(forward, photographs),
+        operation=FILES,
+        way=f"reference: {name}",
+        images=profile.images,
+    )
+    assert np.isfinite(np.concatenate(rows)).all()
+
+
+def reference(frozen: Frozen, name: str) -> ways.Forward:
+    if "OpenVINO" in name and not engines.version("openvino"):
+        pytest.skip("openvino is not installed")
+    return ways.references(frozen)[f"reference: {name}"]()

@@ -7,13 +7,11 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +20,20 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from torch import nn
-from torchvision import models
 
-from bench.references import BATCH, autocast_loop, lab_extractor, openvino_loop
-from transfer import backbone, choice, engines, environment
+from bench import ways
+from bench.references import BATCH
+from transfer import choice, engines, environment
 from transfer.choice import AGREES, Choice, cosines
-from transfer.engines import Engine, Plan
+from transfer.config import UserError
 from transfer.frozen import Frozen
-from transfer.images import find
-from transfer.reading import BadImages, read, workers
-from transfer.store import Store
 from transfer.timing import now
-from transfer.weights import Weights
 
-BACKBONE, SIZE = "resnet50", (240, 800)
+BACKBONE = "resnet50"
 # What choosing an engine is weighed for, and against.
 MANY = 5000
+
+Way = Callable[[], Any]
 
 
 def main() -> None:
@@ -50,44 +45,33 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="raw seconds go there")
     args = parser.parse_args()
     torch.set_num_threads(environment.usable_cores())
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        opened(Path(folder), args.folder, args.images) as (frozen, files),
-    ):
-        picked, choosing_s = chosen(frozen)
-        ours = {f"transfer {picked.plan.engine} {picked.plan.precision} (auto)": picked.engine}
-        ours |= {f"transfer {p.engine} {p.precision}": frozen.engine(p) for p in int8()}
-        forward = {**references(frozen), **{way: one_forward(e) for way, e in ours.items() if e}}
-        whole = {**reference_files(frozen, files), **{w: one_fill(frozen, e) for w, e in ours.items() if e}}
-        check(forward, frozen)
-        seconds = in_turn(forward, whole, frozen, args.rounds)
-    record = {
-        "machine": environment.describe(),
-        "images": len(frozen.images),
-        "picked": str(picked),
-        "choosing_s": choosing_s,
-        "seconds": seconds,
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        images = copied(args.folder, Path(folder) / "images", args.images)
+        with ways.opened(images, Path(folder), BACKBONE) as frozen:
+            picked, choosing_s = chosen(frozen)
+            forward, files = levels(frozen, images, picked)
+            check(forward)
+            seconds = {"forward": in_turn(forward, args.rounds), "files": in_turn(files, args.rounds)}
+            record = {
+                "machine": environment.describe(),
+                "backbone": BACKBONE,
+                "size": ways.SIZE,
+                "images": len(frozen.images),
+                "auto": {"picked": str(picked), "choosing_s": choosing_s},
+                "seconds": seconds,
+            }
     if args.json:
         args.json.write_text(json.dumps(record, indent=1))
     show(record)
 
 
-@contextmanager
-def opened(work: Path, folder: Path, count: int) -> Iterator[tuple[Frozen, Path]]:
-    """An untrained network, and the images copied into a folder of their own."""
+def copied(folder: Path, to: Path, count: int) -> Path:
+    """So many of the images, evenly over the folder, in one of their own."""
     paths = sorted(path for path in folder.glob("*/*") if path.suffix == ".jpg")
     for path in paths[:: max(1, len(paths) // count)][:count]:
-        (work / "images" / path.parent.name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, work / "images" / path.parent.name)
-    bad = BadImages(work, "error")
-    with workers(environment.usable_cores()) as pool:
-        images = read(find(work / "images"), pool, bad, lambda *_: None)
-        weights = Weights(source="random", path=work / "weights.pth", sha256="")
-        frozen = Frozen(BACKBONE, weights, SIZE, images, Store(work / "store"), pool, bad)
-        pixels = torch.from_numpy(frozen.sample(images, 2 * BATCH)).permute(0, 3, 1, 2)
-        torch.save(backbone.random_state(BACKBONE, seed=0, batches=[pixels]), weights.path)
-        yield frozen, work / "images"
+        (to / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to / path.parent.name)
+    return to
 
 
 def chosen(frozen: Frozen) -> tuple[Choice, float]:
@@ -104,139 +88,71 @@ def chosen(frozen: Frozen) -> tuple[Choice, float]:
     return picked, took_s - own[picked.plan.engine, picked.plan.precision].setup_s
 
 
-def int8() -> tuple[Plan, ...]:
-    """The plan for int8, where it can be had."""
+def levels(frozen: Frozen, images: Path, picked: Choice) -> tuple[dict[str, Way], dict[str, Way]]:
+    """Every way from pixels, and every way from files; ready to run."""
+    batches = ways.pixels(frozen)
+    tensors = [ways.normalised(x_NHW3) for x_NHW3 in batches]
+    forward: dict[str, Way] = {}
+    files: dict[str, Way] = {}
+    for name, ready in ways.references(frozen).items():
+        one = ready()
+        forward[name] = lambda one=one: [one(x_N3HW) for x_N3HW in tensors]  # type: ignore[misc]
+        files[name] = lambda one=one: ways.from_files(one, images)  # type: ignore[misc]
+    ours = {f"auto: {picked.plan.engine} {picked.plan.precision}": picked.engine}
     try:
-        return engines.options("auto", "int8", "cpu")
-    except ValueError:
-        return ()
+        ours["openvino int8"] = ways.engine(frozen, "openvino", "int8", "cpu")
+    except UserError as error:
+        print(error)
+    for name, engine in ours.items():
+        forward[name] = lambda engine=engine: ways.through(engine, batches)  # type: ignore[misc]
+        files[name] = lambda engine=engine: ways.to_store(frozen, engine)  # type: ignore[misc]
+    return forward, files
 
 
-Forward = Callable[[list[Any]], list[Any]]
-
-
-def references(frozen: Frozen) -> dict[str, Forward]:
-    """Forward passes as most people would write them; from pixels already normalised, which ours are not."""
-    lab, autocast = lab_extractor.prepare(lab_network(frozen)), autocast_loop.prepare(own_network(frozen))
-    vino = openvino_loop.prepare(own_network(frozen), SIZE)
-    return {
-        "reference: lab's extractor": lambda batches: [lab_extractor.forward(lab, x) for x in batches],
-        "reference: autocast": lambda batches: [autocast_loop.forward(autocast, x) for x in batches],
-        "reference: OpenVINO loop": lambda batches: [openvino_loop.forward(vino, x) for x in batches],
-    }
-
-
-def reference_files(frozen: Frozen, files: Path) -> dict[str, Callable[[], Any]]:
-    """The same from files."""
-    return {
-        "reference: lab's extractor": lambda: lab_extractor.extract(lab_network(frozen), files, SIZE),
-        "reference: autocast": lambda: autocast_loop.extract(own_network(frozen), files, SIZE),
-    }
-
-
-def lab_network(frozen: Frozen) -> nn.Module:
-    """The whole network, its weights not frozen."""
-    network: nn.Module = models.get_model(frozen.name, weights=None)
-    network.load_state_dict(torch.load(frozen.weights.path), strict=False)
-    return network
-
-
-def own_network(frozen: Frozen) -> nn.Module:
-    """The network cut at its features, a copy of its own for each way."""
-    return backbone.build(frozen.name, torch.load(frozen.weights.path))
-
-
-def one_forward(engine: Engine) -> Forward:
-    """All batches through an engine, as many in flight as it takes."""
-
-    def forward(batches: list[Any]) -> list[Any]:
-        rows: list[Any] = []
-        waiting: list[Callable[[], Any]] = []
-        for x_NHW3 in batches:
-            if len(waiting) == engine.in_flight:
-                rows.append(waiting.pop(0)())
-            waiting.append(engine.submit(x_NHW3))
-        return rows + [wait() for wait in waiting]
-
-    return forward
-
-
-def one_fill(frozen: Frozen, engine: Engine) -> Callable[[], None]:
-    """All images from their files to a shelf that holds none of them."""
-    fresh = itertools.count()
-
-    def fill() -> None:
-        shelf = frozen.store.shelf({"round": next(fresh), "way": str(engine.plan)})
-        frozen.compute(engine, frozen.images, shelf, now(), lambda *_: None)
-
-    return fill
-
-
-def check(forward: dict[str, Forward], frozen: Frozen) -> None:
+def check(forward: dict[str, Way]) -> None:
     """Every way gives the features of the lab's extractor, as closely as its precision allows."""
-    batches = inputs(frozen)
-    expected = np.concatenate(forward["reference: lab's extractor"](batches["reference"]))
-    for way, run in forward.items():
-        found = np.concatenate(run(batches[way.split(":")[0].split()[0]]))
-        assert cosines(found, expected).min() > 0.99, way
+    expected = np.concatenate(forward[ways.LAB]())
+    for name, way in forward.items():
+        assert cosines(np.concatenate(way()), expected).min() > 0.99, name
 
 
-def inputs(frozen: Frozen) -> dict[str, list[Any]]:
-    """All images in batches: pixels for ours, normalised tensors for the references."""
-    x_NHW3 = frozen.sample(frozen.images, len(frozen.images))
-    pixels = [x_NHW3[i : i + BATCH] for i in range(0, len(x_NHW3), BATCH)]
-    normalised = [backbone.normalise(torch.from_numpy(x).permute(0, 3, 1, 2)).contiguous() for x in pixels]
-    return {"transfer": pixels, "reference": normalised}
-
-
-def in_turn(
-    forward: dict[str, Forward], whole: dict[str, Callable[[], Any]], frozen: Frozen, rounds: int
-) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each way by level: one round of all, then the next."""
-    batches = inputs(frozen)
-    seconds: dict[str, dict[str, list[float]]] = {"forward": {}, "files": {}}
+def in_turn(level: dict[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way: one round of all, then the next."""
+    seconds: dict[str, list[float]] = {name: [] for name in level}
     for _ in range(rounds):
-        for way, run in forward.items():
+        for name, way in level.items():
             start = now()
-            run(batches[way.split(":")[0].split()[0]])
-            seconds["forward"].setdefault(way, []).append(now() - start)
-        for way, run_files in whole.items():
-            start = now()
-            run_files()
-            seconds["files"].setdefault(way, []).append(now() - start)
+            way()
+            seconds[name].append(now() - start)
     return seconds
 
 
 def show(record: dict[str, Any]) -> None:
     """Print the table and what choosing cost."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    for name in ("way", "forward", "files", "files/forward", "forward, x lab", "files, x lab"):
-        table.add_column(name, justify="left" if name == "way" else "right", no_wrap=True)
-    rate = {
-        level: {way: record["images"] / statistics.median(s) for way, s in ways.items()}
-        for level, ways in record["seconds"].items()
-    }
-    lab = next(iter(rate["forward"]))
-    for way, forward in rate["forward"].items():
-        files = rate["files"].get(way)
-        table.add_row(
-            way,
-            f"{forward:.2f}",
-            f"{files:.2f}" if files else "",
-            f"{files / forward:.3f}" if files else "",
-            f"{forward / rate['forward'][lab]:.2f}",
-            f"{files / rate['files'][lab]:.2f}" if files else "",
-        )
-    console = Console()
-    console.print(f"\nImages a second, {BACKBONE} at {SIZE[0]}x{SIZE[1]}, batches of {BATCH}, medians")
-    console.print(table)
-    auto = next(rate["files"][way] for way in rate["files"] if way.endswith("(auto)"))
-    share = record["choosing_s"] / (MANY / auto)
-    console.print(
-        f"auto took {record['picked']}; choosing cost {record['choosing_s']:.2f} s, "
-        f"{share:.1%} of extracting {MANY:,} images",
-        highlight=False,
+    forward, files = (
+        {name: record["images"] / statistics.median(raw) for name, raw in record["seconds"][level].items()}
+        for level in ("forward", "files")
     )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for column in ("way", "forward", "x lab", "files", "x lab", "files/forward"):
+        table.add_column(column, justify="left" if column == "way" else "right", no_wrap=True)
+    for name in forward:
+        table.add_row(
+            name,
+            f"{forward[name]:.2f}",
+            f"{forward[name] / forward[ways.LAB]:.2f}",
+            f"{files[name]:.2f}",
+            f"{files[name] / files[ways.LAB]:.2f}",
+            f"{files[name] / forward[name]:.3f}",
+        )
+    height, width = record["size"]
+    auto = next(name for name in files if name.startswith("auto"))
+    share = record["auto"]["choosing_s"] / (MANY / files[auto])
+    console = Console(highlight=False)
+    console.print(f"\nImages a second, {record['backbone']} at {height}x{width}, batches of {BATCH}")
+    console.print(table)
+    console.print(f"auto: {record['auto']['picked']}")
+    console.print(f"choosing cost {record['auto']['choosing_s']:.2f} s, {share:.1%} of {MANY:,} images")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from transfer.backbone import MEAN, STD
 BATCH = 8
 
 
-def loader(folder: Path, size: tuple[int, int], workers: int = 0) -> DataLoader[Any]:
+def loader(folder: Path, size: tuple[int, int]) -> DataLoader[Any]:
     """Normalised images `(N, 3, H, W)` and labels of a folder of class folders, as tutorials load them."""
     steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     images = ImageFolder(folder, transforms.Compose(steps))
-    return DataLoader(images, batch_size=BATCH, num_workers=workers)
+    return DataLoader(images, batch_size=BATCH)

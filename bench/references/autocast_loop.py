@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-
-from bench.references import loader
-
-
-def extract(network: nn.Module, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Features (N, D) of a folder of class folders; `network` ends in its features and is in eval mode."""
-    body = prepare(network)
-    return np.concatenate([forward(body, x_N3HW) for x_N3HW, _ in loader(folder, size)])
 
 
 def prepare(network: nn.Module) -> nn.Module:

@@ -6,20 +6,10 @@ copied one by one. After https://github.com/ecs-vlc/COMP6248, docs/labs/lab6/gen
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-
-from bench.references import loader
-
-
-def extract(network: nn.Module, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Features (N, D) of a folder of class folders; `network` is a whole ResNet whose weights are not frozen."""
-    body = prepare(network)
-    return np.array([row for x_N3HW, _ in loader(folder, size) for row in forward(body, x_N3HW)])
 
 
 def prepare(network: nn.Module) -> nn.Module:

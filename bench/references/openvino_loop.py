@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from bench.references import BATCH, loader
-
-
-def extract(network: nn.Module, folder: Path, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Features (N, D) of a folder of class folders; `network` ends in its features and is in eval mode."""
-    model = prepare(network, size)
-    return np.concatenate([forward(model, x_N3HW) for x_N3HW, _ in loader(folder, size)])
+from bench.references import BATCH
 
 
 def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
@@ -25,9 +19,10 @@ def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
-    return openvino.compile_model(
-        openvino.convert_model(network, example_input=torch.zeros(BATCH, 3, *size)), "CPU"
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit.trace, which OpenVINO calls
+        model = openvino.convert_model(network, example_input=torch.zeros(BATCH, 3, *size))
+    return openvino.compile_model(model, "CPU")
 
 
 def forward(model: Any, x_N3HW: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -1,0 +1,105 @@
+"""Ways to extract the same images with the same network: ours by engine and precision, and the references."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision import models
+
+from bench.references import BATCH, autocast_loop, lab_extractor, loader, openvino_loop
+from transfer import backbone, engines
+from transfer.engines import Engine
+from transfer.environment import usable_cores
+from transfer.frozen import Frozen
+from transfer.images import find
+from transfer.reading import BadImages, read, workers
+from transfer.store import Store
+from transfer.timing import now
+from transfer.weights import Weights
+
+_fresh = itertools.count()
+
+SIZE = (240, 800)
+LAB = "reference: lab's extractor"
+# A reference's forward pass over one normalised batch (N, 3, H, W).
+Forward = Callable[[torch.Tensor], Any]
+
+
+@contextmanager
+def opened(images: Path, work: Path, name: str) -> Iterator[Frozen]:
+    """An untrained network `name`, for the images of a folder of class folders, with a store in `work`."""
+    bad = BadImages(images, "error")
+    with workers(usable_cores()) as pool:
+        found = read(find(images), pool, bad, lambda *_: None)
+        weights = Weights(source="random", path=work / "weights.pth", sha256="")
+        frozen = Frozen(name, weights, SIZE, found, Store(work / "store"), pool, bad)
+        pixels = torch.from_numpy(frozen.sample(found, 2 * BATCH)).permute(0, 3, 1, 2)
+        torch.save(backbone.random_state(name, seed=0, batches=[pixels]), weights.path)
+        yield frozen
+
+
+def engine(frozen: Frozen, name: str, precision: str, device: str, batch: int | None = None) -> Engine:
+    """One of ours; `UserError` where it can't be had."""
+    plan = engines.options(name, precision, device)[0]
+    return frozen.engine(replace(plan, batch=batch or plan.batch))
+
+
+def through(engine: Engine, batches: list[Any]) -> list[Any]:
+    """Features of batches of pixels `(N, H, W, 3)`, as many in flight as the engine takes."""
+    rows: list[Any] = []
+    waiting: list[Callable[[], Any]] = []
+    for x_NHW3 in batches:
+        if len(waiting) == engine.in_flight:
+            rows.append(waiting.pop(0)())
+        waiting.append(engine.submit(x_NHW3))
+    return rows + [wait() for wait in waiting]
+
+
+def to_store(frozen: Frozen, engine: Engine) -> Any:
+    """All images from their files to a shelf that holds none of them; their features by id."""
+    shelf = frozen.store.shelf({"way": str(engine.plan), "round": next(_fresh)})
+    frozen.compute(engine, frozen.images, shelf, now(), lambda *_: None)
+    return shelf.gather(frozen.images.ids_N32)
+
+
+def references(frozen: Frozen) -> dict[str, Callable[[], Forward]]:
+    """The references by name; each is made ready by a call."""
+
+    def lab() -> Forward:
+        network: nn.Module = models.get_model(frozen.name, weights=None)
+        network.load_state_dict(torch.load(frozen.weights.path), strict=False)
+        body = lab_extractor.prepare(network)
+        return lambda x_N3HW: lab_extractor.forward(body, x_N3HW)
+
+    def autocast() -> Forward:
+        body = autocast_loop.prepare(backbone.build(frozen.name, torch.load(frozen.weights.path)))
+        return lambda x_N3HW: autocast_loop.forward(body, x_N3HW)
+
+    def openvino() -> Forward:
+        model = openvino_loop.prepare(backbone.build(frozen.name, torch.load(frozen.weights.path)), SIZE)
+        return lambda x_N3HW: openvino_loop.forward(model, x_N3HW)
+
+    return {LAB: lab, "reference: autocast loop": autocast, "reference: OpenVINO loop": openvino}
+
+
+def from_files(forward: Forward, folder: Path) -> list[Any]:
+    """Features of a folder of class folders by a reference, its images loaded as tutorials do."""
+    return [forward(x_N3HW) for x_N3HW, _ in loader(folder, SIZE)]
+
+
+def pixels(frozen: Frozen, batch: int = BATCH) -> list[Any]:
+    """All images in batches `(N, H, W, 3)`."""
+    x_NHW3 = frozen.sample(frozen.images, len(frozen.images))
+    return [x_NHW3[i : i + batch] for i in range(0, len(x_NHW3), batch)]
+
+
+def normalised(x_NHW3: Any) -> torch.Tensor:
+    """What the references begin with."""
+    return backbone.normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()
