@@ -201,7 +201,7 @@ def test_python_m_transfer_is_the_command() -> None:
 def test_progress_goes_to_a_terminal_only(
     ready: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["extract", *ready]) == 0
+    assert cli.main(["extract", *ready, "--engine=eager", "--precision=fp32"]) == 0
     assert capsys.readouterr().err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     assert cli.main(["extract", *ready]) == 0
@@ -249,3 +249,33 @@ def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture
     err = capfd.readouterr().err
     assert "pixels" in err
     assert len(err.splitlines()) == 1
+
+
+def test_which_engine_was_taken_is_told_on_standard_error_and_by_env(
+    ready: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["extract", *ready]) == 0
+    told = capsys.readouterr()
+    assert re.fullmatch(r"transfer: \w+ \w+, measured \(images/s: eager fp32 [\d.]+.*\)\n", told.err)
+    assert "images computed" in told.out
+    store = next(word.removeprefix("--store=") for word in ready if word.startswith("--store="))
+    assert cli.main(["env", "--store", store]) == 0
+    assert re.search(
+        r"trials +resnet18 48x64 on .*\n +eager +fp32 .* images/s, ready in", capsys.readouterr().out
+    )
+    assert cli.main(["env", "--store", store, "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["trials"]
+    assert entry["trials"][0]["engine"] == "eager"
+
+
+def test_quiet_tells_nothing_of_engines(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["extract", *ready, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_store_of_somebody_elses_trials_does_not_break_env(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "a.json").write_text('{"declared": {}, "trials": [{"engine": 1}]}')
+    assert cli.main(["env", "--store", str(tmp_path)]) == 0

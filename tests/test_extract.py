@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from transfer import backbone, decode, extract, images, weights
+from transfer import backbone, decode, engines, extract, images, weights
 from transfer.config import RunConfig, UserError
 from transfer.engines.eager import Eager
 from transfer.extract import Features
@@ -166,6 +166,70 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
     with pytest.raises(UserError, match="not finite in fp32; try --precision fp32, or other weights"):
         features(tmp_path, weights=str(path))
     assert _rows(tmp_path / "store") == {}
+
+
+def test_auto_goes_on_with_the_way_that_the_store_holds(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "images")
+    weights = str(_weights(tmp_path))
+    asked = features(tmp_path, weights=weights, engine="openvino", precision="fp32")
+    auto = features(tmp_path, weights=weights, engine="auto", precision="auto")
+    assert auto.extraction.picked.reason == "in the store"
+    assert (auto.extraction.computed, auto.extraction.shelf.key) == (0, asked.extraction.shelf.key)
+
+
+def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_images(tmp_path / "images")
+    make_images(tmp_path / "others/images", seed=5)
+    shutil.copy(_weights(tmp_path), tmp_path / "others/weights.pth")
+    auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
+    first = features(tmp_path, **auto).extraction.picked
+    assert first.reason == "measured"
+    monkeypatch.setattr(extract.choice, "_try", lambda *_: pytest.fail("tried again"))
+    (tmp_path / "store").rename(tmp_path / "others/store")
+    again = features(tmp_path / "others", **auto).extraction
+    assert again.picked.reason == "measured before"
+    assert again.computed == 48
+    assert again.picked.trials == first.trials
+
+
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("compile", marks=pytest.mark.slow)])
+def test_every_engine_gives_the_features_of_the_plain_one(
+    tmp_path: Path, make_images: MakeImages, engine: str
+) -> None:
+    make_images(tmp_path / "images")
+    plain, other = (everything(features(tmp_path, engine=name)) for name in ("eager", engine))
+    np.testing.assert_allclose(other, plain, rtol=1e-3, atol=1e-4)
+    assert not np.array_equal(other, plain)
+
+
+def test_an_engine_that_fails_is_passed_over_and_the_run_goes_on(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_images(tmp_path / "images")
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("this processor is too old")
+
+    monkeypatch.setitem(engines.ENGINES, "openvino", broken)
+    monkeypatch.setitem(engines.ENGINES, "compile", broken)
+    monkeypatch.setattr(extract.choice, "USUAL_SETUP_S", dict.fromkeys(engines.ENGINES, 0.0))
+    found = features(tmp_path, engine="auto")
+    assert found.extraction.plan.engine == "eager"
+    assert found.extraction.computed == 48
+    assert "openvino fp32 fails here (this processor is too old); going on without it" in caplog.messages
+
+
+def test_a_batch_under_way_is_kept_when_the_next_image_is_bad(
+    tmp_path: Path, make_images: MakeImages
+) -> None:
+    root = make_images(tmp_path / "images", train=16)
+    weights = str(_weights(tmp_path))
+    path = root / "train/class1/15.jpg"
+    path.write_bytes(path.read_bytes()[:-600])
+    with pytest.raises(UserError, match=r"15\.jpg"):
+        features(tmp_path, weights=weights, engine="openvino")
+    path.unlink()
+    assert features(tmp_path, weights=weights, engine="openvino").extraction.reused == 24
 
 
 class TestBadImages:

@@ -175,3 +175,37 @@ def test_several_results_fit_a_terminal_of_80_columns(example: Result) -> None:
     console = Console(file=io.StringIO(), width=80)
     report.show_side_by_side([example, example], console)
     assert max(map(len, console.file.getvalue().splitlines())) <= 80  # type: ignore[attr-defined]
+
+
+def test_the_trials_of_engines_are_told(example: Result) -> None:
+    assert not any("images/s" in note for note in report.notes(example))
+    trials = [
+        {"engine": "eager", "precision": "fp32", "setup_s": 0.1, "images_per_s": 7.61, "cosine": 1.0},
+        {"engine": "openvino", "precision": "bf16", "setup_s": 2.0, "images_per_s": 28.3, "cosine": 0.99931},
+    ]
+    engine = {
+        **example.engine,
+        "name": "openvino",
+        "precision": "bf16",
+        "reason": "measured",
+        "trials": trials,
+    }
+    told = next(note for note in report.notes(changed(example, engine=engine)) if "images/s" in note)
+    assert told == (
+        "openvino bf16 was measured to be done first (images/s: eager fp32 7.6, openvino bf16 28.3); "
+        "cosine of its features with fp32 0.9993 at least"
+    )
+
+
+def test_what_int8_cost_has_a_table(example: Result) -> None:
+    cost = {
+        "images": 128, "changed": 1 / 128, "accuracy_difference": -1 / 128,
+        "accuracy_difference_ci95": [-0.0234, 0.0],
+    }  # fmt: skip
+    engine = {**example.engine, "cosine_with_fp32": {"images": 128, "min": 0.99621, "median": 0.99712}}
+    methods = [{**method, "int8_against_fp32": cost} for method in example.methods]
+    table = report.tables(changed(example, engine=engine, methods=methods))[3]
+    assert "128 test images" in table.title
+    assert "cosine 0.9962 at least, median 0.9971" in table.title
+    assert table.rows[0] == [example.methods[0]["name"], "0.8%", "-0.8 (-2.3 to +0.0)"]
+    assert len(report.tables(example)) == 4

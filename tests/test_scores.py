@@ -107,3 +107,27 @@ def test_mcnemar_of_many_images_nears_the_normal_approximation() -> None:
     b[450:1000] = 1
     z = (550 - 450 - 1) / 1000**0.5
     assert scores.mcnemar(y, a, b) == pytest.approx(2 * NormalDist().cdf(-z), rel=0.05)
+
+
+def test_the_difference_between_two_tellings_of_the_same_images() -> None:
+    y = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    a = np.array([0, 0, 0, 0, 1, 1, 0, 0])
+    b = np.array([0, 0, 0, 1, 1, 1, 1, 2])
+    found = scores.difference(y, a, b)
+    assert found["images"] == 8
+    assert found["changed"] == 3 / 8
+    assert found["accuracy_difference"] == 0.0  # one lost, one won, one wrong in another way
+    low, high = found["accuracy_difference_ci95"]
+    assert low < 0 < high
+    same = scores.difference(y, a, a)
+    assert (same["changed"], same["accuracy_difference_ci95"]) == (0.0, [0.0, 0.0])
+
+
+def test_the_interval_of_a_difference_is_that_of_paired_resamples() -> None:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 3, 200)
+    a, b = (np.where(rng.random(200) < 0.2, 9, y) for _ in range(2))
+    rows = rng.integers(0, 200, (4000, 200))
+    gains = ((b == y).astype(int) - (a == y))[rows].mean(axis=1)
+    expected = np.quantile(gains, (0.025, 0.975))
+    np.testing.assert_allclose(scores.difference(y, a, b)["accuracy_difference_ci95"], expected, atol=0.006)

@@ -339,3 +339,27 @@ def test_weights_that_were_made_are_known_again_unless_they_are_damaged(tmp_path
     else:
         made.path.with_suffix(".json").unlink()
     assert store.made("weights", DECLARED) is None
+
+
+def test_trials_are_kept_by_what_they_hang_on(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.trials(DECLARED) == store.all_trials() == []
+    store.keep_trials(DECLARED, [{"engine": "eager"}])
+    store.keep_trials({**DECLARED, "seed": 1}, [{"engine": "compile"}])
+    store.keep_trials(DECLARED, [{"engine": "eager"}, {"engine": "openvino"}])
+    assert Store(tmp_path).trials(DECLARED) == [{"engine": "eager"}, {"engine": "openvino"}]
+    assert {len(entry["trials"]) for entry in store.all_trials()} == {1, 2}
+
+
+@pytest.mark.parametrize("broken", [b"", b"{", b"[]", b"{}", b'{"trials": 3, "declared": {}}', b"\xff"])
+def test_broken_trials_are_as_good_as_none(tmp_path: Path, broken: bytes) -> None:
+    store = Store(tmp_path)
+    store.keep_trials(DECLARED, [{"engine": "eager"}])
+    next(tmp_path.glob("trials/*.json")).write_bytes(broken)
+    assert store.trials(DECLARED) == store.all_trials() == []
+
+
+def test_looking_for_rows_makes_no_folder(tmp_path: Path) -> None:
+    shelf = Store(tmp_path).shelf(DECLARED)
+    assert len(shelf.holds(np.zeros((3, 32), np.uint8))) == 3
+    assert not shelf.folder.exists()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,6 +73,22 @@ def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
             if numbers["images_per_s"] > 0:
                 found.append(Trial(engine=record["engine"], precision=record["precision"], **numbers))
     return found
+
+
+def told(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines on the trials that a store keeps: for each network, input size and machine, what was found."""
+    for entry in entries:
+        declared, trials = entry["declared"], known(entry["trials"])
+        with contextlib.suppress(
+            KeyError, TypeError, ValueError
+        ):  # the store is a folder that anything can be in
+            height, width = declared["size"]
+            yield f"trials        {declared['backbone']} {height}x{width} on {declared['machine']}"
+            for trial in trials:
+                yield (
+                    f"              {trial.engine:8} {trial.precision:4} {trial.images_per_s:8.1f} images/s, "
+                    f"ready in {trial.setup_s:.1f} s, cosine with fp32 {trial.cosine:.5f}"
+                )
 
 
 def settled(options: Sequence[Plan], left: Mapping[Plan, int], images: int) -> Choice | None:

@@ -228,7 +228,7 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _env(args: argparse.Namespace) -> int:
-    from transfer import environment
+    from transfer import choice, environment
     from transfer.config import default_store
     from transfer.store import Store
 
@@ -239,14 +239,8 @@ def _env(args: argparse.Namespace) -> int:
         return DONE
     for name, value in found.items():
         print(f"{name:13} {value}")
-    for entry in trials:
-        on = entry["declared"]
-        print(f"trials        {on['backbone']} {on['size'][0]}x{on['size'][1]} on {on['machine']}")
-        for trial in entry["trials"]:
-            print(
-                f"              {trial['engine']:8} {trial['precision']}  {trial['images_per_s']:8.1f} images/s, "
-                f"ready in {trial['setup_s']:.1f} s, cosine with fp32 {trial['cosine']:.5f}"
-            )
+    for line in choice.told(trials):
+        print(line)
     return DONE
 
 

@@ -101,7 +101,7 @@ def test_fp32_features_are_those_of_the_plain_network(engine: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["eager", "openvino"])
 @pytest.mark.parametrize("name", ["resnet18", "convnext_tiny"])
 def test_bf16_features_point_where_those_of_fp32_do(name: str, engine: str) -> None:
     x = photographs(BATCH)

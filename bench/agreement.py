@@ -1,0 +1,69 @@
+"""What lower precision changes in the answer: `python -m bench.agreement FOLDER`.
+
+Every method is fitted on the features of each precision; told are the test images on which its predictions are those
+of the same method fitted on fp32 features, with accuracy, and the cosine of the features themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.choice import cosines
+from transfer.config import RunConfig
+from transfer.extract import Features, extract
+from transfer.heads import METHODS
+from transfer.images import find
+from transfer.timing import Stopwatch
+
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+def main() -> None:
+    """Extract in every precision, fit, compare."""
+    parser = argparse.ArgumentParser(prog="python -m bench.agreement", description=__doc__)
+    parser.add_argument("folder", type=Path, help="an image set")
+    parser.add_argument("--weights", default="random")
+    parser.add_argument("--store", type=Path, required=True, help="where features are kept")
+    args = parser.parse_args()
+    features = {}
+    for precision in PRECISIONS:
+        config = RunConfig(
+            data=str(args.folder),
+            weights=args.weights,
+            store=args.store,
+            engine="openvino",
+            precision=precision,
+        )
+        features[precision] = extract(config, find(args.folder), Stopwatch(), lambda *_: None)
+    exact = features["fp32"]
+    for precision in PRECISIONS[1:]:
+        found = [
+            cosines(features[precision].splits[split].x_ND, exact.splits[split].x_ND)
+            for split in exact.splits
+        ]
+        each = np.concatenate(found)
+        print(f"{precision}: cosine with fp32 at least {each.min():.5f}, median {np.median(each):.5f}")
+    test = exact.splits["test"]
+    for name in METHODS:
+        expected_N = predictions(name, exact)
+        for precision in PRECISIONS:
+            predicted_N = predictions(name, features[precision])
+            same, right = (predicted_N == expected_N).mean(), (predicted_N == test.y_N).mean()
+            print(
+                f"{name:8} {precision}: agrees on {same:.1%} of {len(test.y_N)} test images, accuracy {right:.3f}"
+            )
+
+
+def predictions(name: str, features: Features) -> npt.NDArray[np.int64]:
+    """What a method that was fitted and chosen on these features tells of their test images."""
+    train, valid, test = (features.splits[split] for split in ("train", "valid", "test"))
+    search = METHODS[name].build(RunConfig(data="given")).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+    return np.asarray(search.predict(test.x_ND))
+
+
+if __name__ == "__main__":
+    main()
