@@ -228,7 +228,9 @@ def test_an_interrupt_ends_the_run_in_one_line_and_keeps_what_was_done(
         "--backbone=resnet50",
         "--weights=random",
         "--device=cpu",
+        "--engine=eager",
         f"--store={tmp_path / 'store'}",
+        "--precision=fp32",
     ]
     command = [sys.executable, "-m", "transfer", "extract", *words]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
