@@ -10,13 +10,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from transfer.choice import cosines
 from transfer.config import RunConfig
 from transfer.extract import Features, extract
 from transfer.heads import METHODS
 from transfer.images import find
+from transfer.scores import Labels
 from transfer.timing import Stopwatch
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -49,20 +49,22 @@ def main() -> None:
         print(f"{precision}: cosine with fp32 at least {each.min():.5f}, median {np.median(each):.5f}")
     test = exact.splits["test"]
     for name in METHODS:
-        expected_N = predictions(name, exact)
+        expected, expected_each = predictions(name, exact)
         for precision in PRECISIONS:
-            predicted_N = predictions(name, features[precision])
-            same, right = (predicted_N == expected_N).mean(), (predicted_N == test.y_N).mean()
+            predicted_N, each = predictions(name, features[precision])
+            same, right = (predicted_N == expected).mean(), (predicted_N == test.y_N).mean()
+            settings = [(a == b).mean() for a, b in zip(each, expected_each, strict=True)]
             print(
-                f"{name:8} {precision}: agrees on {same:.1%} of {len(test.y_N)} test images, accuracy {right:.3f}"
+                f"{name:8} {precision}: agrees on {same:.1%} of {len(test.y_N)} test images, accuracy {right:.3f}; "
+                f"setting by setting {min(settings):.1%} at least, median {np.median(settings):.1%}"
             )
 
 
-def predictions(name: str, features: Features) -> npt.NDArray[np.int64]:
-    """What a method that was fitted and chosen on these features tells of their test images."""
+def predictions(name: str, features: Features) -> tuple[Labels, list[Labels]]:
+    """What a method tells of the test images with the setting chosen on these features, and with each setting."""
     train, valid, test = (features.splits[split] for split in ("train", "valid", "test"))
     search = METHODS[name].build(RunConfig(data="given")).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
-    return np.asarray(search.predict(test.x_ND))
+    return np.asarray(search.predict(test.x_ND)), list(search.predict_each(test.x_ND))
 
 
 if __name__ == "__main__":
