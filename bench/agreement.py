@@ -26,6 +26,7 @@ def main() -> None:
     """Extract in every precision, fit, compare."""
     parser = argparse.ArgumentParser(prog="python -m bench.agreement", description=__doc__)
     parser.add_argument("folder", type=Path, help="an image set")
+    parser.add_argument("--backbone", default="resnet50")
     parser.add_argument("--weights", default="random")
     parser.add_argument("--store", type=Path, required=True, help="where features are kept")
     args = parser.parse_args()
@@ -33,6 +34,7 @@ def main() -> None:
     for precision in PRECISIONS:
         config = RunConfig(
             data=str(args.folder),
+            backbone=args.backbone,
             weights=args.weights,
             store=args.store,
             engine="openvino",

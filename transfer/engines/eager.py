@@ -88,7 +88,9 @@ class Eager:
             stack.enter_context(torch.inference_mode())
             if self._copies is not None:
                 # Shapes never change, so cuDNN may try its algorithms out; TF32 keeps 10 bits of fp32's 23.
-                stack.enter_context(torch.backends.cudnn.flags(benchmark=True, allow_tf32=False))
+                stack.enter_context(
+                    torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+                )
             if dtype != torch.float32:
                 stack.enter_context(torch.autocast(self.plan.device, dtype))
             return self._forward(x_NHW3)
