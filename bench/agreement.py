@@ -43,12 +43,11 @@ def main() -> None:
         features[precision] = extract(config, find(args.folder), Stopwatch(), lambda *_: None)
     exact = features["fp32"]
     for precision in PRECISIONS[1:]:
-        found = [
-            cosines(features[precision].splits[split].x_ND, exact.splits[split].x_ND)
-            for split in exact.splits
-        ]
-        each = np.concatenate(found)
-        print(f"{precision}: cosine with fp32 at least {each.min():.5f}, median {np.median(each):.5f}")
+        pairs = zip(features[precision].splits.values(), exact.splits.values(), strict=True)
+        cosine_N = np.concatenate([cosines(one.x_ND, other.x_ND) for one, other in pairs])
+        print(
+            f"{precision}: cosine with fp32 at least {cosine_N.min():.5f}, median {np.median(cosine_N):.5f}"
+        )
     test = exact.splits["test"]
     for name in METHODS:
         expected, expected_each = predictions(name, exact)
