@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.choice import cosines
 from transfer.config import RunConfig
 from transfer.extract import Features, extract
 from transfer.heads import METHODS
 from transfer.images import find
-from transfer.scores import Labels
+from transfer.scores import Labels, cosines
 from transfer.timing import Stopwatch
 
 PRECISIONS = ("fp32", "bf16", "int8")

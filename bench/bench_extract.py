@@ -13,10 +13,10 @@ import torch
 from bench import ways
 from bench.conftest import Profile
 from transfer import engines
-from transfer.choice import cosines
 from transfer.config import UserError
 from transfer.engines import CAN, Engine
 from transfer.frozen import Frozen
+from transfer.scores import cosines
 
 FORWARD, FILES = "forward, pixels to features", "extract, files to store"
 REFERENCES = ["lab's extractor", "autocast loop", "OpenVINO loop"]
@@ -44,7 +44,7 @@ def expected(frozen: Frozen) -> Any:
 def ours(profile: Profile, frozen: Frozen, name: str, precision: str, device: str) -> Callable[..., Engine]:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    if name == "compile" and profile.rounds == 3:
+    if name == "compile" and not profile.compile:
         pytest.skip("compiling takes half a minute each; timed with --profile full")
 
     def make(batch: int | None = None) -> Engine:
@@ -69,7 +69,7 @@ def bench_forward(
     device: str,
     batch: int | None,
 ) -> None:
-    if batch and profile.rounds < 7:
+    if batch and batch not in profile.batches:
         pytest.skip("other sizes of batch are timed with --profile full")
     engine = ours(batch)
     batches = ways.pixels(frozen, engine.plan.batch)

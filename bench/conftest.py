@@ -26,13 +26,17 @@ class Profile:
     rows: int
     """Training rows of the synthetic features; a third as many are predicted."""
     backbone: str
+    compile: bool
+    """Whether engines that compile for half a minute are timed."""
+    batches: tuple[int, ...] = ()
+    """Sizes of batch that forward passes are timed at beside an engine's own."""
 
 
 PROFILES = {
     # `quick` shows that every benchmark runs and is right; its times mean nothing.
-    "quick": Profile(rounds=1, images=8, rows=300, backbone="resnet18"),
-    "fast": Profile(rounds=3, images=16, rows=1024, backbone="resnet50"),
-    "full": Profile(rounds=7, images=64, rows=3474, backbone="resnet50"),
+    "quick": Profile(rounds=1, images=8, rows=300, backbone="resnet18", compile=True),
+    "fast": Profile(rounds=3, images=16, rows=1024, backbone="resnet50", compile=False),
+    "full": Profile(rounds=7, images=64, rows=3474, backbone="resnet50", compile=True, batches=(1, 32)),
 }
 
 

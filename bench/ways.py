@@ -39,7 +39,15 @@ def opened(images: Path, work: Path, name: str) -> Iterator[Frozen]:
     with workers(usable_cores()) as pool:
         found = read(find(images), pool, bad, lambda *_: None)
         weights = Weights(source="random", path=work / "weights.pth", sha256="")
-        frozen = Frozen(name, weights, SIZE, found, Store(work / "store"), pool, bad)
+        frozen = Frozen(
+            name=name,
+            weights=weights,
+            size=SIZE,
+            images=found,
+            store=Store(work / "store"),
+            pool=pool,
+            bad=bad,
+        )
         pixels = torch.from_numpy(frozen.sample(found, 2 * BATCH)).permute(0, 3, 1, 2)
         torch.save(backbone.random_state(name, seed=0, batches=[pixels]), weights.path)
         yield frozen

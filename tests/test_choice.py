@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from transfer import choice
-from transfer.choice import Choice, Trial, choose, cosines, known, settled
+from transfer.choice import Choice, Trial, choose, known, settled
 from transfer.config import UserError
 from transfer.engines import Engine, Plan
 
@@ -119,7 +119,7 @@ def test_features_that_stray_from_fp32_are_never_taken(
     with caplog.at_level(logging.WARNING):
         picked = usual(stray={VINO_BF16: 0.1, EAGER_BF16: 0.1, COMPILE_BF16: 0.1}).choose(50_000)
     assert picked.plan.precision == "fp32"
-    assert "openvino bf16 strays from fp32 (cosine 0.98" in caplog.text
+    assert "openvino bf16 disagrees with fp32 (cosine 0.98" in caplog.text
     strayed = {(t.engine, t.precision): t.cosine for t in picked.trials}
     assert strayed["openvino", "bf16"] < 0.999
 
@@ -141,7 +141,7 @@ def test_a_way_that_errs_is_passed_over_with_a_line(
 
 def test_where_none_is_left_the_user_is_told(usual: Callable[..., World]) -> None:
     with pytest.raises(
-        UserError, match=r"openvino bf16: strays from fp32; .*--engine eager --precision fp32"
+        UserError, match=r"openvino bf16: disagrees with fp32; .*--engine eager --precision fp32"
     ):
         usual(stray={VINO_BF16: 0.5, EAGER_BF16: 0.5}).choose(500, (VINO_BF16, EAGER_BF16))
 
@@ -222,7 +222,24 @@ def test_trials_that_are_none_are_left_out() -> None:
     ]  # what is told beside it does no harm
 
 
-def test_cosines_are_those_of_rows() -> None:
-    x = np.array([[1, 0], [1, 1], [0, 0], [np.nan, 1], [3e38, 3e38]], np.float32)
-    y = np.array([[2, 0], [1, 0], [1, 0], [1, 1], [1, 1]], np.float32)
-    np.testing.assert_allclose(cosines(x, y)[:4], [1, 0.5**0.5, 0, 0], rtol=1e-6)
+def test_eagers_own_gain_tells_what_a_compiler_may_gain(usual: Callable[..., World]) -> None:
+    """Where bf16 gains more than usual, as on a GPU, eager in bf16 does not hide what compiling it would gain."""
+    ways = {EAGER: (0.1, 1.0), EAGER_BF16: (0.1, 1 / 6), COMPILE_BF16: (30.0, 1 / 11), COMPILE: (30.0, 0.6)}
+    options = (EAGER, COMPILE, EAGER_BF16, COMPILE_BF16)
+    few = usual(ways).choose(100, options)
+    assert few.plan == EAGER_BF16
+    assert usual(ways).choose(100_000, options, trials=few.trials).plan == COMPILE_BF16
+
+
+def test_what_is_known_to_disagree_is_not_taken_from_the_store(usual: Callable[..., World]) -> None:
+    trials = usual(stray={VINO_BF16: 0.1}).choose(500).trials
+    left = {**dict.fromkeys(ALL, 500), VINO_BF16: 0}
+    assert settled(ALL, left, 500, trials) is None
+    found = settled(ALL, left, 500, trials, least_cosine=0.5)
+    assert found is not None
+    assert (found.plan, found.trials) == (VINO_BF16, trials)
+
+
+def test_where_plain_pytorch_fails_the_user_is_told(usual: Callable[..., World]) -> None:
+    with pytest.raises(UserError, match=r"plain PyTorch in fp32 fails here \(no compiler\)"):
+        usual({EAGER: None}).choose(500)

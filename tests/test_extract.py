@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from transfer import backbone, decode, engines, extract, images, weights
+from transfer import backbone, choice, decode, engines, extract, images, weights
 from transfer.config import RunConfig, UserError
 from transfer.engines.eager import Eager
 from transfer.extract import Features
+from transfer.frozen import Frozen
 from transfer.timing import Stopwatch
 
 MakeImages = Callable[..., Path]
@@ -163,7 +164,7 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
     state = torch.load(path)
     state["layer4.1.bn2.weight"][0] = float("nan")
     torch.save(state, path)
-    with pytest.raises(UserError, match="not finite in fp32; try --precision fp32, or other weights"):
+    with pytest.raises(UserError, match="not finite in fp32; try other weights"):
         features(tmp_path, weights=str(path))
     assert _rows(tmp_path / "store") == {}
 
@@ -184,7 +185,7 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
     first = features(tmp_path, **auto).extraction.picked
     assert first.reason == "measured"
-    monkeypatch.setattr(extract.choice, "_try", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(choice, "_try", lambda *_: pytest.fail("tried again"))
     (tmp_path / "store").rename(tmp_path / "others/store")
     again = features(tmp_path / "others", **auto).extraction
     assert again.picked.reason == "measured before"
@@ -212,11 +213,81 @@ def test_an_engine_that_fails_is_passed_over_and_the_run_goes_on(
 
     monkeypatch.setitem(engines.ENGINES, "openvino", broken)
     monkeypatch.setitem(engines.ENGINES, "compile", broken)
-    monkeypatch.setattr(extract.choice, "USUAL_SETUP_S", dict.fromkeys(engines.ENGINES, 0.0))
+    monkeypatch.setattr(choice, "USUAL_SETUP_S", dict.fromkeys(engines.ENGINES, 0.0))
     found = features(tmp_path, engine="auto")
     assert found.extraction.plan.engine == "eager"
     assert found.extraction.computed == 48
     assert "openvino fp32 fails here (this processor is too old); going on without it" in caplog.messages
+
+
+@pytest.mark.parametrize("moment", ["build", "later"])
+def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
+    tmp_path: Path,
+    make_images: MakeImages,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    moment: str,
+) -> None:
+    make_images(tmp_path / "images")
+    weights = str(_weights(tmp_path))
+    if moment == "build":
+        # The store holds half of the images by a way that does not work any more.
+        features(tmp_path, weights=weights, engine="openvino", precision="fp32")
+        make_images(tmp_path / "more", train=2, seed=9)
+        for path in (tmp_path / "more").rglob("*.jpg"):
+            path.replace(
+                tmp_path / "images" / path.relative_to(tmp_path / "more").with_name(f"new{path.name}")
+            )
+
+        def broken(*_: Any) -> None:
+            raise RuntimeError("device lost\nlong story")
+
+        monkeypatch.setitem(engines.ENGINES, "openvino", broken)
+    else:
+        monkeypatch.setattr(choice, "USUAL_SETUP_S", {"eager": 100.0, "openvino": 0.0, "compile": 1000.0})
+        monkeypatch.setattr(choice, "TIMED_S", 0.0001)
+        monkeypatch.setattr(Frozen, "compute", _failing_for("openvino", Frozen.compute))
+    found = features(tmp_path, weights=weights, engine="auto", precision="fp32").extraction
+    assert found.plan.engine == "eager"
+    assert found.computed == len(found.images)
+    assert "openvino fp32 fails here (device lost); going on without it" in caplog.messages
+
+
+def _failing_for(engine: str, real: Callable[..., None]) -> Callable[..., None]:
+    def compute(self: Frozen, ready: Any, *args: Any, **more: Any) -> None:
+        if ready.plan.engine == engine:
+            raise RuntimeError("device lost")
+        real(self, ready, *args, **more)
+
+    return compute
+
+
+def test_an_engine_that_was_named_and_fails_is_told_in_one_line(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "images")
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no compiler\nlong story")
+
+    monkeypatch.setitem(engines.ENGINES, "compile", broken)
+    with pytest.raises(UserError) as told:
+        features(tmp_path, engine="compile")
+    assert str(told.value) == "compile fp32 fails here (no compiler); try --engine eager --precision fp32"
+
+
+def test_bad_images_in_the_sample_of_a_trial_are_left_out(tmp_path: Path, make_images: MakeImages) -> None:
+    root = make_images(tmp_path / "images", train=12)
+    weights = str(_weights(tmp_path))
+    for i in range(8):
+        path = root / f"train/class0/{i}.jpg"
+        path.write_bytes(path.read_bytes()[:-600])
+    found = features(
+        tmp_path, weights=weights, engine="auto", precision="auto", on_bad_image="skip"
+    ).extraction
+    assert found.picked.reason == "measured"
+    assert len(found.skipped) == 8
+    assert found.computed == 52
 
 
 def test_a_batch_under_way_is_kept_when_the_next_image_is_bad(

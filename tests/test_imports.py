@@ -19,7 +19,6 @@ LAYERS = [
     {"images", "engines", "store"},
     {"reading"},
     {"weights", "choice"},
-    {"calibration"},
     {"frozen"},
     {"extract"},
     {"experiment", "report"},

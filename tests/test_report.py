@@ -192,8 +192,8 @@ def test_the_trials_of_engines_are_told(example: Result) -> None:
     }
     told = next(note for note in report.notes(changed(example, engine=engine)) if "images/s" in note)
     assert told == (
-        "openvino bf16 was measured to be done first (images/s: eager fp32 7.6, openvino bf16 28.3); "
-        "cosine of its features with fp32 0.9993 at least"
+        "openvino bf16: measured (trials, images/s: eager fp32 7.6, openvino bf16 28.3); "
+        "on the trial's images its features' cosine with fp32 was 0.9993 at least"
     )
 
 

@@ -131,3 +131,12 @@ def test_the_interval_of_a_difference_is_that_of_paired_resamples() -> None:
     gains = ((b == y).astype(int) - (a == y))[rows].mean(axis=1)
     expected = np.quantile(gains, (0.025, 0.975))
     np.testing.assert_allclose(scores.difference(y, a, b)["accuracy_difference_ci95"], expected, atol=0.006)
+
+
+def test_cosines_are_those_of_rows() -> None:
+    x = np.array([[1, 0], [1, 1], [0, 0], [np.nan, 1], [3e38, 3e38]], np.float32)
+    y = np.array([[2, 0], [1, 0], [1, 0], [1, 1], [1, 1]], np.float32)
+    np.testing.assert_allclose(scores.cosines(x, y)[:4], [1, 0.5**0.5, 0, 0], rtol=1e-6)
+    np.testing.assert_array_equal(
+        scores.cosines(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)), [1]
+    )

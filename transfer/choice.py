@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from transfer.config import UserError
 from transfer.engines import Engine, Features, Pixels, Plan
+from transfer.scores import cosines
 from transfer.timing import now
 
 # What is usual, from measurements on one processor: how many times as fast as plain fp32, and seconds until ready.
@@ -25,8 +23,8 @@ USUAL_GAIN = {"eager": 1.0, "openvino": 1.7, "compile": 1.7, "fp32": 1.0, "bf16"
 USUAL_SETUP_S = {"eager": 1.0, "openvino": 3.0, "compile": 24.0}
 # Batches are timed until so much time is full.
 TIMED_S = 0.1
-# The least cosine of an image's features with those of plain fp32. Where the user named the precision its error
-# is what was asked for, and only an engine that is plainly wrong is refused.
+# The least cosine of an image's features with those of plain fp32. Where the user named bf16 or fp16 its error is
+# what was asked for, and only an engine that is plainly wrong is refused.
 AGREES, SANE = 0.999, 0.99
 
 log = logging.getLogger(__name__)
@@ -58,10 +56,9 @@ class Choice:
 
     def __str__(self) -> str:
         """One line, with what the trials found."""
-        told = ", ".join(f"{t.engine} {t.precision} {t.images_per_s:.1f}" for t in self.trials)
-        return f"{self.plan.engine} {self.plan.precision}, {self.reason}" + (
-            f" (images/s: {told})" if told else ""
-        )
+        rates = ", ".join(f"{t.engine} {t.precision} {t.images_per_s:.1f}" for t in self.trials)
+        taken = f"{self.plan.engine} {self.plan.precision}, {self.reason}"
+        return f"{taken} (images/s: {rates})" if rates else taken
 
 
 def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
@@ -91,19 +88,29 @@ def told(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 )
 
 
-def settled(options: Sequence[Plan], left: Mapping[Plan, int], images: int) -> Choice | None:
+def settled(
+    options: Sequence[Plan],
+    left: Mapping[Plan, int],
+    images: int,
+    kept: Sequence[Trial] = (),
+    *,
+    least_cosine: float = AGREES,
+) -> Choice | None:
     """The choice where nothing needs to be measured; None where it does.
 
     `left` is how many of the `images` the store does not hold, by plan. Half of them held settle it: what is
-    computed is not computed again because another way is faster.
+    computed is not computed again because another way is faster. Ways that `kept` trials know to disagree with
+    fp32 are left out.
     """
-    most_held = min(options, key=lambda plan: left[plan])
     if len(options) == 1:
-        return Choice(plan=options[0], reason="asked for")
-    if left[most_held] * 2 <= images:
-        return Choice(plan=most_held, reason="in the store")
+        return Choice(plan=options[0], reason="asked for", trials=tuple(kept))
+    wrong = {(trial.engine, trial.precision) for trial in kept if trial.cosine < least_cosine}
+    allowed = [plan for plan in options if _way(plan) not in wrong]
+    most_held = min(allowed, key=lambda plan: left[plan], default=None)
+    if most_held and left[most_held] * 2 <= images:
+        return Choice(plan=most_held, reason="in the store", trials=tuple(kept))
     if images <= 2 * options[0].batch:
-        return Choice(plan=options[0], reason="too few images for a trial")
+        return Choice(plan=options[0], reason="too few images for a trial", trials=tuple(kept))
     return None
 
 
@@ -112,63 +119,113 @@ def choose(
     left: Mapping[Plan, int],
     build: Callable[[Plan], Engine],
     x_NHW3: Pixels,
-    known: Iterable[Trial],
+    kept: Iterable[Trial],
     *,
     least_cosine: float,
 ) -> Choice:
     """The engine that will be done soonest with the images that are `left`, by plan.
 
-    Each turn takes the way that is expected to be done first, by its trial where there was one (now or `known`
+    Each turn takes the way that is expected to be done first, by its trial where there was one (now or `kept`
     from before), else by what is usual. If it has not been tried it is, on the pixels of a batch of the images
     themselves; if it has, that is the choice. Features are held against those of eager fp32. A way that errs
     is passed over, with a line in the log. Raises `UserError` where none is left.
     """
-    trials = {(trial.engine, trial.precision): trial for trial in known}
-    plain = replace(options[0], engine="eager", precision="fp32")
-    yardstick: Features | None = None
-    ready: dict[Plan, Engine] = {}
-    failed: dict[Plan, str] = {}
-    measured = False
-
-    def expected_s(plan: Plan) -> float:
-        trial = trials.get(_way(plan))
-        if trial is None:
-            gain = USUAL_GAIN[plan.engine] * USUAL_GAIN[plan.precision]
-            return USUAL_SETUP_S[plan.engine] + left[plan] / (gain * trials[_way(plain)].images_per_s)
-        if trial.cosine < least_cosine:
-            return math.inf
-        return (0 if plan in ready else trial.setup_s) + left[plan] / trial.images_per_s
-
-    if _way(plain) not in trials:
-        engine, trials[_way(plain)], yardstick = _try(plain, build, x_NHW3, None)
-        measured = True
-        if plain in options:
-            ready[plain] = engine
+    trials = _Trials(options, left, build, x_NHW3, kept, least_cosine)
     while True:
-        plan = min((p for p in options if p not in failed), key=expected_s, default=None)
-        if plan is None or expected_s(plan) == math.inf:
-            raise UserError(_none_left(options, failed))
+        plan = min(trials.open, key=trials.expected_s, default=None)
+        if plan is None or trials.expected_s(plan) == math.inf:
+            raise UserError(trials.none_left())
         try:
-            if _way(plan) in trials:
-                engine = ready[plan] if plan in ready else build(plan)
-                reason = "measured" if measured else "measured before"
-                return Choice(plan=plan, reason=reason, trials=tuple(trials.values()), engine=engine)
-            if yardstick is None:
-                yardstick = build(plain).submit(x_NHW3)()
-            engine, trial, _ = _try(plan, build, x_NHW3, yardstick)
-        except Exception as error:  # compilers and converters fail in every way; plain fp32 is always left
-            failed[plan] = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning("%s %s fails here (%s); going on without it", *_way(plan), failed[plan])
+            if _way(plan) not in trials.found:
+                trials.run(plan)
+                continue
+            engine = trials.ready[plan] if plan in trials.ready else build(plan)
+        except Exception as error:  # compilers and converters fail in every way
+            trials.failed[plan] = first_line(error)
+            log.warning("%s %s fails here (%s); going on without it", *_way(plan), trials.failed[plan])
             continue
-        trials[_way(plan)], measured = trial, True
-        if trial.cosine < least_cosine:
+        reason = "measured" if trials.measured else "measured before"
+        return Choice(plan=plan, reason=reason, trials=tuple(trials.found.values()), engine=engine)
+
+
+class _Trials:
+    """What is known of every way, and the engine that is best so far."""
+
+    def __init__(
+        self,
+        options: Sequence[Plan],
+        left: Mapping[Plan, int],
+        build: Callable[[Plan], Engine],
+        x_NHW3: Pixels,
+        kept: Iterable[Trial],
+        least_cosine: float,
+    ) -> None:
+        self.options, self.left, self.build, self.x_NHW3 = options, left, build, x_NHW3
+        self.least_cosine = least_cosine
+        self.found = {(trial.engine, trial.precision): trial for trial in kept}
+        self.failed: dict[Plan, str] = {}
+        self.ready: dict[Plan, Engine] = {}
+        self.measured = False
+        self._plain = replace(options[0], engine="eager", precision="fp32")
+        self._expected_ND: Features | None = None
+        if _way(self._plain) not in self.found:
+            self._run_plain()
+
+    @property
+    def open(self) -> list[Plan]:
+        """The options that have not failed."""
+        return [plan for plan in self.options if plan not in self.failed]
+
+    def expected_s(self, plan: Plan) -> float:
+        """Seconds until the images that are left are done; infinite for a way that disagrees with fp32."""
+        trial = self.found.get(_way(plan))
+        if trial is None:
+            # Against eager in the same precision, where that is known, only the engine's own gain is a guess.
+            base = self.found.get(("eager", plan.precision))
+            plain = self.found[_way(self._plain)].images_per_s * USUAL_GAIN[plan.precision]
+            images_per_s = (base.images_per_s if base else plain) * USUAL_GAIN[plan.engine]
+            return USUAL_SETUP_S[plan.engine] + self.left[plan] / images_per_s
+        if trial.cosine < self.least_cosine:
+            return math.inf
+        return (0 if plan in self.ready else trial.setup_s) + self.left[plan] / trial.images_per_s
+
+    def run(self, plan: Plan) -> None:
+        """Try a way; of it and the best so far, the engine of the better one stays ready."""
+        if self._expected_ND is None:
+            self._run_plain()
+        engine, trial, _ = _try(plan, self.build, self.x_NHW3, self._expected_ND)
+        self.found[_way(plan)], self.measured = trial, True
+        if trial.cosine < self.least_cosine:
             log.warning(
-                "%s %s strays from fp32 (cosine %.4f, wanted %g); going on without it",
-                *(*_way(plan), trial.cosine, least_cosine),
+                "%s %s disagrees with fp32 (cosine %.4f, wanted %g); going on without it",
+                *(*_way(plan), trial.cosine, self.least_cosine),
             )
-        ready[plan] = engine
-        if len(ready) > 1:  # each holds a network's weights and its working memory
-            del ready[max(ready, key=expected_s)]
+        self.ready[plan] = engine
+        if len(self.ready) > 1:  # each holds a network's weights and its working memory
+            del self.ready[max(self.ready, key=self.expected_s)]
+
+    def _run_plain(self) -> None:
+        try:
+            engine, trial, self._expected_ND = _try(self._plain, self.build, self.x_NHW3, None)
+        except UserError:
+            raise
+        except Exception as error:
+            hint = "; try --device cpu" if self._plain.device == "cuda" else ""
+            raise UserError(f"plain PyTorch in fp32 fails here ({first_line(error)}){hint}") from error
+        self.found[_way(self._plain)], self.measured = trial, True
+        if self._plain in self.options:
+            self.ready[self._plain] = engine
+
+    def none_left(self) -> str:
+        """Why no option is left."""
+        reasons = ((plan, self.failed.get(plan, "disagrees with fp32")) for plan in self.options)
+        listed = "; ".join(f"{plan.engine} {plan.precision}: {reason}" for plan, reason in reasons)
+        return f"no engine can do it here ({listed}); try --engine eager --precision fp32"
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _way(plan: Plan) -> tuple[str, str]:
@@ -176,9 +233,9 @@ def _way(plan: Plan) -> tuple[str, str]:
 
 
 def _try(
-    plan: Plan, build: Callable[[Plan], Engine], x_NHW3: Pixels, yardstick: Features | None
+    plan: Plan, build: Callable[[Plan], Engine], x_NHW3: Pixels, expected_ND: Features | None
 ) -> tuple[Engine, Trial, Features]:
-    """An engine built and timed; `yardstick` (N, D) is what its features should be, None if they are it."""
+    """An engine built and timed; `expected_ND` is what its features should be, None if they are that."""
     start = now(plan.device)
     engine = build(plan)
     x_ND = engine.submit(x_NHW3)()
@@ -194,21 +251,6 @@ def _try(
         precision=plan.precision,
         setup_s=max(0.0, first_s - timed_s / batches),
         images_per_s=batches * len(x_NHW3) / timed_s,
-        cosine=1.0 if yardstick is None else float(cosines(x_ND, yardstick).min()),
+        cosine=1.0 if expected_ND is None else float(cosines(x_ND, expected_ND).min()),
     )
     return engine, trial, x_ND
-
-
-def cosines(x_ND: Features, y_ND: Features) -> npt.NDArray[np.float64]:
-    """The cosine of each row with the row in its place; 0 where one of them is zero or not finite."""
-    with np.errstate(all="ignore"):
-        dot_N = np.einsum("nd,nd->n", x_ND, y_ND, dtype=np.float64)
-        cosine_N = dot_N / (np.linalg.norm(x_ND, axis=1) * np.linalg.norm(y_ND, axis=1))
-    return np.where(np.isfinite(cosine_N), cosine_N, 0.0)
-
-
-def _none_left(options: Sequence[Plan], failed: Mapping[Plan, str]) -> str:
-    told = "; ".join(
-        f"{plan.engine} {plan.precision}: {failed.get(plan, 'strays from fp32')}" for plan in options
-    )
-    return f"no engine can do it here ({told}); try --engine eager --precision fp32"

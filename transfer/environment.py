@@ -12,7 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("torch", "torchvision", "scikit-learn", "numpy", "scipy", "pillow", "safetensors")
+LIBRARIES = (
+    "torch", "torchvision", "openvino", "nncf", "scikit-learn", "numpy", "scipy", "pillow", "safetensors",
+)  # fmt: skip
 # The flags that decide which arithmetic is fast; the other hundred tell nothing here.
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8", "bf16")
 

@@ -15,7 +15,6 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from transfer import environment, images, lagoon, scores
-from transfer.choice import cosines
 from transfer.config import BUILT_IN, RunConfig, check_choice
 from transfer.extract import Extraction, Features, check, extract
 from transfer.heads import METHODS, Method
@@ -112,8 +111,8 @@ def _engine(features: Features) -> dict[str, Any]:
         if features.exact is None or features.coarse is None
         else {
             "images": len(features.exact.y_N),
-            "min": float(cosines(features.coarse.x_ND, features.exact.x_ND).min()),
-            "median": float(np.median(cosines(features.coarse.x_ND, features.exact.x_ND))),
+            "min": float(scores.cosines(features.coarse.x_ND, features.exact.x_ND).min()),
+            "median": float(np.median(scores.cosines(features.coarse.x_ND, features.exact.x_ND))),
         },
     }
 

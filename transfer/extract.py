@@ -20,6 +20,7 @@ from transfer.frozen import Frozen, made_on
 from transfer.ids import are_among, firsts
 from transfer.images import SPLITS, ImageSet
 from transfer.reading import BadImages, Images, Progress, read, workers
+from transfer.scores import cosines
 from transfer.store import Shelf, Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
@@ -51,12 +52,11 @@ class Extraction:
     """Height and width in pixels that the network saw."""
     weights: Weights
     picked: Choice
-    """The engine and the precision, and why."""
+    """The plan that was taken, and why."""
     computed: int
     """Images that went through the network in this run; of copies of one image, one."""
     extract_s: float
-    """Seconds of this run spent on the images it computed, once the engine was chosen: network made ready,
-    decoded, forward, kept."""
+    """Seconds of this run spent on the images it computed once the engine was ready: decoded, forward, kept."""
     cold_s: float | None
     """Seconds that all of these features took, choice of the engine and untrained weights included, whenever
     they were computed; None if another machine or device had a part in it."""
@@ -121,26 +121,23 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         size = config.size or _common_size(found)
         with watch("weights"):
             chosen = weights.find(config, found, size, store, pool, bad)
-        frozen = Frozen(config.backbone, chosen, size, found, store, pool, bad)
+        frozen = Frozen(
+            name=config.backbone, weights=chosen, size=size, images=found, store=store, pool=pool, bad=bad
+        )
         calibrated_s: float | None = 0.0
         if options[0].precision == "int8":
             with watch("calibrate"):
                 calibrated_s = frozen.calibrated_s
+        least = SANE if config.precision in ("bf16", "fp16") else AGREES
         shelves = {plan: frozen.shelf(plan) for plan in options}
-        start = now(watch.device)
-        picked = _pick(frozen, shelves, watch, least_cosine=AGREES if config.precision == "auto" else SANE)
+        picked, missing = _compute(frozen, shelves, least, watch, on_progress)
         shelf = shelves[picked.plan]
-        missing = found.select(~shelf.holds(found.ids_N32)).distinct()
-        if missing:
-            with watch("extract"):
-                engine = picked.engine or frozen.engine(picked.plan)
-                frozen.compute(engine, missing, shelf, start, on_progress)
         kept = found.select(shelf.holds(found.ids_N32))
         _check_splits(kept, images)
         exact = None
         if picked.plan.precision == "int8":
             with watch("extract in fp32"):
-                exact = _exact(frozen, picked.plan, kept.in_split("test"), on_progress)
+                exact = _exact(frozen, picked.plan, shelf, kept.in_split("test"), on_progress)
     cold = [shelf.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
     return Extraction(
         shelf=shelf,
@@ -164,39 +161,69 @@ def check(config: RunConfig) -> tuple[Plan, ...]:
     return engines.options(config.engine, config.precision, config.device)
 
 
-def _pick(frozen: Frozen, shelves: dict[Plan, Shelf], watch: Stopwatch, *, least_cosine: float) -> Choice:
+def _compute(
+    frozen: Frozen, shelves: dict[Plan, Shelf], least_cosine: float, watch: Stopwatch, on_progress: Progress
+) -> tuple[Choice, Images]:
+    """The way that was taken, and the images whose features it had to compute.
+
+    A way that fails after all is passed over where others are left; what it computed stays on its own shelf.
+    """
+    start = now(watch.device)
+    while True:
+        picked = _pick(frozen, shelves, least_cosine, watch)
+        shelf = shelves[picked.plan]
+        missing = frozen.images.select(~shelf.holds(frozen.images.ids_N32)).distinct()
+        try:
+            if missing:
+                with watch("prepare"):
+                    engine = picked.engine or frozen.engine(picked.plan)
+                with watch("extract"):
+                    frozen.compute(engine, missing, shelf, start, on_progress)
+            return replace(picked, engine=None), missing
+        except UserError:
+            raise
+        except Exception as error:  # engines fail in every way
+            told = f"{picked.plan.engine} {picked.plan.precision} fails here ({choice.first_line(error)})"
+            if len(shelves) == 1:
+                raise UserError(f"{told}; try --engine eager --precision fp32") from error
+            log.warning("%s; going on without it", told)
+            del shelves[picked.plan]
+
+
+def _pick(frozen: Frozen, shelves: dict[Plan, Shelf], least_cosine: float, watch: Stopwatch) -> Choice:
     """One of the plans that have a shelf: by what the shelves hold, by earlier trials, or by a trial now."""
     options, distinct = tuple(shelves), frozen.images.distinct()
     missing = {plan: ~shelf.holds(distinct.ids_N32) for plan, shelf in shelves.items()}
     left = {plan: int(missing_N.sum()) for plan, missing_N in missing.items()}
-    settled = choice.settled(options, left, len(distinct))
+    declared = frozen.declare_trials(options[0])
+    kept = choice.known(frozen.store.trials(declared))
+    settled = choice.settled(options, left, len(distinct), kept, least_cosine=least_cosine)
     if settled:
         return settled
-    declared = frozen.declare_trials(options[0])
     with watch("choose"):
-        picked = choice.choose(
-            options,
-            left,
-            frozen.engine,
-            frozen.sample(distinct.select(missing[options[0]]), options[0].batch),
-            choice.known(frozen.store.trials(declared)),
-            least_cosine=least_cosine,
-        )
+        sample = frozen.sample(distinct.select(missing[options[0]]), options[0].batch)
+        picked = choice.choose(options, left, frozen.engine, sample, kept, least_cosine=least_cosine)
         if picked.reason == "measured":
             frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
     log.info("%s", picked)
     return picked
 
 
-def _exact(frozen: Frozen, plan: Plan, tested: Images, on_progress: Progress) -> tuple[Shelf, Images]:
+def _exact(
+    frozen: Frozen, plan: Plan, shelf: Shelf, tested: Images, on_progress: Progress
+) -> tuple[Shelf, Images]:
     """Some test images, the first by id, and a shelf that holds them in fp32."""
     sample = tested.select(firsts(tested.ids_N32)[:EXACT_IMAGES])
     plan = replace(plan, precision="fp32")
-    shelf = frozen.shelf(plan)
-    missing = sample.select(~shelf.holds(sample.ids_N32))
+    exact = frozen.shelf(plan)
+    missing = sample.select(~exact.holds(sample.ids_N32))
     if missing:
-        frozen.compute(frozen.engine(plan), missing, shelf, now(plan.device), on_progress)
-    return shelf, sample.select(shelf.holds(sample.ids_N32))
+        start = now(plan.device)
+        frozen.compute(frozen.engine(plan), missing, exact, start, on_progress, phase="extracting in fp32")
+    sample = sample.select(exact.holds(sample.ids_N32))
+    least = cosines(shelf.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
+    log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))
+    return exact, sample
 
 
 def _common_size(images: Images) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,25 @@ import torch
 import torchvision
 from torch import nn
 
-from transfer import backbone, calibration, decode, engines, weights
+from transfer import backbone, decode, engines, weights
 from transfer.config import UserError
-from transfer.engines import Engine, Features, Pixels, Plan
+from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
-from transfer.ids import from_hex
+from transfer.ids import firsts, from_hex, to_hex
 from transfer.reading import BadImages, Image, Images, Progress, batches
 from transfer.store import SCHEMA_VERSION, MadeFile, Shelf, Store
 from transfer.timing import now
 from transfer.weights import Weights
 
+# Training images that int8 is calibrated on.
+CALIBRATION_IMAGES = 64
+# A sample may leave out bad images, if there are others among so many times as many.
+SAMPLED_FROM = 4
+
 Waiting = deque[tuple[list[Image], Callable[[], Features]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Frozen:
     """A frozen network and what its features are made from and kept in."""
 
@@ -52,16 +58,28 @@ class Frozen:
 
     @cached_property
     def calibrated(self) -> MadeFile:
-        """Its int8 version."""
-        return calibration.find(
-            self.network, self.weights, self.images, self.size, self.store, self.pool, self.bad
-        )
+        """Its int8 version, made on training images alone where the store does not have it."""
+        train = self.images.in_split("train")
+        # The first by id: as good as drawn at random.
+        chosen = train.select(firsts(train.ids_N32)[:CALIBRATION_IMAGES])
+        declared = {
+            **self._declared,
+            "images": to_hex(chosen.ids_N32),
+            "engine": engines.version("openvino"),
+            "nncf": metadata.version("nncf"),
+        }
+        kept = self.store.made("calibrated", declared)
+        if kept:
+            return kept
+        start = now()
+        ready = batches(chosen, CALIBRATION_IMAGES, self.size, self.pool, self.bad)
+        data = openvino.calibrate(openvino.convert(self.network, self.size), [x for _, x in ready])
+        return self.store.keep("calibrated", declared, data, now() - start, processor()[0])
 
     @property
     def calibrated_s(self) -> float | None:
         """Seconds that calibrating took; None if another machine did it."""
-        made = self.calibrated
-        return made.seconds if made.made_on == processor()[0] else None
+        return self.calibrated.seconds if self.calibrated.made_on == processor()[0] else None
 
     def engine(self, plan: Plan) -> Engine:
         """An engine that runs it."""
@@ -75,6 +93,25 @@ class Frozen:
     def declare(self, plan: Plan) -> dict[str, Any]:
         """What its features hang on: the data that their key is made of. Nothing in it is code or a path."""
         return {
+            **self._declared,
+            "engine": plan.engine,
+            "engine_version": engines.version(plan.engine),
+            "precision": plan.precision,
+            "calibrated_sha256": self.calibrated.sha256 if plan.precision == "int8" else None,
+        }
+
+    def declare_trials(self, plan: Plan) -> dict[str, Any]:
+        """What trials of its engines hang on."""
+        return {
+            **self._declared,
+            "openvino": engines.version("openvino"),
+            "machine": made_on(plan),
+            "batch": plan.batch,
+        }
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        return {
             "schema_version": SCHEMA_VERSION,
             "backbone": self.name,
             "layer": backbone.LAYER,
@@ -83,35 +120,28 @@ class Frozen:
             "mean": backbone.MEAN,
             "std": backbone.STD,
             **decode.DECLARED,
-            "engine": plan.engine,
-            "engine_version": engines.version(plan.engine),
-            "precision": plan.precision,
-            "calibrated_sha256": self.calibrated.sha256 if plan.precision == "int8" else None,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         }
 
-    def declare_trials(self, plan: Plan) -> dict[str, Any]:
-        """What the trials of engines hang on."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "backbone": self.name,
-            "weights_sha256": self.weights.sha256,
-            "size": list(self.size),
-            "batch": plan.batch,
-            "machine": made_on(plan),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "openvino": engines.version("openvino"),
-        }
-
-    def sample(self, images: Images, batch: int) -> Pixels:
-        """The pixels `(N, H, W, 3)` of the first batch of `images`."""
-        _, x_NHW3 = next(batches(images[:batch], batch, self.size, self.pool, self.bad))
-        return x_NHW3
+    def sample(self, images: Images, count: int) -> Pixels:
+        """The pixels `(N, H, W, 3)` of so many of the images that can be read, as good as drawn at random."""
+        by_id = images.select(firsts(images.ids_N32)[: SAMPLED_FROM * count])
+        for _, x_NHW3 in batches(by_id, count, self.size, self.pool, self.bad):
+            return x_NHW3
+        raise UserError(
+            f"none of {len(by_id)} images could be decoded: {next(iter(self.bad.skipped.items()))}"
+        )
 
     def compute(
-        self, engine: Engine, images: Images, shelf: Shelf, start: float, on_progress: Progress
+        self,
+        engine: Engine,
+        images: Images,
+        shelf: Shelf,
+        start: float,
+        on_progress: Progress,
+        *,
+        phase: str = "extracting",
     ) -> None:
         """Features of all `images` onto the shelf: batches are decoded, computed and written side by side.
 
@@ -132,9 +162,9 @@ class Frozen:
             ids_N32 = from_hex([image.id for image in batch])
             keeping = keeper.submit(shelf.append, ids_N32, x_ND, seconds, made_on(engine.plan))
             done += len(batch)
-            on_progress("extracting", done, len(images))
+            on_progress(phase, done, len(images))
 
-        on_progress("extracting", 0, len(images))
+        on_progress(phase, 0, len(images))
         with ThreadPoolExecutor(1) as keeper:
             try:
                 for batch, x_NHW3 in batches(images, engine.plan.batch, self.size, self.pool, self.bad):
@@ -159,5 +189,5 @@ def _check_finite(x_ND: Features, images: list[Image], plan: Plan) -> None:
     if not np.isfinite(x_ND).all():
         raise UserError(
             f"the network's features of {images[0].path} or one after it are not finite in "
-            f"{plan.precision}; try --precision fp32, or other weights"
+            f"{plan.precision}; try {'' if plan.precision == 'fp32' else '--precision fp32, or '}other weights"
         )

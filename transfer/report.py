@@ -234,9 +234,9 @@ def _int8(result: Result) -> Table:
         difference = f"{100 * told['accuracy_difference']:+.1f} ({low} to {high})"
         rows.append([method["name"], f"{told['changed']:.1%}", difference])
     return Table(
-        f"What int8 cost, on {cosine['images']} test images told from int8 and from fp32 features "
+        f"What int8 cost: methods fitted on int8 features, given {cosine['images']} test images in int8 and in fp32 "
         f"(cosine {cosine['min']:.4f} at least, median {cosine['median']:.4f})",
-        ["method", " told otherwise", " points of accuracy (95 %)"],
+        ["method", " predictions changed", " points of accuracy (95 %)"],
         rows,
     )
 
@@ -247,8 +247,12 @@ def _chosen(result: Result) -> str:
     trials = result.engine["trials"]
     speeds = ", ".join(f"{t['engine']} {t['precision']} {t['images_per_s']:.1f}" for t in trials)
     own = next((t for t in trials if (t["engine"], t["precision"]) == (name, precision)), None)
-    close = f"; cosine of its features with fp32 {own['cosine']:.4f} at least" if own else ""
-    return f"{name} {precision} was {result.engine['reason']} to be done first (images/s: {speeds}){close}"
+    close = (
+        f"; on the trial's images its features' cosine with fp32 was {own['cosine']:.4f} at least"
+        if own
+        else ""
+    )
+    return f"{name} {precision}: {result.engine['reason']} (trials, images/s: {speeds}){close}"
 
 
 def _seconds(result: Result) -> Table:

@@ -120,6 +120,14 @@ def difference(y_N: Labels, a_N: Labels, b_N: Labels, *, seed: int = 0) -> dict[
     }
 
 
+def cosines(x_ND: npt.NDArray[np.float32], y_ND: npt.NDArray[np.float32]) -> Floats:
+    """The cosine of each row with the row in its place: 1 where they are equal, 0 where one is zero or not finite."""
+    with np.errstate(all="ignore"):
+        dot_N = np.einsum("nd,nd->n", x_ND, y_ND, dtype=np.float64)
+        cosine_N = dot_N / (np.linalg.norm(x_ND, axis=1) * np.linalg.norm(y_ND, axis=1))
+    return np.where((x_ND == y_ND).all(axis=1), 1.0, np.where(np.isfinite(cosine_N), cosine_N, 0.0))
+
+
 def _interval(values_B: Floats) -> list[float]:
     return [float(value) for value in np.quantile(values_B, (0.025, 0.975))]
 

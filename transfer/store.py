@@ -282,11 +282,12 @@ class Shelf:
         except (ValueError, KeyError, TypeError):
             self.damaged.append(manifest.stem)
             for path in (manifest, manifest.with_suffix(".npy")):
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # gone, or nothing can be written here
                     path.rename(path.with_name(path.name + ".corrupt"))
             return
         self._add(shard, ids_N32, x_ND)
-        self._merge_gathered(shard.made_on)
+        with contextlib.suppress(UserError):  # who only reads needs no right to write
+            self._merge_gathered(shard.made_on)
 
 
 def _read_shard(manifest: Path) -> tuple[_Shard, Ids, Array]:

@@ -21,7 +21,9 @@ def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.jit.trace, which OpenVINO calls
-        model = openvino.convert_model(network, example_input=torch.zeros(BATCH, 3, *size))
+        model = openvino.convert_model(
+            network, example_input=torch.zeros(BATCH, 3, *size), input=[BATCH, 3, *size]
+        )
     return openvino.compile_model(model, "CPU")
 
 

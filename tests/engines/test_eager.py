@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.engines.samples import BATCH, engine_of, features, network_of, photographs, plan_of
-from transfer.choice import cosines
 from transfer.config import UserError
 from transfer.engines.eager import Eager
+from transfer.scores import cosines
 
 with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -96,3 +96,18 @@ def test_a_batch_that_cuda_has_no_memory_for_is_halved() -> None:
     assert features(ready, photographs(4)).shape == (4, 512)
     assert ready.batch < 2048
     del held
+
+
+@with_cuda
+def test_cudnn_is_on_and_fp32_is_true_fp32() -> None:
+    seen = []
+    ready = Eager(network_of("resnet18"), plan_of(device="cuda"))
+    real = ready._forward
+
+    def forward(x_NHW3: torch.Tensor) -> torch.Tensor:
+        seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+        return real(x_NHW3)
+
+    ready._forward = forward
+    features(ready, photographs(2))
+    assert seen == [(True, False)]

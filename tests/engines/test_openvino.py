@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.engines.samples import SIZE, engine_of, features, network_of, photographs, plan_of
-from transfer.choice import cosines
 from transfer.engines import build
+from transfer.scores import cosines
 
 openvino = pytest.importorskip("transfer.engines.openvino")
 
@@ -18,7 +18,7 @@ openvino = pytest.importorskip("transfer.engines.openvino")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("nncf")
     path: Path = tmp_path_factory.mktemp("calibrated") / "model.safetensors"
-    path.write_bytes(openvino.calibrate(openvino.convert(network_of("resnet18"), SIZE), photographs(40)))
+    path.write_bytes(openvino.calibrate(openvino.convert(network_of("resnet18"), SIZE), [photographs(40)]))
     return path
 
 
@@ -36,7 +36,7 @@ def test_a_calibrated_model_is_a_quarter_of_the_network(calibrated: Path) -> Non
 
 def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf")
-    openvino.calibrate(openvino.convert(network_of("squeezenet1_1"), SIZE), photographs(2))
+    openvino.calibrate(openvino.convert(network_of("squeezenet1_1"), SIZE), [photographs(2)])
     assert capfd.readouterr().out == ""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
@@ -51,7 +51,8 @@ class Engine(Protocol):
     """A backbone ready to run. Every batch is padded to the same number of images.
 
     Then an image's features do not hang on how many others were left over, and a run that was interrupted ends
-    in the same bits as one that was not. (Its place within the batch may move the last bits in some networks.)
+    in the same bits as one that was not. (Its place within the batch may move the last bits in some networks, and
+    so does a batch that was halved for want of memory.)
     """
 
     plan: Plan
@@ -119,9 +120,17 @@ def version(engine: str) -> str:
     """What of an engine, other than the version of torch, its features may hang on."""
     return {
         "eager": "batch norm folded",
-        "compile": "inductor, frozen",
-        "openvino": f"openvino {metadata.version('openvino')}" if util.find_spec("openvino") else "",
+        "compile": "inductor",
+        "openvino": f"openvino {_installed('openvino')}",
     }[engine]
+
+
+def _installed(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def pick_device(device: str) -> str:
@@ -143,7 +152,7 @@ def _fast_precisions(device: str) -> tuple[str, ...]:
 def _has_openvino(engine: str, precision: str) -> bool:
     """Whether it is installed, with NNCF where int8 is asked for; `UserError` where the user named either."""
     wanted = ("openvino", "nncf") if precision == "int8" else ("openvino",)
-    missing = [package for package in wanted if not util.find_spec(package)]
+    missing = [package for package in wanted if not _installed(package)]
     if missing and (engine == "openvino" or precision == "int8"):
         what = "--precision int8" if precision == "int8" else "--engine openvino"
         raise UserError(f"{what} needs {' and '.join(missing)}: pip install {' '.join(missing)}")

@@ -47,15 +47,16 @@ class Eager:
 
     def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
         """As `Engine` says. Raises `UserError` where not even one image fits into the device's memory."""
-        while True:
-            try:
-                parts = [
-                    self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)
-                ]
-            except torch.OutOfMemoryError:
-                self._halve()
-            else:
-                return lambda: np.concatenate([part() for part in parts])
+        while (parts := self._started(x_NHW3)) is None:
+            self._halve()  # once the error, which holds what the pass had in memory, is gone
+        return lambda: np.concatenate([part() for part in parts])
+
+    def _started(self, x_NHW3: Pixels) -> list[Callable[[], Features]] | None:
+        """The forward pass in batches that the memory has held so far; None where it does not hold them now."""
+        try:
+            return [self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)]
+        except torch.OutOfMemoryError:
+            return None
 
     def _start(self, x_NHW3: Pixels) -> Callable[[], Features]:
         count = len(x_NHW3)

@@ -12,7 +12,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,14 @@ class OpenVINO:
             padded[:count] = x_NHW3
         request = self._free.pop()
         request.start_async({0: padded}, share_inputs=True)
+        return partial(self._finish, request, padded, count)
 
-        def wait() -> Features:
-            request.wait()
-            x_ND: Features = request.get_output_tensor().data[:count].copy()
-            self._free.append(request)
-            # `padded` is held until here: the request reads it where it lies.
-            assert len(padded) == self.plan.batch
-            return x_ND
-
-        return wait
+    def _finish(self, request: Any, padded: Pixels, count: int) -> Features:
+        # `padded` is held until here: the request reads it where it lies.
+        request.wait()
+        x_ND: Features = request.get_output_tensor().data[:count].copy()
+        self._free.append(request)
+        return x_ND
 
 
 def convert(network: nn.Module, size: Size) -> Any:
@@ -88,17 +87,17 @@ def convert(network: nn.Module, size: Size) -> Any:
         )
 
 
-def calibrate(model: Any, images: Iterable[Pixels]) -> bytes:
+def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
     """An int8 version of `model` as the bytes of a safetensors file, which `load` reads.
 
-    Weights are quantised by channel, activations by the ranges they take on `images` `(H, W, 3)`, with NNCF's
+    Weights are quantised by channel, activations by the ranges they take on images `(N, H, W, 3)`, with NNCF's
     correction of biases: https://docs.openvino.ai/2025/openvino-workflow/model-optimization.html.
     """
     _library()
     with _silence():
         import nncf
 
-        data = [x_HW3[None] for x_HW3 in images]
+        data = [x_HW3[None] for x_NHW3 in batches for x_HW3 in x_NHW3]
         shape = model.input().get_partial_shape()
         model.reshape([1, *(shape[i].get_length() for i in (1, 2, 3))])
         quantised = nncf.quantize(
@@ -126,7 +125,7 @@ def _library() -> Any:
 
 
 @contextlib.contextmanager
-def _silence() -> Any:
+def _silence() -> Iterator[None]:
     """Standard output is the user's: NNCF draws progress bars there, and logs each step."""
     os.environ.setdefault("NNCF_CI", "1")  # its own switch for its telemetry
     with contextlib.redirect_stdout(io.StringIO()):
