@@ -48,6 +48,8 @@ class OpenVINO:
                     # slowest, which may be decoding an image.
                     "PERFORMANCE_HINT": "THROUGHPUT",
                     "INFERENCE_NUM_THREADS": plan.threads,
+                    # Two runs in a container of few cores would pin themselves to the same ones.
+                    "ENABLE_CPU_PINNING": False,
                     # On processors that multiply bf16, OpenVINO would take it unasked.
                     "INFERENCE_PRECISION_HINT": "bf16" if plan.precision == "bf16" else "f32",
                 },
