@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer.store import SHARD_ROWS
+from transfer.shelf import SHARD_ROWS
 
 BACKBONE, SIDE, CLASSES = "squeezenet1_1", 32, 10
 # Until its first shards are merged an extraction holds fewer rows than later on; both sizes lie beyond that.
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
     parser.add_argument("few", type=int, nargs="?", default=SIZES[0], help="images of the small set")
     parser.add_argument("many", type=int, nargs="?", default=SIZES[1], help="images of the large set")
+    parser.add_argument("--engine", default="eager", help="eager, openvino or compile (eager)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -43,7 +44,7 @@ def main() -> None:
         peaks = {}
         for count in (args.few, args.many):
             make_images(root / str(count), count)
-            peaks[count] = peak_bytes(root / str(count), weights, root / f"store{count}")
+            peaks[count] = peak_bytes(root / str(count), weights, root / f"store{count}", args.engine)
             print(f"{count:>9,} images: {peaks[count] / 2**20:6.0f} MiB at most", flush=True)
     slope = (peaks[args.many] - peaks[args.few]) / (args.many - args.few)
     million = peaks[args.many] + slope * (1_000_000 - args.many)
@@ -69,14 +70,14 @@ def make_images(root: Path, count: int) -> None:
         Image.fromarray(noise).save(root / f"class{i % CLASSES}" / f"{i:07}.jpg")
 
 
-def peak_bytes(images: Path, weights: Path, store: Path) -> int:
+def peak_bytes(images: Path, weights: Path, store: Path, engine: str) -> int:
     """The largest resident memory of a process that runs `transfer extract` on `images`."""
     options = {
         "--backbone": BACKBONE,
         "--weights": weights,
         "--size": f"{SIDE}x{SIDE}",
         "--device": "cpu",
-        "--engine": "eager",
+        "--engine": engine,
         "--precision": "fp32",
         "--store": store,
     }

@@ -1,5 +1,7 @@
 """Images a second of every way to extract, taken in turn so that a noisy machine harms all alike.
 
+Each way has a process of its own, as it has in use.
+
 `python -m bench.rates FOLDER` takes images of a folder of class folders. `forward` begins with pixels in memory;
 `files` begins with files and ends, for ours, in the store. Figures are medians over rounds.
 """
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import statistics
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +30,13 @@ from bench import ways
 from bench.references import BATCH
 from transfer import choice, engines, environment
 from transfer.choice import AGREES, Choice
-from transfer.config import UserError
 from transfer.frozen import Frozen
 from transfer.scores import cosines
 from transfer.timing import now
 
 BACKBONE = "resnet50"
+AUTO, INT8 = "auto", "openvino int8"
+WAYS = (ways.LAB, "reference: autocast loop", "reference: OpenVINO loop", AUTO, INT8)
 # What choosing an engine is weighed for, and against.
 MANY = 5000
 
@@ -45,20 +51,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of each way (5)")
     parser.add_argument("--json", type=Path, help="raw seconds go there")
     args = parser.parse_args()
-    torch.set_num_threads(environment.usable_cores())
     with tempfile.TemporaryDirectory() as folder:
         images = copied(args.folder, Path(folder) / "images", args.images)
-        with ways.opened(images, Path(folder), BACKBONE) as frozen:
-            picked, choosing_s = chosen(frozen)
-            forward, files = levels(frozen, images, picked)
-            check(forward)
-            seconds = {"forward": in_turn(forward, args.rounds), "files": in_turn(files, args.rounds)}
+        with ExitStack() as stack:
+            running = {name: stack.enter_context(Running(name, images, Path(folder))) for name in WAYS}
+            check({name: way.features for name, way in running.items()})
+            seconds = in_turn(running, args.rounds)
             record = {
                 "machine": environment.describe(),
                 "backbone": BACKBONE,
                 "size": ways.SIZE,
-                "images": len(frozen.images),
-                "auto": {"picked": str(picked), "choosing_s": choosing_s},
+                "images": args.images,
+                "auto": running[AUTO].notes,
                 "seconds": seconds,
             }
     if args.json:
@@ -89,42 +93,77 @@ def chosen(frozen: Frozen) -> tuple[Choice, float]:
     return picked, took_s - own[picked.plan.engine, picked.plan.precision].setup_s
 
 
-def levels(frozen: Frozen, images: Path, picked: Choice) -> tuple[dict[str, Way], dict[str, Way]]:
-    """Every way from pixels, and every way from files; ready to run."""
+def ready(name: str, frozen: Frozen, images: Path) -> tuple[Way, Way, dict[str, Any]]:
+    """A way made ready: a call that goes from pixels to features, one that begins with files, and notes."""
     batches = ways.pixels(frozen)
-    tensors = [ways.normalised(x_NHW3) for x_NHW3 in batches]
-    forward: dict[str, Way] = {}
-    files: dict[str, Way] = {}
-    for name, ready in ways.references(frozen).items():
-        one = ready()
-        forward[name] = lambda one=one: [one(x_N3HW) for x_N3HW in tensors]  # type: ignore[misc]
-        files[name] = lambda one=one: ways.from_files(one, images)  # type: ignore[misc]
-    ours = {f"auto: {picked.plan.engine} {picked.plan.precision}": picked.engine}
-    try:
-        ours["openvino int8"] = ways.engine(frozen, "openvino", "int8", "cpu")
-    except UserError as error:
-        print(error)
-    for name, engine in ours.items():
-        forward[name] = lambda engine=engine: ways.through(engine, batches)  # type: ignore[misc]
-        files[name] = lambda engine=engine: ways.to_store(frozen, engine)  # type: ignore[misc]
-    return forward, files
+    if name in ways.references(frozen):
+        tensors = [ways.normalised(x_NHW3) for x_NHW3 in batches]
+        one = ways.references(frozen)[name]()
+        return lambda: [one(x_N3HW) for x_N3HW in tensors], lambda: ways.from_files(one, images), {}
+    notes = {}
+    if name == AUTO:
+        picked, choosing_s = chosen(frozen)
+        assert picked.engine is not None
+        engine, notes = picked.engine, {"picked": str(picked), "choosing_s": choosing_s}
+    else:
+        engine = ways.engine(frozen, "openvino", "int8", "cpu")
+    return lambda: ways.through(engine, batches), lambda: [ways.to_store(frozen, engine)], notes
 
 
-def check(forward: dict[str, Way]) -> None:
-    """Every way gives the features of the lab's extractor, as closely as its precision allows."""
-    expected = np.concatenate(forward[ways.LAB]())
-    for name, way in forward.items():
-        assert cosines(np.concatenate(way()), expected).min() > 0.99, name
-
-
-def in_turn(level: dict[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way: one round of all, then the next."""
-    seconds: dict[str, list[float]] = {name: [] for name in level}
-    for _ in range(rounds):
-        for name, way in level.items():
+def work(name: str, images: Path, root: Path, pipe: Connection) -> None:
+    """The process of a way: features and notes first, then seconds whenever a level is asked for."""
+    torch.set_num_threads(environment.usable_cores())
+    own = root / name.replace(" ", "-").replace(":", "").replace("'", "")
+    own.mkdir()
+    with ways.opened(images, own, BACKBONE) as frozen:
+        forward, files, notes = ready(name, frozen, images)
+        files()  # a warm-up
+        pipe.send((np.concatenate(forward()), notes))
+        while level := pipe.recv():
             start = now()
-            way()
-            seconds[name].append(now() - start)
+            (forward if level == "forward" else files)()
+            pipe.send(now() - start)
+
+
+class Running:
+    """A way in a process of its own."""
+
+    def __init__(self, name: str, images: Path, root: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=work, args=(name, images, root, other), daemon=True)
+        self._process.start()
+        other.close()
+        self.features, self.notes = self._pipe.recv()
+
+    def seconds(self, level: str) -> float:
+        """One round of a level."""
+        self._pipe.send(level)
+        took_s: float = self._pipe.recv()
+        return took_s
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(None)
+        self._process.join()
+
+
+def check(features: dict[str, Any]) -> None:
+    """Every way gives the features of the lab's extractor, as closely as its precision allows."""
+    for name, x_ND in features.items():
+        assert cosines(x_ND, features[ways.LAB]).min() > 0.99, name
+
+
+def in_turn(running: dict[str, Running], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds of each way by level: one round of all, then the next."""
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for level in ("forward", "files"):
+        seconds[level] = {name: [] for name in running}
+        for _ in range(rounds):
+            for name, way in running.items():
+                seconds[level][name].append(way.seconds(level))
     return seconds
 
 
@@ -147,8 +186,7 @@ def show(record: dict[str, Any]) -> None:
             f"{files[name] / forward[name]:.3f}",
         )
     height, width = record["size"]
-    auto = next(name for name in files if name.startswith("auto"))
-    share = record["auto"]["choosing_s"] / (MANY / files[auto])
+    share = record["auto"]["choosing_s"] / (MANY / files[AUTO])
     console = Console(highlight=False)
     console.print(f"\nImages a second, {record['backbone']} at {height}x{width}, batches of {BATCH}")
     console.print(table)

@@ -15,8 +15,9 @@ PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
-    {"results", "decode", "lagoon", "backbone", "index", "heads"},
-    {"images", "engines", "store"},
+    {"results", "decode", "lagoon", "backbone", "index", "files", "heads"},
+    {"images", "engines", "shelf"},
+    {"store"},
     {"reading"},
     {"weights", "choice"},
     {"frozen"},
@@ -29,6 +30,7 @@ LAYERS = [
 NEVER = {
     "heads": {"images", "reading", "decode", "backbone", "weights", "extract", "store"},
     "store": {"backbone", "weights", "heads", "images"},
+    "shelf": {"backbone", "heads"},
     "report": {"extract", "heads", "images", "store", "experiment"},
     "results": {"scores", "timing", "environment"},
 }

@@ -1,54 +1,15 @@
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from transfer import store as store_module
 from transfer.config import UserError
-from transfer.ids import Ids, from_hex, to_hex
-from transfer.store import Shelf, Store, key_of
+from transfer.store import Store, key_of
 
 DECLARED = {"backbone": "resnet18", "size": [48, 64], "mean": (0.485, 0.456, 0.406)}
-
-
-UNKNOWN = np.full((1, 32), 7, np.uint8)
-
-
-def rows(count: int, width: int = 5, seed: int = 0) -> tuple[Ids, np.ndarray]:
-    x = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
-    return from_hex([hashlib.sha256(f"{seed}-{i}".encode()).hexdigest() for i in range(count)]), x
-
-
-def files(shelf: Shelf) -> int:
-    """How many shards lie in the folder."""
-    manifests = len(list(shelf.folder.glob("*.json"))) - 1
-    assert len(list(shelf.folder.glob("*.npy"))) == manifests
-    return manifests
-
-
-def shelf(root: Path) -> Shelf:
-    return Store(root).shelf(DECLARED)
-
-
-def test_rows_come_back_in_any_order_from_another_process_view(tmp_path: Path) -> None:
-    ids, x = rows(10)
-    first = shelf(tmp_path)
-    first.append(ids[:4], x[:4], 2.0, "here")
-    first.append(ids[4:], x[4:], 3.0, "here")
-    for seen in (first, shelf(tmp_path)):
-        np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
-        assert seen.holds(np.concatenate([ids[3:5], UNKNOWN, ids[:1]])).tolist() == [True, True, False, True]
-        assert seen.seconds(ids, "here") == pytest.approx(5)
-        assert seen.seconds(ids[:2], "here") == pytest.approx(1)
-    with pytest.raises(KeyError, match="07" * 32):
-        first.gather(np.concatenate([ids, UNKNOWN]))
 
 
 def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: Path) -> None:
@@ -56,273 +17,17 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
     assert key_of(turned) == key_of(DECLARED)
     for name in DECLARED:
         assert key_of({**DECLARED, name: "other"}) != key_of(DECLARED)
-    ids, x = rows(3)
-    shelf(tmp_path).append(ids, x, 1, "here")
+    ids = np.eye(3, 32, dtype=np.uint8)
+    Store(tmp_path).shelf(DECLARED).append(ids, np.ones((3, 5), np.float32), 1, "here")
     assert not Store(tmp_path).shelf({**DECLARED, "size": [48, 65]}).holds(ids).any()
     written = next(tmp_path.glob("features/*/key.json"))
     assert json.loads(written.read_text())["backbone"] == "resnet18"
 
 
-def test_merging_keeps_every_row_and_the_time_it_took(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "SHARD_ROWS", 8)
-    ids, x = rows(20)
-    kept = shelf(tmp_path)
-    for i in range(0, 20, 2):
-        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
-    reader = shelf(tmp_path)
-    kept.merge()
-    assert files(kept) == 3
-    for seen in (kept, shelf(tmp_path), reader):  # the reader's files were deleted under it
-        np.testing.assert_array_equal(seen.gather(ids), x)
-        assert seen.seconds(ids, "here") == pytest.approx(10)
-    before = sorted(kept.folder.iterdir())
-    shelf(tmp_path).merge()
-    assert len(sorted(kept.folder.iterdir())) == len(before)
-
-
-@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
-@pytest.mark.parametrize("after", range(1, 5))
-def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: int
-) -> None:
-    ids, x = rows(8)
-    kept = shelf(tmp_path)
-    kept.append(ids[:4], x[:4], 1, "here")
-    calls = 0
-    where = {"open": Path, "fsync": os, "replace": Path}[step]
-    real = getattr(where, step)
-
-    def breaks(*args: object, **kwargs: object) -> object:
-        nonlocal calls
-        if step != "open" or "x" in str(args[1:]):
-            calls += 1
-            if calls == after:
-                raise OSError(28, "No space left on device")
-        return real(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(where, step, breaks)
-        complete = False
-        with contextlib.suppress(UserError):  # nothing but our own line may come through
-            kept.append(ids[4:], x[4:], 1, "here")
-            complete = True
-    assert complete == (calls < after)
-    seen = shelf(tmp_path)
-    np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
-    assert seen.damaged == []
-    if complete:
-        np.testing.assert_array_equal(seen.gather(ids), x)
-    assert not list(kept.folder.glob("*.tmp"))
-
-
-@pytest.mark.parametrize("kind", ["npy", "json"])
-@pytest.mark.parametrize("fault", ["cut", "flipped", "emptied"])
-def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: str, fault: str) -> None:
-    ids, x = rows(8)
-    kept = shelf(tmp_path)
-    kept.append(ids[:4], x[:4], 1, "here")
-    whole = set(kept.folder.iterdir())
-    kept.append(ids[4:], x[4:], 1, "here")
-    path = next(p for p in kept.folder.iterdir() if p not in whole and p.suffix == f".{kind}")
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0x40
-    path.write_bytes({"cut": data[: len(data) // 2], "flipped": data, "emptied": b""}[fault])
-    seen = shelf(tmp_path)
-    assert len(seen.damaged) == 1
-    assert seen.holds(ids).tolist() == [True] * 4 + [False] * 4
-    np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
-    assert len(list(kept.folder.glob("*.corrupt"))) == 2
-    seen.append(ids[4:], x[4:], 1, "here")
-    healed = shelf(tmp_path)
-    assert healed.damaged == []
-    np.testing.assert_array_equal(healed.gather(ids), x)
-
-
-def test_rows_without_a_manifest_do_not_count(tmp_path: Path) -> None:
-    ids, x = rows(4)
-    kept = shelf(tmp_path)
-    kept.append(ids, x, 1, "here")
-    next(path for path in kept.folder.glob("*.json") if path.name != "key.json").unlink()
-    assert not shelf(tmp_path).holds(ids).any()
-
-
-def test_small_shards_are_merged_as_soon_as_they_have_gathered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "SHARD_ROWS", 16)
-    ids, x = rows(100)
-    kept = shelf(tmp_path)
-    for i in range(0, 100, 3):
-        kept.append(ids[i : i + 3], x[i : i + 3], 1.0, "here")
-        assert files(kept) <= len(ids[: i + 3]) // 16 + 6
-        np.testing.assert_array_equal(shelf(tmp_path).gather(ids[: i + 3]), x[: i + 3])
-    for seen in (kept, shelf(tmp_path)):
-        np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
-        assert seen.seconds(ids, "here") == pytest.approx(34)
-
-
-def test_small_shards_of_an_earlier_run_are_merged_when_they_are_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids, x = rows(40)
-    kept = shelf(tmp_path)
-    for i in range(0, 40, 2):
-        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
-    assert files(kept) == 20
-    monkeypatch.setattr(store_module, "SHARD_ROWS", 16)
-    seen = shelf(tmp_path)
-    assert files(seen) == 2 + 4
-    np.testing.assert_array_equal(seen.gather(ids), x)
-    assert seen.seconds(ids, "here") == pytest.approx(20)
-
-
-@pytest.mark.parametrize("step", ["_write", "unlink"])
-@pytest.mark.parametrize("after", range(1, 9))
-def test_a_merge_that_breaks_off_anywhere_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: int
-) -> None:
-    monkeypatch.setattr(store_module, "SHARD_ROWS", 4)
-    ids, x = rows(12)
-    kept = shelf(tmp_path)
-    for i in range(3):
-        kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
-    calls = 0
-    where = {"_write": store_module, "unlink": Path}[step]
-    real = getattr(where, step)
-
-    def breaks(*args: object, **kwargs: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls >= after:
-            raise KeyboardInterrupt
-        return real(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(where, step, breaks)
-        with contextlib.suppress(KeyboardInterrupt):
-            kept.append(ids[3:4], x[3:4], 1.0, "here")
-    seen = shelf(tmp_path)
-    np.testing.assert_array_equal(seen.gather(ids[:3]), x[:3])
-    if seen.holds(ids[3:4]).all():
-        np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
-        assert seen.seconds(ids[:4], "here") == pytest.approx(4)
-    seen.append(ids[3:], x[3:], 9.0, "here")
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
-
-
-def test_of_rows_in_several_shards_one_answers_and_its_time_counts_once(tmp_path: Path) -> None:
-    ids, x = rows(6)
-    kept = shelf(tmp_path)
-    kept.append(ids[:4], x[:4], 4.0, "here")
-    kept.append(ids[2:], x[2:], 4.0, "here")
-    for seen in (kept, shelf(tmp_path)):
-        np.testing.assert_array_equal(seen.gather(ids), x)
-        assert seen.seconds(ids, "here") == pytest.approx(6)
-        assert seen.seconds(ids[[1, 1, 5, 1]], "here") == pytest.approx(2)
-        np.testing.assert_array_equal(seen.gather(ids[[1, 1, 5, 1]]), x[[1, 1, 5, 1]])
-    kept.merge()
-    assert files(kept) == 1
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
-
-
-def test_small_shards_whose_rows_are_all_in_others_are_deleted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "SHARD_ROWS", 4)
-    ids, x = rows(8)
-    kept = shelf(tmp_path)
-    kept.append(ids[:2], x[:2], 1.0, "here")
-    kept.append(ids[2:3], x[2:3], 1.0, "here")
-    kept.append(ids, x, 8.0, "here")
-    kept.merge()
-    assert files(kept) == 1
-    assert shelf(tmp_path).seconds(ids, "here") == pytest.approx(8)
-
-
-def test_what_another_process_merges_while_a_shelf_is_opened_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids, x = rows(6)
-    other = shelf(tmp_path)
-    for i in range(6):
-        other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
-    real = store_module._read_shard
-
-    def after_a_merge(manifest: Path) -> object:
-        other.merge()
-        return real(manifest)
-
-    monkeypatch.setattr(store_module, "_read_shard", after_a_merge)
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
-
-
-def test_nothing_asked_is_nothing_given(tmp_path: Path) -> None:
-    ids, x = rows(2)
-    kept = shelf(tmp_path)
-    for _ in range(2):  # empty, then not
-        assert kept.holds(ids[:0]).shape == (0,)
-        assert kept.gather(ids[:0]).shape == (0, 0)
-        assert kept.seconds(ids[:0], "here") == 0
-        kept.merge()
-        kept.append(ids, x, 1.0, "here")
-
-
-def test_rows_in_memory_are_the_shelfs_own(tmp_path: Path) -> None:
-    ids, x = rows(3)
-    kept, given = shelf(tmp_path), x.copy()
-    kept.append(ids, given, 1.0, "here")
-    given[:] = 0
-    np.testing.assert_array_equal(kept.gather(ids), x)
-
-
-def test_manifests_hold_hexadecimal_ids(tmp_path: Path) -> None:
-    ids, x = rows(3)
-    kept = shelf(tmp_path)
-    kept.append(ids, x, 1.0, "here")
-    [manifest] = [path for path in kept.folder.glob("*.json") if path.name != "key.json"]
-    assert json.loads(manifest.read_text())["ids"] == to_hex(ids)
-
-
-def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
-    parts = [rows(30, seed=seed) for seed in range(4)]
-
-    def write(ids: Ids, x: np.ndarray) -> None:
-        own = shelf(tmp_path)
-        for i in range(30):
-            own.append(ids[i : i + 1], x[i : i + 1], 1, "here")
-        own.merge()
-
-    threads = [threading.Thread(target=write, args=part) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seen = shelf(tmp_path)
-    assert seen.damaged == []
-    for ids, x in parts:
-        np.testing.assert_array_equal(seen.gather(ids), x)
-
-
 def test_a_store_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="as the store .*--store"):
-        shelf(tmp_path / "file" / "store")
-
-
-def test_times_of_different_machines_are_never_added(tmp_path: Path) -> None:
-    ids, x = rows(6)
-    kept = shelf(tmp_path)
-    for i, machine in enumerate(("cpu", "cpu", "gpu", "gpu", "gpu", "cpu")):
-        kept.append(ids[i : i + 1], x[i : i + 1], 1.0, machine)
-    kept.merge()
-    for seen in (kept, shelf(tmp_path)):
-        np.testing.assert_array_equal(seen.gather(ids), x)
-        assert seen.seconds(ids[[0, 5]], "cpu") == pytest.approx(2)
-        assert seen.seconds(ids[2:5], "gpu") == pytest.approx(3)
-        assert seen.seconds(ids, "cpu") is None
-    assert files(kept) == 2
+        Store(tmp_path / "file" / "store").shelf(DECLARED)
 
 
 @pytest.mark.parametrize("fault", ["cut", "gone", "unsaid"])
@@ -357,9 +62,3 @@ def test_broken_trials_are_as_good_as_none(tmp_path: Path, broken: bytes) -> Non
     store.keep_trials(DECLARED, [{"engine": "eager"}])
     next(tmp_path.glob("trials/*.json")).write_bytes(broken)
     assert store.trials(DECLARED) == store.all_trials() == []
-
-
-def test_looking_for_rows_makes_no_folder(tmp_path: Path) -> None:
-    shelf = Store(tmp_path).shelf(DECLARED)
-    assert len(shelf.holds(np.zeros((3, 32), np.uint8))) == 3
-    assert not shelf.folder.exists()

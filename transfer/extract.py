@@ -21,7 +21,8 @@ from transfer.ids import are_among, firsts
 from transfer.images import SPLITS, ImageSet
 from transfer.reading import BadImages, Images, Progress, read, workers
 from transfer.scores import cosines
-from transfer.store import Shelf, Store
+from transfer.shelf import Shelf
+from transfer.store import Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
 

@@ -22,9 +22,11 @@ from transfer import backbone, decode, engines, weights
 from transfer.config import UserError
 from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
+from transfer.files import SCHEMA_VERSION
 from transfer.ids import firsts, from_hex, to_hex
 from transfer.reading import BadImages, Image, Images, Progress, batches
-from transfer.store import SCHEMA_VERSION, MadeFile, Shelf, Store
+from transfer.shelf import Shelf
+from transfer.store import MadeFile, Store
 from transfer.timing import now
 from transfer.weights import Weights
 

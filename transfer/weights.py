@@ -22,9 +22,10 @@ from torchvision import models
 from transfer import backbone, decode
 from transfer.config import NAMED_WEIGHTS, RunConfig, UserError
 from transfer.environment import processor
+from transfer.files import SCHEMA_VERSION, file_sha256
 from transfer.ids import firsts, to_hex
 from transfer.reading import BadImages, Images, batches
-from transfer.store import SCHEMA_VERSION, MadeFile, Store, file_sha256
+from transfer.store import MadeFile, Store
 from transfer.timing import now
 
 DOWNLOAD_TIMEOUT_S = 30

@@ -1,0 +1,201 @@
+"""Feature rows on disk, written so that nothing done is lost.
+
+A shelf is one folder of the store: the features of one network, one input size, one way of computing. Its
+shards are immutable pairs of files, `NAME.npy` with the rows and `NAME.json` with the images they belong to;
+the second is written last, so a shard without it does not count.
+
+A small shard holds fewer than `SHARD_ROWS` rows. As soon as those of a machine have as many together, a large
+one is made of them and they are deleted, by this process or another; large ones stay for good.
+
+N: rows. D: features a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import uuid
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.config import UserError
+from transfer.files import SCHEMA_VERSION, file_sha256, sha256, write
+from transfer.ids import Ids, firsts, from_hex, to_hex
+from transfer.index import Index, Places
+
+SHARD_ROWS = 4096
+# A row's place: the number of its shard times this, and its row there.
+PLACES = 2**32
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    manifest: Path
+    shape: tuple[int, int]
+    seconds: float
+    made_on: str
+
+    @property
+    def rows(self) -> Path:
+        return self.manifest.with_suffix(".npy")
+
+
+class Shelf:
+    """Feature rows by image id (the sha256 of the image's bytes)."""
+
+    def __init__(self, folder: Path, key: str, declared: dict[str, Any]) -> None:
+        self.folder = folder
+        self.key = key
+        self._declared = declared
+        self.damaged: list[str] = []
+        """Names of shards that were set aside because their bytes were not what was written."""
+        self._numbers = count()
+        self._shards: dict[int, _Shard] = {}
+        self._small: dict[int, tuple[Ids, Array]] = {}
+        """Small shards in memory, since another process may merge them and delete their files."""
+        self._index = Index()
+        opened = {folder / "key.json"}
+        # What another process merges in the meantime lies in a new shard: listed until there is none.
+        while found := set(folder.glob("*.json")) - opened - {s.manifest for s in self._shards.values()}:
+            for manifest in sorted(found):
+                self._open(manifest)
+            opened |= found
+
+    def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
+        """Which of the images have a row here."""
+        return self._index.find(ids_N32) >= 0
+
+    def append(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
+        """Keep rows `x_ND` (N, D) float32 of the images `ids_N32`, which took `seconds` on `made_on`.
+
+        They are durable on return.
+        """
+        if not (self.folder / "key.json").exists():
+            self.folder.mkdir(exist_ok=True)
+            write(self.folder / "key.json", json.dumps(self._declared, indent=1, sort_keys=True).encode())
+        self._write(ids_N32, x_ND, seconds, made_on)
+        self._merge_gathered(made_on)
+
+    def gather(self, ids_N32: Ids) -> Array:
+        """Rows (N, D) of the images, in their order; `KeyError` where one is not held."""
+        shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
+        numbers = np.unique(shard_N).tolist()
+        width = self._shards[numbers[0]].shape[1] if numbers else 0
+        x_ND = np.empty((len(ids_N32), width), np.float32)
+        for number in numbers:
+            wanted_N = shard_N == number
+            x_ND[wanted_N] = self._rows(number)[row_N[wanted_N]]
+        return x_ND
+
+    def seconds(self, ids_N32: Ids, made_on: str) -> float | None:
+        """Seconds that computing the images' rows took, whenever that was; None if not all were `made_on`."""
+        places = np.unique(self._places(ids_N32))
+        numbers, counts = np.unique(places // PLACES, return_counts=True)
+        shards = [self._shards[number] for number in numbers.tolist()]
+        if any(shard.made_on != made_on for shard in shards):
+            return None
+        return float(np.dot([shard.seconds / shard.shape[0] for shard in shards], counts))
+
+    def merge(self) -> None:
+        """Merge small shards into large ones; killed at any moment, it loses nothing."""
+        for machine in sorted({self._shards[number].made_on for number in self._small}):
+            self._merge(machine)
+
+    def _places(self, ids_N32: Ids) -> Places:
+        place_N = self._index.find(ids_N32)
+        if (place_N < 0).any():
+            raise KeyError(to_hex(ids_N32[place_N < 0][:1])[0])
+        return place_N
+
+    def _rows(self, number: int) -> Array:
+        if number in self._small:
+            return self._small[number][1]
+        rows: Array = np.load(self._shards[number].rows, mmap_mode="r", allow_pickle=False)
+        return rows
+
+    def _small_of(self, made_on: str) -> list[int]:
+        return [number for number in self._small if self._shards[number].made_on == made_on]
+
+    def _merge_gathered(self, made_on: str) -> None:
+        if sum(self._shards[number].shape[0] for number in self._small_of(made_on)) >= SHARD_ROWS:
+            self._merge(made_on)
+
+    def _merge(self, made_on: str) -> None:
+        small = self._small_of(made_on)
+        if len(small) < 2:
+            return
+        ids_N32 = np.concatenate([self._small[number][0] for number in small])
+        ids_N32 = ids_N32[np.sort(firsts(ids_N32))]
+        # Rows that another shard answers for are in it already.
+        ids_N32 = ids_N32[np.isin(self._places(ids_N32) // PLACES, small)]
+        for start in range(0, len(ids_N32), SHARD_ROWS):
+            part_N32 = ids_N32[start : start + SHARD_ROWS]
+            seconds = self.seconds(part_N32, made_on)
+            assert seconds is not None
+            self._write(part_N32, self.gather(part_N32), seconds, made_on)
+        for number in small:
+            shard = self._shards.pop(number)
+            del self._small[number]
+            # Another process may merge at the same time and have deleted them already.
+            shard.manifest.unlink(missing_ok=True)
+            shard.rows.unlink(missing_ok=True)
+
+    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
+        assert len(ids_N32) == len(x_ND)
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(x_ND, np.float32), allow_pickle=False)
+        shard = _Shard(self.folder / f"{uuid.uuid4().hex}.json", x_ND.shape, seconds, made_on)
+        told = {
+            "schema_version": SCHEMA_VERSION,
+            "ids": to_hex(ids_N32),
+            "shape": list(x_ND.shape),
+            "sha256": sha256(buffer.getbuffer()),
+            "seconds": seconds,
+            "made_on": made_on,
+        }
+        write(shard.rows, buffer.getbuffer())
+        write(shard.manifest, json.dumps(told).encode())
+        self._add(shard, ids_N32, x_ND)
+
+    def _add(self, shard: _Shard, ids_N32: Ids, x_ND: Array) -> None:
+        number = next(self._numbers)
+        self._shards[number] = shard
+        self._index.add(ids_N32, number * PLACES + np.arange(len(ids_N32)))
+        if len(ids_N32) < SHARD_ROWS:
+            self._small[number] = (ids_N32, np.array(x_ND, np.float32))
+
+    def _open(self, manifest: Path) -> None:
+        try:
+            shard, ids_N32, x_ND = _read_shard(manifest)
+        except FileNotFoundError:  # merged by another process since the folder was listed
+            return
+        except (ValueError, KeyError, TypeError):
+            self.damaged.append(manifest.stem)
+            for path in (manifest, manifest.with_suffix(".npy")):
+                with contextlib.suppress(OSError):  # gone, or nothing can be written here
+                    path.rename(path.with_name(path.name + ".corrupt"))
+            return
+        self._add(shard, ids_N32, x_ND)
+        with contextlib.suppress(UserError):  # who only reads needs no right to write
+            self._merge_gathered(shard.made_on)
+
+
+def _read_shard(manifest: Path) -> tuple[_Shard, Ids, Array]:
+    """A shard whose bytes are what its manifest says; `ValueError`, `KeyError` or `TypeError` otherwise."""
+    told = json.loads(manifest.read_bytes())
+    shard = _Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
+    if told["schema_version"] != SCHEMA_VERSION or file_sha256(shard.rows) != told["sha256"]:
+        raise ValueError(f"{shard.rows} is not what {manifest} says")
+    ids_N32 = from_hex(told["ids"])
+    x_ND = np.load(shard.rows, mmap_mode="r", allow_pickle=False)
+    if x_ND.shape != shard.shape or len(ids_N32) != len(x_ND):
+        raise ValueError(f"{shard.rows} is not what {manifest} says")
+    return shard, ids_N32, x_ND
