@@ -19,7 +19,7 @@ from transfer.engines import Engine
 from transfer.environment import usable_cores
 from transfer.frozen import Frozen
 from transfer.images import find
-from transfer.reading import BadImages, read, workers
+from transfer.reading import BadImages, batches, read, workers
 from transfer.store import Store
 from transfer.timing import now
 from transfer.weights import Weights
@@ -103,9 +103,8 @@ def from_files(forward: Forward, folder: Path) -> list[Any]:
 
 
 def pixels(frozen: Frozen, batch: int = BATCH) -> list[Any]:
-    """All images in batches `(N, H, W, 3)`."""
-    x_NHW3 = frozen.sample(frozen.images, len(frozen.images))
-    return [x_NHW3[i : i + batch] for i in range(0, len(x_NHW3), batch)]
+    """All images, in their order, in batches `(N, H, W, 3)`."""
+    return [x_NHW3 for _, x_NHW3 in batches(frozen.images, batch, SIZE, frozen.pool, frozen.bad)]
 
 
 def normalised(x_NHW3: Any) -> torch.Tensor:
