@@ -129,7 +129,17 @@ def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
 
 def test_the_phases_are_part_of_the_total(result: Result) -> None:
     phases = {name: values for name, values in result.seconds.items() if name != "total"}
-    assert set(phases) == {"read", "weights", "choose", "extract", "load", "fit", "predict", "score"}
+    assert set(phases) == {
+        "read",
+        "weights",
+        "choose",
+        "prepare",
+        "extract",
+        "load",
+        "fit",
+        "predict",
+        "score",
+    }
     for method in result.methods:
         assert set(method["fit_seconds"]) <= set(phases["fit"])
         assert method["fit_s"] == statistics.median(method["fit_seconds"])
