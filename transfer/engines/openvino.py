@@ -37,24 +37,22 @@ class OpenVINO:
         self.plan = plan
         shape = model.input().get_partial_shape()
         model.reshape([plan.batch, *(shape[i].get_length() for i in (1, 2, 3))])
-        compiled = (
-            _library()
-            .Core()
-            .compile_model(
-                model,
-                "CPU",
-                {
-                    # Streams of one core each wait for nobody; one stream over all cores waits at every layer for the
-                    # slowest, which may be decoding an image.
-                    "PERFORMANCE_HINT": "THROUGHPUT",
-                    "INFERENCE_NUM_THREADS": plan.threads,
-                    # Two runs in a container of few cores would pin themselves to the same ones.
-                    "ENABLE_CPU_PINNING": False,
-                    # On processors that multiply bf16, OpenVINO would take it unasked.
-                    "INFERENCE_PRECISION_HINT": "bf16" if plan.precision == "bf16" else "f32",
-                },
-            )
-        )
+        core = _library().Core()
+        # On processors that multiply bf16 OpenVINO would take it unasked; on others it would not, though asked.
+        precision = "bf16" if plan.precision == "bf16" else "f32"
+        options = {
+            # Several streams of few cores each: one stream over all cores waits at every layer for the slowest,
+            # which may be decoding an image.
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": plan.threads,
+            # Two runs in a container of few cores would pin themselves to the same ones.
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        compiled = core.compile_model(model, "CPU", options)
+        taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if taken != precision:
+            raise RuntimeError(f"OpenVINO computes in {taken} here where {precision} was asked for")
         self.in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._free = [compiled.create_infer_request() for _ in range(self.in_flight)]
 
