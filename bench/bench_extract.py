@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import torch
 
 from bench import ways
 from bench.conftest import Profile
-from transfer import engines
-from transfer.config import UserError
+from transfer.config import DECODERS, UserError
 from transfer.engines import CAN, Engine
 from transfer.frozen import Frozen
 from transfer.scores import cosines
 
+DECODE = "decode, files to pixels"
 FORWARD, FILES = "forward, pixels to features", "extract, files to store"
 REFERENCES = ["lab's extractor", "autocast loop", "OpenVINO loop"]
 OURS = [
@@ -103,6 +104,20 @@ def bench_extract(
     assert cosines(rows, expected).min() > (0.9 if precision == "int8" else 0.99)
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
+def bench_decode(timed: Callable[..., Any], profile: Profile, frozen: Frozen, decoder: str) -> None:
+    if decoder == "nvjpeg" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    batches = timed(
+        lambda: ways.pixels_on_device(frozen) if decoder == "nvjpeg" else ways.pixels(frozen),
+        operation=DECODE,
+        way=f"transfer {decoder}",
+        images=profile.images,
+    )
+    decoded = np.concatenate([torch.as_tensor(x_NHW3).cpu().numpy() for x_NHW3 in batches])
+    assert np.abs(decoded - np.concatenate(ways.pixels(frozen)).astype(float)).mean() < 3
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def bench_reference_forward(
     timed: Callable[..., Any], profile: Profile, frozen: Frozen, expected: Any, name: str
@@ -133,6 +148,6 @@ def bench_reference_files(
 
 
 def reference(frozen: Frozen, name: str) -> ways.Forward:
-    if "OpenVINO" in name and not engines.version("openvino"):
+    if "OpenVINO" in name and not find_spec("openvino"):
         pytest.skip("openvino is not installed")
     return ways.references(frozen)[f"reference: {name}"]()

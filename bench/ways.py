@@ -19,7 +19,7 @@ from transfer.engines import Engine
 from transfer.environment import usable_cores
 from transfer.frozen import Frozen
 from transfer.images import find
-from transfer.reading import BadImages, batches, read, workers
+from transfer.reading import BadImages, batches, batches_on, read, workers
 from transfer.store import Store
 from transfer.timing import now
 from transfer.weights import Weights
@@ -105,6 +105,14 @@ def from_files(forward: Forward, folder: Path) -> list[Any]:
 def pixels(frozen: Frozen, batch: int = BATCH) -> list[Any]:
     """All images, in their order, in batches `(N, H, W, 3)`."""
     return [x_NHW3 for _, x_NHW3 in batches(frozen.images, batch, SIZE, frozen.pool, frozen.bad)]
+
+
+def pixels_on_device(frozen: Frozen) -> list[torch.Tensor]:
+    """All images, in their order, in batches `(N, H, W, 3)` decoded by the GPU."""
+    ready = batches_on("cuda", frozen.images, engines.BATCH["cuda"], SIZE, frozen.pool, frozen.bad)
+    found = [x_NHW3 for _, x_NHW3 in ready]
+    torch.cuda.synchronize()
+    return found
 
 
 def normalised(x_NHW3: Any) -> torch.Tensor:

@@ -135,6 +135,28 @@ def test_whatever_changes_features_changes_their_key(
     assert other.extraction.computed == 21
 
 
+def test_a_decoder_for_cuda_is_refused_on_a_processor(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    with pytest.raises(UserError, match="--decoder nvjpeg runs on a CUDA device; use --decoder pillow"):
+        features(tmp_path, decoder="nvjpeg")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+def test_images_decoded_on_the_device_have_a_key_of_their_own(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    weights = str(_weights(tmp_path))
+    one = features(tmp_path, weights=weights)
+    # torchvision's decoder for processors stands in for the device.
+    monkeypatch.setattr(extract, "check", lambda config: engines.options("eager", "fp32", "cpu"))
+    other = features(tmp_path, weights=weights, decoder="nvjpeg")
+    assert other.extraction.shelf.key != one.extraction.shelf.key
+    assert other.extraction.computed == 21
+    np.testing.assert_allclose(everything(other), everything(one), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("declared", ["DECLARED", "mean"])
 def test_decoder_and_normalisation_belong_to_the_key(
     tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, declared: str

@@ -16,7 +16,7 @@ PACKAGE = Path(transfer.__file__).parent
 LAYERS = [
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
     {"results", "decode", "lagoon", "backbone", "index", "files", "heads"},
-    {"images", "engines", "shelf"},
+    {"images", "engines", "shelf", "nvjpeg"},
     {"store"},
     {"reading"},
     {"weights", "choice"},

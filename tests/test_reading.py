@@ -24,6 +24,7 @@ from transfer.reading import (
     Images,
     Pixels,
     batches,
+    batches_on,
     read,
     workers,
 )
@@ -396,3 +397,21 @@ def test_workers_drop_what_has_not_begun_when_the_body_fails(error: type[BaseExc
     with pytest.raises(error, match="stop"):
         body()
     assert done == [0]
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+def test_batches_on_a_device_are_those_of_the_processor(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    images = images_of(tmp_path, 10, pool)
+    images[3] = truncated(images[3])
+    images[5].path.unlink()
+    bad = BadImages(tmp_path, "skip")
+    found = list(batches_on("cpu", images, 4, SIZE, pool, bad))
+    assert [[image.path.stem for image in part] for part, _ in found] == [
+        ["a000", "a001", "a002"],
+        ["a004", "a006", "a007"],
+        ["a008", "a009"],
+    ]
+    for part, x_NHW3 in found:
+        for image, x_HW3 in zip(part, x_NHW3, strict=True):
+            np.testing.assert_array_equal(x_HW3, pixels_of(int(image.path.stem[1:])))
+    assert list(bad.skipped) == [images[3].path.name, images[5].path.name]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from transfer import __version__
-from transfer.config import BAD_IMAGE_RULES, DEVICES, SELECT_BY, RunConfig, UserError, parse_size
+from transfer.config import BAD_IMAGE_RULES, DECODERS, DEVICES, SELECT_BY, RunConfig, UserError, parse_size
 from transfer.heads import METHODS
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", metavar="P", help="auto, fp32, bf16, fp16 or int8 (auto: measured, never int8)"
     )
+    parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(
         "--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)"
     )

@@ -12,6 +12,7 @@ import platformdirs
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
+DECODERS = ("pillow", "nvjpeg")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 NAMED_WEIGHTS = ("imagenet", "random")
@@ -60,6 +61,7 @@ class RunConfig:
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"
+    decoder: str = "pillow"
     store: Path = field(default_factory=lambda: default_store())
     on_bad_image: str = "error"
 
@@ -68,6 +70,7 @@ class RunConfig:
             raise UserError("DATA is empty; give a folder of labelled images, or lagoon")
         check_choice("--select", self.select, SELECT_BY)
         check_choice("--device", self.device, DEVICES)
+        check_choice("--decoder", self.decoder, DECODERS)
         check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
         if not self.lr or not all(0 < lr < 10 for lr in self.lr):
             raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")

@@ -23,6 +23,8 @@ DECLARED = {
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
+_JPEG_END = b"\xff\xd9"
+
 # A small file can declare billions of pixels; past this Pillow warns (an error, where warnings are), and we refuse.
 MAX_PIXELS = 89_478_485
 
@@ -61,6 +63,18 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
             return np.asarray(image)
     except Exception as error:  # as above
         raise _bad(error) from error
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Whether it is a JPEG that every decoder takes for the same picture: grey or RGB, upright, with an end."""
+    try:
+        with _open(data) as image:
+            upright = image.getexif().get(_ORIENTATION, 1) == 1
+            return (
+                image.format == "JPEG" and image.mode in ("L", "RGB") and upright and data.endswith(_JPEG_END)
+            )
+    except Exception:  # whatever is wrong with it, Pillow tells when it decodes
+        return False
 
 
 def _open(data: bytes) -> Image.Image:

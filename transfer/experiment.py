@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from transfer import environment, images, lagoon, scores
 from transfer.config import BUILT_IN, RunConfig, check_choice
-from transfer.extract import Extraction, Features, check, extract
+from transfer.extract import Extraction, Features, Split, check, extract
 from transfer.heads import METHODS, Method
 from transfer.heads.selection import ranking
 from transfer.images import SPLITS, ImageSet
@@ -103,18 +103,20 @@ def _engine(features: Features) -> dict[str, Any]:
         "name": plan.engine,
         "precision": plan.precision,
         "device": plan.device,
+        "decoder": features.extraction.decoder,
         "threads": plan.threads,
         "batch": plan.batch,
         "reason": picked.reason,
         "trials": [asdict(trial) for trial in picked.trials],
-        "cosine_with_fp32": None
-        if features.exact is None or features.coarse is None
-        else {
-            "images": len(features.exact.y_N),
-            "min": float(scores.cosines(features.coarse.x_ND, features.exact.x_ND).min()),
-            "median": float(np.median(scores.cosines(features.coarse.x_ND, features.exact.x_ND))),
-        },
+        "cosine_with_fp32": _close(features.coarse, features.exact),
     }
+
+
+def _close(coarse: Split | None, exact: Split | None) -> dict[str, Any] | None:
+    if coarse is None or exact is None:
+        return None
+    cosine_N = scores.cosines(coarse.x_ND, exact.x_ND)
+    return {"images": len(cosine_N), "min": float(cosine_N.min()), "median": float(np.median(cosine_N))}
 
 
 def _fit(

@@ -54,6 +54,7 @@ class Extraction:
     weights: Weights
     picked: Choice
     """The plan that was taken, and why."""
+    decoder: str
     computed: int
     """Images that went through the network in this run; of copies of one image, one."""
     extract_s: float
@@ -123,7 +124,14 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         with watch("weights"):
             chosen = weights.find(config, found, size, store, pool, bad)
         frozen = Frozen(
-            name=config.backbone, weights=chosen, size=size, images=found, store=store, pool=pool, bad=bad
+            name=config.backbone,
+            weights=chosen,
+            size=size,
+            images=found,
+            store=store,
+            pool=pool,
+            bad=bad,
+            decoder=config.decoder,
         )
         calibrated_s: float | None = 0.0
         if options[0].precision == "int8":
@@ -147,6 +155,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         size=size,
         weights=chosen,
         picked=picked,
+        decoder=config.decoder,
         computed=int(shelf.holds(missing.ids_N32).sum()),
         extract_s=watch.last("extract") if missing else 0.0,
         cold_s=None if None in cold else sum(filter(None, cold)),
@@ -159,7 +168,10 @@ def check(config: RunConfig) -> tuple[Plan, ...]:
     """The plans that `config` leaves open; `UserError` for all that can be known wrong before an image is read."""
     backbone.check_name(config.backbone)
     weights.check(config)
-    return engines.options(config.engine, config.precision, config.device)
+    options = engines.options(config.engine, config.precision, config.device)
+    if config.decoder == "nvjpeg" and options[0].device != "cuda":
+        raise UserError("--decoder nvjpeg runs on a CUDA device; use --decoder pillow")
+    return options
 
 
 def _compute(

@@ -6,7 +6,7 @@ N: images. D: features an image.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,13 +18,13 @@ import torch
 import torchvision
 from torch import nn
 
-from transfer import backbone, decode, engines, weights
+from transfer import backbone, decode, engines, nvjpeg, weights
 from transfer.config import UserError
 from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
 from transfer.files import SCHEMA_VERSION
 from transfer.ids import firsts, from_hex, to_hex
-from transfer.reading import BadImages, Image, Images, Progress, batches
+from transfer.reading import BadImages, Image, Images, Progress, batches, batches_on
 from transfer.shelf import Shelf
 from transfer.store import MadeFile, Store
 from transfer.timing import now
@@ -50,6 +50,8 @@ class Frozen:
     store: Store
     pool: ThreadPoolExecutor
     bad: BadImages
+    decoder: str = "pillow"
+    """Or `nvjpeg`, for its features; what it is calibrated and tried on is decoded by Pillow all the same."""
 
     @cached_property
     def network(self) -> nn.Module:
@@ -121,7 +123,7 @@ class Frozen:
             "size": list(self.size),
             "mean": backbone.MEAN,
             "std": backbone.STD,
-            **decode.DECLARED,
+            **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         }
@@ -169,7 +171,7 @@ class Frozen:
         on_progress(phase, 0, len(images))
         with ThreadPoolExecutor(1) as keeper:
             try:
-                for batch, x_NHW3 in batches(images, engine.plan.batch, self.size, self.pool, self.bad):
+                for batch, x_NHW3 in self._batches(images, engine.plan):
                     if len(waiting) == engine.in_flight:
                         finish()
                     waiting.append((batch, engine.submit(x_NHW3)))
@@ -179,6 +181,11 @@ class Frozen:
                 if keeping:
                     keeping.result()
         shelf.merge()
+
+    def _batches(self, images: Images, plan: Plan) -> Iterator[tuple[list[Image], Any]]:
+        if self.decoder == "nvjpeg":
+            return batches_on(plan.device, images, plan.batch, self.size, self.pool, self.bad)
+        return batches(images, plan.batch, self.size, self.pool, self.bad)
 
 
 def made_on(plan: Plan) -> str:

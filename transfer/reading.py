@@ -17,8 +17,9 @@ from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from transfer import decode
+from transfer import decode, nvjpeg
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.ids import Ids, firsts
@@ -47,12 +48,16 @@ class Image:
     size: tuple[int, int]
     """Height and width in pixels."""
 
-    def pixels(self, size: tuple[int, int]) -> Pixels:
-        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+    def data(self) -> bytes:
+        """The file's bytes, those it had when it was read first. Raises `BadImage`."""
         data = _bytes(self.path)
         if hashlib.sha256(data).hexdigest() != self.id:
             raise BadImage("changed while it was being read")
-        return decode.pixels(data, size)
+        return data
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        return decode.pixels(self.data(), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +162,39 @@ def batches(
     readable = _decoded(images, BATCHES_AHEAD * batch, size, pool, bad)
     while part := list(islice(readable, batch)):
         yield [image for image, _ in part], np.stack([pixels for _, pixels in part])
+
+
+def batches_on(
+    device: str,
+    images: Iterable[Image],
+    batch: int,
+    size: tuple[int, int],
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+) -> Iterator[tuple[list[Image], torch.Tensor]]:
+    """As `batches`, decoded on a CUDA device, where the pixels stay. A bad image leaves its batch the smaller."""
+    upcoming = iter(images)
+    parts = iter(lambda: list(islice(upcoming, batch)), [])
+    for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
+        good = []
+        for image, pixels in zip(part, future.result(), strict=True):
+            if isinstance(pixels, BadImage):
+                bad.meet(image.path, pixels)
+            else:
+                good.append((image, pixels))
+        if good:
+            yield [image for image, _ in good], torch.stack([pixels for _, pixels in good])
+
+
+def _decoded_on(device: str, images: list[Image], size: tuple[int, int]) -> list[torch.Tensor | BadImage]:
+    files: list[bytes | BadImage] = []
+    for image in images:
+        try:
+            files.append(image.data())
+        except BadImage as error:
+            files.append(error)
+    decoded = iter(nvjpeg.pixels([data for data in files if isinstance(data, bytes)], size, device))
+    return [next(decoded) if isinstance(data, bytes) else data for data in files]
 
 
 def _decoded(

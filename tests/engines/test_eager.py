@@ -78,6 +78,14 @@ def test_cuda_gives_the_features_of_the_processor(engine: str, precision: str, l
     np.testing.assert_array_equal(features(ready, x[:3]), found[:3])
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=with_cuda)])
+def test_pixels_that_lie_on_the_device_give_the_same_features(device: str) -> None:
+    ready = Eager(network_of("resnet18"), plan_of(device=device))
+    x = photographs(3)
+    on_device = ready.submit(torch.from_numpy(x).to(device))()
+    np.testing.assert_array_equal(on_device, features(ready, x))
+
+
 @with_cuda
 def test_batches_in_flight_on_cuda_are_not_mixed_up() -> None:
     ready = Eager(network_of("resnet18"), plan_of(device="cuda"))

@@ -45,33 +45,26 @@ class Eager:
             network = copy.deepcopy(network)
         return FromPixels(network).to(self.plan.device).to(memory_format=torch.channels_last)
 
-    def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
-        """As `Engine` says. Raises `UserError` where not even one image fits into the device's memory."""
+    def submit(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
+        """As `Engine` says; pixels may lie on the device already.
+
+        Raises `UserError` where not even one image fits into the device's memory.
+        """
         while (parts := self._started(x_NHW3)) is None:
             self._halve()  # once the error, which holds what the pass had in memory, is gone
         return lambda: np.concatenate([part() for part in parts])
 
-    def _started(self, x_NHW3: Pixels) -> list[Callable[[], Features]] | None:
+    def _started(self, x_NHW3: Pixels | torch.Tensor) -> list[Callable[[], Features]] | None:
         """The forward pass in batches that the memory has held so far; None where it does not hold them now."""
         try:
             return [self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)]
         except torch.OutOfMemoryError:
             return None
 
-    def _start(self, x_NHW3: Pixels) -> Callable[[], Features]:
-        count = len(x_NHW3)
-        padded = torch.zeros(
-            (self.batch, *x_NHW3.shape[1:]), dtype=torch.uint8, pin_memory=self._copies is not None
-        )
-        padded.numpy()[:count] = x_NHW3
+    def _start(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
+        x_ND = self._features(self._moved(x_NHW3))[: len(x_NHW3)].float()
         if self._copies is None:
-            x_ND = self._features(padded)[:count].float()
             return x_ND.numpy
-        with torch.cuda.stream(self._copies):
-            on_device = padded.to(self.plan.device, non_blocking=True)
-        torch.cuda.current_stream().wait_stream(self._copies)
-        on_device.record_stream(torch.cuda.current_stream())
-        x_ND = self._features(on_device)[:count].float()
         rows = torch.empty(x_ND.shape, pin_memory=True)
         rows.copy_(x_ND, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -82,6 +75,22 @@ class Eager:
             return rows.numpy()
 
         return wait
+
+    def _moved(self, x_NHW3: Pixels | torch.Tensor) -> torch.Tensor:
+        """A whole batch on the device, the images that are missing black."""
+        if isinstance(x_NHW3, torch.Tensor):
+            return nn.functional.pad(x_NHW3, (0, 0) * 3 + (0, self.batch - len(x_NHW3)))
+        padded = torch.zeros(
+            (self.batch, *x_NHW3.shape[1:]), dtype=torch.uint8, pin_memory=self._copies is not None
+        )
+        padded.numpy()[: len(x_NHW3)] = x_NHW3
+        if self._copies is None:
+            return padded
+        with torch.cuda.stream(self._copies):
+            on_device = padded.to(self.plan.device, non_blocking=True)
+        torch.cuda.current_stream().wait_stream(self._copies)
+        on_device.record_stream(torch.cuda.current_stream())
+        return on_device
 
     def _features(self, x_NHW3: torch.Tensor) -> torch.Tensor:
         dtype = DTYPES[self.plan.precision]
