@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from sklearn.datasets import make_classification
 
+from bench import features
+from bench.features import Rows
 from transfer import environment, lagoon
 
 
@@ -24,7 +24,7 @@ class Profile:
     images: int
     """Photographs of 240x800 that are extracted in a round."""
     rows: int
-    """Training rows of the synthetic features; a third as many are predicted."""
+    """Training rows of the synthetic features; a tenth as many validate, three eighths are predicted."""
     backbone: str
     compile: bool
     """Whether engines that compile for half a minute are timed."""
@@ -38,16 +38,6 @@ PROFILES = {
     "fast": Profile(rounds=3, images=16, rows=1024, backbone="resnet50", compile=False),
     "full": Profile(rounds=7, images=64, rows=3474, backbone="resnet50", compile=True, batches=(1, 32)),
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Features with labels in 16 unequal classes."""
-
-    x_train: npt.NDArray[np.float32]
-    y_train: npt.NDArray[np.int64]
-    x_test: npt.NDArray[np.float32]
-    y_test: npt.NDArray[np.int64]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,20 +59,7 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 @pytest.fixture(scope="session")
 def rows(profile: Profile) -> Rows:
     """Synthetic features of ResNet50's width, the same every time."""
-    shares = np.array([854, 816, 790, 251, 193, 101, 100, 84, 76, 70, 63, 21, 19, 16, 11, 9], float)
-    x_ND, y_N = make_classification(
-        profile.rows * 4 // 3,
-        2048,
-        n_informative=200,
-        n_redundant=600,
-        n_classes=16,
-        n_clusters_per_class=1,
-        weights=shares / shares.sum(),
-        class_sep=3,
-        random_state=0,
-    )
-    x_ND, n = x_ND.astype(np.float32), profile.rows
-    return Rows(x_ND[:n], y_N[:n], x_ND[n:], y_N[n:])
+    return features.synthetic(profile.rows, profile.rows // 10, profile.rows * 3 // 8)
 
 
 @pytest.fixture(scope="session")

@@ -6,29 +6,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from bench.features import Rows
+
+
+def one(rows: Rows, kernel: str, C: float) -> Any:
+    """One setting, fitted to the training rows."""
+    return make_pipeline(StandardScaler(), SVC(kernel=kernel, C=C)).fit(rows.x_train, rows.y_train)
+
 
 def search(
-    x_ND: npt.NDArray[np.float32],
-    y_N: npt.NDArray[np.int64],
-    n_train: int,
-    *,
-    kernels: Sequence[str],
-    C: Sequence[float],
-    n_jobs: int,
-) -> Any:
-    """A fitted `GridSearchCV`; the first `n_train` rows train, the others validate, and no winner is refitted."""
-    fold = np.where(np.arange(len(y_N)) < n_train, -1, 0)
-    return GridSearchCV(
-        make_pipeline(StandardScaler(), SVC()),
+    rows: Rows, *, kernels: Sequence[str], C: Sequence[float], n_jobs: int, svc: Any = SVC
+) -> tuple[GridSearchCV, Any]:
+    """The search over all settings, and its winner fitted again to the training rows alone."""
+    fold = np.repeat([-1, 0], [len(rows.y_train), len(rows.y_valid)])
+    grid = GridSearchCV(
+        make_pipeline(StandardScaler(), svc()),
         {"svc__kernel": list(kernels), "svc__C": list(C)},
         scoring="f1_macro",
         cv=PredefinedSplit(fold),
         n_jobs=n_jobs,
         refit=False,
-    ).fit(x_ND, y_N)
+    ).fit(np.concatenate([rows.x_train, rows.x_valid]), np.concatenate([rows.y_train, rows.y_valid]))
+    winner = clone(grid.estimator).set_params(**grid.best_params_)
+    return grid, winner.fit(rows.x_train, rows.y_train)

@@ -1,0 +1,59 @@
+"""Features with labels in 16 unequal classes: made up, or real ones from a file.
+
+N: rows. D: features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.datasets import make_classification
+
+# Images a class of the boats that this began with.
+SHARES = np.array([854, 816, 790, 251, 193, 101, 100, 84, 76, 70, 63, 21, 19, 16, 11, 9], float)
+WIDTH = 2048
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that train, rows that settings are chosen on, rows that judge."""
+
+    x_train: npt.NDArray[np.float32]
+    y_train: npt.NDArray[np.int64]
+    x_valid: npt.NDArray[np.float32]
+    y_valid: npt.NDArray[np.int64]
+    x_test: npt.NDArray[np.float32]
+    y_test: npt.NDArray[np.int64]
+
+
+def synthetic(train: int, valid: int, test: int, *, width: int = WIDTH, classes: int = 16) -> Rows:
+    """Made-up features, of ResNet50's width unless told otherwise, the same every time."""
+    shares = SHARES[:classes] if classes <= len(SHARES) else np.ones(classes)
+    x_ND, y_N = make_classification(
+        train + valid + test,
+        width,
+        n_informative=width // 10,
+        n_redundant=width // 3,
+        n_classes=classes,
+        n_clusters_per_class=1,
+        weights=shares / shares.sum(),
+        class_sep=3,
+        random_state=0,
+    )
+    x, y = np.split(x_ND.astype(np.float32), [train, train + valid]), np.split(y_N, [train, train + valid])
+    return Rows(x[0], y[0], x[1], y[1], x[2], y[2])
+
+
+def real(path: Path) -> Rows:
+    """Those of a NumPy file that holds `x_train`, `y_train`, `x_valid`, …"""
+    with np.load(path) as found:
+        return Rows(
+            **{
+                f"{kind}_{split}": found[f"{kind}_{split}"].astype(dtype)
+                for split in ("train", "valid", "test")
+                for kind, dtype in (("x", np.float32), ("y", np.int64))
+            }
+        )
