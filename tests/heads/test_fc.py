@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from transfer import backbone
-from transfer.heads.fc import FineTune, FineTuneSearch, train_stack
+from transfer.heads.adam import train_stack
+from transfer.heads.fc import FineTune, FineTuneSearch
 
 LEARNING_RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 

@@ -17,61 +17,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from transfer.heads.adam import train_stack
 from transfer.heads.selection import GridSearch
 from transfer.heads.standardize import moments, to_numpy
 
 Array = npt.NDArray[Any]
-
-# torch.optim.Adam's defaults, from Kingma and Ba 2015.
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-
-
-def train_stack(
-    x_ND: torch.Tensor,
-    y_N: torch.Tensor,
-    n_classes: int,
-    *,
-    lr_S: Sequence[float],
-    weight_decay_S: Sequence[float],
-    epochs: int,
-    batch_size: int,
-    seed: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights `(S, C, D)` and biases `(S, C)` of S linear layers, each as `torch.optim.Adam` would leave it.
-
-    All settings start from the same draw (that of `torch.nn.Linear`) and see the same batches, so one product
-    with the batch serves the forward passes of all, and one the gradients. The bias is the weight of a column
-    of ones. `x_ND` float32 and `y_N` int64 lie on the device that does the work.
-    """
-    device, (n_rows, width), n_settings = x_ND.device, x_ND.shape, len(lr_S)
-    generator = torch.Generator().manual_seed(seed)  # on the processor: the same draws for every device
-    bound = width**-0.5
-    start = torch.empty(width + 1, n_classes).uniform_(-bound, bound, generator=generator).to(device)
-    w_DP = start.repeat(1, n_settings)
-    mean_DP, square_DP = torch.zeros_like(w_DP), torch.zeros_like(w_DP)
-    lr_P = torch.tensor(lr_S, device=device).repeat_interleave(n_classes)
-    decay_P = torch.tensor(weight_decay_S, device=device).repeat_interleave(n_classes)
-    x_ND = torch.cat([x_ND, torch.ones(n_rows, 1, device=device)], 1)
-    truth_NC = torch.nn.functional.one_hot(y_N, n_classes).to(x_ND.dtype)
-    step = 0
-    for _ in range(epochs):
-        order = torch.randperm(n_rows, generator=generator).to(device)
-        for rows in torch.split(order, batch_size):
-            step += 1
-            x_BD = x_ND[rows]
-            logits_BSC = (x_BD @ w_DP).view(-1, n_settings, n_classes)
-            # The gradient of the mean cross entropy by its logits.
-            slope_BSC = logits_BSC.softmax(2).sub_(truth_NC[rows, None]).div_(len(rows))
-            slope_DP = x_BD.T @ slope_BSC.flatten(1)
-            if any(weight_decay_S):
-                slope_DP.addcmul_(w_DP, decay_P)
-            mean_DP.lerp_(slope_DP, 1 - BETA1)
-            square_DP.mul_(BETA2).addcmul_(slope_DP, slope_DP, value=1 - BETA2)
-            scale_DP = square_DP.sqrt().div_((1 - BETA2**step) ** 0.5).add_(EPSILON)
-            w_DP.sub_((mean_DP / scale_DP).mul_(lr_P / (1 - BETA1**step)))
-    layers_SCD = w_DP.T.reshape(n_settings, n_classes, width + 1)
-    return layers_SCD[:, :, :-1], layers_SCD[:, :, -1]
-
 
 class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear layer with softmax, trained on features by Adam and cross entropy.
