@@ -80,12 +80,14 @@ class Stack:
         # On the processor: the same draws for every device.
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._order_KN = torch.empty(n_seeds, n_rows, dtype=torch.int64, device=device)
-        self._batches = self._order_KN.split(batch_size, 1)
+        self._batches = torch.split(self._order_KN, batch_size, 1)
         self._x_RD = x_ND.new_empty(n_seeds * min(batch_size, n_rows), width)
         self._shape = (n_seeds, len(lr_S), n_classes)
 
         bound = width**-0.5
-        starts = [torch.empty(width + 1, n_classes).uniform_(-bound, bound, generator=g) for g in self._generators]
+        starts = [
+            torch.empty(width + 1, n_classes).uniform_(-bound, bound, generator=g) for g in self._generators
+        ]
         start_KCD = torch.stack(starts).to(device).transpose(1, 2).repeat(1, len(lr_S), 1)
         self._w_KPD, self._b_KP = start_KCD[:, :, :-1].contiguous(), start_KCD[:, :, -1].contiguous()
         self._slope_KPD, self._slope_KP = torch.zeros_like(self._w_KPD), torch.zeros_like(self._b_KP)

@@ -1,34 +1,41 @@
 """The last layer fine-tuned: Adam and cross entropy, a whole grid of settings trained as one stack.
 
-N: rows. B: rows of a batch. D: features. C: classes. S: settings. P: S * C columns of the stack.
+M: rows to predict. D: features. C: classes. L: layers, one for each setting and seed.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from transfer.config import SELECT_BY, check_choice
 from transfer.heads.adam import train_stack
-from transfer.heads.selection import GridSearch
+from transfer.heads.selection import GridSearch, ranking, validation_row
 from transfer.heads.standardize import moments, to_numpy
 
 Array = npt.NDArray[Any]
+Layers = tuple[Array, Array]
+"""Weights (L, C, D) and biases (L, C) for raw features."""
+
 
 class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear layer with softmax, trained on features by Adam and cross entropy.
 
     Parameters: `lr` and `weight_decay` as in `torch.optim.Adam`; `epochs` passes over the data in batches of
     `batch_size` rows; `standardize` trains on features of mean 0 and deviation 1 and folds that into the layer
-    afterwards; `seed` draws the first weights and the order; `device` is `auto`, `cpu` or `cuda`.
+    afterwards; `class_weight` is None, `balanced` or `{class: weight}` as scikit-learn has it, and enters the loss as
+    `torch.nn.CrossEntropyLoss(weight=...)` does; `seed` draws the first weights and the order; `device` is `auto`,
+    `cpu` or `cuda`. When to stop is a search's choice, since it takes validation rows.
 
     Fitted: `coef_` (C, D) and `intercept_` (C,), for raw features, and `classes_`.
     """
@@ -41,6 +48,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int = 10,
         batch_size: int = 128,
         standardize: bool = True,
+        class_weight: Any = None,
         seed: int = 0,
         device: str = "auto",
     ) -> None:
@@ -49,23 +57,14 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.batch_size = batch_size
         self.standardize = standardize
+        self.class_weight = class_weight
         self.seed = seed
         self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
-        X, y = validate_data(self, to_numpy(X), to_numpy(y), dtype=np.float32)
-        check_classification_targets(y)
-        weights, biases, self.classes_ = _fit_stack(
-            X,
-            y,
-            [(self.lr, self.weight_decay)],
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            standardize=self.standardize,
-            seed=self.seed,
-            device=self.device,
-        )
+        X, codes_N = _checked(self, X, y)
+        weights, biases = _train(self, X, codes_N, [(self.lr, self.weight_decay)])
         self.coef_, self.intercept_ = weights[0], biases[0]
         return self
 
@@ -97,9 +96,15 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class FineTuneSearch(GridSearch):
     """`FineTune` over a grid of learning rates and weight decays, trained together, chosen on validation data.
 
+    `n_seeds` trains every setting from `seed`, `seed + 1`, …, each with its own first weights and order: the spread of
+    its rows in `cv_results_` shows how much is luck. The setting with the best mean over its seeds is chosen, of it
+    the best seed. `early_stopping` scores every epoch by `select` on the validation data: a layer is kept as its
+    best epoch left it, and stands still after `patience` epochs without a better one; `epochs` is the most it gets.
+
     Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a list of
-    `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's equal share of
-    the one fit that trained them all.
+    `{params, accuracy, macro_f1, fit_s}` on the validation data, one for each setting and seed, where `fit_s` is an
+    equal share of the one fit that trained them all. `params` are what `FineTune` needs to end in the same layer:
+    `lr`, `weight_decay`, with more seeds than one `seed`, with early stopping `epochs`.
     """
 
     def __init__(
@@ -110,8 +115,12 @@ class FineTuneSearch(GridSearch):
         epochs: int = 10,
         batch_size: int = 128,
         standardize: bool = True,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        patience: int = 10,
         select: str = "macro_f1",
         seed: int = 0,
+        n_seeds: int = 1,
         device: str = "auto",
     ) -> None:
         self.lr = lr
@@ -119,78 +128,143 @@ class FineTuneSearch(GridSearch):
         self.epochs = epochs
         self.batch_size = batch_size
         self.standardize = standardize
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.patience = patience
         self.select = select
         self.seed = seed
+        self.n_seeds = n_seeds
         self.device = device
 
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
         """Train every setting on `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
         start = time.perf_counter()
-        X, y = validate_data(self, to_numpy(X), to_numpy(y), dtype=np.float32)
-        check_classification_targets(y)
+        check_choice("select", self.select, SELECT_BY)
+        for name in ("n_seeds", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        X, codes_N = _checked(self, X, y)
         settings = list(itertools.product(self.lr, self.weight_decay))
-        self._weights_SCD, self._biases_SC, self.classes_ = _fit_stack(
-            X,
-            y,
-            settings,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            standardize=self.standardize,
-            seed=self.seed,
-            device=self.device,
-        )
-        share_s = (time.perf_counter() - start) / len(settings)
         params = [{"lr": lr, "weight_decay": decay} for lr, decay in settings]
-        return self._choose(params, [share_s] * len(settings), X_valid, y_valid)
+        if self.n_seeds > 1:
+            seeds = range(self.seed, self.seed + self.n_seeds)
+            params = [{**own, "seed": seed} for own in params for seed in seeds]
+        if self.early_stopping:
+            best = _BestEpochs(lambda layers: self._scores(layers, X_valid, y_valid), self.patience)
+            _train(self, X, codes_N, settings, n_seeds=self.n_seeds, over=best)
+            self._layers = best.layers
+            params = [{**own, "epochs": int(e)} for own, e in zip(params, best.epoch_L, strict=True)]
+        else:
+            self._layers = _train(self, X, codes_N, settings, n_seeds=self.n_seeds)
+        share_s = (time.perf_counter() - start) / len(params)
+        return self._choose(params, [share_s] * len(params), X_valid, y_valid)
 
     def predict_each(self, X: Any) -> Array:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
+        """What every row of `cv_results_` predicts: (rows, n_samples)."""
+        return self._predicted(self._layers, X)
+
+    def _predicted(self, layers: Layers, X: Any) -> Array:
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        n_settings, n_classes, width = self._weights_SCD.shape
-        logits_NP = X @ self._weights_SCD.reshape(-1, width).T + self._biases_SC.reshape(-1)
-        labels: Array = self.classes_[logits_NP.reshape(-1, n_settings, n_classes).argmax(2).T]
+        weights_LCD, biases_LC = layers
+        n_layers, n_classes, width = weights_LCD.shape
+        logits_MP = X @ weights_LCD.reshape(-1, width).T + biases_LC.reshape(-1)
+        labels: Array = self.classes_[logits_MP.reshape(-1, n_layers, n_classes).argmax(2).T]
         return labels
 
+    def _scores(self, layers: Layers, X_valid: Any, y_valid: Any) -> Array:
+        y_M = to_numpy(y_valid)
+        rows = [validation_row({}, y_M, told_M, 0.0) for told_M in self._predicted(layers, X_valid)]
+        return np.array([row[self.select] for row in rows])
+
+    def _choose(
+        self, params: Sequence[dict[str, Any]], fit_s: Sequence[float], X_valid: Any, y_valid: Any
+    ) -> Self:
+        super()._choose(params, fit_s, X_valid, y_valid)
+        rows, n = self.cv_results_, self.n_seeds
+        means = [
+            {name: np.mean([row[name] for row in rows[i : i + n]]) for name in SELECT_BY}
+            for i in range(0, len(rows), n)
+        ]
+        first = ranking(means, self.select)[0] * n
+        best = first + ranking(rows[first : first + n], self.select)[0]
+        self.best_params_, self.best_estimator_ = rows[best]["params"], self._estimator(best)
+        return self
+
     def _estimator(self, index: int) -> FineTune:
-        estimator = FineTune(
-            **self.cv_results_[index]["params"],
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            standardize=self.standardize,
-            seed=self.seed,
-            device=self.device,
-        )
+        shared = ("epochs", "batch_size", "standardize", "class_weight", "seed", "device")
+        own = {name: getattr(self, name) for name in shared} | self.cv_results_[index]["params"]
+        estimator = FineTune(**own)
         estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
-        estimator.coef_, estimator.intercept_ = self._weights_SCD[index], self._biases_SC[index]
+        weights_LCD, biases_LC = self._layers
+        estimator.coef_, estimator.intercept_ = weights_LCD[index], biases_LC[index]
         return estimator
 
 
-def _fit_stack(
+class _BestEpochs:
+    """Layers as they were after their best epochs by `score`; `patience` epochs without a better one end a layer's."""
+
+    def __init__(self, score: Callable[[Layers], Array], patience: int) -> None:
+        self._score = score
+        self._patience = patience
+        self._epoch = 0
+
+    def __call__(self, layers: Layers) -> bool:
+        """Take in the layers after one more epoch; whether all of them stand still."""
+        score_L = self._score(layers)
+        if self._epoch == 0:
+            self.layers, self._best_L, self.epoch_L = layers, score_L, np.ones(len(score_L), int)
+        self._epoch += 1
+        better_L = (score_L > self._best_L) & (self._epoch - self.epoch_L <= self._patience)
+        for kept, new in zip((*self.layers, self._best_L), (*layers, score_L), strict=True):
+            kept[better_L] = new[better_L]
+        self.epoch_L[better_L] = self._epoch
+        return bool((self._epoch - self.epoch_L >= self._patience).all())
+
+
+def _checked(head: FineTune | FineTuneSearch, X: Any, y: Any) -> tuple[Array, Array]:
+    """Rows as float32 and the place of their labels in `head.classes_`, which is set."""
+    X, y = validate_data(head, to_numpy(X), to_numpy(y), dtype=np.float32)
+    check_classification_targets(y)
+    head.classes_, codes_N = np.unique(y, return_inverse=True)
+    return X, codes_N
+
+
+def _train(
+    head: FineTune | FineTuneSearch,
     X: Array,
-    y: Array,
+    codes_N: Array,
     settings: Sequence[tuple[float, float]],
     *,
-    epochs: int,
-    batch_size: int,
-    standardize: bool,
-    seed: int,
-    device: str,
-) -> tuple[Array, Array, Array]:
-    """Weights (S, C, D), biases (S, C) for raw features, and the classes."""
-    classes, encoded = np.unique(y, return_inverse=True)
+    n_seeds: int = 1,
+    over: Callable[[Layers], bool] | None = None,
+) -> Layers:
+    """One layer for each (lr, weight decay) and seed; `over` sees them after every epoch and may end the training."""
+    classes, device = head.classes_, head.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    mean_D, deviation_D = moments(X) if standardize else (np.float32(0), np.float32(1))
-    weights_SCD, biases_SC = train_stack(
-        torch.from_numpy((X - mean_D) / deviation_D).to(device),
-        torch.from_numpy(encoded).to(device),
-        len(classes),
-        lr_S=[lr for lr, _ in settings],
-        weight_decay_S=[decay for _, decay in settings],
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
+    weight_C = None
+    if head.class_weight is not None:
+        weight_C = compute_class_weight(head.class_weight, classes=classes, y=classes[codes_N])
+        weight_C = torch.tensor(weight_C, dtype=torch.float32, device=device)
+    mean_D, deviation_D = moments(X) if head.standardize else (np.float32(0), np.float32(1))
+
+    def fold(weights_LCD: torch.Tensor, biases_LC: torch.Tensor) -> Layers:
+        # W (x - mean) / deviation + b, written as a layer for x itself.
+        folded_LCD = weights_LCD.cpu().numpy() / deviation_D
+        return folded_LCD, biases_LC.cpu().numpy() - (folded_LCD * mean_D).sum(2)
+
+    return fold(
+        *train_stack(
+            torch.from_numpy((X - mean_D) / deviation_D).to(device),
+            torch.from_numpy(codes_N).to(device),
+            len(classes),
+            lr_S=[lr for lr, _ in settings],
+            weight_decay_S=[decay for _, decay in settings],
+            epochs=head.epochs,
+            batch_size=head.batch_size,
+            seed=head.seed,
+            n_seeds=n_seeds,
+            class_weight_C=weight_C,
+            over=None if over is None else lambda weights, biases: over(fold(weights, biases)),
+        )
     )
-    # W (x - mean) / deviation + b, written as a layer for x itself.
-    folded_SCD = weights_SCD.cpu().numpy() / deviation_D
-    return folded_SCD, biases_SC.cpu().numpy() - (folded_SCD * mean_D).sum(2), classes
