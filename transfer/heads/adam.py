@@ -80,7 +80,7 @@ class Stack:
         # On the processor: the same draws for every device.
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._order_KN = torch.empty(n_seeds, n_rows, dtype=torch.int64, device=device)
-        self._batches = torch.split(self._order_KN, batch_size, 1)
+        self._batch_size = batch_size
         self._x_RD = x_ND.new_empty(n_seeds * min(batch_size, n_rows), width)
         self._shape = (n_seeds, len(lr_S), n_classes)
 
@@ -91,14 +91,16 @@ class Stack:
         start_KCD = torch.stack(starts).to(device).transpose(1, 2).repeat(1, len(lr_S), 1)
         self._w_KPD, self._b_KP = start_KCD[:, :, :-1].contiguous(), start_KCD[:, :, -1].contiguous()
         self._slope_KPD, self._slope_KP = torch.zeros_like(self._w_KPD), torch.zeros_like(self._b_KP)
-        state = [torch.zeros_like(like) for _ in range(2) for like in (self._w_KPD, self._b_KP)]
+        state = [(torch.zeros_like(self._w_KPD), torch.zeros_like(self._b_KP)) for _ in range(2)]
         self._step_1 = torch.zeros((), device=device)
-        # Adam's kernel has one learning rate a call: a setting's is given that setting's part of every tensor.
+        # Adam's kernel takes one learning rate a call: a setting's gets that setting's rows of every tensor.
         self._adam = []
         for s, (lr, weight_decay) in enumerate(zip(lr_S, weight_decay_S, strict=True)):
-            tensors = [self._w_KPD, self._b_KP, self._slope_KPD, self._slope_KP, *state]
-            parts = [list(tensor[:, s * n_classes : (s + 1) * n_classes].unbind()) for tensor in tensors]
-            lists = [parts[i] + parts[i + 1] for i in range(0, len(parts), 2)]
+            own = slice(s * n_classes, (s + 1) * n_classes)
+            lists = [
+                [part for tensor in pair for part in tensor[:, own].unbind()]
+                for pair in ((self._w_KPD, self._b_KP), (self._slope_KPD, self._slope_KP), *state)
+            ]
             self._adam.append((lr, weight_decay, lists))
         self._run: Callable[[], None] = self._steps
 
@@ -114,8 +116,8 @@ class Stack:
 
         To be called after the first epoch: what libraries set up in their first call can't be captured.
         """
-        graph = torch.cuda.CUDAGraph()
         try:
+            graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._steps()
         except RuntimeError as failure:
@@ -131,10 +133,12 @@ class Stack:
         return w_KSCD.transpose(0, 1).flatten(0, 1), b_KSC.transpose(0, 1).flatten(0, 1)
 
     def _steps(self) -> None:
-        for rows_KB in self._batches:
-            self._step(rows_KB)
+        batches = torch.split(self._order_KN, self._batch_size, 1)
+        truths = torch.split(self._truth_NC[self._order_KN], self._batch_size, 1)
+        for rows_KB, truth_KBC in zip(batches, truths, strict=True):
+            self._step(rows_KB, truth_KBC)
 
-    def _step(self, rows_KB: torch.Tensor) -> None:
+    def _step(self, rows_KB: torch.Tensor, truth_KBC: torch.Tensor) -> None:
         n_seeds, n_settings, n_classes = self._shape
         n_rows = rows_KB.shape[1]
         x_KBD = self._x_RD[: rows_KB.numel()].view(n_seeds, n_rows, -1)
@@ -142,12 +146,14 @@ class Stack:
         logits_KBP = torch.baddbmm(self._b_KP[:, None], x_KBD, self._w_KPD.transpose(1, 2))
         # The gradient of the mean cross entropy by its logits.
         slope_KBSC = logits_KBP.view(n_seeds, n_rows, n_settings, n_classes).softmax(3)
-        slope_KBSC.sub_(self._truth_NC[rows_KB][:, :, None])
+        slope_KBSC.sub_(truth_KBC[:, :, None])
         if self._cost_N is None:
             slope_KBSC.div_(n_rows)
         else:
             cost_KB = self._cost_N[rows_KB]
-            slope_KBSC.mul_((cost_KB / cost_KB.sum(1, keepdim=True))[:, :, None, None])
+            # Where no row of the batch has a weight, torch's loss is 0 / 0; here nothing is learned from it.
+            total_K1 = cost_KB.sum(1, keepdim=True).clamp_min_(torch.finfo(cost_KB.dtype).tiny)
+            slope_KBSC.mul_((cost_KB / total_K1)[:, :, None, None])
         slope_KBP = slope_KBSC.flatten(2)
         torch.bmm(slope_KBP.transpose(1, 2), x_KBD, out=self._slope_KPD)
         torch.sum(slope_KBP, 1, out=self._slope_KP)

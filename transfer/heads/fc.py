@@ -89,8 +89,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        logits: Array = X @ self.coef_.T + self.intercept_
-        return logits
+        return _logits(X, self.coef_, self.intercept_)
 
 
 class FineTuneSearch(GridSearch):
@@ -167,7 +166,7 @@ class FineTuneSearch(GridSearch):
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
         weights_LCD, biases_LC = layers
         n_layers, n_classes, width = weights_LCD.shape
-        logits_MP = X @ weights_LCD.reshape(-1, width).T + biases_LC.reshape(-1)
+        logits_MP = _logits(X, weights_LCD.reshape(-1, width), biases_LC.reshape(-1))
         labels: Array = self.classes_[logits_MP.reshape(-1, n_layers, n_classes).argmax(2).T]
         return labels
 
@@ -246,7 +245,10 @@ def _train(
     if head.class_weight is not None:
         weight_C = compute_class_weight(head.class_weight, classes=classes, y=classes[codes_N])
         weight_C = torch.tensor(weight_C, dtype=torch.float32, device=device)
-    mean_D, deviation_D = moments(X) if head.standardize else (np.float32(0), np.float32(1))
+    mean_D, deviation_D = moments(X) if head.standardize else np.array([[0], [1]], np.float32)
+    x_ND = _tensor(X).to(device)
+    if head.standardize:
+        x_ND = (x_ND - _tensor(mean_D).to(device)).div_(_tensor(deviation_D).to(device))
 
     def fold(weights_LCD: torch.Tensor, biases_LC: torch.Tensor) -> Layers:
         # W (x - mean) / deviation + b, written as a layer for x itself.
@@ -255,7 +257,7 @@ def _train(
 
     return fold(
         *train_stack(
-            torch.from_numpy((X - mean_D) / deviation_D).to(device),
+            x_ND,
             torch.from_numpy(codes_N).to(device),
             len(classes),
             lr_S=[lr for lr, _ in settings],
@@ -268,3 +270,14 @@ def _train(
             over=None if over is None else lambda weights, biases: over(fold(weights, biases)),
         )
     )
+
+
+def _logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
+    # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
+    logits_MP: Array = torch.addmm(_tensor(biases_P), _tensor(X), _tensor(weights_PD).T).numpy()
+    return logits_MP
+
+
+def _tensor(values: Array) -> torch.Tensor:
+    """The array as torch takes it: copied only where it is read-only or strided."""
+    return torch.from_numpy(np.require(values, requirements=("C", "W")))
