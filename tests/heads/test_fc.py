@@ -153,7 +153,7 @@ def test_early_stopping_ends_when_no_setting_gets_better(monkeypatch: pytest.Mon
     assert len(passes) == 5
 
 
-@pytest.mark.parametrize("wrong", [{"n_seeds": 0}, {"patience": 0}, {"select": "loss"}])
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"n_seeds": 0}, {"patience": 0}, {"select": "loss"}])
 def test_a_search_names_what_is_wrong(wrong: dict[str, object]) -> None:
     x, y = features(20, 4, 2)
     name, value = next(iter(wrong.items()))

@@ -22,10 +22,9 @@ from transfer.config import SELECT_BY, check_choice
 from transfer.heads.adam import train_stack
 from transfer.heads.selection import GridSearch, ranking, validation_row
 from transfer.heads.standardize import moments, to_numpy
+from transfer.heads.stopping import BestEpochs, Layers
 
 Array = npt.NDArray[Any]
-Layers = tuple[Array, Array]
-"""Weights (L, C, D) and biases (L, C) for raw features."""
 
 
 class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -139,7 +138,7 @@ class FineTuneSearch(GridSearch):
         """Train every setting on `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
         start = time.perf_counter()
         check_choice("select", self.select, SELECT_BY)
-        for name in ("n_seeds", "patience"):
+        for name in ("epochs", "n_seeds", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         X, codes_N = _checked(self, X, y)
@@ -149,7 +148,7 @@ class FineTuneSearch(GridSearch):
             seeds = range(self.seed, self.seed + self.n_seeds)
             params = [{**own, "seed": seed} for own in params for seed in seeds]
         if self.early_stopping:
-            best = _BestEpochs(lambda layers: self._scores(layers, X_valid, y_valid), self.patience)
+            best = BestEpochs(lambda layers: self._scores(layers, X_valid, y_valid), self.patience)
             _train(self, X, codes_N, settings, n_seeds=self.n_seeds, over=best)
             self._layers = best.layers
             params = [{**own, "epochs": int(e)} for own, e in zip(params, best.epoch_L, strict=True)]
@@ -197,27 +196,6 @@ class FineTuneSearch(GridSearch):
         weights_LCD, biases_LC = self._layers
         estimator.coef_, estimator.intercept_ = weights_LCD[index], biases_LC[index]
         return estimator
-
-
-class _BestEpochs:
-    """Layers as they were after their best epochs by `score`; `patience` epochs without a better one end a layer's."""
-
-    def __init__(self, score: Callable[[Layers], Array], patience: int) -> None:
-        self._score = score
-        self._patience = patience
-        self._epoch = 0
-
-    def __call__(self, layers: Layers) -> bool:
-        """Take in the layers after one more epoch; whether all of them stand still."""
-        score_L = self._score(layers)
-        if self._epoch == 0:
-            self.layers, self._best_L, self.epoch_L = layers, score_L, np.ones(len(score_L), int)
-        self._epoch += 1
-        better_L = (score_L > self._best_L) & (self._epoch - self.epoch_L <= self._patience)
-        for kept, new in zip((*self.layers, self._best_L), (*layers, score_L), strict=True):
-            kept[better_L] = new[better_L]
-        self.epoch_L[better_L] = self._epoch
-        return bool((self._epoch - self.epoch_L >= self._patience).all())
 
 
 def _checked(head: FineTune | FineTuneSearch, X: Any, y: Any) -> tuple[Array, Array]:
