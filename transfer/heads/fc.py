@@ -1,76 +1,30 @@
 """The last layer fine-tuned: Adam and cross entropy, a whole grid of settings trained as one stack.
 
-N: rows. B: rows of a batch. D: features. C: classes. S: settings. P: S * C columns of the stack.
+M: rows to predict. D: features. C: classes. L: layers, one for each setting and seed.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.heads.selection import GridSearch
+from transfer.config import SELECT_BY, check_choice
+from transfer.heads.adam import train_stack
+from transfer.heads.selection import GridSearch, ranking, validation_row
 from transfer.heads.standardize import moments, to_numpy
+from transfer.heads.stopping import BestEpochs, Layers
 
 Array = npt.NDArray[Any]
-
-# torch.optim.Adam's defaults, from Kingma and Ba 2015.
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-
-
-def train_stack(
-    x_ND: torch.Tensor,
-    y_N: torch.Tensor,
-    n_classes: int,
-    *,
-    lr_S: Sequence[float],
-    weight_decay_S: Sequence[float],
-    epochs: int,
-    batch_size: int,
-    seed: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights `(S, C, D)` and biases `(S, C)` of S linear layers, each as `torch.optim.Adam` would leave it.
-
-    All settings start from the same draw (that of `torch.nn.Linear`) and see the same batches, so one product
-    with the batch serves the forward passes of all, and one the gradients. The bias is the weight of a column
-    of ones. `x_ND` float32 and `y_N` int64 lie on the device that does the work.
-    """
-    device, (n_rows, width), n_settings = x_ND.device, x_ND.shape, len(lr_S)
-    generator = torch.Generator().manual_seed(seed)  # on the processor: the same draws for every device
-    bound = width**-0.5
-    start = torch.empty(width + 1, n_classes).uniform_(-bound, bound, generator=generator).to(device)
-    w_DP = start.repeat(1, n_settings)
-    mean_DP, square_DP = torch.zeros_like(w_DP), torch.zeros_like(w_DP)
-    lr_P = torch.tensor(lr_S, device=device).repeat_interleave(n_classes)
-    decay_P = torch.tensor(weight_decay_S, device=device).repeat_interleave(n_classes)
-    x_ND = torch.cat([x_ND, torch.ones(n_rows, 1, device=device)], 1)
-    truth_NC = torch.nn.functional.one_hot(y_N, n_classes).to(x_ND.dtype)
-    step = 0
-    for _ in range(epochs):
-        order = torch.randperm(n_rows, generator=generator).to(device)
-        for rows in torch.split(order, batch_size):
-            step += 1
-            x_BD = x_ND[rows]
-            logits_BSC = (x_BD @ w_DP).view(-1, n_settings, n_classes)
-            # The gradient of the mean cross entropy by its logits.
-            slope_BSC = logits_BSC.softmax(2).sub_(truth_NC[rows, None]).div_(len(rows))
-            slope_DP = x_BD.T @ slope_BSC.flatten(1)
-            if any(weight_decay_S):
-                slope_DP.addcmul_(w_DP, decay_P)
-            mean_DP.lerp_(slope_DP, 1 - BETA1)
-            square_DP.mul_(BETA2).addcmul_(slope_DP, slope_DP, value=1 - BETA2)
-            scale_DP = square_DP.sqrt().div_((1 - BETA2**step) ** 0.5).add_(EPSILON)
-            w_DP.sub_((mean_DP / scale_DP).mul_(lr_P / (1 - BETA1**step)))
-    layers_SCD = w_DP.T.reshape(n_settings, n_classes, width + 1)
-    return layers_SCD[:, :, :-1], layers_SCD[:, :, -1]
 
 
 class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -78,7 +32,9 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters: `lr` and `weight_decay` as in `torch.optim.Adam`; `epochs` passes over the data in batches of
     `batch_size` rows; `standardize` trains on features of mean 0 and deviation 1 and folds that into the layer
-    afterwards; `seed` draws the first weights and the order; `device` is `auto`, `cpu` or `cuda`.
+    afterwards; `class_weight` is None, `balanced` or `{class: weight}` as scikit-learn has it, and enters the loss as
+    `torch.nn.CrossEntropyLoss(weight=...)` does; `seed` draws the first weights and the order; `device` is `auto`,
+    `cpu` or `cuda`. When to stop is a search's choice, since it takes validation rows.
 
     Fitted: `coef_` (C, D) and `intercept_` (C,), for raw features, and `classes_`.
     """
@@ -91,6 +47,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int = 10,
         batch_size: int = 128,
         standardize: bool = True,
+        class_weight: Any = None,
         seed: int = 0,
         device: str = "auto",
     ) -> None:
@@ -99,23 +56,14 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.batch_size = batch_size
         self.standardize = standardize
+        self.class_weight = class_weight
         self.seed = seed
         self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
-        X, y = validate_data(self, to_numpy(X), to_numpy(y), dtype=np.float32)
-        check_classification_targets(y)
-        weights, biases, self.classes_ = _fit_stack(
-            X,
-            y,
-            [(self.lr, self.weight_decay)],
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            standardize=self.standardize,
-            seed=self.seed,
-            device=self.device,
-        )
+        X, codes_N = _checked(self, X, y)
+        weights, biases = _train(self, X, codes_N, [(self.lr, self.weight_decay)])
         self.coef_, self.intercept_ = weights[0], biases[0]
         return self
 
@@ -140,16 +88,21 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        logits: Array = X @ self.coef_.T + self.intercept_
-        return logits
+        return _logits(X, self.coef_, self.intercept_)
 
 
 class FineTuneSearch(GridSearch):
     """`FineTune` over a grid of learning rates and weight decays, trained together, chosen on validation data.
 
+    `n_seeds` trains every setting from `seed`, `seed + 1`, …, each with its own first weights and order: the spread of
+    its rows in `cv_results_` shows how much is luck. The setting with the best mean over its seeds is chosen, of it
+    the best seed. `early_stopping` scores every epoch by `select` on the validation data: a layer is kept as its
+    best epoch left it, and stands still after `patience` epochs without a better one; `epochs` is the most it gets.
+
     Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a list of
-    `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's equal share of
-    the one fit that trained them all.
+    `{params, accuracy, macro_f1, fit_s}` on the validation data, one for each setting and seed, where `fit_s` is an
+    equal share of the one fit that trained them all. `params` are what `FineTune` needs to end in the same layer:
+    `lr`, `weight_decay`, with more seeds than one `seed`, with early stopping `epochs`.
     """
 
     def __init__(
@@ -160,8 +113,12 @@ class FineTuneSearch(GridSearch):
         epochs: int = 10,
         batch_size: int = 128,
         standardize: bool = True,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        patience: int = 10,
         select: str = "macro_f1",
         seed: int = 0,
+        n_seeds: int = 1,
         device: str = "auto",
     ) -> None:
         self.lr = lr
@@ -169,78 +126,136 @@ class FineTuneSearch(GridSearch):
         self.epochs = epochs
         self.batch_size = batch_size
         self.standardize = standardize
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.patience = patience
         self.select = select
         self.seed = seed
+        self.n_seeds = n_seeds
         self.device = device
 
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
         """Train every setting on `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
         start = time.perf_counter()
-        X, y = validate_data(self, to_numpy(X), to_numpy(y), dtype=np.float32)
-        check_classification_targets(y)
+        check_choice("select", self.select, SELECT_BY)
+        for name in ("epochs", "n_seeds", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        X, codes_N = _checked(self, X, y)
         settings = list(itertools.product(self.lr, self.weight_decay))
-        self._weights_SCD, self._biases_SC, self.classes_ = _fit_stack(
-            X,
-            y,
-            settings,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            standardize=self.standardize,
-            seed=self.seed,
-            device=self.device,
-        )
-        share_s = (time.perf_counter() - start) / len(settings)
         params = [{"lr": lr, "weight_decay": decay} for lr, decay in settings]
-        return self._choose(params, [share_s] * len(settings), X_valid, y_valid)
+        if self.n_seeds > 1:
+            seeds = range(self.seed, self.seed + self.n_seeds)
+            params = [{**own, "seed": seed} for own in params for seed in seeds]
+        if self.early_stopping:
+            best = BestEpochs(lambda layers: self._scores(layers, X_valid, y_valid), self.patience)
+            _train(self, X, codes_N, settings, n_seeds=self.n_seeds, over=best)
+            self._layers = best.layers
+            params = [{**own, "epochs": int(e)} for own, e in zip(params, best.epoch_L, strict=True)]
+        else:
+            self._layers = _train(self, X, codes_N, settings, n_seeds=self.n_seeds)
+        share_s = (time.perf_counter() - start) / len(params)
+        return self._choose(params, [share_s] * len(params), X_valid, y_valid)
 
     def predict_each(self, X: Any) -> Array:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
+        """What every row of `cv_results_` predicts: (rows, n_samples)."""
+        return self._predicted(self._layers, X)
+
+    def _predicted(self, layers: Layers, X: Any) -> Array:
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        n_settings, n_classes, width = self._weights_SCD.shape
-        logits_NP = X @ self._weights_SCD.reshape(-1, width).T + self._biases_SC.reshape(-1)
-        labels: Array = self.classes_[logits_NP.reshape(-1, n_settings, n_classes).argmax(2).T]
+        weights_LCD, biases_LC = layers
+        n_layers, n_classes, width = weights_LCD.shape
+        logits_MP = _logits(X, weights_LCD.reshape(-1, width), biases_LC.reshape(-1))
+        labels: Array = self.classes_[logits_MP.reshape(-1, n_layers, n_classes).argmax(2).T]
         return labels
 
+    def _scores(self, layers: Layers, X_valid: Any, y_valid: Any) -> Array:
+        y_M = to_numpy(y_valid)
+        rows = [validation_row({}, y_M, told_M, 0.0) for told_M in self._predicted(layers, X_valid)]
+        return np.array([row[self.select] for row in rows])
+
+    def _choose(
+        self, params: Sequence[dict[str, Any]], fit_s: Sequence[float], X_valid: Any, y_valid: Any
+    ) -> Self:
+        super()._choose(params, fit_s, X_valid, y_valid)
+        rows, n = self.cv_results_, self.n_seeds
+        means = [
+            {name: np.mean([row[name] for row in rows[i : i + n]]) for name in SELECT_BY}
+            for i in range(0, len(rows), n)
+        ]
+        first = ranking(means, self.select)[0] * n
+        best = first + ranking(rows[first : first + n], self.select)[0]
+        self.best_params_, self.best_estimator_ = rows[best]["params"], self._estimator(best)
+        return self
+
     def _estimator(self, index: int) -> FineTune:
-        estimator = FineTune(
-            **self.cv_results_[index]["params"],
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            standardize=self.standardize,
-            seed=self.seed,
-            device=self.device,
-        )
+        shared = ("epochs", "batch_size", "standardize", "class_weight", "seed", "device")
+        own = {name: getattr(self, name) for name in shared} | self.cv_results_[index]["params"]
+        estimator = FineTune(**own)
         estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
-        estimator.coef_, estimator.intercept_ = self._weights_SCD[index], self._biases_SC[index]
+        weights_LCD, biases_LC = self._layers
+        estimator.coef_, estimator.intercept_ = weights_LCD[index], biases_LC[index]
         return estimator
 
 
-def _fit_stack(
+def _checked(head: FineTune | FineTuneSearch, X: Any, y: Any) -> tuple[Array, Array]:
+    """Rows as float32 and the place of their labels in `head.classes_`, which is set."""
+    X, y = validate_data(head, to_numpy(X), to_numpy(y), dtype=np.float32)
+    check_classification_targets(y)
+    head.classes_, codes_N = np.unique(y, return_inverse=True)
+    return X, codes_N
+
+
+def _train(
+    head: FineTune | FineTuneSearch,
     X: Array,
-    y: Array,
+    codes_N: Array,
     settings: Sequence[tuple[float, float]],
     *,
-    epochs: int,
-    batch_size: int,
-    standardize: bool,
-    seed: int,
-    device: str,
-) -> tuple[Array, Array, Array]:
-    """Weights (S, C, D), biases (S, C) for raw features, and the classes."""
-    classes, encoded = np.unique(y, return_inverse=True)
+    n_seeds: int = 1,
+    over: Callable[[Layers], bool] | None = None,
+) -> Layers:
+    """One layer for each (lr, weight decay) and seed; `over` sees them after every epoch and may end the training."""
+    classes, device = head.classes_, head.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    mean_D, deviation_D = moments(X) if standardize else (np.float32(0), np.float32(1))
-    weights_SCD, biases_SC = train_stack(
-        torch.from_numpy((X - mean_D) / deviation_D).to(device),
-        torch.from_numpy(encoded).to(device),
-        len(classes),
-        lr_S=[lr for lr, _ in settings],
-        weight_decay_S=[decay for _, decay in settings],
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
+    weight_C = None
+    if head.class_weight is not None:
+        weight_C = compute_class_weight(head.class_weight, classes=classes, y=classes[codes_N])
+        weight_C = torch.tensor(weight_C, dtype=torch.float32, device=device)
+    mean_D, deviation_D = moments(X) if head.standardize else np.array([[0], [1]], np.float32)
+    x_ND = _tensor(X).to(device)
+    if head.standardize:
+        x_ND = (x_ND - _tensor(mean_D).to(device)).div_(_tensor(deviation_D).to(device))
+
+    def fold(weights_LCD: torch.Tensor, biases_LC: torch.Tensor) -> Layers:
+        # W (x - mean) / deviation + b, written as a layer for x itself.
+        folded_LCD = weights_LCD.cpu().numpy() / deviation_D
+        return folded_LCD, biases_LC.cpu().numpy() - (folded_LCD * mean_D).sum(2)
+
+    return fold(
+        *train_stack(
+            x_ND,
+            torch.from_numpy(codes_N).to(device),
+            len(classes),
+            lr_S=[lr for lr, _ in settings],
+            weight_decay_S=[decay for _, decay in settings],
+            epochs=head.epochs,
+            batch_size=head.batch_size,
+            seed=head.seed,
+            n_seeds=n_seeds,
+            class_weight_C=weight_C,
+            over=None if over is None else lambda weights, biases: over(fold(weights, biases)),
+        )
     )
-    # W (x - mean) / deviation + b, written as a layer for x itself.
-    folded_SCD = weights_SCD.cpu().numpy() / deviation_D
-    return folded_SCD, biases_SC.cpu().numpy() - (folded_SCD * mean_D).sum(2), classes
+
+
+def _logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
+    # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
+    logits_MP: Array = torch.addmm(_tensor(biases_P), _tensor(X), _tensor(weights_PD).T).numpy()
+    return logits_MP
+
+
+def _tensor(values: Array) -> torch.Tensor:
+    """The array as torch takes it: copied only where it is read-only or strided."""
+    return torch.from_numpy(np.require(values, requirements=("C", "W")))
