@@ -53,7 +53,8 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The class with most votes (n_samples,); the first of equal ones."""
-        labels: Array = self.classes_[self._votes(self._neighbours(X, self.k)).argmax(1)]
+        best = self._votes(self._neighbours(X, self.k)).argmax(1)
+        labels: Array = self.classes_[best]
         return labels
 
     def _neighbours(self, X: Any, k: int) -> Array:
@@ -108,4 +109,6 @@ class KNNSearch(GridSearch):
         return np.stack([self.classes_[votes_MC.argmax(1)] for votes_MC in votes])
 
     def _estimator(self, index: int) -> KNN:
-        return copy.copy(self._widest).set_params(k=self.k[index])
+        estimator = copy.copy(self._widest)
+        estimator.k = self.k[index]
+        return estimator

@@ -73,7 +73,8 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 
     def predict(self, X: Any) -> Array:
         """The class of the largest logit (n_samples,)."""
-        labels: Array = self.classes_[outputs(self, X).argmax(1)]
+        best = outputs(self, X).argmax(1)
+        labels: Array = self.classes_[best]
         return labels
 
 
@@ -121,10 +122,10 @@ class LogisticRegressionSearch(GridSearch):
             )
             for class_weight in self.class_weight
         ]
-        coefs, intercepts, n_iters, own_s = zip(*paths, strict=True)
+        coefs, intercepts, n_iters, seconds = zip(*paths, strict=True)
         self._coef_SCD, self._intercept_SC = np.concatenate(coefs), np.concatenate(intercepts)
         self._n_iter_S = list(itertools.chain(*n_iters))
-        own_s = list(itertools.chain(*own_s))
+        own_s = list(itertools.chain(*seconds))
         share_s = (time.perf_counter() - start - sum(own_s)) / len(own_s)
         params = [{"C": C, "class_weight": weight} for weight in self.class_weight for C in self.C]
         return self._choose(params, [seconds + share_s for seconds in own_s], X_valid, y_valid)

@@ -53,7 +53,8 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The class of the largest output (n_samples,)."""
-        labels: Array = self.classes_[outputs(self, X).argmax(1)]
+        best = outputs(self, X).argmax(1)
+        labels: Array = self.classes_[best]
         return labels
 
 

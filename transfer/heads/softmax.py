@@ -111,7 +111,7 @@ def minimise(
             return x, n_iter
         moved, turned = length * direction, new_slope - slope
         if moved @ turned > 0:
-            steps.append((moved, turned, moved @ turned))
+            steps.append((moved, turned, float(moved @ turned)))
         x, value, slope = x + moved, new_value, new_slope
         if gain <= tol * abs(value):
             break
