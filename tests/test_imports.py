@@ -15,7 +15,8 @@ PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
-    {"results", "decode", "lagoon", "backbone", "index", "files", "heads"},
+    {"files"},
+    {"results", "decode", "lagoon", "backbone", "index", "heads"},
     {"images", "engines", "shelf", "nvjpeg"},
     {"store"},
     {"reading"},

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from transfer import report, results
+from transfer import lagoon, report, results
+from transfer.heads import METHODS
 from transfer.results import Result
 
 EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
@@ -175,6 +176,13 @@ def test_several_results_fit_a_terminal_of_80_columns(example: Result) -> None:
     console = Console(file=io.StringIO(), width=80)
     report.show_side_by_side([example, example], console)
     assert max(map(len, console.file.getvalue().splitlines())) <= 80  # type: ignore[attr-defined]
+
+
+def test_the_built_in_images_and_every_method_fit_a_terminal_of_80_columns(example: Result) -> None:
+    methods = [{**copy.deepcopy(example.methods[0]), "name": name} for name in METHODS]
+    for method in methods:
+        method["test"]["per_class"][0]["class"] = max(lagoon.COUNTS, key=len)
+    assert max(map(len, printed(changed(example, methods=methods), 80).splitlines())) <= 80
 
 
 def test_the_trials_of_engines_are_told(example: Result) -> None:

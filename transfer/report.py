@@ -221,8 +221,10 @@ def _classes(result: Result) -> Table:
         ]
         for c, entry in enumerate(first)
     ]
-    columns = ["class", " test images", *(f" {method['name']}" for method in result.methods)]
-    return Table("Table 3: accuracy per class (recall, test split)", columns, rows)
+    columns = ["class", " test", *(f" {method['name']}" for method in result.methods)]
+    return Table(
+        "Table 3: accuracy per class (recall, test split; test: images of the class in it)", columns, rows
+    )
 
 
 def _int8(result: Result) -> Table:

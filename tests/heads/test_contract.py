@@ -10,12 +10,25 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from transfer import heads
 from transfer.config import RunConfig
-from transfer.heads import METHODS, SVM, FineTune, FineTuneSearch, SVMSearch
+from transfer.heads import HEADS, METHODS
+from transfer.heads.selection import GridSearch
 
-CLASSIFIERS = [FineTune(lr=0.1, epochs=30), SVM()]
+EVERY = [getattr(heads, name) for name in HEADS]
+CLASSIFIERS = [
+    heads.FineTune(lr=0.1, epochs=30),
+    heads.SVM(),
+    heads.RidgeHead(),
+    heads.LogisticRegressionHead(),
+    heads.KNN(),
+]
 CONFIG = RunConfig(data="x", epochs=10, device="cpu")
 
 
@@ -33,13 +46,57 @@ def test_scikit_learns_own_checks(estimator: BaseEstimator, check: Any) -> None:
     check(estimator)
 
 
-@pytest.mark.parametrize("head", [FineTune, FineTuneSearch, SVM, SVMSearch])
+def test_every_head_is_checked() -> None:
+    assert {type(head) for head in CLASSIFIERS} == {
+        head for head in EVERY if not issubclass(head, GridSearch)
+    }
+
+
+@pytest.mark.parametrize("head", EVERY)
 def test_parameters_are_keyword_only_and_only_stored(head: type) -> None:
     parameters = list(inspect.signature(head).parameters.values())
     assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
     made = head()
     assert made.get_params() == {parameter.name: parameter.default for parameter in parameters}
     assert vars(clone(made)) == vars(made)
+
+
+@pytest.mark.parametrize("head", CLASSIFIERS, ids=lambda head: type(head).__name__)
+class TestHead:
+    def test_works_in_a_pipeline_and_in_cross_validation(
+        self, head: BaseEstimator, data: dict[str, Any]
+    ) -> None:
+        x, y = data["train"]
+        names = np.array(["ant", "bee", "cat", "dog", "eel"])[y]
+        pipeline = make_pipeline(PCA(20), head)
+        assert cross_val_score(pipeline, x, names, cv=3).mean() > 0.5
+        assert set(pipeline.fit(x, names).predict(x)) <= set(names)
+
+    def test_what_it_cannot_use_is_refused_as_scikit_learn_does(
+        self, head: BaseEstimator, data: dict[str, Any]
+    ) -> None:
+        x, y = data["train"]
+        broken = x.copy()
+        broken[3, 4] = np.nan
+        with pytest.raises(ValueError, match="contains NaN"):
+            clone(head).fit(broken, y)
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            clone(head).fit(x, y[:-1])
+        with pytest.raises(NotFittedError):
+            clone(head).predict(x)
+        with pytest.raises(ValueError, match="29 features, but .* is expecting 30"):
+            clone(head).fit(x, y).predict(x[:, 1:])
+
+    @pytest.mark.parametrize("rows", [1, 10])
+    def test_one_class_is_refused_or_told(self, head: BaseEstimator, data: dict[str, Any], rows: int) -> None:
+        x = data["train"][0]
+        alone = clone(head)
+        try:
+            alone.fit(x[:rows], ["ant"] * rows)
+        except ValueError as error:
+            assert "one class" in str(error)  # noqa: PT017
+        else:
+            assert set(alone.predict(x)) == {"ant"}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from transfer.config import RunConfig
@@ -47,6 +48,24 @@ def _svm(config: RunConfig, **settings: Any) -> GridSearch:
     return SVMSearch(**settings, select=config.select, seed=config.seed)
 
 
+def _ridge(config: RunConfig) -> GridSearch:
+    from transfer.heads.ridge import RidgeSearch
+
+    return RidgeSearch(select=config.select, seed=config.seed)
+
+
+def _logreg(config: RunConfig) -> GridSearch:
+    from transfer.heads.logreg import LogisticRegressionSearch
+
+    return LogisticRegressionSearch(select=config.select, seed=config.seed)
+
+
+def _knn(config: RunConfig) -> GridSearch:
+    from transfer.heads.knn import KNNSearch
+
+    return KNNSearch(select=config.select, seed=config.seed)
+
+
 FINE_TUNING, SVM_KIND = "fine-tuning", "SVM"
 
 METHODS = {
@@ -76,18 +95,45 @@ METHODS = {
             "linear and RBF, C = 0.01 to 100, standardised features",
             lambda config: _svm(config),
         ),
+        Method(
+            "ridge",
+            "ridge regression",
+            "least squares in closed form, alpha = 1 to 10,000, standardised features",
+            _ridge,
+        ),
+        Method(
+            "logreg",
+            "logistic regression",
+            "multinomial, C = 0.01 to 100, standardised features",
+            _logreg,
+        ),
+        Method(
+            "knn",
+            "nearest neighbours",
+            "1, 5 or 20 of them, standardised features; nothing is trained",
+            _knn,
+        ),
     )
+}
+
+
+# Where the heads and their searches lie.
+HEADS = {
+    "FineTune": "fc",
+    "FineTuneSearch": "fc",
+    "SVM": "svm",
+    "SVMSearch": "svm",
+    "RidgeHead": "ridge",
+    "RidgeSearch": "ridge",
+    "LogisticRegressionHead": "logreg",
+    "LogisticRegressionSearch": "logreg",
+    "KNN": "knn",
+    "KNNSearch": "knn",
 }
 
 
 def __getattr__(name: str) -> Any:
     """The heads themselves, imported when they are asked for."""
-    if name in ("FineTune", "FineTuneSearch"):
-        from transfer.heads import fc
-
-        return getattr(fc, name)
-    if name in ("SVM", "SVMSearch"):
-        from transfer.heads import svm
-
-        return getattr(svm, name)
+    if name in HEADS:
+        return getattr(import_module(f"{__name__}.{HEADS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

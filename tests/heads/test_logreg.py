@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import compute_sample_weight
+
+from transfer.config import UserError
+from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
+from transfer.heads.softmax import cross_entropy, minimise
+
+Array = np.ndarray
+
+
+def blobs(rows: int, width: int, classes: int) -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    y = rng.choice(classes, rows, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
+    x = rng.normal(size=(classes, width))[y] + rng.normal(size=(rows, width)) * 1.5
+    return (x * rng.uniform(0.2, 5, width) + 10).astype(np.float32), y
+
+
+def objective(head: Any, x: Array, y: Array, C: float, scale_D: Array) -> float:
+    """What scikit-learn minimises, of a layer for raw features whose penalty is on standardised ones."""
+    values = head.decision_function(x).astype(np.float64)
+    if values.ndim == 1:
+        values = np.stack([np.zeros_like(values), values], 1)
+        coef = head.coef_[1:] - head.coef_[:1] if len(head.coef_) == 2 else head.coef_
+    else:
+        coef = head.coef_
+    loss_N, _ = cross_entropy(values, y)
+    weight_N = compute_sample_weight(head.class_weight, y)
+    return float(C * (weight_N @ loss_N) + ((coef * scale_D) ** 2).sum() / 2)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize(("rows", "width", "classes"), [(300, 20, 2), (300, 20, 5), (40, 90, 3)])
+def test_every_setting_reaches_scikit_learns_optimum(
+    rows: int, width: int, classes: int, class_weight: str | None
+) -> None:
+    x, y = blobs(rows + 100, width, classes)
+    x, y, x_test, y_test = x[:rows], y[:rows], x[rows:], y[rows:]
+    scaler = StandardScaler().fit(x.astype(np.float64))
+    z, z_test = scaler.transform(x.astype(np.float64)), scaler.transform(x_test.astype(np.float64))
+    search = LogisticRegressionSearch(C=(100, 0.01, 1), class_weight=(class_weight,))
+    search.fit(x, y, x_test, y_test)
+    for s, (row, predicted) in enumerate(zip(search.cv_results_, search.predict_each(x_test), strict=True)):
+        assert row["params"] == {"C": search.C[s], "class_weight": class_weight}
+        tight = LogisticRegression(**row["params"], tol=1e-9, max_iter=20_000).fit(z, y)
+        least = objective(tight, z, y, search.C[s], np.ones(width))
+        for head in (search._estimator(s), LogisticRegressionHead(**row["params"]).fit(x, y)):
+            reached = objective(head, x, y, search.C[s], scaler.scale_)
+            assert reached == pytest.approx(least, rel=1e-4)
+            np.testing.assert_allclose(head.predict_proba(x_test), tight.predict_proba(z_test), atol=0.02)
+        assert (predicted == tight.predict(z_test)).mean() >= 0.99
+
+
+def test_cross_entropy_is_precise_where_a_row_is_all_but_certain() -> None:
+    loss, slope = cross_entropy(np.array([[40.0, 0.0, 0.0], [0.0, 3.0, 1.0]]), np.array([0, 2]))
+    assert loss[0] == pytest.approx(2 * np.exp(-40), rel=1e-12)
+    assert slope[0, 0] == pytest.approx(-2 * np.exp(-40), rel=1e-12)
+    powers = np.exp([0.0, 3.0, 1.0])
+    assert loss[1] == pytest.approx(np.log(powers.sum()) - 1, rel=1e-12)
+    np.testing.assert_allclose(slope[1], powers / powers.sum() - [0, 0, 1], rtol=1e-12)
+
+
+def test_the_least_value_of_a_long_valley_is_found() -> None:
+    scales = np.logspace(0, 3, 40)
+    found, n_iter = minimise(
+        lambda x: (1 + float(scales @ (x - 1) ** 2), 2 * scales * (x - 1)),
+        np.zeros(40),
+        max_iter=2000,
+        tol=1e-14,
+    )
+    np.testing.assert_allclose(found, 1, atol=1e-5)
+    assert n_iter < 300  # SciPy's takes 230
+
+
+def test_too_few_iterations_are_told() -> None:
+    x, y = blobs(100, 20, 3)
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        LogisticRegressionHead(max_iter=2).fit(x, y)
+
+
+def test_C_must_be_above_zero() -> None:
+    x, y = blobs(30, 5, 2)
+    with pytest.raises(UserError, match="C is -1"):
+        LogisticRegressionHead(C=-1).fit(x, y)
+
+
+def test_the_lab_features_are_learned(boat_features: dict[str, Array]) -> None:
+    search = LogisticRegressionSearch(C=(0.01, 1), tol=1e-5).fit(
+        boat_features["x_train"], boat_features["y_train"], boat_features["x_valid"], boat_features["y_valid"]
+    )
+    assert (search.predict(boat_features["x_test"]) == boat_features["y_test"]).mean() > 0.9

@@ -1,0 +1,60 @@
+"""What linear heads share: labels checked, layers for raw features, what layers say.
+
+N: training rows. M: rows to predict. D: features. C: classes. S: settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from transfer.config import UserError
+from transfer.heads.standardize import to_numpy
+
+Array = npt.NDArray[Any]
+
+
+def checked(estimator: BaseEstimator, X: Any, y: Any) -> tuple[Array, Array, Array]:
+    """Features (N, D) float32, classes (C,) and their indices (N,). Raises `ValueError`, for one class too."""
+    X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
+    check_classification_targets(y)
+    classes, codes_N = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y has one class only, {classes[0]!r}; a linear head needs at least two classes")
+    return X, classes, codes_N
+
+
+def check_positive(name: str, values: Iterable[float]) -> None:
+    """Raise `UserError` unless every value is above zero."""
+    for value in values:
+        if not value > 0:
+            raise UserError(f"{name} is {value!r}; give a number above 0")
+
+
+def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:
+    """W (x - mean) / scale + b written as layers for x itself: float32 (S, C, D) and (S, C)."""
+    folded_SCD = weights_SCD / scale_D
+    return folded_SCD.astype(np.float32), (biases_SC - folded_SCD @ mean_D).astype(np.float32)
+
+
+def outputs(head: Any, X: Any) -> Array:
+    """What a fitted layer says (M, C)."""
+    check_is_fitted(head)
+    X = validate_data(head, to_numpy(X), dtype=np.float32, reset=False)
+    values: Array = X @ head.coef_.T + head.intercept_
+    return values
+
+
+def outputs_of_each(search: Any, X: Any) -> Array:
+    """What every layer of a search says (M, S, C)."""
+    X = validate_data(search, to_numpy(X), dtype=np.float32, reset=False)
+    n_settings, n_classes, width = search._coef_SCD.shape
+    values_MP = X @ search._coef_SCD.reshape(-1, width).T + search._intercept_SC.reshape(-1)
+    each: Array = values_MP.reshape(-1, n_settings, n_classes)
+    return each
