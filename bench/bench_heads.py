@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from torch import nn
 
 from bench import references
 from bench.conftest import Profile
 from bench.features import Rows
-from bench.references import adam_loop, svc_grid, uncached_loop
+from bench.references import adam_loop, one_by_one, svc_grid, uncached_loop
 from bench.ways import SIZE
 from transfer import backbone
 from transfer.config import RunConfig
@@ -27,6 +29,11 @@ GRID_KERNELS, GRID_C = ("linear", "rbf"), (0.01, 0.1, 1, 10, 100)
 # Equal work stands together: settings that are fitted and then scored on the validation rows.
 FOUR_RATES, ONE_SVM, TEN_SVMS = "fit, last layer, 4 rates", "fit, SVM, 1 setting", "fit, SVM, 10 settings"
 OPERATIONS = {"fc-lab": FOUR_RATES, "fc": FOUR_RATES, "svm-lab": ONE_SVM, "svm": TEN_SVMS}
+LOOPS = {
+    "ridge": [RidgeClassifier(alpha=alpha) for alpha in (1, 10, 100, 1000, 10000)],
+    "logreg": [LogisticRegression(C=C, max_iter=1000) for C in GRID_C],
+    "knn": [KNeighborsClassifier(k) for k in (1, 5, 20)],
+}
 LEAST = 0.4  # of the test rows are told right
 
 
@@ -116,3 +123,14 @@ def bench_svc_grid(timed: Callable[..., Any], rows: Rows) -> None:
         shape=list(rows.x_train.shape),
     )
     assert np.mean(winner.predict(rows.x_test) == rows.y_test) > LEAST
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def bench_one_by_one(timed: Callable[..., Any], rows: Rows, name: str) -> None:
+    best = timed(
+        lambda: one_by_one.search(rows, LOOPS[name]),
+        operation=f"fit, {name}",
+        way="reference: one fit after the other",
+        shape=list(rows.x_train.shape),
+    )
+    assert np.mean(best.predict(rows.x_test) == rows.y_test) > LEAST

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.config import SELECT_BY, check_choice
 from transfer.heads.adam import train_stack
+from transfer.heads.linear import folded
 from transfer.heads.selection import GridSearch, ranking, validation_row
 from transfer.heads.standardize import moments, to_numpy
 from transfer.heads.stopping import BestEpochs, Layers
@@ -223,15 +224,14 @@ def _train(
     if head.class_weight is not None:
         weight_C = compute_class_weight(head.class_weight, classes=classes, y=classes[codes_N])
         weight_C = torch.tensor(weight_C, dtype=torch.float32, device=device)
-    mean_D, deviation_D = moments(X) if head.standardize else np.array([[0], [1]], np.float32)
+    mean_D, deviation_D = np.zeros(X.shape[1], np.float32), np.ones(X.shape[1], np.float32)
     x_ND = _tensor(X).to(device)
     if head.standardize:
+        mean_D, deviation_D = moments(X)
         x_ND = (x_ND - _tensor(mean_D).to(device)).div_(_tensor(deviation_D).to(device))
 
     def fold(weights_LCD: torch.Tensor, biases_LC: torch.Tensor) -> Layers:
-        # W (x - mean) / deviation + b, written as a layer for x itself.
-        folded_LCD = weights_LCD.cpu().numpy() / deviation_D
-        return folded_LCD, biases_LC.cpu().numpy() - (folded_LCD * mean_D).sum(2)
+        return folded(weights_LCD.cpu().numpy(), biases_LC.cpu().numpy(), mean_D, deviation_D)
 
     return fold(
         *train_stack(
