@@ -129,6 +129,22 @@ def test_the_verdict_names_the_best_two_kinds_in_any_order(example: Result) -> N
         assert report.verdict(changed(example, methods=methods, comparison=comparison)).startswith("fc (")
 
 
+def test_the_verdict_answers_the_question_and_names_what_did_better(example: Result) -> None:
+    other = {**copy.deepcopy(example.methods[0]), "name": "ridge", "kind": "ridge regression"}
+    other["valid"]["macro_f1"] = 0.99
+    pairs = [{"a": "ridge", "b": method["name"], "mcnemar_p": 0.5} for method in example.methods]
+    comparison = {
+        **example.comparison,
+        "select": "macro_f1",
+        "best": "ridge",
+        "best_of_kind": {"ridge regression": "ridge", **example.comparison["best_of_kind"]},
+        "pairs": [*example.comparison["pairs"], *pairs],
+    }
+    told = report.verdict(changed(example, methods=[*example.methods, other], comparison=comparison))
+    assert "fine-tuning took" in told or "SVM took" in told
+    assert "Best of all on the validation split, ridge (" in told
+
+
 def test_a_cold_total_of_another_machine_is_left_blank(example: Result) -> None:
     features = {**example.features, "cold_seconds": None}
     assert all(row[-2] == "-" for row in report.tables(changed(example, features=features))[1].rows)
