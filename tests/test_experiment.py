@@ -17,6 +17,7 @@ from transfer import experiment, images, scores
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS
 from transfer.results import Result, schema
+from transfer.timing import Stopwatch
 
 MakeImages = Callable[..., Path]
 
@@ -156,9 +157,19 @@ def test_two_runs_agree_on_everything_but_time(root: Path, result: Result) -> No
         }
 
 
-def test_short_fits_are_repeated_and_the_warm_up_is_not_counted(result: Result) -> None:
-    for method in result.methods:
-        assert len(method["fit_seconds"]) == experiment.REPEATS
+@pytest.mark.parametrize(
+    ("limit_s", "calls", "counted"),
+    [(float("inf"), 1 + experiment.REPEATS, experiment.REPEATS), (-1, 1, 1)],
+)
+def test_short_fits_are_repeated_and_the_warm_up_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, limit_s: float, calls: int, counted: int
+) -> None:
+    monkeypatch.setattr(experiment, "REPEATED_BELOW_S", limit_s)
+    watch, called = Stopwatch(), []
+    returned, seconds = experiment._repeated(lambda: called.append(0) or len(called), watch, "fit")
+    assert returned == len(called) == calls
+    assert seconds == watch.seconds["fit"][-counted:]
+    assert len(watch.seconds["fit"]) == calls
 
 
 def test_cold_seconds_hold_everything_that_an_empty_store_costs(root: Path, result: Result) -> None:
