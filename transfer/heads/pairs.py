@@ -47,7 +47,7 @@ class Machines:
 
     def supported(self) -> tuple[Array, Machines]:
         """Which rows (N,) have a coefficient, and the machines over these alone."""
-        support_N = self.dual_KN.any(0)
+        support_N: Array = (self.dual_KN != 0).any(axis=0)
         ends = np.cumsum(self.counts_C)[:-1]
         counts_C = np.array([part.sum() for part in np.split(support_N, ends)])
         return support_N, Machines(self.dual_KN[:, support_N], self.intercept_P, counts_C)

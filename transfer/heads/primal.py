@@ -1,6 +1,7 @@
 """Linear SVMs one against the rest, solved for the weights themselves: no Gram matrix, rows a chunk at a time.
 
-N: training rows. B: rows of a chunk. D: features and, last, a one for the intercept. P: machines, solved together.
+N: training rows. B: rows of a chunk. U: rows with slack. D: features and, but for `X`, `coef`, `shift_D` and `scale_D`,
+a one for the intercept. C: classes. P: machines, solved together.
 
 The objective is that of `sklearn.svm.LinearSVC`: half the squared weights (the intercept's among them), and for every
 row what its class costs times its squared slack, `max(0, 1 - sign * score)`. The method is that of Keerthi and
@@ -22,11 +23,15 @@ from sklearn.utils import compute_class_weight
 
 Array = npt.NDArray[Any]
 
-CHUNK_BYTES = 1 << 24  # in which a chunk's two products find it in the processor's cache
+CHUNK_BYTES = 1 << 25  # what is read of the features, and of slacks, at a time
+GATHER_BYTES = (
+    1 << 29
+)  # up to which rows with slack are copied, for conjugate gradients to go through them alone
 SAMPLE_ROWS = 8192  # that second moments are taken from
-TOLERANCE = 1e-4  # a machine is done when a step gains less than this part of its objective
-FORCING = 0.01  # what may be left of a Newton step's squared residual
-MAX_STEPS, MAX_PRODUCTS = 100, 50
+TOLERANCE = 2e-5  # a machine is done when a step gains less than this part of its objective
+ENOUGH = 0.01  # a Newton step is found when this part of its squared residual is left
+# Rough steps come first: which rows have slack changes with each, and ten products were faster than fifty.
+FEW_PRODUCTS, MAX_PRODUCTS, MAX_STEPS = 10, 320, 300
 
 
 def fit(
@@ -64,7 +69,7 @@ def fit(
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows, standardised chunk by chunk on the device that does the work."""
+    """Training rows, standardised chunk by chunk on the device that does the work: `x * scale + shift`."""
 
     X: Array
     shift_D: torch.Tensor
@@ -72,41 +77,45 @@ class Rows:
 
     @classmethod
     def of(cls, X: Array, standardize: bool, device: str) -> Rows:
-        width = X.shape[1]
-        raw = cls(X, torch.zeros(width, device=device), torch.ones(width, device=device))
+        zero_D = torch.zeros(X.shape[1], device=device)
         if not standardize:
-            return raw
+            return cls(X, zero_D, zero_D + 1)
         # Sums about a mean that is nearly right keep the digits that the deviation needs.
-        about_D = torch.from_numpy(X[: raw.chunk_rows].mean(0, dtype=np.float32)).to(device)
-        sums = torch.zeros(2, width, dtype=torch.float64, device=device)
-        for _, x_BD in Rows(X, -about_D, raw.scale_D).chunks():
-            sums += torch.stack([x_BD[:, :-1].sum(0), x_BD[:, :-1].square().sum(0)])
-        mean_D, square_D = sums / len(X)
+        about_D = torch.from_numpy(X[:1024].mean(0)).to(device)
+        sums_2D = torch.zeros(2, X.shape[1], dtype=torch.float64, device=device)
+        for _, x_BD in cls(X, -about_D, zero_D + 1).chunks():
+            sums_2D += torch.stack([x_BD[:, :-1].sum(0), x_BD[:, :-1].square().sum(0)])
+        mean_D, square_D = sums_2D / len(X)
         deviation_D = (square_D - mean_D.square()).clamp(min=0).sqrt()
         mean_D += about_D
         deviation_D[deviation_D <= 1e-7 * mean_D.abs()] = 1
-        deviation_D[deviation_D == 0] = 1
         return cls(X, (-mean_D / deviation_D).float(), (1 / deviation_D).float())
 
-    @property
-    def chunk_rows(self) -> int:
-        return max(1, CHUNK_BYTES // (4 * self.X.shape[1] + 4))
+    def parts(self, width: int) -> Iterator[slice]:
+        """Where chunks of rows lie that are `width` numbers wide."""
+        size = max(1, CHUNK_BYTES // (4 * width))
+        return (slice(start, min(start + size, len(self.X))) for start in range(0, len(self.X), size))
 
-    def parts(self):
-        for start in range(0, len(self.X), self.chunk_rows): yield slice(start, start+self.chunk_rows)
+    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Where a chunk lies, and its rows (B, D), which the next chunk's will overwrite."""
+        width = self.X.shape[1]
+        buffer_BD = self.shift_D.new_ones(next(self.parts(width)).stop, width + 1)
+        for part in self.parts(width):
+            # torch warns of memory that it may not write to, such as a map of a file that is only read.
+            raw = self.X[part] if self.X.flags.writeable else self.X[part].copy()
+            x_BD = buffer_BD[: len(raw)]
+            raw_BD = torch.from_numpy(raw).to(buffer_BD.device)
+            torch.addcmul(self.shift_D, raw_BD, self.scale_D, out=x_BD[:, :-1])
+            yield part, x_BD
 
-    def chunks(self, every: int = 1) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Where a chunk lies, and its rows (B, D); the next one takes their place. Of `every` so many rows, one."""
-        X, size = self.X[::every], self.chunk_rows
-        buffer = torch.ones(min(size, len(X)), X.shape[1] + 1, device=self.shift_D.device)
-        for start in range(0, len(X), size):
-            rows = slice(start, min(start + size, len(X)))
-            raw = X[rows] if X.flags.writeable else X[rows].copy()  # torch warns of what it may not write to
-            x_BD = buffer[: len(raw)]
-            torch.addcmul(
-                self.shift_D, torch.from_numpy(raw).to(buffer.device), self.scale_D, out=x_BD[:, :-1]
-            )
-            yield rows, x_BD
+    def gather(self, used_N: torch.Tensor) -> torch.Tensor:
+        """Copies (U, D) of the rows that are used."""
+        x_UD, end = self.shift_D.new_empty(int(used_N.sum()), self.X.shape[1] + 1), 0
+        for part, x_BD in self.chunks():
+            own_BD = x_BD[used_N[part]]
+            x_UD[end : end + len(own_BD)] = own_BD
+            end += len(own_BD)
+        return x_UD
 
 
 @dataclass(frozen=True)
@@ -118,50 +127,82 @@ class Machines:
     own_P: torch.Tensor
     rest_P: torch.Tensor
 
-    def take(self, which: torch.Tensor) -> Machines:
-        return Machines(self.y_N, self.class_P[which], self.own_P[which], self.rest_P[which])
+    def take(self, which_P: torch.Tensor) -> Machines:
+        return Machines(self.y_N, self.class_P[which_P], self.own_P[which_P], self.rest_P[which_P])
 
-    def targets(self, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Signs and costs (B, P)."""
-        own_BP = self.y_N[rows, None] == self.class_P
-        return own_BP.float().mul_(2).sub_(1), torch.where(own_BP, self.own_P, self.rest_P)
+    def signs(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """One for rows of a machine's class, minus one for others (B, P)."""
+        return (self.y_N[rows, None] == self.class_P).float().mul_(2).sub_(1)
+
+    def costs(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """What squared slack costs (B, P)."""
+        return torch.where(self.y_N[rows, None] == self.class_P, self.own_P, self.rest_P)
+
+
+class SecondMoments:
+    """The mean product of every two features, and what solves `(1 + weight * it) z = r` for many weights, roughly."""
+
+    def __init__(self, rows: Rows) -> None:
+        step = max(1, len(rows.X) // SAMPLE_ROWS)
+        sample = Rows(rows.X[::step], rows.shift_D, rows.scale_D)
+        products = [(x_BD.T @ x_BD).double() for _, x_BD in sample.chunks()]
+        self.mean_DD = torch.stack(products).sum(0) / len(sample.X)
+        self._factors: dict[float, torch.Tensor] = {}
+
+    def solve(self, weight_P: torch.Tensor, r_DP: torch.Tensor) -> torch.Tensor:
+        """Solutions (D, P); weights are rounded to powers of sixteen, so that few factors are needed."""
+        solved_DP, power_P = torch.empty_like(r_DP), (weight_P.log2() / 4).round() * 4
+        for power in set(power_P.tolist()):
+            if power not in self._factors:
+                # float32 products of the rows leave errors of this order.
+                floor = 1e-6 * torch.linalg.matrix_norm(self.mean_DD)
+                system_DD = self.mean_DD * 2**power
+                system_DD.diagonal().add_(1 + floor * 2**power)
+                self._factors[power] = torch.linalg.cholesky(system_DD).float()
+            own_P = power_P == power
+            solved_DP[:, own_P] = torch.cholesky_solve(r_DP[:, own_P].float(), self._factors[power]).double()
+        return solved_DP
 
 
 def solve(rows: Rows, machines: Machines) -> torch.Tensor:
     """Weights (D, P) float64 of all machines, the last row their intercepts."""
     moments, n_machines = SecondMoments(rows), len(machines.class_P)
-    w_DP = moments.second_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
-    slack_NP = torch.ones(len(rows.X), n_machines, device=w_DP.device)  # before it is cut at zero
+    w_DP = moments.mean_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
+    slack_NP = torch.ones(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
     solution_DP, live_P = w_DP.clone(), torch.arange(n_machines, device=w_DP.device)
+    before_P, found_P, n_products = torch.full_like(w_DP[0], torch.inf), live_P < 0, FEW_PRODUCTS
     for _ in range(MAX_STEPS):
-        loss_P, slope_DP, weight_P = evaluate(rows, machines, w_DP, slack_NP)
-        step_DP, change_NP = newton_step(rows, machines, slope_DP, slack_NP, weight_P, moments)
-        search_line(machines, w_DP, step_DP, slack_NP, change_NP)
-        solution_DP[:, live_P] = w_DP
-        left = before_P - loss_P > TOLERANCE * loss_P if _ else loss_P > 0
-        before_P = loss_P[left]
-        if DEBUG: print(_, len(live_P), loss_P.sum().item(), (.5*slope_DP.square().sum(0)/loss_P).max().item(), 'gap median', (.5*slope_DP.square().sum(0)/loss_P).median().item())
-        if not left.any():
+        loss_P, slope_DP = evaluate(rows, machines, w_DP, slack_NP)
+        slow_P = before_P - loss_P <= TOLERANCE * loss_P
+        left_P = ~(slow_P & found_P)
+        if not left_P.any():
             break
-        live_P, machines = live_P[left], machines.take(left)
-        w_DP, slack_NP = w_DP[:, left], slack_NP[:, left]
+        if slow_P[left_P].any():
+            n_products = min(2 * n_products, MAX_PRODUCTS)
+        live_P, before_P, machines = live_P[left_P], loss_P[left_P], machines.take(left_P)
+        w_DP, slope_DP, slack_NP = w_DP[:, left_P], slope_DP[:, left_P], slack_NP[:, left_P]
+        step_DP, found_P = newton_step(rows, machines, slope_DP, slack_NP, moments, n_products)
+        change_NP, step32_DP = torch.empty_like(slack_NP), step_DP.float()
+        for part, x_BD in rows.chunks():
+            change_NP[part] = -machines.signs(part) * (x_BD @ step32_DP)
+        length_P = best_length(rows, machines, w_DP, step_DP, slack_NP, change_NP)
+        w_DP = w_DP + length_P * step_DP
+        slack_NP = slack_NP.addcmul_(change_NP, length_P.float())
+        solution_DP[:, live_P] = w_DP
     return solution_DP
 
-DEBUG = False
 
 def evaluate(
     rows: Rows, machines: Machines, w_DP: torch.Tensor, slack_NP: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The objective (P,), its slope (D, P), and the summed costs of rows that have slack (P,)."""
-    loss_P, slope_DP, weight_P = w_DP.square().sum(0) / 2, w_DP.clone(), torch.zeros_like(w_DP[0])
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The objective (P,) and its slope (D, P)."""
+    loss_P, slope_DP = w_DP.square().sum(0) / 2, w_DP.clone()
     for part, x_BD in rows.chunks():
-        sign_BP, cost_BP = machines.targets(part)
         slack_BP = slack_NP[part].clamp(min=0)
-        pull_BP = cost_BP * slack_BP
+        pull_BP = machines.costs(part) * slack_BP
         loss_P += (pull_BP * slack_BP).sum(0)
-        weight_P += (cost_BP * (slack_BP > 0)).sum(0)
-        slope_DP -= 2 * (x_BD.T @ pull_BP.mul_(sign_BP))
-    return loss_P, slope_DP, weight_P
+        slope_DP -= 2 * (x_BD.T @ pull_BP.mul_(machines.signs(part)))
+    return loss_P, slope_DP
 
 
 def newton_step(
@@ -169,88 +210,68 @@ def newton_step(
     machines: Machines,
     slope_DP: torch.Tensor,
     slack_NP: torch.Tensor,
-    weight_P: torch.Tensor,
     moments: SecondMoments,
+    n_products: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A step (D, P) to where the slope would be zero if no row gained or lost slack, and how it changes slacks (N, P)."""
-    step_DP, change_NP, rest_DP = torch.zeros_like(slope_DP), torch.zeros_like(slack_NP), -slope_DP
-    toward_DP = near_DP = moments.solve(2 * weight_P, rest_DP)
+    """A step (D, P) to where the slope would be zero if no row gained or lost slack, by conjugate gradients.
+
+    Also whether it gets there (P,); after `n_products` products it stays a step in that direction.
+    """
+    used_N = (slack_NP > 0).any(1)
+    few = int(used_N.sum()) * len(slope_DP) * 4 <= GATHER_BYTES
+    used_N |= not few
+    gathered = [(slice(None), rows.gather(used_N))] if few else None
+    curve_UP = 2 * machines.costs(used_N) * (slack_NP[used_N] > 0)
+    weight_P = curve_UP.sum(0, dtype=torch.float64)
+    step_DP, rest_DP = torch.zeros_like(slope_DP), -slope_DP
+    toward_DP = near_DP = moments.solve(weight_P, rest_DP)
     size_P = start_P = (rest_DP * near_DP).sum(0)
-    product_NP = torch.empty_like(slack_NP)
-    for _ in range(MAX_PRODUCTS):
-        going_P = size_P > FORCING * start_P
+    for _ in range(n_products):
+        going_P = size_P > ENOUGH * start_P
         if not going_P.any():
             break
         curved_DP, toward32_DP = toward_DP.clone(), toward_DP.float()
-        for part, x_BD in rows.chunks():
-            cost_BP = machines.targets(part)[1]
-            product_NP[part] = x_BD @ toward32_DP
-            curved_DP += 2 * (x_BD.T @ (cost_BP * (slack_NP[part] > 0)).mul_(product_NP[part]))
+        for part, x_BD in gathered or rows.chunks():
+            curved_DP += x_BD.T @ (x_BD @ toward32_DP).mul_(curve_UP[part])
         rate_P = torch.where(going_P, size_P / (toward_DP * curved_DP).sum(0), 0)
         step_DP += rate_P * toward_DP
-        change_NP.addcmul_(product_NP, rate_P.float())
         rest_DP = rest_DP - rate_P * curved_DP
-        near_DP = moments.solve(2 * weight_P, rest_DP)
-        before_P, size_P = size_P, (rest_DP * near_DP).sum(0)
-        toward_DP = near_DP + size_P / before_P * toward_DP
-    if DEBUG: print('  cg', _)
-    for part in rows.parts():
-        change_NP[part] *= -machines.targets(part)[0]
-    return step_DP, change_NP
+        near_DP, before_P = moments.solve(weight_P, rest_DP), size_P
+        size_P = (rest_DP * near_DP).sum(0)
+        toward_DP = near_DP + torch.where(going_P, size_P / before_P, 0) * toward_DP
+    return step_DP, size_P <= ENOUGH * start_P
 
 
-def search_line(
-    machines: Machines, w_DP: torch.Tensor, step_DP: torch.Tensor, slack_NP: torch.Tensor, change_NP: torch.Tensor
+def best_length(
+    rows: Rows,
+    machines: Machines,
+    w_DP: torch.Tensor,
+    step_DP: torch.Tensor,
+    slack_NP: torch.Tensor,
+    change_NP: torch.Tensor,
 ) -> torch.Tensor:
-    """Go along each step as far as is best, changing `w_DP` and `slack_NP`; what that gains (P,).
+    """How far to go along each step (P,), which changes slacks by `change_NP`.
 
-    Along a step the objective is convex and made of pieces of parabolas: Newton's method on its derivative, kept
-    between bounds.
+    Along a step the objective is convex, of pieces of parabolas: Newton's method finds where its slope is zero, kept
+    between lengths that are known to be too short and too long.
     """
-    first_P, second_P = (w_DP * step_DP).sum(0), step_DP.square().sum(0)
-    low_P, high_P = torch.zeros_like(first_P), torch.full_like(first_P, torch.inf)
-    length_P = torch.ones_like(first_P)
+    along_P, square_P = (w_DP * step_DP).sum(0), step_DP.square().sum(0)
+    low_P, high_P = torch.zeros_like(along_P), torch.full_like(along_P, torch.inf)
+    length_P = torch.ones_like(along_P)
     for _ in range(30):
-        slope_P, curve_P = first_P + length_P * second_P, second_P.clone()
-        for start in range(0, len(slack_NP), PART):
-            part = slice(start, start + PART)
-            cost_BP = machines.targets(part)[1]
-            along_BP = torch.addcmul(slack_NP[part], change_NP[part], length_P.float()).clamp_(min=0)
-            pull_BP = cost_BP * change_NP[part]
-            slope_P += 2 * (pull_BP * along_BP).sum(0)
-            curve_P += 2 * (pull_BP * change_NP[part] * (along_BP > 0)).sum(0)
-        low_P, high_P = torch.where(slope_P < 0, length_P, low_P), torch.where(slope_P < 0, high_P, length_P)
-        if _ == 0: pass
-        new_P = length_P - slope_P / curve_P
-        mid = torch.where(high_P.isinf(), 2 * length_P, (low_P + high_P) / 2)
-        new_P = torch.where((new_P > low_P) & (new_P < high_P), new_P, mid)
-        if ((new_P - length_P).abs() <= 1e-3 * length_P).all(): break
-        length_P = new_P
-    gain_P = length_P
-    w_DP += length_P * step_DP
-    slack_NP.addcmul_(change_NP, length_P.float())
-    return gain_P
-PART=8192
-
-class SecondMoments:
-    """The mean product of every two features, and solutions of `(1 + weight * it) z = r` for many weights."""
-
-    def __init__(self, rows: Rows) -> None:
-        total_DD, count = torch.zeros(()), 0
-        for _, x_BD in rows.chunks(every=max(1, len(rows.X) // SAMPLE_ROWS)):
-            total_DD, count = total_DD + x_BD.T @ x_BD, count + len(x_BD)
-        self.second_DD = total_DD.double() / count
-        self._factors: dict[float, torch.Tensor] = {}
-
-    def solve(self, weight_P: torch.Tensor, r_DP: torch.Tensor) -> torch.Tensor:
-        """Solutions (D, P), roughly: weights are rounded to powers of sixteen, that few factors are needed."""
-        solved_DP, power_P = torch.empty_like(r_DP), (weight_P.log2() / ROUND).round() * ROUND
-        for power in power_P.unique().tolist():
-            if power not in self._factors:
-                system_DD = self.second_DD * 2**power
-                system_DD.diagonal().add_(1)
-                self._factors[power] = torch.linalg.cholesky(system_DD).float()
-            own = power_P == power
-            solved_DP[:, own] = torch.cholesky_solve(r_DP[:, own].float(), self._factors[power]).double()
-        return solved_DP
-ROUND=4.0
+        slope_P, curve_P = along_P + length_P * square_P, square_P.clone()
+        for part in rows.parts(len(along_P)):
+            change_BP = change_NP[part]
+            slack_BP = torch.addcmul(slack_NP[part], change_BP, length_P.float()).clamp_(min=0)
+            pull_BP = 2 * machines.costs(part) * change_BP
+            slope_P += (pull_BP * slack_BP).sum(0)
+            curve_P += (pull_BP * change_BP * (slack_BP > 0)).sum(0)
+        low_P = torch.where(slope_P < 0, length_P, low_P)
+        high_P = torch.where(slope_P < 0, high_P, length_P)
+        next_P = length_P - slope_P / curve_P.clamp(min=torch.finfo(curve_P.dtype).tiny)
+        middle_P = torch.where(high_P.isinf(), 2 * length_P, (low_P + high_P) / 2)
+        next_P = torch.where((next_P > low_P) & (next_P < high_P), next_P, middle_P)
+        if ((next_P - length_P).abs() <= 1e-3 * length_P).all():
+            break
+        length_P = next_P
+    return length_P

@@ -194,7 +194,7 @@ class SVMSearch(GridSearch):
             self._gram, kernels = Gram.of(X, y, self.standardize), self._kernels()
             products_NN = self._gram.products(self._gram.x_ND)
             share_s = (time.perf_counter() - start) / (len(kernels) * len(rest))
-            solved = self._solve(products_NN, rest)
+            solved = self._solve(self._gram, products_NN, rest)
             self._machines = [machines for machines, _ in solved]
             fit_s = [solve_s + share_s for _, solve_s in solved]
         self._settings = [
@@ -220,13 +220,13 @@ class SVMSearch(GridSearch):
                 predicted[id(machines)] = self.classes_[best_M]
         return np.stack([predicted[id(machines)] for machines in self._machines])
 
-    def _solve(self, products_NN: Array, rest: Sequence[tuple[float, Any]]) -> list[Solved]:
+    def _solve(self, gram: Gram, products_NN: Array, rest: Sequence[tuple[float, Any]]) -> list[Solved]:
         """The machines of all kernels with all other settings, and their seconds.
 
         A solution that comes near no bound that C sets is the solution of all settings whose bounds are wider
         still, so the widest goes first. Meanwhile the next kernel is computed.
         """
-        gram, solved, before = self._gram, [], None
+        solved: list[Future[Solved]] = []
         bounds_RC = np.stack([bounds(gram.y_N, *setting) for setting in rest])
         widest = int(bounds_RC.min(1).argmax())
 
@@ -240,15 +240,16 @@ class SVMSearch(GridSearch):
                 for r in range(len(rest))
             ]
 
+        waiting: list[tuple[Array, Future[Solved]]] = []
         with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
             for kernel, gamma in self._kernels():
                 wait(solved)  # no more than two kernels are in memory
                 kernel_NN = kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND)
                 first = pool.submit(solve, kernel_NN, gram.y_N, *rest[widest])
-                if before:
-                    solved += others(pool, *before)
-                before = kernel_NN, first
-            solved += others(pool, *before)
+                waiting.append((kernel_NN, first))
+                if len(waiting) == 2:
+                    solved += others(pool, *waiting.pop(0))
+            solved += others(pool, *waiting.pop())
         return [(own.result()[0], own.result()[1] / solved.count(own)) for own in solved]
 
     def _kernels(self) -> list[tuple[str, float | str]]:
