@@ -8,8 +8,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from transfer.config import UserError
-from transfer.heads import gram
+from transfer.heads import gram, pairs, svm
 from transfer.heads.svm import SVM, SVMSearch
 
 Array = np.ndarray
@@ -90,12 +89,31 @@ def test_a_linear_winner_is_a_matrix_of_weights() -> None:
     assert not hasattr(best, "support_vectors_")
 
 
-def test_a_gram_matrix_beyond_the_budget_is_refused_before_it_is_made() -> None:
-    x, y = blobs(200, 20, 4)
-    with pytest.raises(UserError, match=r"200 training images needs .* GB.*would fit"):
-        SVMSearch(memory_gb=1e-6).fit(x, y, x, y)
-    with pytest.raises(UserError, match="would fit"):
-        SVM(memory_gb=1e-6).fit(x, y)
+def test_settings_whose_bounds_are_never_touched_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    solved = []
+
+    def counted(kernel_NN: Array, y: Array, C: float, class_weight: Any) -> Any:
+        solved.append(C)
+        return pairs.solve(kernel_NN, y, C, class_weight)
+
+    monkeypatch.setattr(svm, "solve", counted)
+    x, y = blobs(300, 200, 4)  # separable
+    search = SVMSearch(kernels=("linear",), C=(1e-6, 1, 10, 100)).fit(x[:200], y[:200], x[200:], y[200:])
+    assert sorted(solved) == [1e-6, 100]
+    for row, predicted in zip(search.cv_results_, search.predict_each(x[200:]), strict=True):
+        expected, _ = reference(row["params"], x[:200], y[:200], x[200:], standardize=True)
+        np.testing.assert_array_equal(predicted, expected)
+    assert all(row["fit_s"] > 0 for row in search.cv_results_)
+
+
+def test_classes_of_one_image_and_weights_by_name() -> None:
+    x, y = blobs(203, 20, 3)
+    y[200:] = (3, 4, 5)
+    weights = {c: 1.0 + c for c in range(6)}
+    search = SVMSearch(C=(0.1, 10), class_weight=(weights, "balanced")).fit(x, y, x, y)
+    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
+        expected, _ = reference(row["params"], x, y, x, standardize=True)
+        np.testing.assert_array_equal(predicted, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,63 +1,85 @@
 """One binary machine for every pair of classes, as libsvm has it.
 
-N: training rows. M: rows to predict. V: support vectors. C: classes. P: pairs of classes.
+N: training rows, class after class. M: rows to predict. C: classes. K: C - 1, the other classes. P: pairs of classes.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sklearn
 from sklearn.svm import SVC
+from sklearn.utils import compute_class_weight
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Machines:
-    """One machine for every pair of classes, over shared support vectors."""
+    """One machine for every pair of classes: a row has a coefficient for each class but its own."""
 
-    support_V: Array
-    """Indices of the training rows."""
-    dual_PV: Array
+    dual_KN: Array
     intercept_P: Array
-    n_classes: int
+    counts_C: Array
+    """Rows of each class."""
 
-    def decide(self, kernel_MV: Array) -> Array:
+    def decide(self, kernel_MN: Array) -> Array:
         """Values (M, P): above zero, the pair's first class."""
-        values: Array = kernel_MV @ self.dual_PV.T + self.intercept_P
-        return values
+        n_classes = len(self.counts_C)
+        first_P, second_P = np.triu_indices(n_classes, 1)
+        pair_CC = np.zeros((n_classes, n_classes), int)
+        pair_CC[first_P, second_P] = pair_CC[second_P, first_P] = range(len(first_P))
+        values_MP = np.tile(self.intercept_P, (len(kernel_MN), 1))
+        # Most machines know nothing of a class's rows: one product over all of them would be zeros for the most part.
+        for c, end in enumerate(np.cumsum(self.counts_C)):
+            own = slice(end - self.counts_C[c], end)
+            values_MP[:, np.delete(pair_CC[c], c)] += kernel_MN[:, own] @ self.dual_KN[:, own].T
+        return values_MP
+
+    def coefficients(self, x_ND: Array) -> Array:
+        """Weights (P, D) of the training rows' own features, for a linear kernel."""
+        weights_PD: Array = self.decide(x_ND.T).T - self.intercept_P[:, None]
+        return weights_PD
+
+    def supported(self) -> tuple[Array, Machines]:
+        """Which rows (N,) have a coefficient, and the machines over these alone."""
+        support_N: Array = (self.dual_KN != 0).any(axis=0)
+        ends = np.cumsum(self.counts_C)[:-1]
+        counts_C = np.array([part.sum() for part in np.split(support_N, ends)])
+        return support_N, Machines(self.dual_KN[:, support_N], self.intercept_P, counts_C)
+
+    def within(self, bounds_C: Array) -> bool:
+        """Whether every coefficient is under half of its class's bound."""
+        largest_N = np.abs(self.dual_KN).max(0)
+        return bool((2 * largest_N < np.repeat(bounds_C, self.counts_C)).all())
 
 
-def solve(kernel_NN: Array, y: Array, C: float, class_weight: Any) -> tuple[Machines, float]:
-    """The machines of one setting, and the seconds that libsvm took."""
+def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Machines, float]:
+    """The machines of one setting, and the seconds that libsvm took. Rows of one class stand together."""
     start = time.perf_counter()
-    solved = SVC(kernel="precomputed", C=C, class_weight=class_weight).fit(kernel_NN, y)
-    n_classes = len(solved.classes_)
-    dual_CV, intercept_P = solved.dual_coef_, solved.intercept_
-    if n_classes == 2:  # here alone scikit-learn turns libsvm's signs round
-        dual_CV, intercept_P = -dual_CV, -intercept_P
-    ends = np.cumsum(solved.n_support_)
-    own = [slice(end - count, end) for end, count in zip(ends, solved.n_support_, strict=True)]
-    pairs = list(itertools.combinations(range(n_classes), 2))
-    dual_PV = np.zeros((len(pairs), len(solved.support_)))
-    # libsvm keeps, for a support vector, one coefficient for each class but its own.
-    for p, (i, j) in enumerate(pairs):
-        dual_PV[p, own[i]] = dual_CV[j - 1, own[i]]
-        dual_PV[p, own[j]] = dual_CV[i, own[j]]
-    machines = Machines(solved.support_, dual_PV, intercept_P, n_classes)
-    return machines, time.perf_counter() - start
+    with sklearn.config_context(assume_finite=True):  # the rows were checked; this saves a tenth
+        solved = SVC(kernel="precomputed", C=C, class_weight=class_weight).fit(kernel_NN, y_N)
+    classes, counts_C = np.unique(y_N, return_counts=True)
+    # Of two classes scikit-learn turns libsvm's signs round.
+    sign = -1 if len(classes) == 2 else 1
+    dual_KN = np.zeros((len(classes) - 1, len(y_N)))
+    dual_KN[:, solved.support_] = sign * solved.dual_coef_
+    return Machines(dual_KN, sign * solved.intercept_, counts_C), time.perf_counter() - start
+
+
+def bounds(y_N: Array, C: float, class_weight: Any) -> Array:
+    """How large a coefficient may become, for each class (C,)."""
+    upper_C: Array = C * compute_class_weight(class_weight, classes=np.unique(y_N), y=y_N)
+    return upper_C
 
 
 def vote(values_MP: Array, n_classes: int) -> Array:
     """Votes (M, C): every pair gives one to the class it prefers, as libsvm counts them."""
-    votes_MC = np.zeros((len(values_MP), n_classes), np.int64)
-    for p, (i, j) in enumerate(itertools.combinations(range(n_classes), 2)):
-        first = values_MP[:, p] > 0
-        votes_MC[:, i] += first
-        votes_MC[:, j] += ~first
+    first_P, second_P = np.triu_indices(n_classes, 1)
+    one_CC = np.eye(n_classes)
+    votes_MC: Array = (values_MP > 0) @ (one_CC[first_P] - one_CC[second_P]) + one_CC[second_P].sum(0)
     return votes_MC

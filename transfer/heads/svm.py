@@ -1,14 +1,17 @@
 """Support vector machines: one Gram matrix shared by a whole grid, solved by scikit-learn's libsvm.
 
-M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes.
+Linear ones on more rows than a Gram matrix may have are solved by `primal` instead.
+
+M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes. K: C - 1. S: settings.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Self
 
 import numpy as np
@@ -17,24 +20,32 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.config import check_choice
+from transfer.config import UserError, check_choice
 from transfer.environment import usable_cores
-from transfer.heads.gram import KERNELS, Gram, check_memory, kernel_values
-from transfer.heads.pairs import Machines, solve, vote
+from transfer.heads import primal
+from transfer.heads.gram import KERNELS, Gram, kernel_values, rows_that_fit
+from transfer.heads.pairs import Machines, bounds, solve, vote
 from transfer.heads.selection import GridSearch
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
+Solved = tuple[Machines, float]
+
+log = logging.getLogger(__name__)
 
 
 class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine: what `sklearn.svm.SVC` predicts with the same settings, linear ones by one product.
 
     Parameters: `kernel`, `C`, `gamma` and `class_weight` as in `SVC`; `standardize` fits on features of mean 0
-    and deviation 1; `memory_gb` bounds the Gram matrix (None: a quarter of the machine's memory).
+    and deviation 1; `memory_gb` bounds the Gram matrix (None: a quarter of the machine's memory). On more rows
+    than that allows, a linear SVM is `sklearn.svm.LinearSVC`'s (squared hinge loss, one class against the rest),
+    which needs no such matrix, on `device` (`auto`, `cpu` or `cuda`); an RBF one is refused.
 
-    Fitted: `classes_`, `intercept_` (P,), and for a linear kernel `coef_` (P, D) on raw features, for pairs of
-    classes in the order of `itertools.combinations`; else `support_vectors_` (V, D) and `dual_coef_` (P, V).
+    Fitted: `classes_`, `one_vs_rest_`, and for a linear kernel, on raw features, `coef_` and `intercept_`: (C, D) and
+    (C,) with `one_vs_rest_`, else (P, D) and (P,), for pairs of classes in the order of `itertools.combinations`,
+    above zero where the first is preferred (two classes are always one such pair). For RBF `support_vectors_`
+    (V, D), class after class, `dual_coef_` (K, V), as in `SVC`, and `intercept_` (P,).
     """
 
     def __init__(
@@ -46,6 +57,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         class_weight: Any = None,
         standardize: bool = True,
         memory_gb: float | None = None,
+        device: str = "auto",
     ) -> None:
         self.kernel = kernel
         self.C = C
@@ -53,18 +65,21 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.standardize = standardize
         self.memory_gb = memory_gb
+        self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
         X, y = _checked(self, X, y)
         check_choice("kernel", self.kernel, KERNELS)
-        check_memory(len(X), self.memory_gb)
         self.classes_ = np.unique(y)
-        gram = Gram.of(X, self.standardize)
-        kernel_NN = kernel_values(
-            self.kernel, gram.gamma(self.gamma), gram.products(gram.x_ND), gram.x_ND, gram.x_ND
-        )
-        machines, _ = solve(kernel_NN, y, self.C, self.class_weight)
+        if len(X) > rows_that_fit(self.memory_gb):
+            _refuse([self.kernel], len(X), self.memory_gb)
+            layers = primal.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
+            return self._take_layer(*layers[0])
+        gram = Gram.of(X, y, self.standardize)
+        products_NN = gram.products(gram.x_ND)
+        kernel_NN = kernel_values(self.kernel, gram.gamma(self.gamma), products_NN, gram.x_ND, gram.x_ND)
+        machines, _ = solve(kernel_NN, gram.y_N, self.C, self.class_weight)
         return self._take(gram, machines)
 
     def decision_function(self, X: Any) -> Array:
@@ -72,24 +87,27 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The transformation from pairs to classes is that of `SVC` with `decision_function_shape="ovr"`.
         """
-        values_MP = self._decide(X)
+        values = self._decide(X)
         if len(self.classes_) == 2:
-            signed: Array = -values_MP[:, 0]
+            signed: Array = -values[:, 0]
             return signed
-        sums_MC = np.zeros((len(values_MP), len(self.classes_)))
-        for p, (i, j) in enumerate(itertools.combinations(range(len(self.classes_)), 2)):
-            sums_MC[:, i] += values_MP[:, p]
-            sums_MC[:, j] -= values_MP[:, p]
-        confidence: Array = vote(values_MP, len(self.classes_)) + sums_MC / (3 * (np.abs(sums_MC) + 1))
+        if self.one_vs_rest_:
+            return values
+        first_P, second_P = np.triu_indices(len(self.classes_), 1)
+        one_CC = np.eye(len(self.classes_))
+        sums_MC = values @ (one_CC[first_P] - one_CC[second_P])
+        confidence: Array = vote(values, len(self.classes_)) + sums_MC / (3 * (np.abs(sums_MC) + 1))
         return confidence
 
     def predict(self, X: Any) -> Array:
-        """The class with most votes (n_samples,); the first of equal ones, as libsvm has it."""
-        values_MP = self._decide(X)
-        labels: Array = self.classes_[vote(values_MP, len(self.classes_)).argmax(1)]
+        """The class with most votes, the first of equal ones, as libsvm has it; one-vs-rest, the class of the largest
+        value (n_samples,)."""
+        values = self._decide(X)
+        labels: Array = self.classes_[_preferred(values, len(self.classes_), self.one_vs_rest_)]
         return labels
 
     def _decide(self, X: Any) -> Array:
+        """Values of the pairs (M, P), or of the classes (M, C)."""
         check_is_fitted(self)
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
         if self.kernel == "linear":
@@ -99,21 +117,27 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         kernel_MV = kernel_values(
             "rbf", self._gamma, x_MD @ self.support_vectors_.T, x_MD, self.support_vectors_
         )
-        decided: Array = kernel_MV @ self.dual_coef_.T + self.intercept_
-        return decided
+        return Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
 
     def _take(self, gram: Gram, machines: Machines) -> Self:
         """Become the fitted estimator of these machines."""
-        support_VD = gram.x_ND[machines.support_V]
-        self.intercept_ = machines.intercept_P
+        support_N, machines = machines.supported()
+        support_VD = gram.x_ND[support_N]
+        self.intercept_, self.one_vs_rest_ = machines.intercept_P, False
         if self.kernel == "linear":
             # dual . (x - shift) / scale + intercept, written as weights for x itself.
-            coef_PD = machines.dual_PV @ support_VD / gram.scale_D
+            coef_PD = machines.coefficients(support_VD) / gram.scale_D
             self.intercept_ = (self.intercept_ - coef_PD @ gram.shift_D).astype(np.float32)
             self.coef_ = coef_PD.astype(np.float32)
         else:
-            self.support_vectors_, self.dual_coef_ = support_VD, machines.dual_PV
+            self.support_vectors_, self.dual_coef_ = support_VD, machines.dual_KN
+            self.n_support_ = machines.counts_C
             self._shift_D, self._scale_D, self._gamma = gram.shift_D, gram.scale_D, gram.gamma(self.gamma)
+        return self
+
+    def _take_layer(self, coef: Array, intercept: Array) -> Self:
+        """Become the fitted estimator of one layer that `primal` solved."""
+        self.coef_, self.intercept_, self.one_vs_rest_ = coef, intercept, len(coef) > 1
         return self
 
 
@@ -122,8 +146,12 @@ class SVMSearch(GridSearch):
 
     The Gram matrix is computed once. Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a
     list of `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's own
-    seconds in the solver plus its equal share of the products. Nothing is drawn; `seed` is there for the sake
-    of a contract common to all searches.
+    seconds in the solver plus its equal share of the products. Settings that have one solution share its
+    seconds. Nothing is drawn; `seed` is there for the sake of a contract common to all searches.
+
+    On more rows than `memory_gb` allows a Gram matrix for, linear settings are fitted together as `SVM` says, each
+    with an equal share of the seconds, and RBF ones are left out, which a logged warning says; a grid of RBF alone
+    is refused.
     """
 
     def __init__(
@@ -137,6 +165,7 @@ class SVMSearch(GridSearch):
         select: str = "macro_f1",
         memory_gb: float | None = None,
         seed: int = 0,
+        device: str = "auto",
     ) -> None:
         self.kernels = kernels
         self.C = C
@@ -146,6 +175,7 @@ class SVMSearch(GridSearch):
         self.select = select
         self.memory_gb = memory_gb
         self.seed = seed
+        self.device = device
 
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
         """Fit every setting to `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
@@ -153,43 +183,74 @@ class SVMSearch(GridSearch):
         X, y = _checked(self, X, y)
         for kernel in self.kernels:
             check_choice("kernel", kernel, KERNELS)
-        check_memory(len(X), self.memory_gb)
         self.classes_ = np.unique(y)
-        self._gram = gram = Gram.of(X, self.standardize)
-        products_NN = gram.products(gram.x_ND)
-        shared_s = time.perf_counter() - start
-        self._settings, self._machines, seconds = [], [], []
-        with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
-            for kernel, gamma in self._kernels():
-                kernel_NN = kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND)
-                rest = list(itertools.product(self.C, self.class_weight))
-                solved = pool.map(lambda setting, K=kernel_NN: solve(K, y, *setting), rest)
-                for (C, class_weight), (machines, solve_s) in zip(rest, solved, strict=True):
-                    self._settings.append(
-                        {"kernel": kernel, "C": C, "gamma": gamma, "class_weight": class_weight}
-                    )
-                    self._machines.append(machines)
-                    seconds.append(solve_s)
-        fit_s = [solve_s + shared_s / len(seconds) for solve_s in seconds]
+        rest = list(itertools.product(self.C, self.class_weight))
+        if len(X) > rows_that_fit(self.memory_gb):
+            _refuse(self.kernels, len(X), self.memory_gb)
+            self._gram, kernels = None, [("linear", self.gamma[0])]
+            self._layers = primal.fit(X, y, rest, self.standardize, self.device)
+            fit_s = [(time.perf_counter() - start) / len(rest)] * len(rest)
+        else:
+            self._gram, kernels = Gram.of(X, y, self.standardize), self._kernels()
+            products_NN = self._gram.products(self._gram.x_ND)
+            share_s = (time.perf_counter() - start) / (len(kernels) * len(rest))
+            solved = self._solve(self._gram, products_NN, rest)
+            self._machines = [machines for machines, _ in solved]
+            fit_s = [solve_s + share_s for _, solve_s in solved]
+        self._settings = [
+            {"kernel": kernel, "C": C, "gamma": gamma, "class_weight": weight}
+            for (kernel, gamma), (C, weight) in itertools.product(kernels, rest)
+        ]
         return self._choose([_told(params) for params in self._settings], fit_s, X_valid, y_valid)
 
     def predict_each(self, X: Any) -> Array:
         """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        x_MD = self._gram.prepare(X)
+        n_classes = len(self.classes_)
+        if self._gram is None:
+            values_SMC = [X @ coef.T + intercept for coef, intercept in self._layers]
+            return np.stack([self.classes_[_preferred(v, n_classes, v.shape[1] > 1)] for v in values_SMC])
+        x_MD, predicted = self._gram.prepare(X), {}
         products_MN = self._gram.products(x_MD)
-        kernels = {
-            (kernel, gamma): kernel_values(
-                kernel, self._gram.gamma(gamma), products_MN, x_MD, self._gram.x_ND
-            )
-            for kernel, gamma in self._kernels()
-        }
-        predicted = []
-        for params, machines in zip(self._settings, self._machines, strict=True):
-            kernel_MN = kernels[params["kernel"], params["gamma"]]
-            votes_MC = vote(machines.decide(kernel_MN[:, machines.support_V]), machines.n_classes)
-            predicted.append(self.classes_[votes_MC.argmax(1)])
-        return np.stack(predicted)
+        each = len(self._machines) // len(self._kernels())
+        for k, (kernel, gamma) in enumerate(self._kernels()):
+            kernel_MN = kernel_values(kernel, self._gram.gamma(gamma), products_MN, x_MD, self._gram.x_ND)
+            for machines in {id(own): own for own in self._machines[k * each : (k + 1) * each]}.values():
+                best_M = _preferred(machines.decide(kernel_MN), n_classes, one_vs_rest=False)
+                predicted[id(machines)] = self.classes_[best_M]
+        return np.stack([predicted[id(machines)] for machines in self._machines])
+
+    def _solve(self, gram: Gram, products_NN: Array, rest: Sequence[tuple[float, Any]]) -> list[Solved]:
+        """The machines of all kernels with all other settings, and their seconds.
+
+        A solution that comes near no bound that C sets is the solution of all settings whose bounds are wider
+        still, so the widest goes first. Meanwhile the next kernel is computed.
+        """
+        solved: list[Future[Solved]] = []
+        bounds_RC = np.stack([bounds(gram.y_N, *setting) for setting in rest])
+        widest = int(bounds_RC.min(1).argmax())
+
+        def others(pool: ThreadPoolExecutor, kernel_NN: Array, first: Future[Solved]) -> list[Future[Solved]]:
+            machines, _ = first.result()
+            free = machines.within(bounds_RC[widest])
+            return [
+                first
+                if r == widest or (free and machines.within(bounds_RC[r]))
+                else pool.submit(solve, kernel_NN, gram.y_N, *rest[r])
+                for r in range(len(rest))
+            ]
+
+        waiting: list[tuple[Array, Future[Solved]]] = []
+        with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
+            for kernel, gamma in self._kernels():
+                wait(solved)  # no more than two kernels are in memory
+                kernel_NN = kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND)
+                first = pool.submit(solve, kernel_NN, gram.y_N, *rest[widest])
+                waiting.append((kernel_NN, first))
+                if len(waiting) == 2:
+                    solved += others(pool, *waiting.pop(0))
+            solved += others(pool, *waiting.pop())
+        return [(own.result()[0], own.result()[1] / solved.count(own)) for own in solved]
 
     def _kernels(self) -> list[tuple[str, float | str]]:
         """Kernels with their gammas; the linear kernel has none and comes once."""
@@ -197,9 +258,33 @@ class SVMSearch(GridSearch):
         return [(k, g) for k in self.kernels for g in (self.gamma if k == "rbf" else (first,))]
 
     def _estimator(self, index: int) -> SVM:
-        estimator = SVM(**self._settings[index], standardize=self.standardize, memory_gb=self.memory_gb)
+        estimator = SVM(
+            **self._settings[index],
+            standardize=self.standardize,
+            memory_gb=self.memory_gb,
+            device=self.device,
+        )
         estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
+        if self._gram is None:
+            return estimator._take_layer(*self._layers[index])
         return estimator._take(self._gram, self._machines[index])
+
+
+def _preferred(values: Array, n_classes: int, one_vs_rest: bool) -> Array:
+    """The class (M,) that values of pairs (M, P), or of classes (M, C), speak for."""
+    best_M: Array = (values if one_vs_rest else vote(values, n_classes)).argmax(1)
+    return best_M
+
+
+def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
+    """Refuse RBF, or leave it out where there are linear settings too: its Gram matrix does not fit."""
+    if "rbf" not in kernels:
+        return
+    fits = rows_that_fit(memory_gb)
+    why = f"{n_rows:,} training images are too many for an RBF kernel in memory; {fits:,} would fit"
+    if "linear" not in kernels:
+        raise UserError(f"{why} (or more, with a larger memory_gb; a linear SVM takes any number)")
+    log.warning("%s: the RBF settings are left out, the linear ones are fitted", why)
 
 
 def _told(params: dict[str, Any]) -> dict[str, Any]:
