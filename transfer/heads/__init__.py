@@ -45,7 +45,7 @@ def _fine_tuning(config: RunConfig, *, standardize: bool) -> GridSearch:
 def _svm(config: RunConfig, **settings: Any) -> GridSearch:
     from transfer.heads.svm import SVMSearch
 
-    return SVMSearch(**settings, select=config.select, seed=config.seed)
+    return SVMSearch(**settings, select=config.select, seed=config.seed, device=config.device)
 
 
 def _ridge(config: RunConfig) -> GridSearch:
