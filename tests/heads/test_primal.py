@@ -113,7 +113,7 @@ def test_a_search_beyond_the_budget_goes_on_with_its_linear_settings(
 )
 def test_rbf_alone_beyond_the_budget_is_refused_with_what_would_fit(search: Any) -> None:
     x, y = blobs(200, 20, 4)
-    with pytest.raises(UserError, match="200 training images are too many .*; 7 would fit"):
+    with pytest.raises(UserError, match="200 training images are too many .*; 9 would fit"):
         search.fit(x, y) if isinstance(search, SVM) else search.fit(x, y, x, y)
 
 

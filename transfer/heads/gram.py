@@ -19,7 +19,7 @@ from transfer.heads.standardize import moments
 Array = npt.NDArray[Any]
 KERNELS = ("linear", "rbf")
 BLOCK_ROWS = 64  # of a kernel, done with while they lie in a core's cache
-BYTES_A_PRODUCT = 4 + 2 * 8  # float32 products, and two float64 kernels: one being solved, one being made
+BYTES_A_PRODUCT = 4 + 8  # in float32, and the float64 kernel that is being solved
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,15 @@ class Gram:
         return gamma
 
 
-def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array) -> Array:
-    """Kernel values (M, N) float64, as libsvm takes them, from the products of the rows."""
+def kernel_values(
+    name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array, out_MN: Array | None = None
+) -> Array:
+    """Kernel values (M, N) float64, as libsvm takes them, from the products of the rows; into `out_MN` if given."""
+    kernel_MN: Array = np.empty(products_MN.shape) if out_MN is None else out_MN
     if name == "linear":
-        return products_MN.astype(np.float64)
+        kernel_MN[:] = products_MN
+        return kernel_MN
     near_M, near_N = gamma * squares(x_MD), gamma * squares(x_ND)
-    kernel_MN: Array = np.empty(products_MN.shape)
 
     def fill(start: int) -> None:
         rows = slice(start, start + BLOCK_ROWS)

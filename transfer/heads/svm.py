@@ -224,33 +224,27 @@ class SVMSearch(GridSearch):
         """The machines of all kernels with all other settings, and their seconds.
 
         A solution that comes near no bound that C sets is the solution of all settings whose bounds are wider
-        still, so the widest goes first. Meanwhile the next kernel is computed.
+        still, so the widest goes first, beside the narrowest, which shares it least.
         """
         solved: list[Future[Solved]] = []
         bounds_RC = np.stack([bounds(gram.y_N, *setting) for setting in rest])
-        widest = int(bounds_RC.min(1).argmax())
-
-        def others(pool: ThreadPoolExecutor, kernel_NN: Array, first: Future[Solved]) -> list[Future[Solved]]:
-            machines, _ = first.result()
-            free = machines.within(bounds_RC[widest])
-            return [
-                first
-                if r == widest or (free and machines.within(bounds_RC[r]))
-                else pool.submit(solve, kernel_NN, gram.y_N, *rest[r])
-                for r in range(len(rest))
-            ]
-
-        waiting: list[tuple[Array, Future[Solved]]] = []
+        narrowest, widest = int(bounds_RC.min(1).argmin()), int(bounds_RC.min(1).argmax())
+        kernel_NN = np.empty(
+            products_NN.shape
+        )  # one kernel after the other: memory is dear where rows are many
         with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
             for kernel, gamma in self._kernels():
-                wait(solved)  # no more than two kernels are in memory
-                kernel_NN = kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND)
-                first = pool.submit(solve, kernel_NN, gram.y_N, *rest[widest])
-                waiting.append((kernel_NN, first))
-                if len(waiting) == 2:
-                    solved += others(pool, *waiting.pop(0))
-            solved += others(pool, *waiting.pop())
-        return [(own.result()[0], own.result()[1] / solved.count(own)) for own in solved]
+                kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND, kernel_NN)
+                own = {r: pool.submit(solve, kernel_NN, gram.y_N, *rest[r]) for r in {widest, narrowest}}
+                machines, _ = own[widest].result()
+                free = machines.within(bounds_RC[widest])
+                for r, bounds_C in enumerate(bounds_RC):
+                    if r not in own:
+                        shared = free and machines.within(bounds_C)
+                        own[r] = own[widest] if shared else pool.submit(solve, kernel_NN, gram.y_N, *rest[r])
+                wait(own.values())
+                solved += [own[r] for r in range(len(rest))]
+        return [(one.result()[0], one.result()[1] / solved.count(one)) for one in solved]
 
     def _kernels(self) -> list[tuple[str, float | str]]:
         """Kernels with their gammas; the linear kernel has none and comes once."""
