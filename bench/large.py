@@ -27,7 +27,7 @@ from transfer.timing import now
 
 CLASSES, CHUNK = 16, 4096
 WAYS: dict[str, Any] = {
-    "transfer SVM": lambda C: SVM(kernel="linear", C=C, standardize=False),
+    "transfer SVM": lambda C: SVM(kernel="linear", C=C, standardize=False, memory_gb=1),
     "LinearSVC": lambda C: LinearSVC(C=C),
 }
 

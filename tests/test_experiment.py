@@ -225,3 +225,16 @@ def test_real_photographs_end_to_end(boats: Path, tmp_path: Path) -> None:
     assert len(result.data["classes"]) == 16
     # Four in ten test images are of the two largest classes; an untrained network tells more than that.
     assert result.method("svm")["test"]["accuracy"] > 0.45
+
+
+def test_a_method_that_refuses_so_many_images_is_left_out_unless_it_was_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("transfer.heads.gram.memory_gb", lambda: 1e-6)
+    with caplog.at_level("WARNING", "transfer"):
+        found = run(root)
+    assert [method["name"] for method in found.methods] == [name for name in METHODS if name != "svm-lab"]
+    assert found.config["methods"] == [method["name"] for method in found.methods]
+    assert "svm-lab is left out: " in caplog.text
+    with pytest.raises(UserError, match="too many for an RBF kernel"):
+        run(root, methods=("svm-lab",))

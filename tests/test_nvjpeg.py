@@ -11,7 +11,6 @@ from PIL import Image
 
 from tests.test_decode import HEIGHT, SIZE, WIDTH, encoded, smooth
 from transfer import decode, nvjpeg
-from transfer.decode import BadImage
 
 # torchvision 0.29 announces that its decoders will move.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -56,40 +55,56 @@ def test_only_plain_jpegs_go_to_the_device(name: str) -> None:
 @pytest.mark.parametrize("size", [SIZE, (17, 31)])
 def test_pixels_are_those_of_pillow(device: str, size: tuple[int, int]) -> None:
     readable = [data for name, data in FILES.items() if name not in ("cut", "text")]
-    found = nvjpeg.pixels(readable, size, device)
-    for data, x_HW3 in zip(readable, found, strict=True):
-        assert isinstance(x_HW3, torch.Tensor)
-        assert (x_HW3.dtype, x_HW3.device.type, x_HW3.shape) == (torch.uint8, device, (*size, 3))
+    x_NHW3, bad = nvjpeg.pixels(readable, size, device)
+    assert not bad
+    assert (x_NHW3.dtype, x_NHW3.device.type) == (torch.uint8, device)
+    assert x_NHW3.shape == (len(readable), *size, 3)
+    for data, x_HW3 in zip(readable, x_NHW3.cpu().numpy(), strict=True):
         # Decoders and resizers round in ways of their own.
         expected = decode.pixels(data, size).astype(int)
-        assert np.abs(x_HW3.cpu().numpy() - expected).mean() < (0.6 if device == "cpu" else 3)
+        assert np.abs(x_HW3 - expected).mean() < (0.6 if device == "cpu" else 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_what_can_not_be_read_has_its_reason_and_harms_no_other(device: str) -> None:
     names = ["cut", "colour", "text", "PNG"]
-    found = nvjpeg.pixels([FILES[name] for name in names], SIZE, device)
-    assert [isinstance(one, BadImage) for one in found] == [True, False, True, False]
-    assert "not a JPEG" in str(found[2])
-    x_HW3 = found[1]
-    assert isinstance(x_HW3, torch.Tensor)
-    assert np.abs(x_HW3.cpu().numpy() - smooth().astype(int)).mean() < 6
+    x_NHW3, bad = nvjpeg.pixels([FILES[name] for name in names], SIZE, device)
+    assert bad.keys() == {0, 2}
+    assert "not a JPEG" in str(bad[2])
+    for x_HW3 in x_NHW3.cpu().numpy():
+        assert np.abs(x_HW3 - smooth().astype(int)).mean() < 6
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_batch_that_the_decoder_refuses_goes_to_pillow(device: str) -> None:
+def test_only_the_file_that_the_decoder_refuses_goes_to_pillow(
+    device: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = FILES["colour"]
     tables = whole.index(b"\xff\xc4")  # Huffman's; a decoder can't begin without them
     broken = whole[: tables + 4] + b"\xff" * 20 + whole[tables + 24 :]
     assert decode.is_plain_jpeg(broken)
-    bad, good = nvjpeg.pixels([broken, whole], SIZE, device)
-    assert isinstance(bad, BadImage)
-    assert isinstance(good, torch.Tensor)
-    np.testing.assert_array_equal(good.cpu().numpy(), decode.pixels(whole, SIZE))
+    by_pillow = []
+    real = decode.pixels
+    monkeypatch.setattr(decode, "pixels", lambda data, size: by_pillow.append(data) or real(data, size))
+    x_NHW3, bad = nvjpeg.pixels([broken, whole], SIZE, device)
+    assert bad.keys() == {0}
+    assert by_pillow == [broken]
+    assert "refuses it" in caplog.text
+    assert np.abs(x_NHW3[0].cpu().numpy() - real(whole, SIZE).astype(int)).mean() < 3
+
+
+def test_too_little_memory_is_not_taken_for_a_bad_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(nvjpeg.io, "decode_jpeg", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        nvjpeg.pixels([FILES["colour"]], SIZE, "cpu")
 
 
 def test_no_files_are_no_pixels() -> None:
-    assert nvjpeg.pixels([], (HEIGHT, WIDTH), "cpu") == []
+    x_NHW3, bad = nvjpeg.pixels([], SIZE, "cpu")
+    assert (x_NHW3.shape, bad) == ((0, HEIGHT, WIDTH, 3), {})
 
 
 def test_pixels_of_two_decoders_are_never_taken_for_each_other() -> None:

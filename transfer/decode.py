@@ -66,13 +66,12 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether it is a JPEG that every decoder takes for the same picture: grey or RGB, upright, with an end."""
+    """Whether it is a JPEG that decoders agree on: grey, or colour stored as YCbCr, upright, with an end."""
     try:
         with _open(data) as image:
             upright = image.getexif().get(_ORIENTATION, 1) == 1
-            return (
-                image.format == "JPEG" and image.mode in ("L", "RGB") and upright and data.endswith(_JPEG_END)
-            )
+            usual = image.mode in ("L", "RGB") and image.info.get("adobe_transform") != 0
+            return image.format == "JPEG" and usual and upright and data.endswith(_JPEG_END)
     except Exception:  # whatever is wrong with it, Pillow tells when it decodes
         return False
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from transfer import environment, images, lagoon, scores
-from transfer.config import BUILT_IN, RunConfig, check_choice
+from transfer.config import BUILT_IN, RunConfig, UserError, check_choice
 from transfer.extract import Extraction, Features, Split, check, extract
 from transfer.heads import METHODS, Method
 from transfer.heads.selection import ranking
@@ -28,6 +29,8 @@ from transfer.timing import Stopwatch
 # Fits and predictions shorter than this are repeated; of a longer one, one is enough and dear enough.
 REPEATED_BELOW_S, REPEATS = 0.5, 3
 OTHERS_NAMED = 20
+
+log = logging.getLogger(__name__)
 
 
 def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
@@ -42,13 +45,13 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
     extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
-        fitted = [_fit(METHODS[name], config, features, watch) for name in names]
-    predictions = {name: predicted for name, (_, predicted) in zip(names, fitted, strict=True)}
-    methods = [entry for entry, _ in fitted]
+        fitted = _fit_all(names, config, features, watch)
+    predictions = {name: predicted for name, (_, predicted) in fitted.items()}
+    methods = [entry for entry, _ in fitted.values()]
     return Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
-            "methods": list(names),
+            "methods": list(fitted),
             "select": config.select,
             "seed": config.seed,
             "lr": list(config.lr),
@@ -70,6 +73,21 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
         comparison=_compare(methods, predictions, features, config.select),
         seconds={**watch.seconds, "total": watch.total()},
     )
+
+
+def _fit_all(
+    names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch
+) -> dict[str, tuple[dict[str, Any], scores.Labels]]:
+    """What `_fit` gives for each method; one that refuses these images is left out, unless the user named it."""
+    fitted = {}
+    for name in names:
+        try:
+            fitted[name] = _fit(METHODS[name], config, features, watch)
+        except UserError as error:
+            if config.methods:
+                raise
+            log.warning("%s is left out: %s", name, error)
+    return fitted
 
 
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:

@@ -176,25 +176,28 @@ def batches_on(
     upcoming = iter(images)
     parts = iter(lambda: list(islice(upcoming, batch)), [])
     for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
-        good = []
-        for image, pixels in zip(part, future.result(), strict=True):
-            if isinstance(pixels, BadImage):
-                bad.meet(image.path, pixels)
-            else:
-                good.append((image, pixels))
-        if good:
-            yield [image for image, _ in good], torch.stack([pixels for _, pixels in good])
+        x_NHW3, errors = future.result()
+        for i in sorted(errors):
+            bad.meet(part[i].path, errors[i])
+        if len(x_NHW3):
+            if x_NHW3.is_cuda:  # it was made on another stream than the one that will read it
+                x_NHW3.record_stream(torch.cuda.current_stream())
+            yield [image for i, image in enumerate(part) if i not in errors], x_NHW3
 
 
-def _decoded_on(device: str, images: list[Image], size: tuple[int, int]) -> list[torch.Tensor | BadImage]:
-    files: list[bytes | BadImage] = []
-    for image in images:
+def _decoded_on(
+    device: str, images: list[Image], size: tuple[int, int]
+) -> tuple[torch.Tensor, dict[int, BadImage]]:
+    files: dict[int, bytes] = {}
+    bad: dict[int, BadImage] = {}
+    for i, image in enumerate(images):
         try:
-            files.append(image.data())
+            files[i] = image.data()
         except BadImage as error:
-            files.append(error)
-    decoded = iter(nvjpeg.pixels([data for data in files if isinstance(data, bytes)], size, device))
-    return [next(decoded) if isinstance(data, bytes) else data for data in files]
+            bad[i] = error
+    x_NHW3, errors = nvjpeg.pixels(list(files.values()), size, device)
+    places = list(files)
+    return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
 
 
 def _decoded(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -121,8 +122,36 @@ def test_a_memory_map_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
     x, y = blobs(400, 20, 3)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    lengths, real = [], np.require
+
+    def require(part: Array, requirements: Any) -> Array:
+        lengths.append(len(part))
+        return real(part, requirements=requirements)
+
+    monkeypatch.setattr(np, "require", require)
     one, two = (SVM(memory_gb=TINY_GB).fit(rows, y) for rows in (x, mapped))
     np.testing.assert_array_equal(one.coef_, two.coef_)
+    assert max(lengths) < 400
+
+
+def test_rows_in_any_order_of_memory_are_taken() -> None:
+    x, y = blobs(400, 20, 3)
+    expected = SVM(memory_gb=TINY_GB).fit(x, y).coef_
+    for other in (np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1]):
+        np.testing.assert_array_equal(SVM(memory_gb=TINY_GB).fit(other, y).coef_, expected)
+
+
+def test_machines_in_groups_are_those_of_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs(400, 20, 5)
+    expected = SVM(memory_gb=TINY_GB).fit(x, y)
+    monkeypatch.setattr(primal, "MACHINE_BYTES", 2 * 20 * 400)
+    np.testing.assert_allclose(SVM(memory_gb=TINY_GB).fit(x, y).coef_, expected.coef_, rtol=0.02, atol=1e-3)
+
+
+def test_what_did_not_converge_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primal, "MAX_STEPS", 2)
+    with pytest.warns(ConvergenceWarning, match="stopped after 2 steps"):
+        SVM(memory_gb=TINY_GB).fit(*blobs(400, 20, 3))
 
 
 def test_constant_features_weigh_nothing() -> None:

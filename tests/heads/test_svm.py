@@ -123,3 +123,14 @@ def test_unknown_settings_are_named_with_the_allowed_ones(settings: dict[str, st
     x, y = blobs(60, 5, 2)
     with pytest.raises(ValueError, match=told):
         SVM(**{"kernel": "rbf", **settings}).fit(x, y)
+
+
+def test_a_fit_leaves_nothing_of_the_one_before() -> None:
+    x, y = blobs(200, 20, 3)
+    again = SVM(kernel="rbf").fit(x, y).set_params(kernel="linear").fit(x, y)
+    assert vars(again).keys() == vars(SVM().fit(x, y)).keys()
+
+
+def test_memory_without_a_limit_is_one() -> None:
+    x, y = blobs(200, 20, 3)
+    assert not SVM(memory_gb=float("inf")).fit(x, y).one_vs_rest_

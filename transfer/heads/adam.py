@@ -14,6 +14,9 @@ import torch
 # torch.optim.Adam's defaults, from Kingma and Ba 2015.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
+# Steps of an epoch up to which it is captured as one graph; a longer one would take long to build.
+CAPTURED_STEPS = 2000
+
 
 def train_stack(
     x_ND: torch.Tensor,
@@ -45,7 +48,7 @@ def train_stack(
         class_weight_C=class_weight_C,
     )
     for epoch in range(epochs):
-        if epoch == 1 and x_ND.is_cuda:
+        if epoch == 1 and x_ND.is_cuda and len(x_ND) <= CAPTURED_STEPS * batch_size:
             stack.capture()
         stack.epoch()
         if over is not None and over(*stack.layers()):

@@ -22,6 +22,7 @@ from transfer.config import SELECT_BY, check_choice
 from transfer.heads.adam import train_stack
 from transfer.heads.linear import folded
 from transfer.heads.selection import GridSearch, ranking, validation_row
+from transfer.heads.softmax import softmax
 from transfer.heads.standardize import moments, to_numpy
 from transfer.heads.stopping import BestEpochs, Layers
 
@@ -75,10 +76,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """Softmax of the logits (n_samples, C)."""
-        logits = self._logits(X)
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        probabilities: Array = powers / powers.sum(1, keepdims=True)
-        return probabilities
+        return softmax(self._logits(X))
 
     def predict(self, X: Any) -> Array:
         """The class of the largest logit (n_samples,)."""

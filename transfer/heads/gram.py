@@ -5,6 +5,7 @@ N: training rows, class after class. M: rows to predict. D: features.
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -98,4 +99,4 @@ def squares(x_ND: Array) -> Array:
 def rows_that_fit(budget_gb: float | None) -> int:
     """How many training rows a Gram matrix may have (None: a quarter of the machine's memory)."""
     budget = memory_gb() / 4 if budget_gb is None else budget_gb
-    return int((budget * 1e9 / BYTES_A_PRODUCT) ** 0.5)
+    return int(min((budget * 1e9 / BYTES_A_PRODUCT) ** 0.5, sys.maxsize))

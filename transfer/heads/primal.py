@@ -12,6 +12,7 @@ all machines have in common.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
+
+from transfer.heads.standardize import moments
 
 Array = npt.NDArray[Any]
 
 CHUNK_BYTES = 1 << 25  # what is read of the features, and of slacks, at a time
 GATHER_BYTES = 1 << 29  # up to which rows with slack are copied, so that products go through them alone
+MACHINE_BYTES = 1 << 30  # for slacks, of every row and machine: more machines are solved group after group
 SAMPLE_ROWS = 8192  # that second moments are taken from
 TOLERANCE = 2e-5  # a machine is done when a whole Newton step gains less than this part of its objective
 ENOUGH = 1e-3  # a Newton step is whole when this part of its squared residual is left
@@ -58,7 +63,10 @@ def fit(
         torch.tensor(np.concatenate(own), dtype=torch.float32, device=device),
         torch.tensor(np.concatenate(rest), dtype=torch.float32, device=device),
     )
-    w_DP = solve(rows, machines)
+    second, together = SecondMoments(rows), max(1, MACHINE_BYTES // (20 * len(X)))
+    every_P = torch.arange(len(machines.class_P), device=device)
+    groups = (every_P[i : i + together] for i in range(0, len(every_P), together))
+    w_DP = torch.cat([solve(rows, machines.take(which_P), second) for which_P in groups], 1)
     # w . (scale * x + shift) + b, written as weights for x itself.
     coef_PD = (w_DP[:-1] * rows.scale_D[:, None]).T
     intercept_P = w_DP[-1] + rows.shift_D.double() @ w_DP[:-1]
@@ -79,16 +87,8 @@ class Rows:
         zero_D = torch.zeros(X.shape[1], device=device)
         if not standardize:
             return cls(X, zero_D, zero_D + 1)
-        # Sums about a mean that is nearly right keep the digits that the deviation needs.
-        about_D = torch.from_numpy(X[:1024].mean(0)).to(device)
-        sums_2D = torch.zeros(2, X.shape[1], dtype=torch.float64, device=device)
-        for _, x_BD in cls(X, -about_D, zero_D + 1).chunks():
-            sums_2D += torch.stack([x_BD[:, :-1].sum(0), x_BD[:, :-1].square().sum(0)])
-        mean_D, square_D = sums_2D / len(X)
-        deviation_D = (square_D - mean_D.square()).clamp(min=0).sqrt()
-        mean_D += about_D
-        deviation_D[deviation_D <= 1e-7 * mean_D.abs()] = 1
-        return cls(X, (-mean_D / deviation_D).float(), (1 / deviation_D).float())
+        mean_D, deviation_D = (torch.from_numpy(values).to(device) for values in moments(X))
+        return cls(X, -mean_D / deviation_D, 1 / deviation_D)
 
     def parts(self, width: int) -> Iterator[slice]:
         """Where chunks of rows lie that are `width` numbers wide."""
@@ -101,7 +101,7 @@ class Rows:
         buffer_BD = self.shift_D.new_ones(next(self.parts(width)).stop, width + 1)
         for part in self.parts(width):
             # torch warns of memory that it may not write to, such as a map of a file that is only read.
-            raw = self.X[part] if self.X.flags.writeable else self.X[part].copy()
+            raw = np.require(self.X[part], requirements=("C", "W"))
             x_BD = buffer_BD[: len(raw)]
             raw_BD = torch.from_numpy(raw).to(buffer_BD.device)
             torch.addcmul(self.shift_D, raw_BD, self.scale_D, out=x_BD[:, :-1])
@@ -163,10 +163,10 @@ class SecondMoments:
         return solved_DP
 
 
-def solve(rows: Rows, machines: Machines) -> torch.Tensor:
+def solve(rows: Rows, machines: Machines, second: SecondMoments) -> torch.Tensor:
     """Weights (D, P) float64 of all machines, the last row their intercepts."""
-    moments, n_machines = SecondMoments(rows), len(machines.class_P)
-    w_DP = moments.mean_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
+    n_machines = len(machines.class_P)
+    w_DP = second.mean_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
     slack_NP = torch.ones(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
     solution_DP, live_P = w_DP.clone(), torch.arange(n_machines, device=w_DP.device)
     before_P, found_P, n_products = torch.full_like(w_DP[0], torch.inf), live_P < 0, FEW_PRODUCTS
@@ -182,7 +182,7 @@ def solve(rows: Rows, machines: Machines) -> torch.Tensor:
             n_products = max(n_products, MORE_PRODUCTS)
         live_P, before_P, machines = live_P[left_P], loss_P[left_P], machines.take(left_P)
         w_DP, slope_DP, slack_NP = w_DP[:, left_P], slope_DP[:, left_P], slack_NP[:, left_P]
-        step_DP, found_P = newton_step(rows, machines, slope_DP, slack_NP, moments, n_products)
+        step_DP, found_P = newton_step(rows, machines, slope_DP, slack_NP, second, n_products)
         change_NP, step32_DP = torch.empty_like(slack_NP), step_DP.float()
         for part, x_BD in rows.chunks():
             change_NP[part] = -machines.signs(part) * (x_BD @ step32_DP)
@@ -190,6 +190,8 @@ def solve(rows: Rows, machines: Machines) -> torch.Tensor:
         w_DP = w_DP + length_P * step_DP
         slack_NP = slack_NP.addcmul_(change_NP, length_P.float())
         solution_DP[:, live_P] = w_DP
+    else:
+        warnings.warn(f"linear SVMs stopped after {MAX_STEPS} steps", ConvergenceWarning, stacklevel=2)
     return solution_DP
 
 
@@ -211,7 +213,7 @@ def newton_step(
     machines: Machines,
     slope_DP: torch.Tensor,
     slack_NP: torch.Tensor,
-    moments: SecondMoments,
+    second: SecondMoments,
     n_products: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A step (D, P) to where the slope would be zero if no row gained or lost slack, by conjugate gradients.
@@ -225,7 +227,7 @@ def newton_step(
     curve_UP = 2 * machines.costs(used_N) * (slack_NP[used_N] > 0)
     weight_P = curve_UP.sum(0, dtype=torch.float64)
     step_DP, rest_DP = torch.zeros_like(slope_DP), -slope_DP
-    toward_DP = near_DP = moments.solve(weight_P, rest_DP)
+    toward_DP = near_DP = second.solve(weight_P, rest_DP)
     size_P = start_P = (rest_DP * near_DP).sum(0)
     for _ in range(n_products):
         going_P = size_P > ENOUGH * start_P
@@ -237,7 +239,7 @@ def newton_step(
         rate_P = torch.where(going_P, size_P / (toward_DP * curved_DP).sum(0), 0)
         step_DP += rate_P * toward_DP
         rest_DP = rest_DP - rate_P * curved_DP
-        near_DP, before_P = moments.solve(weight_P, rest_DP), size_P
+        near_DP, before_P = second.solve(weight_P, rest_DP), size_P
         size_P = (rest_DP * near_DP).sum(0)
         toward_DP = near_DP + torch.where(going_P, size_P / before_P, 0) * toward_DP
     return step_DP, size_P <= ENOUGH * start_P

@@ -1,5 +1,7 @@
 """Fitted heads as files: safetensors with JSON in its header, nothing that could be executed.
 
+A checksum tells damage; it does not tell who wrote a file.
+
 A head is its parameters and what `fit` left on it, arrays and plain values by their names.
 """
 

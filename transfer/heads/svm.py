@@ -30,6 +30,7 @@ from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
 Solved = tuple[Machines, float]
+FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "_scale_D", "_gamma"}
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = _checked(self, X, y)
         check_choice("kernel", self.kernel, KERNELS)
         self.classes_ = np.unique(y)
+        for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
+            delattr(self, name)
         if len(X) > rows_that_fit(self.memory_gb):
             _refuse([self.kernel], len(X), self.memory_gb)
             layers = primal.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
@@ -229,9 +232,8 @@ class SVMSearch(GridSearch):
         solved: list[Future[Solved]] = []
         bounds_RC = np.stack([bounds(gram.y_N, *setting) for setting in rest])
         narrowest, widest = int(bounds_RC.min(1).argmin()), int(bounds_RC.min(1).argmax())
-        kernel_NN = np.empty(
-            products_NN.shape
-        )  # one kernel after the other: memory is dear where rows are many
+        # One kernel after the other in the same place: where rows are many, memory is dear.
+        kernel_NN = np.empty(products_NN.shape)
         with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
             for kernel, gamma in self._kernels():
                 kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND, kernel_NN)
@@ -277,7 +279,7 @@ def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> Non
     fits = rows_that_fit(memory_gb)
     why = f"{n_rows:,} training images are too many for an RBF kernel in memory; {fits:,} would fit"
     if "linear" not in kernels:
-        raise UserError(f"{why} (or more, with a larger memory_gb; a linear SVM takes any number)")
+        raise UserError(f"{why}; a linear SVM takes any number")
     log.warning("%s: the RBF settings are left out, the linear ones are fitted", why)
 
 
