@@ -98,7 +98,7 @@ def bench_uncached_loop(timed: Callable[..., Any], profile: Profile, rows: Rows,
     layer = timed(
         epoch,
         operation=FOUR_RATES,
-        way="reference: backbone in every epoch",
+        way="reference: uncached",
         setup=fresh,
         scaled_by=len(rows.y_train) * CONFIG.epochs * len(CONFIG.lr) / profile.images,
     )
@@ -130,7 +130,7 @@ def bench_one_by_one(timed: Callable[..., Any], rows: Rows, name: str) -> None:
     best = timed(
         lambda: one_by_one.search(rows, LOOPS[name]),
         operation=f"fit, {name}",
-        way="reference: one fit after the other",
+        way="reference: one by one",
         shape=list(rows.x_train.shape),
     )
     assert np.mean(best.predict(rows.x_test) == rows.y_test) > LEAST

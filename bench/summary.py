@@ -49,6 +49,8 @@ def _rate(images_per_s: float) -> str:
 
 
 def _seconds(seconds: float) -> str:
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} min"
     if seconds < 0.1:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
