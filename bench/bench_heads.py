@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from torch import nn
 
@@ -25,15 +23,9 @@ from transfer.environment import usable_cores
 from transfer.heads import METHODS
 
 CONFIG = RunConfig(data="synthetic")
-GRID_KERNELS, GRID_C = ("linear", "rbf"), (0.01, 0.1, 1, 10, 100)
 # Equal work stands together: settings that are fitted and then scored on the validation rows.
 FOUR_RATES, ONE_SVM, TEN_SVMS = "fit, last layer, 4 rates", "fit, SVM, 1 setting", "fit, SVM, 10 settings"
 OPERATIONS = {"fc-lab": FOUR_RATES, "fc": FOUR_RATES, "svm-lab": ONE_SVM, "svm": TEN_SVMS}
-LOOPS = {
-    "ridge": [RidgeClassifier(alpha=alpha) for alpha in (1, 10, 100, 1000, 10000)],
-    "logreg": [LogisticRegression(C=C, max_iter=1000) for C in GRID_C],
-    "knn": [KNeighborsClassifier(k) for k in (1, 5, 20)],
-}
 LEAST = 0.4  # of the test rows are told right
 
 
@@ -117,7 +109,7 @@ def bench_svc(timed: Callable[..., Any], rows: Rows) -> None:
 
 def bench_svc_grid(timed: Callable[..., Any], rows: Rows) -> None:
     _, winner = timed(
-        lambda: svc_grid.search(rows, kernels=GRID_KERNELS, C=GRID_C, n_jobs=usable_cores()),
+        lambda: svc_grid.search(rows, n_jobs=usable_cores()),
         operation=TEN_SVMS,
         way="reference: GridSearchCV",
         shape=list(rows.x_train.shape),
@@ -125,10 +117,10 @@ def bench_svc_grid(timed: Callable[..., Any], rows: Rows) -> None:
     assert np.mean(winner.predict(rows.x_test) == rows.y_test) > LEAST
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("name", one_by_one.GRIDS)
 def bench_one_by_one(timed: Callable[..., Any], rows: Rows, name: str) -> None:
     best = timed(
-        lambda: one_by_one.search(rows, LOOPS[name]),
+        lambda: one_by_one.search(rows, one_by_one.GRIDS[name]),
         operation=f"fit, {name}",
         way="reference: one by one",
         shape=list(rows.x_train.shape),

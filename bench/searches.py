@@ -19,10 +19,7 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import ParameterGrid
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from bench import features
@@ -34,8 +31,6 @@ from transfer.heads import METHODS
 from transfer.timing import now
 
 CONFIG = RunConfig(data="features", device="cpu")
-KERNELS, GRID_C = ("linear", "rbf"), (0.01, 0.1, 1, 10, 100)
-ALPHAS, NEIGHBOURS = (1, 10, 100, 1000, 10000), (1, 5, 20)
 # Rows of the lab's train, validation and test parts, and sides of the matrices that tell the processor's rate.
 ROWS, SIDE = (3474, 386, 1324), 2048
 Call = Callable[[], Any]
@@ -79,26 +74,22 @@ def comparisons(rows: Rows) -> dict[str, dict[str, Call]]:
 
     def grid(svc: Any) -> Call:
         cores = environment.usable_cores()
-        return lambda: svc_grid.search(rows, kernels=KERNELS, C=GRID_C, n_jobs=cores, svc=svc)[1].predict(
-            rows.x_test
-        )
+        return lambda: svc_grid.search(rows, n_jobs=cores, svc=svc)[1].predict(rows.x_test)
 
-    def loop(kind: Any, **grid: Any) -> Call:
-        return lambda: one_by_one.search(rows, [kind(**one) for one in ParameterGrid(grid)]).predict(
-            rows.x_test
-        )
+    def loop(name: str) -> Call:
+        return lambda: one_by_one.search(rows, one_by_one.GRIDS[name]).predict(rows.x_test)
 
     found = {
         "last layer, 4 rates": {"fc-lab": ours("fc-lab"), "DataLoader loop": lambda: usual_layers(rows)},
         "SVM, 10 settings": {"svm": ours("svm"), "GridSearchCV of SVC": grid(SVC)},
-        "ridge, 5 settings": {"ridge": ours("ridge"), "RidgeClassifier": loop(RidgeClassifier, alpha=ALPHAS)},
+        "ridge, 5 settings": {"ridge": ours("ridge"), "RidgeClassifier": loop("ridge")},
         "logistic regression, 5 settings": {
             "logreg": ours("logreg"),
-            "LogisticRegression": loop(LogisticRegression, C=GRID_C, max_iter=(1000,)),
+            "LogisticRegression": loop("logreg"),
         },
         "nearest neighbours, 3 settings": {
             "knn": ours("knn"),
-            "KNeighborsClassifier": loop(KNeighborsClassifier, n_neighbors=NEIGHBOURS),
+            "KNeighborsClassifier": loop("knn"),
         },
     }
     if find_spec("sklearnex"):

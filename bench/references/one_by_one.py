@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import f1_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bench.features import Rows
 
+# The settings of our methods of these names.
+GRIDS = {
+    "ridge": [RidgeClassifier(alpha=alpha) for alpha in (1, 10, 100, 1000, 10000)],
+    "logreg": [LogisticRegression(C=C, max_iter=1000) for C in (0.01, 0.1, 1, 10, 100)],
+    "knn": [KNeighborsClassifier(k) for k in (1, 5, 20)],
+}
+
 
 def search(rows: Rows, classifiers: Iterable[Any]) -> Any:
     """The fitted pipeline with the best macro F1 on the validation rows."""
-    fitted = [make_pipeline(StandardScaler(), one).fit(rows.x_train, rows.y_train) for one in classifiers]
+    pipelines = [make_pipeline(StandardScaler(), clone(one)) for one in classifiers]
+    fitted = [pipeline.fit(rows.x_train, rows.y_train) for pipeline in pipelines]
     return max(
         fitted,
         key=lambda one: f1_score(rows.y_valid, one.predict(rows.x_valid), average="macro", zero_division=0),

@@ -137,7 +137,7 @@ def test_a_file_cut_or_changed_anywhere_is_told_in_one_line(path: Path) -> None:
         {"fitted": {"__class__": 1, "n_features_in_": 30}},
         {"fitted": {"n_features_in_": 10**12}},
         {"by_column": ["none"]},
-        {"dtypes": 1, "params": [1]},
+        {"params": [1]},
     ],
     ids=str,
 )

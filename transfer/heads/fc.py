@@ -15,12 +15,11 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.config import SELECT_BY, check_choice
 from transfer.heads.adam import train_stack
-from transfer.heads.linear import folded
+from transfer.heads.linear import checked, folded
 from transfer.heads.selection import GridSearch, ranking, validation_row
 from transfer.heads.softmax import softmax
 from transfer.heads.standardize import moments, to_numpy
@@ -64,7 +63,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
-        X, codes_N = _checked(self, X, y)
+        X, self.classes_, codes_N = checked(self, X, y, least=1)
         weights, biases = _train(self, X, codes_N, [(self.lr, self.weight_decay)])
         self.coef_, self.intercept_ = weights[0], biases[0]
         return self
@@ -140,7 +139,7 @@ class FineTuneSearch(GridSearch):
         for name in ("epochs", "n_seeds", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        X, codes_N = _checked(self, X, y)
+        X, self.classes_, codes_N = checked(self, X, y, least=1)
         settings = list(itertools.product(self.lr, self.weight_decay))
         params = [{"lr": lr, "weight_decay": decay} for lr, decay in settings]
         if self.n_seeds > 1:
@@ -195,14 +194,6 @@ class FineTuneSearch(GridSearch):
         weights_LCD, biases_LC = self._layers
         estimator.coef_, estimator.intercept_ = weights_LCD[index], biases_LC[index]
         return estimator
-
-
-def _checked(head: FineTune | FineTuneSearch, X: Any, y: Any) -> tuple[Array, Array]:
-    """Rows as float32 and the place of their labels in `head.classes_`, which is set."""
-    X, y = validate_data(head, to_numpy(X), to_numpy(y), dtype=np.float32)
-    check_classification_targets(y)
-    head.classes_, codes_N = np.unique(y, return_inverse=True)
-    return X, codes_N
 
 
 def _train(

@@ -20,13 +20,13 @@ from transfer.heads.standardize import to_numpy
 Array = npt.NDArray[Any]
 
 
-def checked(estimator: BaseEstimator, X: Any, y: Any) -> tuple[Array, Array, Array]:
-    """Features (N, D) float32, classes (C,) and their indices (N,). Raises `ValueError`, for one class too."""
+def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tuple[Array, Array, Array]:
+    """Features (N, D) float32, classes (C,), at `least` so many, and their indices (N,). Raises `ValueError`."""
     X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
     check_classification_targets(y)
     classes, codes_N = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y has one class only, {classes[0]!r}; a linear head needs at least two classes")
+    if len(classes) < least:
+        raise ValueError(f"y has one class only, {classes[0]!r}; this head needs at least {least} classes")
     return X, classes, codes_N
 
 

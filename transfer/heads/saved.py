@@ -64,7 +64,6 @@ def save(head: Any, path: Path | str) -> Path:
         "fitted": {
             key: _plain(f"{name}'s {key}", value) for key, value in fitted.items() if key not in arrays
         },
-        "dtypes": {key: str(value.dtype) for key, value in arrays.items()},
         "by_column": by_column,
     }
     about["sha256"] = _digest(about, arrays)

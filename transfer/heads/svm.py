@@ -17,13 +17,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.config import UserError, check_choice
 from transfer.environment import usable_cores
 from transfer.heads import primal
 from transfer.heads.gram import KERNELS, Gram, kernel_values, rows_that_fit
+from transfer.heads.linear import checked
 from transfer.heads.pairs import Machines, bounds, solve, vote
 from transfer.heads.selection import GridSearch
 from transfer.heads.standardize import to_numpy
@@ -70,9 +70,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
-        X, y = _checked(self, X, y)
+        X, self.classes_, codes_N = checked(self, X, y)
+        y = self.classes_[codes_N]
         check_choice("kernel", self.kernel, KERNELS)
-        self.classes_ = np.unique(y)
         for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
             delattr(self, name)
         if len(X) > rows_that_fit(self.memory_gb):
@@ -183,10 +183,10 @@ class SVMSearch(GridSearch):
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
         """Fit every setting to `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
         start = time.perf_counter()
-        X, y = _checked(self, X, y)
+        X, self.classes_, codes_N = checked(self, X, y)
+        y = self.classes_[codes_N]
         for kernel in self.kernels:
             check_choice("kernel", kernel, KERNELS)
-        self.classes_ = np.unique(y)
         rest = list(itertools.product(self.C, self.class_weight))
         if len(X) > rows_that_fit(self.memory_gb):
             _refuse(self.kernels, len(X), self.memory_gb)
@@ -286,11 +286,3 @@ def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> Non
 def _told(params: dict[str, Any]) -> dict[str, Any]:
     """The parameters that mean something: a linear kernel has no gamma."""
     return {k: v for k, v in params.items() if k != "gamma" or params["kernel"] != "linear"}
-
-
-def _checked(estimator: BaseEstimator, X: Any, y: Any) -> tuple[Array, Array]:
-    X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32)
-    check_classification_targets(y)
-    if len(np.unique(y)) < 2:
-        raise ValueError(f"y has one class only, {np.unique(y)[0]!r}; an SVM needs at least two classes")
-    return X, y
