@@ -1,0 +1,1 @@
+"""The runtime gate: are two revisions equally fast? `python -m bench.gate BASE [HEAD]`."""

@@ -1,0 +1,87 @@
+"""`python -m bench.gate BASE [HEAD]`: is HEAD slower than BASE?
+
+Exit status: 0 no benchmark is slower; 1 one is, or is missing or fails; 2 wrong usage; 4 inconclusive, since a control
+moved; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.gate import report, trees
+from bench.gate.compare import Outcome, compare
+from transfer.config import UserError
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare two revisions and print what was found; the exit status is returned."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # worktrees are removed then too
+    try:
+        outcome = gate(args)
+    except UserError as error:
+        print(f"gate: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("gate: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    report.show(outcome, Console())
+    if args.json:
+        args.json.write_text(json.dumps({**asdict(outcome), "status": outcome.status}, indent=1) + "\n")
+    return outcome.status
+
+
+def gate(args: argparse.Namespace) -> Outcome:
+    """What `compare` finds for the command line. Raises `UserError`."""
+    if not 0 < args.tolerance < 1:
+        raise UserError(f"--tolerance is {args.tolerance}; give a share between 0 and 1, such as 0.1")
+    base = trees.commit(args.base)
+    head = trees.commit(args.head) if args.head else trees.as_it_is()
+    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+        work = Path(folder)
+        with (
+            trees.tree(base, work / "base") as base_tree,
+            trees.tree(head, work / "head") as head_tree,
+            report.progress(Console(stderr=True)) as told,
+        ):
+            return compare(
+                base_tree,
+                head_tree,
+                work,
+                tolerance=args.tolerance,
+                blocks=args.blocks,
+                seed=args.seed,
+                only=args.only.split(",") if args.only else (),
+                told=told,
+            )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.gate", description=__doc__)
+    parser.add_argument("base", metavar="BASE", help="the older revision, such as main or HEAD~1")
+    parser.add_argument(
+        "head", metavar="HEAD", nargs="?", help="the newer one (tracked files as they are now)"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=0.1, metavar="SHARE", help="what may be slower (0.1)"
+    )
+    parser.add_argument("--blocks", type=int, default=12, metavar="N", help="processes of each revision (12)")
+    parser.add_argument("--only", metavar="A,B", help="these benchmarks, and the controls")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order in blocks (0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all times there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

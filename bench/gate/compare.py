@@ -1,0 +1,151 @@
+"""Two trees compared in two stages: the second times again what the first flagged."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.gate import measure, verdict
+from bench.gate.measure import Bench, Pairs
+from bench.gate.verdict import SLOWER, Ratio
+from transfer.config import UserError
+
+PASSED, RED, INCONCLUSIVE = 0, 1, 4
+CONTROL = "control_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A benchmark that runs on both revisions."""
+
+    name: str
+    base_s: float
+    head_s: float
+    """Medians over the blocks of the stage that decided."""
+    ratio: Ratio
+    verdict: str
+    """Empty for a control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a gate found."""
+
+    rows: list[Row]
+    controls: list[Row]
+    moved: list[str]
+    """Controls that moved: something else than the revisions changed while they were timed."""
+    missing: list[str]
+    """Benchmarks that the older revision has and the newer has not."""
+    failed: list[str]
+    """Those that do not run on the newer revision."""
+    new: list[str]
+    """Those that do not run on the older revision, most often since what they time is new."""
+    told: str
+    """What pytest said of those that failed."""
+    stages: list[dict[str, Pairs]] = field(repr=False)
+    """Seconds (base, head) of every block by benchmark, stage by stage."""
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        if self.missing or self.failed:  # counted, not timed: no noise can be the reason
+            return RED
+        if self.moved:
+            return INCONCLUSIVE
+        return RED if any(row.verdict == SLOWER for row in self.rows) else PASSED
+
+
+def compare(
+    base: Path,
+    head: Path,
+    work: Path,
+    *,
+    tolerance: float,
+    blocks: int,
+    seed: int,
+    only: Collection[str] = (),
+    told: Callable[[str, int, int], None] = lambda *_: None,
+) -> Outcome:
+    """Whether `head` is slower than `base`, folders with a revision each; `only` names benchmarks (empty: all).
+
+    Raises `UserError` for blocks too few to show anything.
+    """
+    bench = Bench.of(head, work)
+    had, has = (_chosen(names, only) for names in (measure.names(base, bench.inputs), bench.names()))
+    if not has:
+        raise UserError(
+            f"no benchmark is called {', '.join(only)}; there are {', '.join(sorted(bench.names()))}"
+        )
+    on_head, failures = bench.tried(head, has)
+    on_base, _ = bench.tried(base, on_head)
+    fewest = verdict.fewest_blocks(len(_timed(on_base)))
+    if blocks < fewest:
+        raise UserError(
+            f"--blocks is {blocks}; with under {fewest} nothing can be shown of {len(_timed(on_base))} benchmarks"
+        )
+
+    def stage(phase: str, names: Collection[str], seed: int) -> dict[str, Pairs]:
+        return bench.blocks(
+            base, head, names, n=blocks, seed=seed, told=lambda done: told(phase, done, blocks)
+        )
+
+    stages = [stage("timing", on_base, seed)]
+    first = _ratios(stages[0], tolerance)
+    flags = verdict.flagged({name: first[name] for name in _timed(on_base)})
+    if flags and not _moved(first):
+        stages.append(stage("timing again", flags.keys() | (on_base - _timed(on_base)), seed + 1))
+    rows = _rows(stages, tolerance)
+    return Outcome(
+        rows=[row for row in rows if row.verdict],
+        controls=[row for row in rows if not row.verdict],
+        moved=sorted({name for pairs in stages for name in _moved(_ratios(pairs, tolerance))}),
+        missing=sorted(had - has),
+        failed=sorted(has - on_head),
+        new=sorted(on_head - on_base),
+        told=failures if has - on_head else "",
+        stages=stages,
+    )
+
+
+def _rows(stages: list[dict[str, Pairs]], tolerance: float) -> list[Row]:
+    """Every benchmark with its verdict, and the controls as the last stage has them."""
+    first, again = _ratios(stages[0], tolerance), _ratios(stages[-1] if stages[1:] else {}, tolerance)
+    judged = verdict.judged(
+        {name: ratio for name, ratio in first.items() if name in _timed(first)},
+        {name: ratio for name, ratio in again.items() if name in _timed(again)},
+        tolerance,
+    )
+    rows = []
+    for name in sorted(first):
+        base_s, head_s = zip(*(stages[-1] if name in again else stages[0])[name], strict=True)
+        ratio, told = judged.get(name, (again.get(name, first[name]), ""))
+        rows.append(
+            Row(
+                name=name,
+                base_s=statistics.median(base_s),
+                head_s=statistics.median(head_s),
+                ratio=ratio,
+                verdict=told,
+            )
+        )
+    return rows
+
+
+def _chosen(names: set[str], only: Collection[str]) -> set[str]:
+    return {name for name in names if not only or name in only or name.startswith(CONTROL)}
+
+
+def _timed(names: Collection[str]) -> set[str]:
+    """Those of `names` that are no controls."""
+    return {name for name in names if not name.startswith(CONTROL)}
+
+
+def _ratios(pairs: dict[str, Pairs], tolerance: float) -> dict[str, Ratio]:
+    return {name: verdict.ratio(measure.logs(own), tolerance) for name, own in pairs.items()}
+
+
+def _moved(ratios: dict[str, Ratio]) -> list[str]:
+    return [name for name, ratio in ratios.items() if name.startswith(CONTROL) and verdict.moved(ratio)]

@@ -1,0 +1,154 @@
+"""What the gate times: milliseconds of each kind of work, from files to scores, and controls.
+
+Run by the gate alone, with the newer revision's copy of this file and either revision's `transfer`. So nothing of
+`transfer` is imported before a benchmark needs it: what an older revision does not have fails that benchmark alone.
+A process has one core and one thread: how well work spreads over cores is not what is compared here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import features
+from bench.features import Rows
+
+INPUTS = Path(os.environ["GATE_INPUTS"])
+SIZE = (96, 320)
+Timed = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def rows() -> Rows:
+    return features.synthetic(800, 100, 800, width=384)
+
+
+@pytest.fixture
+def timed(benchmark: Any) -> Timed:
+    """Times `call(*setup())`: a round apart to warm up, then `rounds`; the last one's result comes back."""
+
+    def time(call: Callable[..., Any], *, rounds: int, setup: Callable[[], tuple[Any, ...]] = tuple) -> Any:
+        return benchmark.pedantic(call, setup=lambda: (setup(), {}), rounds=rounds, warmup_rounds=1)
+
+    return time
+
+
+def bench_decode(timed: Timed) -> None:
+    from transfer import decode
+
+    files = [path.read_bytes() for path in sorted(INPUTS.glob("photographs/*/*.jpg"))]
+    pixels = timed(lambda: [decode.pixels(data, (240, 800)) for data in files], rounds=15)
+    assert {x_HW3.shape for x_HW3 in pixels} == {(240, 800, 3)}
+
+
+def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
+    from transfer import extract, images
+    from transfer.timing import Stopwatch
+
+    found, fresh = images.find(INPUTS / "photographs", seed=0), count()
+    config = _config(tmp_path)
+    done = timed(
+        lambda config: extract.fill(config, found, Stopwatch(), lambda *_: None),
+        setup=lambda: (replace(config, store=tmp_path / str(next(fresh))),),
+        rounds=3,
+    )
+    assert done.computed == len(done.images) == len(list(INPUTS.glob("photographs/*/*.jpg")))
+
+
+def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
+    from transfer import extract, images
+    from transfer.timing import Stopwatch
+
+    def call() -> Any:
+        found = images.find(INPUTS / "photographs", seed=0)
+        return extract.extract(_config(tmp_path), found, Stopwatch(), lambda *_: None)
+
+    call()
+    assert timed(call, rounds=15).extraction.computed == 0
+
+
+def bench_forward(timed: Timed) -> None:
+    from transfer import backbone, engines, weights
+
+    network = backbone.build("resnet18", weights.load(INPUTS / "weights.safetensors"))
+    plan = replace(engines.options("eager", "fp32", "cpu")[0], batch=4)
+    engine = engines.build(network, plan, SIZE, None)
+    x_NHW3 = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), np.uint8)
+    assert np.isfinite(timed(lambda: engine.submit(x_NHW3)(), rounds=7)).all()
+
+
+@pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg", "knn"])
+def bench_fit(timed: Timed, rows: Rows, name: str) -> None:
+    from transfer.heads import METHODS
+
+    search = timed(
+        lambda search: search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid),
+        setup=lambda: (METHODS[name].build(_config(Path())),),
+        rounds=3 if name == "logreg" else 6,
+    )
+    assert (search.predict(rows.x_test) == rows.y_test).mean() > 0.4
+
+
+@pytest.mark.parametrize("name", ["fc", "svm-lab", "knn"])
+def bench_predict(timed: Timed, rows: Rows, name: str) -> None:
+    from transfer.heads import METHODS
+
+    search = METHODS[name].build(_config(Path()))
+    search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+    # A call of the last layer takes a tenth of a millisecond, which no clock tells from its neighbour.
+    calls = 50 if name == "fc" else 1
+    predicted = timed(lambda: [search.predict(rows.x_test) for _ in range(calls)], rounds=15)
+    assert (predicted[-1] == rows.y_test).mean() > 0.4
+
+
+def bench_score(timed: Timed) -> None:
+    from transfer import scores
+
+    rng = np.random.default_rng(0)
+    y_N = rng.integers(0, 16, 1324)
+    predicted_N = np.where(rng.random(len(y_N)) < 0.8, y_N, rng.integers(0, 16, len(y_N)))
+    names = [f"class {c}" for c in range(16)]
+    scored = timed(lambda: [scores.score(y_N, predicted_N, names) for _ in range(3)], rounds=7)
+    assert 0.7 < scored[0]["accuracy"] < 0.9
+
+
+# Controls: what no revision of ours can make faster or slower. If they moved, something else did.
+
+
+def bench_control_product(timed: Timed) -> None:
+    import torch
+
+    x_NN = torch.rand(640, 640, generator=torch.Generator().manual_seed(0))
+    assert timed(lambda: x_NN @ x_NN, rounds=30).shape == (640, 640)
+
+
+def bench_control_sort(timed: Timed) -> None:
+    x_N = np.random.default_rng(0).random(400_000)
+    assert (np.diff(timed(lambda: np.sort(x_N), rounds=20)) >= 0).all()
+
+
+def bench_control_python(timed: Timed) -> None:
+    words = [str(i * 7919 % 10_007) for i in range(20_000)]
+    assert sum(timed(lambda: {word: len(word) for word in words}, rounds=30).values()) > 20_000
+
+
+def _config(store: Path) -> Any:
+    from transfer.config import RunConfig
+
+    return RunConfig(
+        data=str(INPUTS / "photographs"),
+        weights=str(INPUTS / "weights.safetensors"),
+        backbone="resnet18",
+        size=SIZE,
+        engine="eager",
+        precision="fp32",
+        device="cpu",
+        store=store,
+    )

@@ -1,0 +1,101 @@
+"""What paired times say: as fast as before, faster, slower, or not to be told.
+
+d: for each block the logarithm of the newer revision's time over the older one's. A block is a process of each, one
+right after the other; processes are what is independent, rounds within one are not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import quantile_test, wilcoxon
+
+SAME, FASTER, SLOWER, UNCLEAR = "SAME", "FASTER", "SLOWER", "UNCLEAR"
+# How often a gate that measures equal revisions may flag anything, with all of its benchmarks, in one stage.
+ALPHA = 0.01
+CONFIDENCE = 0.95
+# A control that moved further than this shows that something else than the revisions did.
+CONTROL_MOVED = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """Newer time over older time of one benchmark."""
+
+    median: float
+    low: float
+    high: float
+    """The ends of the interval, its confidence at least 95 %."""
+    slower_p: float
+    """How likely such times are of a benchmark that became slower by the tolerance, and no more."""
+    faster_p: float
+
+
+def ratio(logs: Sequence[float], tolerance: float) -> Ratio:
+    """The ratio that `logs` (d, one a block) tell, and its tests against a `tolerance` such as 0.1.
+
+    The tests are Wilcoxon's signed-rank tests (Biometrics Bulletin 1, 1945), exact, one-sided, of d shifted by the
+    tolerance; the interval lies between order statistics (Conover, Practical Nonparametric Statistics, 1999, 3.2).
+    """
+    d, shift = np.asarray(logs), math.log1p(tolerance)
+    interval = quantile_test(d, p=0.5).confidence_interval(CONFIDENCE)
+    return Ratio(
+        median=math.exp(np.median(d)),
+        low=math.exp(interval.low),
+        high=math.exp(interval.high),
+        slower_p=wilcoxon(d - shift, alternative="greater", method="exact").pvalue,
+        faster_p=wilcoxon(d + shift, alternative="less", method="exact").pvalue,
+    )
+
+
+def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
+    """The names whose hypothesis falls, at most one wrongly with probability `alpha`.
+
+    Holm's procedure (Scandinavian Journal of Statistics 6, 1979): the smallest first, until one stands.
+    """
+    found: set[str] = set()
+    for name in sorted(p_values, key=p_values.__getitem__):
+        if p_values[name] > alpha / (len(p_values) - len(found)):
+            break
+        found.add(name)
+    return found
+
+
+def flagged(ratios: Mapping[str, Ratio]) -> dict[str, str]:
+    """The benchmarks that are SLOWER or FASTER by more than the tolerance, as far as one stage tells."""
+    slower = rejected({name: found.slower_p for name, found in ratios.items()})
+    faster = rejected({name: found.faster_p for name, found in ratios.items()})
+    return dict.fromkeys(slower, SLOWER) | dict.fromkeys(faster, FASTER)
+
+
+def judged(
+    first: Mapping[str, Ratio], again: Mapping[str, Ratio], tolerance: float
+) -> dict[str, tuple[Ratio, str]]:
+    """Ratio and verdict of every benchmark after its first stage, and `again` of those that it flagged.
+
+    What was flagged is SLOWER or FASTER if both stages say so. Its ratio is that of the second stage: picked for being
+    far off, the first is further off than the truth.
+    """
+    flags, confirmed = flagged(first), flagged(again)
+    found = {}
+    for name, ratio in (*first.items(), *again.items()):
+        if name in flags:
+            agreed = confirmed.get(name) == flags[name]
+            found[name] = ratio, flags[name] if agreed else UNCLEAR
+        else:
+            within = 1 / (1 + tolerance) < ratio.low and ratio.high < 1 + tolerance
+            found[name] = ratio, SAME if within else UNCLEAR
+    return found
+
+
+def moved(control: Ratio) -> bool:
+    """Whether a control's median is off by more than a control may be."""
+    return abs(math.log(control.median)) > math.log1p(CONTROL_MOVED)
+
+
+def fewest_blocks(benchmarks: int) -> int:
+    """Blocks below which nothing could be flagged among so many benchmarks: the smallest p there is 2^-blocks."""
+    return math.ceil(math.log2(benchmarks / ALPHA))
