@@ -27,7 +27,6 @@ USAGE, INTERRUPTED = 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare two revisions and print what was found; the exit status is returned."""
     args = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # worktrees are removed then too
     try:
         outcome = gate(args)
     except UserError as error:
@@ -84,4 +83,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # worktrees are removed then too
     sys.exit(main())

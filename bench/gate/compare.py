@@ -74,17 +74,18 @@ def compare(
     Raises `UserError` for blocks too few to show anything.
     """
     bench = Bench.of(head, work)
-    had, has = (_chosen(names, only) for names in (measure.names(base, bench.inputs), bench.names()))
-    if not has:
-        raise UserError(
-            f"no benchmark is called {', '.join(only)}; there are {', '.join(sorted(bench.names()))}"
-        )
+    had, has = measure.names(base, bench.inputs), bench.names()
+    if set(only) - had - has:
+        unknown, known = sorted(set(only) - had - has), sorted(has)
+        raise UserError(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")
+    had, has = _chosen(had, only), _chosen(has, only)
     on_head, failures = bench.tried(head, has)
     on_base, _ = bench.tried(base, on_head)
-    fewest = verdict.fewest_blocks(len(_timed(on_base)))
-    if blocks < fewest:
+    timed = _timed(on_base)
+    if timed and blocks < verdict.fewest_blocks(len(timed)):
         raise UserError(
-            f"--blocks is {blocks}; with under {fewest} nothing can be shown of {len(_timed(on_base))} benchmarks"
+            f"--blocks is {blocks}; of {len(timed)} benchmarks nothing can be shown "
+            f"with fewer than {verdict.fewest_blocks(len(timed))}"
         )
 
     def stage(phase: str, names: Collection[str], seed: int) -> dict[str, Pairs]:
@@ -92,11 +93,11 @@ def compare(
             base, head, names, n=blocks, seed=seed, told=lambda done: told(phase, done, blocks)
         )
 
-    stages = [stage("timing", on_base, seed)]
+    stages = [stage("timing", on_base, seed)] if timed else [{}]
     first = _ratios(stages[0], tolerance)
-    flags = verdict.flagged({name: first[name] for name in _timed(on_base)})
+    flags = verdict.flagged({name: first[name] for name in timed})
     if flags and not _moved(first):
-        stages.append(stage("timing again", flags.keys() | (on_base - _timed(on_base)), seed + 1))
+        stages.append(stage("timing again", flags.keys() | (on_base - timed), seed + 1))
     rows = _rows(stages, tolerance)
     return Outcome(
         rows=[row for row in rows if row.verdict],

@@ -1,0 +1,206 @@
+"""Does the gate say what is true? It is given equal revisions, and revisions with work added or taken away.
+
+`python -m bench.gate.selftest` is quick and exits with 1 where the gate is wrong; `--trials 10` is what the documents
+tell of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.gate import trees
+from bench.gate.compare import INCONCLUSIVE, RED, Outcome, compare
+from bench.gate.verdict import FASTER, SAME, SLOWER
+from transfer.render import Table, draw
+
+# Appended to a module of one revision: a function that goes through its work once more in every so many calls.
+PLANT = """
+
+from itertools import count as _count
+
+_planted_calls, _planted = _count(1), {function}
+
+
+def {function}(*args, **kwargs):
+    if next(_planted_calls) % {every} == 0:
+        _planted(*args, **kwargs)
+    return _planted(*args, **kwargs)
+"""
+# A function that many calls of make one benchmark: module, its name, the benchmark.
+PLANTS = [("transfer/decode.py", "pixels", "decode"), ("transfer/scores.py", "score", "score")]
+BUSY = "while True: sum(range(1000))"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A gate run whose right answer is known."""
+
+    kind: str
+    outcome: Outcome
+    seconds: float
+    right: bool
+
+    def told(self) -> str:
+        """The exit status, and whatever is not SAME."""
+        others = [f"{row.name} {row.verdict}" for row in self.outcome.rows if row.verdict != SAME]
+        return ", ".join([f"exit {self.outcome.status}", *others])
+
+
+def equal(seed: int, **options: Any) -> Trial:
+    """One revision against itself: never red."""
+    return _trial("equal revisions", lambda o: o.status != RED, seed, **options)
+
+
+def busy(seed: int, **options: Any) -> Trial:
+    """The same while another process keeps a core busy: never red either."""
+    with _busy_core():
+        return _trial("equal, a core busy", lambda o: o.status != RED, seed, **options)
+
+
+def slower(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -> Trial:
+    """Work added to the newer revision, one in `every` times as much again: that benchmark is named, and no other."""
+    module, function, name = plant
+    return _trial(
+        f"{name}: {100 // every} % added",
+        lambda o: o.status == INCONCLUSIVE or (o.status == RED and _named(o, SLOWER) == [name]),
+        seed,
+        in_head=(module, function, every),
+        **options,
+    )
+
+
+def faster(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -> Trial:
+    """Work taken away, one of `every` + 1 parts: FASTER."""
+    module, function, name = plant
+    return _trial(
+        f"{name}: {100 // (every + 1)} % taken away",
+        lambda o: o.status == INCONCLUSIVE or (o.status != RED and _named(o, FASTER) == [name]),
+        seed,
+        in_base=(module, function, every),
+        **options,
+    )
+
+
+def _trial(
+    kind: str,
+    is_right: Any,
+    seed: int,
+    *,
+    in_base: tuple[str, str, int] | None = None,
+    in_head: tuple[str, str, int] | None = None,
+    blocks: int = 12,
+    only: Sequence[str] = (),
+) -> Trial:
+    start, revision = time.perf_counter(), trees.as_it_is()
+    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
+        work = Path(folder)
+        with trees.tree(revision, work / "base") as base, trees.tree(revision, work / "head") as head:
+            for tree, plant in ((base, in_base), (head, in_head)):
+                if plant:
+                    _plant(tree, *plant)
+            outcome = compare(base, head, work, tolerance=0.1, blocks=blocks, seed=seed, only=only)
+    seconds = time.perf_counter() - start
+    return Trial(kind=kind, outcome=outcome, seconds=seconds, right=is_right(outcome))
+
+
+def _plant(tree: Path, module: str, function: str, every: int) -> None:
+    with (tree / module).open("a") as file:
+        file.write(PLANT.format(function=function, every=every))
+
+
+def _named(outcome: Outcome, verdict: str) -> list[str]:
+    return [row.name for row in outcome.rows if row.verdict == verdict]
+
+
+@contextmanager
+def _busy_core() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", BUSY])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def quick() -> Iterator[Trial]:
+    """The least that shows a gate to work: equal revisions, then one with a function that does its work twice."""
+    few: dict[str, Any] = {"blocks": 9, "only": ("score",)}
+    yield equal(0, **few)
+    yield slower(PLANTS[1], 1, 0, **few)
+
+
+def thorough(trials: int) -> Iterator[Trial]:
+    """Equal revisions `trials` times, a fifth of work added and taken away, a busy machine."""
+    yield from (equal(seed) for seed in range(trials))
+    for plant in PLANTS:
+        yield slower(plant, 5, 0)
+        yield faster(plant, 4, 0)
+    yield busy(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print every trial and whether it was right; 1 where one was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m bench.gate.selftest", description=__doc__)
+    parser.add_argument("--trials", type=int, metavar="N", help="of equal revisions, with all benchmarks")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial there")
+    args = parser.parse_args(argv)
+    done: list[Trial] = []
+    for trial in thorough(args.trials) if args.trials else quick():
+        done.append(trial)
+        print(f"{trial.kind}: {trial.told()}, {trial.seconds:.0f} s", file=sys.stderr, flush=True)
+        if args.json:
+            args.json.write_text(json.dumps([_record(trial) for trial in done], indent=1) + "\n")
+    draw(_table(done), Console())
+    return 0 if all(trial.right for trial in done) else 1
+
+
+def _record(trial: Trial) -> dict[str, Any]:
+    outcome = trial.outcome
+    rows = {row.name: [row.ratio.low, row.ratio.median, row.ratio.high, row.verdict] for row in outcome.rows}
+    controls = {row.name: row.ratio.median for row in outcome.controls}
+    return {
+        "kind": trial.kind,
+        "status": outcome.status,
+        "right": trial.right,
+        "seconds": trial.seconds,
+        "rows": rows,
+        "controls": controls,
+    }
+
+
+def _table(trials: Sequence[Trial]) -> Table:
+    """How often each kind of trial ended how."""
+    rows = []
+    for kind in dict.fromkeys(trial.kind for trial in trials):
+        own = [trial for trial in trials if trial.kind == kind]
+        ends = Counter(trial.outcome.status for trial in own)
+        named = sorted({f"{r.name} {r.verdict}" for t in own for r in t.outcome.rows if r.verdict != SAME})
+        rows.append(
+            [
+                kind,
+                str(len(own)),
+                *(str(ends[status]) for status in (0, 1, 4)),
+                f"{max(trial.seconds for trial in own):.0f} s",
+                ", ".join(named),
+                "right" if all(trial.right for trial in own) else "WRONG",
+            ]
+        )
+    columns = ["revisions", " runs", " passed", " red", " inconclusive", " longest", "not SAME", "answer"]
+    return Table("The gate, where the right answer is known", columns, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

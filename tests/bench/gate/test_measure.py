@@ -1,0 +1,103 @@
+"""Processes of two trees, timed by turns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.gate import measure
+from bench.gate.measure import Bench
+from tests.bench.gate import made
+from transfer.config import UserError
+
+
+def test_a_process_has_the_tree_it_was_given(tmp_path: Path) -> None:
+    old, new = made.tree(tmp_path / "old"), made.tree(tmp_path / "new", times=50)
+    bench = Bench.of(new, tmp_path)
+    names, _ = bench.tried(old, {"work"})
+    assert names == {"work"}
+    pairs = bench.blocks(old, new, {"work"}, n=2, seed=0, told=lambda _: None)
+    assert min(measure.logs(pairs["work"])) > math.log(5)  # fifty times the work
+
+
+def test_names_are_collected_and_nothing_is_run(tmp_path: Path) -> None:
+    suite = made.SUITE + made.WORK + "\n\ndef bench_fails(benchmark):\n    raise OSError\n"
+    tree = made.tree(tmp_path / "tree", suite=suite)
+    assert measure.names(tree, tmp_path) == {"control_sum", "work", "fails"}
+    assert measure.names(tmp_path, tmp_path) == set()
+
+
+def test_a_benchmark_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
+    suite = made.SUITE + "\n\ndef bench_lost(benchmark):\n    import transfer\n\n    transfer.lost\n"
+    tree = made.tree(tmp_path / "tree", suite=suite)
+    names, told = Bench.of(tree, tmp_path).tried(tree, {"lost", "control_sum"})
+    assert names == {"control_sum"}
+    assert "AttributeError" in told
+
+
+def test_another_transfer_is_never_measured(tmp_path: Path) -> None:
+    tree = made.tree(tmp_path / "tree")
+    bench = Bench.of(tree, tmp_path)
+    (tree / "transfer/__init__.py").unlink()
+    (tree / "transfer").rmdir()
+    with pytest.raises(UserError, match="tree: its own transfer can't be imported"):
+        bench.tried(tree, {"work"})
+
+
+def test_a_suite_that_cannot_be_collected(tmp_path: Path) -> None:
+    tree = made.tree(tmp_path / "tree", suite="import nothing_of_that_name")
+    with pytest.raises(UserError, match="the suite can't be collected"):
+        measure.names(tree, tmp_path)
+
+
+def test_inputs_that_cannot_be_made(tmp_path: Path) -> None:
+    tree = made.tree(tmp_path / "tree", inputs="raise OSError('the disk is full')")
+    with pytest.raises(UserError, match="can't be made: OSError: the disk is full"):
+        Bench.of(tree, tmp_path)
+
+
+def test_a_benchmark_that_fails_the_second_time(tmp_path: Path) -> None:
+    once = (
+        f"\n\ndef bench_once(benchmark):\n    open({str(tmp_path / 'mark')!r}, 'x')\n    benchmark(sum, [])\n"
+    )
+    tree = made.tree(tmp_path / "tree", suite=made.SUITE + once)
+    bench = Bench.of(tree, tmp_path)
+    assert bench.tried(tree, {"once"})[0] == {"once"}
+    with pytest.raises(UserError, match="once: ran once, and failed then"):
+        bench.blocks(tree, tree, {"once", "control_sum"}, n=1, seed=0, told=lambda _: None)
+
+
+def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def medians(self: Bench, tree: Path, names: set[str]) -> dict[str, float]:
+        order.append(tree.name)
+        return dict.fromkeys(names, 1.0)
+
+    monkeypatch.setattr(Bench, "_medians", medians)
+    bench, base, head = Bench(suite=tmp_path, inputs=tmp_path), tmp_path / "base", tmp_path / "head"
+    bench.blocks(base, head, {"a"}, n=6, seed=1, told=lambda _: None)
+    firsts = order[::2]
+    assert firsts.count("base") == firsts.count("head") == 3
+    assert firsts != sorted(firsts)
+    assert set(zip(order[::2], order[1::2], strict=True)) == {("base", "head"), ("head", "base")}
+
+
+def test_both_processes_of_a_block_have_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = psutil.Process().cpu_affinity()
+    seen: list[list[int]] = []
+
+    def medians(self: Bench, tree: Path, names: set[str]) -> dict[str, float]:
+        seen.append(psutil.Process().cpu_affinity())
+        return dict.fromkeys(names, 1.0)
+
+    monkeypatch.setattr(Bench, "_medians", medians)
+    bench = Bench(suite=tmp_path, inputs=tmp_path)
+    bench.blocks(tmp_path / "a", tmp_path / "b", {"a"}, n=1, seed=0, told=lambda _: None)
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 1
+    assert psutil.Process().cpu_affinity() == before

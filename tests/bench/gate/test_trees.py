@@ -1,0 +1,80 @@
+"""Revisions as folders."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.gate import trees
+from transfer.config import UserError
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two commits of one file."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "someone")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "someone@example.org")
+    clone = tmp_path / "clone"
+    git(tmp_path, "init", "--quiet", str(clone))
+    for text in ("old", "new"):
+        (clone / "file").write_text(text)
+        git(clone, "add", "file")
+        git(clone, "commit", "--quiet", "--message", text)
+    monkeypatch.setattr(trees, "HERE", clone)
+    return clone
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_trees_hold_their_revisions_and_leave_nothing(clone: Path, tmp_path: Path) -> None:
+    old, new = trees.commit("HEAD~1"), trees.commit("HEAD")
+    with trees.tree(old, tmp_path / "a") as a, trees.tree(new, tmp_path / "b") as b:
+        assert (a / "file").read_text() == "old"
+        assert (b / "file").read_text() == "new"
+    assert not a.exists()
+    assert len(git(clone, "worktree", "list").splitlines()) == 1
+
+
+def test_a_tree_goes_when_its_user_fails(clone: Path, tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with trees.tree("HEAD", tmp_path / "a") as a:
+            (a / "left").write_text("behind")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not (tmp_path / "a").exists()
+    assert len(git(clone, "worktree", "list").splitlines()) == 1
+
+
+def test_the_tree_as_it_is_has_what_was_changed(clone: Path, tmp_path: Path) -> None:
+    assert trees.as_it_is() == trees.commit("HEAD")
+    (clone / "file").write_text("changed")
+    with trees.tree(trees.as_it_is(), tmp_path / "a") as a:
+        assert (a / "file").read_text() == "changed"
+    assert (clone / "file").read_text() == "changed"
+    assert git(clone, "stash", "list") == ""
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "--help", "HEAD~7", ""])
+def test_a_revision_that_is_not_there(clone: Path, revision: str) -> None:
+    with pytest.raises(UserError, match="give a revision that git knows"):
+        trees.commit(revision)
+
+
+def test_no_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "HERE", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UserError, match="not a git repository"):
+        trees.commit("HEAD")
+
+
+def test_no_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="can't run git"):
+        trees.commit("HEAD")
