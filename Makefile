@@ -7,7 +7,7 @@ OUT ?= out
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick test test-fast lint types format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest test test-fast lint types format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,6 +27,13 @@ bench: $(READY)  ## compare the methods on the built-in images, then time everyt
 
 bench-quick: $(READY)  ## run every benchmark once, to see that it works; its times mean nothing
 	$(BIN)/python -m pytest bench --quiet --profile quick $(ARGS)
+
+bench-check: $(READY)  ## is the tree slower than BASE? make bench-check BASE=main
+	$(if $(BASE),,$(error give the revision to compare with, such as BASE=main))
+	$(BIN)/python -m bench.gate $(BASE) $(ARGS)
+
+bench-selftest: $(READY)  ## does the gate see work that was added, and nothing where none was?
+	$(BIN)/python -m bench.gate.selftest $(ARGS)
 
 test: $(READY)  ## pytest tests/
 	$(BIN)/python -m pytest tests/ $(ARGS)
