@@ -23,6 +23,7 @@ from transfer.config import UserError
 from transfer.render import printable
 from transfer.results import Result
 
+# Raised with every change of the file; one of the version before is then kept in tests/data/.
 SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("record.schema.json")
 RESULTS = Path(__file__).parents[1] / "results"
@@ -64,7 +65,7 @@ def made(result: Path, benchmarks: Path) -> Record:
         if key not in timed:
             raise UserError(f"{benchmarks} is no file of pytest bench --benchmark-json: it has no {key}")
     environment = timed["machine_info"]
-    _validate(environment, schema()["properties"]["environment"], benchmarks)
+    validate(environment, schema()["properties"]["environment"], benchmarks)
     for key in SAME:
         if ran.environment.get(key) != environment.get(key):
             raise UserError(f"{result} and {benchmarks} differ in {key}: not of one make bench; run it again")
@@ -207,14 +208,15 @@ def _checked(record: dict[str, Any], path: Path) -> Record:
     version = record.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(f"{path} is no record of version {SCHEMA_VERSION} (schema_version is {version!r})")
-    _validate(record, schema(), path)
+    validate(record, schema(), path)
     if record["machine"] != machine(record["environment"]):
         raise UserError(f"{path} makes no valid record: machine is not what its environment tells")
     _check_work(record["benchmarks"], path)
     return Record(**{field.name: record[field.name] for field in dataclasses.fields(Record)})
 
 
-def _validate(found: Any, expected: dict[str, Any], path: Path) -> None:
+def validate(found: Any, expected: dict[str, Any], path: Path) -> None:
+    """Raise `UserError` where something read from `path` is not as a schema expects."""
     try:
         jsonschema.validate(found, expected)
     except jsonschema.ValidationError as error:

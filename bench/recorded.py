@@ -22,13 +22,13 @@ PAGE = "README.md"
 COMMAND = "make bench, then make results"
 # Other measurements, by the last part of their files' names: the command that made each.
 KINDS = {
-    "lagoon": "transfer run --store out/store --out out with an empty store (superseded by make results)",
-    "benchmarks": "pytest bench --benchmark-json=out/benchmarks.json (superseded by make results)",
+    "lagoon": "transfer run --store out/store --out out with an empty store (as it was before make results)",
+    "benchmarks": "pytest bench --benchmark-json=out/benchmarks.json (as it was before make results)",
     "boats": "transfer run boats --weights random --out out with an empty store, on 1,248 photographs of 240x800",
     "rates": "python -m bench.rates boats/train --json FILE: every way to extract, in turn, on 64 of the photographs",
     "searches": "python -m bench.searches --json FILE: every search and the usual way, in turn, on made-up features",
-    "searches-boats": "the same on 3,474 features of boat photographs from a pre-trained MobileNet "
-    "(--features FILE.npz)",
+    "searches-boats": "python -m bench.searches --features FILE.npz --json FILE: the same on 3,474 features of boat "
+    "photographs from a pre-trained MobileNet",
     "large": "python -m bench.large --C 0.01 --json FILE: a linear SVM on 50,000 rows against LinearSVC",
     "growth": "python -m bench.growth --json FILE --plot docs/growth.svg: how the time of every search grows",
 }
@@ -116,9 +116,9 @@ def times(shown: Sequence[Record]) -> Table:
 def listing(results: Path) -> Table:
     """Every file, with its commit, how busy its machine was before, and the command that made it."""
     rows = []
-    for path in sorted(results.glob("*/*")):
+    for path in sorted(results.glob("*/[!.]*")):
         name, environment, command = f"{path.parent.name}/{path.name}", *_told(path)
-        rows.append([name, path.name[:10], summary.commit(environment), _busy(environment), command])
+        rows.append([name, path.name[:10], summary.commit(environment), summary.load(environment), command])
     return Table("Every recorded file", ["file", "date", "commit", "load before", "command"], rows)
 
 
@@ -136,17 +136,10 @@ def _told(path: Path) -> tuple[dict[str, Any], str]:
         )
     found = record.parsed(path, "recorded file", record.MAX_FOREIGN_BYTES)
     for key in ("environment", "machine", "machine_info"):
-        if isinstance(found.get(key), dict):
+        if key in found:
+            record.validate(found[key], record.schema()["properties"]["environment"], path)
             return found[key], KINDS[match[1]]
     raise UserError(f"{path} does not tell its machine; run its command again: {KINDS[match[1]]}")
-
-
-def _busy(environment: dict[str, Any]) -> str:
-    """The load of the minute before, marked where others had more than half of the cores."""
-    if not environment.get("load_before"):
-        return "not taken"
-    load = environment["load_before"][0]
-    return f"{load:.1f}, busy" if load > environment["usable_cores"] / 2 else f"{load:.1f}"
 
 
 def _cell(benchmark: dict[str, Any] | None) -> str:

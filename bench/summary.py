@@ -40,7 +40,7 @@ def heading(shown: Record) -> str:
     gpus = ", ".join(gpu["name"] for gpu in environment["gpus"]) or "no GPU"
     return (
         f"Profile {shown.profile} on {environment['processor']}, {environment['usable_cores']} cores, {gpus}; "
-        f"{day(shown)}, commit {commit(environment)}"
+        f"{day(shown)}, commit {commit(environment)}, load before {load(environment)}"
     )
 
 
@@ -166,6 +166,14 @@ def commit(environment: dict[str, Any]) -> str:
     """The commit in short, and whether the tree differed from it."""
     told = (environment.get("commit") or "unknown")[:7]
     return f"{told} with changes" if environment.get("dirty") else told
+
+
+def load(environment: dict[str, Any]) -> str:
+    """Load of the minute before it began, marked where others had more than half of the cores."""
+    if not environment.get("load_before"):
+        return "not taken"
+    before: float = environment["load_before"][0]
+    return f"{before:.1f}, busy" if before > environment["usable_cores"] / 2 else f"{before:.1f}"
 
 
 def with_interval(method: dict[str, Any], score: str) -> str:

@@ -96,7 +96,8 @@ def _amounts(benchmarks: Iterable[Benchmark]) -> set[str]:
 
 def _amount(benchmark: Benchmark) -> str:
     parts = ["x".join(map(str, benchmark["shape"]))] if "shape" in benchmark else []
-    parts += [f"{benchmark['images']:,} images"] if "images" in benchmark else []
+    if "images" in benchmark:
+        parts.append(f"{benchmark['images']:,} image{'s' if benchmark['images'] > 1 else ''}")
     return ", ".join(parts)
 
 
