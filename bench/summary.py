@@ -1,69 +1,195 @@
-"""What a pytest-benchmark file says, as a table: `python -m bench.summary FILE`."""
+"""What a record says, as tables: `python -m bench.summary FILE`."""
 
 from __future__ import annotations
 
-import json
-import statistics
+import argparse
 import sys
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+
+from bench import record, timings
+from bench.record import Record
+from bench.timings import CPU, DEVICES, GPU, REFERENCE, amount, by_time, labelled, median_s, on, operations
+from transfer.render import Table, draw, say
+
+# Seconds of the lab report's two ways, as `transfer.report.LAB` has them.
+LAB_FINE_TUNING_S, LAB_SVM_S = 180, 15
+FINE_TUNING, SVM = "fc", "svm"
+# Features as close as this to those of fp32 are as good.
+CLOSE = 0.999
 
 
-def table(benchmarks: list[dict[str, Any]]) -> Table:
-    """Medians with their spread, and how many times as fast as the fastest reference each way is."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    drawn.add_column("operation and way", no_wrap=True)
-    for name in ("median", "min", "max", "images/s", "speed-up"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    benchmarks = sorted(benchmarks, key=lambda b: b["group"])
-    for operation, members in groupby(benchmarks, key=lambda b: b["group"]):
-        ways = [(b["extra_info"], seconds(b)) for b in members]
-        references = [statistics.median(data) for info, data in ways if info["way"].startswith("reference")]
-        drawn.add_row(operation, style="bold")
-        for info, data in sorted(ways, key=lambda way: statistics.median(way[1])):
-            median = statistics.median(data)
-            drawn.add_row(
-                f"  {info['way']}{', scaled' if 'scaled_by' in info else ''}",
-                _seconds(median),
-                _seconds(min(data)),
-                _seconds(max(data)),
-                _rate(info["images"] / median) if "images" in info else "",
-                f"{min(references) / median:.1f}x" if references else "",
-            )
-    return drawn
+def show(shown: Record, filed: Sequence[Record], console: Console) -> None:
+    """Print all tables of a record; where it has no GPU, `filed` may lend one."""
+    say(console, f"\n{heading(shown)}")
+    draw(accuracies(shown), console)
+    draw(times(shown, lender(shown, filed)), console)
+    draw(ratios(shown), console)
+    for note in notes(shown):
+        say(console, f"Note: {note}")
+    say(console, shown.run["verdict"], style="bold")
+    say(console, answer(shown), style="bold")
 
 
-def seconds(benchmark: dict[str, Any]) -> list[float]:
-    """Raw seconds of all rounds; of work that is too long to be done, from a part that is `scaled_by` so much."""
-    scale = benchmark["extra_info"].get("scaled_by", 1)
-    return [scale * second for second in benchmark["stats"]["data"]]
+def heading(shown: Record) -> str:
+    """What was measured where, in a line."""
+    environment = shown.environment
+    gpus = ", ".join(gpu["name"] for gpu in environment["gpus"]) or "no GPU"
+    return (
+        f"Profile {shown.profile} on {environment['processor']}, {environment['usable_cores']} cores, {gpus}; "
+        f"{day(shown)}, commit {commit(environment)}, load before {load(environment)}"
+    )
 
 
-def _rate(images_per_s: float) -> str:
-    return f"{images_per_s:,.0f}" if images_per_s >= 100 else f"{images_per_s:.1f}"
+def accuracies(shown: Record) -> Table:
+    """Accuracy and macro F1 on the test split by method, with intervals."""
+    run = shown.run
+    rows = [
+        [
+            method["name"],
+            method["kind"],
+            *(with_interval(method, score) for score in ("accuracy", "macro_f1")),
+        ]
+        for method in run["methods"]
+    ]
+    title = (
+        f"Accuracy on {run['data']['name']}: {sum(run['data']['test'])} test images, {run['backbone']['name']} "
+        f"({run['backbone']['weights']} weights), 95 % intervals"
+    )
+    return Table(title, ["method", "kind", " accuracy", " macro F1"], rows)
 
 
-def _seconds(seconds: float) -> str:
-    if seconds >= 120:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 0.1:
-        return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+def times(shown: Record, lent: Record | None) -> Table:
+    """Medians with the least and the most, and images a second, CPU beside GPU; each operation's fastest way first."""
+    title = "Time by operation, for so many images or rows: median (least-most)"
+    if lent:
+        title += f"; GPU: {lent.machine}, recorded {day(lent)}, not this machine"
+    has_gpu = bool(lent or on(shown.benchmarks, GPU))
+    gpu_columns = [" GPU", " images/s"] if has_gpu else [" no GPU here"]
+    gpu = operations((lent or shown).benchmarks)
+    rows = []
+    for operation, benchmarks in operations(shown.benchmarks).items():
+        on_cpu, on_gpu = on(benchmarks, CPU), on(gpu.get(operation, []), GPU)
+        rows.append([operation, amount(on_cpu), "", *([amount(on_gpu), ""] if has_gpu else [""])])
+        here, there = labelled(on_cpu), labelled(on_gpu)
+        for label in by_time(here, there):
+            beside = timings.time_and_rate(there.get(label)) if has_gpu else ["-"]
+            rows.append([f"  {label}", *timings.time_and_rate(here.get(label)), *beside])
+    return Table(title, ["operation and way", " CPU", " images/s", *gpu_columns], rows)
 
 
-def main(path: Path) -> None:
-    """Print the table of a file that `pytest --benchmark-json` wrote."""
-    record = json.loads(path.read_text())
-    machine = record["machine_info"]
-    console = Console()
-    console.print(f"\nTimes on {machine['processor']}, {machine['usable_cores']} cores", highlight=False)
-    console.print(table(record["benchmarks"]))
+def ratios(shown: Record) -> Table:
+    """How many times as fast as each reference on the same device each of our ways is, the fastest first."""
+    found = []
+    for operation, benchmarks in operations(shown.benchmarks).items():
+        for device, name in DEVICES.items():
+            ways = labelled(on(benchmarks, device))
+            ours = [label for label in by_time(ways) if not ways[label]["reference"]]
+            references = [label for label in by_time(ways) if ways[label]["reference"]]
+            if ours and references:
+                found.append([f"{operation}, {name}", *(ref.removeprefix(REFERENCE) for ref in references)])
+            for label in ours if references else []:
+                times_as_fast = [median_s(ways[ref]) / median_s(ways[label]) for ref in references]
+                found.append([f"  {label}", *map(timings.ratio, times_as_fast)])
+    width = max(map(len, found), default=1)
+    rows = [[*row, *[""] * (width - len(row))] for row in found]
+    title = "Ours against each reference: times as fast, our best way first; below 1x is slower"
+    return Table(title, ["operation and way", *[" "] * (width - 1)], rows)
+
+
+def notes(shown: Record) -> list[str]:
+    """What a reader must know to read the tables rightly."""
+    found = []
+    if any("scaled_by" in benchmark for benchmark in shown.benchmarks):
+        found.append("scaled: too long to be done whole; a part was timed")
+    far = {
+        f"{label} on {name}": benchmark["cosine"]
+        for benchmarks in operations(shown.benchmarks).values()
+        for device, name in DEVICES.items()
+        for label, benchmark in labelled(on(benchmarks, device)).items()
+        if benchmark.get("cosine", 1) < CLOSE
+    }
+    if far:
+        told = ", ".join(f"{label} {cosine:.3f}" for label, cosine in far.items())
+        found.append(f"features that are not quite those of fp32 (cosine, at least): {told}")
+    if shown.run["backbone"]["weights"] == "random":
+        found.append(
+            "the network is untrained: its accuracies compare methods, and say nothing of a trained one's"
+        )
+    return found
+
+
+def answer(shown: Record) -> str:
+    """How many times as long as the SVM fine-tuning took, next to what the lab report found."""
+    fit_s = {method["name"]: method["fit_s"] for method in shown.run["methods"]}
+    lab = (
+        f"in the lab report {LAB_FINE_TUNING_S / LAB_SVM_S:g} times "
+        f"(about {LAB_FINE_TUNING_S / 60:g} min against {LAB_SVM_S} s), on other data"
+    )
+    if not {FINE_TUNING, SVM} <= fit_s.keys():
+        return f"The run has not both {FINE_TUNING} and {SVM}, so nothing says which took longer; {lab}."
+    fine_tuning_s, svm_s, cold_s = fit_s[FINE_TUNING], fit_s[SVM], shown.run["cold_s"]
+    told = f"Fine-tuning took {times_as_long(fine_tuning_s, svm_s)}, on features that are there; "
+    if cold_s is None:
+        told += "what these features took is not known of this machine alone; "
+    else:
+        told += (
+            f"from a cold start, with extraction, {times_as_long(cold_s + fine_tuning_s, cold_s + svm_s)}; "
+        )
+    return f"{told}{lab}."
+
+
+def lender(shown: Record, filed: Sequence[Record]) -> Record | None:
+    """Of the records filed, the newest that has one of the same operations on a GPU, where `shown` has no GPU."""
+    if on(shown.benchmarks, GPU):
+        return None
+    wanted = operations(shown.benchmarks).keys()
+    able = (other for other in reversed(filed) if wanted & operations(on(other.benchmarks, GPU)).keys())
+    return next(able, None)
+
+
+def times_as_long(fine_tuning_s: float, svm_s: float) -> str:
+    """One time measured by another."""
+    times = timings.ratio(fine_tuning_s / svm_s).removesuffix("x")
+    return f"{times} times as long as the SVM ({timings.duration(fine_tuning_s)} against {timings.duration(svm_s)})"
+
+
+def day(shown: Record) -> str:
+    """The day of a record."""
+    return shown.created[:10]
+
+
+def commit(environment: dict[str, Any]) -> str:
+    """The commit in short, and whether the tree differed from it."""
+    told = (environment.get("commit") or "unknown")[:7]
+    return f"{told} with changes" if environment.get("dirty") else told
+
+
+def load(environment: dict[str, Any]) -> str:
+    """Load of the minute before it began, marked where others had more than half of the cores."""
+    if not environment.get("load_before"):
+        return "not taken"
+    before: float = environment["load_before"][0]
+    return f"{before:.1f}, busy" if before > environment["usable_cores"] / 2 else f"{before:.1f}"
+
+
+def with_interval(method: dict[str, Any], score: str) -> str:
+    """A score and its interval."""
+    low, high = method[f"{score}_ci95"]
+    return f"{method[score]:.3f} ({low:.2f}-{high:.2f})"
+
+
+def main() -> int:
+    """Print the tables of a record."""
+    parser = argparse.ArgumentParser(prog="python -m bench.summary", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a record, as bench.record makes it")
+    args = parser.parse_args()
+    show(record.load(args.file), record.filed(record.RESULTS), Console())
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(record.exit_status(main))

@@ -1,0 +1,113 @@
+"""The benchmarks of a record: by operation and way, the fastest first, and their figures as words."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+CPU, GPU = "cpu", "cuda"
+DEVICES = {CPU: "CPU", GPU: "GPU"}
+REFERENCE = "reference: "
+Benchmark = dict[str, Any]
+
+
+def operations(benchmarks: Iterable[Benchmark]) -> dict[str, list[Benchmark]]:
+    """Benchmarks by operation, in the order of the alphabet."""
+    found: dict[str, list[Benchmark]] = {}
+    for benchmark in sorted(benchmarks, key=itemgetter("operation")):
+        found.setdefault(benchmark["operation"], []).append(benchmark)
+    return found
+
+
+def on(benchmarks: Iterable[Benchmark], device: str) -> list[Benchmark]:
+    """Those on a device."""
+    return [benchmark for benchmark in benchmarks if benchmark["device"] == device]
+
+
+def amount(benchmarks: Iterable[Benchmark]) -> str:
+    """What benchmarks of one operation on one device go through, `16 images`; empty where they do not agree."""
+    amounts = _amounts(benchmarks)
+    return amounts.pop() if len(amounts) == 1 else ""
+
+
+def labelled(benchmarks: Sequence[Benchmark]) -> dict[str, Benchmark]:
+    """Benchmarks of one operation on one device by the name of their way, with what tells alike ones apart."""
+    short = [_label(benchmark) for benchmark in benchmarks]
+    several = len(_amounts(benchmarks)) > 1
+    found = {}
+    for label, benchmark in zip(short, benchmarks, strict=True):
+        if short.count(label) > 1 and "batch" in benchmark:
+            label += f", batch {benchmark['batch']}"
+        if several and (own := _amount(benchmark)):
+            label += f", {own}"
+        found[label] = benchmark
+    return found
+
+
+def by_time(*columns: dict[str, Benchmark]) -> list[str]:
+    """All labels, the fastest first, by the first column that has them."""
+    first = {label: i for i, column in reversed(list(enumerate(columns))) for label in column}
+    return sorted(first, key=lambda label: (first[label], median_s(columns[first[label]][label])))
+
+
+def median_s(benchmark: Benchmark) -> float:
+    """The median of all rounds, of the whole work."""
+    seconds: list[float] = benchmark["seconds"]
+    return statistics.median(seconds) * float(benchmark.get("scaled_by", 1))
+
+
+def time_and_rate(benchmark: Benchmark | None) -> list[str]:
+    """The median with the least and the most, in one unit, and images a second."""
+    if benchmark is None:
+        return ["-", ""]
+    typical_s, scale = median_s(benchmark), benchmark.get("scaled_by", 1)
+    unit, unit_s = unit_of(typical_s)
+    figure = partial(_figure, digits_of=typical_s / unit_s)
+    shown = f"{figure(typical_s / unit_s)} {unit}"
+    if len(benchmark["seconds"]) > 1:
+        least, most = (figure(bound(benchmark["seconds"]) * scale / unit_s) for bound in (min, max))
+        shown += f" ({least}-{most})"
+    return [shown, _figure(benchmark["images"] / typical_s) if "images" in benchmark else ""]
+
+
+def unit_of(seconds: float) -> tuple[str, float]:
+    """The unit that seconds are told in, and the seconds it has."""
+    return ("min", 60) if seconds >= 120 else ("s", 1) if seconds >= 1 else ("ms", 1e-3)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    unit, unit_s = unit_of(seconds)
+    return f"{_figure(seconds / unit_s)} {unit}"
+
+
+def ratio(value: float) -> str:
+    """`4.3x`; below 1 with digits that are not zero, so that slow never reads as nothing."""
+    figure = f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    return f"{figure if value >= 0.1 else f'{value:.2g}'}x"
+
+
+def _amounts(benchmarks: Iterable[Benchmark]) -> set[str]:
+    return {amount for benchmark in benchmarks if (amount := _amount(benchmark))}
+
+
+def _amount(benchmark: Benchmark) -> str:
+    parts = ["x".join(map(str, benchmark["shape"]))] if "shape" in benchmark else []
+    if "images" in benchmark:
+        parts.append(f"{benchmark['images']:,} image{'s' if benchmark['images'] > 1 else ''}")
+    return ", ".join(parts)
+
+
+def _label(benchmark: Benchmark) -> str:
+    name = f"{REFERENCE if benchmark['reference'] else ''}{benchmark['way']}"
+    name += f" {benchmark['precision']}" if "precision" in benchmark else ""
+    return f"{name}, scaled" if "scaled_by" in benchmark else name
+
+
+def _figure(value: float, digits_of: float | None = None) -> str:
+    """Three digits or so; those after the point as `digits_of` has them, so that figures of one kind look alike."""
+    size = value if digits_of is None else digits_of
+    return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 4}f}"
