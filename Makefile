@@ -7,7 +7,7 @@ OUT ?= out
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick bench-check bench-selftest test test-fast lint types format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest results test test-fast lint types format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -23,7 +23,11 @@ $(READY): pyproject.toml
 bench: $(READY)  ## compare the methods on the built-in images, then time everything (about 5 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS)
 	$(BIN)/python -m pytest bench --quiet --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
-	$(BIN)/python -m bench.summary $(OUT)/benchmarks.json
+	$(BIN)/python -m bench.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
+	$(BIN)/python -m bench.summary $(OUT)/record.json
+
+results: $(READY)  ## keep what make bench found last in results/, and write results/README.md anew
+	$(BIN)/python -m bench.recorded $(OUT)/record.json $(ARGS)
 
 bench-quick: $(READY)  ## run every benchmark once, to see that it works; its times mean nothing
 	$(BIN)/python -m pytest bench --quiet --profile quick $(ARGS)
