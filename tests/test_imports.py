@@ -14,6 +14,7 @@ import transfer
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
+    {"gpus"},
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
     {"files"},
     {"results", "decode", "lagoon", "backbone", "index", "heads"},
