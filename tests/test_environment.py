@@ -4,9 +4,14 @@ import getpass
 import json
 import os
 import platform
+import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from transfer import environment
 
@@ -39,9 +44,89 @@ def test_cores_are_those_of_the_affinity_cut_to_the_quota(monkeypatch: pytest.Mo
     assert environment.usable_cores() == 6
 
 
+LIBC = "7f1-7f2 r-xp 00000000 fe:00 11   /usr/lib/x86_64-linux-gnu/libc.so.6\n"
+
+
+@pytest.mark.parametrize(
+    ("maps", "name"),
+    [
+        (LIBC, "glibc"),
+        (LIBC.replace("libc.so.6", "libc-2.31.so"), "glibc"),
+        (f"{LIBC}7f3-7f4 r-xp 00000000 fe:00 12   /usr/lib/libjemalloc.so.2\n", "jemalloc"),
+        (f"7f3-7f4 r-xp 00000000 fe:00 12   /opt/libtcmalloc_minimal.so.4.5.9\n{LIBC}", "tcmalloc"),
+        (f"7f3-7f4 r-xp 00000000 fe:00 12   /opt/libmimalloc-secure.so.2\n{LIBC}", "mimalloc"),
+        ("7f1-7f2 r-xp 00000000 fe:00 11   /lib/ld-musl-x86_64.so.1\n", "musl"),
+        (LIBC.replace("libc.so.6", "libcrypto.so.3"), None),
+        ("", None),
+    ],
+)
+def test_the_allocator_is_told_by_the_libraries_of_the_process(
+    tmp_path: Path, maps: str, name: str | None
+) -> None:
+    (tmp_path / "maps").write_bytes(b"\xff /a/name/that/is/no/utf-8\n" + maps.encode())
+    assert environment.allocator(tmp_path / "maps") == name
+
+
+def test_the_governor_is_that_of_all_cores_or_of_none(tmp_path: Path) -> None:
+    assert environment.governor(tmp_path) is None
+    for core, text in (("cpu0", "performance\n"), ("cpu11", "performance\n"), ("cpuidle", "menu\n")):
+        (tmp_path / core / "cpufreq").mkdir(parents=True)
+        (tmp_path / core / "cpufreq/scaling_governor").write_text(text)
+    assert environment.governor(tmp_path) == "performance"
+    (tmp_path / "cpu11/cpufreq/scaling_governor").write_text("powersave\n")
+    assert environment.governor(tmp_path) == "performance, powersave"
+
+
+def test_a_system_without_proc_sys_git_or_nvidia_smi_has_a_record_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As macOS, and less: what is not there is None."""
+
+    def absent(*_: object, **__: object) -> None:
+        raise FileNotFoundError("not on this system")
+
+    monkeypatch.setattr(Path, "read_text", absent)
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
+    monkeypatch.setattr(subprocess, "run", absent)
+    monkeypatch.setattr(os, "getloadavg", absent)
+    environment.processor.cache_clear()
+    try:
+        found = environment.describe()
+    finally:
+        environment.processor.cache_clear()
+    unknown = {"allocator", "load", "governor", "commit", "dirty"}
+    assert {name for name in unknown if found[name] is None} == unknown
+    assert found["processor"]
+    assert found["memory_gb"] > 0
+
+
+def test_what_changes_is_as_it_is_now() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert environment.describe()["threads"] == 3
+    finally:
+        torch.set_num_threads(before)
+    assert environment.load() is None or len(environment.load()) == 3
+
+
+def texts(record: Any) -> Iterator[str]:
+    """Every string of a record, names of entries too."""
+    if isinstance(record, dict):
+        record = [*record, *record.values()]
+    if isinstance(record, list):
+        for part in record:
+            yield from texts(part)
+    elif isinstance(record, str):
+        yield record
+
+
 def test_the_record_is_json_and_names_no_host_user_or_path() -> None:
-    text = json.dumps(environment.describe())
-    assert json.loads(text)["libraries"]["torch"]
-    assert platform.node() not in text
-    assert str(Path.home()) not in text
-    assert f'"{getpass.getuser()}"' not in text
+    found = json.loads(json.dumps(environment.describe()))
+    assert found["libraries"]["torch"]
+    named = {platform.node(), getpass.getuser()}
+    for text in texts(found):
+        assert named.isdisjoint(re.split(r"[^\w.-]+", text)), text
+        assert not any(str(folder) in text for folder in (Path.home(), Path.cwd())), text
+        assert not text.startswith("/")
+    assert {"processor", "torch", "Linux x86_64"} <= set(texts(found)) or platform.system() != "Linux"

@@ -1,4 +1,4 @@
-"""What this machine offers: processor, cores really usable, libraries, devices, commit."""
+"""What this machine offers and what it is busy with: processor, cores really usable, libraries, commit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from transfer import gpus
+
 LIBRARIES = (
     "torch", "torchvision", "openvino", "nncf", "scikit-learn", "numpy", "scipy", "pillow", "safetensors",
+    "pytest-benchmark",
 )  # fmt: skip
+# Allocators that stand in for the C library's own, by the libraries they come in; then those of C libraries.
+ALLOCATORS = {
+    "jemalloc": r"/libjemalloc[^/]*\.so",
+    "tcmalloc": r"/libtcmalloc[^/]*\.so",
+    "mimalloc": r"/libmimalloc[^/]*\.so",
+    "glibc": r"/libc(-[\d.]+)?\.so",
+    "musl": r"/ld-musl-",
+}
 # The flags that decide which arithmetic is fast; the other hundred tell nothing here.
 NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8", "bf16")
 
@@ -68,19 +79,52 @@ def memory_gb() -> float:
     return round(total / 1e9, 1)
 
 
+def allocator(maps: Path = Path("/proc/self/maps")) -> str | None:
+    """What gives this process its memory, as far as the libraries in `maps` tell; None where they don't."""
+    try:
+        text = maps.read_text(errors="replace")
+    except OSError:
+        return None
+    return next((name for name, library in ALLOCATORS.items() if re.search(library, text)), None)
+
+
+def governor(cores: Path = Path("/sys/devices/system/cpu")) -> str | None:
+    """What sets the cores' frequency, `performance` or another; None where the kernel does not tell."""
+    found = set()
+    for path in cores.glob("cpu[0-9]*/cpufreq/scaling_governor"):
+        with contextlib.suppress(OSError):  # a core that was switched off
+            found.add(path.read_text().strip())
+    return ", ".join(sorted(found)) or None
+
+
+def load() -> list[float] | None:
+    """Processes that ran or waited for a core, averaged over 1, 5 and 15 minutes: this one among them."""
+    try:
+        return [round(value, 2) for value in os.getloadavg()]
+    except (OSError, AttributeError):  # not on this system
+        return None
+
+
 def describe() -> dict[str, Any]:
     """The environment as every result records it: no host name, no user, no path."""
+    import torch
+
     name, flags = processor()
     return {
         "processor": name,
         "flags": list(flags),
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
+        "threads": torch.get_num_threads(),
         "memory_gb": memory_gb(),
+        "allocator": allocator(),
+        "load": load(),
+        "governor": governor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "libraries": {library: _version(library) for library in LIBRARIES},
-        "gpus": _gpus(),
+        **gpus.libraries(),
+        "gpus": gpus.describe(),
         "transfer": _version("transfer"),
         **_commit(Path(__file__).parent.parent),
     }
@@ -91,19 +135,6 @@ def _version(library: str) -> str | None:
         return metadata.version(library)
     except metadata.PackageNotFoundError:  # run from the tree, not installed
         return None
-
-
-def _gpus() -> list[dict[str, Any]]:
-    import torch
-
-    return [
-        {
-            "name": torch.cuda.get_device_name(index),
-            "memory_gb": round(torch.cuda.get_device_properties(index).total_memory / 1e9, 1),
-            "capability": ".".join(map(str, torch.cuda.get_device_capability(index))),
-        }
-        for index in range(torch.cuda.device_count())
-    ]
 
 
 def _commit(tree: Path) -> dict[str, Any]:

@@ -1,0 +1,315 @@
+"""How much work is done, counted: gates on running time that have no noise.
+
+Every figure here follows from the number of images, their batches or the settings of a grid. A change that does
+something twice, or again on a warm store, moves one of them on any machine, however fast or busy it is.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from sklearn.datasets import make_classification
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import models
+
+from tests.engines.samples import BATCH, photographs, plan_of
+from transfer import backbone, decode, experiment, lagoon, shelf, store
+from transfer.config import RunConfig
+from transfer.engines import build
+from transfer.engines.eager import Eager
+from transfer.heads import METHODS, fc, gram, knn, primal, ridge, softmax, svm
+from transfer.ids import from_hex
+
+SIZE = (64, 96)
+COUNTS = {
+    "train": 7,
+    "valid": 3,
+    "test": 3,
+}  # of each of two classes: 26 images, three batches and two left over
+N, D = 26, 512
+BATCHES = math.ceil(N / BATCH)
+SIZE_CHECK = 1  # a pass of one image, from which a network that can't take this size is told before any trial
+NPY_HEADER = 128  # bytes before the numbers of a small array, which NumPy pads to that
+ROW_TOLD = 68  # an id in a manifest: 64 digits, two quotes, a comma and a space
+SHARD_TOLD, KEY_TOLD = 300, 1000  # at most: what a manifest has beside its ids, and what features hang on
+
+
+@dataclass
+class Work:
+    """What was counted during a run."""
+
+    passes: list[int] = field(default_factory=list)
+    """Images in each forward pass, padding included: what reached the layer that sees three channels."""
+    submitted: list[int] = field(default_factory=list)
+    """Images in each batch that an engine was given."""
+    decoded: list[str] = field(default_factory=list)
+    """The sha256 of each file that was decoded."""
+    written: list[tuple[Path, int]] = field(default_factory=list)
+    """Each file that was written to the store, and its bytes."""
+    networks: int = 0
+    """Networks that were built."""
+    flops: int = 0
+
+    def bytes_of(self, suffix: str) -> int:
+        return sum(size for path, size in self.written if path.suffix == suffix)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some images of lagoon in `images/`, and a file of weights that does not hang on them."""
+    folder = tmp_path_factory.mktemp("work")
+    for c, name in enumerate(("Mototopo", "Water")):
+        for s, (split, count) in enumerate(COUNTS.items()):
+            (folder / "images" / split / name).mkdir(parents=True)
+            for i in range(count):
+                image = lagoon.draw(name, np.random.default_rng((c, s, i)))
+                image.save(folder / "images" / split / name / f"{i}.jpg")
+    x_NHW3 = torch.from_numpy(photographs(BATCH))
+    torch.save(
+        backbone.random_state("resnet18", seed=0, batches=[x_NHW3.permute(0, 3, 1, 2)]),
+        folder / "weights.pth",
+    )
+    return folder
+
+
+def counting(
+    module: ModuleType | type, name: str, patch: pytest.MonkeyPatch, on_call: Callable[..., None]
+) -> None:
+    """Have `on_call` see the arguments of every call of a function or a method."""
+    real = getattr(module, name)
+
+    def counted(*args: Any, **settings: Any) -> Any:
+        on_call(*args, **settings)
+        return real(*args, **settings)
+
+    patch.setattr(module, name, counted)
+
+
+def run(root: Path, *, engine: str = "eager", name: str = "store") -> None:
+    config = RunConfig(
+        data=str(root / "images"),
+        store=root / name,
+        backbone="resnet18",
+        weights=str(root / "weights.pth"),
+        size=SIZE,
+        device="cpu",
+        engine=engine,
+        precision="fp32",
+        methods=("svm",),
+    )
+    experiment.run(config)
+
+
+def work_of_a_run(root: Path) -> Work:
+    work = Work()
+
+    def passed(layer: nn.Module, args: tuple[torch.Tensor]) -> None:
+        if isinstance(layer, nn.Conv2d) and layer.in_channels == 3:
+            work.passes.append(len(args[0]))
+
+    def built(*_: Any) -> None:
+        work.networks += 1
+
+    def decoded(data: bytes, size: tuple[int, int]) -> None:
+        work.decoded.append(hashlib.sha256(data).hexdigest())
+
+    with pytest.MonkeyPatch.context() as patch, FlopCounterMode(display=False) as counter:
+        counting(Eager, "submit", patch, lambda _, x_NHW3: work.submitted.append(len(x_NHW3)))
+        counting(decode, "pixels", patch, decoded)
+        counting(backbone, "build", patch, built)
+        for module in (shelf, store):
+            counting(module, "write", patch, lambda path, data: work.written.append((path, len(data))))
+        hook = nn.modules.module.register_module_forward_pre_hook(passed)
+        try:
+            run(root)
+        finally:
+            hook.remove()
+    work.flops = counter.get_total_flops()
+    return work
+
+
+@pytest.fixture(scope="module")
+def cold(root: Path) -> Work:
+    return work_of_a_run(root)
+
+
+def files_of(folder: Path) -> dict[Path, tuple[int, int]]:
+    """The bytes of every file and when it was written, in nanoseconds."""
+    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (told.st_size, told.st_mtime_ns) for path, told in found.items()}
+
+
+def test_a_cold_run_is_one_pass_for_each_batch(cold: Work) -> None:
+    """`eager` and `fp32` leave nothing to try, a file of weights nothing to estimate."""
+    assert cold.networks == 1
+    assert cold.submitted == [BATCH] * (N // BATCH) + [N % BATCH]
+    assert cold.passes == [SIZE_CHECK, *[BATCH] * BATCHES]
+
+
+def test_a_cold_run_computes_what_so_many_images_need(cold: Work) -> None:
+    """Of torchvision's own network without its last layer; folding batch norm adds nothing."""
+    network = models.resnet18().eval()
+    network.fc = nn.Identity()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, *SIZE))
+    of_one = counter.get_total_flops()
+    assert of_one > 1e8
+    assert cold.flops == (SIZE_CHECK + BATCHES * BATCH) * of_one
+
+
+def test_a_cold_run_decodes_every_image_once(root: Path, cold: Work) -> None:
+    images = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (root / "images").rglob("*.jpg")}
+    assert len(images) == N
+    assert Counter(cold.decoded) == dict.fromkeys(images, 1)
+
+
+def test_a_cold_run_writes_each_row_twice_and_little_else(cold: Work) -> None:
+    """Once with its batch, which a kill must not lose; once more where small shards become one."""
+    shards = BATCHES + 1
+    assert cold.bytes_of(".npy") == 2 * N * D * 4 + shards * NPY_HEADER
+    assert cold.bytes_of(".json") < 2 * N * ROW_TOLD + shards * SHARD_TOLD + KEY_TOLD
+    assert {path.suffix for path, _ in cold.written} == {".npy", ".json"}
+    assert len(cold.written) == 2 * shards + 1  # pairs, and the key
+
+
+def test_the_store_keeps_the_features_and_little_else(root: Path, cold: Work) -> None:
+    sizes = {path: size for path, (size, _) in files_of(root / "store").items()}
+    rows, *others = sorted(sizes, key=lambda path: -sizes[path])
+    assert sizes[rows] == N * D * 4 + NPY_HEADER
+    assert sorted(path.suffix for path in others) == [".json", ".json"]
+    assert sum(sizes[path] for path in others) < N * ROW_TOLD + SHARD_TOLD + KEY_TOLD
+
+
+def test_a_warm_run_builds_decodes_computes_and_writes_nothing(root: Path, cold: Work) -> None:
+    before = files_of(root / "store")
+    assert before
+    assert work_of_a_run(root) == Work()
+    assert files_of(root / "store") == before
+
+
+def test_however_many_rows_each_is_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merging small shards into ever larger ones would write the first rows again and again."""
+    work, total = Work(), 500
+    monkeypatch.setattr(shelf, "SHARD_ROWS", 4 * BATCH)
+    counting(shelf, "write", monkeypatch, lambda path, data: work.written.append((path, len(data))))
+    kept = store.Store(tmp_path).shelf({"made": "up"})
+    ids_N32 = from_hex([hashlib.sha256(bytes([i // 256, i % 256])).hexdigest() for i in range(total)])
+    for start in range(0, total, BATCH):
+        part_N32 = ids_N32[start : start + BATCH]
+        kept.append(part_N32, np.zeros((len(part_N32), 3), np.float32), 0.1, "a machine")
+    kept.merge()
+    shards = sum(path.suffix == ".npy" for path, _ in work.written)
+    assert shards == math.ceil(total / BATCH) + math.ceil(total / (4 * BATCH))
+    assert work.bytes_of(".npy") == 2 * total * 3 * 4 + shards * NPY_HEADER
+
+
+def test_openvino_converts_and_compiles_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    calls: Counter[str] = Counter()
+    counting(openvino.Core, "compile_model", monkeypatch, lambda *_, **__: calls.update(["compile"]))
+    counting(openvino, "convert_model", monkeypatch, lambda *_, **__: calls.update(["convert"]))
+    run(root, engine="openvino", name="openvino")
+    assert calls == {"convert": 1, "compile": 1}
+
+
+class Tiny(nn.Module):
+    """A network that compiles fast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3, stride=4), nn.BatchNorm2d(8)
+
+    def forward(self, x_N3HW: torch.Tensor) -> torch.Tensor:
+        mean_ND: torch.Tensor = self.norm(self.conv(x_N3HW)).relu().mean((2, 3))
+        return mean_ND
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fresh_compiler")
+def test_nothing_is_compiled_again_after_the_first_batch() -> None:
+    engine = build(Tiny().eval(), plan_of("compile"), SIZE)
+    engine.submit(photographs(BATCH))()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1  # no part of it is left to Python
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for count in (BATCH, 3, 1, BATCH):
+            assert engine.submit(photographs(count, seed=count))().shape == (count, 8)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[np.ndarray, ...]:
+    """X, y, X_valid, y_valid: more rows than features."""
+    x, y = make_classification(300, 20, n_informative=10, n_classes=4, n_clusters_per_class=1, random_state=0)
+    return x[:200].astype(np.float32), y[:200], x[200:].astype(np.float32), y[200:]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_search_standardises_once(
+    name: str, rows: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a whole grid, not for each of its settings; raw features that an SVM takes are centred all the same."""
+    seen: list[int] = []
+    for module in (fc, gram, knn, primal, ridge, softmax):
+        counting(module, "moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
+    METHODS[name].build(RunConfig(data="x", epochs=1, device="cpu")).fit(*rows)
+    assert seen == ([] if name == "fc-lab" else [200])
+
+
+@pytest.mark.parametrize("gammas", [("scale",), ("scale", 0.1, 1.0)])
+def test_an_svm_search_makes_one_gram_matrix_and_a_kernel_for_each_kind(
+    rows: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch, gammas: tuple[Any, ...]
+) -> None:
+    products: list[int] = []
+    kernels: list[tuple[str, int]] = []
+    counting(gram.Gram, "products", monkeypatch, lambda _, x_MD: products.append(len(x_MD)))
+    counting(
+        svm,
+        "kernel_values",
+        monkeypatch,
+        lambda name, _, products_MN, *__: kernels.append((name, len(products_MN))),
+    )
+    svm.SVMSearch(gamma=gammas).fit(*rows)
+    assert products == [200, 100]  # training rows, and once more validation rows with them
+    kinds = {"linear": 1, "rbf": len(gammas)}
+    assert Counter(kernels) == {(kind, count): kinds[kind] for kind in kinds for count in (200, 100)}
+
+
+@pytest.mark.parametrize("taken", [200, 15])
+def test_a_ridge_search_reads_the_rows_once_and_factors_once_a_penalty(
+    rows: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    """Whichever of rows and features are fewer."""
+    factored: list[tuple[int, ...]] = []
+    passes: list[int] = []
+    counting(ridge, "cho_factor", monkeypatch, lambda gram_KK, **_: factored.append(gram_KK.shape))
+    counting(ridge, "gen_batches", monkeypatch, lambda total, _: passes.append(total))
+    for module in (scipy.linalg, np.linalg):
+        for name in ("eigh", "svd", "solve", "inv"):
+            monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("another factorisation"))
+    x, y, x_valid, y_valid = rows
+    ridge.RidgeSearch(alpha=(1, 10, 100)).fit(x[:taken], y[:taken], x_valid, y_valid)
+    narrow = min(taken, x.shape[1])
+    assert factored == [(narrow, narrow)] * 3
+    assert passes == ([taken] if taken == 200 else [])
