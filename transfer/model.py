@@ -137,9 +137,9 @@ def load(
     """The model of a method (None: the best on the validation split) from the folder that a run wrote to.
 
     `auto` is the way that the features came from which the head was fitted on, where this machine has it, else eager
-    PyTorch in fp32, with a line that says so. `batch` is the number of images in a forward pass; fewer are padded
-    to as many. Raises `UserError` for a folder that holds no model, or not what was written, and for what this
-    machine can't do.
+    PyTorch in fp32, with a line that says so. `batch` is the number of images in a forward pass, at most as many as
+    a run has on that device; fewer are padded to as many. Raises `UserError` for a folder that holds no model, or
+    not what was written, and for what this machine can't do.
     """
     check_choice("--device", device, DEVICES)
     check_choice("--engine", engine, ("auto", *engines.ENGINES))
@@ -208,7 +208,7 @@ def _plan(engine: str, precision: str, device: str, batch: int) -> Plan:
     of_same_kind = "fp32" if (engine, precision) == ("openvino", "int8") else precision
     plan = engines.options(engine, of_same_kind, device)[0]
     torch.set_num_threads(plan.threads)
-    return replace(plan, precision=precision, batch=batch)
+    return replace(plan, precision=precision, batch=min(batch, plan.batch))
 
 
 def _ready(
