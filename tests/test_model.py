@@ -381,13 +381,19 @@ class TestWay:
         assert "nvJPEG" in caplog.text
 
     def test_int8_takes_its_calibrated_network_along(
-        self, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self,
+        folder: Path,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        """And runs it where NNCF, which quantised it, is not installed."""
         pytest.importorskip("nncf")
         shutil.copytree(folder / "images", tmp_path / "images")
         result = run(tmp_path, methods=("ridge",), engine="auto", precision="int8")
         shutil.rmtree(tmp_path / "store")
         caplog.clear()
+        monkeypatch.setattr(engines, "_installed", lambda package: None if package == "nncf" else "1")
         loaded = model.load(tmp_path / "out", batch=8)
         assert (loaded.plan.engine, loaded.plan.precision) == ("openvino", "int8")
         expected = result.method("ridge")["test"]["confusion"]
