@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +100,96 @@ def test_extract_fills_the_store(ready: list[str], capsys: pytest.CaptureFixture
     assert "0 images computed, 48 already" in capsys.readouterr().out
 
 
+@pytest.fixture
+def model(ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The folder of a run's `--out`."""
+    words = ["--methods=svm-lab,fc", "--engine=eager", "--precision=fp32", "--quiet"]
+    assert cli.main(["run", *ready, *words, "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    return str(tmp_path / "out")
+
+
+class TestPredict:
+    def test_a_line_for_each_image_of_files_and_folders(
+        self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = Path(ready[0]) / "test"
+        assert cli.main(["predict", model, str(folder / "class2" / "3.jpg"), str(folder), "--method=fc"]) == 0
+        out, err = capsys.readouterr()
+        lines = [line.split("\t") for line in out.splitlines()]
+        expected = [folder / "class2" / "3.jpg", *sorted(folder.rglob("*.jpg"))]
+        assert [path for path, _, _ in lines] == [str(path) for path in expected]
+        told = Counter((Path(path).parent.name, label) for path, label, _ in lines[1:])
+        result = json.loads((Path(model) / "result.json").read_text())
+        (fc,) = (method for method in result["methods"] if method["name"] == "fc")
+        classes = result["data"]["classes"]
+        assert [[told[a, b] for b in classes] for a in classes] == fc["test"]["confusion"]
+        assert all(0 < float(share) <= 1 for _, _, share in lines)
+        assert err == ""
+
+    def test_json_is_a_list_and_nothing_else(
+        self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = str(Path(ready[0]) / "test" / "class1" / "0.jpg")
+        assert cli.main(["predict", model, path, "--json", "--method=svm-lab"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told == [{"path": path, "label": "class1", "probability": None}]
+        assert cli.main(["predict", model, path, "--method=svm-lab"]) == 0
+        assert capsys.readouterr().out == f"{path}\tclass1\t-\n"
+
+    def test_bad_images_end_it_or_are_named_with_exit_3(
+        self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = Path(ready[0]) / "test" / "class0"
+        (folder / "2.jpg").write_bytes(b"no image")
+        assert cli.main(["predict", model, str(folder)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert len(err.splitlines()) == 1
+        assert re.search(r"can't read .*2\.jpg: not a JPEG", err)
+        assert cli.main(["predict", model, str(folder), "--on-bad-image=skip", "--json"]) == 3
+        out, err = capsys.readouterr()
+        assert [Path(one["path"]).name for one in json.loads(out)] == ["0.jpg", "1.jpg", "3.jpg"]
+        assert re.search(r"skipped .*2\.jpg", err)
+
+    def test_hostile_names_are_shown_as_they_are_on_one_line(
+        self, ready: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        new = tmp_path / "new"
+        new.mkdir()
+        source = Path(ready[0]) / "test" / "class0" / "0.jpg"
+        for name in ("[red]a.jpg", "b\x1b[31m\n\tb.jpg", "c\udcff.jpg"):
+            (new / name).write_bytes(source.read_bytes())
+        (new / ".hidden.jpg").write_bytes(b"left alone")
+        assert cli.main(["predict", model, str(new)]) == 0
+        names = [Path(line.split("\t")[0]).name for line in capsys.readouterr().out.splitlines()]
+        gone = "\N{REPLACEMENT CHARACTER}"
+        assert names == ["[red]a.jpg", f"b{gone}[31m{gone}{gone}b.jpg", f"c{gone}.jpg"]
+
+    def test_a_model_that_moved_needs_nothing_else(
+        self, ready: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        image = (Path(ready[0]) / "test" / "class2" / "0.jpg").rename(tmp_path / "image.jpg")
+        moved = Path(model).joinpath("models").rename(tmp_path / "moved")
+        for folder in (ready[0], model, str(tmp_path / "store")):
+            shutil.rmtree(folder)
+        assert cli.main(["predict", str(moved), str(image)]) == 0
+        assert capsys.readouterr().out.split("\t")[1] == "class2"
+
+    def test_a_damaged_model_is_one_line(
+        self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        image = str(Path(ready[0]) / "test" / "class0" / "0.jpg")
+        assert cli.main(["predict", model, image, "--method=ridge"]) == 2
+        assert "--method is 'ridge'; " in capsys.readouterr().err
+        (Path(model) / "models" / "backbone.safetensors").write_bytes(b"")
+        assert cli.main(["predict", model, image]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert len(err.splitlines()) == 1
+        assert "backbone.safetensors is not the file that model.json names" in err
+
+
 def test_report_shows_one_result_or_several(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(EXAMPLE)]) == 0
     assert "Table 2" in capsys.readouterr().out
@@ -129,6 +221,10 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", ".", "--engine", "warp"], "'warp'"),
         (["run", ".", "--precision", "fp8"], "'fp8'"),
         (["report", "no.json"], "can't read no.json"),
+        (["predict", "."], "IMAGES"),
+        (["predict", ".", "class0.txt"], "no model.json in ."),
+        (["predict", ".", "no/such/folder"], "no model.json in ."),
+        (["predict", ".", "empty"], "no images in empty"),
         (["run", "--out", "/dev/null/x"], "--out"),
         (["run", ""], "DATA is empty"),
         (["run", "--store", "class0.txt"], "as the store"),
@@ -147,6 +243,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     monkeypatch.chdir(make_images(tmp_path / "images", train=1, valid=1, test=1))
     monkeypatch.setenv("TRANSFER_STORE", str(tmp_path / "store"))
     Path("class0.txt").write_text("a file")
+    Path("empty").mkdir()
     assert cli.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -172,7 +269,7 @@ def test_no_traceback_reaches_a_user(
     status: int,
     told: str,
 ) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(experiment, "run", fails)
@@ -185,7 +282,7 @@ def test_no_traceback_reaches_a_user(
 
 
 def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "extract", "report", "env"):
+    for command in ("run", "extract", "predict", "report", "env"):
         with pytest.raises(SystemExit, match="0"):
             cli.main([command, "--help"])
         assert f"Example: transfer {command}" in " ".join(capsys.readouterr().out.split())

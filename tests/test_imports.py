@@ -17,14 +17,15 @@ LAYERS = [
     {"gpus"},
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
     {"files"},
-    {"results", "decode", "lagoon", "backbone", "index", "heads"},
-    {"images", "engines", "shelf", "nvjpeg"},
+    {"records", "decode", "lagoon", "backbone", "index", "heads"},
+    {"results", "images", "engines", "shelf", "nvjpeg"},
     {"store"},
     {"reading"},
     {"weights", "choice"},
     {"frozen"},
     {"extract"},
-    {"experiment", "report"},
+    {"model_files"},
+    {"experiment", "report", "model"},
     {"cli"},
     {"__main__"},
 ]
@@ -35,6 +36,7 @@ NEVER = {
     "shelf": {"backbone", "heads"},
     "report": {"extract", "heads", "images", "store", "experiment"},
     "results": {"scores", "timing", "environment"},
+    "model": {"extract", "store", "images"},
 }
 
 

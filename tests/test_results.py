@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from transfer import results
+from transfer import records, results
 from transfer.config import UserError
 
 OLD_FILES = sorted((Path(__file__).parent / "data").glob("result-v*.json"))
@@ -88,7 +88,7 @@ def test_a_comparison_that_does_not_fit_the_methods_is_refused(
 def test_a_missing_file_and_a_huge_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="can't read"):
         results.load(tmp_path / "none.json")
-    monkeypatch.setattr(results, "MAX_BYTES", 10)
+    monkeypatch.setattr(records, "MAX_BYTES", 10)
     with pytest.raises(UserError, match="larger than any result file"):
         results.load(OLD_FILES[0])
 

@@ -8,19 +8,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from transfer import __version__
 from transfer.config import BAD_IMAGE_RULES, DECODERS, DEVICES, SELECT_BY, RunConfig, UserError, parse_size
 from transfer.heads import METHODS
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from transfer.reading import Progress
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
 # that help and usage errors come at once.
@@ -91,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         commands, "run", _run, "compare the methods on labelled images", "run photos --out out/photos"
     )
     run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
-    run.add_argument("--out", type=Path, metavar="DIR", help="write result.json and report.md there")
+    run.add_argument("--out", type=Path, metavar="DIR", help="write result.json, report.md and models/ there")
     run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
     _add_extraction_options(run)
     run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
@@ -107,6 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     extract = _command(commands, "extract", _extract, "fill the store only", "extract photos --device cuda")
     extract.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_extraction_options(extract)
+
+    predict = _command(
+        commands, "predict", _predict, "name the classes of images", "predict out/photos new/ boat.jpg"
+    )
+    predict.add_argument("model", type=Path, metavar="MODEL", help="the folder that a run wrote by --out")
+    predict.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGES", help="image files, or folders of them"
+    )
+    predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    _add_engine_options(predict, "as in the run", "as in the run")
+    _add_bad_image_option(predict)
+    predict.add_argument(
+        "--json", action="store_true", help="a list on standard output, and nothing else there"
+    )
+    predict.add_argument("--quiet", action="store_true", help="no progress")
 
     report = _command(
         commands,
@@ -142,20 +151,29 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
-    parser.add_argument("--device", choices=DEVICES, help="(auto)")
-    parser.add_argument("--engine", metavar="E", help="auto, eager, openvino or compile (auto: measured)")
-    parser.add_argument(
-        "--precision", metavar="P", help="auto, fp32, bf16, fp16 or int8 (auto: measured, never int8)"
-    )
+    _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(
         "--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)"
     )
-    parser.add_argument(
-        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
-    )
+    _add_bad_image_option(parser)
     parser.add_argument(
         "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
+    )
+
+
+def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
+    """The options of an engine; what `auto` is for the engine and the precision."""
+    parser.add_argument("--device", choices=DEVICES, help="(auto)")
+    parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
+    parser.add_argument(
+        "--precision", metavar="P", help=f"auto, fp32, bf16, fp16 or int8 (auto: {precision})"
+    )
+
+
+def _add_bad_image_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
     )
 
 
@@ -177,18 +195,20 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
-    if args.out:
+    models = args.out / "models" if args.out else None
+    if models:
         _make_folder(args.out)
-    from transfer import experiment, report
+        _make_folder(models)
+    from transfer import experiment, render, report
 
-    with _progress(args.quiet or args.json) as on_progress:
-        result = experiment.run(config, on_progress)
+    with render.progress(args.quiet or args.json) as on_progress:
+        result = experiment.run(config, on_progress, models=models)
     if args.json:
         print(result.to_json(), end="")
     elif args.quiet:
         print(report.verdict(result))
     else:
-        report.show(result, _console())
+        report.show(result, render.console())
     if args.out:
         (args.out / "result.json").write_text(result.to_json(), "utf-8")
         (args.out / "report.md").write_text(report.markdown(result), "utf-8")
@@ -197,17 +217,37 @@ def _run(args: argparse.Namespace) -> int:
 
 def _extract(args: argparse.Namespace) -> int:
     config = _config(args)
-    from transfer import experiment
+    from transfer import experiment, render
     from transfer.extract import check, fill
     from transfer.timing import Stopwatch
 
     check(config)
     watch = Stopwatch()
-    with _progress(args.quiet) as on_progress:
+    with render.progress(args.quiet) as on_progress:
         found = fill(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(f"{found.computed} images computed, {found.reused} already in {config.store}")
     return _told_skipped(found.skipped)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from transfer import images, model, render
+    from transfer.reading import BadImages
+
+    paths = images.below(args.images)
+    chosen = ("method", "device", "engine", "precision")
+    given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
+    loaded = model.load(args.model, batch=len(paths), **given)
+    bad = BadImages(None, args.on_bad_image or "error")
+    with render.progress(args.quiet or args.json) as on_progress:
+        found = loaded.predict(paths, bad, on_progress)
+    if args.json:
+        print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
+    else:
+        for one in found:
+            share = "-" if one.probability is None else f"{one.probability:.3f}"
+            print(render.line(str(one.path), one.label, share))
+    return _told_skipped(bad.skipped)
 
 
 def _told_skipped(skipped: dict[str, str]) -> int:
@@ -218,13 +258,13 @@ def _told_skipped(skipped: dict[str, str]) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from transfer import report, results
+    from transfer import render, report, results
 
     loaded = [results.load(path) for path in args.files]
     if len(loaded) == 1:
-        report.show(loaded[0], _console())
+        report.show(loaded[0], render.console())
     else:
-        report.show_side_by_side(loaded, _console())
+        report.show_side_by_side(loaded, render.console())
     return DONE
 
 
@@ -252,54 +292,3 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"can't write to {folder}; give another --out")
-
-
-def _console() -> Console:
-    """Standard output, whose reader may leave at any time."""
-    import rich.console
-
-    class Output(rich.console.Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # rich would exit with 1
-
-    return Output()
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress]:
-    """A progress bar for each phase on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.1f} images/s" if task.speed else "")
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def on_progress(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=done)
-
-        yield on_progress

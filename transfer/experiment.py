@@ -6,7 +6,7 @@ import itertools
 import logging
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from transfer import environment, images, lagoon, scores
+from transfer import environment, images, lagoon, model_files, scores
 from transfer.config import BUILT_IN, RunConfig, UserError, check_choice
 from transfer.extract import Extraction, Features, Split, check, extract
 from transfer.heads import METHODS, Method
@@ -33,8 +33,11 @@ OTHERS_NAMED = 20
 log = logging.getLogger(__name__)
 
 
-def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
-    """Compare the methods of `config` on its images. Raises `UserError` for what a user can mend."""
+def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: Path | None = None) -> Result:
+    """Compare the methods of `config` on its images; the network and the heads are kept in the folder `models`.
+
+    Raises `UserError` for what a user can mend.
+    """
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("--methods", name, METHODS)
@@ -46,8 +49,12 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
         fitted = _fit_all(names, config, features, watch)
-    predictions = {name: predicted for name, (_, predicted) in fitted.items()}
-    methods = [entry for entry, _ in fitted.values()]
+    predictions = {name: method.predicted_N for name, method in fitted.items()}
+    methods = [method.entry for method in fitted.values()]
+    if models:
+        with watch("save"):
+            heads = {name: (method.entry, method.head) for name, method in fitted.items()}
+            model_files.save(models, config, extraction, heads)
     return Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
@@ -75,9 +82,18 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None) -> Result:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """A method's entry of the result file, what it predicts for the test split, and the head that was chosen."""
+
+    entry: dict[str, Any]
+    predicted_N: scores.Labels
+    head: Any
+
+
 def _fit_all(
     names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch
-) -> dict[str, tuple[dict[str, Any], scores.Labels]]:
+) -> dict[str, _Fitted]:
     """What `_fit` gives for each method; one that refuses these images is left out, unless the user named it."""
     fitted = {}
     for name in names:
@@ -137,10 +153,8 @@ def _close(coarse: Split | None, exact: Split | None) -> dict[str, Any] | None:
     return {"images": len(cosine_N), "min": float(cosine_N.min()), "median": float(np.median(cosine_N))}
 
 
-def _fit(
-    method: Method, config: RunConfig, features: Features, watch: Stopwatch
-) -> tuple[dict[str, Any], scores.Labels]:
-    """A method's entry of the result file, and what it predicts for the test split."""
+def _fit(method: Method, config: RunConfig, features: Features, watch: Stopwatch) -> _Fitted:
+    """A method's search on training and validation rows, scored on the test split."""
     train, valid, test = (features.splits[split] for split in SPLITS)
     unfitted = method.build(config)  # imports its library, which is no part of a fit
     search, fit_s = _repeated(
@@ -185,7 +199,7 @@ def _fit(
             seed=config.seed,
         ),
     }
-    return entry, predicted_N
+    return _Fitted(entry=entry, predicted_N=predicted_N, head=search.best_estimator_)
 
 
 def _repeated(call: Callable[[], Any], watch: Stopwatch, phase: str) -> tuple[Any, list[float]]:

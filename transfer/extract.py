@@ -22,7 +22,7 @@ from transfer.images import SPLITS, ImageSet
 from transfer.reading import BadImages, Images, Progress, read, workers
 from transfer.scores import cosines
 from transfer.shelf import Shelf
-from transfer.store import Store
+from transfer.store import MadeFile, Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
 
@@ -62,6 +62,8 @@ class Extraction:
     cold_s: float | None
     """Seconds that all of these features took, choice of the engine and untrained weights included, whenever
     they were computed; None if another machine or device had a part in it."""
+    calibrated: MadeFile | None
+    """The network's int8 version, where the features are its."""
     exact: tuple[Shelf, Images] | None
     """Where the others are int8: some of the test images, and their features in fp32."""
     skipped: dict[str, str]
@@ -159,6 +161,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         computed=int(shelf.holds(missing.ids_N32).sum()),
         extract_s=watch.last("extract") if missing else 0.0,
         cold_s=None if None in cold else sum(filter(None, cold)),
+        calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
         exact=exact,
         skipped=bad.skipped,
     )

@@ -5,8 +5,7 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
 from transfer.files import SCHEMA_VERSION
 from transfer.ids import firsts, from_hex, to_hex
-from transfer.reading import BadImages, Image, Images, Progress, batches, batches_on
+from transfer.reading import BadImages, File, Image, Images, Progress, Readable, batches, batches_on
 from transfer.shelf import Shelf
 from transfer.store import MadeFile, Store
 from transfer.timing import now
@@ -34,8 +33,6 @@ from transfer.weights import Weights
 CALIBRATION_IMAGES = 64
 # A sample may leave out bad images, if there are others among so many times as many.
 SAMPLED_FROM = 4
-
-Waiting = deque[tuple[list[Image], Callable[[], Features]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +150,10 @@ class Frozen:
         """
         done = 0
         keeping: Future[None] | None = None
-        waiting: Waiting = deque()
 
-        def finish() -> None:
+        def keep(batch: list[Image], x_ND: Features) -> None:
             nonlocal done, keeping, start
-            batch, wait = waiting.popleft()
-            x_ND = wait()
-            _check_finite(x_ND, batch, engine.plan)
+            check_finite(x_ND, batch, engine.plan)
             seconds, start = now() - start, now()
             if keeping:
                 keeping.result()
@@ -170,22 +164,30 @@ class Frozen:
 
         on_progress(phase, 0, len(images))
         with ThreadPoolExecutor(1) as keeper:
-            try:
-                for batch, x_NHW3 in self._batches(images, engine.plan):
-                    if len(waiting) == engine.in_flight:
-                        finish()
-                    waiting.append((batch, engine.submit(x_NHW3)))
-            finally:  # an image that can't be read ends the run, but not what was under way before it
-                while waiting:
-                    finish()
+            try:  # an image that can't be read ends the run, but not what was under way before it
+                engines.run(
+                    engine,
+                    batches_for(engine.plan, images, self.size, self.decoder, self.pool, self.bad),
+                    keep,
+                )
+            finally:
                 if keeping:
                     keeping.result()
         shelf.merge()
 
-    def _batches(self, images: Images, plan: Plan) -> Iterator[tuple[list[Image], Any]]:
-        if self.decoder == "nvjpeg":
-            return batches_on(plan.device, images, plan.batch, self.size, self.pool, self.bad)
-        return batches(images, plan.batch, self.size, self.pool, self.bad)
+
+def batches_for(
+    plan: Plan,
+    images: Iterable[Readable],
+    size: tuple[int, int],
+    decoder: str,
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+) -> Iterator[tuple[list[Readable], Any]]:
+    """Images and their pixels `(N, H, W, 3)`, as many as the plan's batch, by the decoder and where it leaves them."""
+    if decoder == "nvjpeg":
+        return batches_on(plan.device, images, plan.batch, size, pool, bad)
+    return batches(images, plan.batch, size, pool, bad)
 
 
 def made_on(plan: Plan) -> str:
@@ -194,7 +196,8 @@ def made_on(plan: Plan) -> str:
     return f"{chip}, {plan.threads} threads"
 
 
-def _check_finite(x_ND: Features, images: list[Image], plan: Plan) -> None:
+def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
+    """Raise `UserError` for features `(N, D)` that are no numbers."""
     if not np.isfinite(x_ND).all():
         raise UserError(
             f"the network's features of {images[0].path} or one after it are not finite in "

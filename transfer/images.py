@@ -105,6 +105,23 @@ def find(root: Path, *, seed: int = 0) -> ImageSet:
     return found
 
 
+def below(given: Iterable[Path]) -> list[Path]:
+    """The files among `given`, and in place of each folder the images in it at any depth, in the order of names.
+
+    Raises `UserError` for a folder without images.
+    """
+    found: list[Path] = []
+    for path in given:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        names, _ = _files(path, path)
+        if not names:
+            raise UserError(f"no images in {path}; {', '.join(sorted(EXTENSIONS))} files are wanted")
+        found += sorted(path / name for name in names)
+    return found
+
+
 def _find_splits(root: Path, seed: int) -> ImageSet:
     if not (root / "test").is_dir():
         raise UserError(f"{root} has train/ but no test/; add test/, or give one folder of class folders")

@@ -37,10 +37,27 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Image:
-    """A labelled image that has been read once."""
+class File:
+    """An image file of which nothing is known but its path."""
 
     path: Path
+
+    def data(self) -> bytes:
+        """The file's bytes. Raises `BadImage`."""
+        return _bytes(self.path)
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        return decode.pixels(self.data(), size)
+
+
+Readable = TypeVar("Readable", bound=File)
+
+
+@dataclass(frozen=True)
+class Image(File):
+    """A labelled image that has been read once."""
+
     label: int
     split: str
     id: str
@@ -54,10 +71,6 @@ class Image:
         if hashlib.sha256(data).hexdigest() != self.id:
             raise BadImage("changed while it was being read")
         return data
-
-    def pixels(self, size: tuple[int, int]) -> Pixels:
-        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
-        return decode.pixels(self.data(), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,17 +122,18 @@ class Images(Sequence[Image]):
 class BadImages:
     """What becomes of images that can't be read: the first ends the run, or all are left out and named."""
 
-    def __init__(self, root: Path, rule: str) -> None:
+    def __init__(self, root: Path | None, rule: str) -> None:
         self.root = root
         self.rule = rule
         self.skipped: dict[str, str] = {}
-        """Names relative to the root, and the reasons."""
+        """Names relative to the root, or as they were given where there is none, and the reasons."""
 
     def meet(self, path: Path, error: BadImage) -> None:
         """Take note of a bad image; raise `UserError` unless the rule is `skip`."""
         if self.rule == "error":
             raise UserError(f"can't read {path}: {error}; mend or remove it, or use --on-bad-image skip")
-        self.skipped[path.relative_to(self.root).as_posix()] = str(error)
+        name = path.relative_to(self.root) if self.root else path
+        self.skipped[name.as_posix()] = str(error)
 
 
 @contextmanager
@@ -156,8 +170,8 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
 
 
 def batches(
-    images: Iterable[Image], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
-) -> Iterator[tuple[list[Image], Pixels]]:
+    images: Iterable[Readable], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
+) -> Iterator[tuple[list[Readable], Pixels]]:
     """Images and their pixels `(N, H, W, 3)`, `batch` at a time, decoded ahead of their use."""
     readable = _decoded(images, BATCHES_AHEAD * batch, size, pool, bad)
     while part := list(islice(readable, batch)):
@@ -166,12 +180,12 @@ def batches(
 
 def batches_on(
     device: str,
-    images: Iterable[Image],
+    images: Iterable[Readable],
     batch: int,
     size: tuple[int, int],
     pool: ThreadPoolExecutor,
     bad: BadImages,
-) -> Iterator[tuple[list[Image], torch.Tensor]]:
+) -> Iterator[tuple[list[Readable], torch.Tensor]]:
     """As `batches`, decoded on a CUDA device, where the pixels stay. A bad image leaves its batch the smaller."""
     upcoming = iter(images)
     parts = iter(lambda: list(islice(upcoming, batch)), [])
@@ -186,7 +200,7 @@ def batches_on(
 
 
 def _decoded_on(
-    device: str, images: list[Image], size: tuple[int, int]
+    device: str, images: Sequence[File], size: tuple[int, int]
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
     files: dict[int, bytes] = {}
     bad: dict[int, BadImage] = {}
@@ -201,8 +215,8 @@ def _decoded_on(
 
 
 def _decoded(
-    images: Iterable[Image], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
-) -> Iterator[tuple[Image, Pixels]]:
+    images: Iterable[Readable], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
+) -> Iterator[tuple[Readable, Pixels]]:
     for image, future in _begun(lambda image: image.pixels(size), images, ahead, pool):
         try:
             yield image, future.result()

@@ -1,13 +1,24 @@
-"""Tables and lines as a terminal or a Markdown file shows them, whatever names they hold."""
+"""Tables, lines and progress as a terminal or a Markdown file shows them, whatever names they hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -19,6 +30,44 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would exit with 1
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} images/s" if task.speed else "")
+
+
+def console() -> Console:
+    """Standard output, whose reader may leave at any time."""
+    return _Output()
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each phase on standard error, where that is a terminal."""
+    terminal = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TimeRemainingColumn(),
+    )
+    hidden = quiet or not terminal.is_terminal
+    with Progress(*columns, console=terminal, transient=True, disable=hidden) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=total)
+            bars.update(tasks[phase], completed=done)
+
+        yield on_progress
 
 
 def draw(table: Table, console: Console) -> None:
@@ -42,6 +91,11 @@ def draw(table: Table, console: Console) -> None:
 def say(console: Console, line: str, style: str | None = None) -> None:
     """Print a line of text as it is."""
     console.print(Text("\n".join(printable(part) for part in line.split("\n"))), style=style)
+
+
+def line(*cells: str) -> str:
+    """One line for other programs as well: cells with a tab between them, and none within."""
+    return "\t".join(printable(cell) for cell in cells)
 
 
 def markdown(table: Table) -> str:

@@ -7,14 +7,13 @@ import itertools
 import json
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from transfer import records
 from transfer.config import UserError
 
 SCHEMA_VERSION = 1
-MAX_BYTES = 64_000_000
 _LINE_BREAK = re.compile(r"\n\s*")
 
 
@@ -50,35 +49,12 @@ class Result:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of result files."""
-    text = resources.files("transfer").joinpath("result.schema.json").read_text("utf-8")
-    published: dict[str, Any] = json.loads(text)
-    return published
+    return records.schema("result")
 
 
 def load(path: Path) -> Result:
     """The result in a file. Raises `UserError` for a file that is none, or of another version."""
-    import jsonschema  # imported here: a run never needs it
-
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than any result file ({MAX_BYTES // 10**6} MB)")
-        record = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is no result file: not JSON ({error})") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UserError(
-            f"{path} is no result file of version {SCHEMA_VERSION} (schema_version is {version!r})"
-        )
-    try:
-        jsonschema.validate(record, schema())
-    except jsonschema.ValidationError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the top"
-        raise UserError(f"{path} is no valid result file: at {where}, {error.message[:200]}") from error
+    record = records.load(path, "result")
     _check_names(record, path)
     return Result(**{field.name: record[field.name] for field in dataclasses.fields(Result)})
 

@@ -49,6 +49,15 @@ def test_converting_leaves_the_network_as_it_was() -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
+def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None:
+    alone = engine_of(engine="openvino", batch=1)
+    assert alone.in_flight == 1
+    x = photographs(3)
+    expected = features(engine_of(engine="openvino", batch=3), x)
+    found = np.concatenate([features(alone, x[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
+
+
 def test_openvinos_telemetry_is_never_loaded() -> None:
     script = (
         "import sys, torch\n"

@@ -5,11 +5,12 @@ N: images. H, W: height and width in pixels. D: features an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from transfer.environment import has_bf16, usable_cores
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 Size = tuple[int, int]
+Item = TypeVar("Item")
 
 # What each engine can do on each device; the first is the plainest, which everything else is held against.
 CAN = {
@@ -89,6 +91,29 @@ ENGINES = {"eager": _eager, "openvino": _openvino, "compile": _compile}
 def build(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None = None) -> Engine:
     """The engine of `plan` for images of `size` (H, W); int8 runs the `calibrated` model in place of `network`."""
     return ENGINES[plan.engine](network, plan, size, calibrated)
+
+
+def run(
+    engine: Engine, batches: Iterable[tuple[Item, Pixels]], take: Callable[[Item, Features], None]
+) -> None:
+    """Every batch through the engine, as many at once as it takes; `take` gets the features of each, in order.
+
+    Where `batches` raises an error, what was under way before it is taken first.
+    """
+    waiting: deque[tuple[Item, Callable[[], Features]]] = deque()
+
+    def finish() -> None:
+        item, wait = waiting.popleft()
+        take(item, wait())
+
+    try:
+        for item, x_NHW3 in batches:
+            if len(waiting) == engine.in_flight:
+                finish()
+            waiting.append((item, engine.submit(x_NHW3)))
+    finally:
+        while waiting:
+            finish()
 
 
 def options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from transfer import backbone, engines, experiment, model, model_files, records
+from transfer.config import RunConfig, UserError
+from transfer.heads import METHODS, saved
+from transfer.reading import BadImages
+from transfer.results import Result
+
+WAY = {"engine": "eager", "precision": "fp32", "device": "cpu"}
+
+
+def photographs(root: Path) -> Path:
+    """Three classes of noise, tinted so faintly that no head gets all of them right."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("valid", 6), ("test", 8)):
+        for c in range(3):
+            folder = root / split / f"class{c}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 200, (48, 64, 3))
+                pixels[..., c] += 3
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.jpg")
+    return root
+
+
+def run(folder: Path, **settings: Any) -> Result:
+    """A run on `folder / images` that keeps its models in `folder / out / models`."""
+    given = {"backbone": "resnet18", "weights": "random", **WAY, **settings}
+    config = RunConfig(data=str(folder / "images"), store=folder / "store", **given)
+    return experiment.run(config, models=folder / "out" / "models")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("model")
+    photographs(root / "images")
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> Result:
+    return run(folder)
+
+
+@pytest.fixture
+def copy(folder: Path, result: Result, tmp_path: Path) -> Path:
+    """The models of the run alone, elsewhere: what follows finds neither its images nor its store."""
+    return shutil.copytree(folder / "out" / "models", tmp_path / "models")
+
+
+def tested(folder: Path) -> list[Path]:
+    return sorted((folder / "images" / "test").rglob("*.jpg"))
+
+
+def confusion(predictions: list[model.Prediction], classes: tuple[str, ...]) -> list[list[int]]:
+    counts = Counter((one.path.parent.name, one.label) for one in predictions)
+    return [[counts[truth, told] for told in classes] for truth in classes]
+
+
+class TestPredict:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_labels_are_those_of_the_run(self, folder: Path, result: Result, copy: Path, method: str) -> None:
+        loaded = model.load(copy, method=method, batch=8)
+        predictions = loaded.predict(tested(folder))
+        expected = result.method(method)["test"]["confusion"]
+        assert confusion(predictions, loaded.classes) == expected
+        assert np.trace(expected) < np.sum(expected)  # where every label is right, mixed-up images go unseen
+
+    def test_a_batch_of_one_gives_the_same_labels(self, folder: Path, copy: Path) -> None:
+        one, eight = (model.load(copy, method="svm", batch=batch) for batch in (1, 8))
+        paths = tested(folder)
+        assert [p.label for p in one.predict(paths)] == [p.label for p in eight.predict(paths)]
+        assert [one.predict([path])[0].label for path in paths] == [p.label for p in one.predict(paths)]
+
+    def test_one_image_is_a_batch_of_one(
+        self, folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded = model.load(copy)
+        shapes = []
+        forward = loaded.engine._forward  # type: ignore[attr-defined]
+        monkeypatch.setattr(
+            loaded.engine, "_forward", lambda x: (shapes.append(tuple(x.shape)), forward(x))[1]
+        )
+        loaded.predict(tested(folder)[:2])
+        assert shapes == [(1, 48, 64, 3)] * 2
+
+    def test_probabilities_are_the_heads_own_and_none_where_it_has_none(
+        self, folder: Path, copy: Path
+    ) -> None:
+        paths = tested(folder)
+        loaded = model.load(copy, method="logreg", batch=8)
+        told = loaded.predict(paths)
+        _, x_ND = seen(loaded, paths)
+        share_NC = loaded.head.predict_proba(x_ND)
+        assert [p.probability for p in told] == pytest.approx(share_NC.max(axis=1).tolist())
+        assert {p.probability for p in model.load(copy, method="svm").predict(paths[:2])} == {None}
+
+    def test_order_and_paths_are_the_callers(self, folder: Path, copy: Path) -> None:
+        loaded = model.load(copy)
+        paths = tested(folder)
+        forth, back = loaded.predict(paths), loaded.predict([str(path) for path in reversed(paths)])
+        assert [p.path for p in forth] == paths
+        assert forth == back[::-1]
+        assert loaded.predict([]) == []
+
+    def test_images_of_another_size_and_format_are_stretched(self, copy: Path, tmp_path: Path) -> None:
+        Image.new("L", (500, 90), 80).save(tmp_path / "grey.png")
+        (told,) = model.load(copy).predict([tmp_path / "grey.png"])
+        assert told.label in ("class0", "class1", "class2")
+
+    def test_many_images_go_to_the_head_in_parts(
+        self, folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded = model.load(copy, batch=8)
+        whole = loaded.predict(tested(folder))
+        monkeypatch.setattr(model, "ROWS", 7)
+        calls: list[tuple[str, int, int]] = []
+        assert loaded.predict(tested(folder), on_progress=lambda *told: calls.append(told)) == whole
+        assert calls == [("predicting", done, 24) for done in (7, 14, 21, 24)]
+
+    def test_a_bad_image_ends_it_or_is_left_out_and_the_model_works_on(
+        self, folder: Path, copy: Path, tmp_path: Path
+    ) -> None:
+        paths = tested(folder)
+        (tmp_path / "bad.jpg").write_bytes(paths[0].read_bytes()[:-600])
+        mixed = [*paths[:3], tmp_path / "bad.jpg", tmp_path / "none.jpg", *paths[3:]]
+        loaded = model.load(copy, engine="openvino")
+        with pytest.raises(UserError, match=r"can't read .*bad\.jpg: .*; mend or remove it"):
+            loaded.predict(mixed)
+        bad = BadImages(None, "skip")
+        assert loaded.predict(mixed, bad) == loaded.predict(paths)
+        assert [Path(name).name for name in bad.skipped] == ["bad.jpg", "none.jpg"]
+        assert loaded.predict(mixed[3:5], bad) == []
+
+    def test_features_that_are_no_numbers_are_told(self, folder: Path, copy: Path) -> None:
+        loaded = model.load(copy)
+
+        class Broken:
+            plan, in_flight = loaded.plan, 1
+
+            def submit(self, x_NHW3: Any) -> Callable[[], Any]:
+                return lambda: np.full((len(x_NHW3), loaded.head.n_features_in_), np.nan, np.float32)
+
+        with pytest.raises(UserError, match="not finite in fp32"):
+            replace(loaded, engine=Broken()).predict(tested(folder)[:2])
+
+
+def seen(loaded: model.Model, paths: list[Path]) -> tuple[list[Path], np.ndarray]:
+    """Features of images by the model's own engine, decoded one by one."""
+    pixels = [np.asarray(Image.open(path)) for path in paths]
+    parts = [loaded.engine.submit(np.stack(pixels[i : i + 8]))() for i in range(0, len(pixels), 8)]
+    return paths, np.concatenate(parts)
+
+
+class TestFolder:
+    def test_it_holds_the_network_every_head_and_what_they_are(self, copy: Path, result: Result) -> None:
+        record = json.loads((copy / "model.json").read_text())
+        jsonschema.validate(record, records.schema("model"))
+        names = [method["name"] for method in record["methods"]]
+        assert names == list(METHODS)
+        assert {path.name for path in copy.iterdir()} == {
+            "model.json", "backbone.safetensors", *(f"{name}.safetensors" for name in names),
+        }  # fmt: skip
+        assert record["best"] == result.comparison["best"]
+        assert record["backbone"]["weights_sha256"] == result.backbone["weights_sha256"]
+        for method in record["methods"]:
+            told = result.method(method["name"])
+            assert method["params"] == told["best_params"]
+            assert method["test"]["accuracy"] == told["test"]["accuracy"]
+
+    def test_the_network_is_the_one_that_was_used(self, folder: Path, copy: Path) -> None:
+        (given,) = (folder / "store" / "weights").glob("*.safetensors")
+        kept, used = load_file(copy / "backbone.safetensors"), load_file(given)
+        assert kept.keys() == used.keys()
+        assert all(np.array_equal(kept[key], used[key]) for key in kept)
+        backbone.build("resnet18", model.weights.load(copy / "backbone.safetensors"))
+
+    def test_the_folder_above_will_do(self, folder: Path, result: Result) -> None:
+        assert model.load(folder / "out").method == result.comparison["best"]
+
+    def test_without_a_folder_nothing_is_saved(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(model_files, "save", lambda *_: pytest.fail("saved"))
+        config = RunConfig(
+            data=str(folder / "images"), store=folder / "store", backbone="resnet18", weights="random",
+            methods=("svm-lab",), **WAY,
+        )  # fmt: skip
+        experiment.run(config)
+
+    def test_what_an_earlier_run_left_is_never_mixed_in(self, tmp_path: Path) -> None:
+        photographs(tmp_path / "images")
+        run(tmp_path, methods=("fc", "svm"))
+        models = tmp_path / "out" / "models"
+        (models / "calibrated.safetensors").write_bytes(b"of an int8 run")
+        (models / "mine.safetensors").write_bytes(b"somebody's own")
+        run(tmp_path, methods=("svm",))
+        assert {path.name for path in models.iterdir()} == {
+            "model.json", "backbone.safetensors", "svm.safetensors", "mine.safetensors",
+        }  # fmt: skip
+        with pytest.raises(UserError, match=r"--method is 'fc'; .* has svm$"):
+            model.load(models, method="fc")
+
+    def test_a_run_killed_while_it_saves_leaves_no_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        photographs(tmp_path / "images")
+        run(tmp_path, methods=("svm",))
+        real = model_files.files.write
+        written = []
+
+        def killed(path: Path, data: bytes) -> None:
+            if path.parent.name == "models" and len(written) == 1:
+                raise KeyboardInterrupt
+            written.append(path)
+            real(path, data)
+
+        monkeypatch.setattr(model_files.files, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, methods=("svm",), seed=1)
+        with pytest.raises(UserError, match=r"no model\.json in"):
+            model.load(tmp_path / "out")
+
+    def test_a_head_that_cant_be_saved_is_told_and_left_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        photographs(tmp_path / "images")
+        real = saved.save
+
+        def refuses(head: Any, path: Path) -> Path:
+            if path.stem == "svm":
+                raise UserError("can't save it")
+            return real(head, path)
+
+        monkeypatch.setattr(saved, "save", refuses)
+        result = run(tmp_path, methods=("fc", "svm"))
+        assert [method["name"] for method in result.methods] == ["fc", "svm"]
+        assert [line.getMessage() for line in caplog.records] == ["svm is not saved: can't save it"]
+        assert model.load(tmp_path / "out").method == "fc"
+
+    def test_a_disk_that_refuses_costs_the_models_and_not_the_result(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        photographs(tmp_path / "images")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "models").write_text("a file")
+        assert run(tmp_path, methods=("svm-lab",)).methods
+        assert "the models are not saved: " in caplog.text
+
+
+def _changed(copy: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    record = json.loads((copy / "model.json").read_text())
+    change(record)
+    (copy / "model.json").write_text(json.dumps(record))
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            (lambda r: r.update(schema_version=2), r"no model file of version 1 \(schema_version is 2\)"),
+            (lambda r: r.update(classes="class0"), "at classes, 'class0' is not of type 'array'"),
+            (lambda r: r.pop("backbone"), "'backbone' is a required property"),
+            (lambda r: r["features"].update(input_size=[48.5, 64]), "at features/input_size/0"),
+            (lambda r: r["features"].update(engine="../warp"), "at features/engine"),
+            (lambda r: r["methods"][0].update(name="../../secret"), "at methods/0/name"),
+            (lambda r: r["methods"][0].update(sha256="abc"), "at methods/0/sha256"),
+            (lambda r: r.update(methods=[]), "at methods"),
+            (lambda r: r.update(best="forest"), "its best does not fit its methods"),
+            (lambda r: r["methods"].append(r["methods"][0]), "its best does not fit its methods"),
+            (lambda r: r["backbone"].update(name="resnet5"), "no classification network 'resnet5'"),
+            (lambda r: r["backbone"].update(name="resnet34"), "do not fit resnet34"),
+            (lambda r: r.update(classes=["class0", "class1"]), "has not the classes of its"),
+        ],
+    )
+    def test_a_record_edited_by_hand_is_refused_in_a_line(
+        self, copy: Path, change: Callable[[dict[str, Any]], Any], told: str
+    ) -> None:
+        _changed(copy, change)
+        with pytest.raises(UserError, match=told) as caught:
+            model.load(copy)
+        assert "\n" not in str(caught.value)
+
+    def test_a_network_of_another_width_is_refused(self, copy: Path, tmp_path: Path) -> None:
+        noise = model.torch.zeros(2, 3, 48, 64, dtype=model.torch.uint8)
+        state = backbone.random_state("squeezenet1_1", seed=0, batches=[noise])
+        digest = model_files._write(copy / "backbone.safetensors", model_files.to_bytes(state))
+        _changed(copy, lambda r: r["backbone"].update(name="squeezenet1_1", sha256=digest))
+        assert model.load(copy).plan.batch == 1  # 512 features as well
+        state = backbone.random_state("mobilenet_v3_small", seed=0, batches=[noise])
+        digest = model_files._write(copy / "backbone.safetensors", model_files.to_bytes(state))
+        _changed(copy, lambda r: r["backbone"].update(name="mobilenet_v3_small", sha256=digest))
+        with pytest.raises(UserError, match="the network has 1024 features, the head takes 512"):
+            model.load(copy)
+
+    @pytest.mark.parametrize("name", ["backbone", "ridge"])
+    def test_files_that_are_not_what_was_written_are_refused(self, copy: Path, name: str) -> None:
+        path = copy / f"{name}.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-5] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=rf"{name}\.safetensors is not the file that model\.json names"):
+            model.load(copy, method="ridge")
+        path.unlink()
+        with pytest.raises(UserError, match=rf"can't read .*{name}\.safetensors"):
+            model.load(copy, method="ridge")
+
+    def test_one_methods_damage_leaves_the_others(self, copy: Path) -> None:
+        (copy / "knn.safetensors").unlink()
+        assert model.load(copy, method="fc").method == "fc"
+
+    def test_a_folder_without_a_model(self, tmp_path: Path) -> None:
+        for path in (tmp_path, tmp_path / "none"):
+            with pytest.raises(UserError, match=r"no model\.json in .*; give the folder that transfer run"):
+                model.load(path)
+        (tmp_path / "model.json").write_text("{")
+        with pytest.raises(UserError, match="is no model file: not JSON"):
+            model.load(tmp_path)
+
+
+class TestWay:
+    def test_it_is_the_runs_unless_another_is_asked_for(self, copy: Path) -> None:
+        loaded = model.load(copy)
+        assert (loaded.plan.engine, loaded.plan.precision, loaded.plan.batch) == ("eager", "fp32", 1)
+        other = model.load(copy, engine="openvino", batch=4)
+        assert (other.plan.engine, other.plan.precision, other.plan.batch) == ("openvino", "fp32", 4)
+        assert model.load(copy, precision="bf16").plan.precision == "bf16"
+
+    def test_where_it_fails_eager_fp32_takes_over_with_a_line(
+        self, copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _changed(copy, lambda r: r["features"].update(engine="openvino", precision="bf16"))
+
+        def fails(*_: object) -> None:
+            raise RuntimeError("no bf16 here\nfor certain")
+
+        monkeypatch.setitem(engines.ENGINES, "openvino", fails)
+        loaded = model.load(copy)
+        assert (loaded.plan.engine, loaded.plan.precision) == ("eager", "fp32")
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert line.startswith("openvino bf16 cpu, the way of the features, fails here (no bf16 here); ")
+        with pytest.raises(UserError, match=r"openvino fp32 cpu fails here \(no bf16 here\)"):
+            model.load(copy, engine="openvino", precision="fp32")
+
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            ({"engine": "warp"}, "--engine is 'warp'"),
+            ({"precision": "fp8"}, "--precision is 'fp8'"),
+            ({"device": "tpu"}, "--device is 'tpu'"),
+            ({"method": "forest"}, "--method is 'forest'; .* has fc-lab, fc"),
+            ({"precision": "int8"}, "no int8 version"),
+            ({"precision": "fp16", "device": "cpu"}, "eager fp16 cpu fails here"),
+        ],
+        ids=str,
+    )
+    def test_what_cant_be_is_told(self, copy: Path, settings: dict[str, str], told: str) -> None:
+        with pytest.raises(UserError, match=told):
+            model.load(copy, **settings)
+
+    def test_a_model_of_a_gpu_works_on_a_machine_without(
+        self, copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(model.torch.cuda, "is_available", lambda: False)
+        _changed(copy, lambda r: r["features"].update(device="cuda", precision="fp16", decoder="nvjpeg"))
+        loaded = model.load(copy)
+        assert (loaded.plan.engine, loaded.plan.precision, loaded.plan.device) == ("eager", "fp32", "cpu")
+        assert loaded.decoder == "pillow"
+        assert "nvJPEG" in caplog.text
+
+    def test_int8_takes_its_calibrated_network_along(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """And runs it where NNCF, which quantised it, is not installed."""
+        pytest.importorskip("nncf")
+        shutil.copytree(folder / "images", tmp_path / "images")
+        result = run(tmp_path, methods=("ridge",), engine="auto", precision="int8")
+        shutil.rmtree(tmp_path / "store")
+        caplog.clear()
+        monkeypatch.setattr(engines, "_installed", lambda package: None if package == "nncf" else "1")
+        loaded = model.load(tmp_path / "out", batch=8)
+        assert (loaded.plan.engine, loaded.plan.precision) == ("openvino", "int8")
+        expected = result.method("ridge")["test"]["confusion"]
+        assert confusion(loaded.predict(tested(tmp_path)), loaded.classes) == expected
+        assert not caplog.records
+        path = tmp_path / "out" / "models" / "calibrated.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(UserError, match=r"calibrated\.safetensors is not the file"):
+            model.load(tmp_path / "out")
