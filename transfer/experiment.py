@@ -42,7 +42,7 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
     for name in names:
         check_choice("--methods", name, METHODS)
     check(config)
-    watch = Stopwatch()
+    load_before, watch = environment.load(), Stopwatch()
     image_set = find_images(config, watch, on_progress)
     features = extract(config, image_set, watch, on_progress)
     extraction = features.extraction
@@ -74,7 +74,7 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
             "feature_dim": features.splits["train"].x_ND.shape[1],
         },
         engine=_engine(features),
-        environment=environment.describe(),
+        environment={**environment.describe(), "load_before": load_before},
         features=_features(extraction),
         methods=methods,
         comparison=_compare(methods, predictions, features, config.select),
