@@ -204,6 +204,9 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     make_images(tmp_path / "images")
     make_images(tmp_path / "others/images", seed=5)
     shutil.copy(_weights(tmp_path), tmp_path / "others/weights.pth")
+    # Every eager way is tried, no other ever. With usual seconds one that took long to set up on a busy machine
+    # may promise less, the next time, than another that was not tried.
+    monkeypatch.setattr(choice, "USUAL_SETUP_S", {"eager": -1e6, "openvino": 1e6, "compile": 1e6})
     auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
     first = features(tmp_path, **auto).extraction.picked
     assert first.reason == "measured"
@@ -369,7 +372,7 @@ from transfer.engines.eager import Eager
 from transfer.timing import Stopwatch
 root = Path(sys.argv[1])
 config = RunConfig(
-    data=str(root / "images"), store=root / sys.argv[2], backbone="resnet18", weights="random",
+    data=str(root / "images"), store=root / "store", backbone="resnet18", weights="random",
     device="cpu", engine="eager", precision="fp32"
 )
 real = Eager.submit
@@ -377,8 +380,7 @@ def told(self, x):
     print(len(x), flush=True)
     return real(self, x)
 Eager.submit = told
-found = extract.extract(config, images.find(root / "images"), Stopwatch(), lambda *_: None)
-print("computed", found.extraction.computed, flush=True)
+extract.extract(config, images.find(root / "images"), Stopwatch(), lambda *_: None)
 """
 
 
@@ -387,21 +389,19 @@ def test_a_killed_extraction_goes_on_and_ends_in_the_same_bits(
 ) -> None:
     make_images(tmp_path / "images", classes=4, train=40, valid=10, test=10)
     command = [sys.executable, "-c", RUN, str(tmp_path)]
-    killed = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, text=True)
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert killed.stdout
     for _ in range(10):  # in the middle of the tenth of 30 batches
         killed.stdout.readline()
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
 
-    kept = _rows(tmp_path / "killed")
+    kept = _rows(tmp_path / "store")
     assert 64 <= len(kept) <= 80  # what was forwarded before the last batch or two is on the disk
-    resumed = subprocess.run([*command, "killed"], capture_output=True, text=True, check=True)
-    assert resumed.stdout.splitlines()[-1] == f"computed {240 - len(kept)}"
-
-    undisturbed = subprocess.run([*command, "undisturbed"], capture_output=True, text=True, check=True)
-    assert undisturbed.stdout.splitlines()[-1] == "computed 240"
-    one, two = _rows(tmp_path / "killed"), _rows(tmp_path / "undisturbed")
+    assert features(tmp_path).extraction.computed == 240 - len(kept)
+    (tmp_path / "store").rename(tmp_path / "killed")
+    assert features(tmp_path).extraction.computed == 240
+    one, two = _rows(tmp_path / "killed"), _rows(tmp_path / "store")
     assert one.keys() == two.keys()
     for image_id in one:
         np.testing.assert_array_equal(one[image_id], two[image_id])

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 from torchvision import models
-from torchvision.models import DenseNet, EfficientNet, MaxVit, SwinTransformer, VisionTransformer
+from torchvision.models import ConvNeXt, DenseNet, EfficientNet, MaxVit, SwinTransformer, VisionTransformer
+from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import FusedMBConvConfig, MBConvConfig
 from torchvision.models.swin_transformer import (
     PatchMerging,
@@ -25,7 +26,7 @@ from transfer import backbone
 from transfer.engines import CAN, Engine, build
 from transfer.scores import cosines
 
-WIDTH = {"resnet18": 512, "mobilenet_v3_small": 1024, "squeezenet1_1": 512, "convnext_tiny": 768}
+WIDTH = {"resnet18": 512, "mobilenet_v3_small": 1024, "squeezenet1_1": 512, "convnext_tiny": 192}
 # Compiling takes seconds for each network: one of them shows the contract, slowly.
 WAYS = [
     pytest.param(name, engine, precision, marks=[pytest.mark.slow] if engine == "compile" else [])
@@ -139,6 +140,7 @@ def _shallow_swin(block: type[nn.Module], merging: type[nn.Module], window: int)
 # The blocks of these networks, few of each: what an engine may get wrong is a kind of block, while its seconds go
 # into their number. Settings are those that torchvision gives the networks by these names.
 SHALLOW: dict[str, Callable[[], nn.Module]] = {
+    "convnext_tiny": lambda: ConvNeXt([CNBlockConfig(96, 192, 2), CNBlockConfig(192, None, 1)]),
     "densenet121": lambda: DenseNet(32, (2, 2)),
     "efficientnet_v2_s": lambda: EfficientNet(
         [
@@ -157,7 +159,7 @@ SHALLOW: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     real = models.get_model
     monkeypatch.setattr(
@@ -168,7 +170,6 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(
     "name",
     [
