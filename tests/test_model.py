@@ -1,3 +1,5 @@
+"""`model` at work, and the folder that `model_files` keeps it in."""
+
 from __future__ import annotations
 
 import json

@@ -192,7 +192,7 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
             told = f"going on with {' '.join(one)}: a label may differ now and then"
             log.warning("%s, the way of the features, fails here (%s); %s", name, reason, told)
         return ready
-    raise UserError("; ".join(f"{name} fails here ({reason})" for name, reason in failed.items()))
+    raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
 
 
 def _calibrated(kept: Kept, precision: str) -> Path | None:
