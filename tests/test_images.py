@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from transfer.config import UserError
-from transfer.images import SPLITS, ImageSet, Sample, find
+from transfer.images import SPLITS, ImageSet, Sample, below, find
 
 Counts = dict[str, dict[str, int]]
 
@@ -526,9 +526,9 @@ class TestBelow:
             (tmp_path / name).write_bytes(b"")
         given = [tmp_path / "b.jpg", tmp_path, tmp_path / "none", tmp_path / "a/notes.txt"]
         in_folder = [tmp_path / name for name in ("!/x.webp", "a/b/c.bmp", "a/z.PNG", "b.jpg")]
-        assert images.below(given) == [tmp_path / "b.jpg", *in_folder, *given[2:]]
+        assert below(given) == [tmp_path / "b.jpg", *in_folder, *given[2:]]
 
     def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_bytes(b"")
         with pytest.raises(UserError, match="no images in"):
-            images.below([tmp_path])
+            below([tmp_path])
