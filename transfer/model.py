@@ -144,6 +144,8 @@ def load(
     check_choice("--device", device, DEVICES)
     check_choice("--engine", engine, ("auto", *engines.ENGINES))
     check_choice("--precision", precision, ("auto", *engines.PRECISIONS))
+    if batch < 1:
+        raise UserError(f"batch is {batch}; give a whole number from 1 up")
     kept = model_files.load(Path(folder))
     entry = kept.method(method)
     classes = tuple(kept.record["classes"])
