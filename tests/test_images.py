@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from transfer.config import UserError
-from transfer.images import SPLITS, ImageSet, Sample, find
+from transfer.images import SPLITS, ImageSet, Sample, below, find
 
 Counts = dict[str, dict[str, int]]
 
@@ -517,3 +517,18 @@ def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionError):
         find(root)
+
+
+class TestBelow:
+    def test_folders_stand_for_the_images_in_them_in_order(self, tmp_path: Path) -> None:
+        for name in ("b.jpg", "a/z.PNG", "a/b/c.bmp", "!/x.webp", ".h/x.jpg", ".x.jpg", "a/notes.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"")
+        given = [tmp_path / "b.jpg", tmp_path, tmp_path / "none", tmp_path / "a/notes.txt"]
+        in_folder = [tmp_path / name for name in ("!/x.webp", "a/b/c.bmp", "a/z.PNG", "b.jpg")]
+        assert below(given) == [tmp_path / "b.jpg", *in_folder, *given[2:]]
+
+    def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_bytes(b"")
+        with pytest.raises(UserError, match="no images in"):
+            below([tmp_path])

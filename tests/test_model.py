@@ -1,3 +1,5 @@
+"""`model` at work, and the folder that `model_files` keeps it in."""
+
 from __future__ import annotations
 
 import json
@@ -360,13 +362,14 @@ class TestWay:
             ({"engine": "warp"}, "--engine is 'warp'"),
             ({"precision": "fp8"}, "--precision is 'fp8'"),
             ({"device": "tpu"}, "--device is 'tpu'"),
+            ({"batch": 0}, "batch is 0"),
             ({"method": "forest"}, "--method is 'forest'; .* has fc-lab, fc"),
             ({"precision": "int8"}, "no int8 version"),
             ({"precision": "fp16", "device": "cpu"}, "eager fp16 cpu fails here"),
         ],
         ids=str,
     )
-    def test_what_cant_be_is_told(self, copy: Path, settings: dict[str, str], told: str) -> None:
+    def test_what_cant_be_is_told(self, copy: Path, settings: dict[str, Any], told: str) -> None:
         with pytest.raises(UserError, match=told):
             model.load(copy, **settings)
 

@@ -144,6 +144,8 @@ def load(
     check_choice("--device", device, DEVICES)
     check_choice("--engine", engine, ("auto", *engines.ENGINES))
     check_choice("--precision", precision, ("auto", *engines.PRECISIONS))
+    if batch < 1:
+        raise UserError(f"batch is {batch}; give a whole number from 1 up")
     kept = model_files.load(Path(folder))
     entry = kept.method(method)
     classes = tuple(kept.record["classes"])
@@ -192,7 +194,7 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
             told = f"going on with {' '.join(one)}: a label may differ now and then"
             log.warning("%s, the way of the features, fails here (%s); %s", name, reason, told)
         return ready
-    raise UserError("; ".join(f"{name} fails here ({reason})" for name, reason in failed.items()))
+    raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
 
 
 def _calibrated(kept: Kept, precision: str) -> Path | None:
