@@ -28,13 +28,14 @@ from transfer.scores import cosines
 DECODE = pytest.mark.benchmark(group="decode, files to pixels")
 FORWARD = pytest.mark.benchmark(group="forward, pixels to features")
 FILES = pytest.mark.benchmark(group="extract, files to store")
-# The lab's extractor takes 5 s a round on 2 cores, and is the last of its operation.
+# It takes 5 s a round on 2 cores, and is the last of its operation.
+LAB = "lab's extractor"
 REFERENCES = [
     pytest.param(name, precision, device, id=f"{name}-{device}")
     for name, precision, devices in (
         ("OpenVINO loop", "bf16" if has_bf16() else "fp32", ["cpu"]),
         ("autocast loop", "bf16", ["cpu", "cuda"]),
-        ("lab's extractor", "fp32", ["cpu", "cuda"]),
+        (LAB, "fp32", ["cpu", "cuda"]),
     )
     for device in devices
 ]
@@ -50,7 +51,10 @@ DEAR_ROUNDS = 2
 
 @pytest.fixture(scope="module")
 def opened(
-    profile: Profile, photographs: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+    profile: Profile,
+    photographs: Callable[[str], Path],
+    untrained: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], Frozen]]:
     """An untrained network for the photographs that a device is timed with."""
     with ExitStack() as stack:
@@ -58,7 +62,7 @@ def opened(
         @cache
         def for_device(device: str) -> Frozen:
             work = tmp_path_factory.mktemp("frozen")
-            return stack.enter_context(ways.opened(photographs(device), work, profile.backbone))
+            return stack.enter_context(ways.opened(photographs(device), work, profile.backbone, untrained))
 
         yield for_device
 
@@ -92,16 +96,42 @@ def agrees(benchmark: Any, plain: Callable[[str], Any], device: str) -> Callable
     return check
 
 
+@pytest.fixture(scope="module")
+def made(opened: Callable[[str], Frozen]) -> Callable[..., Engine]:
+    """A function that makes one of ours, once for forward passes and for files."""
+
+    @cache
+    def make(name: str, precision: str, device: str, batch: int | None = None) -> Engine:
+        return ways.engine(opened(device), name, precision, device, batch)
+
+    return make
+
+
 @pytest.fixture
-def ours(profile: Profile, frozen: Frozen, name: str, precision: str, device: str) -> Callable[..., Engine]:
+def ours(
+    profile: Profile, made: Callable[..., Engine], name: str, precision: str, device: str
+) -> Callable[..., Engine]:
     if name == "compile" and not profile.long_setups:
         pytest.skip("compiling takes half a minute each; timed with --profile full")
 
     def make(batch: int | None = None) -> Engine:
         try:
-            return ways.engine(frozen, name, precision, device, batch)
+            return made(name, precision, device, batch)
         except UserError as error:
             return pytest.skip(str(error))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def usual(opened: Callable[[str], Frozen]) -> Callable[[str, str], ways.Forward]:
+    """A function that makes a reference ready, once for forward passes and for files."""
+
+    @cache
+    def make(name: str, device: str) -> ways.Forward:
+        if "OpenVINO" in name and not find_spec("openvino"):
+            pytest.skip("openvino is not installed")
+        return ways.references(opened(device), device)[f"reference: {name}"]()
 
     return make
 
@@ -137,13 +167,17 @@ def bench_forward(
 @each_reference
 def bench_reference_forward(
     timed: Callable[..., Any],
+    profile: Profile,
     frozen: Frozen,
     agrees: Callable[..., None],
+    usual: Callable[[str, str], ways.Forward],
     name: str,
     precision: str,
     device: str,
 ) -> None:
-    forward = reference(frozen, name, device)
+    if name == LAB and not profile.long_setups:
+        pytest.skip("takes 5 s a round, nearly all of what it takes from files; timed with --profile full")
+    forward = usual(name, device)
     batches = [ways.normalised(x_NHW3) for x_NHW3 in ways.pixels(frozen)]
     rows = timed(
         lambda: [forward(x_N3HW) for x_N3HW in batches],
@@ -153,7 +187,7 @@ def bench_reference_forward(
         batch=BATCH,
         images=len(frozen.images),
         warm_up=lambda: forward(batches[0]),
-        at_most=DEAR_ROUNDS if name == "lab's extractor" else None,
+        at_most=DEAR_ROUNDS if name == LAB else None,
     )
     agrees(np.concatenate(rows), precision)
 
@@ -186,11 +220,12 @@ def bench_reference_files(
     frozen: Frozen,
     photographs: Callable[[str], Path],
     agrees: Callable[..., None],
+    usual: Callable[[str, str], ways.Forward],
     name: str,
     precision: str,
     device: str,
 ) -> None:
-    forward, folder = reference(frozen, name, device), photographs(device)
+    forward, folder = usual(name, device), photographs(device)
     batch = ways.normalised(ways.pixels(frozen)[0])
     rows = timed(
         lambda: ways.from_files(forward, folder),
@@ -200,7 +235,7 @@ def bench_reference_files(
         batch=BATCH,
         images=len(frozen.images),
         warm_up=lambda: forward(batch),
-        at_most=DEAR_ROUNDS if name == "lab's extractor" else None,
+        at_most=DEAR_ROUNDS if name == LAB else None,
     )
     order = sorted(range(len(frozen.images)), key=lambda i: frozen.images[i].path.parts)
     agrees(np.concatenate(rows), precision, order)
@@ -222,9 +257,3 @@ def bench_decode(
     eager = ways.engine(frozen, "eager", "fp32", "cpu")
     parts = np.split(decoded, range(BATCH, len(decoded), BATCH))
     agrees(np.concatenate(ways.through(eager, parts)), "fp32")
-
-
-def reference(frozen: Frozen, name: str, device: str) -> ways.Forward:
-    if "OpenVINO" in name and not find_spec("openvino"):
-        pytest.skip("openvino is not installed")
-    return ways.references(frozen, device)[f"reference: {name}"]()

@@ -8,6 +8,7 @@ were fitted, so predictions have no CUDA cases.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from bench.conftest import Profile, judge
 from bench.features import Rows
 from bench.references import adam_loop, one_by_one, svc_grid, uncached_loop
 from bench.ways import SIZE
-from transfer import backbone
+from transfer import backbone, weights
 from transfer.config import RunConfig
 from transfer.environment import usable_cores
 from transfer.heads import METHODS
@@ -114,31 +115,33 @@ def bench_adam_loop(timed: Callable[..., Any], benchmark: Any, rows: Rows, devic
 
 @operation(FOUR_RATES)
 def bench_uncached_loop(
-    timed: Callable[..., Any], profile: Profile, rows: Rows, photographs: Callable[[str], Path]
+    timed: Callable[..., Any],
+    profile: Profile,
+    rows: Rows,
+    photographs: Callable[[str], Path],
+    untrained: Path,
 ) -> None:
-    """Timed for one epoch over a few photographs, and scaled to the rows, epochs and rates of the others."""
+    """Timed for one batch of photographs, and scaled to the rows, epochs and rates of the others."""
     torch.manual_seed(0)
-    body = backbone.build(profile.backbone, backbone.random_state(profile.backbone, seed=0, batches=()))
+    body = backbone.build(profile.backbone, weights.load(untrained))
     loader = references.loader(photographs("cpu"), SIZE)
-    batch = next(iter(loader))
-    width, frozen = body(batch[0][:1]).shape[1], next(body.parameters()).clone()
+    width, frozen = body(next(iter(loader))[0]).shape[1], next(body.parameters()).clone()
 
     def fresh() -> tuple[Any, Any]:
         layer = nn.Linear(width, 16)
         return (layer, torch.optim.Adam(layer.parameters())), {}
 
-    def epoch(layer: nn.Linear, adam: torch.optim.Optimizer) -> nn.Linear:
-        uncached_loop.epoch(body, layer, adam, loader)
+    def one_batch(layer: nn.Linear, adam: torch.optim.Optimizer) -> nn.Linear:
+        uncached_loop.epoch(body, layer, adam, itertools.islice(loader, 1))
         return layer
 
     layer = timed(
-        epoch,
+        one_batch,
         way="uncached",
         reference=True,
         setup=fresh,
-        warm_up=lambda: body(batch[0]),
         at_most=DEAR_ROUNDS,
-        scaled_by=len(rows.y_train) * CONFIG.epochs * len(CONFIG.lr) / profile.images,
+        scaled_by=len(rows.y_train) * CONFIG.epochs * len(CONFIG.lr) / references.BATCH,
     )
     assert torch.isfinite(layer.weight).all()
     assert torch.equal(next(body.parameters()), frozen)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.conftest import WEIGHTS, Profile
-from bench.ways import CLASSES, SIZE
-from transfer import engines, experiment
+from bench.conftest import Profile
+from bench.ways import CLASSES
+from transfer import experiment
 from transfer.config import RunConfig
 from transfer.heads import METHODS
 from transfer.results import Result
@@ -30,27 +29,9 @@ each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 
 @pytest.fixture(scope="module")
-def run(profile: Profile, labelled: Path) -> Run:
-    """A function that runs on the photographs with `usual` or `auto` for an engine, a device and a store."""
-
-    def on_photographs(engine: str, device: str, store: Path) -> Result:
-        precision = "auto"
-        if engine == "usual":
-            engine = "openvino" if device == "cpu" and find_spec("openvino") else "eager"
-            precision = engines.options(engine, "auto", device)[-1].precision
-        config = RunConfig(
-            data=str(labelled),
-            backbone=profile.backbone,
-            weights=str(labelled / WEIGHTS),
-            size=SIZE,
-            device=device,
-            engine=engine,
-            precision=precision,
-            store=store,
-        )
-        return experiment.run(config)
-
-    return on_photographs
+def run(config: Callable[..., RunConfig]) -> Run:
+    """A function that runs with an engine, on a device, with a store."""
+    return lambda engine, device, store: experiment.run(config(engine, device, store))
 
 
 @pytest.fixture(scope="module")

@@ -11,17 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 from bench import features, ways
 from bench.features import Rows
-from transfer import environment, lagoon, timing
+from transfer import engines, environment, lagoon, timing
+from transfer.config import RunConfig
 
 # What is kept beside the times: of every benchmark, and where it applies.
 ALWAYS: dict[str, type] = {"way": str, "reference": bool, "device": str, "threads": int}
@@ -42,7 +45,6 @@ SHOWN_BY = {"accuracy", "cosine", "scaled_by"}
 # comes then: a Cholesky factor by SciPy took 0.78 s right after a product by NumPy, 0.27 s after 0.05 s of
 # rest, 0.03 s after 0.1 s, 0.02 s after 0.2 s (medians, 2 cores).
 REST_S = 0.1
-WEIGHTS = "untrained.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +209,40 @@ def photographs(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture(scope="session")
 def labelled(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of lagoon in train/ valid/ test/ of four classes, and a weights file beside those folders."""
-    root = ways.draw_splits(tmp_path_factory.mktemp("labelled"), profile.labelled)
-    ways.save_untrained(profile.backbone, root / "train", root / WEIGHTS)
-    return root
+    """Photographs of lagoon in train/ valid/ test/ of four classes."""
+    return ways.draw_splits(tmp_path_factory.mktemp("labelled"), profile.labelled)
+
+
+@pytest.fixture(scope="session")
+def untrained(profile: Profile, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file: making untrained weights takes seconds, and is no part of anything that is timed."""
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    files = sorted((labelled / "train").glob("*/*.jpg"))[:: profile.labelled[0] // 4]
+    ways.save_untrained(profile.backbone, np.stack([np.asarray(Image.open(file)) for file in files]), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def config(profile: Profile, labelled: Path, untrained: Path) -> Callable[..., RunConfig]:
+    """A function that gives a whole run on those photographs: its engine (`usual` or `auto`), device and store."""
+
+    def of(engine: str, device: str, store: Path) -> RunConfig:
+        precision = "auto"
+        if engine == "usual":
+            engine = "openvino" if device == "cpu" and find_spec("openvino") else "eager"
+            precision = engines.options(engine, "auto", device)[-1].precision
+        return RunConfig(
+            data=str(labelled),
+            backbone=profile.backbone,
+            weights=str(untrained),
+            size=ways.SIZE,
+            device=device,
+            engine=engine,
+            precision=precision,
+            store=store,
+        )
+
+    return of
 
 
 @pytest.fixture

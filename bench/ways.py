@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
 from bench.references import BATCH, autocast_loop, lab_extractor, loader, openvino_loop
-from transfer import backbone, engines, lagoon
+from transfer import backbone, engines, lagoon, weights
 from transfer.engines import Engine
 from transfer.environment import usable_cores
 from transfer.frozen import Frozen
@@ -37,23 +36,26 @@ Forward = Callable[[torch.Tensor], Any]
 
 
 @contextmanager
-def opened(images: Path, work: Path, name: str) -> Iterator[Frozen]:
-    """An untrained network `name`, for the images of a folder of class folders, with a store in `work`."""
+def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -> Iterator[Frozen]:
+    """An untrained network `name`, for the images of a folder of class folders, with a store in `work`.
+
+    Without a file of `untrained` weights their statistics come from those images.
+    """
     bad = BadImages(images, "error")
     with workers(usable_cores()) as pool:
         found = read(find(images), pool, bad, lambda *_: None)
-        weights = Weights(source="random", path=work / "weights.pth", sha256="")
+        path = untrained or work / "weights.safetensors"
         frozen = Frozen(
             name=name,
-            weights=weights,
+            weights=Weights(source="random", path=path, sha256=""),
             size=SIZE,
             images=found,
             store=Store(work / "store"),
             pool=pool,
             bad=bad,
         )
-        pixels = torch.from_numpy(frozen.sample(found, 2 * BATCH)).permute(0, 3, 1, 2)
-        torch.save(backbone.random_state(name, seed=0, batches=[pixels]), weights.path)
+        if not untrained:
+            save_untrained(name, frozen.sample(found, 2 * BATCH), path)
         yield frozen
 
 
@@ -68,12 +70,9 @@ def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
     return root
 
 
-def save_untrained(name: str, folder: Path, path: Path) -> None:
-    """A file of untrained weights, their statistics from two batches of images below `folder`."""
-    files = sorted(folder.rglob("*.jpg"))
-    chosen = files[:: max(1, len(files) // (2 * BATCH))][: 2 * BATCH]
-    pixels = np.stack([np.asarray(Image.open(file)) for file in chosen])
-    x_N3HW = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+def save_untrained(name: str, x_NHW3: Any, path: Path) -> None:
+    """A file of untrained weights, their batch-norm statistics from these pixels `(N, H, W, 3)`."""
+    x_N3HW = torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
     save_file(backbone.random_state(name, seed=0, batches=[x_N3HW]), path)
 
 
@@ -106,17 +105,17 @@ def references(frozen: Frozen, device: str = "cpu") -> dict[str, Callable[[], Fo
 
     def lab() -> Forward:
         network: nn.Module = models.get_model(frozen.name, weights=None)
-        network.load_state_dict(torch.load(frozen.weights.path), strict=False)
+        network.load_state_dict(weights.load(frozen.weights.path), strict=False)
         body = lab_extractor.prepare(network).to(device)
         return lambda x_N3HW: lab_extractor.forward(body, x_N3HW.to(device))
 
     def autocast() -> Forward:
-        network = backbone.build(frozen.name, torch.load(frozen.weights.path))
+        network = backbone.build(frozen.name, weights.load(frozen.weights.path))
         body = autocast_loop.prepare(network).to(device)
         return lambda x_N3HW: autocast_loop.forward(body, x_N3HW.to(device))
 
     def openvino() -> Forward:
-        model = openvino_loop.prepare(backbone.build(frozen.name, torch.load(frozen.weights.path)), SIZE)
+        model = openvino_loop.prepare(backbone.build(frozen.name, weights.load(frozen.weights.path)), SIZE)
         return lambda x_N3HW: openvino_loop.forward(model, x_N3HW)
 
     return {LAB: lab, "reference: autocast loop": autocast, "reference: OpenVINO loop": openvino}
