@@ -140,6 +140,7 @@ def bench_uncached_loop(
         way="uncached",
         reference=True,
         setup=fresh,
+        shape=list(rows.x_train.shape),
         at_most=DEAR_ROUNDS,
         scaled_by=len(rows.y_train) * CONFIG.epochs * len(CONFIG.lr) / references.BATCH,
     )
