@@ -9,16 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
 from bench.references import BATCH, autocast_loop, lab_extractor, loader, openvino_loop
-from transfer import backbone, engines
+from transfer import backbone, engines, lagoon, weights
 from transfer.engines import Engine
 from transfer.environment import usable_cores
 from transfer.frozen import Frozen
-from transfer.images import find
+from transfer.images import SPLITS, find
 from transfer.reading import BadImages, batches, batches_on, read, workers
 from transfer.store import Store
 from transfer.timing import now
@@ -27,30 +29,51 @@ from transfer.weights import Weights
 _fresh = itertools.count()
 
 SIZE = (240, 800)
+CLASSES = ("Gondola", "Mototopo", "VaporettoACTV", "Water")
 LAB = "reference: lab's extractor"
 # A reference's forward pass over one normalised batch (N, 3, H, W).
 Forward = Callable[[torch.Tensor], Any]
 
 
 @contextmanager
-def opened(images: Path, work: Path, name: str) -> Iterator[Frozen]:
-    """An untrained network `name`, for the images of a folder of class folders, with a store in `work`."""
+def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -> Iterator[Frozen]:
+    """An untrained network `name`, for the images of a folder of class folders, with a store in `work`.
+
+    Without a file of `untrained` weights their statistics come from those images.
+    """
     bad = BadImages(images, "error")
     with workers(usable_cores()) as pool:
         found = read(find(images), pool, bad, lambda *_: None)
-        weights = Weights(source="random", path=work / "weights.pth", sha256="")
+        path = untrained or work / "weights.safetensors"
         frozen = Frozen(
             name=name,
-            weights=weights,
+            weights=Weights(source="random", path=path, sha256=""),
             size=SIZE,
             images=found,
             store=Store(work / "store"),
             pool=pool,
             bad=bad,
         )
-        pixels = torch.from_numpy(frozen.sample(found, 2 * BATCH)).permute(0, 3, 1, 2)
-        torch.save(backbone.random_state(name, seed=0, batches=[pixels]), weights.path)
+        if not untrained:
+            save_untrained(name, frozen.sample(found, 2 * BATCH), path)
         yield frozen
+
+
+def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
+    """`root` with train/ valid/ test/ of photographs of lagoon, so many of each class in each."""
+    for split, (folder, count) in enumerate(zip(SPLITS, counts, strict=True)):
+        for kind, name in enumerate(CLASSES):
+            (root / folder / name).mkdir(parents=True)
+            for i in range(count):
+                drawn = lagoon.draw(name, np.random.default_rng((split, kind, i)))
+                drawn.save(root / folder / name / f"{i}.jpg", quality=90)
+    return root
+
+
+def save_untrained(name: str, x_NHW3: Any, path: Path) -> None:
+    """A file of untrained weights, their batch-norm statistics from these pixels `(N, H, W, 3)`."""
+    x_N3HW = torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
+    save_file(backbone.random_state(name, seed=0, batches=[x_N3HW]), path)
 
 
 def engine(frozen: Frozen, name: str, precision: str, device: str, batch: int | None = None) -> Engine:
@@ -77,28 +100,29 @@ def to_store(frozen: Frozen, engine: Engine) -> Any:
     return shelf.gather(frozen.images.ids_N32)
 
 
-def references(frozen: Frozen) -> dict[str, Callable[[], Forward]]:
-    """The references by name; each is made ready by a call."""
+def references(frozen: Frozen, device: str = "cpu") -> dict[str, Callable[[], Forward]]:
+    """The references by name, on a device that they run on; each is made ready by a call."""
 
     def lab() -> Forward:
         network: nn.Module = models.get_model(frozen.name, weights=None)
-        network.load_state_dict(torch.load(frozen.weights.path), strict=False)
-        body = lab_extractor.prepare(network)
-        return lambda x_N3HW: lab_extractor.forward(body, x_N3HW)
+        network.load_state_dict(weights.load(frozen.weights.path), strict=False)
+        body = lab_extractor.prepare(network).to(device)
+        return lambda x_N3HW: lab_extractor.forward(body, x_N3HW.to(device))
 
     def autocast() -> Forward:
-        body = autocast_loop.prepare(backbone.build(frozen.name, torch.load(frozen.weights.path)))
-        return lambda x_N3HW: autocast_loop.forward(body, x_N3HW)
+        network = backbone.build(frozen.name, weights.load(frozen.weights.path))
+        body = autocast_loop.prepare(network).to(device)
+        return lambda x_N3HW: autocast_loop.forward(body, x_N3HW.to(device))
 
     def openvino() -> Forward:
-        model = openvino_loop.prepare(backbone.build(frozen.name, torch.load(frozen.weights.path)), SIZE)
+        model = openvino_loop.prepare(backbone.build(frozen.name, weights.load(frozen.weights.path)), SIZE)
         return lambda x_N3HW: openvino_loop.forward(model, x_N3HW)
 
     return {LAB: lab, "reference: autocast loop": autocast, "reference: OpenVINO loop": openvino}
 
 
 def from_files(forward: Forward, folder: Path) -> list[Any]:
-    """Features of a folder of class folders by a reference, its images loaded as tutorials do."""
+    """Features of a folder of class folders by a reference, its images loaded as tutorials do, in order of path."""
     return [forward(x_N3HW) for x_N3HW, _ in loader(folder, SIZE)]
 
 

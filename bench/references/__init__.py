@@ -16,6 +16,11 @@ BATCH = 8
 
 def loader(folder: Path, size: tuple[int, int]) -> DataLoader[Any]:
     """Normalised images `(N, 3, H, W)` and labels of a folder of class folders, as tutorials load them."""
-    steps = [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    images = ImageFolder(folder, transforms.Compose(steps))
-    return DataLoader(images, batch_size=BATCH)
+    return DataLoader(ImageFolder(folder, transform(size)), batch_size=BATCH)
+
+
+def transform(size: tuple[int, int]) -> Any:
+    """What tutorials do to an image: a normalised tensor `(3, H, W)`."""
+    return transforms.Compose(
+        [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    )

@@ -1,12 +1,21 @@
-"""The last layer trained on features in the usual loop: `DataLoader`, `torch.optim.Adam`, rate after rate."""
+"""The last layer trained on features in the usual loop: `DataLoader`, `torch.optim.Adam`, rate after rate.
+
+N: training rows. B: rows of a batch. D: features.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from sklearn.metrics import f1_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from bench.features import Rows
 
 
 def fit(
@@ -17,18 +26,41 @@ def fit(
     lr: Sequence[float],
     epochs: int,
     batch_size: int,
+    device: str = "cpu",
 ) -> list[nn.Linear]:
-    """One linear layer for each learning rate."""
+    """One linear layer for each learning rate, on `device`."""
     layers = []
     for rate in lr:
         torch.manual_seed(0)
-        layer = nn.Linear(x_ND.shape[1], n_classes)
+        layer = nn.Linear(x_ND.shape[1], n_classes).to(device)
         adam = torch.optim.Adam(layer.parameters(), lr=rate)
         loader = DataLoader(TensorDataset(x_ND, y_N), batch_size=batch_size, shuffle=True)
         for _ in range(epochs):
             for x_BD, y_B in loader:
                 adam.zero_grad()
+                x_BD, y_B = x_BD.to(device), y_B.to(device)
                 nn.functional.cross_entropy(layer(x_BD), y_B).backward()  # type: ignore[no-untyped-call]
                 adam.step()
         layers.append(layer)
     return layers
+
+
+def search(rows: Rows, **settings: Any) -> nn.Linear:
+    """The layer with the best macro F1 on the validation rows; `settings` are those of `fit`."""
+    x_ND, y_N = torch.from_numpy(rows.x_train), torch.from_numpy(rows.y_train)
+    layers = fit(x_ND, y_N, int(y_N.max()) + 1, **settings)
+    return max(
+        layers,
+        key=lambda layer: f1_score(
+            rows.y_valid, predict(layer, rows.x_valid), average="macro", zero_division=0
+        ),
+    )
+
+
+def predict(layer: nn.Linear, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Class indices (N,)."""
+    with torch.inference_mode():
+        told_N: npt.NDArray[np.int64] = (
+            layer(torch.from_numpy(x_ND).to(layer.weight.device)).argmax(1).cpu().numpy()
+        )
+    return told_N
