@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transfer.model import Model
 
 from bench import references
 from bench.conftest import Profile, judge
@@ -22,6 +21,7 @@ from bench.ways import SIZE
 from transfer import backbone, experiment, model, weights
 from transfer.config import RunConfig
 from transfer.engines import BATCH
+from transfer.model import Model
 from transfer.results import Result
 
 ONE = pytest.mark.benchmark(group="predict, one file to its label")
