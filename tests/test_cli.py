@@ -337,7 +337,7 @@ def test_an_interrupt_ends_the_run_in_one_line_and_keeps_what_was_done(
     running.send_signal(signal.SIGINT)
     _, err = running.communicate()
     assert running.returncode == 130
-    assert err == "transfer: interrupted; every batch that was done is kept\n"
+    assert err == "transfer: interrupted; a run or an extraction goes on where it was when started again\n"
     assert list(tmp_path.glob("store/features/*/*.npy"))
     assert not list(tmp_path.glob("store/**/*.tmp"))
 

@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error), USAGE, argv)
     except KeyboardInterrupt:
-        return _fail("interrupted; every batch that was done is kept", INTERRUPTED, argv)
+        return _fail(
+            "interrupted; a run or an extraction goes on where it was when started again", INTERRUPTED, argv
+        )
     except BrokenPipeError:  # the reader of our output had enough; nothing is left to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
