@@ -129,8 +129,8 @@ def _shallow_swin(block: type[nn.Module], merging: type[nn.Module], window: int)
     return SwinTransformer(
         patch_size=[4, 4],
         embed_dim=96,
-        depths=[2, 2],
-        num_heads=[3, 6],
+        depths=[2, 2, 2],
+        num_heads=[3, 6, 12],
         window_size=[window, window],
         block=block,
         downsample_layer=merging,
@@ -141,7 +141,7 @@ def _shallow_swin(block: type[nn.Module], merging: type[nn.Module], window: int)
 # into their number. Settings are those that torchvision gives the networks by these names.
 SHALLOW: dict[str, Callable[[], nn.Module]] = {
     "convnext_tiny": lambda: ConvNeXt([CNBlockConfig(96, 192, 2), CNBlockConfig(192, None, 1)]),
-    "densenet121": lambda: DenseNet(32, (2, 2)),
+    "densenet121": lambda: DenseNet(32, (4, 4, 4)),
     "efficientnet_v2_s": lambda: EfficientNet(
         [
             FusedMBConvConfig(1, 3, 1, 24, 24, 1),
@@ -191,4 +191,4 @@ def test_every_kind_of_network_computes_what_torchvision_does(name: str) -> None
         expected = network(backbone.normalise(pixels)).flatten(1).numpy()
     for engine in ("eager", "openvino"):
         found = features(build(network, plan_of(engine, batch=4), size), x)
-        assert cosines(found, expected).min() > 0.99999, engine
+        assert cosines(found, expected).min() > 0.999999, engine
