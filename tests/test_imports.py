@@ -87,4 +87,4 @@ def test_help_and_usage_errors_import_little(words: list[str]) -> None:
         "print(sorted({name.split('.')[0] for name in sys.modules} - before - sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == str(["platformdirs", "transfer"])  # and the standard library
+    assert done.stdout.splitlines()[-1] == str(["transfer"])  # and the standard library

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
-
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
@@ -90,4 +88,6 @@ class RunConfig:
 
 def default_store() -> Path:
     """Where features are kept: `TRANSFER_STORE`, else the user's cache folder."""
+    import platformdirs  # nothing from elsewhere is imported before a command runs
+
     return Path(os.environ.get("TRANSFER_STORE") or platformdirs.user_cache_dir("transfer", appauthor=False))

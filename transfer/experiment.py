@@ -55,6 +55,7 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
         with watch("save"):
             heads = {name: (method.entry, method.head) for name, method in fitted.items()}
             model_files.save(models, config, extraction, heads)
+    seconds = {**watch.seconds, "total": watch.total()}
     return Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
@@ -78,7 +79,7 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
         features=_features(extraction),
         methods=methods,
         comparison=_compare(methods, predictions, features, config.select),
-        seconds={**watch.seconds, "total": watch.total()},
+        seconds=seconds,
     )
 
 
