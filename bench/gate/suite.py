@@ -21,7 +21,7 @@ from bench import features
 from bench.features import Rows
 
 INPUTS = Path(os.environ["GATE_INPUTS"])
-SIZE = (96, 320)
+SIZE = (64, 224)
 Timed = Callable[..., Any]
 
 
