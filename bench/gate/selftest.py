@@ -137,7 +137,7 @@ def _busy_core() -> Iterator[None]:
 
 def quick() -> Iterator[Trial]:
     """The least that shows a gate to work: equal revisions, then one with a function that does its work twice."""
-    few: dict[str, Any] = {"blocks": 9, "only": ("score",)}
+    few: dict[str, Any] = {"blocks": 8, "only": ("score",)}
     yield equal(0, **few)
     yield slower(PLANTS[1], 1, 0, **few)
 

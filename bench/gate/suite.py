@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from bench import features
-from bench.features import Rows
+if TYPE_CHECKING:
+    from bench.features import Rows
 
 INPUTS = Path(os.environ["GATE_INPUTS"])
 SIZE = (64, 224)
@@ -27,6 +27,8 @@ Timed = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def rows() -> Rows:
+    from bench import features
+
     return features.synthetic(800, 100, 800, width=384)
 
 
