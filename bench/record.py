@@ -14,11 +14,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import jsonschema
-
-from transfer import report, results
+from transfer import records, report, results
 from transfer.config import UserError
 from transfer.render import printable
 from transfer.results import Result
@@ -27,8 +25,8 @@ from transfer.results import Result
 SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("record.schema.json")
 RESULTS = Path(__file__).parents[1] / "results"
-# What is committed stays small; files of others may not be.
-MAX_BYTES, MAX_FOREIGN_BYTES = 300_000, 64_000_000
+# What is committed stays small.
+MAX_BYTES = 300_000
 # Records filed in `results/<machine>/`: the day, and which of its records.
 FILED = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?\.json")
 # What two files of one `make bench` agree in.
@@ -60,12 +58,12 @@ class Record:
 
 def made(result: Path, benchmarks: Path) -> Record:
     """The record of two files of one `make bench`. Raises `UserError` where they are not, or can't be read."""
-    ran, timed = results.load(result), parsed(benchmarks, "file of pytest-benchmark", MAX_FOREIGN_BYTES)
+    ran, timed = results.load(result), records.parsed(benchmarks, "benchmark", records.MAX_BYTES)
     for key in ("machine_info", "datetime", "benchmarks", "profile"):
         if key not in timed:
             raise UserError(f"{benchmarks} is no file of pytest bench --benchmark-json: it has no {key}")
     environment = timed["machine_info"]
-    validate(environment, schema()["properties"]["environment"], benchmarks)
+    records.validate(environment, schema()["properties"]["environment"], benchmarks, "benchmark")
     for key in SAME:
         if ran.environment.get(key) != environment.get(key):
             raise UserError(f"{result} and {benchmarks} differ in {key}: not of one make bench; run it again")
@@ -88,7 +86,7 @@ def made(result: Path, benchmarks: Path) -> Record:
 
 def load(path: Path) -> Record:
     """The record in a file. Raises `UserError` for a file that is none, of another version or edited by hand."""
-    return _checked(parsed(path, "record", MAX_BYTES), path)
+    return _checked(records.parsed(path, "record", MAX_BYTES), path)
 
 
 def filed(folder: Path) -> list[Record]:
@@ -183,45 +181,12 @@ def _benchmarks(entries: Any, path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def parsed(path: Path, what: str, max_bytes: int) -> dict[str, Any]:
-    """The JSON object in a file. Raises `UserError` where there is none, or more than `max_bytes`."""
-    try:
-        if path.stat().st_size > max_bytes:
-            raise UserError(f"{path} is larger than any {what} ({max_bytes:,} bytes)")
-        found = json.loads(path.read_text("utf-8"), parse_constant=_refused)
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path} is no {what}: not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is no {what}: JSON, but no object")
-    return found
-
-
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
-
-
 def _checked(record: dict[str, Any], path: Path) -> Record:
-    version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise UserError(f"{path} is no record of version {SCHEMA_VERSION} (schema_version is {version!r})")
-    validate(record, schema(), path)
+    records.check(record, schema(), path, "record")
     if record["machine"] != machine(record["environment"]):
         raise UserError(f"{path} makes no valid record: machine is not what its environment tells")
     _check_work(record["benchmarks"], path)
     return Record(**{field.name: record[field.name] for field in dataclasses.fields(Record)})
-
-
-def validate(found: Any, expected: dict[str, Any], path: Path) -> None:
-    """Raise `UserError` where something read from `path` is not as a schema expects."""
-    try:
-        jsonschema.validate(found, expected)
-    except jsonschema.ValidationError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the top"
-        raise UserError(f"{path} makes no valid record: at {where}, {error.message[:200]}") from error
 
 
 def _check_work(benchmarks: list[dict[str, Any]], path: Path) -> None:

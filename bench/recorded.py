@@ -15,6 +15,7 @@ from typing import Any
 from bench import record, summary, timings
 from bench.record import RESULTS, Record
 from bench.timings import DEVICES, amount, by_time, labelled, on, operations
+from transfer import records
 from transfer.config import UserError
 from transfer.render import Table, escaped, markdown
 
@@ -134,10 +135,10 @@ def _told(path: Path) -> tuple[dict[str, Any], str]:
         raise UserError(
             f"{path} is no recorded file: its name tells no kind; move it away, or name its kind in KINDS"
         )
-    found = record.parsed(path, "recorded file", record.MAX_FOREIGN_BYTES)
+    found = records.parsed(path, "recorded", records.MAX_BYTES)
     for key in ("environment", "machine", "machine_info"):
         if key in found:
-            record.validate(found[key], record.schema()["properties"]["environment"], path)
+            records.validate(found[key], record.schema()["properties"]["environment"], path, "recorded")
             return found[key], KINDS[match[1]]
     raise UserError(f"{path} does not tell its machine; run its command again: {KINDS[match[1]]}")
 

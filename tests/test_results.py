@@ -44,12 +44,13 @@ def test_a_method_is_found_by_its_name() -> None:
         ("", "not JSON"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("[]", "schema_version is None"),
+        ("[]", "JSON, but no object"),
+        ("{}", "schema_version is None"),
         ('{"schema_version": 99}', "schema_version is 99"),
         ('{"schema_version": 1}', "at the top"),
         ("\ud800".encode("utf-8", "surrogatepass"), "not JSON"),
     ],
-    ids=["empty", "cut", "deep", "list", "version", "keys missing", "not utf-8"],
+    ids=["empty", "cut", "deep", "list", "nothing", "version", "keys missing", "not utf-8"],
 )
 def test_what_is_no_result_file_is_told_in_one_line(tmp_path: Path, text: str | bytes, told: str) -> None:
     path = tmp_path / "result.json"

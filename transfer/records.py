@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from transfer.config import UserError
 
@@ -20,30 +20,47 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
-    """What a file of a kind, `result` or `model`, holds.
+    """What a file of a kind, `result` or `model`, holds. Raises `UserError` as `parsed` and `check` do."""
+    record = parsed(path, kind, MAX_BYTES)
+    check(record, schema(kind), path, kind)
+    return record
 
-    Raises `UserError` for a file that is none, is of another version than this one's, or does not keep the schema.
-    """
-    import jsonschema  # imported here: a run never needs it
 
+def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
+    """The JSON object in a file. Raises `UserError` where there is none, or the file is larger than that."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} is larger than any {kind} file ({MAX_BYTES // 10**6} MB)")
-        record = json.loads(path.read_text("utf-8"))
+        if path.stat().st_size > max_bytes:
+            raise UserError(f"{path} is larger than any {kind} file ({max_bytes:,} bytes)")
+        found = json.loads(path.read_text("utf-8"), parse_constant=_refused)
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is no {kind} file: not JSON ({error})") from error
-    published = schema(kind)
-    wanted = published["properties"]["schema_version"]["const"]
-    version = record.get("schema_version") if isinstance(record, dict) else None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is no {kind} file: JSON, but no object")
+    return found
+
+
+def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: str) -> None:
+    """Raise `UserError` for a record of another version than that of the schema, or that does not keep it."""
+    wanted, version = published["properties"]["schema_version"]["const"], record.get("schema_version")
     if version != wanted:
         raise UserError(f"{path} is no {kind} file of version {wanted} (schema_version is {version!r})")
+    validate(record, published, path, kind)
+
+
+def validate(found: Any, published: dict[str, Any], path: Path, kind: str) -> None:
+    """Raise `UserError` where something read from `path` does not keep a schema."""
+    import jsonschema  # imported here: a run never needs it
+
     try:
-        jsonschema.validate(record, published)
+        jsonschema.validate(found, published)
     except jsonschema.ValidationError as error:
         where = "/".join(map(str, error.absolute_path)) or "the top"
         raise UserError(f"{path} is no valid {kind} file: at {where}, {error.message[:200]}") from error
-    return dict(record)
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
