@@ -11,14 +11,13 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import status
 from transfer import records, report, results
 from transfer.config import UserError
-from transfer.render import printable
 from transfer.results import Result
 
 # Raised with every change of the file; one of the version before is then kept in tests/data/.
@@ -108,15 +107,6 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of record files."""
     published: dict[str, Any] = json.loads(SCHEMA.read_text("utf-8"))
     return published
-
-
-def exit_status(call: Callable[[], int]) -> int:
-    """What a command returns; 2, and one line on standard error, for a mistake of the user's."""
-    try:
-        return call()
-    except UserError as error:
-        print(f"bench: {printable(str(error))}", file=sys.stderr)
-        return 2
 
 
 def main() -> int:
@@ -210,4 +200,4 @@ def _dumped(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(status.exit_status(main))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import record, summary, timings
+from bench import record, status, summary, timings
 from bench.record import RESULTS, Record
 from bench.timings import DEVICES, amount, by_time, labelled, on, operations
 from transfer import records
@@ -176,4 +176,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(record.exit_status(main))
+    sys.exit(status.exit_status(main))

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import record, timings
+from bench import record, status, timings
 from bench.record import Record
 from bench.timings import CPU, DEVICES, GPU, REFERENCE, amount, by_time, labelled, median_s, on, operations
 from transfer.render import Table, draw, say
@@ -192,4 +192,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(record.exit_status(main))
+    sys.exit(status.exit_status(main))

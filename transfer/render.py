@@ -48,14 +48,14 @@ def console() -> Console:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each phase on standard error, where that is a terminal."""
+def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each phase on standard error, where that is a terminal; its `speed` is of images."""
     terminal = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Speed(),
+        *([_Speed()] if speed else []),
         TimeRemainingColumn(),
     )
     hidden = quiet or not terminal.is_terminal

@@ -1,14 +1,13 @@
 """`python -m bench.gate BASE [HEAD]`: is HEAD slower than BASE?
 
 Exit status: 0 no benchmark is slower; 1 one is, or is missing or fails; 2 wrong usage; 4 inconclusive, since a control
-moved; 130 interrupted.
+moved or nothing could be compared; 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,25 +18,20 @@ from rich.console import Console
 
 from bench.gate import report, trees
 from bench.gate.compare import Outcome, compare
+from bench.status import exit_status
+from transfer import render
 from transfer.config import UserError
-
-USAGE, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare two revisions and print what was found; the exit status is returned."""
     args = _parser().parse_args(argv)
-    try:
-        outcome = gate(args)
-    except UserError as error:
-        print(f"gate: {error}", file=sys.stderr)
-        return USAGE
-    except KeyboardInterrupt:
-        print("gate: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    report.show(outcome, Console())
+    if args.json and not args.json.parent.is_dir():
+        raise UserError(f"--json is {args.json}; there is no folder {args.json.parent}")
+    outcome = gate(args)
     if args.json:
         args.json.write_text(json.dumps({**asdict(outcome), "status": outcome.status}, indent=1) + "\n")
+    report.show(outcome, Console())
     return outcome.status
 
 
@@ -52,7 +46,7 @@ def gate(args: argparse.Namespace) -> Outcome:
         with (
             trees.tree(base, work / "base") as base_tree,
             trees.tree(head, work / "head") as head_tree,
-            report.progress(Console(stderr=True)) as told,
+            render.progress(False, speed=False) as told,
         ):
             return compare(
                 base_tree,
@@ -83,5 +77,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # worktrees are removed then too
-    sys.exit(main())
+    sys.exit(exit_status(main))

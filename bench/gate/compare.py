@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.gate import measure, verdict
-from bench.gate.measure import Bench, Pairs
+from bench.gate.measure import CONTROL, Bench, Failed, Pairs
 from bench.gate.verdict import SLOWER, Ratio
 from transfer.config import UserError
 
 PASSED, RED, INCONCLUSIVE = 0, 1, 4
-CONTROL = "control_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +41,11 @@ class Outcome:
     failed: list[str]
     """Those that do not run on the newer revision."""
     new: list[str]
-    """Those that do not run on the older revision, most often since what they time is new."""
+    """Those that the older revision has not, and that do not run on it."""
+    uncompared: list[str]
+    """Those that it has, and that do not run on it as the newer revision has them."""
     told: str
-    """What pytest said of those that failed."""
+    """What pytest said of those that do not run."""
     stages: list[dict[str, Pairs]] = field(repr=False)
     """Seconds (base, head) of every block by benchmark, stage by stage."""
 
@@ -53,7 +54,7 @@ class Outcome:
         """The exit status."""
         if self.missing or self.failed:  # counted, not timed: no noise can be the reason
             return RED
-        if self.moved:
+        if self.moved or not self.rows:
             return INCONCLUSIVE
         return RED if any(row.verdict == SLOWER for row in self.rows) else PASSED
 
@@ -79,8 +80,8 @@ def compare(
         unknown, known = sorted(set(only) - had - has), sorted(has)
         raise UserError(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")
     had, has = _chosen(had, only), _chosen(has, only)
-    on_head, failures = bench.tried(head, has)
-    on_base, _ = bench.tried(base, on_head)
+    on_head, head_told = bench.tried(head, has)
+    on_base, base_told = bench.tried(base, on_head)
     timed = _timed(on_base)
     if timed and blocks < verdict.fewest_blocks(len(timed)):
         raise UserError(
@@ -93,20 +94,29 @@ def compare(
             base, head, names, n=blocks, seed=seed, told=lambda done: told(phase, done, blocks)
         )
 
-    stages = [stage("timing", on_base, seed)] if timed else [{}]
-    first = _ratios(stages[0], tolerance)
-    flags = verdict.flagged({name: first[name] for name in timed})
-    if flags and not _moved(first):
-        stages.append(stage("timing again", flags.keys() | (on_base - timed), seed + 1))
-    rows = _rows(stages, tolerance)
+    failed, uncompared, said = has - on_head, (on_head - on_base) & had, [head_told] * (has != on_head)
+    stages: list[dict[str, Pairs]] = []
+    try:
+        if timed:
+            stages.append(stage("timing", on_base, seed))
+            first = _ratios(stages[0], tolerance)
+            flags = verdict.flagged({name: first[name] for name in timed})
+            if flags and not _moved(first):
+                stages.append(stage("timing again", flags.keys() | (on_base - timed), seed + 1))
+    except Failed as error:
+        stages = []
+        (failed if error.tree == head else uncompared).update(error.names)
+        said.append(error.told)
+    rows = _rows(stages, tolerance) if stages else []
     return Outcome(
         rows=[row for row in rows if row.verdict],
         controls=[row for row in rows if not row.verdict],
         moved=sorted({name for pairs in stages for name in _moved(_ratios(pairs, tolerance))}),
         missing=sorted(had - has),
-        failed=sorted(has - on_head),
-        new=sorted(on_head - on_base),
-        told=failures if has - on_head else "",
+        failed=sorted(failed),
+        new=sorted(on_head - on_base - had),
+        uncompared=sorted(uncompared),
+        told="\n".join([*said, *([base_told] if uncompared else [])]),
         stages=stages,
     )
 

@@ -10,7 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,29 @@ import psutil
 
 from transfer.config import UserError
 
-SUITE = Path("bench/gate/suite.py")
+SUITE, PLUGIN = Path("bench/gate/suite.py"), "bench.gate.plugin"
+CONTROL = "control_"
 # What a process of the suite needs of the tree that the benchmarks come from, `transfer` left out.
 CARRIED = ("bench", "pyproject.toml")
 PROCESS_LIMIT_S = 300
+# A process has one thread, whatever library it is of, and the same hashes as any other.
+ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | {
+    "PYTHONHASHSEED": "0"
+}
 IDLE_FOR_S = 0.2
 
 Medians = dict[str, float]
 Pairs = list[tuple[float, float]]
 Told = Callable[[int], None]
 _PREFIX = "bench_"
+
+
+class Failed(Exception):
+    """Benchmarks that ran on a tree and then did not."""
+
+    def __init__(self, tree: Path, names: Collection[str], told: str) -> None:
+        super().__init__(f"{', '.join(sorted(names))} ran on {tree.name} and then failed")
+        self.tree, self.names, self.told = tree, sorted(names), told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +58,10 @@ class Bench:
         suite, inputs = work / "suite", work / "inputs"
         shutil.copytree(tree / CARRIED[0], suite / CARRIED[0])
         shutil.copy(tree / CARRIED[1], suite / CARRIED[1])
-        bench = cls(suite=suite, inputs=inputs)
-        made = bench._process(tree, "-m", "bench.gate.inputs", str(inputs))
-        if made.returncode:
-            raise UserError(f"what the benchmarks work on can't be made: {_last_line(made.stdout)}")
-        return bench
+        code, told = _python(["-m", "bench.gate.inputs", str(inputs)], suite, tree, inputs)
+        if code:
+            raise UserError(f"what the benchmarks work on can't be made: {_last_line(told)}")
+        return cls(suite=suite, inputs=inputs)
 
     def names(self) -> set[str]:
         """All benchmarks, whether or not they run."""
@@ -57,8 +69,12 @@ class Bench:
 
     def tried(self, tree: Path, names: Collection[str]) -> tuple[set[str], str]:
         """Those of `names` that run with `transfer` of `tree`, and what pytest says of the others."""
-        self._check_imported(tree)
-        medians, told = self._timed(tree, names, "--tb=short")
+        code = "import transfer; print(transfer.__file__)"
+        _, told = _python(["-c", code], self.suite, tree, self.inputs)
+        # Were another one imported, all that is measured would be of the wrong revision.
+        if Path(_last_line(told)).resolve() != (tree / "transfer/__init__.py").resolve():
+            raise UserError(f"{tree.name}: its own transfer can't be imported: {_last_line(told)}")
+        medians, told = self._medians(tree, names)
         return set(medians), told
 
     def blocks(
@@ -67,6 +83,7 @@ class Bench:
         """Seconds (base, head) of benchmarks, one pair for each of `n` blocks.
 
         Half of the blocks begin with the base, in random order: whoever goes first pays for what lay idle before.
+        Raises `Failed` for a benchmark that does not run.
         """
         orders = [(base, head), (head, base)] * n
         orders = random.Random(seed).sample(orders[: n + n % 2], n)
@@ -74,78 +91,78 @@ class Bench:
         for done, order in enumerate(orders):
             told(done)
             with _on_idlest_core():
-                medians = {tree: self._medians(tree, names) for tree in order}
+                medians = {tree: self._block(tree, names) for tree in order}
             for name in names:
                 pairs[name].append((medians[base][name], medians[head][name]))
         told(n)
         return pairs
 
-    def _medians(self, tree: Path, names: Collection[str]) -> Medians:
-        medians, told = self._timed(tree, names)
-        if medians.keys() != set(names):
-            lost = ", ".join(sorted(set(names) - medians.keys()))
-            raise UserError(f"{lost}: ran once, and failed then. {_last_line(told)}")
+    def _block(self, tree: Path, names: Collection[str]) -> Medians:
+        medians, told = self._medians(tree, names)
+        if lost := set(names) - medians.keys():
+            raise Failed(tree, lost, told)
         return medians
 
-    def _timed(self, tree: Path, names: Collection[str], *options: str) -> tuple[Medians, str]:
-        """Medians of the rounds of a process, in seconds, and what pytest said."""
+    def _medians(self, tree: Path, names: Collection[str]) -> tuple[Medians, str]:
+        """Medians of the rounds of a process, in seconds, of the benchmarks that ran; and what pytest said."""
         out = self.inputs / "times.json"
         out.unlink(missing_ok=True)
-        chosen = [f"{SUITE}::{_PREFIX}{name}" for name in sorted(names)]
-        done = self._process(
-            tree, "-m", "pytest", "--noconftest", "--quiet", "--benchmark-quiet", "--benchmark-disable-gc",
-            f"--benchmark-json={out}", f"--basetemp={self.inputs / 'tmp'}", *options, *chosen,
-        )  # fmt: skip
+        chosen = [f"{SUITE}::{_PREFIX}{name}" for name in spread(names)]
+        words = [
+            "-m", "pytest", "--noconftest", "-p", PLUGIN, "--quiet", "--tb=short", "--benchmark-quiet",
+            "--benchmark-disable-gc", f"--benchmark-json={out}", f"--basetemp={self.inputs / 'tmp'}", *chosen,
+        ]  # fmt: skip
+        _, told = _python(words, self.suite, tree, self.inputs)
         try:
             found = json.loads(out.read_text())["benchmarks"]
-        except (OSError, ValueError):  # a suite that can't be imported, or of which nothing ran
-            return {}, done.stdout
-        return {_name(b["name"]): statistics.median(b["stats"]["data"]) for b in found}, done.stdout
-
-    def _check_imported(self, tree: Path) -> None:
-        """Raise where `transfer` comes from elsewhere: all that is measured would be of the wrong revision."""
-        done = self._process(tree, "-c", "import transfer; print(transfer.__file__)")
-        if Path(_last_line(done.stdout)).resolve() != (tree / "transfer/__init__.py").resolve():
-            raise UserError(f"{tree.name}: its own transfer can't be imported: {_last_line(done.stdout)}")
-
-    def _process(self, tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
-        """Python with `transfer` of `tree` and this suite, one thread, on whichever core it was given."""
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        paths = os.pathsep.join((str(self.suite), str(tree)))
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=self.suite,
-            env={**os.environ, **threads, "PYTHONPATH": paths, "GATE_INPUTS": str(self.inputs)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PROCESS_LIMIT_S,
-            check=False,
-        )
+        except (OSError, ValueError):  # nothing ran
+            return {}, told
+        return {_name(b["name"]): statistics.median(b["stats"]["data"]) for b in found}, told
 
 
 def names(root: Path, inputs: Path) -> set[str]:
     """The benchmarks that the suite of a tree has; none where it has no suite."""
     if not (root / SUITE).exists():
         return set()
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--noconftest", "--collect-only", "--quiet", str(SUITE)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "GATE_INPUTS": str(inputs)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PROCESS_LIMIT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(f"the suite can't be collected: {_last_line(done.stdout)}")
-    return {_name(line.rsplit("::", 1)[1]) for line in done.stdout.splitlines() if "::" in line}
+    words = ["-m", "pytest", "--noconftest", "--collect-only", "--quiet", str(SUITE)]
+    code, told = _python(words, root, root, inputs)
+    if code:
+        raise UserError(f"the suite can't be collected: {_last_line(told)}")
+    return {_name(line.rsplit("::", 1)[1]) for line in told.splitlines() if "::" in line}
+
+
+def spread(names: Collection[str]) -> list[str]:
+    """All benchmarks in an order, the controls at even distances: they feel what the others do, whenever that is."""
+    timed = sorted(name for name in names if not name.startswith(CONTROL))
+    controls = sorted(set(names) - set(timed))
+    places = {name: float(i) for i, name in enumerate(timed)}
+    places |= {name: i * len(timed) / max(1, len(controls) - 1) - 0.5 for i, name in enumerate(controls)}
+    return sorted(names, key=lambda name: (places[name], name))
 
 
 def logs(pairs: Pairs) -> list[float]:
     """d of each block: the logarithm of head's time over base's."""
     return [math.log(head / base) for base, head in pairs]
+
+
+def _python(words: Sequence[str], suite: Path, tree: Path, inputs: Path) -> tuple[int, str]:
+    """The exit status and the output of Python with `transfer` of a tree and the suite of a folder."""
+    paths = os.pathsep.join((str(suite), str(tree)))
+    try:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=suite,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": paths, "GATE_INPUTS": str(inputs)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=PROCESS_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"not done after {PROCESS_LIMIT_S} s"
+    return done.returncode, done.stdout
 
 
 @contextmanager
@@ -160,7 +177,9 @@ def _on_idlest_core() -> Iterator[None]:
         return
     allowed = own.cpu_affinity()
     load = psutil.cpu_percent(IDLE_FOR_S, percpu=True)
-    own.cpu_affinity([min(allowed, key=load.__getitem__)])
+    # Where some cores are offline or hidden, loads are not in the order of the cores' numbers.
+    if max(allowed) < len(load) == psutil.cpu_count():
+        own.cpu_affinity([min(allowed, key=load.__getitem__)])
     try:
         yield
     finally:

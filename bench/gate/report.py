@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.gate.compare import INCONCLUSIVE, PASSED, Outcome, Row
 from bench.gate.verdict import FASTER, SAME, SLOWER, UNCLEAR
@@ -31,6 +27,7 @@ def table(outcome: Outcome) -> Table:
     for names, told in (
         (outcome.missing, "MISSING"),
         (outcome.failed, "FAILED"),
+        (outcome.uncompared, "NOT COMPARED"),
         (outcome.new, "NEW"),
     ):
         rows += [[name, "-", "-", "-", "-", told] for name in names]
@@ -46,9 +43,13 @@ def verdict(outcome: Outcome) -> str:
         parts.append(f"missing on the newer revision: {', '.join(outcome.missing)}")
     if outcome.failed:
         parts.append(f"fails on the newer revision: {', '.join(outcome.failed)}")
+    if outcome.uncompared:
+        parts.append(f"not compared, since it fails on the older revision: {', '.join(outcome.uncompared)}")
     if outcome.new:
-        parts.append(f"not compared, since the older revision can't run it: {', '.join(outcome.new)}")
-    if outcome.moved:
+        parts.append(f"new: {', '.join(outcome.new)}")
+    if not outcome.rows:
+        parts.append("nothing was compared")
+    elif outcome.moved:
         parts.append(f"{', '.join(outcome.moved)} moved, which no revision can cause: times tell nothing")
     elif slower:
         parts.append(f"slower by more than the tolerance: {', '.join(slower)}")
@@ -56,21 +57,6 @@ def verdict(outcome: Outcome) -> str:
         parts.append("no benchmark is slower by more than the tolerance, as far as these times tell")
     word = {PASSED: "passed", INCONCLUSIVE: "inconclusive"}.get(outcome.status, "red")
     return f"{word}: {'; '.join(parts)}"
-
-
-@contextmanager
-def progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each stage on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {}
-
-        def told(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=done)
-
-        yield told
 
 
 def _row(row: Row) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transfer.config import UserError
@@ -15,11 +15,12 @@ HERE = Path(__file__).parent.parent.parent
 @contextmanager
 def tree(commit: str, folder: Path) -> Iterator[Path]:
     """The files of `commit` in `folder`, a worktree of this repository."""
-    _git("worktree", "add", "--quiet", "--detach", str(folder), commit)
     try:
+        _git("worktree", "add", "--quiet", "--detach", str(folder), commit)
         yield folder
     finally:
-        _git("worktree", "remove", "--force", str(folder))
+        with suppress(UserError):  # interrupted while it was made
+            _git("worktree", "remove", "--force", "--force", str(folder))
 
 
 def commit(revision: str) -> str:

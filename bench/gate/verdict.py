@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import quantile_test, wilcoxon
 
 SAME, FASTER, SLOWER, UNCLEAR = "SAME", "FASTER", "SLOWER", "UNCLEAR"
-# How often a gate that measures equal revisions may flag anything, with all of its benchmarks, in one stage.
+# How often one stage may flag anything as slower that is not, with all benchmarks together; and as faster.
 ALPHA = 0.01
 CONFIDENCE = 0.95
 # A control that moved further than this shows that something else than the revisions did.
@@ -52,7 +52,7 @@ def ratio(logs: Sequence[float], tolerance: float) -> Ratio:
 
 
 def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
-    """The names whose hypothesis falls, at most one wrongly with probability `alpha`.
+    """The names whose hypothesis falls, any of them wrongly with a probability of at most `alpha`.
 
     Holm's procedure (Scandinavian Journal of Statistics 6, 1979): the smallest first, until one stands.
     """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.gate import plugin
+
 SUITE = """
 def bench_control_sum(benchmark):
     benchmark.pedantic(sum, args=(range(20_000),), rounds=5)
@@ -31,6 +33,7 @@ def tree(folder: Path, *, times: int = 1, suite: str = SUITE + WORK, inputs: str
     (gate / "__init__.py").touch()
     (gate / "suite.py").write_text(suite)
     (gate / "inputs.py").write_text(inputs)
+    (gate / "plugin.py").write_text(Path(plugin.__file__).read_text())
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\npython_functions = ['bench_*']\n")
     (folder / "transfer").mkdir()
     (folder / "transfer/__init__.py").write_text(f"def work():\n    return sum(range(20_000 * {times}))\n")

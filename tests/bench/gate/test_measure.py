@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bench.gate import measure
-from bench.gate.measure import Bench
+from bench.gate.measure import Bench, Failed
 from tests.bench.gate import made
 from transfer.config import UserError
 
@@ -36,6 +36,30 @@ def test_a_benchmark_that_fails_is_told_and_the_others_run(tmp_path: Path) -> No
     names, told = Bench.of(tree, tmp_path).tried(tree, {"lost", "control_sum"})
     assert names == {"control_sum"}
     assert "AttributeError" in told
+
+
+def test_a_benchmark_whose_answer_is_wrong_leaves_no_time(tmp_path: Path) -> None:
+    wrong = (
+        "\n\ndef bench_wrong(benchmark):\n    assert benchmark.pedantic(sum, args=([1],), rounds=3) == 2\n"
+    )
+    tree = made.tree(tmp_path / "tree", suite=made.SUITE + wrong)
+    names, told = Bench.of(tree, tmp_path).tried(tree, {"wrong", "control_sum"})
+    assert names == {"control_sum"}
+    assert "assert 1 == 2" in told
+
+
+def test_a_benchmark_that_hangs_is_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PROCESS_LIMIT_S", 2)
+    hangs = "\n\ndef bench_hangs(benchmark):\n    import time\n\n    time.sleep(60)\n"
+    tree = made.tree(tmp_path / "tree", suite=made.SUITE + hangs)
+    assert Bench.of(tree, tmp_path).tried(tree, {"hangs"}) == (set(), "not done after 2 s")
+
+
+def test_controls_are_spread_over_a_process() -> None:
+    names = {*"abcdef", "control_x", "control_y", "control_z"}
+    assert measure.spread(names) == ["control_x", "a", "b", "c", "control_y", "d", "e", "f", "control_z"]
+    assert measure.spread({"a", "control_x"}) == ["control_x", "a"]
+    assert measure.spread({"control_x", "control_y"}) == ["control_x", "control_y"]
 
 
 def test_another_transfer_is_never_measured(tmp_path: Path) -> None:
@@ -66,7 +90,7 @@ def test_a_benchmark_that_fails_the_second_time(tmp_path: Path) -> None:
     tree = made.tree(tmp_path / "tree", suite=made.SUITE + once)
     bench = Bench.of(tree, tmp_path)
     assert bench.tried(tree, {"once"})[0] == {"once"}
-    with pytest.raises(UserError, match="once: ran once, and failed then"):
+    with pytest.raises(Failed, match="once ran on tree and then failed"):
         bench.blocks(tree, tree, {"once", "control_sum"}, n=1, seed=0, told=lambda _: None)
 
 
@@ -77,7 +101,7 @@ def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pyt
         order.append(tree.name)
         return dict.fromkeys(names, 1.0)
 
-    monkeypatch.setattr(Bench, "_medians", medians)
+    monkeypatch.setattr(Bench, "_block", medians)
     bench, base, head = Bench(suite=tmp_path, inputs=tmp_path), tmp_path / "base", tmp_path / "head"
     bench.blocks(base, head, {"a"}, n=6, seed=1, told=lambda _: None)
     firsts = order[::2]
@@ -86,6 +110,9 @@ def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pyt
     assert set(zip(order[::2], order[1::2], strict=True)) == {("base", "head"), ("head", "base")}
 
 
+@pytest.mark.skipif(
+    not hasattr(psutil.Process, "cpu_affinity"), reason="this system pins no process to a core"
+)
 def test_both_processes_of_a_block_have_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = psutil.Process().cpu_affinity()
     seen: list[list[int]] = []
@@ -94,7 +121,7 @@ def test_both_processes_of_a_block_have_one_core(tmp_path: Path, monkeypatch: py
         seen.append(psutil.Process().cpu_affinity())
         return dict.fromkeys(names, 1.0)
 
-    monkeypatch.setattr(Bench, "_medians", medians)
+    monkeypatch.setattr(Bench, "_block", medians)
     bench = Bench(suite=tmp_path, inputs=tmp_path)
     bench.blocks(tmp_path / "a", tmp_path / "b", {"a"}, n=1, seed=0, told=lambda _: None)
     assert len(seen) == 2
