@@ -35,7 +35,8 @@ REFERENCES = [
     for name, precision, devices in (
         ("OpenVINO loop", "bf16" if has_bf16() else "fp32", ["cpu"]),
         ("autocast loop", "bf16", ["cpu", "cuda"]),
-        (LAB, "fp32", ["cpu", "cuda"]),
+        (LAB, "fp32", ["cpu"]),
+        (LAB, "tf32", ["cuda"]),  # torch's default for convolutions there
     )
     for device in devices
 ]
@@ -159,6 +160,8 @@ def bench_forward(
         precision=precision,
         batch=engine.plan.batch,
         images=len(frozen.images),
+        shape=list(ways.SIZE),
+        network=frozen.name,
     )
     agrees(np.concatenate(rows), precision)
 
@@ -186,6 +189,8 @@ def bench_reference_forward(
         precision=precision,
         batch=BATCH,
         images=len(frozen.images),
+        shape=list(ways.SIZE),
+        network=frozen.name,
         warm_up=lambda: forward(batches[0]),
         at_most=DEAR_ROUNDS if name == LAB else None,
     )
@@ -209,6 +214,8 @@ def bench_extract(
         precision=precision,
         batch=engine.plan.batch,
         images=len(frozen.images),
+        shape=list(ways.SIZE),
+        network=frozen.name,
     )
     agrees(rows, precision)
 
@@ -234,6 +241,8 @@ def bench_reference_files(
         precision=precision,
         batch=BATCH,
         images=len(frozen.images),
+        shape=list(ways.SIZE),
+        network=frozen.name,
         warm_up=lambda: forward(batch),
         at_most=DEAR_ROUNDS if name == LAB else None,
     )
@@ -251,6 +260,7 @@ def bench_decode(
         lambda: ways.pixels_on_device(frozen) if decoder == "nvjpeg" else ways.pixels(frozen),
         way=decoder,
         images=len(frozen.images),
+        shape=list(ways.SIZE),
     )
     decoded = np.concatenate([torch.as_tensor(x_NHW3).cpu().numpy() for x_NHW3 in batches])
     assert np.abs(decoded - np.concatenate(ways.pixels(frozen)).astype(float)).mean() < 3

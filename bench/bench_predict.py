@@ -82,6 +82,7 @@ def files(labelled: Path) -> list[Path]:
 def bench_one(
     timed: Callable[..., Any],
     benchmark: Any,
+    profile: Profile,
     load: Callable[..., Model],
     files: list[Path],
     method: str,
@@ -95,6 +96,8 @@ def bench_one(
         precision=loaded.plan.precision,
         batch=1,
         images=1,
+        shape=list(SIZE),
+        network=profile.backbone,
     )
     told = [one.label for one in loaded.predict(files)]
     assert [one.label for one in found] == told[:1]
@@ -107,13 +110,14 @@ def bench_one(
 def bench_many(
     timed: Callable[..., Any],
     benchmark: Any,
+    profile: Profile,
     runs: Callable[[str], Run],
     load: Callable[..., Model],
     files: list[Path],
     method: str,
     device: str,
 ) -> None:
-    run, loaded = runs(device), load(method, device, BATCH[device])
+    run, loaded = runs(device), load(method, device, min(BATCH[device], len(files)))
     found = timed(
         lambda: loaded.predict(files),
         way=method,
@@ -121,6 +125,8 @@ def bench_many(
         precision=loaded.plan.precision,
         batch=loaded.plan.batch,
         images=len(files),
+        shape=list(SIZE),
+        network=profile.backbone,
     )
     assert [one.path for one in found] == files
     judge(benchmark, [path.parent.name for path in files], [one.label for one in found], least=LEAST)
@@ -147,9 +153,11 @@ def bench_label_loop(
         lambda: label_loop.predict(files[:count], body, loaded.head, SIZE, device),
         way="eager loop",
         reference=True,
-        precision="fp32",
+        precision="fp32" if device == "cpu" else "tf32",  # torch's default for convolutions there
         batch=min(references.BATCH, len(files[:count])),
         images=len(files[:count]),
+        shape=list(SIZE),
+        network=profile.backbone,
         warm_up=lambda: label_loop.predict(files[:1], body, loaded.head, SIZE, device),
         at_most=2 if count is None else None,
     )

@@ -15,15 +15,13 @@ from typing import Any
 import pytest
 
 from bench.conftest import Profile
-from bench.ways import CLASSES
+from bench.ways import CLASSES, SIZE
 from transfer import experiment
 from transfer.config import RunConfig
 from transfer.heads import METHODS
 from transfer.results import Result
 
-LEAST = (
-    0.25  # of the test images are told right by the method that was best on validation: more than by chance
-)
+LEAST = 0.25  # of the test images the method that was best on validation tells right: more than by chance
 Run = Callable[[str, str, Path], Result]
 each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
@@ -67,6 +65,8 @@ def bench_cold(
         setup=lambda: ((tmp_path_factory.mktemp("store"),), {}),
         warm_up=lambda: filled(device),
         images=len(CLASSES) * sum(profile.labelled),
+        shape=list(SIZE),
+        network=profile.backbone,
     )
     keep(benchmark, result, computed=len(CLASSES) * sum(profile.labelled))
 
@@ -86,6 +86,8 @@ def bench_warm(
         lambda: run("usual", device, store),
         way="run",
         images=len(CLASSES) * sum(profile.labelled),
+        shape=list(SIZE),
+        network=profile.backbone,
     )
     keep(benchmark, result, computed=0)
     assert scores(result) == scores(first)

@@ -30,6 +30,7 @@ from transfer.config import RunConfig
 ALWAYS: dict[str, type] = {"way": str, "reference": bool, "device": str, "threads": int}
 SOMETIMES: dict[str, type] = {
     "method": str,
+    "network": str,
     "precision": str,
     "batch": int,
     "images": int,

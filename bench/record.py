@@ -31,7 +31,7 @@ FILED = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?\.json")
 # What two files of one `make bench` agree in.
 SAME = ("processor", "usable_cores", "python", "libraries", "commit")
 # Besides the raw seconds, what tells one benchmark from another.
-OWN = ("operation", "way", "reference", "device", "precision", "batch", "images", "shape")
+OWN = ("operation", "way", "reference", "device", "precision", "batch", "images", "shape", "network")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +154,7 @@ def _method(method: dict[str, Any]) -> dict[str, Any]:
     scores = ("accuracy", "accuracy_ci95", "macro_f1", "macro_f1_ci95")
     return {
         **{key: method[key] for key in ("name", "kind", "best_params", "fit_s", "predict_s")},
+        "settings": len(method["sweep"]),
         **{key: method["test"][key] for key in scores},
         "recall": [entry["recall"] for entry in method["test"]["per_class"]],
     }
@@ -188,7 +189,7 @@ def _check_work(benchmarks: list[dict[str, Any]], path: Path) -> None:
     # A GPU may be given more images than a processor.
     for operation, device in {(b["operation"], b["device"]) for b in benchmarks if b["reference"]}:
         group = [b for b in benchmarks if (b["operation"], b["device"]) == (operation, device)]
-        for key in ("images", "shape"):
+        for key in ("images", "shape", "network"):
             if len({_dumped(benchmark[key]) for benchmark in group if key in benchmark}) > 1:
                 raise UserError(
                     f"{path} makes no valid record: {key} differ within {operation!r} on {device}"

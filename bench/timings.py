@@ -95,7 +95,9 @@ def _amounts(benchmarks: Iterable[Benchmark]) -> set[str]:
 
 
 def _amount(benchmark: Benchmark) -> str:
-    parts = ["x".join(map(str, benchmark["shape"]))] if "shape" in benchmark else []
+    work = [benchmark["network"]] if "network" in benchmark else []
+    work += ["x".join(map(str, benchmark["shape"]))] if "shape" in benchmark else []
+    parts = [" ".join(work)] if work else []
     if "images" in benchmark:
         parts.append(f"{benchmark['images']:,} image{'s' if benchmark['images'] > 1 else ''}")
     return ", ".join(parts)

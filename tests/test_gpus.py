@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,5 +151,6 @@ def test_a_cudnn_that_does_not_fit_has_no_version(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_gpu_of_this_machine_answers() -> None:
-    assert all(gpu["driver"] and gpu["sm_max_mhz"] > 0 for gpu in gpus.describe())
-    assert Path("/proc/driver/nvidia").exists()
+    described = gpus.describe()
+    assert len(described) == torch.cuda.device_count()
+    assert all(gpu["driver"] for gpu in described)

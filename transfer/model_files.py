@@ -86,8 +86,8 @@ def save(
             "select": config.select,
         }
         _write(folder / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-    except (OSError, UserError) as error:
-        log.warning("the models are not saved: %s", error)
+    except Exception as error:  # memory may run out too
+        log.warning("the models are not saved: %s", error or type(error).__name__)
 
 
 def load(folder: Path) -> Kept:

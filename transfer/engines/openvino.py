@@ -73,9 +73,11 @@ class OpenVINO:
 
     def _finish(self, request: Any, padded: Pixels, count: int) -> Features:
         # `padded` is held until here: the request reads it where it lies.
-        request.wait()
-        x_ND: Features = request.get_output_tensor().data[:count].copy()
-        self._free.append(request)
+        try:
+            request.wait()
+            x_ND: Features = request.get_output_tensor().data[:count].copy()
+        finally:  # interrupted, the engine is still there for a next call
+            self._free.append(request)
         return x_ND
 
 
