@@ -31,6 +31,7 @@ KINDS = {
     "searches-boats": "python -m bench.searches --features FILE.npz --json FILE: the same on 3,474 features of boat "
     "photographs from a pre-trained MobileNet",
     "large": "python -m bench.large --C 0.01 --json FILE: a linear SVM on 50,000 rows against LinearSVC",
+    "gate": "python -m bench.gate.selftest --trials 10 --json FILE: equal revisions, and work added or taken away",
     "growth": "python -m bench.growth --json FILE --plot docs/growth.svg: how the time of every search grows",
 }
 OTHER = re.compile(r"\d{4}-\d\d-\d\d-([a-z-]+)\.json")

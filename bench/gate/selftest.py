@@ -26,6 +26,7 @@ from bench.gate import trees
 from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, compare
 from bench.gate.verdict import FASTER, SAME, SLOWER
 from bench.status import exit_status
+from transfer import environment, records
 from transfer.render import Table, draw
 
 # Appended to a module of one revision: a function that goes through its work once more in every so many calls.
@@ -170,52 +171,69 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.gate.selftest", description=__doc__)
     parser.add_argument("--trials", type=int, metavar="N", help="of equal revisions, with all benchmarks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial there")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the trials in a file, and make none")
     args = parser.parse_args(argv)
+    if args.show:
+        draw(table(records.parsed(args.show, "self-test", records.MAX_BYTES)["trials"]), Console())
+        return PASSED
     done: list[Trial] = []
     for trial in thorough(args.trials) if args.trials else quick():
         done.append(trial)
         print(f"{trial.kind}: {trial.told()}, {trial.seconds:.0f} s", file=sys.stderr, flush=True)
         if args.json:
-            args.json.write_text(json.dumps([_record(trial) for trial in done], indent=1) + "\n")
-    draw(_table(done), Console())
+            kept = {"environment": environment.describe(), "trials": [recorded(trial) for trial in done]}
+            args.json.write_text(json.dumps(kept, indent=1) + "\n")
+    draw(table([recorded(trial) for trial in done]), Console())
     if any(trial.wrong for trial in done):
         return RED
     unanswered = {trial.kind for trial in done} - {trial.kind for trial in done if trial.right}
     return INCONCLUSIVE if unanswered else PASSED
 
 
-def _record(trial: Trial) -> dict[str, Any]:
+def recorded(trial: Trial) -> dict[str, Any]:
+    """A trial as a file holds it: ratios with their intervals, and what was said."""
     outcome = trial.outcome
-    rows = {row.name: [row.ratio.low, row.ratio.median, row.ratio.high, row.verdict] for row in outcome.rows}
-    controls = {row.name: row.ratio.median for row in outcome.controls}
     return {
         "kind": trial.kind,
         "status": outcome.status,
-        "right": trial.right,
+        "wrong": trial.wrong,
         "seconds": trial.seconds,
-        "rows": rows,
-        "controls": controls,
+        "rows": {
+            row.name: {
+                "low": row.ratio.low,
+                "median": row.ratio.median,
+                "high": row.ratio.high,
+                "verdict": row.verdict,
+            }
+            for row in outcome.rows + outcome.controls
+        },
     }
 
 
-def _table(trials: Sequence[Trial]) -> Table:
-    """How often each kind of trial ended how."""
+def table(trials: Sequence[dict[str, Any]]) -> Table:
+    """How often each kind of trial ended how, and every verdict but SAME."""
     rows = []
-    for kind in dict.fromkeys(trial.kind for trial in trials):
-        own = [trial for trial in trials if trial.kind == kind]
-        ends = Counter(trial.outcome.status for trial in own)
-        named = sorted({f"{r.name} {r.verdict}" for t in own for r in t.outcome.rows if r.verdict != SAME})
+    for kind in dict.fromkeys(trial["kind"] for trial in trials):
+        own = [trial for trial in trials if trial["kind"] == kind]
+        ends = Counter(trial["status"] for trial in own)
+        told = Counter(
+            f"{name} {row['verdict']}"
+            for trial in own
+            for name, row in trial["rows"].items()
+            if row["verdict"] not in (SAME, "")
+        )
         rows.append(
             [
                 kind,
-                str(len(own)),
-                *(str(ends[status]) for status in (0, 1, 4)),
-                f"{max(trial.seconds for trial in own):.0f} s",
-                ", ".join(named),
-                "WRONG" if any(trial.wrong for trial in own) else "right",
+                *(str(ends[status]) for status in (PASSED, RED, INCONCLUSIVE)),
+                f"{max(trial['seconds'] for trial in own) / 60:.1f} min",
+                ", ".join(
+                    f"{name} ({count})" if len(own) > 1 else name for name, count in sorted(told.items())
+                ),
+                "WRONG" if any(trial["wrong"] for trial in own) else "right",
             ]
         )
-    columns = ["revisions", " runs", " passed", " red", " inconclusive", " longest", "not SAME", "answer"]
+    columns = ["revisions", " passed", " red", " inconclusive", " longest", "not SAME (runs)", "answer"]
     return Table("The gate, where the right answer is known", columns, rows)
 
 

@@ -1,0 +1,115 @@
+"""The gate's self-test: work that is planted, and what is made of the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.gate import selftest
+from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, Row
+from bench.gate.selftest import Trial
+from bench.gate.verdict import FASTER, SAME, SLOWER, Ratio
+
+
+def outcome(status: int, **verdicts: str) -> Outcome:
+    """One that ended so, with a verdict for each benchmark."""
+    ratio = Ratio(median=1.0, low=0.9, high=1.1, slower_p=0.5, faster_p=0.5)
+    rows = [
+        Row(name=name, base_s=1.0, head_s=1.0, ratio=ratio, verdict=told) for name, told in verdicts.items()
+    ]
+    parts: dict[str, Any] = {name: [] for name in ("controls", "missing", "new", "uncompared", "stages")}
+    moved = ["control"] if status == INCONCLUSIVE else []
+    made = Outcome(**parts, rows=rows, moved=moved, failed=[], told="")
+    assert made.status == status
+    return made
+
+
+@pytest.mark.parametrize("every", [1, 4, 5])
+def test_a_planted_function_does_its_work_once_more_in_so_many_calls(tmp_path: Path, every: int) -> None:
+    (tmp_path / "module.py").write_text(
+        "calls = []\n\n\ndef work(x):\n    calls.append(x)\n    return 2 * x\n"
+    )
+    selftest._plant(tmp_path, "module.py", "work", every)
+    module: dict[str, Any] = {}
+    exec((tmp_path / "module.py").read_text(), module)
+    assert [module["work"](x) for x in range(20)] == [2 * x for x in range(20)]
+    assert len(module["calls"]) == 20 + 20 // every
+
+
+def test_what_is_planted_is_there() -> None:
+    root = Path(selftest.__file__).parents[2]
+    for path, function, _ in selftest.PLANTS:
+        assert f"\ndef {function}(" in (root / path).read_text()
+
+
+PLANT = selftest.PLANTS[0]
+ADDED, REMOVED = lambda: selftest.slower(PLANT, 5, 0), lambda: selftest.faster(PLANT, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("trial", "given", "right", "wrong"),
+    [
+        (lambda: selftest.equal(0), outcome(PASSED, decode=SAME), True, False),
+        (lambda: selftest.equal(0), outcome(RED, decode=SLOWER), False, True),
+        (lambda: selftest.equal(0), outcome(INCONCLUSIVE, decode=SLOWER), False, False),
+        (lambda: selftest.busy(0), outcome(RED, decode=SLOWER), False, True),
+        (ADDED, outcome(RED, decode=SLOWER, score=SAME), True, False),
+        (ADDED, outcome(RED, decode=SLOWER, score=SLOWER), False, True),
+        (ADDED, outcome(RED, decode=SAME, score=SLOWER), False, True),
+        (ADDED, outcome(PASSED, decode=SAME, score=SAME), False, True),
+        (ADDED, outcome(INCONCLUSIVE, decode=SLOWER), False, False),
+        (REMOVED, outcome(PASSED, decode=FASTER, score=SAME), True, False),
+        (REMOVED, outcome(PASSED, decode=SAME, score=SAME), False, True),
+        (REMOVED, outcome(PASSED, decode=FASTER, score=FASTER), False, True),
+    ],
+)
+def test_which_answers_are_right(
+    monkeypatch: pytest.MonkeyPatch, clone: Path, trial: Any, given: Outcome, right: bool, wrong: bool
+) -> None:
+    monkeypatch.setattr(selftest, "compare", lambda *_, **__: given)
+    monkeypatch.setattr(selftest, "_plant", lambda *_: None)
+    found: Trial = trial()
+    assert (found.right, found.wrong) == (right, wrong)
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "trials"),
+    [
+        ([PASSED, RED], PASSED, 2),
+        ([INCONCLUSIVE, PASSED, RED], PASSED, 3),
+        ([INCONCLUSIVE] * 6, INCONCLUSIVE, 6),
+        ([PASSED, PASSED], RED, 2),
+        ([RED, RED], RED, 2),
+    ],
+)
+def test_an_inconclusive_gate_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, clone: Path, tmp_path: Path, answers: list[int], status: int, trials: int
+) -> None:
+    told: Iterator[int] = iter(answers)
+
+    def compare(*_: Any, **__: Any) -> Outcome:
+        answer = next(told)
+        return outcome(answer, score=SLOWER if answer == RED else SAME)
+
+    monkeypatch.setattr(selftest, "compare", compare)
+    monkeypatch.setattr(selftest, "_plant", lambda *_: None)
+    path = tmp_path / "trials.json"
+    assert selftest.main(["--json", str(path)]) == status
+    assert [trial["status"] for trial in json.loads(path.read_text())["trials"]] == answers[:trials]
+
+
+def test_trials_in_a_file_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [outcome(PASSED, decode=SAME)] * 2 + [outcome(RED, decode=SLOWER)]
+    trials = [
+        selftest.recorded(Trial(kind="equal", outcome=one, seconds=90, right=one.status == PASSED))
+        for one in given
+    ]
+    path = tmp_path / "trials.json"
+    path.write_text(json.dumps({"trials": trials}))
+    assert selftest.main(["--show", str(path)]) == PASSED
+    words = capsys.readouterr().out.split("\n")[-2].split()
+    assert words == ["equal", "2", "1", "0", "1.5", "min", "decode", "SLOWER", "(1)", "WRONG"]
