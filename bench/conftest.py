@@ -23,7 +23,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from bench import features, ways
 from bench.features import Rows
-from transfer import engines, environment, lagoon, timing
+from bench.photographs import draw
+from transfer import engines, environment, timing
 from transfer.config import RunConfig
 
 # What is kept beside the times: of every benchmark, and where it applies.
@@ -200,9 +201,7 @@ def photographs(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> C
     def drawn(device: str) -> Path:
         root = tmp_path_factory.mktemp("photographs")
         for i in range(profile.images_cuda if device == "cuda" else profile.images):
-            name = ("Mototopo", "VaporettoACTV")[i % 2]
-            (root / name).mkdir(exist_ok=True)
-            lagoon.draw(name, np.random.default_rng(i)).save(root / name / f"{i}.jpg", quality=90)
+            draw(root, ("Mototopo", "VaporettoACTV")[i % 2], i, seed=i)
         return root
 
     return drawn

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from bench import photographs
 from bench.references import BATCH, autocast_loop, lab_extractor, loader, openvino_loop
-from transfer import backbone, engines, lagoon, weights
+from transfer import backbone, engines, weights
 from transfer.engines import Engine
 from transfer.environment import usable_cores
 from transfer.frozen import Frozen
@@ -63,10 +63,8 @@ def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
     """`root` with train/ valid/ test/ of photographs of lagoon, so many of each class in each."""
     for split, (folder, count) in enumerate(zip(SPLITS, counts, strict=True)):
         for kind, name in enumerate(CLASSES):
-            (root / folder / name).mkdir(parents=True)
             for i in range(count):
-                drawn = lagoon.draw(name, np.random.default_rng((split, kind, i)))
-                drawn.save(root / folder / name / f"{i}.jpg", quality=90)
+                photographs.draw(root / folder, name, i, seed=(split, kind, i))
     return root
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 from safetensors.torch import save_file
 
-from transfer import backbone, lagoon
+from bench import photographs
+from transfer import backbone
 
 CLASSES = ("Mototopo", "VaporettoACTV")
 PHOTOGRAPHS = 20
@@ -18,10 +18,7 @@ NETWORK = "resnet18"
 def make(folder: Path) -> None:
     """Photographs of 240x800 in folders by class, and weights that no one trained."""
     for i in range(PHOTOGRAPHS):
-        name = CLASSES[i % len(CLASSES)]
-        (folder / "photographs" / name).mkdir(parents=True, exist_ok=True)
-        photograph = lagoon.draw(name, np.random.default_rng(i))
-        photograph.save(folder / "photographs" / name / f"{i}.jpg", quality=90)
+        photographs.draw(folder / "photographs", CLASSES[i % len(CLASSES)], i, seed=i)
     save_file(backbone.random_state(NETWORK, seed=0, batches=[]), folder / "weights.safetensors")
 
 
