@@ -13,6 +13,7 @@ from bench.gate.verdict import SLOWER, Ratio
 from transfer.config import UserError
 
 PASSED, RED, INCONCLUSIVE = 0, 1, 4
+Stage = Callable[[str, Collection[str], int], dict[str, Pairs]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,9 @@ class Outcome:
     failed: list[str]
     """Those that do not run on the newer revision."""
     new: list[str]
-    """Those that the older revision has not, and that do not run on it."""
+    """Those that the older revision's suite has not; compared all the same where they run on it."""
     uncompared: list[str]
-    """Those that it has, and that do not run on it as the newer revision has them."""
+    """Those that its suite has, and that do not run on it as the newer revision has them."""
     told: str
     """What pytest said of those that do not run."""
     stages: list[dict[str, Pairs]] = field(repr=False)
@@ -95,14 +96,8 @@ def compare(
         )
 
     failed, uncompared, said = has - on_head, (on_head - on_base) & had, [head_told] * (has != on_head)
-    stages: list[dict[str, Pairs]] = []
     try:
-        if timed:
-            stages.append(stage("timing", on_base, seed))
-            first = _ratios(stages[0], tolerance)
-            flags = verdict.flagged({name: first[name] for name in timed})
-            if flags and not _moved(first):
-                stages.append(stage("timing again", flags.keys() | (on_base - timed), seed + 1))
+        stages = _stages(stage, on_base, seed, tolerance) if timed else []
     except Failed as error:
         stages = []
         (failed if error.tree == head else uncompared).update(error.names)
@@ -114,11 +109,21 @@ def compare(
         moved=sorted({name for pairs in stages for name in _moved(_ratios(pairs, tolerance))}),
         missing=sorted(had - has),
         failed=sorted(failed),
-        new=sorted(on_head - on_base - had),
+        new=sorted(_timed(has - had)),
         uncompared=sorted(uncompared),
-        told="\n".join([*said, *([base_told] if uncompared else [])]),
+        told="\n".join([*said, *([base_told] if on_head != on_base else [])]),
         stages=stages,
     )
+
+
+def _stages(stage: Stage, names: Collection[str], seed: int, tolerance: float) -> list[dict[str, Pairs]]:
+    """The times of all, and fresh ones of what they flag, with the controls; those moved, more would tell nothing."""
+    pairs = stage("timing", names, seed)
+    ratios, timed = _ratios(pairs, tolerance), _timed(names)
+    flags = verdict.flagged({name: ratios[name] for name in timed})
+    if not flags or _moved(ratios):
+        return [pairs]
+    return [pairs, stage("timing again", flags.keys() | (set(names) - timed), seed + 1)]
 
 
 def _rows(stages: list[dict[str, Pairs]], tolerance: float) -> list[Row]:

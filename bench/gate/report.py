@@ -24,11 +24,12 @@ def table(outcome: Outcome) -> Table:
     rows = [
         _row(row) for row in sorted(outcome.rows + outcome.controls, key=lambda row: ORDER.index(row.verdict))
     ]
+    compared = {row.name for row in outcome.rows}
     for names, told in (
         (outcome.missing, "MISSING"),
         (outcome.failed, "FAILED"),
         (outcome.uncompared, "NOT COMPARED"),
-        (outcome.new, "NEW"),
+        ([name for name in outcome.new if name not in {*compared, *outcome.failed}], "NEW"),
     ):
         rows += [[name, "-", "-", "-", "-", told] for name in names]
     columns = ["benchmark", " base, ms", " head, ms", " head/base", " interval", "verdict"]

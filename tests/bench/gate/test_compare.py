@@ -24,6 +24,7 @@ class Made:
         self.stages = list(stages)
         self.timed: list[set[str]] = []
         self.runs = {"head": {*head.split(), *stages[0]}, "base": {*base.split(), *stages[0]}}
+        self.listed_by_base = self.runs["base"]
         self.inputs = Path()
 
     def names(self) -> set[str]:
@@ -43,7 +44,7 @@ class Made:
 
 def outcome(monkeypatch: pytest.MonkeyPatch, bench: Made, *, blocks: int = 12, **options: Any) -> Outcome:
     monkeypatch.setattr(Bench, "of", lambda *_: bench)
-    monkeypatch.setattr(module.measure, "names", lambda *_: bench.runs["base"])
+    monkeypatch.setattr(module.measure, "names", lambda *_: bench.listed_by_base)
     trees = Path("base"), Path("head"), Path("work")
     return compare(*trees, tolerance=0.1, blocks=blocks, seed=0, **options)
 
@@ -102,6 +103,14 @@ def test_a_benchmark_that_fails_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.failed == ["broken"]
     assert found.told == "why it broke on head"
     assert found.status == RED
+
+
+def test_a_new_benchmark_that_runs_on_both_is_told_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Made({"a": 1.0, "b": 1.0, "control_c": 1.0})
+    bench.listed_by_base = {"a", "control_c"}
+    found = outcome(monkeypatch, bench)
+    assert (found.new, found.status) == (["b"], PASSED)
+    assert told(found) == {"a": SAME, "b": SAME}
 
 
 def test_a_new_benchmark_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
