@@ -23,8 +23,6 @@ PAGE = "README.md"
 COMMAND = "make bench, then make results"
 # Other measurements, by the last part of their files' names: the command that made each.
 KINDS = {
-    "lagoon": "transfer run --store out/store --out out with an empty store (as it was before make results)",
-    "benchmarks": "pytest bench --benchmark-json=out/benchmarks.json (as it was before make results)",
     "boats": "transfer run boats --weights random --out out with an empty store, on 1,248 photographs of 240x800",
     "rates": "python -m bench.rates boats/train --json FILE: every way to extract, in turn, on 64 of the photographs",
     "searches": "python -m bench.searches --json FILE: every search and the usual way, in turn, on made-up features",
@@ -39,7 +37,8 @@ TOP = """# Recorded results
 
 Written by `python -m bench.recorded` from the files in the folders here, a folder for each machine: as the programs
 wrote them, never edited, never merged, never averaged. `python -m bench.summary FILE` shows a record of `make bench`
-again, `transfer report FILE` what `transfer run` wrote (`-lagoon`, `-boats`)."""
+again, `transfer report FILE` what `transfer run` wrote (`-boats`),
+`python -m bench.gate.selftest --show FILE` trials of the gate (`-gate`)."""
 PHOTOGRAPHS = """The photographs are a part of the data of the COMP6248 transfer-learning lab, derived from the MarDCT
 boat classification set (D. D. Bloisi, L. Iocchi, A. Pennisi, L. Tombolini, "ARGOS-Venice Boat Classification",
 AVSS 2015); they are not in this repository."""
