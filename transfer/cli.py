@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from transfer import __version__
-from transfer.config import BAD_IMAGE_RULES, DECODERS, DEVICES, SELECT_BY, RunConfig, UserError, parse_size
+from transfer.config import (
+    BAD_IMAGE_RULES,
+    DECODERS,
+    DEVICES,
+    MODELS,
+    SELECT_BY,
+    RunConfig,
+    UserError,
+    parse_size,
+)
 from transfer.heads import METHODS
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
@@ -197,7 +206,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 def _run(args: argparse.Namespace) -> int:
     config = _config(args)
-    models = args.out / "models" if args.out else None
+    models = args.out / MODELS if args.out else None
     if models:
         _make_folder(args.out)
         _make_folder(models)

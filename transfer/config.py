@@ -13,6 +13,7 @@ DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
+MODELS = "models"  # the folder of models in the folder that a run writes to
 NAMED_WEIGHTS = ("imagenet", "random")
 
 

@@ -15,15 +15,13 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 
 from transfer import __version__, backbone, files, records, weights
-from transfer.config import RunConfig, UserError
+from transfer.config import MODELS, RunConfig, UserError
 from transfer.extract import Extraction
 from transfer.heads import METHODS, saved
 from transfer.heads.selection import ranking
 
 SCHEMA_VERSION = 1
 RECORD = "model.json"
-FOLDER = "models"
-"""Of the folder that a run writes to."""
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +93,7 @@ def load(folder: Path) -> Kept:
 
     Raises `UserError` where there is no whole `model.json`, or it speaks of methods that are not there.
     """
-    path = next((at / RECORD for at in (folder, folder / FOLDER) if (at / RECORD).is_file()), None)
+    path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
     if path is None:
         raise UserError(f"no {RECORD} in {folder}; give the folder that transfer run --out wrote to")
     record = records.load(path, "model")

@@ -45,8 +45,7 @@ class OpenVINO:
         precision = "bf16" if plan.precision == "bf16" else "f32"
         options = {
             # Several streams of few cores each: one stream over all cores waits at every layer for the slowest,
-            # which may be decoding an image. A batch of one is waited for, and done sooner by all cores: ResNet50
-            # at 240x800 in 41 ms where two streams of a core each take 69 ms.
+            # which may be decoding an image. A batch of one is waited for: all cores work on it.
             "PERFORMANCE_HINT": "LATENCY" if plan.batch == 1 else "THROUGHPUT",
             "INFERENCE_NUM_THREADS": plan.threads,
             # Two runs in a container of few cores would pin themselves to the same ones.
