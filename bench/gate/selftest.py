@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.gate import trees
+from bench.gate import measure, trees
 from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, compare
 from bench.gate.verdict import FASTER, SAME, SLOWER
 from bench.status import exit_status
@@ -149,21 +150,26 @@ def _busy_core() -> Iterator[None]:
 def quick() -> Iterator[Trial]:
     """The least that shows a gate to work: equal revisions, then one with a function that does its work twice."""
     few: dict[str, Any] = {"blocks": 8, "only": ("score",)}
-    for trial in (equal, partial(slower, PLANTS[1], 1)):
-        for seed in range(ASKED):
-            done = trial(seed, **few)
-            yield done
-            if done.outcome.status != INCONCLUSIVE:
-                break
+    yield from _answered(partial(equal, **few))
+    yield from _answered(partial(slower, PLANTS[1], 1, **few))
 
 
 def thorough(trials: int) -> Iterator[Trial]:
     """A fifth of work added and taken away, equal revisions `trials` times, a busy machine."""
     for plant in PLANTS:
-        yield slower(plant, 5, 0)
-    yield faster(PLANTS[0], 4, 0)
+        yield from _answered(partial(slower, plant, 5))
+    yield from _answered(partial(faster, PLANTS[0], 4))
     yield from (equal(seed) for seed in range(trials))
     yield busy(0)
+
+
+def _answered(trial: Callable[[int], Trial]) -> Iterator[Trial]:
+    """A trial, and again as long as it is inconclusive: the same question, in other minutes."""
+    for seed in range(ASKED):
+        done = trial(seed)
+        yield done
+        if done.outcome.status != INCONCLUSIVE:
+            break
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -204,6 +210,11 @@ def recorded(trial: Trial) -> dict[str, Any]:
                 "median": row.ratio.median,
                 "high": row.ratio.high,
                 "verdict": row.verdict,
+                "blocks": [
+                    [round(math.exp(d), 4) for d in measure.logs(stage[row.name])]
+                    for stage in outcome.stages
+                    if row.name in stage
+                ],
             }
             for row in outcome.rows + outcome.controls
         },

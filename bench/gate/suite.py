@@ -11,11 +11,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from bench.gate.plugin import PARTS
 
 if TYPE_CHECKING:
     from bench.features import Rows
@@ -34,10 +37,11 @@ def rows() -> Rows:
 
 @pytest.fixture
 def timed(benchmark: Any) -> Timed:
-    """Times `call(*setup())`: a round apart to warm up, then `rounds`; the last one's result comes back."""
+    """Times `call(*setup())`: a round to warm up, then this part's share of `rounds`; the last result comes back."""
 
     def time(call: Callable[..., Any], *, rounds: int, setup: Callable[[], tuple[Any, ...]] = tuple) -> Any:
-        return benchmark.pedantic(call, setup=lambda: (setup(), {}), rounds=rounds, warmup_rounds=1)
+        share = ceil(rounds / PARTS)
+        return benchmark.pedantic(call, setup=lambda: (setup(), {}), rounds=share, warmup_rounds=1)
 
     return time
 
