@@ -1,4 +1,4 @@
-"""Benchmarks of two trees timed by turns: blocks of two fresh processes in random order, on one core."""
+"""Benchmarks of two trees timed by turns: blocks of two fresh processes, in random order, on one core."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
-from bench.gate.plugin import PARTS
+from bench.gate.plugin import CORE, PARTS, TURNS
 from transfer.config import UserError
 
 SUITE, PLUGIN = Path("bench/gate/suite.py"), "bench.gate.plugin"
@@ -38,6 +39,7 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
 IDLE_FOR_S = 0.2
+TIMES = "times.json"
 
 Medians = dict[str, float]
 Pairs = list[tuple[float, float]]
@@ -67,7 +69,7 @@ class Bench:
         suite, inputs = work / "suite", work / "inputs"
         shutil.copytree(tree / CARRIED[0], suite / CARRIED[0])
         shutil.copy(tree / CARRIED[1], suite / CARRIED[1])
-        code, told = _python(["-m", "bench.gate.inputs", str(inputs)], suite, tree, inputs)
+        code, told = _ended(_python(["-m", "bench.gate.inputs", str(inputs)], suite, tree, inputs))
         if code:
             raise UserError(f"what the benchmarks work on can't be made: {_last_line(told)}")
         return cls(suite=suite, inputs=inputs)
@@ -79,12 +81,13 @@ class Bench:
     def tried(self, tree: Path, names: Collection[str]) -> tuple[set[str], str]:
         """Those of `names` that run with `transfer` of `tree`, and what pytest says of the others."""
         code = "import transfer; print(transfer.__file__)"
-        _, told = _python(["-c", code], self.suite, tree, self.inputs)
+        _, told = _ended(_python(["-c", code], self.suite, tree, self.inputs))
         # Were another one imported, all that is measured would be of the wrong revision.
         if Path(_last_line(told)).resolve() != (tree / "transfer/__init__.py").resolve():
             raise UserError(f"{tree.name}: its own transfer can't be imported: {_last_line(told)}")
-        medians, told = self._medians(tree, names)
-        return set(medians), told
+        out = self.inputs / "tried"
+        _, told = _ended(self._begun(tree, names, out))
+        return set(_medians(out)), told
 
     def blocks(
         self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, told: Told
@@ -99,41 +102,73 @@ class Bench:
         pairs: dict[str, Pairs] = {name: [] for name in names}
         for done, order in enumerate(orders):
             told(done)
-            with _on_idlest_core():
-                medians = {tree: self._block(tree, names) for tree in order}
+            medians = self._block(order, names)
             for name in names:
                 pairs[name].append((medians[base][name], medians[head][name]))
         told(n)
         return pairs
 
-    def _block(self, tree: Path, names: Collection[str]) -> Medians:
-        medians, told = self._medians(tree, names)
-        if lost := set(names) - medians.keys():
-            raise Failed(tree, lost, told)
+    def _block(self, order: tuple[Path, Path], names: Collection[str]) -> dict[Path, Medians]:
+        """Medians by tree, of two processes of which the first begins with every part of every benchmark."""
+        ends = [os.pipe() for _ in order]
+        core = _idlest_core()
+        try:
+            processes = []
+            for i, tree in enumerate(order):
+                turns = ends[i][0], ends[1 - i][1]
+                environment = {
+                    TURNS: ",".join(map(str, turns)),
+                    **({} if core is None else {CORE: str(core)}),
+                }
+                processes.append(self._begun(tree, names, self.inputs / str(i), environment, turns))
+        finally:
+            os.write(ends[0][1], b".")
+            for descriptor in chain.from_iterable(
+                ends
+            ):  # theirs alone: one that ends is no longer waited for
+                os.close(descriptor)
+        with ThreadPoolExecutor(len(processes)) as pool:  # one whose output nobody reads may wait for ever
+            told = [said for _, said in pool.map(_ended, processes)]
+        medians = {}
+        for i, tree in enumerate(order):
+            medians[tree] = _medians(self.inputs / str(i))
+            if lost := set(names) - medians[tree].keys():
+                raise Failed(tree, lost, told[i])
         return medians
 
-    def _medians(self, tree: Path, names: Collection[str]) -> tuple[Medians, str]:
-        """Medians of the rounds of a process, in seconds, of the benchmarks that ran; and what pytest said."""
-        out = self.inputs / "times.json"
-        out.unlink(missing_ok=True)
+    def _begun(
+        self,
+        tree: Path,
+        names: Collection[str],
+        out: Path,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        descriptors: Collection[int] = (),
+    ) -> subprocess.Popen[str]:
+        """A process with the suite on a tree; `_medians(out)` are its own when it has ended."""
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
         chosen = [f"{SUITE}::{_PREFIX}{name}" for name in spread(names)]
         words = [
             "-m", "pytest", "--noconftest", "-p", PLUGIN, "--quiet", "--tb=short", "--benchmark-quiet",
-            "--benchmark-disable-gc", f"--benchmark-json={out}", f"--basetemp={self.inputs / 'tmp'}", *chosen,
+            "--benchmark-disable-gc", f"--benchmark-json={out / TIMES}", f"--basetemp={out / 'tmp'}", *chosen,
         ]  # fmt: skip
-        _, told = _python(words, self.suite, tree, self.inputs)
-        try:
-            found = json.loads(out.read_text())["benchmarks"]
-        except (OSError, ValueError):  # nothing ran
-            return {}, told
-        rounds: dict[str, list[list[float]]] = defaultdict(list)
-        for part in found:
-            rounds[_name(part["name"])].append(part["stats"]["data"])
-        return {
-            name: statistics.median(chain.from_iterable(parts))
-            for name, parts in rounds.items()
-            if len(parts) == PARTS  # the others failed in one of them
-        }, told
+        return _python(words, self.suite, tree, self.inputs, environment, descriptors)
+
+
+def _medians(out: Path) -> Medians:
+    """Medians of the rounds of a process, in seconds, of the benchmarks that ran in all their parts."""
+    try:
+        found = json.loads((out / TIMES).read_text())["benchmarks"]
+    except (OSError, ValueError):  # nothing ran
+        return {}
+    rounds: dict[str, list[list[float]]] = defaultdict(list)
+    for part in found:
+        rounds[_name(part["name"])].append(part["stats"]["data"])
+    return {
+        name: statistics.median(chain.from_iterable(parts))
+        for name, parts in rounds.items()
+        if len(parts) == PARTS
+    }
 
 
 def names(root: Path, inputs: Path) -> set[str]:
@@ -141,7 +176,7 @@ def names(root: Path, inputs: Path) -> set[str]:
     if not (root / SUITE).exists():
         return set()
     words = ["-m", "pytest", "--noconftest", "--collect-only", "--quiet", str(SUITE)]
-    code, told = _python(words, root, root, inputs)
+    code, told = _ended(_python(words, root, root, inputs))
     if code:
         raise UserError(f"the suite can't be collected: {_last_line(told)}")
     return {_name(line.rsplit("::", 1)[1]) for line in told.splitlines() if "::" in line}
@@ -161,45 +196,50 @@ def logs(pairs: Pairs) -> list[float]:
     return [math.log(head / base) for base, head in pairs]
 
 
-def _python(words: Sequence[str], suite: Path, tree: Path, inputs: Path) -> tuple[int, str]:
-    """The exit status and the output of Python with `transfer` of a tree and the suite of a folder."""
+def _python(
+    words: Sequence[str],
+    suite: Path,
+    tree: Path,
+    inputs: Path,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    descriptors: Collection[int] = (),
+) -> subprocess.Popen[str]:
+    """Python with `transfer` of a tree and the suite of a folder."""
     paths = os.pathsep.join((str(suite), str(tree)))
-    try:
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=suite,
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": paths, "GATE_INPUTS": str(inputs)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=PROCESS_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return 1, f"not done after {PROCESS_LIMIT_S} s"
-    return done.returncode, done.stdout
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=suite,
+        env={**os.environ, **ENVIRONMENT, **environment, "PYTHONPATH": paths, "GATE_INPUTS": str(inputs)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=descriptors,
+    )
 
 
-@contextmanager
-def _on_idlest_core() -> Iterator[None]:
-    """Keep this process, and those it starts, on the core that has least to do.
+def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit status and the output of a process."""
+    with process:
+        try:
+            told, _ = process.communicate(timeout=PROCESS_LIMIT_S)
+        except BaseException as error:
+            process.kill()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return 1, f"not done after {PROCESS_LIMIT_S} s"
+    return process.returncode, told
 
-    Both processes of a block then have the same core, and what else runs has the others.
-    """
+
+def _idlest_core() -> int | None:
+    """The core that has least to do; None where that can't be told. What else runs has the others."""
     own = psutil.Process()
     if not hasattr(own, "cpu_affinity"):  # macOS
-        yield
-        return
+        return None
     allowed = own.cpu_affinity()
     load = psutil.cpu_percent(IDLE_FOR_S, percpu=True)
     # Where some cores are offline or hidden, loads are not in the order of the cores' numbers.
-    if max(allowed) < len(load) == psutil.cpu_count():
-        own.cpu_affinity([min(allowed, key=load.__getitem__)])
-    try:
-        yield
-    finally:
-        own.cpu_affinity(allowed)
+    return min(allowed, key=load.__getitem__) if max(allowed) < len(load) == psutil.cpu_count() else None
 
 
 def _name(function: str) -> str:

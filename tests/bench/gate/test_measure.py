@@ -10,6 +10,7 @@ import pytest
 
 from bench.gate import measure
 from bench.gate.measure import Bench, Failed
+from bench.gate.plugin import PARTS
 from tests.bench.gate import made
 from transfer.config import UserError
 
@@ -105,11 +106,11 @@ def bench_once(benchmark):
 def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 
-    def medians(self: Bench, tree: Path, names: set[str]) -> dict[str, float]:
-        order.append(tree.name)
-        return dict.fromkeys(names, 1.0)
+    def block(self: Bench, trees: tuple[Path, Path], names: set[str]) -> dict[Path, dict[str, float]]:
+        order.extend(tree.name for tree in trees)
+        return {tree: dict.fromkeys(names, 1.0) for tree in trees}
 
-    monkeypatch.setattr(Bench, "_block", medians)
+    monkeypatch.setattr(Bench, "_block", block)
     bench, base, head = Bench(suite=tmp_path, inputs=tmp_path), tmp_path / "base", tmp_path / "head"
     bench.blocks(base, head, {"a"}, n=6, seed=1, told=lambda _: None)
     firsts = order[::2]
@@ -121,18 +122,67 @@ def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.skipif(
     not hasattr(psutil.Process, "cpu_affinity"), reason="this system pins no process to a core"
 )
-def test_both_processes_of_a_block_have_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_processes_of_a_block_have_one_core(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    where = f"""
+
+def bench_where(benchmark):
+    import psutil
+    from pathlib import Path
+
+    with Path({str(log)!r}).open("a") as log:
+        log.write(f"{{psutil.Process().cpu_affinity()}}\\n")
+    benchmark.pedantic(sum, args=([1],), rounds=1)
+"""
     before = psutil.Process().cpu_affinity()
-    seen: list[list[int]] = []
-
-    def medians(self: Bench, tree: Path, names: set[str]) -> dict[str, float]:
-        seen.append(psutil.Process().cpu_affinity())
-        return dict.fromkeys(names, 1.0)
-
-    monkeypatch.setattr(Bench, "_block", medians)
-    bench = Bench(suite=tmp_path, inputs=tmp_path)
-    bench.blocks(tmp_path / "a", tmp_path / "b", {"a"}, n=1, seed=0, told=lambda _: None)
-    assert len(seen) == 2
-    assert seen[0] == seen[1]
-    assert len(seen[0]) == 1
+    tree = made.tree(tmp_path / "a", suite=made.SUITE + where)
+    Bench.of(tree, tmp_path)._block((tree, made.tree(tmp_path / "b")), {"where", "control_sum"})
+    [core] = set(log.read_text().splitlines())
+    assert core in {str([number]) for number in before}
     assert psutil.Process().cpu_affinity() == before
+
+
+TURN = """
+
+def bench_turn(benchmark):
+    import transfer
+    from pathlib import Path
+
+    with Path({log!r}).open("a") as log:
+        log.write(Path(transfer.__file__).parents[1].name + " ")
+    benchmark.pedantic(sum, args=([1],), rounds=1)
+"""
+
+
+def test_processes_of_a_block_take_turns(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    old, new = (
+        made.tree(tmp_path / name, suite=made.SUITE + TURN.format(log=str(log))) for name in ("a", "b")
+    )
+    bench = Bench.of(new, tmp_path)
+    bench.blocks(old, new, {"turn", "control_sum"}, n=2, seed=0, told=lambda _: None)
+    turns = log.read_text().split()
+    blocks = turns[: 2 * PARTS], turns[2 * PARTS :]
+    assert sorted(block[0] for block in blocks) == ["a", "b"]
+    for first, *others in blocks:
+        second = {"a": "b", "b": "a"}[first]
+        assert [first, *others] == [first, second] * PARTS
+
+
+def test_a_process_that_dies_is_not_waited_for(tmp_path: Path) -> None:
+    dies = """
+
+def bench_dies(benchmark):
+    import os
+    import transfer
+
+    if transfer.work() != 190:
+        os._exit(3)
+    benchmark(sum, [])
+"""
+    old = made.tree(tmp_path / "old", suite=made.SUITE + dies)
+    new = made.tree(tmp_path / "new", suite=made.SUITE + dies)
+    (new / "transfer/__init__.py").write_text("def work():\n    return 190\n")
+    bench = Bench.of(new, tmp_path)
+    with pytest.raises(Failed, match="ran on old and then failed"):
+        bench.blocks(new, old, {"dies", "control_sum"}, n=1, seed=0, told=lambda _: None)
