@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 import psutil
 
-from bench.gate.plugin import CORE, PARTS, TURNS
+from bench.gate.plugin import CORE, ONCE, PARTS, TURNS
 from transfer.config import UserError
 
 SUITE, PLUGIN = Path("bench/gate/suite.py"), "bench.gate.plugin"
@@ -86,8 +86,8 @@ class Bench:
         if Path(_last_line(told)).resolve() != (tree / "transfer/__init__.py").resolve():
             raise UserError(f"{tree.name}: its own transfer can't be imported: {_last_line(told)}")
         out = self.inputs / "tried"
-        _, told = _ended(self._begun(tree, names, out))
-        return set(_medians(out)), told
+        _, told = _ended(self._begun(tree, names, out, {ONCE: "1"}))
+        return set(_medians(out, parts=1)), told
 
     def blocks(
         self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, told: Told
@@ -155,8 +155,8 @@ class Bench:
         return _python(words, self.suite, tree, self.inputs, environment, descriptors)
 
 
-def _medians(out: Path) -> Medians:
-    """Medians of the rounds of a process, in seconds, of the benchmarks that ran in all their parts."""
+def _medians(out: Path, *, parts: int = PARTS) -> Medians:
+    """Medians of the rounds of a process, in seconds, of the benchmarks that ran in all of so many parts."""
     try:
         found = json.loads((out / TIMES).read_text())["benchmarks"]
     except (OSError, ValueError):  # nothing ran
@@ -165,9 +165,7 @@ def _medians(out: Path) -> Medians:
     for part in found:
         rounds[_name(part["name"])].append(part["stats"]["data"])
     return {
-        name: statistics.median(chain.from_iterable(parts))
-        for name, parts in rounds.items()
-        if len(parts) == PARTS
+        name: statistics.median(chain.from_iterable(own)) for name, own in rounds.items() if len(own) == parts
     }
 
 

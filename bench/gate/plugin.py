@@ -9,15 +9,18 @@ from contextlib import suppress
 import pytest
 
 # A process goes through all benchmarks so often, with a share of each one's rounds.
-PARTS = 4
+PARTS = 3
 # Descriptors to wait on and to write to, and the core to be on: both processes of a block have the same one, and while
 # one runs a part of a benchmark, the other waits. So whatever else the machine does in that second meets both.
 TURNS, CORE = "GATE_TURNS", "GATE_CORE"
+# Set where one part is enough, to see what runs.
+ONCE = "GATE_ONCE"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every benchmark, then every one again. (pytest would keep the fixtures of a single one between its parts.)"""
-    items *= PARTS
+    if ONCE not in os.environ:
+        items *= PARTS
 
 
 def pytest_collection_finish() -> None:

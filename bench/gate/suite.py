@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bench.gate.plugin import PARTS
+from bench.gate.plugin import PARTS, TURNS
 
 if TYPE_CHECKING:
     from bench.features import Rows
@@ -28,9 +28,9 @@ INPUTS = Path(os.environ["GATE_INPUTS"])
 SIZE = (64, 224)
 Timed = Callable[..., Any]
 
-# Imported before the first turn: it takes longer than all benchmarks.
-for name in ("torchvision", "sklearn.svm", "scipy.stats"):
-    import_module(name)
+if TURNS in os.environ:  # imported before the first turn: it takes as long as all benchmarks
+    for name in ("torchvision", "sklearn.svm", "scipy.stats"):
+        import_module(name)
 
 _warm: set[str] = set()
 """Benchmarks that this process has begun."""
