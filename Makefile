@@ -7,7 +7,7 @@ OUT ?= out
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick bench-check bench-selftest results test test-fast lint types format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest results test test-fast trials soak lint types format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -43,7 +43,13 @@ test: $(READY)  ## pytest tests/
 	$(BIN)/python -m pytest tests/ $(ARGS)
 
 test-fast: $(READY)  ## the same without the slow tests
-	$(BIN)/python -m pytest tests/ -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest tests/ -m "not slow and not trial" $(ARGS)
+
+trials: $(READY)  ## the store killed, raced for and damaged, hostile files: hundreds of cases each
+	$(BIN)/python -m pytest tests/trials -m trial --quiet $(ARGS)
+
+soak: $(READY)  ## the same for an hour, with ever new seeds
+	$(BIN)/python -m tests.trials $(ARGS)
 
 lint: $(READY)  ## ruff: lint and format
 	$(BIN)/ruff check .

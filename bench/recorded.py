@@ -17,7 +17,8 @@ from bench.record import RESULTS, Record
 from bench.timings import DEVICES, amount, by_time, labelled, on, operations
 from transfer import records
 from transfer.config import UserError
-from transfer.render import Table, escaped, markdown
+from transfer.render import Table, markdown
+from transfer.text import escaped
 
 PAGE = "README.md"
 COMMAND = "make bench, then make results"

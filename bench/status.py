@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from transfer.config import UserError
-from transfer.render import printable
+from transfer.text import printable
 
 USAGE, INTERRUPTED = 2, 130
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import cli, experiment
+from transfer import cli, commands, experiment
 from transfer.heads import METHODS
+from transfer.store import Store
 
 MakeImages = Callable[..., Path]
 EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
@@ -190,6 +193,95 @@ class TestPredict:
         assert "backbone.safetensors is not the file that model.json names" in err
 
 
+class TestStore:
+    """Three small entries and what a killed run left."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        store = Store(tmp_path / "store")
+        ids = np.eye(3, 32, dtype=np.uint8)
+        store.shelf({"backbone": "resnet18"}).append(ids, np.ones((3, 5), np.float32), 1, "here")
+        store.keep("weights", {"backbone": "resnet18", "seed": 1}, b"weights", 1, "here")
+        store.keep("weights", {"backbone": "resnet50\n\x1b[31m[red]", "seed": 1}, b"others", 1, "here")
+        left = store.root / "weights/.w.0.tmp"
+        left.write_bytes(b"123")
+        os.utime(left, (1, 1))
+        return store.root
+
+    def test_list(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["store", "list", "--store", str(root)]) == 0
+        out = capsys.readouterr().out
+        assert "resnet18, seed 1" in out
+        assert "3 entries" in out
+        assert "1 leftovers, 3 bytes" in out
+        assert "\x1b" not in out
+        assert "[red]" in out
+        assert cli.main(["store", "list", "--store", str(root), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert {entry["kind"] for entry in told} == {"features", "weights"}
+        assert all((root / entry["kind"]).glob(f"{entry['key']}*") for entry in told)
+
+    def test_verify(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["store", "verify", "--store", str(root)]
+        assert cli.main(words) == 0
+        assert "3 entries, all as they were written" in capsys.readouterr().out
+        next(root.glob("features/*/*.npy")).write_bytes(b"rows")
+        assert cli.main(words) == 1
+        out = capsys.readouterr().out.splitlines()
+        assert len(out) == 2
+        assert "not those that were written" in out[0]
+        assert next(root.glob("features/*/*.npy")).exists()  # a check changes nothing
+
+    def test_prune_tells_and_deletes_only_when_told(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = sorted(root.rglob("*"))
+        words = ["store", "prune", "--store", str(root), "--max-size", "0MB"]
+        assert cli.main(words) == 0
+        assert "3 entries and 1 leftovers" in capsys.readouterr().out
+        assert sorted(root.rglob("*")) == before
+        held = Store(root).shelf({"backbone": "resnet18"})
+        assert cli.main([*words, "--yes"]) == 0
+        out = capsys.readouterr().out
+        assert "is in use, and kept" in out
+        assert "2 entries and 1 leftovers" in out
+        assert {path for path in root.rglob("*") if path.is_file()} == set(held.folder.iterdir())
+
+    def test_prune_without_a_rule_takes_leftovers_alone(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["store", "prune", "--store", str(root), "--yes"]) == 0
+        assert "0 entries and 1 leftovers, 3 bytes, deleted" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["prune", "--older-than", "soon"], "--older-than is 'soon'"),
+            (["prune", "--max-size", "20"], "--max-size is '20'"),
+            (["prune", "--key", "zz"], "--key is 'zz'"),
+            (["list", "--store", "no/such"], "no store at no/such"),
+            (["sell"], "'sell'"),
+        ],
+        ids=str,
+    )
+    def test_wrong_usage_is_one_line(
+        self, root: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["store", *words, *([] if "--store" in words else ["--store", str(root)])]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert told in err
+        assert len(err.splitlines()) == 1
+
+
+def test_many_skipped_images_are_counted_not_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands._told_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}) == 3
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == commands.SKIPPED_NAMED + 1
+    assert "skipped 900 more images" in err
+    assert "\x1b" not in err
+
+
 def test_report_shows_one_result_or_several(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(EXAMPLE)]) == 0
     assert "Table 2" in capsys.readouterr().out
@@ -257,7 +349,11 @@ def test_wrong_usage_is_one_line_and_exit_2(
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "store/x"), 2, "No space left on device: store/x"),
-        (RuntimeError("the\nroof fell"), 1, "unexpected RuntimeError: the roof fell; --debug"),
+        (
+            RuntimeError("the\nroof fell"),
+            1,
+            "unexpected RuntimeError: the\N{REPLACEMENT CHARACTER}roof fell; --debug",
+        ),
         (MemoryError(), 1, "unexpected MemoryError"),
     ],
 )
@@ -282,9 +378,11 @@ def test_no_traceback_reaches_a_user(
 
 
 def test_every_command_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("run", "extract", "predict", "report", "env"):
+    for command in (
+        "run", "extract", "predict", "report", "env", "store list", "store verify", "store prune",
+    ):  # fmt: skip
         with pytest.raises(SystemExit, match="0"):
-            cli.main([command, "--help"])
+            cli.main([*command.split(), "--help"])
         assert f"Example: transfer {command}" in " ".join(capsys.readouterr().out.split())
 
 

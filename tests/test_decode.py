@@ -4,9 +4,11 @@ import io
 import struct
 import subprocess
 import sys
+import time
 import warnings
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -346,6 +348,83 @@ def test_a_picture_of_too_many_pixels_is_bad(side: int) -> None:
     data = png_declaring(side, side)
     for reason in (reason_of(lambda: decode.size_of(data)), reason_of(lambda: decode.pixels(data, SIZE))):
         assert f"{MAX_PIXELS:,} pixels" in reason
+
+
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536), (80_000_000, 1)])
+def test_a_picture_of_too_long_a_side_is_bad(size: tuple[int, int]) -> None:
+    data = png_declaring(*size)
+    for reason in (reason_of(lambda: decode.size_of(data)), reason_of(lambda: decode.pixels(data, SIZE))):
+        assert "65,535 pixels wide or high" in reason
+
+
+def progressive(scans: int, side: int = 8000) -> bytes:
+    """A JPEG of so many pixels, each colour's, in a few kilobytes: nothing but headers of scans that say nothing."""
+    data = encoded(Image.new("L", (16, 16)), "JPEG", progressive=True)
+    frame = data.index(b"\xff\xc2")
+    data = data[: frame + 5] + struct.pack(">HH", side, side) + data[frame + 9 :]
+    scan = data.rindex(b"\xff\xda")
+    return data[:scan] + data[scan:-2] * scans + data[-2:]
+
+
+def test_a_picture_of_too_many_scans_is_bad_before_it_is_decoded() -> None:
+    usual, many = progressive(5), progressive(5_000)
+    assert decode.size_of(usual) == (8000, 8000)
+    reason = reason_of(lambda: decode.pixels(many, SIZE))
+    assert "scans of 64,000,000 pixels" in reason
+    assert len(many) < 200_000
+
+
+def test_what_only_looks_like_scans_is_not_counted() -> None:
+    image = encoded(Image.fromarray(noise(HEIGHT, WIDTH, 3)), "JPEG", progressive=True)
+    comment = b"\xff\xfe" + struct.pack(">H", 60_002) + b"\xff\xda" * 30_000
+    for data in (image[:2] + comment * 40 + image[2:], image + b"\xff\xda" * 1_200_000):
+        assert data.count(b"\xff\xda") * HEIGHT * WIDTH > decode.MAX_SCANNED_PIXELS
+        np.testing.assert_array_equal(decode.pixels(data, SIZE), decode.pixels(image, SIZE))
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "LARGE_PIXELS", HEIGHT * WIDTH - 1)
+    large, small = (
+        encoded(Image.fromarray(noise(height, WIDTH, 3)), "PNG") for height in (HEIGHT, HEIGHT - 1)
+    )
+    decoding = 0
+    real = Image.Image.resize
+
+    def resize(self: Image.Image, *args: Any) -> Image.Image:
+        nonlocal decoding
+        decoding += 1
+        assert decoding == 1
+        time.sleep(0.02)
+        decoding -= 1
+        return real(self, *args)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: decode.pixels(large, (5, 5)), range(4)))
+    assert not decode.is_plain_jpeg(encoded(Image.fromarray(noise(HEIGHT, WIDTH, 3)), "JPEG"))
+    with decode._one_large:  # small ones wait for nobody
+        decode.pixels(small, (5, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="Linux tells a process's peak of memory"
+)
+def test_the_largest_picture_takes_less_than_a_gigabyte() -> None:
+    script = (
+        "import io, sys; from pathlib import Path; from PIL import Image; from transfer import decode\n"
+        "image = Image.new(sys.argv[1], (9_000, 9_900)); file = io.BytesIO()\n"
+        "exif = Image.Exif(); exif[0x0112] = 6; image.save(file, sys.argv[2], exif=exif)\n"
+        "del image; Path('/proc/self/clear_refs').write_text('5')\n"
+        "assert decode.pixels(file.getvalue(), (240, 800)).shape == (240, 800, 3)\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    for mode, kind in (("CMYK", "JPEG"), ("I;16", "PNG"), ("RGBA", "PNG")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, mode, kind], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) < 1_000_000, mode  # kB
 
 
 def test_just_few_enough_pixels_are_none_too_many() -> None:

@@ -14,18 +14,21 @@ import transfer
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
-    {"gpus"},
+    {"gpus", "text", "interrupt", "leases"},
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
     {"files"},
-    {"records", "decode", "lagoon", "backbone", "index", "heads"},
+    {"records", "decode", "lagoon", "backbone", "index", "heads", "shards"},
     {"results", "images", "engines", "shelf", "nvjpeg"},
     {"store"},
+    {"inventory"},
+    {"pruning"},
     {"reading"},
     {"weights", "choice"},
     {"frozen"},
     {"extract"},
     {"model_files"},
     {"experiment", "report", "model"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]
@@ -37,6 +40,7 @@ NEVER = {
     "report": {"extract", "heads", "images", "store", "experiment"},
     "results": {"scores", "timing", "environment"},
     "model": {"extract", "store", "images"},
+    "inventory": {"images", "backbone", "heads", "lagoon"},
 }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from transfer import decode
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.images import SPLITS, ImageSet, Samples
@@ -194,7 +196,7 @@ def test_reading_tells_its_progress(tmp_path: Path, pool: ThreadPoolExecutor) ->
     assert calls == [("reading", done, 6) for done in range(1, 7)]
 
 
-@pytest.mark.parametrize("fault", ["text", "empty", "gone", "folder"])
+@pytest.mark.parametrize("fault", ["text", "empty", "gone", "folder", "pipe", "device", "loop", "endless"])
 def test_a_bad_image_ends_the_run_and_is_named(tmp_path: Path, pool: ThreadPoolExecutor, fault: str) -> None:
     found = small_set(tmp_path)
     spoil(tmp_path / "b3.png", fault)
@@ -212,6 +214,10 @@ REASONS = {
     "empty": "not a JPEG, PNG, WebP or BMP image",
     "gone": "No such file or directory",
     "folder": "Is a directory",
+    "pipe": "not a file",
+    "device": "not a file",
+    "loop": "symbolic links",
+    "endless": f"larger than {decode.MAX_BYTES:,} bytes",
 }
 
 
@@ -223,6 +229,15 @@ def spoil(path: Path, fault: str) -> None:
         path.touch()
     elif fault == "folder":
         path.mkdir()
+    elif fault == "pipe":
+        os.mkfifo(path)
+    elif fault == "device":
+        path.symlink_to("/dev/zero")
+    elif fault == "loop":
+        path.symlink_to(path)
+    elif fault == "endless":
+        with path.open("wb") as file:
+            file.truncate(10**12)
 
 
 def test_bad_images_are_left_out_and_listed(tmp_path: Path, pool: ThreadPoolExecutor) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from transfer import files as files_module
+from transfer import shards
 from transfer import shelf as shelf_module
 from transfer.config import UserError
 from transfer.ids import Ids, from_hex, to_hex
@@ -178,7 +180,7 @@ def test_a_merge_that_breaks_off_anywhere_loses_nothing(
     for i in range(3):
         kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
     calls = 0
-    where = {"write": shelf_module, "unlink": Path}[step]
+    where = {"write": files_module, "unlink": Path}[step]
     real = getattr(where, step)
 
     def breaks(*args: object, **kwargs: object) -> object:
@@ -237,13 +239,13 @@ def test_what_another_process_merges_while_a_shelf_is_opened_is_seen(
     other = shelf(tmp_path)
     for i in range(6):
         other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
-    real = shelf_module._read_shard
+    real = shards.read
 
     def after_a_merge(manifest: Path) -> object:
         other.merge()
         return real(manifest)
 
-    monkeypatch.setattr(shelf_module, "_read_shard", after_a_merge)
+    monkeypatch.setattr(shards, "read", after_a_merge)
     np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
 
 
@@ -312,3 +314,39 @@ def test_looking_for_rows_makes_no_folder(tmp_path: Path) -> None:
     shelf = Store(tmp_path).shelf(DECLARED)
     assert len(shelf.holds(np.zeros((3, 32), np.uint8))) == 3
     assert not shelf.folder.exists()
+
+
+def test_what_killed_runs_left_is_swept_when_a_shelf_is_opened(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids, x, 1.0, "here")
+    old, new = kept.folder / ".a.npy.0.tmp", kept.folder / ".b.npy.0.tmp"
+    orphan, coming = kept.folder / "a.npy", kept.folder / "b.npy"
+    for path in (old, new, orphan, coming):
+        path.write_bytes(b"rows")
+    for path in (old, orphan):
+        os.utime(path, (1, 1))
+    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+    assert [path.exists() for path in (old, new, orphan, coming)] == [False, True, False, True]
+
+
+def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = shelf(tmp_path)
+    kept.append(*rows(3, width=5), 1.0, "here")
+    shards.write(kept.folder, *rows(2, width=7, seed=1), 1.0, "here")
+    seen = shelf(tmp_path)
+    assert len(seen.damaged) == 1
+    assert "a damaged shard is set aside" in caplog.text
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("fault", ["gone", "other", "cut"])
+def test_what_a_shelf_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Path, fault: str) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    key = kept.folder / "key.json"
+    before = key.read_bytes()
+    key.unlink() if fault == "gone" else key.write_bytes(before[:9] if fault == "cut" else before + b"{}")
+    shelf(tmp_path).append(ids[2:], x[2:], 1.0, "here")
+    assert key.read_bytes() == before

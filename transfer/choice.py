@@ -67,10 +67,12 @@ def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
     """Trials kept as plain data; what is none is left out."""
     found = []
     for record in records:
-        with contextlib.suppress(TypeError, KeyError, ValueError):
+        with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
             numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine")}
             if numbers["images_per_s"] > 0:
-                found.append(Trial(engine=record["engine"], precision=record["precision"], **numbers))
+                found.append(
+                    Trial(engine=str(record["engine"]), precision=str(record["precision"]), **numbers)
+                )
     return found
 
 

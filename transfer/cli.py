@@ -1,9 +1,8 @@
-"""The command line: parse, call, print."""
+"""The command line: what may be given, which command is called, how it ends."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -12,23 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer import __version__
-from transfer.config import (
-    BAD_IMAGE_RULES,
-    DECODERS,
-    DEVICES,
-    MODELS,
-    SELECT_BY,
-    RunConfig,
-    UserError,
-    parse_size,
-)
+from transfer import __version__, commands, interrupt
+from transfer.commands import DONE, FAILED
+from transfer.config import BAD_IMAGE_RULES, DECODERS, DEVICES, SELECT_BY, UserError
 from transfer.heads import METHODS
+from transfer.text import printable
 
-# torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
-# that help and usage errors come at once.
-
-DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+USAGE = 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,19 +29,19 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is returned."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    # Pillow's warning of huge images: `decode` refuses them.
-    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    # Of huge images, which `decode` refuses, of broken EXIF data, and of old files of weights: nothing to be done.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", message="Detected pickle protocol")
     try:
-        args = _parser().parse_args(argv)
-        _tell(quiet=getattr(args, "quiet", False))
-        status: int = args.command(args)
-        return status
+        with interrupt.stoppable():
+            args = _parser().parse_args(argv)
+            _tell(quiet=getattr(args, "quiet", False))
+            status: int = args.command(args)
+            return status
     except UserError as error:
         return _fail(str(error), USAGE, argv)
     except KeyboardInterrupt:
-        return _fail(
-            "interrupted; a run or an extraction goes on where it was when started again", INTERRUPTED, argv
-        )
+        return _fail(interrupt.TOLD, interrupt.INTERRUPTED, argv)
     except BrokenPipeError:  # the reader of our output had enough; nothing is left to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -68,7 +57,7 @@ def _tell(*, quiet: bool) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            print(f"transfer: {record.getMessage()}", file=sys.stderr)
+            print(f"transfer: {printable(record.getMessage())}", file=sys.stderr)
 
     logger = logging.getLogger("transfer")
     logger.handlers = [Lines()]
@@ -79,8 +68,7 @@ def _tell(*, quiet: bool) -> None:
 def _fail(message: str, status: int, argv: Sequence[str]) -> int:
     if "--debug" in argv:
         raise  # the error that is being handled, with its traceback
-    line = "".join(c if c.isprintable() else " " for c in message)
-    print(f"transfer: {line}", file=sys.stderr)
+    print(f"transfer: {printable(message)}", file=sys.stderr)
     return status
 
 
@@ -90,10 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-tune the last layer, or train an SVM on frozen features? Compared in one command.",
     )
     parser.add_argument("--version", action="version", version=f"transfer {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    kinds = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     run = _command(
-        commands, "run", _run, "compare the methods on labelled images", "run photos --out out/photos"
+        kinds, "run", commands.run, "compare the methods on labelled images", "run photos --out out/photos"
     )
     run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
     run.add_argument("--out", type=Path, metavar="DIR", help="write result.json, report.md and models/ there")
@@ -109,12 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="the result on standard output, and nothing else there"
     )
 
-    extract = _command(commands, "extract", _extract, "fill the store only", "extract photos --device cuda")
+    extract = _command(
+        kinds, "extract", commands.extract, "fill the store only", "extract photos --device cuda"
+    )
     extract.add_argument("data", metavar="DATA", help=_DATA_HELP)
     _add_extraction_options(extract)
 
     predict = _command(
-        commands, "predict", _predict, "name the classes of images", "predict out/photos new/ boat.jpg"
+        kinds, "predict", commands.predict, "name the classes of images", "predict out/photos new/ boat.jpg"
     )
     predict.add_argument("model", type=Path, metavar="MODEL", help="the folder that a run wrote by --out")
     predict.add_argument(
@@ -129,18 +119,48 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--quiet", action="store_true", help="no progress")
 
     report = _command(
-        commands,
+        kinds,
         "report",
-        _report,
+        commands.report,
         "show a result again, or several side by side",
         "report out/photos/result.json",
     )
     report.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result files")
 
-    env = _command(commands, "env", _env, "what this machine offers, as it will be recorded", "env")
+    env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
     env.add_argument("--store", type=Path, metavar="DIR", help="whose trials of engines are shown too")
+
+    _add_store(kinds)
     return parser
+
+
+def _add_store(kinds: Any) -> None:
+    store = kinds.add_parser("store", help="what is kept on disk", description="What is kept on disk.")
+    kinds = store.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    lists = _command(kinds, "list", commands.store_list, "what the store holds", "store list")
+    lists.add_argument("--json", action="store_true", help="as JSON, keys whole")
+    verify = _command(
+        kinds, "verify", commands.store_verify, "check every checksum; exit 1 for damage", "store verify"
+    )
+    verify.add_argument("--quiet", action="store_true", help="no progress")
+    prune = _command(
+        kinds,
+        "prune",
+        commands.store_prune,
+        "delete what was chosen and what killed runs left; by default tell what that is",
+        "store prune --older-than 90d --max-size 20GB",
+    )
+    prune.add_argument(
+        "--older-than", metavar="AGE", help="what was not used for so long, such as 90d or 12h"
+    )
+    prune.add_argument(
+        "--max-size", metavar="SIZE", help="what was used longest ago beyond a size, such as 20GB"
+    )
+    prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins so")
+    prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
+    for parser in (lists, verify, prune):
+        parser.add_argument("--store", type=Path, metavar="DIR", help="which store (the user's cache)")
 
 
 _DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
@@ -186,120 +206,3 @@ def _add_bad_image_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
     )
-
-
-def _config(args: argparse.Namespace) -> RunConfig:
-    """What was given on the command line; the rest keeps the defaults of `RunConfig`."""
-    given = {name: value for name, value in vars(args).items() if value is not None}
-    fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
-    if "size" in fields:
-        fields["size"] = parse_size(fields["size"])
-    if "methods" in fields:
-        fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
-    if "lr" in fields:
-        try:
-            fields["lr"] = tuple(float(value) for value in fields["lr"].split(","))
-        except ValueError:
-            raise UserError(f"--lr is {fields['lr']!r}; give numbers, such as 1e-4,1e-3") from None
-    return RunConfig(**fields)
-
-
-def _run(args: argparse.Namespace) -> int:
-    config = _config(args)
-    models = args.out / MODELS if args.out else None
-    if models:
-        _make_folder(args.out)
-        _make_folder(models)
-    from transfer import experiment, render, report
-
-    with render.progress(args.quiet or args.json) as on_progress:
-        result = experiment.run(config, on_progress, models=models)
-    if args.json:
-        print(result.to_json(), end="")
-    elif args.quiet:
-        print(report.verdict(result))
-    else:
-        report.show(result, render.console())
-    if args.out:
-        (args.out / "result.json").write_text(result.to_json(), "utf-8")
-        (args.out / "report.md").write_text(report.markdown(result), "utf-8")
-    return _told_skipped({image["name"]: image["reason"] for image in result.data["skipped"]})
-
-
-def _extract(args: argparse.Namespace) -> int:
-    config = _config(args)
-    from transfer import experiment, render
-    from transfer.extract import check, fill
-    from transfer.timing import Stopwatch
-
-    check(config)
-    watch = Stopwatch()
-    with render.progress(args.quiet) as on_progress:
-        found = fill(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
-    if not args.quiet:
-        print(f"{found.computed} images computed, {found.reused} already in {config.store}")
-    return _told_skipped(found.skipped)
-
-
-def _predict(args: argparse.Namespace) -> int:
-    from transfer import images, model, render
-    from transfer.reading import BadImages
-
-    paths = images.below(args.images)
-    chosen = ("method", "device", "engine", "precision")
-    given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
-    loaded = model.load(args.model, batch=len(paths), **given)
-    bad = BadImages(None, args.on_bad_image or "error")
-    with render.progress(args.quiet or args.json) as on_progress:
-        found = loaded.predict(paths, bad, on_progress)
-    if args.json:
-        print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
-    else:
-        for one in found:
-            share = "-" if one.probability is None else f"{one.probability:.3f}"
-            print(render.line(str(one.path), one.label, share))
-    return _told_skipped(bad.skipped)
-
-
-def _told_skipped(skipped: dict[str, str]) -> int:
-    """Name the images that were left out, on standard error; the exit status."""
-    for name, reason in skipped.items():
-        print(f"transfer: skipped {name!r}: {reason}", file=sys.stderr)
-    return SKIPPED if skipped else DONE
-
-
-def _report(args: argparse.Namespace) -> int:
-    from transfer import render, report, results
-
-    loaded = [results.load(path) for path in args.files]
-    if len(loaded) == 1:
-        report.show(loaded[0], render.console())
-    else:
-        report.show_side_by_side(loaded, render.console())
-    return DONE
-
-
-def _env(args: argparse.Namespace) -> int:
-    from transfer import choice, environment
-    from transfer.config import default_store
-    from transfer.store import Store
-
-    found = environment.describe()
-    trials = Store(args.store or default_store()).all_trials()
-    if args.json:
-        print(json.dumps({**found, "trials": trials}, indent=1))
-        return DONE
-    for name, value in found.items():
-        print(f"{name:13} {value}")
-    for line in choice.told(trials):
-        print(line)
-    return DONE
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"can't write to {folder}; give another --out")

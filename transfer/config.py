@@ -38,6 +38,22 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_age(text: str) -> float:
+    """`"90d"` or `"12h"` to seconds."""
+    match = re.fullmatch(r"(\d{1,6})([dh])", text)
+    if not match:
+        raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
+    return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]
+
+
+def parse_bytes(text: str) -> int:
+    """`"20GB"` or `"500MB"` to bytes; units are powers of 1000."""
+    match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
+    if not match:
+        raise UserError(f"--max-size is {text!r}; give MB, GB or TB, such as 20GB")
+    return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run, as the command line describes it. `None` means: decided from the data."""

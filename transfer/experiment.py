@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from transfer import environment, images, lagoon, model_files, scores
+from transfer import environment, images, lagoon, leases, model_files, scores
 from transfer.config import BUILT_IN, RunConfig, UserError, check_choice
 from transfer.extract import Extraction, Features, Split, check, extract
 from transfer.heads import METHODS, Method
@@ -112,11 +112,10 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
     if config.data != BUILT_IN:
         return images.find(Path(config.data), seed=config.seed)
     with watch("draw"):
-        root = lagoon.make(
-            Store(config.store).folder(Path(BUILT_IN)),
-            on_progress=lambda done, total: on_progress("drawing", done, total),
-        )
-    return replace(images.find(root), name=BUILT_IN)
+        folder = Store(config.store).folder(BUILT_IN)
+        lease = leases.hold(folder)
+        root = lagoon.make(folder, on_progress=lambda done, total: on_progress("drawing", done, total))
+    return replace(images.find(root), name=BUILT_IN, lease=lease)
 
 
 def _features(extraction: Extraction) -> dict[str, Any]:

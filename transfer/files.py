@@ -1,16 +1,25 @@
-"""Files of the store: written whole or not at all, known by the sha256 of their bytes."""
+"""Files: what is written is there whole or not at all; what is read is a file, and no longer than it may be."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
+import stat
+import time
 import uuid
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from transfer.config import UserError
 
 # Of every file that the store keeps.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+SEAL = "checksum"
+# Whoever began to write a file so long ago was killed.
+ABANDONED_S = 24 * 3600
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -18,21 +27,71 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def opened(path: Path) -> BufferedReader:
+    """A file opened for reading. Raises `OSError`, also for what is no file: a pipe, a device, a folder.
+
+    Such are refused before they are read: a pipe that nobody writes to would never end, a device may not either.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise OSError(None, "Is a directory" if stat.S_ISDIR(kind) else "not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file. Raises `OSError` as `opened` does, and for a file of more than `max_bytes`."""
+    with opened(path) as file:
+        data = file.read(max_bytes + 1) if os.fstat(file.fileno()).st_size <= max_bytes else None
+    if data is None or len(data) > max_bytes:
+        raise OSError(None, f"larger than {max_bytes:,} bytes", str(path))
+    return data
+
+
 def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    """Hexadecimal sha256 of a file's bytes. Raises `OSError` as `opened` does."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sealed(told: dict[str, Any]) -> bytes:
+    """JSON of an object, with the sha256 of what it says."""
+    return json.dumps({**told, SEAL: _digest(told)}).encode()
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """The object that was sealed. Raises `ValueError` where a byte that matters is another."""
+    try:
+        told: dict[str, Any] = json.loads(data)
+        if told.pop(SEAL) == _digest(told):
+            return told
+    except Exception as error:  # broken bytes fail in every way
+        raise ValueError(f"not readable ({type(error).__name__})") from error
+    raise ValueError("not what was written")
+
+
+def _digest(told: dict[str, Any]) -> str:
+    return sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
+
+
 def write(path: Path, data: bytes | memoryview) -> None:
-    """Write a file whole or not at all, and durably: temporary beside it, fsync, rename, fsync the folder."""
+    """Write a file whole or not at all, and durably: temporary beside it, fsync, rename, fsync the folder.
+
+    Raises `UserError` where that can't be done.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a folder that became read-only keeps it: see `abandoned`
+                temporary.unlink(missing_ok=True)
+            raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -40,7 +99,18 @@ def write(path: Path, data: bytes | memoryview) -> None:
             os.close(folder)
     except OSError as error:
         raise UserError(
-            f"can't write to the store at {path.parent} ({error.strerror}); what was done is kept"
+            f"can't write {path} ({error.strerror or error}); what was done before is kept"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether an unfinished file is so old that nobody will finish it."""
+    try:
+        return path.stat().st_mtime < time.time() - ABANDONED_S
+    except OSError:
+        return False
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """The temporary files in a folder that killed processes left there."""
+    return [path for path in folder.glob(".*.tmp") if is_abandoned(path)]

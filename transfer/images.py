@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from transfer.config import UserError
 from transfer.decode import EXTENSIONS
+from transfer.leases import Lease
 from transfer.names import Names, Rows
 
 SPLITS = ("train", "valid", "test")
@@ -81,6 +82,8 @@ class ImageSet:
     """The splits that were drawn from others, because the folder does not have them."""
     others: tuple[str, ...] = ()
     """Files that are no images, left alone; relative to the root."""
+    lease: Lease | None = None
+    """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
     def samples(self) -> Samples:
         """All samples: train, then valid, then test."""

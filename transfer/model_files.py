@@ -153,8 +153,5 @@ def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:
 
 def _write(path: Path, data: bytes) -> str:
     """Write a file whole or not at all; its sha256."""
-    try:
-        files.write(path, data)
-    except UserError as error:  # which speaks of the store
-        raise UserError(f"can't write {path} ({getattr(error.__cause__, 'strerror', None)})") from error
+    files.write(path, data)
     return files.sha256(data)

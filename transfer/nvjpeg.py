@@ -20,7 +20,8 @@ from transfer.decode import BadImage
 # What changes pixels and therefore belongs to the key that features are stored under.
 DECLARED = {
     **decode.DECLARED,
-    "decoder": f"nvjpeg of torchvision {torchvision.__version__}, else {decode.DECLARED['decoder']}",
+    "decoder": f"nvjpeg of torchvision {torchvision.__version__} up to {decode.LARGE_PIXELS} pixels, "
+    f"else {decode.DECLARED['decoder']}",
 }
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from transfer import decode, nvjpeg
+from transfer import decode, files, nvjpeg
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.ids import Ids, firsts
@@ -202,15 +202,15 @@ def batches_on(
 def _decoded_on(
     device: str, images: Sequence[File], size: tuple[int, int]
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
-    files: dict[int, bytes] = {}
+    found: dict[int, bytes] = {}
     bad: dict[int, BadImage] = {}
     for i, image in enumerate(images):
         try:
-            files[i] = image.data()
+            found[i] = image.data()
         except BadImage as error:
             bad[i] = error
-    x_NHW3, errors = nvjpeg.pixels(list(files.values()), size, device)
-    places = list(files)
+    x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    places = list(found)
     return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
 
 
@@ -244,6 +244,6 @@ def _id_and_size(path: Path) -> tuple[bytes, tuple[int, int]]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return files.read(path, decode.MAX_BYTES)
     except OSError as error:
         raise BadImage(error.strerror or str(error)) from error

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
+from transfer import files
 from transfer.config import UserError
 
 MAX_BYTES = 64_000_000
@@ -29,11 +30,9 @@ def load(path: Path, kind: str) -> dict[str, Any]:
 def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
     """The JSON object in a file. Raises `UserError` where there is none, or the file is larger than that."""
     try:
-        if path.stat().st_size > max_bytes:
-            raise UserError(f"{path} is larger than any {kind} file ({max_bytes:,} bytes)")
-        found = json.loads(path.read_text("utf-8"), parse_constant=_refused)
+        found = json.loads(files.read(path, max_bytes).decode(), parse_constant=_refused)
     except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from error
+        raise UserError(f"can't read {path} as a {kind} file: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
@@ -55,9 +54,8 @@ def validate(found: Any, published: dict[str, Any], path: Path, kind: str) -> No
     """Raise `UserError` where something read from `path` does not keep a schema."""
     import jsonschema  # imported here: a run never needs it
 
-    try:
-        jsonschema.validate(found, published)
-    except jsonschema.ValidationError as error:
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(published).iter_errors(found))
+    if error:
         where = "/".join(map(str, error.absolute_path)) or "the top"
         raise UserError(f"{path} is no valid {kind} file: at {where}, {error.message[:200]}") from error
 

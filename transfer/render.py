@@ -22,6 +22,9 @@ from rich.progress import (
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from transfer.interrupt import at_end
+from transfer.text import escaped, printable
+
 
 @dataclass(frozen=True)
 class Table:
@@ -59,7 +62,8 @@ def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int,
         TimeRemainingColumn(),
     )
     hidden = quiet or not terminal.is_terminal
-    with Progress(*columns, console=terminal, transient=True, disable=hidden) as bars:
+    bars = Progress(*columns, console=terminal, transient=True, disable=hidden)
+    with bars, at_end(bars.stop):
         tasks: dict[str, TaskID] = {}
 
         def on_progress(phase: str, done: int, total: int) -> None:
@@ -93,11 +97,6 @@ def say(console: Console, line: str, style: str | None = None) -> None:
     console.print(Text("\n".join(printable(part) for part in line.split("\n"))), style=style)
 
 
-def line(*cells: str) -> str:
-    """One line for other programs as well: cells with a tab between them, and none within."""
-    return "\t".join(printable(cell) for cell in cells)
-
-
 def markdown(table: Table) -> str:
     """A table in Markdown."""
     lines = [
@@ -106,13 +105,3 @@ def markdown(table: Table) -> str:
         *("| " + " | ".join(escaped(cell) for cell in row) + " |" for row in table.rows),
     ]
     return f"**{escaped(table.title)}**\n\n" + "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    """Class and file names are whatever a file system holds: no control character of theirs is printed."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def escaped(text: str) -> str:
-    """Text in which Markdown and HTML find nothing to act on."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~" else c for c in printable(text))

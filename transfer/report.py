@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from transfer import render
-from transfer.render import Table, draw, escaped, say
+from transfer.render import Table, draw, say
 from transfer.results import Result
+from transfer.text import escaped
 
 # What the lab report that began this found: seconds, accuracy and macro F1 of its two ways.
 LAB = "the lab report had fine-tuning at 0.78 / 0.35 in about 3 min, the SVM at 0.87 / 0.56 in 15 s"

@@ -56,6 +56,7 @@ def load(path: Path) -> Result:
     """The result in a file. Raises `UserError` for a file that is none, or of another version."""
     record = records.load(path, "result")
     _check_names(record, path)
+    _check_shapes(record, path)
     return Result(**{field.name: record[field.name] for field in dataclasses.fields(Result)})
 
 
@@ -67,3 +68,16 @@ def _check_names(record: dict[str, Any], path: Path) -> None:
     pairs = {frozenset((pair["a"], pair["b"])) for pair in comparison["pairs"]}
     if not champions <= set(names) or pairs != {frozenset(pair) for pair in itertools.combinations(names, 2)}:
         raise UserError(f"{path} is no valid result file: its comparison does not fit its methods")
+
+
+def _check_shapes(record: dict[str, Any], path: Path) -> None:
+    """Raise `UserError` where scores are not those of all classes."""
+    n_classes = len(record["data"]["classes"])
+    for method in record["methods"]:
+        for entry in (method, *method["sweep"]):
+            for split in ("valid", "test"):
+                per_class, confusion = entry[split]["per_class"], entry[split]["confusion"]
+                if {len(per_class), len(confusion), *map(len, confusion)} != {n_classes}:
+                    raise UserError(
+                        f"{path} is no valid result file: a table of {method['name']!r} is not of {n_classes} classes"
+                    )

@@ -1,9 +1,6 @@
-"""Feature rows on disk, written so that nothing done is lost.
+"""Feature rows on disk by image id, so that nothing done is lost.
 
-A shelf is one folder of the store: the features of one network, one input size, one way of computing. Its
-shards are immutable pairs of files, `NAME.npy` with the rows and `NAME.json` with the images they belong to;
-the second is written last, so a shard without it does not count.
-
+A shelf is one folder of the store: the features of one network, one input size, one way of computing, in shards.
 A small shard holds fewer than `SHARD_ROWS` rows. As soon as those of a machine have as many together, a large
 one is made of them and they are deleted, by this process or another; large ones stay for good.
 
@@ -13,10 +10,8 @@ N: rows. D: features a row.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import uuid
-from dataclasses import dataclass
+import logging
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,28 +19,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transfer import files, leases, shards
 from transfer.config import UserError
-from transfer.files import SCHEMA_VERSION, file_sha256, sha256, write
-from transfer.ids import Ids, firsts, from_hex, to_hex
+from transfer.ids import Ids, firsts, to_hex
 from transfer.index import Index, Places
+from transfer.shards import KEY, Array, Damaged, Shard
 
 SHARD_ROWS = 4096
 # A row's place: the number of its shard times this, and its row there.
 PLACES = 2**32
 
-Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Shard:
-    manifest: Path
-    shape: tuple[int, int]
-    seconds: float
-    made_on: str
-
-    @property
-    def rows(self) -> Path:
-        return self.manifest.with_suffix(".npy")
+log = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -58,16 +42,21 @@ class Shelf:
         self.damaged: list[str] = []
         """Names of shards that were set aside because their bytes were not what was written."""
         self._numbers = count()
-        self._shards: dict[int, _Shard] = {}
+        self._shards: dict[int, Shard] = {}
         self._small: dict[int, tuple[Ids, Array]] = {}
         """Small shards in memory, since another process may merge them and delete their files."""
         self._index = Index()
-        opened = {folder / "key.json"}
+        self._lease = leases.hold(folder)
+        self._has_key = False
+        opened: set[Path] = set()
         # What another process merges in the meantime lies in a new shard: listed until there is none.
-        while found := set(folder.glob("*.json")) - opened - {s.manifest for s in self._shards.values()}:
+        while found := shards.manifests(folder) - opened - {s.manifest for s in self._shards.values()}:
             for manifest in sorted(found):
                 self._open(manifest)
             opened |= found
+        with contextlib.suppress(OSError):  # who only reads needs no right to write
+            for path in (*files.abandoned(folder), *shards.orphans(folder)):
+                path.unlink(missing_ok=True)
 
     def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
         """Which of the images have a row here."""
@@ -78,9 +67,7 @@ class Shelf:
 
         They are durable on return.
         """
-        if not (self.folder / "key.json").exists():
-            self.folder.mkdir(exist_ok=True)
-            write(self.folder / "key.json", json.dumps(self._declared, indent=1, sort_keys=True).encode())
+        self._be_there()
         self._write(ids_N32, x_ND, seconds, made_on)
         self._merge_gathered(made_on)
 
@@ -99,10 +86,10 @@ class Shelf:
         """Seconds that computing the images' rows took, whenever that was; None if not all were `made_on`."""
         places = np.unique(self._places(ids_N32))
         numbers, counts = np.unique(places // PLACES, return_counts=True)
-        shards = [self._shards[number] for number in numbers.tolist()]
-        if any(shard.made_on != made_on for shard in shards):
+        found = [self._shards[number] for number in numbers.tolist()]
+        if any(shard.made_on != made_on for shard in found):
             return None
-        return float(np.dot([shard.seconds / shard.shape[0] for shard in shards], counts))
+        return float(np.dot([shard.seconds / shard.shape[0] for shard in found], counts))
 
     def merge(self) -> None:
         """Merge small shards into large ones; killed at any moment, it loses nothing."""
@@ -118,8 +105,7 @@ class Shelf:
     def _rows(self, number: int) -> Array:
         if number in self._small:
             return self._small[number][1]
-        rows: Array = np.load(self._shards[number].rows, mmap_mode="r", allow_pickle=False)
-        return rows
+        return self._shards[number].load()
 
     def _small_of(self, made_on: str) -> list[int]:
         return [number for number in self._small if self._shards[number].made_on == made_on]
@@ -144,28 +130,29 @@ class Shelf:
         for number in small:
             shard = self._shards.pop(number)
             del self._small[number]
-            # Another process may merge at the same time and have deleted them already.
-            shard.manifest.unlink(missing_ok=True)
-            shard.rows.unlink(missing_ok=True)
+            shards.delete(shard)
+
+    def _be_there(self) -> None:
+        """Make the folder, hold it, and say in it what its features hang on; also where it was pruned since."""
+        if self._has_key and (self.folder / KEY).exists():
+            return
+        self._lease = None
+        while not self._lease:  # it may be pruned before it is held
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lease = leases.hold(self.folder)
+        told = json.dumps(self._declared, indent=1, sort_keys=True).encode()
+        try:
+            self._has_key = files.read(self.folder / KEY, len(told)) == told
+        except OSError:
+            self._has_key = False
+        if not self._has_key:
+            files.write(self.folder / KEY, told)
+            self._has_key = True
 
     def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
-        assert len(ids_N32) == len(x_ND)
-        buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(x_ND, np.float32), allow_pickle=False)
-        shard = _Shard(self.folder / f"{uuid.uuid4().hex}.json", x_ND.shape, seconds, made_on)
-        told = {
-            "schema_version": SCHEMA_VERSION,
-            "ids": to_hex(ids_N32),
-            "shape": list(x_ND.shape),
-            "sha256": sha256(buffer.getbuffer()),
-            "seconds": seconds,
-            "made_on": made_on,
-        }
-        write(shard.rows, buffer.getbuffer())
-        write(shard.manifest, json.dumps(told).encode())
-        self._add(shard, ids_N32, x_ND)
+        self._add(shards.write(self.folder, ids_N32, x_ND, seconds, made_on), ids_N32, x_ND)
 
-    def _add(self, shard: _Shard, ids_N32: Ids, x_ND: Array) -> None:
+    def _add(self, shard: Shard, ids_N32: Ids, x_ND: Array) -> None:
         number = next(self._numbers)
         self._shards[number] = shard
         self._index.add(ids_N32, number * PLACES + np.arange(len(ids_N32)))
@@ -174,28 +161,16 @@ class Shelf:
 
     def _open(self, manifest: Path) -> None:
         try:
-            shard, ids_N32, x_ND = _read_shard(manifest)
+            shard, ids_N32 = shards.read(manifest)
+            if self._shards and shard.shape[1] != next(iter(self._shards.values())).shape[1]:
+                raise Damaged("its rows are not as long as the others")
         except FileNotFoundError:  # merged by another process since the folder was listed
             return
-        except (ValueError, KeyError, TypeError):
+        except Damaged as damage:
             self.damaged.append(manifest.stem)
-            for path in (manifest, manifest.with_suffix(".npy")):
-                with contextlib.suppress(OSError):  # gone, or nothing can be written here
-                    path.rename(path.with_name(path.name + ".corrupt"))
+            log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", manifest, damage)
+            shards.set_aside(manifest)
             return
-        self._add(shard, ids_N32, x_ND)
+        self._add(shard, ids_N32, shard.load())
         with contextlib.suppress(UserError):  # who only reads needs no right to write
             self._merge_gathered(shard.made_on)
-
-
-def _read_shard(manifest: Path) -> tuple[_Shard, Ids, Array]:
-    """A shard whose bytes are what its manifest says; `ValueError`, `KeyError` or `TypeError` otherwise."""
-    told = json.loads(manifest.read_bytes())
-    shard = _Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
-    if told["schema_version"] != SCHEMA_VERSION or file_sha256(shard.rows) != told["sha256"]:
-        raise ValueError(f"{shard.rows} is not what {manifest} says")
-    ids_N32 = from_hex(told["ids"])
-    x_ND = np.load(shard.rows, mmap_mode="r", allow_pickle=False)
-    if x_ND.shape != shard.shape or len(ids_N32) != len(x_ND):
-        raise ValueError(f"{shard.rows} is not what {manifest} says")
-    return shard, ids_N32, x_ND

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transfer.config import UserError
-from transfer.files import file_sha256, sha256, write
+from transfer.files import file_sha256, read, sealed, sha256, unsealed, write
+from transfer.leases import Lease, hold
 from transfer.shelf import Shelf
 
-TRIALS = Path("trials")
+FEATURES, TRIALS = "features", "trials"
+MADE = ("weights", "calibrated")
+# What is said about a file, or about trials, is a few kilobytes.
+MAX_TOLD_BYTES = 4_000_000
 
 
 def key_of(declared: dict[str, Any]) -> str:
@@ -29,6 +33,7 @@ class MadeFile:
     sha256: str
     seconds: float
     made_on: str
+    lease: Lease | None = field(default=None, compare=False, repr=False)
 
 
 class Store:
@@ -40,17 +45,18 @@ class Store:
     def shelf(self, declared: dict[str, Any]) -> Shelf:
         """The shelf of what is declared; its folder is made when the first rows are kept."""
         key = key_of(declared)
-        return Shelf(self.folder(Path("features")) / key[:32], key, declared)
+        return Shelf(self.folder(FEATURES) / key[:32], key, declared)
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
         """The file of a kind made from what is declared; None if there is none, or not as it was written."""
         path = self._made_path(kind, declared)
+        lease = hold(path)
         try:
-            told = json.loads(path.with_suffix(".json").read_bytes())
+            told = unsealed(read(path.with_suffix(".json"), MAX_TOLD_BYTES))
             if file_sha256(path) == told["sha256"]:
-                return MadeFile(path, told["sha256"], float(told["seconds"]), str(told["made_on"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # as good as absent: it is made again
+                return MadeFile(path, told["sha256"], float(told["seconds"]), str(told["made_on"]), lease)
+        except Exception:  # damaged, or sealed with whatever in it: as good as absent, it is made again
+            pass
         return None
 
     def keep(
@@ -58,14 +64,17 @@ class Store:
     ) -> MadeFile:
         """Keep a file of a kind, made from what is declared, which took `seconds` on the machine `made_on`."""
         path = self._made_path(kind, declared)
-        made = MadeFile(path, sha256(data), seconds, made_on)
-        told = {"sha256": made.sha256, "seconds": seconds, "made_on": made_on}
-        write(path, data)
-        write(path.with_suffix(".json"), json.dumps(told).encode())
-        return made
+        digest = sha256(data)
+        told = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
+        lease = None
+        while not lease:  # it may be pruned before it is held
+            write(path, data)
+            lease = hold(path)
+        write(path.with_suffix(".json"), sealed(told))
+        return MadeFile(path, digest, seconds, made_on, lease)
 
     def _made_path(self, kind: str, declared: dict[str, Any]) -> Path:
-        return self.folder(Path(kind)) / f"{key_of(declared)[:32]}.safetensors"
+        return self.folder(kind) / f"{key_of(declared)[:32]}.safetensors"
 
     def trials(self, declared: dict[str, Any]) -> list[dict[str, Any]]:
         """What trials of engines found where and on what is declared; none if there were none."""
@@ -76,7 +85,7 @@ class Store:
     def keep_trials(self, declared: dict[str, Any], trials: Sequence[dict[str, Any]]) -> None:
         """Keep what trials of engines found, in place of what was kept before."""
         path = self.folder(TRIALS) / f"{key_of(declared)[:32]}.json"
-        write(path, json.dumps({"declared": declared, "trials": list(trials)}, indent=1).encode())
+        write(path, sealed({"declared": declared, "trials": list(trials)}))
 
     def all_trials(self) -> list[dict[str, Any]]:
         """Every `declared` with its `trials`."""
@@ -86,12 +95,13 @@ class Store:
         found = []
         for path in sorted((self.root / TRIALS).glob(pattern)):
             with contextlib.suppress(OSError, ValueError):  # as good as absent: they are made again
-                entry = json.loads(path.read_bytes())
-                if isinstance(entry, dict) and isinstance(entry.get("trials"), list) and "declared" in entry:
+                entry = unsealed(read(path, MAX_TOLD_BYTES))
+                if isinstance(entry.get("trials"), list) and isinstance(entry.get("declared"), dict):
                     found.append(entry)
+                    hold(path)  # marks it as used
         return found
 
-    def folder(self, name: Path) -> Path:
+    def folder(self, name: str) -> Path:
         """A folder of the store, made where needed. Raises `UserError` where it can't be."""
         folder = self.root / name
         try:

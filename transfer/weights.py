@@ -6,11 +6,12 @@ import http.client
 import pickle
 import socket
 import urllib.error
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transfer.config import NAMED_WEIGHTS, RunConfig, UserError
 from transfer.environment import processor
 from transfer.files import SCHEMA_VERSION, file_sha256
 from transfer.ids import firsts, to_hex
+from transfer.leases import Lease
 from transfer.reading import BadImages, Images, batches
 from transfer.store import MadeFile, Store
 from transfer.timing import now
@@ -43,6 +45,7 @@ class Weights:
     sha256: str
     made_s: float | None = 0.0
     """Seconds that making them took; 0 for those that were given, None if another machine made them."""
+    lease: Lease | None = field(default=None, compare=False, repr=False)
 
 
 def check(config: RunConfig) -> None:
@@ -68,7 +71,7 @@ def find(
     if source == "random":
         made = _random(config, images, size, store, pool, bad)
         made_s = made.seconds if made.made_on == processor()[0] else None
-        return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s)
+        return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s, lease=made.lease)
     path = imagenet_file(config.backbone) if source == "imagenet" else Path(source)
     return Weights(
         source="imagenet" if source == "imagenet" else path.name, path=path, sha256=file_sha256(path)
@@ -85,7 +88,10 @@ def load(path: Path) -> backbone.State:
         if path.suffix == ".safetensors":
             found: Any = load_file(path)
         else:
+            _refuse_packed(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} holds more than tensors and was not loaded; save its state_dict() alone"
@@ -106,6 +112,17 @@ def load(path: Path) -> backbone.State:
     ):  # the versions of the modules that saved it
         state._metadata = found._metadata  # type: ignore[attr-defined]
     return state
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raise `UserError` for an archive that unpacks to more than its own size, as torch's own never do."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise UserError(
+                f"{path} unpacks to more than it is; save the network's state_dict() by torch.save"
+            )
 
 
 def imagenet_file(name: str) -> Path:

@@ -69,10 +69,7 @@ def save(head: Any, path: Path | str) -> Path:
     about["sha256"] = _digest(about, arrays)
     path = Path(path)
     path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
-    try:
-        files.write(path, to_bytes(arrays, metadata={KEY: json.dumps(about)}))
-    except UserError as error:
-        raise UserError(f"can't write {path} ({getattr(error.__cause__, 'strerror', None)})") from error
+    files.write(path, to_bytes(arrays, metadata={KEY: json.dumps(about)}))
     return path
 
 
@@ -83,6 +80,7 @@ def load(path: Path | str) -> Any:
     """
     path = Path(path)
     try:
+        files.opened(path).close()  # a pipe would be waited for
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "null"))
             if not isinstance(about, dict) or about.get("format") != FORMAT:

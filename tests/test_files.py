@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from transfer import files
+from transfer.config import UserError
+
+
+def unreadable(tmp_path: Path, kind: str) -> Path:
+    """Something that a name may lead to and that is no file."""
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    return Path("/dev/zero") if kind == "device" else path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "device", "gone"])
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
+    path = unreadable(tmp_path, kind)
+    for call in (files.opened, files.file_sha256, lambda path: files.read(path, 10)):
+        with pytest.raises(OSError, match=".") as error:
+            call(path)  # a pipe without a writer would be waited for, a device read without end
+        assert error.value.strerror
+
+
+def test_a_file_longer_than_it_may_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert files.read(path, 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        files.read(path, 4)
+    with path.open("wb") as file:
+        file.truncate(10**12)  # nothing of it is on disk
+    with pytest.raises(OSError, match="larger than 1,000 bytes"):
+        files.read(path, 1000)
+
+
+@pytest.mark.parametrize("where", ["no/such/folder", "file/below"])
+def test_what_can_not_be_written_is_one_line(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"can't write .*; what was done before is kept"):
+        files.write(tmp_path / where / "name", b"data")
+
+
+def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, b"a longer text")
+    files.write(path, b"text")
+    assert path.read_bytes() == b"text"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("told", [{}, {"a": 1.5, "b": ["x", None]}, {"name": "caf\u00e9 \udcff\n"}])
+def test_what_was_sealed_comes_back(told: dict[str, object]) -> None:
+    assert files.unsealed(files.sealed(told)) == told
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{}", b"7", b"\xff", b"[" * 100_000, b'{"checksum": 1}', b'{"checksum": "", "a": 1e999}'],
+    ids=lambda data: repr(data[:20]),
+)
+def test_what_is_no_seal_is_told(data: bytes) -> None:
+    with pytest.raises(ValueError, match="not readable|not what was written"):
+        files.unsealed(data)
+
+
+def test_every_other_byte_breaks_the_seal() -> None:
+    data = files.sealed({"ids": ["0a"], "seconds": 1.5, "made_on": "here"})
+    for at in range(len(data)):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        with pytest.raises(ValueError, match="not readable|not what was written"):
+            files.unsealed(bytes(changed))
+
+
+def test_unfinished_files_of_a_day_ago_are_abandoned(tmp_path: Path) -> None:
+    for name in (".a.json.0.tmp", ".b.npy.0.tmp", "c.npy"):
+        (tmp_path / name).touch()
+    yesterday = (tmp_path / "c.npy").stat().st_mtime - files.ABANDONED_S - 1
+    for name in (".b.npy.0.tmp", "c.npy"):
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    assert files.abandoned(tmp_path) == [tmp_path / ".b.npy.0.tmp"]
+    assert not files.is_abandoned(tmp_path / "gone")

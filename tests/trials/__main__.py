@@ -1,0 +1,54 @@
+"""Trials one after the other with ever new seeds: `python -m tests.trials --minutes 60`.
+
+Stops at the first that fails, and prints the words that repeat it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.trials.suite import TRIALS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run trials until the time is over, or one of them once; the exit status is returned."""
+    parser = argparse.ArgumentParser(prog="python -m tests.trials", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="of the first trials")
+    parser.add_argument("--trial", choices=TRIALS, help="this one, once")
+    args = parser.parse_args(argv)
+    logging.getLogger("transfer").addHandler(logging.NullHandler())
+    until, seed, met = time.monotonic() + 60 * args.minutes, args.seed, Counter[str]()
+    print(f"seed {seed}", flush=True)
+    while True:
+        for name in [args.trial] if args.trial else TRIALS:
+            start = time.monotonic()
+            with tempfile.TemporaryDirectory(prefix="trial-") as folder:
+                try:
+                    counted = TRIALS[name].run(seed, Path(folder))
+                except BaseException:
+                    print(f"failed: python -m tests.trials --trial {name} --seed {seed}", flush=True)
+                    raise
+            seconds = time.monotonic() - start
+            print(f"{name:12} seed {seed} {seconds:6.1f} s  {_told(counted)}", flush=True)
+            met[name] += 1
+            if args.trial or time.monotonic() > until:
+                print(f"no fault; rounds of each: {_told(met)}")
+                return 0
+        seed += 1
+
+
+def _told(counted: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counted.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

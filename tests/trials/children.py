@@ -1,0 +1,120 @@
+"""Processes for trials, forked from one that has imported everything: a cold run takes a fraction of a second."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.trials.imported"])
+LIMIT_S = 60
+CLASSES, SIZE = 3, 32
+
+
+def make_images(root: Path, *, each: int, seed: int = 0) -> int:
+    """Small PNGs of noise in class folders of train, valid and test; how many there are."""
+    rng, made = np.random.default_rng(seed), 0
+    for split, count in (("train", 2 * each), ("valid", each), ("test", each)):
+        for c in range(CLASSES):
+            folder = root / split / f"class{c}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 160, (SIZE, SIZE, 3), np.uint8)
+                pixels[..., c] += 60
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+                made += 1
+    return made
+
+
+def words(folder: Path, store: Path) -> list[str]:
+    """The words of a command on the images in a folder."""
+    return [
+        str(folder / "images"),
+        f"--store={store}",
+        "--backbone=squeezenet1_1",
+        "--weights=random",
+        f"--size={SIZE}x{SIZE}",
+        "--engine=eager",
+        "--precision=fp32",
+        "--device=cpu",
+        "--quiet",
+    ]
+
+
+def start(call: Callable[..., None], *args: Any) -> BaseProcess:
+    """A process that calls `call(*args)` on one core: threads of many at once would wait for each other."""
+    process = CONTEXT.Process(target=_on_one_core, args=(call, *args))
+    process.start()
+    return process
+
+
+def _on_one_core(call: Callable[..., None], *args: Any) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    call(*args)
+
+
+def ended(process: BaseProcess) -> int:
+    """The exit status of a process, which must come to an end."""
+    process.join(LIMIT_S)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"a process did not end within {LIMIT_S} s")
+    return process.exitcode
+
+
+def command(argv: list[str], out: Path, user: int | None = None) -> None:
+    """Run a command as a user would; its status and what it said are in `out`."""
+    from transfer import cli
+
+    if user is not None:
+        os.seteuid(user)
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        status = cli.main(argv)
+    if user is not None:
+        os.seteuid(0)
+    out.write_text(json.dumps({"status": status, "told": told.getvalue()}))
+    sys.exit(status)
+
+
+def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> None:
+    """The features of the images in a folder, in `out`.npy, and how they came about, in `out`.json."""
+    import fcntl
+
+    from transfer import cli, commands, extract, images
+    from transfer.timing import Stopwatch
+
+    if not locks:
+        fcntl.flock = lambda *_: None  # type: ignore[assignment]
+    args = cli._parser().parse_args(["extract", *words(folder, store)])
+    config = commands._config(args)
+    found = extract.extract(config, images.find(Path(config.data)), Stopwatch(), lambda *_: None)
+    np.save(out.with_suffix(".npy"), np.concatenate([part.x_ND for part in found.splits.values()]))
+    told = {
+        "computed": found.extraction.computed,
+        "reused": found.extraction.reused,
+        "damaged": len(found.extraction.shelf.damaged),
+    }
+    out.with_suffix(".json").write_text(json.dumps(told))
+
+
+def committed(store: Path) -> set[str]:
+    """The ids of all rows that a store has: those of manifests, read without any code of the store."""
+    ids: set[str] = set()
+    for manifest in store.glob("features/*/*.json"):
+        if manifest.name != "key.json" and manifest.with_suffix(".npy").exists():
+            ids |= set(json.loads(manifest.read_bytes())["ids"])
+    return ids

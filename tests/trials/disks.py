@@ -1,0 +1,119 @@
+"""Disks that are full, become read-only, or are somebody else's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.trials import children
+
+EACH = 8
+NOBODY = 65534
+
+
+def can_mount() -> bool:
+    """Whether a small disk of our own can be had here."""
+    return os.name == "posix" and os.geteuid() == 0 and Path("/proc/mounts").exists()
+
+
+def full(count: int, seed: int, folder: Path) -> Counter[str]:
+    """`count` disks of different sizes, too small for the features: exit 2, one line; with more room it goes on."""
+    images, calm = _calm(folder)
+    met: Counter[str] = Counter()
+    need = sum(path.stat().st_size for path in (folder / "calm").rglob("*") if path.is_file())
+    for case in range(count):
+        kilobytes = (need // 1024 + 64) * (case + 1) // (count + 1) + seed % 7
+        with _disk(folder / "disk", kilobytes) as disk:
+            told = _command(folder, disk)
+            met["full"] += told["status"] == 2
+            if told["status"] == 2:
+                assert len(told["told"].splitlines()) == 1, told
+                assert "No space left on device" in told["told"], told
+            held = children.committed(disk)
+            met["rows kept"] += len(held)
+            subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
+            _goes_on(folder, disk, images, held, calm)
+    return met
+
+
+def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
+    """`count` disks that become read-only while a run writes to them."""
+    images, calm = _calm(folder)
+    met: Counter[str] = Counter()
+    for case in range(count):
+        with _disk(folder / "disk", 1 << 20) as disk:
+            process = children.start(
+                children.command, ["extract", *children.words(folder, disk)], folder / "told"
+            )
+            wanted = (case + seed) * images // count
+            while process.is_alive() and len(list(disk.glob("features/*/*.json"))) * 8 < wanted:
+                time.sleep(0.001)
+            while subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode:
+                time.sleep(0.001)  # busy: a file is being written
+            status = children.ended(process)
+            told = json.loads((folder / "told").read_text())
+            if status:
+                assert status == 2, told
+                assert len(told["told"].splitlines()) == 1, told
+                assert "Read-only file system" in told["told"], told
+                met["became read-only"] += 1
+            held = children.committed(disk)
+            if len(held) == images:  # a store that can only be read serves a run that finds everything in it
+                assert _command(folder, disk)["status"] == 0
+            subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+            met["rows kept"] += len(held)
+            _goes_on(folder, disk, images, held, calm)
+    return met
+
+
+def forbidden(folder: Path) -> Counter[str]:
+    """A store that another user may only read, empty and full."""
+    images, calm = _calm(folder)
+    for path in (folder, folder / "images", folder / "calm"):
+        path.chmod(0o755)
+    empty = folder / "empty"
+    empty.mkdir(mode=0o555)
+    told = _command(folder, empty, user=NOBODY)
+    assert told["status"] == 2
+    assert len(told["told"].splitlines()) == 1
+    assert "Permission denied" in told["told"]
+    assert _command(folder, folder / "calm", user=NOBODY)["status"] == 0
+    _goes_on(folder, folder / "calm", images, children.committed(folder / "calm"), calm)
+    return Counter(refused=1, served=1)
+
+
+def _calm(folder: Path) -> tuple[int, bytes]:
+    images = children.make_images(folder / "images", each=EACH)
+    children.ended(children.start(children.features, folder, folder / "calm", folder / "calm"))
+    return images, (folder / "calm.npy").read_bytes()
+
+
+def _command(folder: Path, store: Path, *, user: int | None = None) -> dict[str, object]:
+    told = folder / "told"
+    argv = ["extract", *children.words(folder, store)]
+    children.ended(children.start(children.command, argv, told, user))
+    return json.loads(told.read_text())
+
+
+def _goes_on(folder: Path, store: Path, images: int, held: set[str], calm: bytes) -> None:
+    out = folder / "after"
+    assert children.ended(children.start(children.features, folder, store, out)) == 0
+    told = json.loads(out.with_suffix(".json").read_text())
+    assert told == {"computed": images - len(held), "reused": len(held), "damaged": 0}, told
+    assert out.with_suffix(".npy").read_bytes() == calm
+
+
+@contextmanager
+def _disk(where: Path, kilobytes: int) -> Iterator[Path]:
+    where.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", where], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "-l", where], check=True)

@@ -1,0 +1,15 @@
+"""Imported once, by the process that all processes of trials are forked from."""
+
+# ruff: noqa: F401
+import PIL.BmpImagePlugin
+import PIL.JpegImagePlugin
+import PIL.PngImagePlugin
+import PIL.WebPImagePlugin
+import pytest
+import safetensors.torch
+import torchvision
+
+import tests.trials.hostile
+import transfer.cli
+import transfer.experiment
+import transfer.pruning

@@ -1,0 +1,53 @@
+"""The trials by name, with the number of cases that one round has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.trials import children, damage, disks, hostile, kills, races
+
+HOSTILE = 20_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A function of a number of cases, a seed and a folder, and that number."""
+
+    call: Callable[[int, int, Path], Counter[str]]
+    cases: int
+
+    def run(self, seed: int, folder: Path) -> Counter[str]:
+        """A round of it."""
+        return self.call(self.cases, seed, folder)
+
+
+def _apart(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
+    """Hostile files in a process of their own, so that its memory is theirs, and a crash is told and not shared."""
+    out = folder / "counted"
+    assert children.ended(children.start(_counted, kind, count, seed, folder, out)) == 0, kind
+    return Counter(
+        {name: int(number) for name, number in (line.split("\t") for line in out.read_text().splitlines())}
+    )
+
+
+def _counted(kind: str, count: int, seed: int, folder: Path, out: Path) -> None:
+    counted = hostile.hostile(kind, count, seed, folder / "files")
+    out.write_text("\n".join(f"{name}\t{number}" for name, number in counted.items()))
+
+
+TRIALS: dict[str, Trial] = {
+    "kills": Trial(kills.kills, 200),
+    "races": Trial(partial(races.races, locks=True), 20),
+    "races-no-locks": Trial(partial(races.races, locks=False), 20),
+    "damage": Trial(damage.damage, 500),
+    **{
+        f"hostile-{kind}": Trial(partial(_apart, kind), HOSTILE * share // 100)
+        for kind, share in hostile.SHARES.items()
+    },
+}
+if disks.can_mount():
+    TRIALS |= {"disks-full": Trial(disks.full, 8), "disks-read-only": Trial(disks.read_only, 8)}

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trials import disks
+from tests.trials.__main__ import _told
+from tests.trials.suite import TRIALS
+
+pytestmark = pytest.mark.trial
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_round_of(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counted = TRIALS[name].run(0, tmp_path)
+    assert max(counted.values()) >= TRIALS[name].cases
+    with capsys.disabled():
+        print(f"\n{name}: {_told(counted)}")
+
+
+@pytest.mark.skipif(not disks.can_mount(), reason="only root can become another user")
+def test_a_store_of_another_user(tmp_path: Path) -> None:
+    assert disks.forbidden(tmp_path)

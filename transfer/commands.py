@@ -1,0 +1,261 @@
+"""What each command does with its arguments: call, print, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer.config import (
+    MODELS,
+    RunConfig,
+    UserError,
+    default_store,
+    parse_age,
+    parse_bytes,
+    parse_size,
+)
+from transfer.text import in_bytes, line, printable
+
+if TYPE_CHECKING:
+    from transfer.inventory import Entry
+    from transfer.render import Table
+
+# torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
+# that help and usage errors come at once.
+
+DONE, FAILED, SKIPPED = 0, 1, 3
+# Bad images that are named on standard error, one by one; a result file has them all.
+SKIPPED_NAMED = 100
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the methods."""
+    config = _config(args)
+    models = args.out / MODELS if args.out else None
+    if models:
+        _make_folder(args.out)
+        _make_folder(models)
+    from transfer import experiment, files, render, report
+
+    with render.progress(args.quiet or args.json) as on_progress:
+        result = experiment.run(config, on_progress, models=models)
+    if args.json:
+        print(result.to_json(), end="")
+    elif args.quiet:
+        print(report.verdict(result))
+    else:
+        report.show(result, render.console())
+    if args.out:
+        files.write(args.out / "result.json", result.to_json().encode())
+        files.write(args.out / "report.md", report.markdown(result).encode())
+    return _told_skipped({image["name"]: image["reason"] for image in result.data["skipped"]})
+
+
+def extract(args: argparse.Namespace) -> int:
+    """Fill the store."""
+    config = _config(args)
+    from transfer import experiment, render
+    from transfer.extract import check, fill
+    from transfer.timing import Stopwatch
+
+    check(config)
+    watch = Stopwatch()
+    with render.progress(args.quiet) as on_progress:
+        found = fill(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
+    if not args.quiet:
+        print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
+    return _told_skipped(found.skipped)
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Name the classes of images."""
+    from transfer import images, model, render
+    from transfer.reading import BadImages
+
+    paths = images.below(args.images)
+    chosen = ("method", "device", "engine", "precision")
+    given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
+    loaded = model.load(args.model, batch=len(paths), **given)
+    bad = BadImages(None, args.on_bad_image or "error")
+    with render.progress(args.quiet or args.json) as on_progress:
+        found = loaded.predict(paths, bad, on_progress)
+    if args.json:
+        print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
+    else:
+        for one in found:
+            share = "-" if one.probability is None else f"{one.probability:.3f}"
+            print(line(str(one.path), one.label, share))
+    return _told_skipped(bad.skipped)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Show results again."""
+    from transfer import render, report, results
+
+    loaded = [results.load(path) for path in args.files]
+    if len(loaded) == 1:
+        report.show(loaded[0], render.console())
+    else:
+        report.show_side_by_side(loaded, render.console())
+    return DONE
+
+
+def env(args: argparse.Namespace) -> int:
+    """Tell what this machine offers."""
+    from transfer import choice, environment
+    from transfer.store import Store
+
+    found = environment.describe()
+    trials = Store(args.store or default_store()).all_trials()
+    if args.json:
+        print(json.dumps({**found, "trials": trials}, indent=1))
+        return DONE
+    for name, value in found.items():
+        print(printable(f"{name:13} {value}"))
+    for told in choice.told(trials):
+        print(printable(told))
+    return DONE
+
+
+def store_list(args: argparse.Namespace) -> int:
+    """List what a store holds."""
+    from transfer import inventory, render
+
+    root = args.store or default_store()
+    entries, leftovers = inventory.entries(root), inventory.leftovers(root)
+    if args.json:
+        told = [
+            {
+                "kind": entry.kind,
+                "key": entry.key,
+                "hangs_on": entry.words,
+                "images": entry.images,
+                "bytes": entry.bytes,
+                "used": entry.used,
+            }
+            for entry in entries
+        ]
+        print(json.dumps(told, indent=1))
+        return DONE
+    if entries:
+        render.draw(_entries(entries), render.console())
+    whole = sum(entry.bytes for entry in entries)
+    print(printable(f"{len(entries)} entries, {in_bytes(whole)}, in {root}"))
+    if leftovers:
+        left = in_bytes(sum(leftover.bytes for leftover in leftovers))
+        print(f"{len(leftovers)} leftovers, {left}: transfer store prune shows them")
+    return DONE
+
+
+def store_verify(args: argparse.Namespace) -> int:
+    """Check every checksum of a store."""
+    from transfer import inventory, render
+
+    entries, found = inventory.entries(args.store or default_store()), 0
+    with render.progress(args.quiet, speed=False) as on_progress:
+        for done, entry in enumerate(entries):
+            on_progress("checking", done, len(entries))
+            for fault in inventory.faults(entry):
+                found += 1
+                print(printable(fault))
+    if not found:
+        print(f"{len(entries)} entries, all as they were written")
+        return DONE
+    print(f"{found} damaged; the next run that needs them makes them again")
+    return FAILED
+
+
+def store_prune(args: argparse.Namespace) -> int:
+    """Delete entries of a store, or tell which would be."""
+    from transfer import inventory, pruning, render
+
+    rule = pruning.Rule(
+        older_than_s=parse_age(args.older_than) if args.older_than else None,
+        max_bytes=parse_bytes(args.max_size) if args.max_size else None,
+        keys=tuple(args.key or ()),
+    )
+    root = args.store or default_store()
+    going, leftovers = pruning.chosen(inventory.entries(root), rule), inventory.leftovers(root)
+    if going:
+        render.draw(_entries(going), render.console())
+    for leftover in leftovers:
+        print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
+    left = sum(leftover.bytes for leftover in leftovers)
+    if not args.yes:
+        freed = in_bytes(left + sum(entry.bytes for entry in going))
+        print(f"{len(going)} entries and {len(leftovers)} leftovers, {freed}, would go; --yes deletes them")
+        return DONE
+    kept = [entry for entry in going if not pruning.delete(entry)]
+    pruning.sweep(leftovers)
+    for entry in kept:
+        print(f"{entry.kind} {printable(entry.key[:8])} is in use, and kept")
+    freed = in_bytes(left + sum(entry.bytes for entry in going if entry not in kept))
+    print(f"{len(going) - len(kept)} entries and {len(leftovers)} leftovers, {freed}, deleted")
+    return DONE
+
+
+def _entries(entries: Sequence[Entry]) -> Table:
+    from transfer.render import Table
+
+    return Table(
+        "What the store holds, used last first" if entries[0].used >= entries[-1].used else "To be deleted",
+        ["key", "kind", "hangs on", " images", " size", " used"],
+        [
+            [
+                entry.key[:8],
+                entry.kind,
+                entry.words or "(not known: what says it is damaged or gone)",
+                "-" if entry.images is None else f"{entry.images:,}",
+                in_bytes(entry.bytes),
+                _ago(time.time() - entry.used),
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "now"
+
+
+def _told_skipped(skipped: dict[str, str]) -> int:
+    """Name the images that were left out, on standard error; the exit status."""
+    for name, reason in list(skipped.items())[:SKIPPED_NAMED]:
+        print(f"transfer: skipped {name!r}: {printable(reason)}", file=sys.stderr)
+    if len(skipped) > SKIPPED_NAMED:
+        print(f"transfer: skipped {len(skipped) - SKIPPED_NAMED:,} more images", file=sys.stderr)
+    return SKIPPED if skipped else DONE
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    """What was given on the command line; the rest keeps the defaults of `RunConfig`."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
+    if "size" in fields:
+        fields["size"] = parse_size(fields["size"])
+    if "methods" in fields:
+        fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
+    if "lr" in fields:
+        try:
+            fields["lr"] = tuple(float(value) for value in fields["lr"].split(","))
+        except ValueError:
+            raise UserError(f"--lr is {fields['lr']!r}; give numbers, such as 1e-4,1e-3") from None
+    return RunConfig(**fields)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"can't write to {folder}; give another --out")

@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM: a command ends in order, or at once if that takes too long."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+INTERRUPTED = 130  # the exit status
+TOLD = "interrupted; a run or an extraction goes on where it was when started again"
+# Libraries come back from a fit or a compilation when they are done, and threads are waited for. What is kept is
+# kept whole at any moment, so nothing is lost by not waiting longer.
+GRACE_S = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_at_end: list[Callable[[], None]] = []
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """In the block, which is the main thread's, a signal raises `KeyboardInterrupt`.
+
+    If the block has not ended `GRACE_S` later, the process ends, with one line and status 130.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    watched, woken = socket.socketpair()
+    woken.setblocking(False)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(watched, ended), daemon=True)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # Python calls handlers when the main thread comes back to it. This one is written to at once.
+    descriptor = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, _raise_once)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(descriptor)
+        woken.close()  # ends the watcher
+        watcher.join()
+        watched.close()
+
+
+@contextmanager
+def at_end(call: Callable[[], None]) -> Iterator[None]:
+    """In the block, `call` is called before a process that took too long ends."""
+    _at_end.append(call)
+    try:
+        yield
+    finally:
+        _at_end.remove(call)
+
+
+def _raise_once(number: int, frame: FrameType | None) -> None:
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)  # a second one would break into what the first set off
+    raise KeyboardInterrupt
+
+
+def _watch(watched: socket.socket, ended: threading.Event) -> None:
+    while received := watched.recv(1):
+        if received[0] in SIGNALS:
+            break
+    else:
+        return
+    if ended.wait(GRACE_S):
+        return
+    for call in reversed(_at_end):
+        with suppress(Exception):
+            call()
+    with suppress(OSError):
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"transfer: {TOLD}\n".encode())
+    os._exit(INTERRUPTED)

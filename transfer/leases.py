@@ -1,0 +1,91 @@
+"""What running processes use, so that pruning leaves it alone.
+
+A process that uses a file or a folder of the store holds a shared lock on it, which ends with the process however
+that ends. Only pruning asks for locks: whatever is read is checked, so features are right where locks do nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Where locks do nothing (some network file systems), what was used so lately is left alone.
+RECENT_S = 24 * 3600
+DELETED_WITHIN_S = 1.0
+
+
+class Lease:
+    """Held while this object lives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._close = weakref.finalize(self, os.close, descriptor)
+
+
+def hold(path: Path) -> Lease | None:
+    """Hold a file or a folder, and mark it as used now; None where there is none.
+
+    One that is being deleted is waited for: it is gone in a moment.
+    """
+    with contextlib.suppress(OSError):  # who may only read the store marks nothing
+        os.utime(path)
+    until = time.monotonic() + DELETED_WITHIN_S
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        lease = Lease(descriptor)
+        if _lock(descriptor, exclusive=False):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return lease
+        elif time.monotonic() > until:  # whoever deletes it was stopped on the way
+            return lease
+        time.sleep(0.005)
+
+
+@contextmanager
+def unused(path: Path) -> Iterator[bool]:
+    """Whether no other process uses a file or a folder; none begins to, unseen, in the block."""
+    try:
+        first, second = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2))
+    except OSError:
+        yield False
+        return
+    try:
+        yield _alone(first, second)
+    finally:
+        os.close(first)
+        os.close(second)
+
+
+def _alone(first: int, second: int) -> bool:
+    if not _lock(first, exclusive=True):
+        return False
+    if not _lock(second, exclusive=True):
+        return True
+    return (
+        os.fstat(first).st_mtime < time.time() - RECENT_S
+    )  # two have it to themselves: locks mean nothing here
+
+
+def _lock(descriptor: int, *, exclusive: bool) -> bool:
+    """Lock without waiting; False where another has it. Where there are no locks everybody gets one."""
+    if fcntl:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True

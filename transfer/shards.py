@@ -1,0 +1,122 @@
+"""Shards: immutable pairs of files, `NAME.npy` with feature rows and `NAME.json` with the images they belong to.
+
+The second, the manifest, is written last: rows without it do not count. It has their sha256 and its own, so that a
+shard whose bytes are not what was written is known.
+
+N: rows. D: features a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer import files
+from transfer.ids import Ids, from_hex, to_hex
+
+# A manifest has about 70 bytes for each row, and a shard some thousand rows.
+MAX_MANIFEST_BYTES = 4_000_000
+# In the folder of shards, and no manifest: what the features were declared to hang on.
+KEY = "key.json"
+SET_ASIDE = ".corrupt"
+
+Array = npt.NDArray[np.float32]
+
+
+class Damaged(ValueError):
+    """A shard that is not what was written; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Where a shard lies, and what its manifest says."""
+
+    manifest: Path
+    shape: tuple[int, int]
+    seconds: float
+    """That computing its rows took."""
+    made_on: str
+
+    @property
+    def rows(self) -> Path:
+        """The file of its rows."""
+        return self.manifest.with_suffix(".npy")
+
+    def load(self) -> Array:
+        """Its rows (N, D), mapped into memory."""
+        rows: Array = np.load(self.rows, mmap_mode="r", allow_pickle=False)
+        return rows
+
+
+def manifests(folder: Path) -> set[Path]:
+    """The manifests in a folder of shards."""
+    return set(folder.glob("*.json")) - {folder / KEY}
+
+
+def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> Shard:
+    """Write a shard, durably. Raises `UserError` where that can't be done."""
+    assert len(ids_N32) == len(x_ND)
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(x_ND, np.float32), allow_pickle=False)
+    shard = Shard(folder / f"{uuid.uuid4().hex}.json", x_ND.shape, seconds, made_on)
+    told = {
+        "schema_version": files.SCHEMA_VERSION,
+        "ids": to_hex(ids_N32),
+        "shape": list(x_ND.shape),
+        "sha256": files.sha256(buffer.getbuffer()),
+        "seconds": seconds,
+        "made_on": made_on,
+    }
+    files.write(shard.rows, buffer.getbuffer())
+    files.write(shard.manifest, files.sealed(told))
+    return shard
+
+
+def read(manifest: Path) -> tuple[Shard, Ids]:
+    """A shard and its images, its bytes checked. Raises `Damaged`, or `FileNotFoundError` where it is gone."""
+    try:
+        told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
+        shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
+        ids_N32 = from_hex(told["ids"])
+        if told["schema_version"] != files.SCHEMA_VERSION or not 0 <= shard.seconds < math.inf:
+            raise Damaged("its manifest is none of this version")
+        if files.file_sha256(shard.rows) != told["sha256"]:
+            raise Damaged("its rows are not those that were written")
+        x_ND = shard.load()
+    except (Damaged, PermissionError):
+        raise
+    except FileNotFoundError as error:
+        if manifest.exists() and not shard.rows.exists():  # merging deletes the manifest first
+            raise Damaged("its rows are gone") from error
+        raise
+    except Exception as error:  # whoever sealed a manifest may have written anything into it
+        raise Damaged(f"its manifest or its rows: {error or type(error).__name__}") from error
+    if x_ND.shape != shard.shape or x_ND.ndim != 2 or len(ids_N32) != len(x_ND) or x_ND.dtype != np.float32:
+        raise Damaged("its rows are not those of its manifest")
+    return shard, ids_N32
+
+
+def set_aside(manifest: Path) -> None:
+    """Rename a damaged shard, so that it counts no more and can still be looked at."""
+    for path in (manifest, manifest.with_suffix(".npy")):
+        with contextlib.suppress(OSError):  # gone, or nothing can be written here
+            path.rename(path.with_name(path.name + SET_ASIDE))
+
+
+def delete(shard: Shard) -> None:
+    """Delete a shard, the manifest first; another process may have deleted it already."""
+    shard.manifest.unlink(missing_ok=True)
+    shard.rows.unlink(missing_ok=True)
+
+
+def orphans(folder: Path) -> list[Path]:
+    """Rows without a manifest that a killed process left there; others may be about to get theirs."""
+    told = {manifest.stem for manifest in manifests(folder)}
+    return [path for path in folder.glob("*.npy") if path.stem not in told and files.is_abandoned(path)]
