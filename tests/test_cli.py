@@ -193,6 +193,34 @@ class TestPredict:
         assert "backbone.safetensors is not the file that model.json names" in err
 
 
+HOSTILE_NAMES = [b"a\nb\x1b[31m", b"\xff\xfe", b"[red]x[/red]", b"<script>alert(1)</script>", b"| `c` | $x$"]
+
+
+def test_names_of_classes_are_never_interpreted(
+    tmp_path: Path, make_images: MakeImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_images(tmp_path / "images", classes=5, train=3, valid=2, test=2)
+    names = [os.fsdecode(name.replace(b"/", b"-")) for name in HOSTILE_NAMES]
+    for split in ("train", "valid", "test"):
+        for i, name in enumerate(names):
+            (root / split / f"class{i}").rename(root / split / name)
+    words = [f"--store={tmp_path / 'store'}", "--backbone=squeezenet1_1", "--weights=random", "--device=cpu"]
+    out = tmp_path / "out"
+    assert cli.main(["run", str(tmp_path / "images"), *words, "--methods=svm,fc", "--out", str(out)]) == 0
+    assert cli.main(["report", str(out / "result.json")]) == 0
+    shown, _ = capsys.readouterr()
+    assert "[red]x[-red]" in shown
+    markdown = (out / "report.md").read_text("utf-8")
+    for text in (shown, markdown):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff]", text)
+    assert "<script>" not in markdown
+    classes = json.loads((out / "result.json").read_bytes())["data"]["classes"]
+    assert set(classes) == set(names)
+    first = next(path for path in (tmp_path / "images/test").rglob("*.jpg"))
+    assert cli.main(["predict", str(out), str(first)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 class TestStore:
     """Three small entries and what a killed run left."""
 
@@ -313,6 +341,11 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", ".", "--engine", "warp"], "'warp'"),
         (["run", ".", "--precision", "fp8"], "'fp8'"),
         (["report", "no.json"], "can't read no.json"),
+        (["report", "/dev/zero"], "can't read /dev/zero: not a file"),
+        (["report", "pipe"], "can't read pipe: not a file"),
+        (["report", "endless"], "can't read endless: larger than 64,000,000 bytes"),
+        (["report", "nested"], "nested is no result file"),
+        (["run", "loop"], "no such folder: loop"),
         (["predict", "."], "IMAGES"),
         (["predict", ".", "class0.txt"], "no model.json in ."),
         (["predict", ".", "no/such/folder"], "no model.json in ."),
@@ -336,6 +369,11 @@ def test_wrong_usage_is_one_line_and_exit_2(
     monkeypatch.setenv("TRANSFER_STORE", str(tmp_path / "store"))
     Path("class0.txt").write_text("a file")
     Path("empty").mkdir()
+    Path("loop").symlink_to("loop")
+    os.mkfifo("pipe")
+    Path("nested").write_text("[" * 100_000)
+    with Path("endless").open("wb") as file:
+        file.truncate(10**9)
     assert cli.main(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -414,8 +452,9 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert report.wait() == 0
 
 
-def test_an_interrupt_ends_the_run_in_one_line_and_keeps_what_was_done(
-    tmp_path: Path, make_images: MakeImages
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
+    tmp_path: Path, make_images: MakeImages, number: signal.Signals
 ) -> None:
     root = make_images(tmp_path / "images", classes=4, train=150)
     words = [
@@ -432,7 +471,7 @@ def test_an_interrupt_ends_the_run_in_one_line_and_keeps_what_was_done(
     while not list(tmp_path.glob("store/features/*/*.npy")):
         assert running.poll() is None
         time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     _, err = running.communicate()
     assert running.returncode == 130
     assert err == "transfer: interrupted; a run or an extraction goes on where it was when started again\n"

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
+from PIL import Image as PillowImage
 
-from transfer import backbone, choice, decode, engines, extract, images, weights
+from transfer import backbone, choice, decode, engines, extract, frozen, images, weights
 from transfer.config import RunConfig, UserError
 from transfer.engines.eager import Eager
 from transfer.extract import Features
@@ -73,7 +75,7 @@ def test_features_are_what_the_network_gives_one_image_at_a_time(
             alone = torch.from_numpy(pixels).permute(2, 0, 1)[None]
             with torch.no_grad():
                 expected = network(backbone.normalise(alone))[0]
-            np.testing.assert_allclose(row, expected, atol=2e-5)
+            np.testing.assert_allclose(row, expected, atol=5e-5)
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, forwards: list[int]) -> None:
@@ -87,6 +89,70 @@ def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, 
     assert (warm.extraction.computed, warm.extraction.reused) == (0, 48)
     assert warm.extraction.cold_s == pytest.approx(cold.extraction.cold_s)
     np.testing.assert_array_equal(everything(warm), everything(cold))
+
+
+CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
+    "weights": lambda patch: {"weights": "random", "seed": 1},
+    "size": lambda patch: {"size": (64, 64)},
+    "backbone": lambda patch: {"backbone": "squeezenet1_0"},
+    "precision": lambda patch: {"precision": "bf16"},
+    "engine": lambda patch: {"engine": "openvino"},
+    "layer": lambda patch: patch.setattr(backbone, "LAYER", "another") or {},
+    "mean": lambda patch: patch.setattr(backbone, "MEAN", (0.5, 0.5, 0.5)) or {},
+    "spread": lambda patch: patch.setattr(backbone, "STD", (0.5, 0.5, 0.5)) or {},
+    "decoder's version": lambda patch: patch.setitem(decode.DECLARED, "decoder", "pillow 99") or {},
+    "rule of resizing": lambda patch: patch.setitem(decode.DECLARED, "resize", "cropped") or {},
+    "torch's version": lambda patch: patch.setattr(torch, "__version__", "99.0.0") or {},
+    "torchvision's version": lambda patch: patch.setattr(torchvision, "__version__", "99.0.0") or {},
+    "engine's version": lambda patch: patch.setattr(engines, "version", lambda name: "99") or {},
+    "store's version": lambda patch: patch.setattr(frozen, "SCHEMA_VERSION", 99) or {},
+}
+
+
+def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "images", train=2, valid=1, test=1)
+    given = {"backbone": "squeezenet1_1"}
+    keys = {features(tmp_path, **given).extraction.shelf.key}
+    for name, change in CHANGES.items():
+        with monkeypatch.context() as patch:
+            found = features(tmp_path, **given | change(patch)).extraction
+            assert found.computed == len(found.images) == 12, f"{name}: stale"
+            keys.add(found.shelf.key)
+        assert features(tmp_path, **given).extraction.computed == 0, name
+    assert len(keys) == len(CHANGES) + 1
+
+
+@pytest.mark.slow
+def test_ten_more_images_are_all_that_is_computed(tmp_path: Path, forwards: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    root = tmp_path / "images"
+    for c in range(2):
+        (root / f"class{c}").mkdir(parents=True)
+
+    def add(numbers: range) -> None:
+        for i in numbers:
+            pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
+            PillowImage.fromarray(pixels).save(root / f"class{i % 2}" / f"{i:05}.bmp")
+
+    add(range(10_000))
+    found = images.find(root)
+    watch = Stopwatch()
+    assert extract.fill(_tiny(tmp_path), found, watch, lambda *_: None).computed == 10_000
+    forwards.clear()
+    add(range(10_000, 10_010))
+    (root / "class0").rename(root / "renamed")
+    more = extract.fill(_tiny(tmp_path), images.find(root), watch, lambda *_: None)
+    assert (more.computed, more.reused) == (10, 10_000)
+    assert len(forwards) == 2
+
+
+def _tiny(root: Path) -> RunConfig:
+    path = root / "weights.pth"
+    if not path.exists():
+        torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
+    return config(root, backbone="squeezenet1_1", weights=str(path), size=(32, 32))
 
 
 def test_images_are_known_by_their_bytes(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -517,6 +518,29 @@ def test_a_folder_that_can_not_be_listed_is_an_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PermissionError):
         find(root)
+
+
+def test_loops_of_links_come_to_an_end(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"a": 3, "b": 3})
+    (root / "a" / "up").symlink_to(root)
+    (root / "a" / "self.jpg").symlink_to(root / "a" / "self.jpg")
+    (root / "loop").symlink_to(root / "loop")
+    found = find(root)
+    assert found.classes == ("a", "b")
+    assert len(found.samples()) == 6
+    with pytest.raises(UserError, match="no such folder"):
+        find(root / "loop")
+
+
+def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, {"a": 3, "b": 3})
+    for depth in (500, 1_000, 1_200):
+        root.joinpath("a", *["d"] * depth).mkdir(parents=True, exist_ok=True)
+    touch(root, "a/" + "d/" * 1_200 + "0.jpg")
+    try:
+        assert len(find(root).samples()) == 7
+    finally:
+        subprocess.run(["rm", "-r", root], check=True)  # Python's own way to delete folders fails on these
 
 
 class TestBelow:

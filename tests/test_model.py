@@ -224,9 +224,10 @@ class TestFolder:
         written = []
 
         def killed(path: Path, data: bytes) -> None:
-            if path.parent.name == "models" and len(written) == 1:
-                raise KeyboardInterrupt
-            written.append(path)
+            if path.parent.name == "models":
+                if written:
+                    raise KeyboardInterrupt
+                written.append(path)
             real(path, data)
 
         monkeypatch.setattr(model_files.files, "write", killed)

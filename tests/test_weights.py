@@ -7,6 +7,7 @@ import http.server
 import pickle
 import socket
 import threading
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,35 @@ def test_code_under_the_name_of_safetensors_is_refused_and_never_run(tmp_path: P
     torch.save({"code": Code(trace)}, path)
     assert str(path) in refusal(lambda: weights.load(path))
     assert not trace.exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"fc.weight": torch.zeros(1000, 1000)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    assert packed.stat().st_size < plain.stat().st_size / 100
+    with pytest.raises(UserError, match="unpacks to more than it is"):
+        weights.load(packed)
+    assert weights.load(plain).keys() == {"fc.weight"}
+
+
+@pytest.mark.parametrize("length", [2**40, 2**63, 100_000_001])
+def test_a_header_of_absurd_length_is_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}" * 100)
+    with pytest.raises(UserError, match="can't be read as weights"):
+        weights.load(path)
+
+
+def test_a_tensor_larger_than_what_it_is_made_of_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    state = models.resnet18().state_dict()
+    state["conv1.weight"] = torch.zeros(1).expand(2**20, 2**20)  # 4 terabytes, in 4 bytes
+    torch.save(state, path)
+    with pytest.raises(UserError):
+        backbone.build("resnet18", weights.load(path))
 
 
 def test_a_whole_pickled_network_is_refused_with_advice(tmp_path: Path) -> None:

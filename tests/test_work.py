@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from tests.engines.samples import BATCH, photographs, plan_of
-from transfer import backbone, decode, experiment, lagoon, shelf, store
+from transfer import backbone, decode, experiment, files, lagoon, shelf, store
 from transfer.config import RunConfig
 from transfer.engines import build
 from transfer.engines.eager import Eager
@@ -131,8 +131,7 @@ def work_of_a_run(root: Path) -> Work:
         counting(Eager, "submit", patch, lambda _, x_NHW3: work.submitted.append(len(x_NHW3)))
         counting(decode, "pixels", patch, decoded)
         counting(backbone, "build", patch, built)
-        for module in (shelf, store):
-            counting(module, "write", patch, lambda path, data: work.written.append((path, len(data))))
+        counting(files, "write", patch, lambda path, data: work.written.append((path, len(data))))
         hook = nn.modules.module.register_module_forward_pre_hook(passed)
         try:
             run(root)
@@ -205,7 +204,7 @@ def test_however_many_rows_each_is_written_twice(tmp_path: Path, monkeypatch: py
     """Merging small shards into ever larger ones would write the first rows again and again."""
     work, total = Work(), 500
     monkeypatch.setattr(shelf, "SHARD_ROWS", 4 * BATCH)
-    counting(shelf, "write", monkeypatch, lambda path, data: work.written.append((path, len(data))))
+    counting(files, "write", monkeypatch, lambda path, data: work.written.append((path, len(data))))
     kept = store.Store(tmp_path).shelf({"made": "up"})
     ids_N32 = from_hex([hashlib.sha256(bytes([i // 256, i % 256])).hexdigest() for i in range(total)])
     for start in range(0, total, BATCH):

@@ -239,10 +239,15 @@ def _files(folder: Path, root: Path) -> tuple[Names, list[str]]:
     Both are relative to the root. Names are compared part by part, as paths are: `a/b` before `a-1/b`.
     """
     found: list[str] = []
-    for where, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(where).relative_to(root).as_posix()
-        found += [f"{inside}/{name}" for name in names]
+    waiting = [
+        folder
+    ]  # os.walk alone would call itself, and folders may be nested more deeply than that goes
+    while waiting:
+        where, folders, names = next(os.walk(waiting.pop(), onerror=_raise))
+        inside = Path(where)
+        below = (inside / name for name in folders if not name.startswith("."))
+        waiting += [path for path in below if not path.is_symlink()]
+        found += [f"{inside.relative_to(root).as_posix()}/{name}" for name in names]
     found.sort(key=lambda name: name.split("/"))
     images: list[str] = []
     others: list[str] = []

@@ -32,7 +32,7 @@ def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
     try:
         found = json.loads(files.read(path, max_bytes).decode(), parse_constant=_refused)
     except OSError as error:
-        raise UserError(f"can't read {path} as a {kind} file: {error.strerror}") from error
+        raise UserError(f"can't read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, UserError):
             raise

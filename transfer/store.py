@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transfer import files
 from transfer.config import UserError
-from transfer.files import file_sha256, read, sealed, sha256, unsealed, write
 from transfer.leases import Lease, hold
 from transfer.shelf import Shelf
 
@@ -22,7 +22,7 @@ MAX_TOLD_BYTES = 4_000_000
 
 def key_of(declared: dict[str, Any]) -> str:
     """The key of declared data: sha256 of its canonical JSON."""
-    return sha256(json.dumps(declared, sort_keys=True, separators=(",", ":")).encode())
+    return files.sha256(json.dumps(declared, sort_keys=True, separators=(",", ":")).encode())
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Store:
         path = self._made_path(kind, declared)
         lease = hold(path)
         try:
-            told = unsealed(read(path.with_suffix(".json"), MAX_TOLD_BYTES))
-            if file_sha256(path) == told["sha256"]:
+            told = files.unsealed(files.read(path.with_suffix(".json"), MAX_TOLD_BYTES))
+            if files.file_sha256(path) == told["sha256"]:
                 return MadeFile(path, told["sha256"], float(told["seconds"]), str(told["made_on"]), lease)
         except Exception:  # damaged, or sealed with whatever in it: as good as absent, it is made again
             pass
@@ -64,13 +64,13 @@ class Store:
     ) -> MadeFile:
         """Keep a file of a kind, made from what is declared, which took `seconds` on the machine `made_on`."""
         path = self._made_path(kind, declared)
-        digest = sha256(data)
+        digest = files.sha256(data)
         told = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
         lease = None
         while not lease:  # it may be pruned before it is held
-            write(path, data)
+            files.write(path, data)
             lease = hold(path)
-        write(path.with_suffix(".json"), sealed(told))
+        files.write(path.with_suffix(".json"), files.sealed(told))
         return MadeFile(path, digest, seconds, made_on, lease)
 
     def _made_path(self, kind: str, declared: dict[str, Any]) -> Path:
@@ -85,7 +85,7 @@ class Store:
     def keep_trials(self, declared: dict[str, Any], trials: Sequence[dict[str, Any]]) -> None:
         """Keep what trials of engines found, in place of what was kept before."""
         path = self.folder(TRIALS) / f"{key_of(declared)[:32]}.json"
-        write(path, sealed({"declared": declared, "trials": list(trials)}))
+        files.write(path, files.sealed({"declared": declared, "trials": list(trials)}))
 
     def all_trials(self) -> list[dict[str, Any]]:
         """Every `declared` with its `trials`."""
@@ -95,7 +95,7 @@ class Store:
         found = []
         for path in sorted((self.root / TRIALS).glob(pattern)):
             with contextlib.suppress(OSError, ValueError):  # as good as absent: they are made again
-                entry = unsealed(read(path, MAX_TOLD_BYTES))
+                entry = files.unsealed(files.read(path, MAX_TOLD_BYTES))
                 if isinstance(entry.get("trials"), list) and isinstance(entry.get("declared"), dict):
                     found.append(entry)
                     hold(path)  # marks it as used

@@ -90,6 +90,25 @@ def command(argv: list[str], out: Path, user: int | None = None) -> None:
     sys.exit(status)
 
 
+def stopped(argv: list[str], out: Path, ready: Path) -> None:
+    """Run a command that will be stopped: what it says goes to `out` itself, since it may end at any moment."""
+    from transfer import commands
+    from transfer.cli import main
+
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)  # type: ignore[misc]
+    sys.stdout = os.fdopen(1, "w")
+    real = commands.run
+
+    def run(args: Any) -> int:
+        ready.touch()  # signals are waited for from here on
+        return real(args)
+
+    commands.run = run
+    sys.exit(main(argv))
+
+
 def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> None:
     """The features of the images in a folder, in `out`.npy, and how they came about, in `out`.json."""
     import fcntl

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.trials import children, damage, disks, hostile, kills, races
+from tests.trials import children, damage, disks, hostile, kills, races, stops
 
 HOSTILE = 20_000
 
@@ -41,6 +41,7 @@ def _counted(kind: str, count: int, seed: int, folder: Path, out: Path) -> None:
 
 TRIALS: dict[str, Trial] = {
     "kills": Trial(kills.kills, 200),
+    "stops": Trial(stops.stops, 30),
     "races": Trial(partial(races.races, locks=True), 20),
     "races-no-locks": Trial(partial(races.races, locks=False), 20),
     "damage": Trial(damage.damage, 500),

@@ -1,0 +1,61 @@
+"""Ctrl-C and SIGTERM at any moment of a run: it ends at once, with one line, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.trials import children
+from transfer import interrupt, inventory
+
+EACH = 8
+# Two seconds are promised; a machine that does other things as well may take longer to begin.
+LIMIT_S = 10.0
+
+
+def stops(count: int, seed: int, folder: Path) -> Counter[str]:
+    """`count` runs stopped at random moments; how they ended, and how long the slowest took to."""
+    images = children.make_images(folder / "images", each=EACH)
+    words = ["run", *children.words(folder, folder / "store"), "--methods=fc,svm"]
+    children.ended(children.start(children.features, folder, folder / "calm", folder / "calm"))
+    start = time.perf_counter()
+    assert children.ended(children.start(children.command, words, folder / "told")) == 0
+    whole_s, rng, met = time.perf_counter() - start, random.Random(seed), Counter[str]()
+    for _ in range(count):
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        (folder / "told").unlink(missing_ok=True)
+        process = children.start(children.stopped, words, folder / "told", folder / "ready")
+        while process.is_alive() and not (folder / "ready").exists():
+            time.sleep(0.001)
+        (folder / "ready").unlink(missing_ok=True)
+        time.sleep(rng.uniform(0, whole_s))
+        number, start = rng.choice(interrupt.SIGNALS), time.perf_counter()
+        assert process.pid
+        with contextlib.suppress(ProcessLookupError):  # done already
+            os.kill(process.pid, number)
+        status, seconds = children.ended(process), time.perf_counter() - start
+        met["stops"] += 1
+        if status:
+            assert status == interrupt.INTERRUPTED, status
+            assert (folder / "told").read_text() == f"transfer: {interrupt.TOLD}\n", (
+                folder / "told"
+            ).read_text()
+            met[number.name] += 1
+            met["slowest_ms"] = max(met["slowest_ms"], round(1000 * seconds))
+            assert seconds < LIMIT_S, f"{seconds:.1f} s"
+        else:
+            met["too late"] += 1
+        store = folder / "store"
+        held = children.committed(store)
+        assert [fault for entry in inventory.entries(store) for fault in inventory.faults(entry)] == []
+        assert children.ended(children.start(children.features, folder, store, folder / "after")) == 0
+        told = json.loads((folder / "after.json").read_text())
+        assert told == {"computed": images - len(held), "reused": len(held), "damaged": 0}, told
+        assert (folder / "after.npy").read_bytes() == (folder / "calm.npy").read_bytes()
+    return met
