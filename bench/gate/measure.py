@@ -1,4 +1,4 @@
-"""Benchmarks of two trees timed by turns: blocks of two fresh processes, in random order, on one core."""
+"""Benchmarks of two trees timed by turns: blocks of two fresh processes that share a core, in random order."""
 
 from __future__ import annotations
 

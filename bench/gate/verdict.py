@@ -1,7 +1,7 @@
 """What paired times say: as fast as before, faster, slower, or not to be told.
 
-d: for each block the logarithm of the newer revision's time over the older one's. A block is a process of each, one
-right after the other; processes are what is independent, rounds within one are not.
+d: for each block the logarithm of the newer revision's time over the older one's. A block is a process of each, taking
+turns; processes are what is independent, rounds within one are not.
 """
 
 from __future__ import annotations
