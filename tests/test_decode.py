@@ -413,18 +413,24 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatc
 def test_the_largest_picture_takes_less_than_a_gigabyte() -> None:
     script = (
         "import io, sys; from pathlib import Path; from PIL import Image; from transfer import decode\n"
-        "image = Image.new(sys.argv[1], (9_000, 9_900)); file = io.BytesIO()\n"
+        "size = (6_700, 6_600) if sys.argv[2] == 'WEBP' else (9_000, 9_900)\n"
+        "image = Image.new(sys.argv[1], size); file = io.BytesIO()\n"
         "exif = Image.Exif(); exif[0x0112] = 6; image.save(file, sys.argv[2], exif=exif)\n"
         "del image; Path('/proc/self/clear_refs').write_text('5')\n"
         "assert decode.pixels(file.getvalue(), (240, 800)).shape == (240, 800, 3)\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    for mode, kind in (("CMYK", "JPEG"), ("I;16", "PNG"), ("RGBA", "PNG")):
+    for mode, kind in (("CMYK", "JPEG"), ("I;16", "PNG"), ("RGBA", "WEBP")):
         done = subprocess.run(
             [sys.executable, "-c", script, mode, kind], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert int(done.stdout) < 1_000_000, mode  # kB
+
+
+def test_a_webp_may_have_half_as_many_pixels() -> None:
+    data = encoded(Image.new("RGB", (6_900, 6_600)), "WEBP", lossless=True, method=0)
+    assert f"more than {MAX_PIXELS // 2:,} pixels" in reason_of(lambda: decode.size_of(data))
 
 
 def test_just_few_enough_pixels_are_none_too_many() -> None:

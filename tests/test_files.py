@@ -82,10 +82,12 @@ def test_every_other_byte_breaks_the_seal() -> None:
 
 
 def test_unfinished_files_of_a_day_ago_are_abandoned(tmp_path: Path) -> None:
-    for name in (".a.json.0.tmp", ".b.npy.0.tmp", "c.npy"):
-        (tmp_path / name).touch()
-    yesterday = (tmp_path / "c.npy").stat().st_mtime - files.ABANDONED_S - 1
-    for name in (".b.npy.0.tmp", "c.npy"):
-        os.utime(tmp_path / name, (yesterday, yesterday))
-    assert files.abandoned(tmp_path) == [tmp_path / ".b.npy.0.tmp"]
+    new, old = (tmp_path / f".{name}.npy.{'0' * 32}.tmp" for name in "ab")
+    others = tmp_path / "c.npy", tmp_path / ".mine.tmp"
+    for path in (new, old, *others):
+        path.touch()
+    yesterday = new.stat().st_mtime - files.ABANDONED_S - 1
+    for path in (old, *others):
+        os.utime(path, (yesterday, yesterday))
+    assert files.abandoned(tmp_path) == [old]
     assert not files.is_abandoned(tmp_path / "gone")

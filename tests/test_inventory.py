@@ -63,7 +63,7 @@ def test_what_was_used_last_comes_first(root: Path) -> None:
     os.utime(entry(root, "features").path, (1, 1))
     os.utime(entry(root, "weights").path, (2, 2))
     assert [entry.kind for entry in inventory.entries(root)][-2:] == ["weights", "features"]
-    Store(root).shelf(DECLARED)
+    Store(root).shelf(DECLARED).gather(IDS)
     assert Store(root).made("weights", {"backbone": "resnet18", "seed": 3})
     assert all(time.time() - entry.used < 60 for entry in inventory.entries(root))
 
@@ -80,9 +80,9 @@ def test_a_folder_that_is_no_store_is_told(tmp_path: Path) -> None:
         ("features", "features/*/[!k]*.npy", "not those that were written"),
         ("features", "features/*/[!k]*.json", "not readable|not what was written"),
         ("features", "features/*/key.json", "key.json: not what was written"),
-        ("weights", "weights/*.safetensors", "safetensors: not what was written"),
-        ("weights", "weights/*.json", "json: not what was written"),
-        ("calibrated", "calibrated/*.safetensors", "safetensors: not what was written"),
+        ("weights", "weights/*/*.safetensors", "safetensors: not what was written"),
+        ("weights", "weights/*/made.json", "json: not what was written"),
+        ("calibrated", "calibrated/*/*.safetensors", "safetensors: not what was written"),
         ("trials", "trials/*.json", "json: not what was written"),
     ],
 )
@@ -103,21 +103,26 @@ def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, tol
 
 def test_what_says_nothing_sensible_is_no_words(root: Path) -> None:
     for declared in (5, [], {"backbone": None, "size": 3}, {"weights_sha256": [1]}):
-        [path] = root.glob("weights/*.json")
+        [path] = root.glob("weights/*/made.json")
         path.write_bytes(files.sealed({"declared": declared}))
         assert isinstance(entry(root, "weights").words, str)
 
 
 def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None:
     shelf = entry(root, "features").path
+    some = "0123456789abcdef" * 2
     made = [
-        shelf / ".a.npy.0.tmp",
-        shelf / "a.npy",
-        root / "weights/.b.0.tmp",
-        root / "lagoon/lagoon-v1-seed0/train/Topa/.c.0.tmp",
+        shelf / f".a.npy.{some}.tmp",
+        shelf / f"{some}.npy",
+        root / f"trials/.b.{some}.tmp",
+        root / f"lagoon/lagoon-v1-seed0/train/Topa/.c.{some}.tmp",
     ]
     for path in made:
         path.write_bytes(b"12345")
+    begun = root / "weights" / some
+    begun.mkdir()
+    (begun / "w.safetensors").write_bytes(b"12345")
+    made.append(begun)
     assert inventory.leftovers(root) == []
     for path in made:
         os.utime(path, (1, 1))
@@ -136,3 +141,38 @@ def test_links_in_a_store_are_not_followed(root: Path, tmp_path: Path) -> None:
     (root / "features" / ("0" * 32)).symlink_to(tmp_path / "other")
     (entry(root, "features").path / "loop").symlink_to(root)
     assert len([entry for entry in inventory.entries(root) if entry.kind == "features"]) == 1
+
+
+def test_what_the_program_did_not_make_is_no_entry(root: Path) -> None:
+    before = inventory.entries(root)
+    for name in (
+        "features/mine/a.csv",
+        "weights/best.safetensors",
+        "weights/mine/a",
+        "trials/notes.json",
+        "a.txt",
+    ):
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+        os.utime(path, (1, 1))
+    assert inventory.entries(root) == before
+    assert inventory.leftovers(root) == []
+    (root / "lagoon/holiday").mkdir()
+    assert [entry.kind for entry in inventory.entries(root)] == [e.kind for e in before if e.kind != "lagoon"]
+
+
+def test_a_disk_that_fails_is_told_and_the_rest_is_checked(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files.file_sha256
+
+    def fails(path: Path) -> str:
+        if path.suffix == ".safetensors":
+            raise OSError(5, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(files, "file_sha256", fails)
+    found = [fault for entry in inventory.entries(root) for fault in inventory.faults(entry)]
+    assert len(found) == 2
+    assert all(fault.endswith("Input/output error") for fault in found)

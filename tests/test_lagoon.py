@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from transfer import lagoon
+from transfer.config import UserError
 from transfer.lagoon.boats import BOATS, PALETTE
 from transfer.lagoon.parts import KINDS
 
@@ -127,13 +129,12 @@ def test_a_file_that_is_not_finished_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(lagoon, "COUNTS", ONE)
 
-    def full(self: Image.Image, path: Path, *args: object, **settings: object) -> None:
-        path.write_bytes(b"half a")
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Image.Image, "save", full)
-        with pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="No space left"):
             lagoon.make(tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(digest(lagoon.make(tmp_path))) == 1

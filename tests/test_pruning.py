@@ -22,7 +22,7 @@ def entry(name: str, *, days: float = 0, size: int = 10) -> Entry:
     return Entry(
         kind="weights",
         path=path,
-        beside=None,
+        told=path,
         words="w",
         images=None,
         bytes=size,
@@ -105,7 +105,17 @@ def test_a_shelf_whose_folder_was_deleted_all_the_same_goes_on(store: Store) -> 
     again = Store(store.root).shelf({"backbone": "a"})
     assert again.holds(more).all()
     assert not again.holds(IDS).any()
+    assert not again.holds(IDS).any()
+
+
+def test_two_that_made_the_same_file_each_keep_their_own(store: Store) -> None:
+    first = store.keep("weights", {"backbone": "b"}, b"weights of one", 1, "here")
+    second = store.keep("weights", {"backbone": "b"}, b"weights of another", 1, "here")
+    assert store.made("weights", {"backbone": "b"}) == second
+    del second
+    [entry] = [entry for entry in entries(store.root) if first.path.parent == entry.path]
     assert not delete(entry)
+    assert first.path.read_bytes() == b"weights of one"
 
 
 def test_a_deletion_that_breaks_off_leaves_no_half_of_an_entry(
@@ -113,7 +123,7 @@ def test_a_deletion_that_breaks_off_leaves_no_half_of_an_entry(
 ) -> None:
     [entry] = [entry for entry in entries(store.root) if entry.kind == "features"]
     with monkeypatch.context() as patch:
-        patch.setattr(pruning.shutil, "rmtree", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(pruning.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             delete(entry)
     assert not store.shelf({"backbone": "a"}).holds(IDS).any()
@@ -124,7 +134,7 @@ def test_a_deletion_that_breaks_off_leaves_no_half_of_an_entry(
 
 
 def test_sweeping_what_another_process_swept_is_no_error(store: Store) -> None:
-    path = store.root / "weights/.a.0.tmp"
+    path = store.root / f"trials/.a.{'0' * 32}.tmp"
     path.touch()
     os.utime(path, (1, 1))
     left = inventory.leftovers(store.root)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -118,3 +119,26 @@ def test_rows_that_never_got_their_manifest_are_orphans_after_a_day(shard: Shard
     assert shards.orphans(folder) == []
     os.utime(shard.rows, (0, 0))
     assert shards.orphans(folder) == [shard.rows]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(24, "Too many open files"), OSError(5, "Input/output error")]
+)
+def test_a_fault_of_the_moment_is_no_damage(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(path: Path) -> str:
+        raise error
+
+    monkeypatch.setattr(files, "file_sha256", fails)
+    with pytest.raises(type(error)):
+        shards.read(shard.manifest)
+
+
+def test_a_shard_that_another_machine_deleted_is_gone(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale(path: Path) -> str:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(files, "file_sha256", stale)
+    with pytest.raises(FileNotFoundError):
+        shards.read(shard.manifest)

@@ -320,8 +320,8 @@ def test_what_killed_runs_left_is_swept_when_a_shelf_is_opened(tmp_path: Path) -
     ids, x = rows(4)
     kept = shelf(tmp_path)
     kept.append(ids, x, 1.0, "here")
-    old, new = kept.folder / ".a.npy.0.tmp", kept.folder / ".b.npy.0.tmp"
-    orphan, coming = kept.folder / "a.npy", kept.folder / "b.npy"
+    old, new = (kept.folder / f".a.npy.{c * 32}.tmp" for c in "ab")
+    orphan, coming = (kept.folder / f"{c * 32}.npy" for c in "ab")
     for path in (old, new, orphan, coming):
         path.write_bytes(b"rows")
     for path in (old, orphan):

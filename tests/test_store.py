@@ -42,7 +42,7 @@ def test_weights_that_were_made_are_known_again_unless_they_are_damaged(tmp_path
     elif fault == "gone":
         made.path.unlink()
     else:
-        made.path.with_suffix(".json").unlink()
+        (made.path.parent / "made.json").unlink()
     assert store.made("weights", DECLARED) is None
 
 

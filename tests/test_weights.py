@@ -168,6 +168,16 @@ def test_a_tensor_larger_than_what_it_is_made_of_takes_no_memory(tmp_path: Path)
         backbone.build("resnet18", weights.load(path))
 
 
+def test_a_file_that_changes_while_it_is_used_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(small_state(), path)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert_same(weights.load(path, before), small_state())
+    torch.save({**small_state(), "conv.bias": torch.zeros(4)}, path)
+    with pytest.raises(UserError, match="changed while it was being used"):
+        weights.load(path, before)
+
+
 def test_a_whole_pickled_network_is_refused_with_advice(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
     message = refusal(lambda: weights.load(tmp_path / "w.pth"))

@@ -144,7 +144,7 @@ def store_list(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=1))
         return DONE
     if entries:
-        render.draw(_entries(entries), render.console())
+        render.draw(_entries("What the store holds, used last first", entries), render.console())
     whole = sum(entry.bytes for entry in entries)
     print(printable(f"{len(entries)} entries, {in_bytes(whole)}, in {root}"))
     if leftovers:
@@ -165,7 +165,7 @@ def store_verify(args: argparse.Namespace) -> int:
                 found += 1
                 print(printable(fault))
     if not found:
-        print(f"{len(entries)} entries, all as they were written")
+        print(f"{len(entries)} entries, all as they were written (the built-in images have no checksums)")
         return DONE
     print(f"{found} damaged; the next run that needs them makes them again")
     return FAILED
@@ -183,7 +183,7 @@ def store_prune(args: argparse.Namespace) -> int:
     root = args.store or default_store()
     going, leftovers = pruning.chosen(inventory.entries(root), rule), inventory.leftovers(root)
     if going:
-        render.draw(_entries(going), render.console())
+        render.draw(_entries("What is to go", going), render.console())
     for leftover in leftovers:
         print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
     left = sum(leftover.bytes for leftover in leftovers)
@@ -200,11 +200,11 @@ def store_prune(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _entries(entries: Sequence[Entry]) -> Table:
+def _entries(title: str, entries: Sequence[Entry]) -> Table:
     from transfer.render import Table
 
     return Table(
-        "What the store holds, used last first" if entries[0].used >= entries[-1].used else "To be deleted",
+        title,
         ["key", "kind", "hangs on", " images", " size", " used"],
         [
             [

@@ -113,7 +113,8 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
         return images.find(Path(config.data), seed=config.seed)
     with watch("draw"):
         folder = Store(config.store).folder(BUILT_IN)
-        lease = leases.hold(folder)
+        lease = leases.hold_new(folder)
+        leases.mark(folder)
         root = lagoon.make(folder, on_progress=lambda done, total: on_progress("drawing", done, total))
     return replace(images.find(root), name=BUILT_IN, lease=lease)
 

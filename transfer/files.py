@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 import uuid
@@ -20,6 +21,11 @@ SCHEMA_VERSION = 2
 SEAL = "checksum"
 # Whoever began to write a file so long ago was killed.
 ABANDONED_S = 24 * 3600
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+
+
+class Unfit(OSError):
+    """No file, or one that is longer than it may be."""
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -28,24 +34,24 @@ def sha256(data: bytes | memoryview) -> str:
 
 
 def opened(path: Path) -> BufferedReader:
-    """A file opened for reading. Raises `OSError`, also for what is no file: a pipe, a device, a folder.
+    """A file opened for reading. Raises `OSError`, `Unfit` for what is no file: a pipe, a device, a folder.
 
     Such are refused before they are read: a pipe that nobody writes to would never end, a device may not either.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind):
         os.close(descriptor)
-        raise OSError(None, "Is a directory" if stat.S_ISDIR(kind) else "not a file", str(path))
+        raise Unfit(None, "Is a directory" if stat.S_ISDIR(kind) else "not a file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
 def read(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file. Raises `OSError` as `opened` does, and for a file of more than `max_bytes`."""
+    """The bytes of a file. Raises `OSError` as `opened` does, `Unfit` for a file of more than `max_bytes`."""
     with opened(path) as file:
         data = file.read(max_bytes + 1) if os.fstat(file.fileno()).st_size <= max_bytes else None
     if data is None or len(data) > max_bytes:
-        raise OSError(None, f"larger than {max_bytes:,} bytes", str(path))
+        raise Unfit(None, f"larger than {max_bytes:,} bytes", str(path))
     return data
 
 
@@ -75,10 +81,10 @@ def _digest(told: dict[str, Any]) -> str:
     return sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
 
 
-def write(path: Path, data: bytes | memoryview) -> None:
+def write(path: Path, data: bytes | memoryview) -> str:
     """Write a file whole or not at all, and durably: temporary beside it, fsync, rename, fsync the folder.
 
-    Raises `UserError` where that can't be done.
+    Its sha256 is returned. Raises `UserError` where it can't be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -101,6 +107,7 @@ def write(path: Path, data: bytes | memoryview) -> None:
         raise UserError(
             f"can't write {path} ({error.strerror or error}); what was done before is kept"
         ) from error
+    return sha256(data)
 
 
 def is_abandoned(path: Path) -> bool:
@@ -113,4 +120,4 @@ def is_abandoned(path: Path) -> bool:
 
 def abandoned(folder: Path) -> list[Path]:
     """The temporary files in a folder that killed processes left there."""
-    return [path for path in folder.glob(".*.tmp") if is_abandoned(path)]
+    return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)]

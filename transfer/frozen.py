@@ -53,7 +53,7 @@ class Frozen:
     @cached_property
     def network(self) -> nn.Module:
         """In torch, on the processor; built when first asked for."""
-        network = backbone.build(self.name, weights.load(self.weights.path))
+        network = backbone.build(self.name, weights.load(self.weights.path, self.weights.sha256))
         backbone.check_size(network, self.name, self.size)
         return network
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from typing import Any
 from transfer import files, shards
 from transfer.config import BUILT_IN, UserError
 from transfer.shards import KEY, SET_ASIDE, Damaged
-from transfer.store import FEATURES, MADE, MAX_TOLD_BYTES, TRIALS, key_of
+from transfer.store import FEATURES, MADE, MADE_KINDS, MAX_TOLD_BYTES, TRIALS, key_of
 
 # A folder or a file that is being deleted is called so first: whatever happens then, nobody takes it for an entry.
 PRUNED = ".pruned-"
+_KEY = re.compile("[0-9a-f]{32}")
+_LAGOON = re.compile(r"lagoon-v\d+-seed\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,9 @@ class Entry:
     kind: str
     """`features`, `weights`, `calibrated`, `trials` or `lagoon`."""
     path: Path
-    """A folder or a file. What is used is held by it, and it goes first when the entry is deleted."""
-    beside: Path | None
-    """A file that says what `path` is."""
+    """A folder or a file, by which what is used is held."""
+    told: Path
+    """The file that says what it hangs on."""
     words: str
     """What it hangs on; empty where that can't be read."""
     images: int | None
@@ -54,11 +58,10 @@ def entries(root: Path) -> list[Entry]:
     if not root.is_dir():
         raise UserError(f"no store at {root}; name another by --store")
     found = [_shelf(folder) for folder in _folders(root / FEATURES)]
-    for kind in MADE:
-        found += [_made(kind, path) for path in sorted((root / kind).glob("[!.]*.safetensors"))]
-    found += [_trials(path) for path in sorted((root / TRIALS).glob("[!.]*.json"))]
-    found += [_drawn(root / BUILT_IN)] if any(_folders(root / BUILT_IN)) else []
-    return sorted(found, key=lambda entry: -entry.used)
+    found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
+    found += [_trials(path) for path in sorted((root / TRIALS).glob("*.json")) if _KEY.fullmatch(path.stem)]
+    found.append(_drawn(root / BUILT_IN))
+    return sorted(filter(None, found), key=lambda entry: -entry.used)
 
 
 def faults(entry: Entry) -> Iterator[str]:
@@ -66,84 +69,78 @@ def faults(entry: Entry) -> Iterator[str]:
 
     The images of lagoon have none.
     """
-    if not entry.words:
-        yield f"{entry.beside or entry.path}: not what was written"
-    if entry.kind == FEATURES:
-        yield from _shelf_faults(entry)
-    elif entry.kind in MADE:
-        yield from _made_faults(entry)
+    try:
+        if not entry.words:
+            yield f"{entry.told}: not what was written"
+        elif entry.kind in MADE_KINDS:
+            yield from _made_faults(entry)
+        if entry.kind == FEATURES:
+            yield from _shelf_faults(entry)
+    except FileNotFoundError:  # pruned in this moment
+        pass
+    except OSError as error:
+        yield f"{error.filename or entry.path}: {error.strerror}"
 
 
 def leftovers(root: Path) -> list[Leftover]:
     """What killed processes left a day ago or earlier, and shards that were set aside."""
     found: list[Leftover] = []
 
-    def add(paths: Iterator[Path] | list[Path], reason: str) -> None:
+    def add(paths: Iterable[Path], reason: str) -> None:
         found.extend(Leftover(path=path, reason=reason, bytes=_size(path)) for path in sorted(paths))
 
     shelves = list(_folders(root / FEATURES))
-    drawn = [path for path in (root / BUILT_IN).glob("*/*/*") if path.is_dir()]
-    for folder in (root, *(root / kind for kind in (FEATURES, *MADE, TRIALS))):
+    made = [folder for kind in MADE_KINDS for folder in _folders(root / kind)]
+    drawn = [path for path in (root / BUILT_IN).glob("lagoon-*/*/*") if path.is_dir()]
+    for folder in (root, *(root / kind for kind in (FEATURES, *MADE_KINDS, TRIALS))):
         add(folder.glob(f"{PRUNED}*"), "not deleted to the end")
-    for folder in (*shelves, *drawn, *(root / kind for kind in (*MADE, TRIALS))):
+    for folder in (*shelves, *made, *drawn, root / TRIALS):
         add(files.abandoned(folder), "not written to the end")
-        add(folder.glob(f"*{SET_ASIDE}"), "damaged, set aside")
     for folder in shelves:
+        add(folder.glob(f"*{SET_ASIDE}"), "damaged, set aside")
         add(shards.orphans(folder), "not written to the end")
+    empty = [folder for folder in shelves if not _shelf(folder)] + [
+        folder for folder in made if not _exists(folder / MADE)
+    ]
+    add((folder for folder in empty if files.is_abandoned(folder)), "not written to the end")
     return found
 
 
-def _shelf(folder: Path) -> Entry:
+def _shelf(folder: Path) -> Entry | None:
+    manifests = shards.manifests(folder)
+    if not manifests and not _exists(folder / KEY):  # begun, and then nothing
+        return None
     declared = _object(folder / KEY)
     known = key_of(declared).startswith(folder.name)
-    return Entry(
-        kind=FEATURES,
-        path=folder,
-        beside=folder / KEY,
-        words=_in_words(declared) if known else "",
-        images=sum(_rows(manifest) for manifest in shards.manifests(folder)),
-        bytes=_size(folder),
-        used=folder.stat().st_mtime,
-    )
+    images = sum(_rows(manifest) for manifest in manifests)
+    return _entry(FEATURES, folder, folder / KEY, _in_words(declared) if known else "", images)
 
 
-def _made(kind: str, path: Path) -> Entry:
-    beside = path.with_suffix(".json")
-    return Entry(
-        kind=kind,
-        path=path,
-        beside=beside,
-        words=_in_words(_sealed(beside).get("declared")),
-        images=None,
-        bytes=_size(path) + _size(beside),
-        used=path.stat().st_mtime,
-    )
+def _made(kind: str, folder: Path) -> Entry | None:
+    if not _exists(folder / MADE):
+        return None
+    return _entry(kind, folder, folder / MADE, _in_words(_sealed(folder / MADE).get("declared")))
 
 
-def _trials(path: Path) -> Entry:
-    words = _in_words(_sealed(path).get("declared"))
-    return Entry(
-        kind=TRIALS,
-        path=path,
-        beside=None,
-        words=words,
-        images=None,
-        bytes=_size(path),
-        used=path.stat().st_mtime,
-    )
+def _trials(path: Path) -> Entry | None:
+    return _entry(TRIALS, path, path, _in_words(_sealed(path).get("declared")))
 
 
-def _drawn(folder: Path) -> Entry:
+def _drawn(folder: Path) -> Entry | None:
+    """The built-in images; None where there are none, or where somebody else's files lie among them."""
+    names = [path.name for path in folder.glob("[!.]*")]
+    if not names or not all(_LAGOON.fullmatch(name) for name in names):
+        return None
     images = sum(1 for _ in folder.glob("*/*/*/*.jpg"))
-    return Entry(
-        kind=BUILT_IN,
-        path=folder,
-        beside=None,
-        words="the built-in images",
-        images=images,
-        bytes=_size(folder),
-        used=folder.stat().st_mtime,
-    )
+    return _entry(BUILT_IN, folder, folder, "the built-in images", images)
+
+
+def _entry(kind: str, path: Path, told: Path, words: str, images: int | None = None) -> Entry | None:
+    try:
+        used = path.stat().st_mtime
+    except OSError:  # pruned in this moment
+        return None
+    return Entry(kind=kind, path=path, told=told, words=words, images=images, bytes=_size(path), used=used)
 
 
 def _shelf_faults(entry: Entry) -> Iterator[str]:
@@ -152,15 +149,17 @@ def _shelf_faults(entry: Entry) -> Iterator[str]:
             shards.read(manifest)
         except FileNotFoundError:  # merged into another in this moment
             continue
+        except OSError as error:
+            yield f"{error.filename or manifest}: {error.strerror}"
         except Damaged as damage:
             yield f"{manifest}: {damage}"
 
 
 def _made_faults(entry: Entry) -> Iterator[str]:
-    assert entry.beside
-    told = _sealed(entry.beside)
-    if told and files.file_sha256(entry.path) != told.get("sha256"):
-        yield f"{entry.path}: not what was written"
+    told = str(_sealed(entry.told).get("sha256"))
+    path = entry.path / f"{told[:32]}.safetensors"
+    if not _exists(path) or files.file_sha256(path) != told:
+        yield f"{path}: not what was written"
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -206,10 +205,14 @@ def _rows(manifest: Path) -> int:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folders in one, but for hidden ones and links."""
-    for path in sorted(folder.glob("[!.]*")):
-        if path.is_dir() and not path.is_symlink():
+    """The folders in one that are called by a key; others are somebody else's."""
+    for path in sorted(folder.glob("*")):
+        if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
 
 
 def _size(path: Path) -> int:

@@ -7,17 +7,13 @@ that ends. Only pruning asks for locks: whatever is read is checked, so features
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 # Where locks do nothing (some network file systems), what was used so lately is left alone.
 RECENT_S = 24 * 3600
@@ -32,26 +28,36 @@ class Lease:
 
 
 def hold(path: Path) -> Lease | None:
-    """Hold a file or a folder, and mark it as used now; None where there is none.
+    """Hold a file or a folder; None where there is none. Raises `OSError` for one that can't be opened.
 
     One that is being deleted is waited for: it is gone in a moment.
     """
-    with contextlib.suppress(OSError):  # who may only read the store marks nothing
-        os.utime(path)
     until = time.monotonic() + DELETED_WITHIN_S
     while True:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+        except FileNotFoundError:
             return None
         lease = Lease(descriptor)
-        if _lock(descriptor, exclusive=False):
-            with contextlib.suppress(OSError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return lease
-        elif time.monotonic() > until:  # whoever deletes it was stopped on the way
+        if _lock(descriptor, exclusive=False) and _is_at(descriptor, path):
+            return lease
+        if time.monotonic() > until:  # whoever deletes it was stopped on the way
             return lease
         time.sleep(0.005)
+
+
+def hold_new(folder: Path) -> Lease:
+    """Make a folder where there is none, and hold it. Raises `OSError` where that can't be done."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if lease := hold(folder):  # unless it was pruned before it was held
+            return lease
+
+
+def mark(path: Path) -> None:
+    """Mark a file or a folder as used now."""
+    with contextlib.suppress(OSError):  # who may only read the store marks nothing
+        os.utime(path)
 
 
 @contextmanager
@@ -63,7 +69,7 @@ def unused(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _alone(first, second)
+        yield _alone(first, second) and _is_at(first, path)
     finally:
         os.close(first)
         os.close(second)
@@ -74,18 +80,24 @@ def _alone(first: int, second: int) -> bool:
         return False
     if not _lock(second, exclusive=True):
         return True
-    return (
-        os.fstat(first).st_mtime < time.time() - RECENT_S
-    )  # two have it to themselves: locks mean nothing here
+    # Two have it to themselves, so locks mean nothing here.
+    return os.fstat(first).st_mtime < time.time() - RECENT_S
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether what was opened is what lies there now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _lock(descriptor: int, *, exclusive: bool) -> bool:
     """Lock without waiting; False where another has it. Where there are no locks everybody gets one."""
-    if fcntl:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
     return True

@@ -83,7 +83,7 @@ def save(
             "best": methods[best]["name"],
             "select": config.select,
         }
-        _write(folder / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+        files.write(folder / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     except Exception as error:  # memory may run out too
         log.warning("the models are not saved: %s", error or type(error).__name__)
 
@@ -128,10 +128,10 @@ def _save_heads(folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]) 
 
 
 def _save_backbone(folder: Path, name: str, extraction: Extraction) -> dict[str, Any]:
-    network = backbone.build(name, weights.load(extraction.weights.path))
+    network = backbone.build(name, weights.load(extraction.weights.path, extraction.weights.sha256))
     return {
         "name": name,
-        "sha256": _write(folder / f"backbone{saved.SUFFIX}", to_bytes(dict(network.state_dict()))),
+        "sha256": files.write(folder / f"backbone{saved.SUFFIX}", to_bytes(dict(network.state_dict()))),
         "weights": extraction.weights.source,
         "weights_sha256": extraction.weights.sha256,
     }
@@ -147,11 +147,5 @@ def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:
         "batch": plan.batch,
         "decoder": extraction.decoder,
         "calibrated_sha256": calibrated
-        and _write(folder / f"calibrated{saved.SUFFIX}", calibrated.path.read_bytes()),
+        and files.write(folder / f"calibrated{saved.SUFFIX}", calibrated.path.read_bytes()),
     }
-
-
-def _write(path: Path, data: bytes) -> str:
-    """Write a file whole or not at all; its sha256."""
-    files.write(path, data)
-    return files.sha256(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
 import uuid
@@ -46,15 +45,13 @@ def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
 
 
 def delete(entry: Entry) -> bool:
-    """Delete an entry, unless a process uses it. Whether it was deleted.
+    """Delete an entry, unless a process uses it. Whether it is gone.
 
     Raises `OSError` where it can't be deleted.
     """
     with unused(entry.path) as free:
         if not free:
-            return False
-        if entry.beside and not entry.path.is_dir():
-            entry.beside.unlink(missing_ok=True)
+            return not entry.path.exists()
         gone = entry.path.with_name(f"{PRUNED}{uuid.uuid4().hex}")
         entry.path.rename(gone)  # at once, for whoever comes now
     _delete(gone)
@@ -80,7 +77,8 @@ def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
 
 def _delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-        return
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+        shutil.rmtree(path, ignore_errors=True)  # another process may delete it at the same time
+        if path.exists():
+            raise OSError(None, "can't delete it all", str(path))
+    else:
+        path.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int,
         TimeRemainingColumn(),
     )
     hidden = quiet or not terminal.is_terminal
-    bars = Progress(*columns, console=terminal, transient=True, disable=hidden)
+    bars = Progress(*columns, console=terminal, transient=True, disable=hidden, redirect_stdout=False)
     with bars, at_end(bars.stop):
         tasks: dict[str, TaskID] = {}
 

@@ -9,8 +9,11 @@ N: rows. D: features a row.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import math
+import os
+import re
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,7 @@ MAX_MANIFEST_BYTES = 4_000_000
 # In the folder of shards, and no manifest: what the features were declared to hang on.
 KEY = "key.json"
 SET_ASIDE = ".corrupt"
+_NAME = re.compile("[0-9a-f]{32}")
 
 Array = npt.NDArray[np.float32]
 
@@ -70,11 +74,10 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
         "schema_version": files.SCHEMA_VERSION,
         "ids": to_hex(ids_N32),
         "shape": list(x_ND.shape),
-        "sha256": files.sha256(buffer.getbuffer()),
+        "sha256": files.write(shard.rows, buffer.getbuffer()),
         "seconds": seconds,
         "made_on": made_on,
     }
-    files.write(shard.rows, buffer.getbuffer())
     files.write(shard.manifest, files.sealed(told))
     return shard
 
@@ -90,12 +93,18 @@ def read(manifest: Path) -> tuple[Shard, Ids]:
         if files.file_sha256(shard.rows) != told["sha256"]:
             raise Damaged("its rows are not those that were written")
         x_ND = shard.load()
-    except (Damaged, PermissionError):
+    except (Damaged, MemoryError):
         raise
     except FileNotFoundError as error:
         if manifest.exists() and not shard.rows.exists():  # merging deletes the manifest first
             raise Damaged("its rows are gone") from error
         raise
+    except files.Unfit as error:
+        raise Damaged(f"{error.filename} is {error.strerror}") from error
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # deleted by another machine
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(manifest)) from error
+        raise  # of the moment: a disk, a limit
     except Exception as error:  # whoever sealed a manifest may have written anything into it
         raise Damaged(f"its manifest or its rows: {error or type(error).__name__}") from error
     if x_ND.shape != shard.shape or x_ND.ndim != 2 or len(ids_N32) != len(x_ND) or x_ND.dtype != np.float32:
@@ -119,4 +128,5 @@ def delete(shard: Shard) -> None:
 def orphans(folder: Path) -> list[Path]:
     """Rows without a manifest that a killed process left there; others may be about to get theirs."""
     told = {manifest.stem for manifest in manifests(folder)}
-    return [path for path in folder.glob("*.npy") if path.stem not in told and files.is_abandoned(path)]
+    rows = (path for path in folder.glob("*.npy") if _NAME.fullmatch(path.stem))
+    return [path for path in rows if path.stem not in told and files.is_abandoned(path)]

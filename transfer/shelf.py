@@ -49,14 +49,18 @@ class Shelf:
         self._lease = leases.hold(folder)
         self._has_key = False
         opened: set[Path] = set()
-        # What another process merges in the meantime lies in a new shard: listed until there is none.
-        while found := shards.manifests(folder) - opened - {s.manifest for s in self._shards.values()}:
+        # What another process merges in the meantime lies in a new shard: listed until there is none. Of a folder that
+        # is not held, since there was none a moment ago, nothing is taken: it may be pruned.
+        while self._lease and (found := shards.manifests(folder) - opened - self._manifests()):
             for manifest in sorted(found):
                 self._open(manifest)
             opened |= found
         with contextlib.suppress(OSError):  # who only reads needs no right to write
             for path in (*files.abandoned(folder), *shards.orphans(folder)):
                 path.unlink(missing_ok=True)
+
+    def _manifests(self) -> set[Path]:
+        return {shard.manifest for shard in self._shards.values()}
 
     def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
         """Which of the images have a row here."""
@@ -73,6 +77,7 @@ class Shelf:
 
     def gather(self, ids_N32: Ids) -> Array:
         """Rows (N, D) of the images, in their order; `KeyError` where one is not held."""
+        leases.mark(self.folder)
         shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
         numbers = np.unique(shard_N).tolist()
         width = self._shards[numbers[0]].shape[1] if numbers else 0
@@ -136,10 +141,7 @@ class Shelf:
         """Make the folder, hold it, and say in it what its features hang on; also where it was pruned since."""
         if self._has_key and (self.folder / KEY).exists():
             return
-        self._lease = None
-        while not self._lease:  # it may be pruned before it is held
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lease = leases.hold(self.folder)
+        self._lease = leases.hold_new(self.folder)
         told = json.dumps(self._declared, indent=1, sort_keys=True).encode()
         try:
             self._has_key = files.read(self.folder / KEY, len(told)) == told

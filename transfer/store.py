@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transfer import files
+from transfer import files, leases
 from transfer.config import UserError
-from transfer.leases import Lease, hold
+from transfer.leases import Lease
 from transfer.shelf import Shelf
 
 FEATURES, TRIALS = "features", "trials"
-MADE = ("weights", "calibrated")
+MADE_KINDS = ("weights", "calibrated")
+# In the folder of a file that was made: which file, and what it hangs on.
+MADE = "made.json"
 # What is said about a file, or about trials, is a few kilobytes.
 MAX_TOLD_BYTES = 4_000_000
 
@@ -36,6 +38,10 @@ class MadeFile:
     lease: Lease | None = field(default=None, compare=False, repr=False)
 
 
+def _named(folder: Path, sha256: str) -> Path:
+    return folder / f"{sha256[:32]}.safetensors"
+
+
 class Store:
     """A folder of shelves, of files that were made rather than given, and of what trials of engines found."""
 
@@ -49,36 +55,47 @@ class Store:
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
         """The file of a kind made from what is declared; None if there is none, or not as it was written."""
-        path = self._made_path(kind, declared)
-        lease = hold(path)
+        folder = self._made_folder(kind, declared)
+        lease = leases.hold(folder)
+        if not lease:  # what comes from here on may be pruned before it is held
+            return None
         try:
-            told = files.unsealed(files.read(path.with_suffix(".json"), MAX_TOLD_BYTES))
-            if files.file_sha256(path) == told["sha256"]:
-                return MadeFile(path, told["sha256"], float(told["seconds"]), str(told["made_on"]), lease)
+            told = files.unsealed(files.read(folder / MADE, MAX_TOLD_BYTES))
+            made = MadeFile(
+                _named(folder, told["sha256"]),
+                told["sha256"],
+                float(told["seconds"]),
+                str(told["made_on"]),
+                lease,
+            )
+            if files.file_sha256(made.path) != made.sha256:
+                return None
         except Exception:  # damaged, or sealed with whatever in it: as good as absent, it is made again
-            pass
-        return None
+            return None
+        leases.mark(folder)
+        return made
 
     def keep(
         self, kind: str, declared: dict[str, Any], data: bytes, seconds: float, made_on: str
     ) -> MadeFile:
         """Keep a file of a kind, made from what is declared, which took `seconds` on the machine `made_on`."""
-        path = self._made_path(kind, declared)
-        digest = files.sha256(data)
+        folder = self._made_folder(kind, declared)
+        lease = leases.hold_new(folder)
+        # Whoever else makes it may have made other bytes, and use them: each has its own name.
+        path = _named(folder, files.sha256(data))
+        digest = files.write(path, data)
         told = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
-        lease = None
-        while not lease:  # it may be pruned before it is held
-            files.write(path, data)
-            lease = hold(path)
-        files.write(path.with_suffix(".json"), files.sealed(told))
+        files.write(folder / MADE, files.sealed(told))
         return MadeFile(path, digest, seconds, made_on, lease)
 
-    def _made_path(self, kind: str, declared: dict[str, Any]) -> Path:
-        return self.folder(kind) / f"{key_of(declared)[:32]}.safetensors"
+    def _made_folder(self, kind: str, declared: dict[str, Any]) -> Path:
+        return self.folder(kind) / key_of(declared)[:32]
 
     def trials(self, declared: dict[str, Any]) -> list[dict[str, Any]]:
         """What trials of engines found where and on what is declared; none if there were none."""
-        for entry in self._trials(f"{key_of(declared)[:32]}.json"):
+        name = f"{key_of(declared)[:32]}.json"
+        for entry in self._trials(name):
+            leases.mark(self.root / TRIALS / name)
             return list(entry["trials"])
         return []
 
@@ -98,7 +115,6 @@ class Store:
                 entry = files.unsealed(files.read(path, MAX_TOLD_BYTES))
                 if isinstance(entry.get("trials"), list) and isinstance(entry.get("declared"), dict):
                     found.append(entry)
-                    hold(path)  # marks it as used
         return found
 
     def folder(self, name: str) -> Path:

@@ -78,11 +78,11 @@ def find(
     )
 
 
-def load(path: Path) -> backbone.State:
+def load(path: Path, sha256: str | None = None) -> backbone.State:
     """The tensors in a `.safetensors`, `.pth` or `.pt` file; no code in it is ever run.
 
     Training checkpoints are accepted: the weights may lie under `state_dict` or `model`, and their names may
-    begin with `module.`. Raises `UserError` for anything else.
+    begin with `module.`. Raises `UserError` for anything else, and for a file of another `sha256`.
     """
     try:
         if path.suffix == ".safetensors":
@@ -99,6 +99,8 @@ def load(path: Path) -> backbone.State:
     except Exception as error:  # broken bytes make the readers fail in every way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} can't be read as weights: {reason}") from error
+    if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be told
+        raise UserError(f"{path} changed while it was being used; run again")
     for wrapper in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
             found = found[wrapper]

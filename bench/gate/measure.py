@@ -128,7 +128,12 @@ class Bench:
             ):  # theirs alone: one that ends is no longer waited for
                 os.close(descriptor)
         with ThreadPoolExecutor(len(processes)) as pool:  # one whose output nobody reads may wait for ever
-            told = [said for _, said in pool.map(_ended, processes)]
+            try:
+                told = [said for _, said in pool.map(_ended, processes)]
+            except BaseException:  # an interrupt
+                for process in processes:
+                    process.kill()
+                raise
         medians = {}
         for i, tree in enumerate(order):
             medians[tree] = _medians(self.inputs / str(i))

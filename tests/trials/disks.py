@@ -31,6 +31,7 @@ def full(count: int, seed: int, folder: Path) -> Counter[str]:
         kilobytes = (need // 1024 + 64) * (case + 1) // (count + 1) + seed % 7
         with _disk(folder / "disk", kilobytes) as disk:
             told = _command(folder, disk)
+            met["cases"] += 1
             met["full"] += told["status"] == 2
             if told["status"] == 2:
                 assert len(told["told"].splitlines()) == 1, told
@@ -47,6 +48,7 @@ def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
     images, calm = _calm(folder)
     met: Counter[str] = Counter()
     for case in range(count):
+        met["cases"] += 1
         with _disk(folder / "disk", 1 << 20) as disk:
             process = children.start(
                 children.command, ["extract", *children.words(folder, disk)], folder / "told"

@@ -35,11 +35,11 @@ def kills(count: int, seed: int, folder: Path) -> Counter[str]:
         before: set[str] = set()
         for kill in itertools.count():
             with lock:
-                if met["kills"] == count or (kill and rng.random() < 0.5):
+                if met["cases"] == count or (kill and rng.random() < 0.5):
                     break
                 # Clocks tell little of how far a process has come on a busy machine; what it wrote does.
                 after, more_s = rng.uniform(_written(store) - 2, FILES), rng.uniform(0, 0.02)
-                met["kills"] += 1
+                met["cases"] += 1
             words = ["extract", *children.words(folder, store)]
             process = children.start(children.command, words, own / "told")
             while process.is_alive() and _written(store) < after:
@@ -63,7 +63,7 @@ def kills(count: int, seed: int, folder: Path) -> Counter[str]:
             met["runs to the end"] += 1
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        while met["kills"] < count:
+        while met["cases"] < count:
             list(pool.map(case, range(AT_ONCE)))
     return met
 

@@ -34,7 +34,7 @@ def races(rounds: int, seed: int, folder: Path, *, locks: bool) -> Counter[str]:
             met["computed"] += json.loads(out.with_suffix(".json").read_text())["computed"]
         met["prunings"] += len((folder / "pruned").read_text()) if (folder / "pruned").exists() else 0
         (folder / "pruned").unlink(missing_ok=True)
-        met["rounds"] += 1
+        met["cases"] += 1
         out = folder / "after"
         assert children.ended(children.start(children.features, folder, store, out)) == 0
         assert out.with_suffix(".npy").read_bytes() == calm

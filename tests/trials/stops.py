@@ -40,7 +40,7 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
         with contextlib.suppress(ProcessLookupError):  # done already
             os.kill(process.pid, number)
         status, seconds = children.ended(process), time.perf_counter() - start
-        met["stops"] += 1
+        met["cases"] += 1
         if status:
             assert status == interrupt.INTERRUPTED, status
             assert (folder / "told").read_text() == f"transfer: {interrupt.TOLD}\n", (

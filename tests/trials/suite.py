@@ -11,18 +11,24 @@ from pathlib import Path
 from tests.trials import children, damage, disks, hostile, kills, races, stops
 
 HOSTILE = 20_000
+# What of the store is damaged is as good as absent: nothing refuses it.
+ABSENT = ("store", "manifests")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A function of a number of cases, a seed and a folder, and that number."""
+    """A function of a number of cases, a seed and a folder; that number; what must happen in a round at least once."""
 
     call: Callable[[int, int, Path], Counter[str]]
     cases: int
+    happens: tuple[str, ...] = ()
 
     def run(self, seed: int, folder: Path) -> Counter[str]:
         """A round of it."""
-        return self.call(self.cases, seed, folder)
+        counted = self.call(self.cases, seed, folder)
+        assert counted["cases"] >= self.cases
+        assert all(counted[name] for name in self.happens), f"did not happen: {counted}"
+        return counted
 
 
 def _apart(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
@@ -40,15 +46,20 @@ def _counted(kind: str, count: int, seed: int, folder: Path, out: Path) -> None:
 
 
 TRIALS: dict[str, Trial] = {
-    "kills": Trial(kills.kills, 200),
-    "stops": Trial(stops.stops, 30),
-    "races": Trial(partial(races.races, locks=True), 20),
+    "kills": Trial(kills.kills, 200, ("in time", "none done", "some done", "all done")),
+    "stops": Trial(stops.stops, 30, ("SIGINT", "SIGTERM")),
+    "races": Trial(partial(races.races, locks=True), 20, ("prunings",)),
     "races-no-locks": Trial(partial(races.races, locks=False), 20),
     "damage": Trial(damage.damage, 500),
     **{
-        f"hostile-{kind}": Trial(partial(_apart, kind), HOSTILE * share // 100)
+        f"hostile-{kind}": Trial(
+            partial(_apart, kind), HOSTILE * share // 100, ("refused" if kind != "store" else "read",)
+        )
         for kind, share in hostile.SHARES.items()
     },
 }
 if disks.can_mount():
-    TRIALS |= {"disks-full": Trial(disks.full, 8), "disks-read-only": Trial(disks.read_only, 8)}
+    TRIALS |= {
+        "disks-full": Trial(disks.full, 8, ("full",)),
+        "disks-read-only": Trial(disks.read_only, 8, ("became read-only",)),
+    }

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.trial
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_round_of(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counted = TRIALS[name].run(0, tmp_path)
-    assert max(counted.values()) >= TRIALS[name].cases
     with capsys.disabled():
         print(f"\n{name}: {_told(counted)}")
 

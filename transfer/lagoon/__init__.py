@@ -6,7 +6,7 @@ differ in small things, and much in every picture that has nothing to do with it
 
 from __future__ import annotations
 
-import uuid
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from transfer import files
 from transfer.environment import usable_cores
 from transfer.lagoon import water as canvas
 from transfer.lagoon.boats import BOATS
@@ -133,12 +134,9 @@ def save(path: Path, name: str, key: tuple[int, ...]) -> None:
     """Draws one file, whole or not at all; as its random numbers are its own, the order does not matter."""
     rng = np.random.default_rng(np.random.SeedSequence(key))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        draw(name, rng).save(unfinished, "JPEG", quality=QUALITY, subsampling="4:2:0")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    data = io.BytesIO()
+    draw(name, rng).save(data, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    files.write(path, data.getbuffer())
 
 
 def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
