@@ -24,7 +24,8 @@ CLOSE = 0.999
 
 def show(shown: Record, filed: Sequence[Record], console: Console) -> None:
     """Print all tables of a record; where it has no GPU, `filed` may lend one."""
-    say(console, f"\n{heading(shown)}")
+    console.print()
+    say(console, heading(shown))
     draw(accuracies(shown), console)
     draw(times(shown, lender(shown, filed)), console)
     draw(ratios(shown), console)

@@ -204,12 +204,14 @@ def test_names_of_classes_are_never_interpreted(
     for split in ("train", "valid", "test"):
         for i, name in enumerate(names):
             (root / split / f"class{i}").rename(root / split / name)
+    (root / "train" / names[0] / "a\nforged.txt").touch()  # which a note tells
     words = [f"--store={tmp_path / 'store'}", "--backbone=squeezenet1_1", "--weights=random", "--device=cpu"]
     out = tmp_path / "out"
     assert cli.main(["run", str(tmp_path / "images"), *words, "--methods=svm,fc", "--out", str(out)]) == 0
     assert cli.main(["report", str(out / "result.json")]) == 0
     shown, _ = capsys.readouterr()
     assert "[red]x[-red]" in shown
+    assert "\nforged" not in shown
     markdown = (out / "report.md").read_text("utf-8")
     for text in (shown, markdown):
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff]", text)
@@ -241,7 +243,7 @@ class TestStore:
         out = capsys.readouterr().out
         assert "resnet18, seed 1" in out
         assert "3 entries" in out
-        assert "1 leftovers, 3 bytes" in out
+        assert "1 leftover, 3 bytes" in out
         assert "\x1b" not in out
         assert "[red]" in out
         assert cli.main(["store", "list", "--store", str(root), "--json"]) == 0
@@ -266,20 +268,20 @@ class TestStore:
         before = sorted(root.rglob("*"))
         words = ["store", "prune", "--store", str(root), "--max-size", "0MB"]
         assert cli.main(words) == 0
-        assert "3 entries and 1 leftovers" in capsys.readouterr().out
+        assert "3 entries and 1 leftover" in capsys.readouterr().out
         assert sorted(root.rglob("*")) == before
         held = Store(root).shelf({"backbone": "resnet18"})
         assert cli.main([*words, "--yes"]) == 0
         out = capsys.readouterr().out
         assert "is in use, and kept" in out
-        assert "2 entries and 1 leftovers" in out
+        assert "2 entries and 1 leftover" in out
         assert {path for path in root.rglob("*") if path.is_file()} == set(held.folder.iterdir())
 
     def test_prune_without_a_rule_takes_leftovers_alone(
         self, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.main(["store", "prune", "--store", str(root), "--yes"]) == 0
-        assert "0 entries and 1 leftovers, 3 bytes, deleted" in capsys.readouterr().out
+        assert "0 entries and 1 leftover, 3 bytes, deleted" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("words", "told"),

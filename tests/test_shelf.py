@@ -348,5 +348,5 @@ def test_what_a_shelf_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Pat
     key = kept.folder / "key.json"
     before = key.read_bytes()
     key.unlink() if fault == "gone" else key.write_bytes(before[:9] if fault == "cut" else before + b"{}")
-    shelf(tmp_path).append(ids[2:], x[2:], 1.0, "here")
+    shelf(tmp_path)
     assert key.read_bytes() == before

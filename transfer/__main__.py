@@ -1,6 +1,6 @@
 """`python -m transfer`, the same as `transfer`."""
 
-from transfer.cli import main
+from transfer.cli import entry
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    entry()

@@ -26,6 +26,16 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
+def entry(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command, and end the process with its exit status."""
+    status = main(argv)
+    if status == interrupt.INTERRUPTED:  # to shut down all libraries would take seconds more
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is returned."""
     argv = sys.argv[1:] if argv is None else list(argv)

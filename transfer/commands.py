@@ -146,10 +146,10 @@ def store_list(args: argparse.Namespace) -> int:
     if entries:
         render.draw(_entries("What the store holds, used last first", entries), render.console())
     whole = sum(entry.bytes for entry in entries)
-    print(printable(f"{len(entries)} entries, {in_bytes(whole)}, in {root}"))
+    print(printable(f"{_count(len(entries), 'entries')}, {in_bytes(whole)}, in {root}"))
     if leftovers:
         left = in_bytes(sum(leftover.bytes for leftover in leftovers))
-        print(f"{len(leftovers)} leftovers, {left}: transfer store prune shows them")
+        print(f"{_count(len(leftovers), 'leftovers')}, {left}: transfer store prune shows them")
     return DONE
 
 
@@ -165,9 +165,11 @@ def store_verify(args: argparse.Namespace) -> int:
                 found += 1
                 print(printable(fault))
     if not found:
-        print(f"{len(entries)} entries, all as they were written (the built-in images have no checksums)")
+        print(
+            f"{_count(len(entries), 'entries')}, all as they were written (the built-in images have no checksums)"
+        )
         return DONE
-    print(f"{found} damaged; the next run that needs them makes them again")
+    print(f"{_count(found, 'faults')}; the next run that needs what is damaged makes it again")
     return FAILED
 
 
@@ -186,18 +188,22 @@ def store_prune(args: argparse.Namespace) -> int:
         render.draw(_entries("What is to go", going), render.console())
     for leftover in leftovers:
         print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
-    left = sum(leftover.bytes for leftover in leftovers)
-    if not args.yes:
-        freed = in_bytes(left + sum(entry.bytes for entry in going))
-        print(f"{len(going)} entries and {len(leftovers)} leftovers, {freed}, would go; --yes deletes them")
-        return DONE
-    kept = [entry for entry in going if not pruning.delete(entry)]
-    pruning.sweep(leftovers)
+    if args.yes:
+        kept = [entry for entry in going if not pruning.delete(entry)]
+        pruning.sweep(leftovers)
+    else:
+        kept = [entry for entry in going if pruning.in_use(entry)]
     for entry in kept:
         print(f"{entry.kind} {printable(entry.key[:8])} is in use, and kept")
-    freed = in_bytes(left + sum(entry.bytes for entry in going if entry not in kept))
-    print(f"{len(going) - len(kept)} entries and {len(leftovers)} leftovers, {freed}, deleted")
+    freed = sum(leftover.bytes for leftover in leftovers) + sum(e.bytes for e in going if e not in kept)
+    told = f"{_count(len(going) - len(kept), 'entries')} and {_count(len(leftovers), 'leftovers')}, {in_bytes(freed)}"
+    print(f"{told}, deleted" if args.yes else f"{told}, would go; --yes deletes them")
     return DONE
+
+
+def _count(number: int, many: str) -> str:
+    one = {"entries": "entry", "leftovers": "leftover", "faults": "fault"}[many]
+    return f"{number} {one if number == 1 else many}"
 
 
 def _entries(title: str, entries: Sequence[Entry]) -> Table:

@@ -44,6 +44,12 @@ def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
     return sorted(set(going), key=lambda entry: (entry.used, entry.key))
 
 
+def in_use(entry: Entry) -> bool:
+    """Whether a process uses an entry now."""
+    with unused(entry.path) as free:
+        return not free and entry.path.exists()
+
+
 def delete(entry: Entry) -> bool:
     """Delete an entry, unless a process uses it. Whether it is gone.
 
@@ -65,7 +71,7 @@ def sweep(leftovers: Iterable[Leftover]) -> None:
 
 
 def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
-    found = [entry for entry in entries if key and entry.key.startswith(key)]
+    found = [entry for entry in entries if key and entry.key.startswith(key[:32])]
     if len({entry.path for entry in found}) != 1:
         told = ", ".join(entry.key for entry in found[:3])
         raise UserError(

@@ -76,7 +76,8 @@ def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int,
 
 def draw(table: Table, console: Console) -> None:
     """Print a table; names in it are never interpreted, and no figure is cut off."""
-    say(console, f"\n{table.title}")
+    console.print()
+    say(console, table.title)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     for i, column in enumerate(table.columns):
         words = " ".join([column, *(row[i] for row in table.rows)]).split()
@@ -94,7 +95,7 @@ def draw(table: Table, console: Console) -> None:
 
 def say(console: Console, line: str, style: str | None = None) -> None:
     """Print a line of text as it is."""
-    console.print(Text("\n".join(printable(part) for part in line.split("\n"))), style=style)
+    console.print(Text(printable(line)), style=style)
 
 
 def markdown(table: Table) -> str:

@@ -55,7 +55,9 @@ class Shelf:
             for manifest in sorted(found):
                 self._open(manifest)
             opened |= found
-        with contextlib.suppress(OSError):  # who only reads needs no right to write
+        with contextlib.suppress(OSError, UserError):  # who only reads needs no right to write
+            if self._shards:
+                self._be_there()  # what is said of them may be damaged
             for path in (*files.abandoned(folder), *shards.orphans(folder)):
                 path.unlink(missing_ok=True)
 

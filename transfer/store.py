@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ MAX_TOLD_BYTES = 4_000_000
 def key_of(declared: dict[str, Any]) -> str:
     """The key of declared data: sha256 of its canonical JSON."""
     return files.sha256(json.dumps(declared, sort_keys=True, separators=(",", ":")).encode())
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,11 @@ class Store:
                 lease,
             )
             if files.file_sha256(made.path) != made.sha256:
-                return None
-        except Exception:  # damaged, or sealed with whatever in it: as good as absent, it is made again
+                raise ValueError("not what was written")
+        except FileNotFoundError:
+            return None
+        except Exception:  # damaged, or sealed with whatever in it
+            log.warning("a damaged file is made again: %s", folder)
             return None
         leases.mark(folder)
         return made

@@ -14,7 +14,8 @@ ORDER = [SLOWER, UNCLEAR, FASTER, SAME, ""]
 def show(outcome: Outcome, console: Console) -> None:
     """Print every benchmark, the worst first, and the verdict."""
     if outcome.told:
-        say(console, outcome.told)
+        for line in outcome.told.splitlines():
+            say(console, line)
     draw(table(outcome), console)
     say(console, verdict(outcome), style="bold")
 

@@ -93,7 +93,7 @@ def command(argv: list[str], out: Path, user: int | None = None) -> None:
 def stopped(argv: list[str], out: Path, ready: Path) -> None:
     """Run a command that will be stopped: what it says goes to `out` itself, since it may end at any moment."""
     from transfer import commands
-    from transfer.cli import main
+    from transfer.cli import entry
 
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -106,7 +106,7 @@ def stopped(argv: list[str], out: Path, ready: Path) -> None:
         return real(args)
 
     commands.run = run
-    sys.exit(main(argv))
+    entry(argv)
 
 
 def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> None:

@@ -53,7 +53,7 @@ TRIALS: dict[str, Trial] = {
     "damage": Trial(damage.damage, 500),
     **{
         f"hostile-{kind}": Trial(
-            partial(_apart, kind), HOSTILE * share // 100, ("refused" if kind != "store" else "read",)
+            partial(_apart, kind), HOSTILE * share // 100, ("read" if kind in ABSENT else "refused",)
         )
         for kind, share in hostile.SHARES.items()
     },
