@@ -12,6 +12,7 @@ import torch
 from transfer import backbone, frozen, images
 from transfer.config import UserError
 from transfer.engines import Plan, options
+from transfer.files import file_sha256
 from transfer.frozen import Frozen
 from transfer.reading import BadImages, read, workers
 from transfer.store import Store
@@ -27,7 +28,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     noise = torch.randint(256, (8, 3, *SIZE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     torch.save(backbone.random_state("resnet18", seed=0, batches=[noise]), path)
-    return Weights(source="weights.pth", path=path, sha256="abc")
+    return Weights(source="weights.pth", path=path, sha256=file_sha256(path))
 
 
 @contextmanager

@@ -185,7 +185,7 @@ class TestFolder:
             assert method["test"]["accuracy"] == told["test"]["accuracy"]
 
     def test_the_network_is_the_one_that_was_used(self, folder: Path, copy: Path) -> None:
-        (given,) = (folder / "store" / "weights").glob("*.safetensors")
+        (given,) = (folder / "store" / "weights").glob("*/*.safetensors")
         kept, used = load_file(copy / "backbone.safetensors"), load_file(given)
         assert kept.keys() == used.keys()
         assert all(np.array_equal(kept[key], used[key]) for key in kept)
@@ -299,11 +299,11 @@ class TestDamage:
     def test_a_network_of_another_width_is_refused(self, copy: Path, tmp_path: Path) -> None:
         noise = model.torch.zeros(2, 3, 48, 64, dtype=model.torch.uint8)
         state = backbone.random_state("squeezenet1_1", seed=0, batches=[noise])
-        digest = model_files._write(copy / "backbone.safetensors", model_files.to_bytes(state))
+        digest = model_files.files.write(copy / "backbone.safetensors", model_files.to_bytes(state))
         _changed(copy, lambda r: r["backbone"].update(name="squeezenet1_1", sha256=digest))
         assert model.load(copy).plan.batch == 1  # 512 features as well
         state = backbone.random_state("mobilenet_v3_small", seed=0, batches=[noise])
-        digest = model_files._write(copy / "backbone.safetensors", model_files.to_bytes(state))
+        digest = model_files.files.write(copy / "backbone.safetensors", model_files.to_bytes(state))
         _changed(copy, lambda r: r["backbone"].update(name="mobilenet_v3_small", sha256=digest))
         with pytest.raises(UserError, match="the network has 1024 features, the head takes 512"):
             model.load(copy)

@@ -40,9 +40,10 @@ def rows(shard: Shard, x: Any, **options: Any) -> None:
 
 
 def test_a_shard_comes_back(shard: Shard) -> None:
-    found, ids = shards.read(shard.manifest)
+    found, ids, x = shards.read(shard.manifest)
     assert found == shard
     np.testing.assert_array_equal(ids, IDS)
+    np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(found.load(), X)
 
 

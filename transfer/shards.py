@@ -82,8 +82,8 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
     return shard
 
 
-def read(manifest: Path) -> tuple[Shard, Ids]:
-    """A shard and its images, its bytes checked. Raises `Damaged`, or `FileNotFoundError` where it is gone."""
+def read(manifest: Path) -> tuple[Shard, Ids, Array]:
+    """A shard whose bytes were checked, its images and its rows (N, D). Raises `Damaged`, `FileNotFoundError` if gone."""
     try:
         told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
         shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
@@ -109,7 +109,7 @@ def read(manifest: Path) -> tuple[Shard, Ids]:
         raise Damaged(f"its manifest or its rows: {error or type(error).__name__}") from error
     if x_ND.shape != shard.shape or x_ND.ndim != 2 or len(ids_N32) != len(x_ND) or x_ND.dtype != np.float32:
         raise Damaged("its rows are not those of its manifest")
-    return shard, ids_N32
+    return shard, ids_N32, x_ND
 
 
 def set_aside(manifest: Path) -> None:

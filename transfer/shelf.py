@@ -165,7 +165,7 @@ class Shelf:
 
     def _open(self, manifest: Path) -> None:
         try:
-            shard, ids_N32 = shards.read(manifest)
+            shard, ids_N32, x_ND = shards.read(manifest)
             if self._shards and shard.shape[1] != next(iter(self._shards.values())).shape[1]:
                 raise Damaged("its rows are not as long as the others")
         except FileNotFoundError:  # merged by another process since the folder was listed
@@ -175,6 +175,6 @@ class Shelf:
             log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", manifest, damage)
             shards.set_aside(manifest)
             return
-        self._add(shard, ids_N32, shard.load())
+        self._add(shard, ids_N32, x_ND)
         with contextlib.suppress(UserError):  # who only reads needs no right to write
             self._merge_gathered(shard.made_on)

@@ -346,7 +346,7 @@ def _rows(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         shard.rows.write_bytes(data)
         shard.manifest.write_bytes(files.sealed({**told, "sha256": files.sha256(data)}))
         try:
-            found, _ = shards.read(shard.manifest)
+            found, _, _ = shards.read(shard.manifest)
         except shards.Damaged as error:
             raise BadImage(str(error)) from error
         assert found.load().sum() is not None
