@@ -83,7 +83,10 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
 
 
 def read(manifest: Path) -> tuple[Shard, Ids, Array]:
-    """A shard whose bytes were checked, its images and its rows (N, D). Raises `Damaged`, `FileNotFoundError` if gone."""
+    """A shard whose bytes were checked, its images and its rows (N, D).
+
+    Raises `Damaged`, or `FileNotFoundError` where it is gone.
+    """
     try:
         told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
         shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
