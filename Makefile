@@ -46,7 +46,7 @@ test-fast: $(READY)  ## the same without the slow tests
 	$(BIN)/python -m pytest tests/ -m "not slow and not trial" $(ARGS)
 
 trials: $(READY)  ## the store killed, raced for and damaged, hostile files: hundreds of cases each
-	$(BIN)/python -m pytest tests/trials -m trial --quiet $(ARGS)
+	$(BIN)/python -m pytest tests/ -m trial --quiet $(ARGS)
 
 soak: $(READY)  ## the same for an hour, with ever new seeds
 	$(BIN)/python -m tests.trials $(ARGS)

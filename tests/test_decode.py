@@ -406,10 +406,10 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatc
         decode.pixels(small, (5, 5))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="Linux tells a process's peak of memory"
 )
+@pytest.mark.trial
 def test_the_largest_picture_takes_less_than_a_gigabyte() -> None:
     script = (
         "import io, sys; from pathlib import Path; from PIL import Image; from transfer import decode\n"

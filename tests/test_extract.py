@@ -124,7 +124,7 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
     assert len(keys) == len(CHANGES) + 1
 
 
-@pytest.mark.slow
+@pytest.mark.trial
 def test_ten_more_images_are_all_that_is_computed(tmp_path: Path, forwards: list[int]) -> None:
     rng = np.random.default_rng(0)
     root = tmp_path / "images"
