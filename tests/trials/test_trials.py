@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,5 +20,7 @@ def test_a_round_of(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.skipif(not disks.can_mount(), reason="only root can become another user")
-def test_a_store_of_another_user(tmp_path: Path) -> None:
-    assert disks.forbidden(tmp_path)
+def test_a_store_of_another_user() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        Path(folder).chmod(0o755)
+        assert disks.forbidden(Path(folder))
