@@ -239,9 +239,8 @@ def _files(folder: Path, root: Path) -> tuple[Names, list[str]]:
     Both are relative to the root. Names are compared part by part, as paths are: `a/b` before `a-1/b`.
     """
     found: list[str] = []
-    waiting = [
-        folder
-    ]  # os.walk alone would call itself, and folders may be nested more deeply than that goes
+    # os.walk alone would call itself, and folders may be nested more deeply than that goes.
+    waiting = [folder]
     while waiting:
         where, folders, names = next(os.walk(waiting.pop(), onerror=_raise))
         inside = Path(where)

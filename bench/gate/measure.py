@@ -123,9 +123,8 @@ class Bench:
                 processes.append(self._begun(tree, names, self.inputs / str(i), environment, turns))
         finally:
             os.write(ends[0][1], b".")
-            for descriptor in chain.from_iterable(
-                ends
-            ):  # theirs alone: one that ends is no longer waited for
+            # Theirs alone from now on: one that ends is no longer waited for.
+            for descriptor in chain.from_iterable(ends):
                 os.close(descriptor)
         with ThreadPoolExecutor(len(processes)) as pool:  # one whose output nobody reads may wait for ever
             try:
