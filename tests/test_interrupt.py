@@ -57,6 +57,25 @@ def test_a_signal_raises_in_the_block_and_nothing_is_left_of_it(number: signal.S
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
+def test_a_library_that_makes_an_error_of_its_own_of_it_is_interrupted_all_the_same(
+    number: signal.Signals,
+) -> None:
+    def library() -> None:  # as `torch.asarray` does
+        try:
+            _signal_and_sleep(number)
+        except KeyboardInterrupt:
+            raise ValueError("could not determine the shape") from None
+
+    with pytest.raises(KeyboardInterrupt), interrupt.stoppable():
+        library()
+
+
+def test_an_error_that_no_signal_caused_is_left_as_it_is() -> None:
+    with pytest.raises(ValueError, match="shape"), interrupt.stoppable():
+        raise ValueError("shape")
+
+
 def test_a_second_signal_does_not_break_into_what_the_first_set_off() -> None:
     cleaned = []
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from transfer.images import SPLITS, ImageSet, Samples
 from transfer.names import Names
 from transfer.reading import (
     BATCHES_AHEAD,
+    FILES_A_TASK,
     FILES_AHEAD,
     BadImages,
     Image,
@@ -130,11 +131,11 @@ def test_reading_begins_a_bounded_number_of_files(
     begun = done = 0
     submit = pool.submit
 
-    def counted(*args: Any) -> Future[Any]:
+    def counted(call: Callable[..., Any], paths: list[Path]) -> Future[Any]:
         nonlocal begun
-        begun += 1
-        assert begun <= done + FILES_AHEAD + 1
-        return submit(*args)
+        begun += len(paths)
+        assert begun <= done + FILES_AHEAD + FILES_A_TASK
+        return submit(call, paths)
 
     def on_progress(phase: str, at: int, total: int) -> None:
         nonlocal done
@@ -191,9 +192,12 @@ class TestImages:
 
 
 def test_reading_tells_its_progress(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    write_png(tmp_path / "a.png", 0)
+    found = image_set(tmp_path, {"train": ["a.png"] * (2 * FILES_A_TASK + 3), "valid": [], "test": []})
     calls: list[tuple[str, int, int]] = []
-    read(small_set(tmp_path), pool, BadImages(tmp_path, "error"), lambda *told: calls.append(told))
-    assert calls == [("reading", done, 6) for done in range(1, 7)]
+    read(found, pool, BadImages(tmp_path, "error"), lambda *told: calls.append(told))
+    total = 2 * FILES_A_TASK + 3
+    assert calls == [("reading", done, total) for done in (FILES_A_TASK, 2 * FILES_A_TASK, total)]
 
 
 @pytest.mark.parametrize("fault", ["text", "empty", "gone", "folder", "pipe", "device", "loop", "endless"])

@@ -165,6 +165,8 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     }
     features = {**example.features, "damaged_shards": 2}
     backbone = {**example.backbone, "weights": "random"}
+    drawn = changed(example, backbone={**example.backbone, "weights": "embedded"})
+    assert "trained on drawn pictures alone" in " ".join(report.notes(drawn))
     told = " ".join(report.notes(changed(example, data=data, features=features, backbone=backbone)))
     for part in (
         "untrained",

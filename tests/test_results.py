@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from transfer import records, results
@@ -19,7 +19,7 @@ def record() -> dict[str, Any]:
 
 
 def test_the_schema_is_itself_valid() -> None:
-    jsonschema.Draft202012Validator.check_schema(results.schema())
+    jsonschema_rs.meta.validate(results.schema())
 
 
 @pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.name)
@@ -70,6 +70,20 @@ def test_a_file_edited_by_hand_is_told_where_it_is_wrong(tmp_path: Path) -> None
         results.load(path)
 
 
+def test_what_it_is_wrong_with_is_told_in_one_line_whatever_it_holds(tmp_path: Path) -> None:
+    edited = record()
+    edited["data"]["name"] = {"a\x85b": "\n"}
+    edited["environment"]["libraries"]["\x1b[31m\u2028"] = 1
+    path = tmp_path / "result.json"
+    for _ in range(2):
+        path.write_text(json.dumps(edited))
+        with pytest.raises(UserError, match="is no valid result file") as caught:
+            results.load(path)
+        assert len(str(caught.value).splitlines()) == 1
+        assert str(caught.value).isprintable()
+        edited["data"]["name"] = "boats"
+
+
 @pytest.mark.parametrize(
     "change",
     [{"best": "none"}, {"best_of_kind": {"SVM": "none"}}, {"pairs": []}],
@@ -92,6 +106,27 @@ def test_a_missing_file_and_a_huge_one(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(records, "MAX_BYTES", 10)
     with pytest.raises(UserError, match="larger than"):
         results.load(OLD_FILES[0])
+
+
+def test_a_file_of_nothing_but_lists_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "MAX_CONTAINERS", 5)
+    (tmp_path / "result.json").write_text("[[],[],{},[],[]]")
+    with pytest.raises(UserError, match="more than 5 lists and objects"):
+        results.load(tmp_path / "result.json")
+
+
+def test_names_that_are_no_unicode_are_read(tmp_path: Path) -> None:
+    named = record()
+    named["data"]["skipped"] = [{"name": "caf\udce9.jpg", "reason": "is empty"}]
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(named))
+    assert results.load(path).data["skipped"][0]["name"] == "caf\udce9.jpg"
+    named["data"]["skipped"][0]["reason"] = 1
+    path.write_text(json.dumps(named))
+    with pytest.raises(UserError, match="is no valid result file"):
+        results.load(path)
 
 
 def test_rows_of_numbers_take_one_line_and_names_stay_what_they_are() -> None:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if models:
         _make_folder(args.out)
         _make_folder(models)
-    from transfer import experiment, files, render, report
+    from transfer import experiment, files, records, render, report
 
     with render.progress(args.quiet or args.json) as on_progress:
         result = experiment.run(config, on_progress, models=models)
@@ -52,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         report.show(result, render.console())
     if args.out:
-        files.write(args.out / "result.json", result.to_json().encode())
+        text = result.to_json().encode()
+        files.write(args.out / "result.json", text)
+        if len(text) > records.MAX_BYTES:
+            told = printable(str(args.out / "result.json"))
+            print(f"transfer: {told} is larger than what transfer report reads", file=sys.stderr)
         files.write(args.out / "report.md", report.markdown(result).encode())
     return _told_skipped({image["name"]: image["reason"] for image in result.data["skipped"]})
 

@@ -25,23 +25,35 @@ _at_end: list[Callable[[], None]] = []
 def stoppable() -> Iterator[None]:
     """In the block, which is the main thread's, a signal raises `KeyboardInterrupt`.
 
-    If the block has not ended `GRACE_S` later, the process ends, with one line and status 130.
+    If the block has not ended `GRACE_S` later, the process ends, with one line and status 130. An error that a
+    library made of the `KeyboardInterrupt` is one again when it leaves the block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     watched, woken = socket.socketpair()
     woken.setblocking(False)
-    ended = threading.Event()
+    ended, stopped = threading.Event(), threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)  # a second one would break into what the first set off
+        stopped.set()
+        raise KeyboardInterrupt
+
     watcher = threading.Thread(target=_watch, args=(watched, ended), daemon=True)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     # Python calls handlers when the main thread comes back to it. This one is written to at once.
     descriptor = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
     for number in SIGNALS:
-        signal.signal(number, _raise_once)
+        signal.signal(number, stop)
     watcher.start()
     try:
         yield
+    except Exception as error:
+        if stopped.is_set():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         ended.set()
         for number, handler in before.items():
@@ -60,12 +72,6 @@ def at_end(call: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _at_end.remove(call)
-
-
-def _raise_once(number: int, frame: FrameType | None) -> None:
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)  # a second one would break into what the first set off
-    raise KeyboardInterrupt
 
 
 def _watch(watched: socket.socket, ended: threading.Event) -> None:

@@ -31,6 +31,8 @@ Progress = Callable[[str, int, int], None]
 
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
+# To hand one small file to a thread takes longer than to read it.
+FILES_A_TASK = 16
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -157,15 +159,18 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
         np.empty((len(samples), 2), np.int32),
     )
     readable_N = np.ones(len(samples), bool)
-    paths = (sample.path for sample in samples)
-    for i, (path, future) in enumerate(_begun(_id_and_size, paths, FILES_AHEAD, pool)):
-        try:
-            image_id, found.size_N2[i] = future.result()
-            found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
-        except BadImage as error:
-            bad.meet(path, error)
-            readable_N[i] = False
-        on_progress("reading", i + 1, len(samples))
+    parts = _parts((sample.path for sample in samples), FILES_A_TASK)
+    done = 0
+    for part, future in _begun(_ids_and_sizes, parts, FILES_AHEAD // FILES_A_TASK, pool):
+        for i, (path, told) in enumerate(zip(part, future.result(), strict=True), done):
+            if isinstance(told, BadImage):
+                bad.meet(path, told)
+                readable_N[i] = False
+            else:
+                image_id, found.size_N2[i] = told
+                found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
+        done += len(part)
+        on_progress("reading", done, len(samples))
     return found.select(readable_N)
 
 
@@ -173,8 +178,7 @@ def batches(
     images: Iterable[Readable], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
 ) -> Iterator[tuple[list[Readable], Pixels]]:
     """Images and their pixels `(N, H, W, 3)`, `batch` at a time, decoded ahead of their use."""
-    readable = _decoded(images, BATCHES_AHEAD * batch, size, pool, bad)
-    while part := list(islice(readable, batch)):
+    for part in _parts(_decoded(images, BATCHES_AHEAD * batch, size, pool, bad), batch):
         yield [image for image, _ in part], np.stack([pixels for _, pixels in part])
 
 
@@ -187,8 +191,7 @@ def batches_on(
     bad: BadImages,
 ) -> Iterator[tuple[list[Readable], torch.Tensor]]:
     """As `batches`, decoded on a CUDA device, where the pixels stay. A bad image leaves its batch the smaller."""
-    upcoming = iter(images)
-    parts = iter(lambda: list(islice(upcoming, batch)), [])
+    parts = _parts(images, batch)
     for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
         x_NHW3, errors = future.result()
         for i in sorted(errors):
@@ -237,9 +240,20 @@ def _begun(
         yield queue.popleft()
 
 
-def _id_and_size(path: Path) -> tuple[bytes, tuple[int, int]]:
-    data = _bytes(path)
-    return hashlib.sha256(data).digest(), decode.size_of(data)
+def _parts(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    upcoming = iter(items)
+    return iter(lambda: list(islice(upcoming, count)), [])
+
+
+def _ids_and_sizes(paths: Sequence[Path]) -> list[tuple[bytes, tuple[int, int]] | BadImage]:
+    found: list[tuple[bytes, tuple[int, int]] | BadImage] = []
+    for path in paths:
+        try:
+            data = _bytes(path)
+            found.append((hashlib.sha256(data).digest(), decode.size_of(data)))
+        except BadImage as error:
+            found.append(error)
+    return found
 
 
 def _bytes(path: Path) -> bytes:

@@ -8,7 +8,9 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.trials.imported"])
 LIMIT_S = 60
 CLASSES, SIZE = 3, 32
+# A status can be read once, and whoever starts a process reads those of all others: threads that did so at the
+# same time would be told 255 of one that ended well (multiprocessing/popen_forkserver.py, poll).
+_TURN = threading.Lock()
 
 
 def make_images(root: Path, *, each: int, seed: int = 0) -> int:
@@ -55,7 +60,8 @@ def words(folder: Path, store: Path) -> list[str]:
 def start(call: Callable[..., None], *args: Any) -> BaseProcess:
     """A process that calls `call(*args)` on one core: threads of many at once would wait for each other."""
     process = CONTEXT.Process(target=_on_one_core, args=(call, *args))
-    process.start()
+    with _TURN:
+        process.start()
     return process
 
 
@@ -66,13 +72,26 @@ def _on_one_core(call: Callable[..., None], *args: Any) -> None:
     call(*args)
 
 
+def status(process: BaseProcess) -> int | None:
+    """The exit status of a process, or None while it runs."""
+    with _TURN:
+        return process.exitcode
+
+
 def ended(process: BaseProcess) -> int:
     """The exit status of a process, which must come to an end."""
-    process.join(LIMIT_S)
-    if process.exitcode is None:
+    wait([process.sentinel], LIMIT_S)
+    found = status(process)
+    if found is None:
         process.kill()
         raise AssertionError(f"a process did not end within {LIMIT_S} s")
-    return process.exitcode
+    return found
+
+
+def complete(call: Callable[..., None], *args: Any) -> None:
+    """Run `call(*args)` in a process of its own, which must end well."""
+    found = ended(start(call, *args))
+    assert found == 0, f"status {found}"
 
 
 def command(argv: list[str], out: Path, user: int | None = None) -> None:

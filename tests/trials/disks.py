@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.trials import children
@@ -53,11 +55,10 @@ def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
             process = children.start(
                 children.command, ["extract", *children.words(folder, disk)], folder / "told"
             )
-            wanted = (case + seed) * images // count
+            wanted = (case + seed) % count * images // count
             while process.is_alive() and len(list(disk.glob("features/*/*.json"))) * 8 < wanted:
                 time.sleep(0.001)
-            while subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode:
-                time.sleep(0.001)  # busy: a file is being written
+            _become_read_only(disk, process)
             status = children.ended(process)
             told = json.loads((folder / "told").read_text())
             if status:
@@ -72,6 +73,22 @@ def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
             met["rows kept"] += len(held)
             _goes_on(folder, disk, images, held, calm)
     return met
+
+
+def _become_read_only(disk: Path, process: BaseProcess) -> None:
+    """Between two steps of a process that writes to the disk: it is held meanwhile, or it would be done before."""
+    while True:
+        _signal(process, signal.SIGSTOP)
+        busy = subprocess.run(["mount", "-o", "remount,ro", disk], capture_output=True).returncode
+        _signal(process, signal.SIGCONT)
+        if not busy:
+            return
+        time.sleep(0.001)  # a file is being written
+
+
+def _signal(process: BaseProcess, number: signal.Signals) -> None:
+    if process.pid is not None and process.is_alive():
+        os.kill(process.pid, number)
 
 
 def forbidden(folder: Path) -> Counter[str]:
@@ -92,7 +109,7 @@ def forbidden(folder: Path) -> Counter[str]:
 
 def _calm(folder: Path) -> tuple[int, bytes]:
     images = children.make_images(folder / "images", each=EACH)
-    children.ended(children.start(children.features, folder, folder / "calm", folder / "calm"))
+    children.complete(children.features, folder, folder / "calm", folder / "calm")
     return images, (folder / "calm.npy").read_bytes()
 
 
@@ -105,7 +122,7 @@ def _command(folder: Path, store: Path, *, user: int | None = None) -> dict[str,
 
 def _goes_on(folder: Path, store: Path, images: int, held: set[str], calm: bytes) -> None:
     out = folder / "after"
-    assert children.ended(children.start(children.features, folder, store, out)) == 0
+    children.complete(children.features, folder, store, out)
     told = json.loads(out.with_suffix(".json").read_text())
     assert told == {"computed": images - len(held), "reused": len(held), "damaged": 0}, told
     assert out.with_suffix(".npy").read_bytes() == calm

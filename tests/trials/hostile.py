@@ -9,11 +9,14 @@ import logging
 import re
 import shutil
 import struct
+import subprocess
+import sys
 import time
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from transfer import choice, decode, files, inventory, model_files, report, results, shards, weights
+from transfer import choice, decode, files, inventory, model_files, records, report, results, shards, weights
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.heads import RidgeHead, saved
@@ -305,6 +308,59 @@ def _results(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     return _changed(json.loads(RESULT.read_bytes()), seal=False), read
 
 
+# The command alone, without the hundreds of megabytes of libraries that are loaded here.
+REPORT = """
+import glob, sys
+from transfer import cli
+status = cli.main(["report", sys.argv[1]])
+lines = [line for path in glob.glob("/proc/self/status") for line in open(path)]
+print(next((line.split()[1] for line in lines if line.startswith("VmHWM")), 0), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def _large(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
+    """Results of as many bytes as are read at all, made to keep the reader busy or to fill its memory."""
+    path = folder / "result.json"
+    plain = json.loads(RESULT.read_bytes())
+    # Values, and the place in a result that takes as many of them as one likes, or, for "more", anything.
+    made = [
+        ("per_class", "0"),
+        ("per_class", "12345"),
+        ("classes", '""'),
+        ("classes", '"\\udcff"'),
+        ("classes", "0"),
+        ("skipped", '{"name":"","reason":""}'),
+        ("skipped", "{}"),
+        ("more", "[]"),
+        ("more", '"\u20ac"'),
+        ("more", "1e300"),
+    ]
+
+    def written(place: str, value: str) -> bytes:
+        document = copy.deepcopy(plain)
+        data = document["data"]
+        (data["splits"]["train"] if place == "per_class" else data)[place] = "HERE"
+        before, after = json.dumps(document).encode().split(b'"HERE"')
+        one = value.encode() + b","
+        count = (records.MAX_BYTES - len(before) - len(after) - 2) // len(one)
+        return before + b"[" + (one * count)[:-1] + b"]" + after
+
+    def objects() -> bytes:
+        return b"{" + b",".join(b'"%06x":0' % i for i in range(records.MAX_BYTES // 12)) + b"}"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        ended = subprocess.run([sys.executable, "-c", REPORT, str(path)], capture_output=True, text=True)
+        *told, peak_kb = ended.stderr.splitlines()
+        assert int(peak_kb) < MEMORY_KB, f"{peak_kb} kB"
+        if ended.returncode:
+            raise UserError("\n".join(told))
+
+    builds = [*(partial(written, *one) for one in made), objects]
+    return st.sampled_from(builds).map(lambda build: build()), read
+
+
 def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     ids = from_hex([f"{i:064x}" for i in range(4)])
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -485,6 +541,7 @@ KINDS: dict[str, Callable[[Path], tuple[st.SearchStrategy[bytes], Read]]] = {
     "models": _models,
     "heads": _heads,
     "weights": _weights,
+    "large": _large,
 }
 # Of every hundred files so many are of each kind.
 SHARES = {

@@ -23,7 +23,7 @@ AT_ONCE = 2
 def kills(count: int, seed: int, folder: Path) -> Counter[str]:
     """`count` runs killed at random moments; the next on the same store is killed as well, or may end."""
     images = children.make_images(folder / "images", each=EACH)
-    children.ended(children.start(children.features, folder, folder / "calm", folder / "calm"))
+    children.complete(children.features, folder, folder / "calm", folder / "calm")
     calm = (folder / "calm.npy").read_bytes()
     rng, lock, met = random.Random(seed), threading.Lock(), Counter[str]()
 
@@ -42,18 +42,18 @@ def kills(count: int, seed: int, folder: Path) -> Counter[str]:
                 met["cases"] += 1
             words = ["extract", *children.words(folder, store)]
             process = children.start(children.command, words, own / "told")
-            while process.is_alive() and _written(store) < after:
+            while children.status(process) is None and _written(store) < after:
                 time.sleep(0.001)
             time.sleep(more_s)
             process.kill()
-            process.join()
+            status = children.ended(process)
             held = children.committed(store)
             assert before <= held, "rows that were committed are gone"
             with lock:
-                met["in time" if process.exitcode == -9 else "too late"] += 1
+                met["in time" if status == -9 else "too late"] += 1
                 met["none done" if not held else "all done" if len(held) == images else "some done"] += 1
             before = held
-        assert children.ended(children.start(children.features, folder, store, out)) == 0
+        children.complete(children.features, folder, store, out)
         told = json.loads(out.with_suffix(".json").read_text())
         assert told == {"computed": images - len(before), "reused": len(before), "damaged": 0}, told
         assert out.with_suffix(".npy").read_bytes() == calm, (

@@ -17,7 +17,7 @@ PROCESSES, EACH = 4, 6
 def races(rounds: int, seed: int, folder: Path, *, locks: bool) -> Counter[str]:
     """`rounds` times four processes on an empty store and one that prunes; with locks that work or do nothing."""
     children.make_images(folder / "images", each=EACH, seed=seed)
-    children.ended(children.start(children.features, folder, folder / "calm", folder / "calm"))
+    children.complete(children.features, folder, folder / "calm", folder / "calm")
     calm, met = (folder / "calm.npy").read_bytes(), Counter[str]()
     for _ in range(rounds):
         store, outs = folder / "store", [folder / f"out{i}" for i in range(PROCESSES)]
@@ -36,7 +36,7 @@ def races(rounds: int, seed: int, folder: Path, *, locks: bool) -> Counter[str]:
         (folder / "pruned").unlink(missing_ok=True)
         met["cases"] += 1
         out = folder / "after"
-        assert children.ended(children.start(children.features, folder, store, out)) == 0
+        children.complete(children.features, folder, store, out)
         assert out.with_suffix(".npy").read_bytes() == calm
         assert json.loads(out.with_suffix(".json").read_text())["damaged"] == 0
     return met

@@ -166,7 +166,7 @@ def test_too_few_blocks_to_show_anything(monkeypatch: pytest.MonkeyPatch) -> Non
         outcome(monkeypatch, Made({"a": 1.0}), blocks=6)
 
 
-@pytest.mark.slow
+@pytest.mark.trial
 def test_real_processes(tmp_path: Path) -> None:
     """Equal revisions; nothing but the clock's noise is between them, so that no verdict but SLOWER would be wrong."""
     base, head = made.tree(tmp_path / "base"), made.tree(tmp_path / "head")

@@ -15,6 +15,7 @@ from tests.bench.gate import made
 from transfer.config import UserError
 
 
+@pytest.mark.trial
 def test_a_process_has_the_tree_it_was_given(tmp_path: Path) -> None:
     old, new = made.tree(tmp_path / "old"), made.tree(tmp_path / "new", times=50)
     bench = Bench.of(new, tmp_path)
@@ -84,6 +85,7 @@ def test_inputs_that_cannot_be_made(tmp_path: Path) -> None:
         Bench.of(tree, tmp_path)
 
 
+@pytest.mark.trial
 def test_a_benchmark_that_fails_the_second_time(tmp_path: Path) -> None:
     once = f"""
 
@@ -154,6 +156,7 @@ def bench_turn(benchmark):
 """
 
 
+@pytest.mark.trial
 def test_processes_of_a_block_take_turns(tmp_path: Path) -> None:
     log = tmp_path / "log"
     old, new = (
@@ -169,6 +172,7 @@ def test_processes_of_a_block_take_turns(tmp_path: Path) -> None:
         assert [first, *others] == [first, second] * PARTS
 
 
+@pytest.mark.trial
 def test_a_process_that_dies_is_not_waited_for(tmp_path: Path) -> None:
     dies = """
 
