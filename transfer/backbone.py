@@ -44,7 +44,7 @@ def build(name: str, state: State) -> nn.Module:
     It maps normalised images `(N, 3, H, W)` to features `(N, D)`. Raises `UserError` naming the keys where
     `state` does not fit; keys of the layer that is cut off may be absent or of any shape.
     """
-    network, layer = _cut(name)
+    network, layer = cut(name)
     own = network.state_dict()
     body = OrderedDict((_todays_name(name, key), value) for key, value in state.items())
     for key in [key for key in body if key.startswith(f"{layer}.")]:
@@ -83,7 +83,8 @@ def _todays_name(network: str, key: str) -> str:
     return key
 
 
-def _cut(name: str) -> tuple[nn.Module, str]:
+def cut(name: str) -> tuple[nn.Module, str]:
+    """The network `name`, untrained and without its last layer, and the name of that layer."""
     # GoogLeNet and Inception warn, as a matter of form, unless told whether to draw their own weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)
@@ -148,7 +149,13 @@ def random_state(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> St
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _cut(name)[0].eval().to(memory_format=torch.channels_last)
+        network = cut(name)[0].eval().to(memory_format=torch.channels_last)
+    return estimated(network, name, batches)
+
+
+def estimated(network: nn.Module, name: str, batches: Iterable[torch.Tensor]) -> State:
+    """The weights of a network called `name`, its batch-norm statistics averages over `batches`, as above."""
+    network.eval()
     norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()

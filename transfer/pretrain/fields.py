@@ -1,0 +1,94 @@
+"""What pictures are made of: random numbers, places seen from somewhere, smooth noise.
+
+N: pictures. S: their side in pixels. Places are `(N, S, S, 2)`, x and y, where -1 and 1 are the edges of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Chance:
+    """Random tensors on a device, all from one seed; drawn elsewhere if they are to be the same on every device."""
+
+    def __init__(
+        self, seed: int, device: torch.device | str, drawn_on: torch.device | str | None = None
+    ) -> None:
+        self.device = torch.device(device)
+        self.drawn_on = torch.device(drawn_on or device)
+        self.generator = torch.Generator(self.drawn_on).manual_seed(seed)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers between `low` and `high`."""
+        drawn = torch.rand(shape, generator=self.generator, device=self.drawn_on)
+        return low + (high - low) * drawn.to(self.device)
+
+    def log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
+        """Positive numbers whose logarithms are spread evenly."""
+        return self.uniform(*shape, low=math.log(low), high=math.log(high)).exp()
+
+    def normal(self, *shape: int) -> Tensor:
+        """Numbers of mean 0 and variance 1."""
+        return torch.randn(shape, generator=self.generator, device=self.drawn_on).to(self.device)
+
+    def integers(self, *shape: int, high: int) -> Tensor:
+        """Whole numbers from 0 up to, and without, `high`."""
+        return torch.randint(high, shape, generator=self.generator, device=self.drawn_on).to(self.device)
+
+    def often(self, *shape: int, share: float) -> Tensor:
+        """True in about a share of places."""
+        return self.uniform(*shape) < share
+
+
+def each(values_N: Tensor, dims: int = 2) -> Tensor:
+    """One value a picture, shaped to meet `dims` more dimensions."""
+    return values_N.reshape(*values_N.shape, *[1] * dims)
+
+
+def frame(n: int, side: int, device: torch.device) -> Tensor:
+    """The places of the pixels' centres `(N, S, S, 2)`; one tensor, seen `n` times."""
+    at_S = (torch.arange(side, device=device) + 0.5) * (2 / side) - 1
+    y_SS, x_SS = torch.meshgrid(at_S, at_S, indexing="ij")
+    return torch.stack([x_SS, y_SS], -1).expand(n, side, side, 2)
+
+
+def seen(
+    chance: Chance,
+    places_NSS2: Tensor,
+    *,
+    zoom: tuple[float, float],
+    turn: float,
+    shift: float,
+    squeeze: float = 0.2,
+    flip: bool = True,
+) -> Tensor:
+    """The same places from the thing's own point of view: it is larger by `zoom`, turned by up to `turn` radians,
+    shifted by up to `shift`, squeezed and sheared by up to `squeeze`, and mirrored in half of the pictures."""
+    n = len(places_NSS2)
+    angle, shear = chance.uniform(n, low=-turn, high=turn), chance.uniform(n, low=-squeeze, high=squeeze)
+    size = chance.log_uniform(n, low=zoom[0], high=zoom[1])
+    wide = chance.log_uniform(n, low=1 - squeeze, high=1 + squeeze)
+    sign = torch.where(chance.often(n, share=0.5), -1.0, 1.0) if flip else torch.ones(n, device=chance.device)
+    x_NSS, y_NSS = (places_NSS2 - chance.uniform(n, 1, 1, 2, low=-shift, high=shift)).unbind(-1)
+    cos, sin = each(angle.cos()), each(angle.sin())
+    u_NSS, v_NSS = cos * x_NSS + sin * y_NSS, cos * y_NSS - sin * x_NSS
+    u_NSS = u_NSS + each(shear) * v_NSS
+    return torch.stack([u_NSS * each(sign / (size * wide)), v_NSS * each(wide / size)], -1)
+
+
+def noise(chance: Chance, n: int, cells: int, side: int) -> Tensor:
+    """Smooth noise `(N, S, S)` of mean 0 and variance about 1, with about `cells` hills across."""
+    coarse = chance.normal(n, 1, cells + 1, cells + 1)
+    smooth = F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)
+    return 1.4 * smooth[:, 0]
+
+
+def sampled(lattice_N1LL: Tensor, places_NSS2: Tensor) -> Tensor:
+    """A lattice of random values that repeats itself, read between its points `(N, S, S)`."""
+    wrapped = (places_NSS2 + 1).remainder(4) - 2  # there and back, so that it goes on smoothly
+    folded = wrapped.abs() - 1
+    return F.grid_sample(lattice_N1LL, folded, mode="bilinear", align_corners=True)[:, 0]
