@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.agreement", description=__doc__)
     parser.add_argument("folder", type=Path, help="an image set")
     parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--weights", default="random")
+    parser.add_argument("--weights", default="embedded")
     parser.add_argument("--store", type=Path, required=True, help="where features are kept")
     args = parser.parse_args()
     features = {}

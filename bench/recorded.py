@@ -24,7 +24,9 @@ PAGE = "README.md"
 COMMAND = "make bench, then make results"
 # Other measurements, by the last part of their files' names: the command that made each.
 KINDS = {
-    "boats": "transfer run boats --weights random --out out with an empty store, on 1,248 photographs of 240x800",
+    "boats": "transfer run boats --weights embedded --out out with an empty store, on 1,248 photographs of 240x800",
+    "weights-boats": "python -m bench.weights boats --json FILE: embedded weights against untrained ones",
+    "weights-lagoon": "python -m bench.weights --json FILE: the same on the built-in images",
     "rates": "python -m bench.rates boats/train --json FILE: every way to extract, in turn, on 64 of the photographs",
     "searches": "python -m bench.searches --json FILE: every search and the usual way, in turn, on made-up features",
     "searches-boats": "python -m bench.searches --features FILE.npz --json FILE: the same on 3,474 features of boat "

@@ -120,6 +120,10 @@ def notes(shown: Record) -> list[str]:
         found.append(
             "the network is untrained: its accuracies compare methods, and say nothing of a trained one's"
         )
+    if shown.run["backbone"]["weights"] == "embedded":
+        found.append(
+            "the network was trained on drawn pictures alone, and reaches less than one of ImageNet's"
+        )
     return found
 
 

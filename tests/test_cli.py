@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import cli, commands, experiment
+from transfer import cli, commands, experiment, records
 from transfer.heads import METHODS
 from transfer.store import Store
 
@@ -47,6 +47,15 @@ def test_run_prints_the_report_and_writes_it(
     record = json.loads((tmp_path / "deep/out/result.json").read_text())
     assert record["schema_version"] == 1
     assert "Table 3" in (tmp_path / "deep/out/report.md").read_text()
+
+
+def test_a_result_too_large_to_be_read_again_is_told(
+    ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(records, "MAX_BYTES", 1000)
+    assert cli.main(["run", *ready, "--out", str(tmp_path)]) == 0
+    told = f"transfer: {tmp_path}/result.json is larger than what transfer report reads"
+    assert told in capsys.readouterr().err.splitlines()
 
 
 def test_json_is_all_there_is_on_standard_output(
@@ -345,7 +354,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "no.json"], "can't read no.json"),
         (["report", "/dev/zero"], "can't read /dev/zero: not a file"),
         (["report", "pipe"], "can't read pipe: not a file"),
-        (["report", "endless"], "can't read endless: larger than 64,000,000 bytes"),
+        (["report", "endless"], "can't read endless: larger than 32,000,000 bytes"),
         (["report", "nested"], "nested is no result file"),
         (["run", "loop"], "no such folder: loop"),
         (["predict", "."], "IMAGES"),

@@ -109,7 +109,7 @@ def test_a_choice_may_come_from_any_iterable() -> None:
 @pytest.mark.parametrize(
     ("data", "weights", "expected"),
     [
-        ("lagoon", None, "random"),
+        ("lagoon", None, "embedded"),
         ("photos", None, "imagenet"),
         ("lagoon", "imagenet", "imagenet"),
         ("photos", "random", "random"),
@@ -118,6 +118,11 @@ def test_a_choice_may_come_from_any_iterable() -> None:
 )
 def test_default_weights_hang_on_the_images(data: str, weights: str | None, expected: str) -> None:
     assert RunConfig(data=data, weights=weights).weights_or_default == expected
+
+
+def test_a_backbone_without_embedded_weights_is_untrained_on_the_built_in_images() -> None:
+    assert RunConfig(backbone="resnet18").weights_or_default == "random"
+    assert RunConfig(backbone="resnet18", data="photos").weights_or_default == "imagenet"
 
 
 def test_the_store_can_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

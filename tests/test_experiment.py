@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,7 +50,7 @@ def result(root: Path) -> Result:
 
 
 def test_the_result_keeps_the_published_schema(result: Result) -> None:
-    jsonschema.validate(json.loads(result.to_json()), schema())
+    jsonschema_rs.validate(schema(), json.loads(result.to_json()))
 
 
 def test_every_method_has_a_row_and_every_pair_a_test(result: Result) -> None:
@@ -111,7 +111,7 @@ def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
     found = run(root, precision="int8", methods=("svm-lab", "fc"))
-    jsonschema.validate(json.loads(found.to_json()), schema())
+    jsonschema_rs.validate(schema(), json.loads(found.to_json()))
     assert (found.engine["name"], found.engine["precision"]) == ("openvino", "int8")
     assert found.engine["cosine_with_fp32"]["images"] == 24
     assert 0.9 < found.engine["cosine_with_fp32"]["min"] <= found.engine["cosine_with_fp32"]["median"] < 1

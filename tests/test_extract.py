@@ -450,6 +450,7 @@ extract.extract(config, images.find(root / "images"), Stopwatch(), lambda *_: No
 """
 
 
+@pytest.mark.trial
 def test_a_killed_extraction_goes_on_and_ends_in_the_same_bits(
     tmp_path: Path, make_images: MakeImages
 ) -> None:

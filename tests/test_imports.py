@@ -14,7 +14,7 @@ import transfer
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
-    {"gpus", "text", "interrupt", "leases"},
+    {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
     {"files"},
     {"records", "decode", "lagoon", "backbone", "index", "heads", "shards"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"store"},
     {"inventory"},
     {"pruning"},
-    {"reading"},
+    {"reading", "pretrain"},
     {"weights", "choice"},
     {"frozen"},
     {"extract"},
@@ -40,6 +40,7 @@ NEVER = {
     "report": {"extract", "heads", "images", "store", "experiment"},
     "results": {"scores", "timing", "environment"},
     "model": {"extract", "store", "images"},
+    "pretrain": {"images", "heads", "store", "lagoon"},
     "inventory": {"images", "backbone", "heads", "lagoon"},
 }
 

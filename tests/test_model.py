@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 from PIL import Image
@@ -171,7 +171,7 @@ def seen(loaded: model.Model, paths: list[Path]) -> tuple[list[Path], np.ndarray
 class TestFolder:
     def test_it_holds_the_network_every_head_and_what_they_are(self, copy: Path, result: Result) -> None:
         record = json.loads((copy / "model.json").read_text())
-        jsonschema.validate(record, records.schema("model"))
+        jsonschema_rs.validate(records.schema("model"), record)
         names = [method["name"] for method in record["methods"]]
         assert names == list(METHODS)
         assert {path.name for path in copy.iterdir()} == {
@@ -274,8 +274,8 @@ class TestDamage:
         ("change", "told"),
         [
             (lambda r: r.update(schema_version=2), r"no model file of version 1 \(schema_version is 2\)"),
-            (lambda r: r.update(classes="class0"), "at classes, 'class0' is not of type 'array'"),
-            (lambda r: r.pop("backbone"), "'backbone' is a required property"),
+            (lambda r: r.update(classes="class0"), 'at classes, "class0" is not of type "array"'),
+            (lambda r: r.pop("backbone"), '"backbone" is a required property'),
             (lambda r: r["features"].update(input_size=[48.5, 64]), "at features/input_size/0"),
             (lambda r: r["features"].update(engine="../warp"), "at features/engine"),
             (lambda r: r["methods"][0].update(name="../../secret"), "at methods/0/name"),

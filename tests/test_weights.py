@@ -151,6 +151,15 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -
     assert weights.load(plain).keys() == {"fc.weight"}
 
 
+def test_a_file_that_would_keep_its_reader_busy_is_refused(tmp_path: Path) -> None:
+    busy: Any = ()
+    for _ in range(60):
+        busy = (busy, busy)
+    torch.save({"a": busy}, tmp_path / "w.pth")
+    message = refusal(lambda: weights.load(tmp_path / "w.pth"))
+    assert "can't be read as weights: its tuples hold each other too many times" in message
+
+
 @pytest.mark.parametrize("length", [2**40, 2**63, 100_000_001])
 def test_a_header_of_absurd_length_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "weights.safetensors"
@@ -606,7 +615,7 @@ def test_a_weights_file_that_is_none_is_told(finder: Finder, kind: str) -> None:
     if kind == "folder":
         path.mkdir()
     message = refusal(lambda: finder(weights=str(path)))
-    for part in (str(path), "imagenet", "random", ".safetensors", ".pth"):
+    for part in (str(path), "imagenet", "embedded", "random", ".safetensors", ".pth"):
         assert part in message
 
 

@@ -187,7 +187,9 @@ def _command(commands: Any, name: str, call: Any, summary: str, example: str) ->
 
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
-    parser.add_argument("--weights", metavar="W", help="imagenet, random, or a .safetensors or .pth file")
+    parser.add_argument(
+        "--weights", metavar="W", help="imagenet, embedded, random, or a .safetensors or .pth file"
+    )
     parser.add_argument(
         "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
     )

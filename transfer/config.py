@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transfer import embedded
+
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 MODELS = "models"  # the folder of models in the folder that a run writes to
-NAMED_WEIGHTS = ("imagenet", "random")
+NAMED_WEIGHTS = ("imagenet", "embedded", "random")
 
 
 class UserError(ValueError):
@@ -64,7 +66,7 @@ class RunConfig:
     """Names from `transfer.heads.METHODS`; empty means all of them."""
     backbone: str = "resnet50"
     weights: str | None = None
-    """`imagenet`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
+    """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
     size: tuple[int, int] | None = None
     """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
     lr: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
@@ -99,8 +101,11 @@ class RunConfig:
 
     @property
     def weights_or_default(self) -> str:
-        """The weights asked for; else `imagenet` for a user's images, `random` for the built-in ones."""
-        return self.weights or ("random" if self.data == BUILT_IN else "imagenet")
+        """The weights asked for; else `imagenet` for a user's images. The built-in ones need no network: `embedded`
+        where the backbone has them, `random` for any other."""
+        if self.weights or self.data != BUILT_IN:
+            return self.weights or "imagenet"
+        return "embedded" if self.backbone == embedded.BACKBONE else "random"
 
 
 def default_store() -> Path:

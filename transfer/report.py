@@ -103,6 +103,11 @@ def notes(result: Result) -> list[str]:
             "the network is untrained (random weights, batch-norm statistics estimated on training images): "
             "these figures compare methods and times, and say nothing of what a pre-trained network reaches"
         )
+    if result.backbone["weights"] == "embedded":
+        found.append(
+            "the network was trained on drawn pictures alone (embedded weights): it shows how the methods compare, "
+            "and reaches less than one trained on photographs (--weights imagenet)"
+        )
     if result.engine.get("trials"):
         found.append(_chosen(result))
     if result.data["drawn"]:

@@ -1,4 +1,4 @@
-"""Which weights a backbone gets: torchvision's, the user's file, or untrained ones made and kept."""
+"""Which weights a backbone gets: torchvision's, the package's own, the user's file, or untrained ones made and kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import torchvision
 from safetensors.torch import load_file, save
 from torchvision import models
 
-from transfer import backbone, decode
+from transfer import backbone, decode, embedded, pickles
 from transfer.config import NAMED_WEIGHTS, RunConfig, UserError
 from transfer.environment import processor
 from transfer.files import SCHEMA_VERSION, file_sha256
@@ -40,7 +40,7 @@ class Weights:
     """Where a backbone's weights come from, and which ones they are."""
 
     source: str
-    """`imagenet`, `random`, or the name of the user's file."""
+    """`imagenet`, `embedded`, `random`, or the name of the user's file."""
     path: Path
     sha256: str
     made_s: float | None = 0.0
@@ -53,7 +53,12 @@ def check(config: RunConfig) -> None:
     source = config.weights_or_default
     if source not in NAMED_WEIGHTS and not Path(source).is_file():
         raise UserError(
-            f"no such weights file: {source}; give imagenet, random, or a .safetensors or .pth file"
+            f"no such weights file: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
+        )
+    if source == "embedded" and config.backbone != embedded.BACKBONE:
+        raise UserError(
+            f"--weights embedded is a {embedded.BACKBONE}, and --backbone {config.backbone}; "
+            "give imagenet, random, or a .safetensors or .pth file"
         )
 
 
@@ -72,10 +77,18 @@ def find(
         made = _random(config, images, size, store, pool, bad)
         made_s = made.seconds if made.made_on == processor()[0] else None
         return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s, lease=made.lease)
+    if source == "embedded":
+        return Weights(source=source, path=embedded.FILE, sha256=_embedded_sha256())
     path = imagenet_file(config.backbone) if source == "imagenet" else Path(source)
     return Weights(
         source="imagenet" if source == "imagenet" else path.name, path=path, sha256=file_sha256(path)
     )
+
+
+def _embedded_sha256() -> str:
+    if not embedded.FILE.is_file() or file_sha256(embedded.FILE) != embedded.SHA256:
+        raise UserError(f"{embedded.FILE} is not the file that was installed; install transfer again")
+    return embedded.SHA256
 
 
 def load(path: Path, sha256: str | None = None) -> backbone.State:
@@ -89,6 +102,7 @@ def load(path: Path, sha256: str | None = None) -> backbone.State:
             found: Any = load_file(path)
         else:
             _refuse_packed(path)
+            pickles.check(path)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
@@ -157,7 +171,8 @@ def fetch(url: str, folder: Path) -> Path:
             error.close()  # it is the connection too
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UserError(
-            f"can't download {url} ({reason}); fetch it elsewhere and put it at {path}, or use --weights FILE or random"
+            f"can't download {url} ({reason}); fetch it elsewhere and put it at {path}, "
+            "or use --weights FILE, embedded (a resnet50) or random"
         ) from error
     return path
 

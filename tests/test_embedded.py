@@ -1,0 +1,99 @@
+"""The weights in the package: whole, loadable, and refused where they do not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from transfer import backbone, embedded, experiment, lagoon, weights
+from transfer.config import RunConfig, UserError
+from transfer.files import file_sha256
+
+
+def test_the_file_is_the_one_that_the_package_names() -> None:
+    assert file_sha256(embedded.FILE) == embedded.SHA256
+    assert embedded.FILE.stat().st_size < 50e6
+
+
+def test_a_network_is_built_of_it_and_answers_differently_to_different_images() -> None:
+    state = weights.load(embedded.FILE, embedded.SHA256)
+    network = backbone.build(embedded.BACKBONE, state)
+    assert all(value.isfinite().all() for value in network.state_dict().values() if value.is_floating_point())
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(4, 3, 6, 6, generator=generator)
+    x_ND = network(torch.nn.functional.interpolate(coarse, (96, 96)) * 4 - 2)
+    assert x_ND.shape == (4, 2048)
+    assert (x_ND.std(0) > 0).float().mean() > 0.5
+
+
+@pytest.mark.slow
+def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
+    names = ("Gondola", "Mototopo", "Patanella", "VaporettoACTV", "Topa", "Polizia")
+    drawn = [
+        lagoon.draw(name, np.random.default_rng((c, i))) for c, name in enumerate(names) for i in range(16)
+    ]
+    pixels = torch.from_numpy(np.stack([image.resize((320, 96)) for image in drawn]))
+    states = {
+        "embedded": weights.load(embedded.FILE, embedded.SHA256),
+        "untrained": backbone.random_state(
+            embedded.BACKBONE, seed=0, batches=pixels[::2].permute(0, 3, 1, 2).split(16)
+        ),
+    }
+    right = {}
+    for name, state in states.items():
+        network = backbone.FromPixels(backbone.build(embedded.BACKBONE, state))
+        with torch.inference_mode():
+            x_ND = torch.cat([network(part) for part in pixels.split(16)]).numpy()
+        head = make_pipeline(StandardScaler(), RidgeClassifier(1000))
+        right[name] = cross_val_score(head, x_ND, np.repeat(np.arange(len(names)), 16), cv=4).mean()
+    assert right["embedded"] > right["untrained"] + 0.1, right
+
+
+def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_path: Path) -> None:
+    data = make_images(tmp_path / "images", train=2, valid=1, test=1)
+    config = RunConfig(
+        data=str(data), weights="embedded", store=tmp_path, methods=("knn",), size=(32, 32), device="cpu"
+    )
+    told = experiment.run(config).backbone
+    assert (told["weights"], told["weights_sha256"]) == ("embedded", embedded.SHA256)
+
+
+def test_another_backbone_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(UserError, match="--weights embedded is a resnet50, and --backbone resnet18"):
+        weights.check(RunConfig(backbone="resnet18", weights="embedded"))
+
+
+@pytest.mark.parametrize("damage", ["absent", "changed"])
+def test_a_damaged_installation_says_so(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "resnet50.safetensors"
+    if damage == "changed":
+        path.write_bytes(b"x")
+    monkeypatch.setattr(embedded, "FILE", path)
+    with pytest.raises(UserError, match="install transfer again"):
+        weights._embedded_sha256()
+
+
+@pytest.mark.slow
+def test_a_wheel_keeps_them(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=root, check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 60e6
+    with zipfile.ZipFile(wheel) as held:
+        assert "transfer/embedded/CARD.md" in held.namelist()
+        data = held.read(f"transfer/embedded/{embedded.FILE.name}")
+    assert hashlib.sha256(data).hexdigest() == embedded.SHA256
