@@ -137,6 +137,8 @@ def test_scaled_times_and_features_that_are_not_quite_those_of_fp32_are_noted() 
         "features that are not quite those of fp32 (cosine, at least): openvino int8 on CPU 0.988",
     ]
     assert "untrained" in summary.notes(made_up())[0]
+    embedded = made_up(run={"backbone": {**backbone, "weights": "embedded"}})
+    assert "drawn pictures" in summary.notes(embedded)[0]
 
 
 @pytest.mark.parametrize(
