@@ -25,12 +25,12 @@ def can_mount() -> bool:
 
 
 def full(count: int, seed: int, folder: Path) -> Counter[str]:
-    """`count` disks of different sizes, too small for the features: exit 2, one line; with more room it goes on."""
+    """`count` disks, of no room for the weights to room for some rows: exit 2, one line; with more room it goes on."""
     images, calm = _calm(folder)
     met: Counter[str] = Counter()
-    need = sum(path.stat().st_size for path in (folder / "calm").rglob("*") if path.is_file())
+    weights, rows = (_kilobytes(folder / "calm" / part) for part in ("weights", "features"))
     for case in range(count):
-        kilobytes = (need // 1024 + 64) * (case + 1) // (count + 1) + seed % 7
+        kilobytes = weights // 2 if not case else weights + 32 + rows * case // count + seed % 7
         with _disk(folder / "disk", kilobytes) as disk:
             told = _command(folder, disk)
             met["cases"] += 1
@@ -126,6 +126,10 @@ def _goes_on(folder: Path, store: Path, images: int, held: set[str], calm: bytes
     told = json.loads(out.with_suffix(".json").read_text())
     assert told == {"computed": images - len(held), "reused": len(held), "damaged": 0}, told
     assert out.with_suffix(".npy").read_bytes() == calm
+
+
+def _kilobytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
 
 
 @contextmanager
