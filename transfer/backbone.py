@@ -98,8 +98,9 @@ def cut(name: str) -> tuple[nn.Module, str]:
 
 def normalise(x_N3HW: torch.Tensor) -> torch.Tensor:
     """uint8 pixels `(N, 3, H, W)` to the float32 values that the networks were trained on."""
-    mean = torch.tensor(MEAN, device=x_N3HW.device).view(3, 1, 1)
-    std = torch.tensor(STD, device=x_N3HW.device).view(3, 1, 1)
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1).to(x_N3HW.device, non_blocking=True) for values in (MEAN, STD)
+    )
     return (x_N3HW.float() / 255 - mean) / std
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 
 from transfer import files, interrupt
@@ -65,7 +66,7 @@ class _Shown:
         seconds = time.monotonic() - self.since
         if seconds > SHOWN_EVERY_S or step.step == self.steps:
             mean = {
-                name: sum(getattr(one, name) for one in self.met) / len(self.met)
+                name: torch.stack([getattr(one, name) for one in self.met]).mean().item()
                 for name in ("loss", "foreground", "background")
             }
             told = ", ".join(f"{name} {value:.3f}" for name, value in mean.items())

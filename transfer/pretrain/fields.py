@@ -21,6 +21,8 @@ class Chance:
         self.device = torch.device(device)
         self.drawn_on = torch.device(drawn_on or device)
         self.generator = torch.Generator(self.drawn_on).manual_seed(seed)
+        # Of another seed: the same numbers would tie what is drawn to how it is drawn.
+        self.on_host = torch.Generator().manual_seed(~seed)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Numbers between `low` and `high`."""
@@ -39,6 +41,10 @@ class Chance:
         """Whole numbers from 0 up to, and without, `high`."""
         return torch.randint(high, shape, generator=self.generator, device=self.drawn_on).to(self.device)
 
+    def labels(self, n: int, high: int) -> Tensor:
+        """As `integers`, on the host, so that pictures can be grouped by class without waiting for a GPU."""
+        return torch.randint(high, (n,), generator=self.on_host)
+
     def often(self, *shape: int, share: float) -> Tensor:
         """True in about a share of places."""
         return self.uniform(*shape) < share
@@ -47,6 +53,15 @@ class Chance:
 def each(values_N: Tensor, dims: int = 2) -> Tensor:
     """One value a picture, shaped to meet `dims` more dimensions."""
     return values_N.reshape(*values_N.shape, *[1] * dims)
+
+
+def group(label_N: Tensor, here_N: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which pictures are `here_N`, and their labels; from tensors on the host to tensors on `device`.
+
+    Nothing waits for the GPU: it draws one batch while the host tells it how to draw the next.
+    """
+    at = here_N.nonzero()[:, 0]
+    return at.to(device, non_blocking=True), label_N[at].to(device, non_blocking=True)
 
 
 def frame(n: int, side: int, device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from transfer.pretrain.fields import Chance, each, frame, noise, seen
+from transfer.pretrain.fields import Chance, each, frame, group, noise, seen
 from transfer.pretrain.fractals import Fractals
 from transfer.pretrain.textures import Textures
 from transfer.pretrain.things import Things
@@ -48,27 +48,29 @@ class Scenes:
     def draw(self, n: int, side: int, chance: Chance) -> Pictures:
         """`n` pictures of `side` x `side` pixels, of classes drawn as well."""
         places = frame(n, side, self.device)
-        ahead, behind = chance.integers(n, high=FOREGROUNDS), chance.integers(n, high=BACKGROUNDS)
+        ahead, behind = chance.labels(n, high=FOREGROUNDS), chance.labels(n, high=BACKGROUNDS)
         cover = torch.empty(n, side, side, device=self.device)
         thing = torch.empty(n, 3, side, side, device=self.device)
-        is_thing = ahead < THINGS
-        if len(at := is_thing.nonzero()[:, 0]):
-            cover[at], thing[at] = self.things.draw(ahead[at], places[at], chance)
-        if len(at := (~is_thing).nonzero()[:, 0]):
-            cover[at], often = self.fractals.draw(ahead[at] - THINGS, side, chance)
+        at, label = group(ahead, ahead < THINGS, self.device)
+        if len(at):
+            cover[at], thing[at] = self.things.draw(label, places[at], chance)
+        at, label = group(ahead - THINGS, ahead >= THINGS, self.device)
+        if len(at):
+            cover[at], often = self.fractals.draw(label, side, chance)
             thing[at] = _coloured(often, chance)
 
         ground = _coloured(self.textures.draw(behind, places, chance), chance)
         ground = _with_sky(ground, places, chance)
         # What stands there has a surface of its own, of any texture: its form and colours alone tell what it is.
-        surface = self.textures.draw(chance.integers(n, high=TEXTURES), places, chance)
+        surface = self.textures.draw(chance.labels(n, high=TEXTURES), places, chance)
         thing = thing * (1 - each(0.5 * chance.uniform(n) ** 2, 3) * surface[:, None])
         x_N3SS = _shadowed(ground, cover, chance)
         x_N3SS = x_N3SS + cover[:, None] * (thing - x_N3SS)
         x_N3SS = _occluded(x_N3SS, places, chance)
         x_N3SS = _lit(x_N3SS, places, chance)
         x_N3SS = _photographed(x_N3SS, chance)
-        return Pictures(x_N3SS, ahead, behind, _facts(x_N3SS, cover, places))
+        labels = (label_N.to(self.device, non_blocking=True) for label_N in (ahead, behind))
+        return Pictures(x_N3SS, *labels, _facts(x_N3SS, cover, places))
 
 
 def _facts(x_N3SS: Tensor, cover_NSS: Tensor, places_NSS2: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ def _with_sky(ground_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tenso
 def _shadowed(ground_N3SS: Tensor, cover_NSS: Tensor, chance: Chance) -> Tensor:
     """What stands there throws a soft shadow on what is behind it."""
     side = cover_NSS.shape[-1]
-    by = [int(step) for step in chance.integers(2, high=max(side // 8, 1)) - side // 16]
+    by = (chance.labels(2, high=max(side // 8, 1)) - side // 16).tolist()
     soft = F.avg_pool2d(cover_NSS[:, None], 5, stride=1, padding=2).roll(by, (2, 3))
     return ground_N3SS * (1 - each(0.6 * chance.uniform(len(cover_NSS)), 3) * soft)
 

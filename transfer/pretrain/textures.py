@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from transfer.pretrain.fields import Chance, each, noise, sampled, seen
+from transfer.pretrain.fields import Chance, each, group, noise, sampled, seen
 
 Field = Callable[[Tensor, Tensor, Chance], Tensor]
 """Labels `(N,)` and places `(N, S, S, 2)` to grey fields `(N, S, S)`, of any mean and spread."""
@@ -34,19 +34,21 @@ class Textures:
         self.warp_C = 0.15 * drawn.uniform(n) * drawn.often(n, share=0.5)
 
     def draw(self, label_N: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
-        """Grey fields `(N, S, S)` between 0 and 1 of the classes `label_N`."""
+        """Grey fields `(N, S, S)` between 0 and 1 of the classes `label_N`, which are on the host."""
         n, side = places_NSS2.shape[:2]
+        own_N = label_N.to(places_NSS2.device, non_blocking=True)
         places = seen(chance, places_NSS2, zoom=ZOOM, turn=TURN, shift=1.0)
         bent = torch.stack([noise(chance, n, 4, side), noise(chance, n, 4, side)], -1)
-        places = places + each(self.warp_C[label_N], 3) * bent
+        places = places + each(self.warp_C[own_N], 3) * bent
         grey_NSS = torch.empty(n, side, side, device=places.device)
         for kind, field in enumerate(self.fields):
-            here = (label_N // self.share == kind).nonzero()[:, 0]
-            if len(here):
-                grey_NSS[here] = field(label_N[here] - kind * self.share, places[here], chance)
+            first = kind * self.share
+            at, label = group(label_N - first, label_N // self.share == kind, places.device)
+            if len(at):
+                grey_NSS[at] = field(label, places[at], chance)
         even = grey_NSS - grey_NSS.mean((1, 2), keepdim=True)
         even = even / even.std((1, 2), keepdim=True).clamp_min(1e-3)
-        return torch.sigmoid(each(self.hardness_C[label_N]) * (even - each(self.level_C[label_N])))
+        return torch.sigmoid(each(self.hardness_C[own_N]) * (even - each(self.level_C[own_N])))
 
 
 def waves(n: int, drawn: Chance) -> Field:
@@ -99,9 +101,10 @@ def cells(n: int, drawn: Chance) -> Field:
         away = (folded - points + 1).remainder(2) - 1  # the field repeats itself
         away = (away * stretch_C2[label_N][:, None, None]).abs()
         far = torch.where(each(round_C[label_N]), away.square().sum(-1).sqrt(), away.amax(-1))
-        near = far.topk(2, dim=-1, largest=False).values
-        edges = each(edges_C[label_N], 1)
-        return ((1 - edges) * near[..., 0] + edges * (near[..., 1] - near[..., 0])).reshape(n, side, side)
+        nearest, which = far.min(-1, keepdim=True)
+        next_to_it = far.scatter(-1, which, math.inf).amin(-1)
+        nearest, edges = nearest[..., 0], each(edges_C[label_N], 1)
+        return ((1 - edges) * nearest + edges * (next_to_it - nearest)).reshape(n, side, side)
 
     return field
 

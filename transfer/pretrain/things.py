@@ -5,6 +5,8 @@ N: pictures. S: side in pixels. C: classes. P: parts. K: colours of a thing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -49,46 +51,53 @@ class Things:
         n, side = places_NSS2.shape[:2]
         places = seen(chance, places_NSS2, zoom=ZOOM, turn=TURN, shift=SHIFT)
         palette_NK3 = self._palette(label_N, chance)
+        paint_NP3 = palette_NK3.gather(1, self.colour_CP[label_N][..., None].expand(-1, -1, 3))
+        size_NP = _varied(self.size_CP[label_N], chance, 0.06)
+        there_NP = self.there_CP[label_N]
         cover = torch.zeros(n, side, side, device=places.device)
         colour = torch.zeros(n, 3, side, side, device=places.device)
-        for part in range(PARTS):
-            size = self._of(self.size_CP, label_N, part, chance, 0.06)
+        for part, away in enumerate(self._away(label_N, places, chance)):
             # An edge is about a pixel wide.
-            inside = torch.sigmoid(1.5 * side * (each(size) - self._away(label_N, part, places, chance)))
-            inside = inside * each(self.there_CP[label_N, part])
+            inside = torch.sigmoid(1.5 * side * (each(size_NP[:, part]) - away)) * each(there_NP[:, part])
             cover = torch.maximum(cover, inside)
-            paint = palette_NK3[torch.arange(n, device=places.device), self.colour_CP[label_N, part]]
-            colour = torch.lerp(colour, each(paint), inside[:, None])
+            colour = torch.lerp(colour, each(paint_NP3[:, part]), inside[:, None])
         return cover, colour / cover[:, None].clamp_min(1e-3)
 
-    def _away(self, label_N: Tensor, part: int, places_NSS2: Tensor, chance: Chance) -> Tensor:
-        """How far from the middle of a part each place is `(N, S, S)`, in the part's own measure."""
-        n = len(label_N)
-        at = self.place_CP2[label_N, part] + 0.03 * chance.normal(n, 2)
-        x_NSS, y_NSS = (places_NSS2 - at[:, None, None]).unbind(-1)
-        angle = self.angle_CP[label_N, part] + 0.04 * chance.normal(n)
-        wide = self._of(self.wide_CP, label_N, part, chance, 0.08).sqrt()
-        cos, sin = angle.cos(), angle.sin()
-        u_NSS = each(cos / wide) * x_NSS + each(sin / wide) * y_NSS
-        v_NSS = each(cos * wide) * y_NSS - each(sin * wide) * x_NSS
-        times, step = self.times_CP[label_N, part], self.apart_CP[label_N, part] * self.size_CP[label_N, part]
-        nearest = (u_NSS / each(step)).round()
-        u_NSS = u_NSS - each(step) * torch.minimum(torch.maximum(nearest, -each(times)), each(times))
-        slope = each(self.taper_CP[label_N, part] / self.size_CP[label_N, part])
-        u_NSS, v_NSS = (u_NSS * (1 + slope * v_NSS).clamp(0.3, 3)).abs(), v_NSS.abs()
-        return torch.lerp(
-            torch.maximum(u_NSS, v_NSS), torch.hypot(u_NSS, v_NSS), each(self.round_CP[label_N, part])
+    def _away(self, label_N: Tensor, places_NSS2: Tensor, chance: Chance) -> Iterator[Tensor]:
+        """Part by part, how far from its middle each place is `(N, S, S)`, in the part's own measure."""
+        place_NP2 = self.place_CP2[label_N] + 0.03 * chance.normal(len(label_N), PARTS, 2)
+        angle_NP = self.angle_CP[label_N] + 0.04 * chance.normal(len(label_N), PARTS)
+        wide_NP = _varied(self.wide_CP[label_N], chance, 0.08).sqrt()
+        step_NP = (self.apart_CP * self.size_CP)[label_N]
+        slope_NP = (self.taper_CP / self.size_CP)[label_N]
+        cos_NP, sin_NP = angle_NP.cos(), angle_NP.sin()
+        numbers = (
+            cos_NP / wide_NP,
+            sin_NP / wide_NP,
+            cos_NP * wide_NP,
+            sin_NP * wide_NP,
+            step_NP,
+            self.times_CP[label_N],
+            slope_NP,
+            self.round_CP[label_N],
         )
+        for part in range(PARTS):
+            ux, uy, vy, vx, step, times, slope, rounded = (each(values[:, part]) for values in numbers)
+            x_NSS, y_NSS = (places_NSS2 - place_NP2[:, None, None, part]).unbind(-1)
+            u_NSS, v_NSS = ux * x_NSS + uy * y_NSS, vy * y_NSS - vx * x_NSS
+            u_NSS = u_NSS - step * torch.minimum(torch.maximum((u_NSS / step).round(), -times), times)
+            u_NSS, v_NSS = (u_NSS * (1 + slope * v_NSS).clamp(0.3, 3)).abs(), v_NSS.abs()
+            yield torch.lerp(torch.maximum(u_NSS, v_NSS), torch.hypot(u_NSS, v_NSS), rounded)
 
     def _palette(self, label_N: Tensor, chance: Chance) -> Tensor:
         n = len(label_N)
         own = self.palette_CK3[label_N] + 0.08 * chance.normal(n, COLOURS, 3)
         return torch.where(each(chance.often(n, share=OWN_COLOURS)), own, _colours(chance, n)).clamp(0, 1)
 
-    @staticmethod
-    def _of(values_CP: Tensor, label_N: Tensor, part: int, chance: Chance, spread: float) -> Tensor:
-        """What the formulas say of a part, a little more or less in every picture."""
-        return values_CP[label_N, part] * (spread * chance.normal(len(label_N))).exp()
+
+def _varied(values_NP: Tensor, chance: Chance, spread: float) -> Tensor:
+    """What the formulas say, a little more or less in every picture."""
+    return values_NP * (spread * chance.normal(*values_NP.shape)).exp()
 
 
 def _colours(chance: Chance, n: int) -> Tensor:
