@@ -19,6 +19,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from transfer import backbone, files
 from transfer.config import UserError
+from transfer.environment import has_bf16
 from transfer.pretrain.fields import Chance
 from transfer.pretrain.scenes import BACKGROUNDS, FACTS, FOREGROUNDS, Scenes
 from transfer.timing import now
@@ -106,6 +107,8 @@ class Training:
         ]
         # Ahead of SGD with momentum (0.05) in the first 300 steps, all that were tried.
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=0.0, fused=True)
+        # Processors that can't multiply it make it up, at several times fp32's price.
+        self.bf16 = self.device.type == "cuda" or has_bf16()
         self.step = 0
         if self.checkpoint.exists():
             self._load()
@@ -143,7 +146,7 @@ class Training:
         pictures = self.scenes.draw(recipe.batch, _side(recipe, self.step), chance)
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.lr * _share(self.step, recipe.steps)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             ahead, behind, facts = self.network(pictures.x_N3SS.contiguous(memory_format=torch.channels_last))
         losses = [
             F.cross_entropy(told.float(), label_N, label_smoothing=SMOOTHING)
