@@ -319,6 +319,8 @@ def test_many_skipped_images_are_counted_not_named(capsys: pytest.CaptureFixture
     assert len(err.splitlines()) == commands.SKIPPED_NAMED + 1
     assert "skipped 900 more images" in err
     assert "\x1b" not in err
+    assert commands._told_skipped({"0.jpg": "broken"}, 5_000) == 3
+    assert "skipped 4,999 more images" in capsys.readouterr().err
 
 
 def test_report_shows_one_result_or_several(capsys: pytest.CaptureFixture[str]) -> None:

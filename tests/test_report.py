@@ -176,6 +176,8 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
         "2 damaged",
     ):
         assert part in told
+    many = changed(example, data={**data, "skipped_count": 3_000_000})
+    assert "x.jpg (truncated) and 2999999 more" in " ".join(report.notes(many))
     trained = " ".join(report.notes(changed(example, backbone={**example.backbone, "weights": "imagenet"})))
     assert "untrained" not in trained
 

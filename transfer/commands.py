@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # that help and usage errors come at once.
 
 DONE, FAILED, SKIPPED = 0, 1, 3
-# Bad images that are named on standard error, one by one; a result file has them all.
+# Bad images that are named on standard error, one by one; a result file has more of them.
 SKIPPED_NAMED = 100
 
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if models:
         _make_folder(args.out)
         _make_folder(models)
-    from transfer import experiment, files, records, render, report
+    from transfer import experiment, files, records, render, report, results
 
     with render.progress(args.quiet or args.json) as on_progress:
         result = experiment.run(config, on_progress, models=models)
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
             told = printable(str(args.out / "result.json"))
             print(f"transfer: {told} is larger than what transfer report reads", file=sys.stderr)
         files.write(args.out / "report.md", report.markdown(result).encode())
-    return _told_skipped({image["name"]: image["reason"] for image in result.data["skipped"]})
+    skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
+    return _told_skipped(skipped, results.skipped_count(result))
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -237,12 +238,16 @@ def _ago(seconds: float) -> str:
     return "now"
 
 
-def _told_skipped(skipped: dict[str, str]) -> int:
-    """Name the images that were left out, on standard error; the exit status."""
-    for name, reason in list(skipped.items())[:SKIPPED_NAMED]:
+def _told_skipped(skipped: dict[str, str], count: int | None = None) -> int:
+    """Name the first of the images that were left out, on standard error, and tell how many more; the exit status.
+
+    There were `count`, or those in `skipped`.
+    """
+    named = list(skipped.items())[:SKIPPED_NAMED]
+    for name, reason in named:
         print(f"transfer: skipped {name!r}: {printable(reason)}", file=sys.stderr)
-    if len(skipped) > SKIPPED_NAMED:
-        print(f"transfer: skipped {len(skipped) - SKIPPED_NAMED:,} more images", file=sys.stderr)
+    if more := (count or len(skipped)) - len(named):
+        print(f"transfer: skipped {more:,} more images", file=sys.stderr)
     return SKIPPED if skipped else DONE
 
 

@@ -29,6 +29,8 @@ from transfer.timing import Stopwatch
 # Fits and predictions shorter than this are repeated; of a longer one, one is enough and dear enough.
 REPEATED_BELOW_S, REPEATS = 0.5, 3
 OTHERS_NAMED = 20
+# Bad images that a result names: a million of them would make a file larger than any that is read again.
+SKIPPED_KEPT = 5_000
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +239,7 @@ def _compare(
 
 
 def _data(image_set: ImageSet, features: Features) -> dict[str, Any]:
-    n_classes = len(image_set.classes)
+    n_classes, skipped = len(image_set.classes), features.extraction.skipped
     return {
         "name": image_set.name,
         "classes": list(image_set.classes),
@@ -251,5 +253,9 @@ def _data(image_set: ImageSet, features: Features) -> dict[str, Any]:
         "drawn": list(image_set.drawn),
         "others": {"count": len(image_set.others), "first": list(image_set.others[:OTHERS_NAMED])},
         "test_in_train": features.test_in_train,
-        "skipped": [{"name": name, "reason": reason} for name, reason in features.extraction.skipped.items()],
+        "skipped": [
+            {"name": name, "reason": reason}
+            for name, reason in itertools.islice(skipped.items(), SKIPPED_KEPT)
+        ],
+        "skipped_count": len(skipped),
     }

@@ -6,6 +6,7 @@ N: images. H, W: height and width in pixels.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -135,7 +136,7 @@ class BadImages:
         if self.rule == "error":
             raise UserError(f"can't read {path}: {error}; mend or remove it, or use --on-bad-image skip")
         name = path.relative_to(self.root) if self.root else path
-        self.skipped[name.as_posix()] = str(error)
+        self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own
 
 
 @contextmanager

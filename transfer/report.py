@@ -9,7 +9,7 @@ from rich.console import Console
 
 from transfer import render
 from transfer.render import Table, draw, say
-from transfer.results import Result
+from transfer.results import Result, skipped_count
 from transfer.text import escaped
 
 # What the lab report that began this found: seconds, accuracy and macro F1 of its two ways.
@@ -126,7 +126,7 @@ def notes(result: Result) -> list[str]:
         )
     if result.data["skipped"]:
         first = result.data["skipped"][0]
-        more = len(result.data["skipped"]) - 1
+        more = skipped_count(result) - 1
         rest = f" and {more} more" if more else ""
         found.append(f"images were skipped: {first['name']} ({first['reason']}){rest}")
     if result.features["damaged_shards"]:

@@ -47,6 +47,12 @@ class Result:
         )
 
 
+def skipped_count(result: Result) -> int:
+    """How many bad images were left out; the result names the first of them (all, if it is an old one)."""
+    named: list[dict[str, str]] = result.data["skipped"]
+    return max(int(result.data.get("skipped_count", 0)), len(named))
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of result files."""
     return records.schema("result")

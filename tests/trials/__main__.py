@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="of the first trials")
     parser.add_argument("--trial", choices=TRIALS, help="this one, once")
+    parser.add_argument("--cases", type=int, help="in place of those that a round of --trial has")
     args = parser.parse_args(argv)
+    if args.cases and not args.trial:
+        parser.error("--cases needs --trial")
     logging.getLogger("transfer").addHandler(logging.NullHandler())
     until, seed, met = time.monotonic() + 60 * args.minutes, args.seed, Counter[str]()
     print(f"seed {seed}", flush=True)
@@ -33,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             start = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="trial-") as folder:
                 try:
-                    counted = TRIALS[name].run(seed, Path(folder))
+                    counted = TRIALS[name].run(seed, Path(folder), args.cases)
                 except BaseException:
                     print(f"failed: python -m tests.trials --trial {name} --seed {seed}", flush=True)
                     raise

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -78,13 +79,13 @@ def status(process: BaseProcess) -> int | None:
         return process.exitcode
 
 
-def ended(process: BaseProcess) -> int:
+def ended(process: BaseProcess, limit_s: float = LIMIT_S) -> int:
     """The exit status of a process, which must come to an end."""
-    wait([process.sentinel], LIMIT_S)
+    wait([process.sentinel], limit_s)
     found = status(process)
     if found is None:
         process.kill()
-        raise AssertionError(f"a process did not end within {LIMIT_S} s")
+        raise AssertionError(f"a process did not end within {limit_s:.0f} s")
     return found
 
 
@@ -95,9 +96,12 @@ def complete(call: Callable[..., None], *args: Any) -> None:
 
 
 def command(argv: list[str], out: Path, user: int | None = None) -> None:
-    """Run a command as a user would; its status and what it said are in `out`."""
+    """Run a command as a user would; its status, what it said and what it took are in `out`."""
+    import resource
+
     from transfer import cli
 
+    start = time.perf_counter()
     if user is not None:
         os.seteuid(user)
     told = io.StringIO()
@@ -105,7 +109,11 @@ def command(argv: list[str], out: Path, user: int | None = None) -> None:
         status = cli.main(argv)
     if user is not None:
         os.seteuid(0)
-    out.write_text(json.dumps({"status": status, "told": told.getvalue()}))
+    took = {
+        "seconds": time.perf_counter() - start,
+        "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+    out.write_text(json.dumps({"status": status, "told": told.getvalue(), **took}))
     sys.exit(status)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.trials import children, damage, disks, hostile, kills, races, stops
+from tests.trials import children, damage, disks, hostile, kills, many, races, stops
 
 HOSTILE = 20_000
 # What of the store is damaged is as good as absent: nothing refuses it.
@@ -23,10 +23,10 @@ class Trial:
     cases: int
     happens: tuple[str, ...] = ()
 
-    def run(self, seed: int, folder: Path) -> Counter[str]:
-        """A round of it."""
-        counted = self.call(self.cases, seed, folder)
-        assert counted["cases"] >= self.cases
+    def run(self, seed: int, folder: Path, cases: int | None = None) -> Counter[str]:
+        """A round of it, of so many cases."""
+        counted = self.call(cases or self.cases, seed, folder)
+        assert counted["cases"] >= (cases or self.cases)
         assert all(counted[name] for name in self.happens), f"did not happen: {counted}"
         return counted
 
@@ -57,6 +57,7 @@ TRIALS: dict[str, Trial] = {
         )
         for kind, share in hostile.SHARES.items()
     },
+    "many": Trial(many.many, 3_000),
     "hostile-large": Trial(partial(_apart, "large"), 11, ("refused",)),
 }
 if disks.can_mount():
