@@ -25,6 +25,7 @@ COMMAND = "make bench, then make results"
 # Other measurements, by the last part of their files' names: the command that made each.
 KINDS = {
     "boats": "transfer run boats --weights embedded --out out with an empty store, on 1,248 photographs of 240x800",
+    "lagoon": "transfer run --out out with an empty store, on the built-in images",
     "weights-boats": "python -m bench.weights boats --json FILE: embedded weights against untrained ones",
     "weights-lagoon": "python -m bench.weights --json FILE: the same on the built-in images",
     "rates": "python -m bench.rates boats/train --json FILE: every way to extract, in turn, on 64 of the photographs",
@@ -40,7 +41,7 @@ TOP = """# Recorded results
 
 Written by `python -m bench.recorded` from the files in the folders here, a folder for each machine: as the programs
 wrote them, never edited, never merged, never averaged. `python -m bench.summary FILE` shows a record of `make bench`
-again, `transfer report FILE` what `transfer run` wrote (`-boats`),
+again, `transfer report FILE` what `transfer run` wrote (`-boats`, `-lagoon`),
 `python -m bench.gate.selftest --show FILE` trials of the gate (`-gate`)."""
 PHOTOGRAPHS = """The photographs are a part of the data of the COMP6248 transfer-learning lab, derived from the MarDCT
 boat classification set (D. D. Bloisi, L. Iocchi, A. Pennisi, L. Tombolini, "ARGOS-Venice Boat Classification",
@@ -87,7 +88,7 @@ def accuracies(shown: Sequence[Record]) -> Table:
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for one in shown:
         run = one.run
-        network = f"{run['data']['name']}, {run['backbone']['name']} ({run['backbone']['weights']} weights)"
+        network = f"{run['data']['name']}, {summary.network(run)}"
         for method in run["methods"]:
             scores = (summary.with_interval(method, score) for score in ("accuracy", "macro_f1"))
             cells.setdefault((network, method["name"]), {})[one.machine] = " / ".join(scores)

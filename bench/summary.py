@@ -56,11 +56,15 @@ def accuracies(shown: Record) -> Table:
         ]
         for method in run["methods"]
     ]
-    title = (
-        f"Accuracy on {run['data']['name']}: {sum(run['data']['test'])} test images, {run['backbone']['name']} "
-        f"({run['backbone']['weights']} weights), 95 % intervals"
-    )
+    images = f"{run['data']['name']}: {sum(run['data']['test'])} test images"
+    title = f"Accuracy on {images}, {network(run)}, 95 % intervals"
     return Table(title, ["method", "kind", " accuracy", " macro F1"], rows)
+
+
+def network(run: dict[str, Any]) -> str:
+    """The network of a run and its weights, `resnet50 (embedded weights, 74eabe78)`: others may come with the package."""
+    backbone = run["backbone"]
+    return f"{backbone['name']} ({backbone['weights']} weights, {backbone['weights_sha256'][:8]})"
 
 
 def times(shown: Record, lent: Record | None) -> Table:

@@ -43,6 +43,9 @@ FILES = {
     "cut": jpeg(Image.fromarray(smooth()))[:-40],
     "text": b"no image",
 }
+# How far a decoder's pixels may be from Pillow's on the mean, of 255. Decoders and resizers round in ways of their own,
+# and nvJPEG spreads colours that were kept at half the size otherwise: 4.0 on these pictures by an H100's.
+FAR = {"cpu": 0.6, "cuda": 6.0}
 PLAIN = {"colour", "no chroma subsampling", "grey", "progressive"}
 
 
@@ -60,9 +63,8 @@ def test_pixels_are_those_of_pillow(device: str, size: tuple[int, int]) -> None:
     assert (x_NHW3.dtype, x_NHW3.device.type) == (torch.uint8, device)
     assert x_NHW3.shape == (len(readable), *size, 3)
     for data, x_HW3 in zip(readable, x_NHW3.cpu().numpy(), strict=True):
-        # Decoders and resizers round in ways of their own.
         expected = decode.pixels(data, size).astype(int)
-        assert np.abs(x_HW3 - expected).mean() < (0.6 if device == "cpu" else 3)
+        assert np.abs(x_HW3 - expected).mean() < FAR[device]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -90,7 +92,7 @@ def test_only_the_file_that_the_decoder_refuses_goes_to_pillow(
     assert bad.keys() == {0}
     assert by_pillow == [broken]
     assert "refuses it" in caplog.text
-    assert np.abs(x_NHW3[0].cpu().numpy() - real(whole, SIZE).astype(int)).mean() < 3
+    assert np.abs(x_NHW3[0].cpu().numpy() - real(whole, SIZE).astype(int)).mean() < FAR[device]
 
 
 def test_too_little_memory_is_not_taken_for_a_bad_file(monkeypatch: pytest.MonkeyPatch) -> None:
