@@ -6,4 +6,4 @@ from pathlib import Path
 
 BACKBONE = "resnet50"
 FILE = Path(__file__).with_name("resnet50.safetensors")
-SHA256 = "e5bdbe9134172d0826a02380315f5610375f6086e61df0661323a0acce375820"
+SHA256 = "74eabe78fe9fa54a682c46e9d746ea66ba7aa466afb8f785201f39e94405a16d"

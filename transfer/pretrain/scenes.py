@@ -69,8 +69,12 @@ class Scenes:
         x_N3SS = _occluded(x_N3SS, places, chance)
         x_N3SS = _lit(x_N3SS, places, chance)
         x_N3SS = _photographed(x_N3SS, chance)
-        labels = (label_N.to(self.device, non_blocking=True) for label_N in (ahead, behind))
-        return Pictures(x_N3SS, *labels, _facts(x_N3SS, cover, places))
+        return Pictures(
+            x_N3SS,
+            ahead.to(self.device, non_blocking=True),
+            behind.to(self.device, non_blocking=True),
+            _facts(x_N3SS, cover, places),
+        )
 
 
 def _facts(x_N3SS: Tensor, cover_NSS: Tensor, places_NSS2: Tensor) -> Tensor:

@@ -40,15 +40,15 @@ class Recipe:
 
     backbone: str = "resnet50"
     seed: int = 0
-    steps: int = 9500
-    batch: int = 64
-    side: int = 48
+    steps: int = 3700
+    batch: int = 512
+    side: int = 96
     """Pixels that a picture has each way in the first half of training."""
-    last_side: int = 192
+    last_side: int = 224
     """And at the end, by steps of 16: small ones teach most for their price, large ones are what users have."""
     final_side: int = 224
     """Pixels of those that batch-norm's statistics are taken from in the end: images of users are larger."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     weight_decay: float = 0.05
 
 
