@@ -62,7 +62,7 @@ def accuracies(shown: Record) -> Table:
 
 
 def network(run: dict[str, Any]) -> str:
-    """The network of a run and its weights, `resnet50 (embedded weights, 74eabe78)`: others may come with the package."""
+    """The network of a run and its weights, `resnet50 (embedded weights, 74eabe78)`: the package may get others."""
     backbone = run["backbone"]
     return f"{backbone['name']} ({backbone['weights']} weights, {backbone['weights_sha256'][:8]})"
 

@@ -78,9 +78,14 @@ def test_only_equal_work_stands_side_by_side() -> None:
     ]
 
 
-def test_accuracies_of_other_images_or_networks_have_rows_of_their_own() -> None:
+@pytest.mark.parametrize(
+    ("part", "key", "other"), [("data", "name", "boats"), ("backbone", "weights_sha256", "f" * 64)]
+)
+def test_accuracies_of_other_images_or_networks_have_rows_of_their_own(
+    part: str, key: str, other: str
+) -> None:
     here = made_up()
-    there = made_up(run={"data": {**here.run["data"], "name": "boats"}}, gpu="L4")
+    there = made_up(run={part: {**here.run[part], key: other}}, gpu="L4")
     rows = recorded.accuracies([here, there]).rows
     assert len(rows) == 2 * len(here.run["methods"])
     assert all([row[2], row[3]].count("-") == 1 for row in rows)
