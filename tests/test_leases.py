@@ -103,3 +103,28 @@ def test_where_locks_mean_nothing_what_was_used_today_is_left_alone(
     before = time.time() - leases.RECENT_S - 1
     os.utime(tmp_path, (before, before))
     assert is_unused(tmp_path)
+
+
+def test_a_folder_that_is_pruned_while_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mkdir` finds it there, and gone when it looks whether it is a folder (found by `make soak`)."""
+    folder, real, met = tmp_path / "entry", Path.is_dir, []
+    folder.mkdir()
+
+    def pruned(self: Path) -> bool:
+        if self == folder and not met:
+            met.append(folder)
+            folder.rmdir()
+        return real(self)
+
+    monkeypatch.setattr(Path, "is_dir", pruned)
+    assert leases.hold_new(folder)
+    assert met == [folder]
+    assert folder.is_dir()
+
+
+def test_a_file_where_the_folder_belongs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "entry").touch()
+    with pytest.raises(FileExistsError):
+        leases.hold_new(tmp_path / "entry")

@@ -18,6 +18,7 @@ from pathlib import Path
 # Where locks do nothing (some network file systems), what was used so lately is left alone.
 RECENT_S = 24 * 3600
 DELETED_WITHIN_S = 1.0
+TRIES = 100
 
 
 class Lease:
@@ -49,9 +50,18 @@ def hold(path: Path) -> Lease | None:
 def hold_new(folder: Path) -> Lease:
     """Make a folder where there is none, and hold it. Raises `OSError` where that can't be done."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
         if lease := hold(folder):  # unless it was pruned before it was held
             return lease
+
+
+def make(folder: Path) -> None:
+    """Make a folder where there is none, whatever is pruned meanwhile. Raises `OSError` where that can't be done."""
+    for _ in range(TRIES):
+        with contextlib.suppress(FileExistsError):  # it was there, and gone when `mkdir` looked what it is
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)  # there is a file in its place
 
 
 def mark(path: Path) -> None:

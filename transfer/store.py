@@ -128,7 +128,7 @@ class Store:
         """A folder of the store, made where needed. Raises `UserError` where it can't be."""
         folder = self.root / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            leases.make(folder)
         except OSError as error:
             raise UserError(
                 f"can't use {self.root} as the store ({error.strerror}); name another by --store"
