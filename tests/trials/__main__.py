@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trial", choices=TRIALS, help="this one, once")
     parser.add_argument("--cases", type=int, help="in place of those that a round of --trial has")
     args = parser.parse_args(argv)
-    if args.cases and not args.trial:
-        parser.error("--cases needs --trial")
+    if args.cases is not None and not (args.trial and args.cases > 0):
+        parser.error("--cases needs --trial, and is 1 at least")
     logging.getLogger("transfer").addHandler(logging.NullHandler())
     until, seed, met = time.monotonic() + 60 * args.minutes, args.seed, Counter[str]()
     print(f"seed {seed}", flush=True)
@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 try:
                     counted = TRIALS[name].run(seed, Path(folder), args.cases)
                 except BaseException:
-                    print(f"failed: python -m tests.trials --trial {name} --seed {seed}", flush=True)
+                    cases = f" --cases {args.cases}" if args.cases else ""
+                    print(f"failed: python -m tests.trials --trial {name} --seed {seed}{cases}", flush=True)
                     raise
             seconds = time.monotonic() - start
             print(f"{name:12} seed {seed} {seconds:6.1f} s  {_told(counted)}", flush=True)

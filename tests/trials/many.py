@@ -11,64 +11,85 @@ from typing import Any
 
 from tests.trials import children
 from tests.trials.hostile import MEMORY_KB
+from transfer.commands import SKIPPED_NAMED
+from transfer.experiment import SKIPPED_KEPT
 
-# A run keeps features in memory (squeezenet's have 2 kB an image); where there are many it is extracted alone.
+# A run keeps features in memory (squeezenet's have 2 kB an image); very many images are extracted alone.
 RUN = ("run", "--methods=fc,svm", "--on-bad-image=skip")
-GOOD = 8
-# Of a process, for each file: some 0.3 ms are usual, and 2 ms where images are computed.
-LIMIT_S = 0.02
+EACH = 8
+USUAL = 4 * EACH * children.CLASSES
+# Beside `children.LIMIT_S`: images that are computed take some 2 ms each.
+LIMIT_S_A_FILE = 0.02
 
 
 def many(count: int, seed: int, folder: Path) -> Counter[str]:
-    """`count` files of each kind: all images are computed; bad ones are told in few lines, and the result is read."""
+    """`count` files of each kind among some usual images: all are computed, or told in few lines."""
     met: Counter[str] = Counter()
-    for kind in ("good", "bad", "others"):
+    for kind, check in (("images", _images), ("bad", _bad), ("others", _others)):
         root = folder / kind
-        children.make_images(root / "images", each=GOOD, seed=seed)
+        children.make_images(root / "images", each=EACH, seed=seed)
         for i in range(count):
-            path = root / "images" / "train" / f"class{i % children.CLASSES}"
-            if kind == "others":
-                (path / f"{i:07}.txt").write_bytes(b"x")
-            else:
-                (path / f"{i:07}.png").write_bytes(_pixel(i) if kind == "good" else b"\x89PNG%d" % i)
-        words = children.words(root, root / "store")
-        if kind == "good":
-            told = _command(root, ["extract", *words], count)
-            assert told["status"] == 0, told
-            assert len(children.committed(root / "store")) == count + 4 * GOOD * children.CLASSES
-            lines = 0
-        else:
-            if kind == "bad":
-                refused = _command(root, ["extract", *words], count)
-                assert refused["status"] == 2, refused
-                assert len(refused["told"].splitlines()) == 1, refused
-            told = _command(root, [*RUN, *words, f"--out={root / 'out'}"], count)
-            lines = len(told["told"].splitlines())
-            assert told["status"] == (3 if kind == "bad" else 0), told
-            shown = _command(root, ["report", str(root / "out" / "result.json")], count)
-            assert shown["status"] == 0, shown
-        assert lines <= 102, told["told"][-500:]
+            name = f"{i:07}.txt" if kind == "others" else f"{i:07}.png"
+            data = _pixel(i) if kind == "images" else b"\x89PNG%d" % i
+            (root / "images" / "train" / f"class{i % children.CLASSES}" / name).write_bytes(data)
+        for command in check(root, count):
+            met[f"{kind}, peak_mb"] = max(met[f"{kind}, peak_mb"], command["peak_kb"] // 1000)
+            met[f"{kind}, s"] += round(command["seconds"])
+            assert command["peak_kb"] < MEMORY_KB, f"{command['peak_kb']} kB"
         met["cases"] += count
-        met[f"{kind}, peak_mb"] = told["peak_kb"] // 1000
-        met[f"{kind}, s"] = round(told["seconds"])
-        assert told["peak_kb"] < MEMORY_KB, f"{told['peak_kb']} kB"
     return met
 
 
-def _command(root: Path, words: list[str], count: int) -> dict[str, Any]:
-    children.ended(children.start(children.command, words, root / "told"), children.LIMIT_S + LIMIT_S * count)
-    found: dict[str, Any] = json.loads((root / "told").read_text())
-    return found
+def _images(root: Path, count: int) -> list[dict[str, Any]]:
+    extracted = _command(root, "extract", *children.words(root, root / "store"), files=count)
+    assert (extracted["status"], extracted["told"]) == (0, "")
+    assert len(children.committed(root / "store")) == count + USUAL
+    return [extracted]
+
+
+def _bad(root: Path, count: int) -> list[dict[str, Any]]:
+    refused = _command(root, "extract", *children.words(root, root / "store"), files=count)
+    assert refused["status"] == 2
+    assert len(refused["told"].splitlines()) == 1
+    ran, shown, data = _run(root, count)
+    assert (ran["status"], shown["status"]) == (3, 0)
+    assert len(ran["told"].splitlines()) == min(count, SKIPPED_NAMED + 1)
+    assert f"skipped {count - SKIPPED_NAMED:,} more images" in ran["told"]
+    assert (len(data["skipped"]), data["skipped_count"]) == (min(count, SKIPPED_KEPT), count)
+    return [refused, ran, shown]
+
+
+def _others(root: Path, count: int) -> list[dict[str, Any]]:
+    ran, shown, data = _run(root, count)
+    assert (ran["status"], ran["told"], shown["status"]) == (0, "", 0)
+    assert (data["others"]["count"], data["skipped"]) == (count, [])
+    return [ran, shown]
+
+
+def _run(root: Path, count: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A run, what shows its result again, and what that result says of the data."""
+    words, out = children.words(root, root / "store"), root / "out"
+    ran = _command(root, *RUN, *words, f"--out={out}", files=count)
+    shown = _command(root, "report", str(out / "result.json"), files=count)
+    data: dict[str, Any] = json.loads((out / "result.json").read_text())["data"]
+    return ran, shown, data
+
+
+def _command(root: Path, *words: str, files: int) -> dict[str, Any]:
+    out = root / "told"
+    out.unlink(missing_ok=True)
+    process = children.start(children.command, list(words), out)
+    status = children.ended(process, children.LIMIT_S + LIMIT_S_A_FILE * files)
+    told: dict[str, Any] = json.loads(out.read_text())
+    assert told["status"] == status
+    return told
 
 
 def _pixel(i: int) -> bytes:
-    """A PNG of one pixel, another colour for each number."""
-    parts = [
-        (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(i.to_bytes(4, "big"))),
-    ]
-    chunks = (
-        struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d))
-        for n, d in [*parts, (b"IEND", b"")]
+    """A PNG of one pixel, of another colour for each number."""
+    head, data = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), zlib.compress(i.to_bytes(4, "big"))
+    chunks = ((b"IHDR", head), (b"IDAT", data), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(held)) + name + held + struct.pack(">I", zlib.crc32(name + held))
+        for name, held in chunks
     )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
