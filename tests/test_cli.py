@@ -105,6 +105,20 @@ def test_skipped_images_are_told_and_exit_3(ready: list[str], capsys: pytest.Cap
     assert cli.main(["extract", *ready, "--on-bad-image=skip"]) == 3
 
 
+def test_a_result_names_some_skipped_images_and_counts_all(
+    ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("class0/1.jpg", "class1/2.jpg"):
+        (Path(ready[0]) / "train" / name).write_bytes(b"no image")
+    monkeypatch.setattr(experiment, "SKIPPED_KEPT", 1)
+    assert cli.main(["run", *ready, "--on-bad-image=skip", "--json"]) == 3
+    out, err = capsys.readouterr()
+    data = json.loads(out)["data"]
+    assert [image["name"] for image in data["skipped"]] == ["train/class0/1.jpg"]
+    assert data["skipped_count"] == 2
+    assert "skipped 1 more images" in err
+
+
 def test_extract_fills_the_store(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["extract", *ready]) == 0
     assert "48 images computed, 0 already" in capsys.readouterr().out
@@ -314,7 +328,7 @@ class TestStore:
 
 
 def test_many_skipped_images_are_counted_not_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands._told_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}) == 3
+    assert commands._told_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}, 1_000) == 3
     err = capsys.readouterr().err
     assert len(err.splitlines()) == commands.SKIPPED_NAMED + 1
     assert "skipped 900 more images" in err

@@ -75,7 +75,7 @@ def extract(args: argparse.Namespace) -> int:
         found = fill(config, experiment.find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
-    return _told_skipped(found.skipped)
+    return _told_skipped(found.skipped, len(found.skipped))
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -96,7 +96,7 @@ def predict(args: argparse.Namespace) -> int:
         for one in found:
             share = "-" if one.probability is None else f"{one.probability:.3f}"
             print(line(str(one.path), one.label, share))
-    return _told_skipped(bad.skipped)
+    return _told_skipped(bad.skipped, len(bad.skipped))
 
 
 def report(args: argparse.Namespace) -> int:
@@ -238,17 +238,14 @@ def _ago(seconds: float) -> str:
     return "now"
 
 
-def _told_skipped(skipped: dict[str, str], count: int | None = None) -> int:
-    """Name the first of the images that were left out, on standard error, and tell how many more; the exit status.
-
-    There were `count`, or those in `skipped`.
-    """
+def _told_skipped(skipped: dict[str, str], count: int) -> int:
+    """Name the first of `count` images that were left out, on standard error, and tell how many more; the status."""
     named = list(skipped.items())[:SKIPPED_NAMED]
     for name, reason in named:
         print(f"transfer: skipped {name!r}: {printable(reason)}", file=sys.stderr)
-    if more := (count or len(skipped)) - len(named):
+    if more := count - len(named):
         print(f"transfer: skipped {more:,} more images", file=sys.stderr)
-    return SKIPPED if skipped else DONE
+    return SKIPPED if count else DONE
 
 
 def _config(args: argparse.Namespace) -> RunConfig:

@@ -12,6 +12,22 @@ def test_a_seed_gives_the_same_numbers_and_another_gives_others() -> None:
     assert not torch.equal(Chance(3, "cpu").normal(9), Chance(4, "cpu").normal(9))
 
 
+def test_numbers_on_the_host_are_not_those_that_pictures_are_drawn_by() -> None:
+    chance = Chance(3, "cpu")
+    assert torch.equal(
+        chance.integers_on_host(99, high=1000), Chance(3, "cpu").integers_on_host(99, high=1000)
+    )
+    assert not torch.equal(
+        Chance(3, "cpu").integers_on_host(99, high=1000), Chance(3, "cpu").integers(99, high=1000)
+    )
+
+
+def test_pictures_are_grouped_with_their_labels() -> None:
+    label_N = torch.tensor([4, 7, 4, 9])
+    at, label = fields.group(label_N, label_N > 5, torch.device("cpu"))
+    assert (at.tolist(), label.tolist()) == ([1, 3], [7, 9])
+
+
 def test_numbers_lie_where_they_were_asked_for() -> None:
     chance = Chance(0, "cpu")
     even, steep = chance.uniform(9999, low=-2.0, high=3.0), chance.log_uniform(9999, low=0.1, high=10.0)

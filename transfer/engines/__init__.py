@@ -167,11 +167,16 @@ def pick_device(device: str) -> str:
     return device
 
 
+def multiplies_bf16(device: str) -> bool:
+    """Whether a device, `cpu` or `cuda`, multiplies bf16 in hardware; where it is emulated it is slower than fp32."""
+    return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else has_bf16()
+
+
 def _fast_precisions(device: str) -> tuple[str, ...]:
-    if device == "cuda":
-        # Processors of before 2020 have tensor cores for fp16 alone.
-        return ("fp32", "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16")
-    return ("fp32", "bf16") if has_bf16() else ("fp32",)
+    if multiplies_bf16(device):
+        return ("fp32", "bf16")
+    # GPUs of before 2020 have tensor cores for fp16 alone.
+    return ("fp32", "fp16") if device == "cuda" else ("fp32",)
 
 
 def _has_openvino(engine: str, precision: str) -> bool:

@@ -63,12 +63,12 @@ class _Shown:
 
     def __call__(self, step: Step) -> None:
         self.met.append(step)
-        seconds = time.monotonic() - self.since
-        if seconds > SHOWN_EVERY_S or step.step == self.steps:
+        if time.monotonic() - self.since > SHOWN_EVERY_S or step.step == self.steps:
             mean = {
                 name: torch.stack([getattr(one, name) for one in self.met]).mean().item()
                 for name in ("loss", "foreground", "background")
             }
+            seconds = time.monotonic() - self.since  # the means have waited for the device
             told = ", ".join(f"{name} {value:.3f}" for name, value in mean.items())
             print(
                 f"step {step.step} of {self.steps}: {told}, {len(self.met) / seconds:.2f} steps/s", flush=True

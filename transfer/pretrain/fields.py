@@ -22,7 +22,7 @@ class Chance:
         self.drawn_on = torch.device(drawn_on or device)
         self.generator = torch.Generator(self.drawn_on).manual_seed(seed)
         # Of another seed: the same numbers would tie what is drawn to how it is drawn.
-        self.on_host = torch.Generator().manual_seed(~seed)
+        self.host_generator = torch.Generator().manual_seed(~seed)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Numbers between `low` and `high`."""
@@ -41,9 +41,9 @@ class Chance:
         """Whole numbers from 0 up to, and without, `high`."""
         return torch.randint(high, shape, generator=self.generator, device=self.drawn_on).to(self.device)
 
-    def labels(self, n: int, high: int) -> Tensor:
-        """As `integers`, on the host, so that pictures can be grouped by class without waiting for a GPU."""
-        return torch.randint(high, (n,), generator=self.on_host)
+    def integers_on_host(self, n: int, high: int) -> Tensor:
+        """The same on the host, where what hangs on them is told without waiting for a GPU."""
+        return torch.randint(high, (n,), generator=self.host_generator)
 
     def often(self, *shape: int, share: float) -> Tensor:
         """True in about a share of places."""

@@ -48,7 +48,10 @@ class Scenes:
     def draw(self, n: int, side: int, chance: Chance) -> Pictures:
         """`n` pictures of `side` x `side` pixels, of classes drawn as well."""
         places = frame(n, side, self.device)
-        ahead, behind = chance.labels(n, high=FOREGROUNDS), chance.labels(n, high=BACKGROUNDS)
+        ahead, behind = (
+            chance.integers_on_host(n, high=FOREGROUNDS),
+            chance.integers_on_host(n, high=BACKGROUNDS),
+        )
         cover = torch.empty(n, side, side, device=self.device)
         thing = torch.empty(n, 3, side, side, device=self.device)
         at, label = group(ahead, ahead < THINGS, self.device)
@@ -62,7 +65,7 @@ class Scenes:
         ground = _coloured(self.textures.draw(behind, places, chance), chance)
         ground = _with_sky(ground, places, chance)
         # What stands there has a surface of its own, of any texture: its form and colours alone tell what it is.
-        surface = self.textures.draw(chance.labels(n, high=TEXTURES), places, chance)
+        surface = self.textures.draw(chance.integers_on_host(n, high=TEXTURES), places, chance)
         thing = thing * (1 - each(0.5 * chance.uniform(n) ** 2, 3) * surface[:, None])
         x_N3SS = _shadowed(ground, cover, chance)
         x_N3SS = x_N3SS + cover[:, None] * (thing - x_N3SS)
@@ -117,7 +120,7 @@ def _with_sky(ground_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tenso
 def _shadowed(ground_N3SS: Tensor, cover_NSS: Tensor, chance: Chance) -> Tensor:
     """What stands there throws a soft shadow on what is behind it."""
     side = cover_NSS.shape[-1]
-    by = (chance.labels(2, high=max(side // 8, 1)) - side // 16).tolist()
+    by = (chance.integers_on_host(2, high=max(side // 8, 1)) - side // 16).tolist()
     soft = F.avg_pool2d(cover_NSS[:, None], 5, stride=1, padding=2).roll(by, (2, 3))
     return ground_N3SS * (1 - each(0.6 * chance.uniform(len(cover_NSS)), 3) * soft)
 

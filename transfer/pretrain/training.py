@@ -19,7 +19,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from transfer import backbone, files
 from transfer.config import UserError
-from transfer.environment import has_bf16
+from transfer.engines import multiplies_bf16
 from transfer.pretrain.fields import Chance
 from transfer.pretrain.scenes import BACKGROUNDS, FACTS, FOREGROUNDS, Scenes
 from transfer.timing import now
@@ -36,7 +36,7 @@ STATISTICS_BATCHES, STATISTICS_BATCH = 64, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the weights hang on, but for the device and the version of PyTorch."""
+    """What the weights hang on, but for the device, what it multiplies fast, and the version of PyTorch."""
 
     backbone: str = "resnet50"
     seed: int = 0
@@ -107,8 +107,7 @@ class Training:
         ]
         # Ahead of SGD with momentum (0.05) in the first 300 steps, all that were tried.
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=0.0, fused=True)
-        # Processors that can't multiply it make it up, at several times fp32's price.
-        self.bf16 = self.device.type == "cuda" or has_bf16()
+        self.bf16 = multiplies_bf16(self.device.type)
         self.step = 0
         if self.checkpoint.exists():
             self._load()
