@@ -20,11 +20,30 @@ from sklearn.preprocessing import StandardScaler
 from transfer import backbone, embedded, experiment, lagoon, weights
 from transfer.config import RunConfig, UserError
 from transfer.files import file_sha256
+from transfer.pretrain.scenes import FRACTALS, TEXTURES, THINGS
+from transfer.pretrain.training import Recipe
 
 
 def test_the_file_is_the_one_that_the_package_names() -> None:
     assert file_sha256(embedded.FILE) == embedded.SHA256
     assert embedded.FILE.stat().st_size < 50e6
+
+
+def test_the_card_tells_the_recipe_that_is_the_default() -> None:
+    card, recipe = " ".join(embedded.FILE.with_name("CARD.md").read_text().split()), Recipe()
+    for told in (
+        f"{recipe.steps:,} steps of {recipe.batch} pictures",
+        f"rate {recipe.lr}",
+        f"weight decay {recipe.weight_decay}",
+        f"{recipe.side}x{recipe.side} pixels in the first half",
+        f"growing to {recipe.last_side}x{recipe.last_side}",
+        f"pictures of {recipe.final_side}x{recipe.final_side}",
+        f"from seed {recipe.seed}",
+        f"{THINGS} classes of *things*",
+        f"{FRACTALS} classes of *fractals*",
+        f"{TEXTURES} classes of *textures*",
+    ):
+        assert told in card
 
 
 def test_a_network_is_built_of_it_and_answers_differently_to_different_images() -> None:
