@@ -57,7 +57,7 @@ TRIALS: dict[str, Trial] = {
         )
         for kind, share in hostile.SHARES.items()
     },
-    "many": Trial(many.many, 3_000),
+    "many": Trial(many.many, 10_000),
     "hostile-large": Trial(partial(_apart, "large"), 11, ("refused",)),
 }
 if disks.can_mount():
