@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-bench: $(READY)  ## compare the methods on the built-in images, then time everything (under 6 minutes)
+bench: $(READY)  ## compare the methods on the built-in images, then time everything (6 to 16 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS)
 	$(BIN)/python -m pytest bench --quiet --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
 	$(BIN)/python -m bench.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
