@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from sklearn.utils import compute_sample_weight
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, outputs, predict_layers
 from transfer.heads.selection import GridSearch, Solution
-from transfer.heads.softmax import fit_path, softmax
+from transfer.heads.softmax import Rows, fit_layer, softmax
 
 Array = npt.NDArray[Any]
 
@@ -49,16 +50,10 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
         X, self.classes_, codes_N = checked(self, X, y)
-        coef_SCD, intercept_SC, n_iter_S, _ = fit_path(
-            X,
-            codes_N,
-            [self.C],
-            weight_N=compute_sample_weight(self.class_weight, self.classes_[codes_N]),
-            standardize=self.standardize,
-            max_iter=self.max_iter,
-            tol=self.tol,
-        )
-        self.coef_, self.intercept_, self.n_iter_ = coef_SCD[0], intercept_SC[0], n_iter_S[0]
+        rows = Rows.of(X, standardize=self.standardize)
+        weight_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
+        layer, self.n_iter_ = fit_layer(rows, codes_N, self.C, weight_N, max_iter=self.max_iter, tol=self.tol)
+        self.coef_, self.intercept_ = rows.fold(layer)
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -109,29 +104,23 @@ class LogisticRegressionSearch(GridSearch):
         self.tol = tol
         self.seed = seed
 
-    def _prepare(self, X: Array, codes_N: Array) -> tuple[Array, Array]:
-        return X, codes_N
+    def _prepare(self, X: Array, codes_N: Array) -> Path:
+        return Path(Rows.of(X, standardize=self.standardize), codes_N)
 
-    def _solve(
-        self, rows: tuple[Array, Array], settings: Sequence[Setting], valid: tuple[Array, Array]
-    ) -> list[Solution]:
+    def _solve(self, rows: Path, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
         solutions = []
-        X, codes_N = rows
-        for setting in settings:
+        # The strongest penalty comes first: each of the others begins at the optimum of the one before it.
+        for setting in sorted(settings, key=lambda own: own["C"]):
             start = time.perf_counter()
-            coef, intercept, n_iter, _ = fit_path(
-                X,
-                codes_N,
-                [setting["C"]],
-                weight_N=compute_sample_weight(setting["class_weight"], self.classes_[codes_N]),
-                standardize=self.standardize,
-                max_iter=self.max_iter,
-                tol=self.tol,
+            weight_N = compute_sample_weight(setting["class_weight"], self.classes_[rows.codes_N])
+            begin = rows.nearest(setting)
+            layer, n_iter = fit_layer(
+                rows.rows, rows.codes_N, setting["C"], weight_N, begin, max_iter=self.max_iter, tol=self.tol
             )
-            solutions.append(
-                Solution(setting, (coef[0], intercept[0], n_iter[0]), time.perf_counter() - start)
-            )
-        return solutions
+            rows.layers.append((setting, layer))
+            model = (*rows.rows.fold(layer), n_iter)
+            solutions.append(Solution(setting, model, time.perf_counter() - start))
+        return sorted(solutions, key=lambda own: settings.index(own.setting))
 
     def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
         return predict_layers([model[:2] for model in models], X)
@@ -142,3 +131,21 @@ class LogisticRegressionSearch(GridSearch):
         )
         estimator.coef_, estimator.intercept_, estimator.n_iter_ = model
         return estimator
+
+
+@dataclass
+class Path:
+    """Training rows, and the layers of the settings solved so far."""
+
+    rows: Rows
+    codes_N: Array
+    layers: list[tuple[Setting, Array]] = field(default_factory=list)
+
+    def nearest(self, setting: Setting) -> Array | None:
+        """The layer with the next stronger penalty and the same class weights."""
+        stronger = [
+            (own["C"], layer)
+            for own, layer in self.layers
+            if own["class_weight"] == setting["class_weight"] and own["C"] < setting["C"]
+        ]
+        return max(stronger, key=lambda pair: pair[0])[1] if stronger else None
