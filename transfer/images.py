@@ -288,11 +288,11 @@ def _check(found: ImageSet) -> None:
         raise UserError(f"no images in {found.root}; class folders with {kinds} files are wanted")
     trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
-    drawn = set(np.concatenate([found.splits[split].label_N for split in found.drawn] or [[]]).tolist())
-    torn = [found.classes[label] for label in sorted(drawn - trained)]
-    if torn:
+    drawn = {label for split in found.drawn for label in found.splits[split].label_N.tolist()}
+    lost = [found.classes[label] for label in sorted(drawn - trained)]
+    if lost:
         raise UserError(
-            f"with these groups class {torn[0]!r} has no image left for training; give --groups that makes "
+            f"with these groups class {lost[0]!r} has no image left for training; give --groups that makes "
             "smaller groups, or take the class out"
         )
     if empty and len(trained) >= 2:
