@@ -17,7 +17,7 @@ LAYERS = [
     {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
     {"config", "ids", "names", "timing", "environment", "scores", "render"},
     {"files"},
-    {"records", "decode", "lagoon", "backbone", "index", "heads", "shards"},
+    {"records", "decode", "lagoon", "backbone", "index", "heads", "shards", "data"},
     {"results", "images", "engines", "shelf", "nvjpeg"},
     {"store"},
     {"inventory"},
@@ -35,12 +35,12 @@ LAYERS = [
 # What a layer would allow and the design does not.
 NEVER = {
     "heads": {"images", "reading", "decode", "backbone", "weights", "extract", "store"},
-    "store": {"backbone", "weights", "heads", "images"},
+    "store": {"backbone", "weights", "heads", "images", "data"},
     "shelf": {"backbone", "heads"},
-    "report": {"extract", "heads", "images", "store", "experiment"},
+    "report": {"extract", "heads", "images", "data", "store", "experiment"},
     "results": {"scores", "timing", "environment"},
-    "model": {"extract", "store", "images"},
-    "pretrain": {"images", "heads", "store", "lagoon"},
+    "model": {"extract", "store", "images", "data"},
+    "pretrain": {"images", "data", "heads", "store", "lagoon"},
     "inventory": {"images", "backbone", "heads", "lagoon"},
 }
 

@@ -101,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
     run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     run.add_argument(
+        "--repeats",
+        metavar="N",
+        help="compare on N other splits too, or: groups, to leave one group out after the other "
+        "(10 if the images bring no test split, else 0)",
+    )
+    run.add_argument(
         "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
     )
     run.add_argument(
@@ -194,6 +200,11 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
+    parser.add_argument(
+        "--groups",
+        metavar="REGEX",
+        help="on file names; images that agree in its first group, or the whole match, share a split",
+    )
     _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(

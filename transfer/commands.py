@@ -18,6 +18,7 @@ from transfer.config import (
     default_store,
     parse_age,
     parse_bytes,
+    parse_repeats,
     parse_size,
 )
 from transfer.text import in_bytes, line, printable
@@ -254,6 +255,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
     if "size" in fields:
         fields["size"] = parse_size(fields["size"])
+    if "repeats" in fields:
+        fields["repeats"] = parse_repeats(fields["repeats"])
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
     if "lr" in fields:

@@ -91,6 +91,11 @@ class Images(Sequence[Image]):
         """The index of each image's class."""
         return self.samples.label_N
 
+    @property
+    def group_N(self) -> npt.NDArray[np.int32] | None:
+        """The index of each image's group; None without groups."""
+        return self.samples.group_N
+
     def select(self, rows: Rows) -> Images:
         """Some of the images."""
         if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():

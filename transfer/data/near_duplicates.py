@@ -1,0 +1,124 @@
+"""Near-duplicates across splits, found by the similarity of their features.
+
+N: images. D: features an image. M: images compared. K: nearest images of another split.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestNeighbors
+
+from transfer.data.splits import SPLITS, TEST, TRAIN, VALID, Codes, SplitCodes
+
+# How near the nearest image has to be: as a share of the distance to the fifth nearest, and of the median distance of
+# two images of a class, since of a class of fewer images the fifth nearest is of another class.
+NEIGHBOURS, SHARE_OF_FIFTH, SHARE_OF_MEDIAN = 5, 0.5, 0.5
+# Frames of one video may have more near-duplicates than that, and the fifth is as near as the nearest. Of images that
+# come from no video, the nearest two were at 0.21 of the median (scikit-learn's digits, boats, drawn images).
+SHARE_OF_MEDIAN_ALONE = 0.15
+MEDIAN_OF_PAIRS = 20_000
+MOST_COMPARED = 2_000
+
+
+class DuplicatePair(NamedTuple):
+    """Two images of different splits, as indices of all images."""
+
+    first: int
+    second: int
+
+
+class NearDuplicates(NamedTuple):
+    """What comparing the images of one split with those of another found."""
+
+    first: str
+    second: str
+    compared: int
+    """Images of the second split that were compared: all, or a random sample of many."""
+    found: int
+    """Of these the ones with a near-duplicate in the first split."""
+    pairs: tuple[DuplicatePair, ...]
+    """Some of them, the nearest first."""
+
+
+def find_near_duplicates(
+    x_ND: npt.NDArray[np.float32],
+    labels_N: Codes,
+    split_N: SplitCodes,
+    *,
+    share_of_fifth: float = SHARE_OF_FIFTH,
+    most_compared: int = MOST_COMPARED,
+    pairs: int = 5,
+    seed: int = 0,
+) -> list[NearDuplicates]:
+    """Find images that have a near-duplicate in another split.
+
+    Rows are scaled to length 1. An image has a near-duplicate where its nearest neighbour in the other split is much
+    nearer than its fifth nearest (the ratio test of Lowe, "Distinctive image features from scale-invariant
+    keypoints", IJCV 2004) and than two images of a class as a rule are, or so near that the fifth plays no part.
+    Exact copies are among them. Where a split has fewer than five images, its last stands for the fifth.
+
+    Parameters
+    ----------
+    x_ND : ndarray of shape (N, D), float32
+        Features.
+    labels_N : ndarray of shape (N,)
+        Class of each image, an index from 0.
+    split_N : ndarray of shape (N,)
+        Indices into `SPLITS`.
+    share_of_fifth : float
+        The distance to the nearest image as a share of that to the fifth nearest; near-duplicates are below it.
+    most_compared : int
+        Images of a split that are compared with another split; of more a random sample.
+    pairs : int
+        How many pairs to name for each two splits.
+    seed : int
+        Seed of the samples.
+
+    Returns
+    -------
+    list of NearDuplicates
+        For (train, valid), (train, test) and (valid, test), where both have images.
+    """
+    rng = np.random.default_rng(seed)
+    unit_ND = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    median = _median_distance(unit_ND, labels_N, rng)
+    found = []
+    for a, b in ((TRAIN, VALID), (TRAIN, TEST), (VALID, TEST)):
+        first_N, second_M = np.flatnonzero(split_N == a), np.flatnonzero(split_N == b)
+        if not len(first_N) or not len(second_M):
+            continue
+        if len(second_M) > most_compared:
+            second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
+        model = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(first_N)), algorithm="brute")
+        distance_MK, at_MK = model.fit(unit_ND[first_N]).kneighbors(unit_ND[second_M])
+        nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
+        near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
+        rows = np.flatnonzero(near_M | (nearest_M < SHARE_OF_MEDIAN_ALONE * median))
+        named = rows[np.argsort(nearest_M[rows], kind="stable")][:pairs]
+        found.append(
+            NearDuplicates(
+                SPLITS[a],
+                SPLITS[b],
+                len(second_M),
+                len(rows),
+                tuple(DuplicatePair(int(first_N[at_MK[i, 0]]), int(second_M[i])) for i in named),
+            )
+        )
+    return found
+
+
+def _median_distance(unit_ND: npt.NDArray[np.float32], labels_N: Codes, rng: np.random.Generator) -> float:
+    """Return the median distance of two images of a class, from random pairs in blocks that memory holds."""
+    order_N = np.argsort(labels_N, kind="stable")
+    one_P = rng.integers(0, len(labels_N), MEDIAN_OF_PAIRS)
+    start_P, end_P = (np.searchsorted(labels_N[order_N], labels_N[one_P], side) for side in ("left", "right"))
+    other_P = order_N[rng.integers(start_P, end_P)]
+    differ_P = one_P != other_P
+    if not differ_P.any():
+        return 0.0
+    blocks = zip(*(np.array_split(rows_P[differ_P], 20) for rows_P in (one_P, other_P)), strict=True)
+    distance_P = [np.linalg.norm(unit_ND[one] - unit_ND[other], axis=1) for one, other in blocks]
+    return float(np.median(np.concatenate(distance_P)))
