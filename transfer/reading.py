@@ -221,7 +221,12 @@ def _decoded_on(
             found[i] = image.data()
         except BadImage as error:
             bad[i] = error
-    x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    try:
+        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the {device} device has too little memory to decode images; use --decoder pillow"
+        ) from error
     places = list(found)
     return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
 
