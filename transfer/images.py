@@ -82,6 +82,8 @@ class ImageSet:
     """The splits that were drawn from others, because the folder does not have them."""
     others: tuple[str, ...] = ()
     """Files that are no images, left alone; relative to the root."""
+    empty_classes: tuple[str, ...] = ()
+    """Names of class folders that hold no image in any split, and so are no class."""
     lease: Lease | None = None
     """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
@@ -135,6 +137,7 @@ def _find_splits(root: Path, seed: int) -> ImageSet:
     classes = tuple(folder.name for folder in _subfolders(folders["train"]))
     labels = {name: label for label, name in enumerate(classes)}
     splits: dict[str, Samples] = {}
+    empty: set[str] = set()
     others = _loose_files(root, root)
     for split, folder in folders.items():
         parts: list[Samples] = []
@@ -148,12 +151,14 @@ def _find_splits(root: Path, seed: int) -> ImageSet:
                 )
             if names:
                 parts.append(_labelled(root, names, labels[class_folder.name]))
+            elif class_folder.name not in labels:
+                empty.add(class_folder.name)
             others += rest
         splits[split] = Samples.join(root, parts)
     if not valid:
         splits |= _deal(splits["train"], {"valid": VALID_SHARE / (1 - TEST_SHARE)}, classes, seed)
     drawn = () if valid else ("valid",)
-    return _image_set(root, classes, splits, drawn, others)
+    return _image_set(root, classes, splits, drawn, others, sorted(empty))
 
 
 def _refuse_split_names(root: Path) -> None:
@@ -168,16 +173,19 @@ def _refuse_split_names(root: Path) -> None:
 def _find_classes(root: Path, seed: int) -> ImageSet:
     others = _loose_files(root, root)
     found: dict[str, Names] = {}
+    empty: list[str] = []
     for folder in _subfolders(root):
         names, rest = _files(folder, root)
         others += rest
         if names:
             found[folder.name] = names
+        else:
+            empty.append(folder.name)
     samples = Samples.join(
         root, [_labelled(root, names, label) for label, names in enumerate(found.values())]
     )
     splits = _deal(samples, {"valid": VALID_SHARE, "test": TEST_SHARE}, tuple(found), seed)
-    return _image_set(root, tuple(found), splits, SPLITS, others)
+    return _image_set(root, tuple(found), splits, SPLITS, others, empty)
 
 
 def _labelled(root: Path, names: Names, label: int) -> Samples:
@@ -190,6 +198,7 @@ def _image_set(
     splits: dict[str, Samples],
     drawn: tuple[str, ...],
     others: Iterable[str],
+    empty_classes: Iterable[str],
 ) -> ImageSet:
     return ImageSet(
         name=root.resolve().name,
@@ -198,6 +207,7 @@ def _image_set(
         splits=splits,
         drawn=drawn,
         others=tuple(others),
+        empty_classes=tuple(empty_classes),
     )
 
 
