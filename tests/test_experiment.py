@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import experiment, images, scores
+from transfer import choice, experiment, images, scores
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS
 from transfer.results import Result, schema
@@ -104,7 +104,7 @@ def test_the_engine_is_told_with_the_trials_that_chose_it(root: Path, result: Re
     assert chosen["images_per_s"] > 0
     again = run(root).engine
     assert (again["name"], again["precision"]) == (result.engine["name"], result.engine["precision"])
-    assert again["reason"] == "in the store"
+    assert again["reason"] == choice.CACHED
 
 
 def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
@@ -133,6 +133,7 @@ def test_the_phases_are_part_of_the_total(result: Result) -> None:
     assert set(phases) == {
         "read",
         "weights",
+        "open cache",
         "choose",
         "prepare",
         "extract",

@@ -382,13 +382,17 @@ def test_a_class_without_test_images_is_allowed(tmp_path: Path) -> None:
     assert find(tmp_path).classes == ("a", "b")
 
 
-def test_an_empty_class_folder_beside_others_is_no_class(tmp_path: Path) -> None:
-    assert find(class_folders(tmp_path, {"a": 3, "b": 3, "none": 0})).classes == ("a", "b")
+def test_an_empty_class_folder_beside_others_is_no_class_and_named(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"a": 3, "b": 3, "none": 0, "deep/inside": 0}))
+    assert found.classes == ("a", "b")
+    assert found.empty_classes == ("deep", "none")
+    assert find(class_folders(tmp_path / "full", {"a": 3, "b": 3})).empty_classes == ()
 
 
-def test_an_empty_class_folder_in_test_that_train_lacks_harms_nothing(tmp_path: Path) -> None:
-    counts = {"train": {"a": 1, "b": 1}, "valid": {"a": 1}, "test": {"a": 1, "ghost": 0}}
-    assert find(split_folder(tmp_path, counts)).classes == ("a", "b")
+def test_an_empty_class_folder_in_test_that_train_lacks_is_named_once(tmp_path: Path) -> None:
+    counts = {"train": {"a": 1, "b": 1}, "valid": {"a": 1, "ghost": 0}, "test": {"a": 1, "b": 0, "ghost": 0}}
+    found = find(split_folder(tmp_path, counts))
+    assert (found.classes, found.empty_classes) == (("a", "b"), ("ghost",))
 
 
 def nothing(root: Path) -> None:

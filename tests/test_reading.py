@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from transfer import decode
+from transfer import decode, files
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.images import SPLITS, ImageSet, Samples
@@ -439,3 +440,22 @@ def test_batches_on_a_device_are_those_of_the_processor(tmp_path: Path, pool: Th
         for image, x_HW3 in zip(part, x_NHW3, strict=True):
             np.testing.assert_array_equal(x_HW3, image.pixels(SIZE))
     assert list(bad.skipped) == [images[3].path.name, images[5].path.name]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_a_fault_of_the_machine_ends_the_run_though_bad_images_are_skipped(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    found = small_set(tmp_path)
+    bad = BadImages(tmp_path, "skip")
+    real = files.read
+
+    def fails(path: Path, max_bytes: int) -> bytes:
+        if path.name == "b3.png":
+            raise OSError(number, os.strerror(number))
+        return real(path, max_bytes)
+
+    monkeypatch.setattr(files, "read", fails)
+    with pytest.raises(UserError, match=r"b3\.png \(.*\); the machine failed, not the image"):
+        read(found, pool, bad, silent)
+    assert bad.skipped == {}

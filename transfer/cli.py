@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:  # a full disk, a folder without permission
         return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
+    except MemoryError:
+        return _fail("out of memory; what was computed is kept, run again with more memory free", USAGE, argv)
     except Exception as error:
         told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(told, FAILED, argv)

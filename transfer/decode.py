@@ -59,6 +59,8 @@ def size_of(data: bytes) -> tuple[int, int]:
             width, height = image.size
             # A PNG's own `getexif` would decode the whole image in search of data behind the pixels.
             turned = Image.Image.getexif(image).get(_ORIENTATION) in _TURNED
+    except MemoryError:
+        raise
     except Exception as error:  # decoders meet broken bytes with errors of every kind
         raise _bad(error) from error
     return (width, height) if turned else (height, width)
@@ -77,6 +79,8 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
             if image.size != size[::-1]:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             return np.asarray(image)
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise _bad(error) from error
 
@@ -141,6 +145,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _bad(error: Exception) -> BadImage:
     if isinstance(error, BadImage):
         return error
+    if isinstance(error, OSError) and "out of memory" in str(
+        error
+    ):  # what Pillow makes of its decoders' error -9
+        raise MemoryError(str(error)) from error
     if isinstance(error, UnidentifiedImageError):
         return BadImage("not a JPEG, PNG, WebP or BMP image")
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):

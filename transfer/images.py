@@ -93,6 +93,8 @@ class ImageSet:
     """The splits that were drawn from others, because the folder does not have them."""
     others: tuple[str, ...] = ()
     """Files that are no images, left alone; relative to the root."""
+    empty_classes: tuple[str, ...] = ()
+    """Names of class folders that hold no image in any split, and so are no class."""
     lease: Lease | None = None
     """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
@@ -126,10 +128,10 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
         raise UserError(f"no such folder: {root}; give a folder of class folders, or lagoon")
     train = root / "train"
     if train.is_dir() and ((root / "test").is_dir() or _subfolders(train)):
-        classes, splits, others = _find_splits(root)
+        classes, splits, others, empty = _find_splits(root)
     else:
         _refuse_split_names(root)
-        classes, splits, others = _find_classes(root)
+        classes, splits, others, empty = _find_classes(root)
     labels: tuple[str, ...] = ()
     if groups is not None and any(splits.values()):
         splits, labels = _group(root, splits, groups)
@@ -143,6 +145,7 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
         groups=labels,
         drawn=SPLITS if "test" in drawn else drawn,
         others=tuple(others),
+        empty_classes=tuple(empty),
     )
     _check(found)
     return found
@@ -165,8 +168,8 @@ def below(given: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _find_splits(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str]]:
-    """Return the classes, the splits that there are, and other files."""
+def _find_splits(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str], list[str]]:
+    """Return the classes, the splits that there are, other files, and classes without an image."""
     if not (root / "test").is_dir():
         raise UserError(f"{root} has train/ but no test/; add test/, or give one folder of class folders")
     valid = [root / name for name in VALID_NAMES if (root / name).is_dir()]
@@ -176,6 +179,7 @@ def _find_splits(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[
     classes = tuple(folder.name for folder in _subfolders(folders["train"]))
     labels = {name: label for label, name in enumerate(classes)}
     splits: dict[str, Samples] = {}
+    empty: set[str] = set()
     others = _loose_files(root, root)
     for split, folder in folders.items():
         parts: list[Samples] = []
@@ -189,9 +193,11 @@ def _find_splits(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[
                 )
             if names:
                 parts.append(_labelled(root, names, labels[class_folder.name]))
+            elif class_folder.name not in labels:
+                empty.add(class_folder.name)
             others += rest
         splits[split] = Samples.join(root, parts)
-    return classes, splits, others
+    return classes, splits, others, sorted(empty)
 
 
 def _refuse_split_names(root: Path) -> None:
@@ -203,19 +209,22 @@ def _refuse_split_names(root: Path) -> None:
         )
 
 
-def _find_classes(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str]]:
-    """Return the classes, all images as `train`, and other files."""
+def _find_classes(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str], list[str]]:
+    """Return the classes, all images as `train`, other files, and classes without an image."""
     others = _loose_files(root, root)
     found: dict[str, Names] = {}
+    empty: list[str] = []
     for folder in _subfolders(root):
         names, rest = _files(folder, root)
         others += rest
         if names:
             found[folder.name] = names
+        else:
+            empty.append(folder.name)
     samples = Samples.join(
         root, [_labelled(root, names, label) for label, names in enumerate(found.values())]
     )
-    return tuple(found), {"train": samples}, others
+    return tuple(found), {"train": samples}, others, empty
 
 
 def _labelled(root: Path, names: Names, label: int) -> Samples:

@@ -19,9 +19,8 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from transfer import backbone, engines, model_files, weights
-from transfer.choice import first_line
 from transfer.config import DEVICES, UserError, check_choice
-from transfer.engines import Engine, Features, Plan
+from transfer.engines import Engine, EngineError, Features, Plan
 from transfer.frozen import batches_for, check_finite
 from transfer.heads import saved
 from transfer.model_files import Kept
@@ -187,8 +186,8 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
     for one in dict.fromkeys((wanted, plain)):
         try:
             ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width)
-        except Exception as error:  # engines fail in every way
-            failed[" ".join(one)] = first_line(error)
+        except UserError as error:
+            failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
             continue
         for name, reason in failed.items():
             told = f"going on with {' '.join(one)}: a label may differ now and then"
@@ -218,7 +217,7 @@ def _ready(
 ) -> Engine:
     """An engine of the plan that has run once: compilers compile then, and what can't run fails."""
     engine = engines.build(network, plan, size, calibrated if plan.precision == "int8" else None)
-    found = engine.submit(np.zeros((1, *size, 3), np.uint8))().shape[1]
+    found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
     if found != width:
         raise UserError(f"the network has {found} features, the head takes {width}")
     return engine

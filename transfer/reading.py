@@ -5,6 +5,7 @@ N: images. H, W: height and width in pixels.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 from collections import deque
@@ -32,6 +33,13 @@ Progress = Callable[[str, int, int], None]
 
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
+# Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
+MACHINE_ERRORS = frozenset(
+    {
+        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE,
+        errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    }
+)  # fmt: skip
 # To hand one small file to a thread takes longer than to read it.
 FILES_A_TASK = 16
 
@@ -218,7 +226,12 @@ def _decoded_on(
             found[i] = image.data()
         except BadImage as error:
             bad[i] = error
-    x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    try:
+        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the {device} device has too little memory to decode images; use --decoder pillow"
+        ) from error
     places = list(found)
     return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
 
@@ -266,4 +279,9 @@ def _bytes(path: Path) -> bytes:
     try:
         return files.read(path, decode.MAX_BYTES)
     except OSError as error:
+        if error.errno in MACHINE_ERRORS:
+            raise UserError(
+                f"can't read {path} ({error.strerror}); the machine failed, not the image: "
+                "what was computed is kept, run again"
+            ) from error
         raise BadImage(error.strerror or str(error)) from error
