@@ -86,7 +86,10 @@ class Extraction:
 class Features:
     """The features of an image set, and how they came about."""
 
+    x_ND: npt.NDArray[np.float32]
+    """Of all images, in their order."""
     splits: dict[str, Split]
+    """Parts of it."""
     exact: Split | None
     """Some of the test images in fp32, where the others are int8."""
     coarse: Split | None
@@ -108,8 +111,15 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
     found = fill(config, images, watch, on_progress)
     parts = {split: found.images.in_split(split) for split in SPLITS}
     with watch("load"):
+        x_ND = found.shelf.gather(found.images.ids_N32)
+        # Images come split after split, so that each split is a part of the array and no copy.
+        ends = np.searchsorted(found.images.split_N, range(len(SPLITS) + 1))
         return Features(
-            splits={split: _gather(found.shelf, part) for split, part in parts.items()},
+            x_ND=x_ND,
+            splits={
+                split: Split(x_ND[start:end], parts[split].label_N.astype(np.int64))
+                for split, start, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)
+            },
             exact=_gather(*found.exact) if found.exact else None,
             coarse=_gather(found.shelf, found.exact[1]) if found.exact else None,
             copies={
