@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
     run.add_argument("--out", type=Path, metavar="DIR", help="write result.json, report.md and models/ there")
+    run.add_argument(
+        "--force", action="store_true", help="replace the models in --out, whatever they were made from"
+    )
     run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
     _add_extraction_options(run)
     run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")

@@ -43,9 +43,16 @@ def run(args: argparse.Namespace) -> int:
         _make_folder(args.out)
         _make_folder(models)
     from transfer import experiment, files, records, render, report, results
+    from transfer.model_files import ModelsNotSaved
 
+    unsaved: ModelsNotSaved | None = None
     with render.progress(args.quiet or args.json) as on_progress:
-        result = experiment.run(config, on_progress, models=models)
+        try:
+            result = experiment.run(config, on_progress, models=models, force=args.force)
+        except ModelsNotSaved as error:
+            if error.result is None:
+                raise
+            result, unsaved = error.result, error
     if args.json:
         print(result.to_json(), end="")
     elif args.quiet:
@@ -60,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"transfer: {told} is larger than what transfer report reads", file=sys.stderr)
         files.write(args.out / "report.md", report.markdown(result).encode())
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
-    return _told_skipped(skipped, results.skipped_count(result))
+    status = _told_skipped(skipped, results.skipped_count(result))
+    if unsaved:
+        raise unsaved
+    return status
 
 
 def extract(args: argparse.Namespace) -> int:

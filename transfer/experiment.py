@@ -35,15 +35,24 @@ SKIPPED_KEPT = 5_000
 log = logging.getLogger(__name__)
 
 
-def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: Path | None = None) -> Result:
+def run(
+    config: RunConfig,
+    on_progress: Progress = lambda *_: None,
+    *,
+    models: Path | None = None,
+    force: bool = False,
+) -> Result:
     """Compare the methods of `config` on its images; the network and the heads are kept in the folder `models`.
 
-    Raises `UserError` for what a user can mend.
+    Raises `UserError` for what a user can mend: among it a model of other data or of another network in `models`,
+    unless `force`; `ModelsNotSaved`, which holds the result, where only saving failed.
     """
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("--methods", name, METHODS)
     check(config)
+    if models and not force:
+        model_files.check_replaceable(models, config)
     load_before, watch = environment.load(), Stopwatch()
     image_set = find_images(config, watch, on_progress)
     features = extract(config, image_set, watch, on_progress)
@@ -53,12 +62,16 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
         fitted = _fit_all(names, config, features, watch)
     predictions = {name: method.predicted_N for name, method in fitted.items()}
     methods = [method.entry for method in fitted.values()]
+    unsaved: model_files.ModelsNotSaved | None = None
     if models:
-        with watch("save"):
-            heads = {name: (method.entry, method.head) for name, method in fitted.items()}
-            model_files.save(models, config, extraction, heads)
+        heads = {name: (method.entry, method.head) for name, method in fitted.items()}
+        try:
+            with watch("save"):
+                model_files.save(models, config, extraction, heads)
+        except model_files.ModelsNotSaved as error:
+            unsaved = error
     seconds = {**watch.seconds, "total": watch.total()}
-    return Result(
+    result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
             "methods": list(fitted),
@@ -83,6 +96,10 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
         comparison=_compare(methods, predictions, features, config.select),
         seconds=seconds,
     )
+    if unsaved:
+        unsaved.result = result
+        raise unsaved
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
