@@ -19,7 +19,6 @@ from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RunConfig, UserErro
 from transfer.extract import Extraction
 from transfer.heads import METHODS, saved
 from transfer.heads.selection import ranking
-from transfer.results import Result
 
 SCHEMA_VERSION = 1
 RECORD = "model.json"
@@ -53,10 +52,7 @@ class Kept:
 
 
 class ModelsNotSaved(UserError):
-    """A comparison was made, and some or all of its models could not be saved."""
-
-    result: Result | None = None
-    """Of the comparison, which is whole."""
+    """Some or all of the models of a comparison could not be saved."""
 
 
 def check_replaceable(folder: Path, config: RunConfig) -> None:
