@@ -43,23 +43,23 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
     def method(name: str, step: str) -> Step:
         return Step(step, METHODS[name].build(config), name)
 
-    yield method(FIRST, "the lab's protocol (fc-lab)")
+    yield method(FIRST, "fc-lab")
     if best == FIRST:
         return
     lab, fc = METHODS[FIRST].build(config), METHODS["fc"].build(config)
     yield Step("standardise", clone(lab).set_params(standardize=True))
     plain = clone(fc).set_params(weight_decay=(0.0,), class_weight=(None,))
-    yield Step("train until validation stops gaining", plain)
+    yield Step("train out", plain)
     balances = len(fc.get_params()["class_weight"]) > 1
     if balances:
         yield Step("weight decay", clone(fc).set_params(class_weight=(None,)))
-    yield method("fc", "balanced classes (fc)" if balances else "weight decay (fc)")
+    yield method("fc", "balance (fc)" if balances else "weight decay (fc)")
     if METHODS[best].kind == METHODS["svm"].kind:
         linear = METHODS["svm"].build(config).set_params(kernels=("linear",))
-        yield Step("hinge loss (linear SVM)", linear)
-        yield method("svm", "RBF kernel as well (svm)")
+        yield Step("hinge loss", linear)
+        yield method("svm", "RBF (svm)")
     elif best != "fc":
-        yield method(best, f"{METHODS[best].kind} ({best})")
+        yield method(best, f"{METHODS[best].kind}")
 
 
 def climb(

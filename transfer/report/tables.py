@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from transfer.render import Table
-from transfer.report.verdict import find_pair
+from transfer.report.verdict import QUESTION, find_pair
 from transfer.report.wording import (
     SCORES,
     format_p,
@@ -124,14 +123,14 @@ def classes(result: Result) -> Table:
 
 
 def pairs(result: Result) -> Table:
-    """Differences to the best method and between the best of each kind, on the test split."""
+    """Differences between the best method and each other, and of the pair that was asked for, on the test split."""
     comparison = result.comparison
-    best, champions = comparison["best"], set(comparison["best_of_kind"].values())
+    best = comparison["best"]
     names = [method["name"] for method in result.methods]
     shown = [(best, name) for name in names if name != best]
-    shown += [
-        (a, b) for a, b in itertools.combinations(names, 2) if {a, b} <= champions and best not in (a, b)
-    ]
+    if QUESTION <= comparison["best_of_kind"].keys():
+        asked = tuple(comparison["best_of_kind"][kind] for kind in sorted(QUESTION, reverse=True))
+        shown += [asked] if best not in asked else []
     rows = []
     for a, b in shown:
         pair = find_pair(comparison["pairs"], a, b)
@@ -212,8 +211,12 @@ def ladder(result: Result) -> Table:
                 format_seconds(rung["fit_s"]),
             ]
         )
-    columns = ["change", " accuracy", " macro F1", " points of accuracy", " points of macro F1", " fit"]
-    return Table("One change at a time, on the test split (95 % intervals)", columns, rows)
+    columns = ["change", " accuracy", " macro F1", " accuracy +-", " macro F1 +-", " fit"]
+    return Table(
+        "One change at a time, on the test split (+-: points against the line above, 95 % intervals)",
+        columns,
+        rows,
+    )
 
 
 def int8(result: Result) -> Table:
