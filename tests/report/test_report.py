@@ -14,7 +14,7 @@ from transfer import lagoon, report, results
 from transfer.heads import METHODS
 from transfer.results import Result
 
-EXAMPLE = Path(__file__).parent / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
 
 
 @pytest.fixture
