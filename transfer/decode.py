@@ -159,9 +159,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _bad(error: Exception) -> BadImage:
     if isinstance(error, BadImage):
         return error
-    if isinstance(error, OSError) and "out of memory" in str(
-        error
-    ):  # what Pillow makes of its decoders' error -9
+    # What Pillow makes of error -9 of its decoders.
+    if isinstance(error, OSError) and "out of memory" in str(error):
         raise MemoryError(str(error)) from error
     if isinstance(error, UnidentifiedImageError):
         return BadImage("not a JPEG, PNG, WebP or BMP image")
