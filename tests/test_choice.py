@@ -85,6 +85,7 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
         ways = {plan: way for plan, way in {**USUAL, **(changes or {})}.items() if way}
         world = World(ways, stray)
         monkeypatch.setattr(choice, "now", world.now)
+        monkeypatch.setattr(choice.environment, "_cpu_s_of_others", lambda: 0.0)  # whatever else runs here
         return world
 
     return make

@@ -93,3 +93,8 @@ def test_help_and_usage_errors_import_little(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == str(["transfer"])  # and the standard library
+
+
+@pytest.mark.parametrize("name", transfer.__all__)
+def test_public_names_are_there(name: str) -> None:
+    assert getattr(transfer, name).__name__ == name

@@ -149,6 +149,56 @@ class TestPredict:
         assert [Path(name).name for name in bad.skipped] == ["bad.jpg", "none.jpg"]
         assert loaded.predict(mixed[3:5], bad) == []
 
+    def test_one_image_or_several_in_any_form(self, folder: Path, copy: Path) -> None:
+        paths = tested(folder)[:3]
+        opened = [Image.open(path) for path in paths]
+        arrays = [np.asarray(image) for image in opened]
+        loaded = model.load(copy, method="logreg")
+        expected = loaded.predict(paths)
+        alone: list[Any] = [str(paths[0]), paths[0], opened[0], arrays[0]]
+        for image in alone:
+            (one,) = loaded.predict(image)
+            assert (one.label, one.probability) == (expected[0].label, expected[0].probability)
+            assert one.path == (paths[0] if isinstance(image, str | Path) else None)
+        mixed: Any = [str(paths[0]), opened[1], arrays[2]]
+        for several in (opened, arrays, np.stack(arrays), mixed, tuple(paths)):
+            found = loaded.predict(several)
+            assert [(p.label, p.probability) for p in found] == [(p.label, p.probability) for p in expected]
+        np.testing.assert_array_equal(np.asarray(opened[0]), arrays[0])
+
+    def test_images_in_memory_are_turned_and_stretched_as_files_are(self, copy: Path, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        image = Image.fromarray(rng.integers(0, 256, (90, 70), np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned by a quarter
+        image.save(tmp_path / "turned.png", exif=exif)
+        loaded = model.load(copy, method="logreg")
+        with Image.open(tmp_path / "turned.png") as opened:
+            (in_memory,) = loaded.predict(opened)
+        (file,) = loaded.predict(tmp_path / "turned.png")
+        assert (in_memory.label, in_memory.probability) == (file.label, file.probability)
+
+    @pytest.mark.parametrize(
+        ("image", "told"),
+        [
+            (
+                np.zeros((3, 48, 64), np.uint8),
+                r"images\[1\] is an array of shape \(3, 48, 64\) and dtype uint8",
+            ),
+            (
+                np.zeros((48, 64, 3), np.float32),
+                r"images\[1\] is an array of .* dtype float32; give \(H, W, 3\)",
+            ),
+            (np.zeros((48, 64), np.uint8), r"shape \(48, 64\)"),
+            (np.zeros((0, 64, 3), np.uint8), r"shape \(0, 64, 3\)"),
+            (b"bytes", r"images\[1\] is of type bytes; give a path, a PIL image, or an array"),
+        ],
+        ids=["channels first", "floats", "grey", "empty", "bytes"],
+    )
+    def test_what_is_no_image_is_told(self, folder: Path, copy: Path, image: Any, told: str) -> None:
+        with pytest.raises(UserError, match=told):
+            model.load(copy).predict([tested(folder)[0], image])
+
     def test_features_that_are_no_numbers_are_told(self, folder: Path, copy: Path) -> None:
         loaded = model.load(copy)
 
@@ -422,11 +472,11 @@ class TestWay:
     @pytest.mark.parametrize(
         ("settings", "told"),
         [
-            ({"engine": "warp"}, "--engine is 'warp'"),
-            ({"precision": "fp8"}, "--precision is 'fp8'"),
-            ({"device": "tpu"}, "--device is 'tpu'"),
+            ({"engine": "warp"}, "^engine is 'warp'"),
+            ({"precision": "fp8"}, "^precision is 'fp8'"),
+            ({"device": "tpu"}, "^device is 'tpu'"),
             ({"batch": 0}, "batch is 0"),
-            ({"method": "forest"}, "--method is 'forest'; .* has fc-lab, fc"),
+            ({"method": "forest"}, "^method is 'forest'; .* has fc-lab, fc"),
             ({"precision": "int8"}, "no int8 version"),
             ({"precision": "fp16", "device": "cpu"}, "eager fp16 cpu fails here"),
         ],

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
 
-from transfer import decode, files
+from transfer import decode, files, nvjpeg
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.images import SPLITS, ImageSet, Samples
@@ -26,6 +27,7 @@ from transfer.reading import (
     BadImages,
     Image,
     Images,
+    Opened,
     Pixels,
     batches,
     batches_on,
@@ -459,3 +461,23 @@ def test_a_fault_of_the_machine_ends_the_run_though_bad_images_are_skipped(
     with pytest.raises(UserError, match=r"b3\.png \(.*\); the machine failed, not the image"):
         read(found, pool, bad, silent)
     assert bad.skipped == {}
+
+
+def test_images_in_memory_are_read_as_bytes_too(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    """As nvJPEG's loader does."""
+    opened = Opened(Path("images[0]"), PillowImage.fromarray(pixels_of(3)))
+    np.testing.assert_array_equal(decode.pixels(opened.data(), SIZE), pixels_of(3))
+    np.testing.assert_array_equal(opened.pixels(SIZE), pixels_of(3))
+
+
+def test_a_device_without_memory_to_decode_is_one_line(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(nvjpeg, "pixels", full)
+    images = images_of(tmp_path, 2, pool)
+    ready = batches_on("cpu", images, 2, SIZE, pool, BadImages(tmp_path, "skip"))
+    with pytest.raises(UserError, match="too little memory to decode images; use --decoder pillow"):
+        next(ready)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from typing import TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image as PillowImage
 
 from transfer import decode, files, nvjpeg
 from transfer.config import UserError
@@ -60,6 +62,24 @@ class File:
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
         return decode.pixels(self.data(), size)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened(File):
+    """An image in memory; its path is a word that stands for it in messages."""
+
+    image: PillowImage.Image
+
+    def data(self) -> bytes:
+        """The bytes of a PNG of it. Raises `BadImage`."""
+        buffer = io.BytesIO()
+        height_width = self.image.size[::-1]
+        PillowImage.fromarray(self.pixels(height_width)).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        return decode.pixels_of(self.image, size)
 
 
 Readable = TypeVar("Readable", bound=File)
