@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer import choice
+from transfer import choice, environment
 from transfer.choice import Choice, Trial, choose, known, settled
 from transfer.config import UserError
 from transfer.engines import Engine, EngineError, Plan
@@ -260,7 +260,7 @@ def test_where_plain_pytorch_fails_the_user_is_told(usual: Callable[..., World])
 
 @pytest.mark.parametrize(
     "change",
-    [{"made_at": 0.0}, {"made_at": 1e12}, {"contention": choice.BUSY + 0.1}],
+    [{"made_at": 0.0}, {"made_at": 1e12}, {"contention": environment.BUSY + 0.1}],
     ids=["old", "of the future", "busy"],
 )
 def test_trials_that_are_old_or_of_a_busy_machine_are_made_again(

@@ -15,7 +15,7 @@ import torch
 import torchvision
 from PIL import Image as PillowImage
 
-from transfer import backbone, choice, decode, engines, extract, frozen, images, shards, weights
+from transfer import backbone, choice, environment, decode, engines, extract, frozen, images, shards, weights
 from transfer.config import RunConfig, UserError
 from transfer.engines.eager import Eager
 from transfer.extract import Features
@@ -291,7 +291,7 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     # Every eager way is tried, no other ever. With usual seconds one that took long to set up on a busy machine
     # may promise less, the next time, than another that was not tried.
     monkeypatch.setattr(choice, "USUAL_SETUP_S", {"eager": -1e6, "openvino": 1e6, "compile": 1e6})
-    monkeypatch.setattr(choice, "BUSY", 1.0)  # the machine may be
+    monkeypatch.setattr(environment, "BUSY", 1.0)  # the machine may be
     auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
     first = features(tmp_path, **auto).extraction.picked
     assert first.reason == "measured"

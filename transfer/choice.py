@@ -30,8 +30,6 @@ WORTH_A_TRIAL = 0.9
 TIMED_S, CHEAP_S = 0.1, 1.0
 # A trial holds for so long: drivers, firmware and what else runs on a machine change.
 MAX_AGE_S = 30 * 24 * 3600
-# A trial tells little if other processes took more than this share of the cores that this one may use.
-BUSY = 0.2
 # The least cosine of an image's features with those of plain fp32. Where the user named bf16 or fp16 its error is
 # what was asked for, and only an engine that is plainly wrong is refused.
 AGREES, SANE = 0.999, 0.99
@@ -60,7 +58,7 @@ class Trial:
     @property
     def is_current(self) -> bool:
         """Whether its seconds can still be relied on: it is recent, and the machine was not busy."""
-        return 0 <= time.time() - self.made_at <= MAX_AGE_S and (self.contention or 0) <= BUSY
+        return 0 <= time.time() - self.made_at <= MAX_AGE_S and (self.contention or 0) <= environment.BUSY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,6 +107,10 @@ def load() -> list[float] | None:
         return None
 
 
+# Times tell little if other processes took more than this share of the cores that this one may use.
+BUSY = 0.2
+
+
 class CpuContention:
     """How much of the cores that this process may use others took, since this object was made."""
 
@@ -142,40 +146,6 @@ def _cpu_s_of_others(path: Path = Path("/proc/stat")) -> float | None:
     ticks = user + nice + system + irq + softirq + steal
     # Some sandboxes give a file of zeros.
     return ticks / os.sysconf("SC_CLK_TCK") - time.process_time() if ticks else None
-
-
-class OtherLoad:
-    """How many cores other processes kept busy since this was made.
-
-    Load averages lag by a minute and count this process too; the kernel's own count of busy time does neither.
-    """
-
-    def __init__(self) -> None:
-        self._start = self._read()
-
-    def cores(self) -> float | None:
-        """Cores that others used on average, of all that the system has; None where the kernel does not say."""
-        end = self._read()
-        if self._start is None or end is None or end[0] <= self._start[0]:
-            return None
-        wall_s, busy_s, own_s = (after - before for before, after in zip(self._start, end, strict=True))
-        return max(0.0, (busy_s - own_s) / wall_s)
-
-    @staticmethod
-    def _read() -> tuple[float, float, float] | None:
-        """Seconds of wall-clock, of busy time of all cores, and of this process and its children."""
-        try:
-            fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-        except (OSError, IndexError):
-            return None
-        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
-        busy_s = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-        return time.perf_counter(), busy_s, sum(os.times()[:4])
-
-
-def is_busy(other_cores: float | None) -> bool:
-    """Whether others left this process less than the cores it may use, by more than a quarter of one."""
-    return other_cores is not None and other_cores > (os.cpu_count() or 1) - usable_cores() + 0.25
 
 
 def describe() -> dict[str, Any]:

@@ -111,9 +111,9 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
     extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
-        others = environment.OtherLoad()
+        contention = environment.CpuContention()
         fitted = _fit_all(names, config, features, watch)
-        other_cores = others.cores()
+        taken = contention.share(environment.usable_cores())
         methods = [_score(name, one, config, features, watch) for name, one in fitted.items()]
         comparison = _compare(methods, fitted, config, image_set, features, watch)
     with watch("describe data"):
@@ -142,8 +142,8 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
         environment={
             **environment.describe(),
             "load_before": load_before,
-            "other_cores": other_cores,
-            "busy": environment.is_busy(other_cores),
+            "contention": taken,
+            "busy": taken is not None and taken > environment.BUSY,
         },
         features=_describe_features(extraction),
         methods=methods,

@@ -59,7 +59,7 @@ def result(
         methods=methods,
         comparison=comparison,
         features={**example.features, "cold_seconds": cold_s},
-        environment={**example.environment, "busy": busy, "other_cores": 1.0 if busy else 0.0},
+        environment={**example.environment, "busy": busy, "contention": 0.5 if busy else 0.0},
         schema_version=2,
     )
 
@@ -130,7 +130,7 @@ def test_busy_or_overlapping_times_name_no_slower_one(seconds: dict[str, list[fl
     overlap = min(seconds["svm"]) < max(seconds["fc"])
     text = verdict(result(fit_seconds=seconds, busy=not overlap))
     assert ("the times overlap" in text) == overlap
-    assert ("kept 1.0 cores busy" in text) != overlap
+    assert ("took 50% of the processor" in text) != overlap
     assert "more each time" not in text
 
 

@@ -172,8 +172,8 @@ def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
     environment = result.environment
     if environment.get("busy"):
         return (
-            f"With the features cached: {both}; other processes kept {environment['other_cores']:.1f} cores busy, "
-            "so the times say little."
+            f"With the features cached: {both}; other processes took {environment['contention']:.0%} of the "
+            "processor meanwhile, so the times say little."
         )
     if min(slow["fit_seconds"]) <= max(fast["fit_seconds"]):
         return f"With the features cached: {both}; the times overlap."
