@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,26 @@ class TestImages:
     def test_a_split_can_be_asked_for(self, images: Images, split: str, at: list[int]) -> None:
         assert list(images.in_split(split)) == [images[i] for i in at]
         assert not images.select(images.label_N < 0).in_split(split)
+
+    def test_groups_and_names_go_with_the_images_that_can_be_read(
+        self, tmp_path: Path, pool: ThreadPoolExecutor
+    ) -> None:
+        found = small_set(tmp_path)
+        parts = {"train": [3, 1, 2], "valid": [0], "test": [1, 3]}
+        splits = {
+            split: replace(found.splits[split], group_N=np.array(codes, np.int32))
+            for split, codes in parts.items()
+        }
+        spoil(tmp_path / "a2.png", "text")
+        images = read(replace(found, splits=splits), pool, BadImages(tmp_path, "skip"), silent)
+        assert images.group_N is not None
+        assert images.group_N.tolist() == [3, 1, 0, 1, 3]
+        assert list(images.samples.names) == ["a0.png", "b1.png", "b3.png", "a4.png", "b5.png"]
+        assert images.in_split("test").group_N.tolist() == [1, 3]
+
+    def test_images_without_groups_have_none(self, images: Images) -> None:
+        assert images.group_N is None
+        assert images.in_split("test").group_N is None
 
     def test_of_copies_the_first_is_kept_in_order(self, images: Images) -> None:
         copies = images.select(np.array([5, 2, 5, 0, 2, 2, 1]))

