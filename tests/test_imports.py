@@ -15,8 +15,9 @@ PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
     {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
-    {"config", "ids", "names", "timing", "environment", "scores", "render"},
+    {"config", "ids", "names", "timing", "environment", "metrics", "render"},
     {"files"},
+    {"evaluation"},
     {"records", "decode", "lagoon", "backbone", "index", "heads", "shards"},
     {"results", "images", "engines", "shelf", "nvjpeg"},
     {"store"},
@@ -38,7 +39,8 @@ NEVER = {
     "store": {"backbone", "weights", "heads", "images"},
     "shelf": {"backbone", "heads"},
     "report": {"extract", "heads", "images", "store", "experiment"},
-    "results": {"scores", "timing", "environment"},
+    "evaluation": {"config", "ids", "names", "timing", "environment", "render", "files"},
+    "results": {"metrics", "timing", "environment"},
     "model": {"extract", "store", "images"},
     "pretrain": {"images", "heads", "store", "lagoon"},
     "inventory": {"images", "backbone", "heads", "lagoon"},

@@ -15,8 +15,10 @@ import numpy as np
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from transfer import environment, images, lagoon, leases, model_files, scores
+from transfer import environment, images, lagoon, leases, metrics, model_files
 from transfer.config import BUILT_IN, RunConfig, UserError, check_choice
+from transfer.evaluation.significance import mcnemar
+from transfer.evaluation.statistics import measure_change, score
 from transfer.extract import Extraction, Features, Split, check, extract
 from transfer.heads import METHODS, Method
 from transfer.heads.selection import ranking
@@ -90,7 +92,7 @@ class _Fitted:
     """A method's entry of the result file, what it predicts for the test split, and the head that was chosen."""
 
     entry: dict[str, Any]
-    predicted_N: scores.Labels
+    predicted_N: metrics.Labels
     head: Any
 
 
@@ -152,7 +154,7 @@ def _engine(features: Features) -> dict[str, Any]:
 def _close(coarse: Split | None, exact: Split | None) -> dict[str, Any] | None:
     if coarse is None or exact is None:
         return None
-    cosine_N = scores.cosines(coarse.x_ND, exact.x_ND)
+    cosine_N = metrics.cosines(coarse.x_ND, exact.x_ND)
     return {"images": len(cosine_N), "min": float(cosine_N.min()), "median": float(np.median(cosine_N))}
 
 
@@ -168,8 +170,8 @@ def _fit(method: Method, config: RunConfig, features: Features, watch: Stopwatch
         sweep = [
             {
                 "params": row["params"],
-                "valid": scores.score(valid.y_N, on_valid_N, features.extraction.classes, seed=config.seed),
-                "test": scores.score(test.y_N, on_test_N, features.extraction.classes, seed=config.seed),
+                "valid": score(valid.y_N, on_valid_N, features.extraction.classes),
+                "test": score(test.y_N, on_test_N, features.extraction.classes),
                 "fit_s": row["fit_s"],
             }
             for row, on_valid_N, on_test_N in zip(
@@ -185,21 +187,18 @@ def _fit(method: Method, config: RunConfig, features: Features, watch: Stopwatch
         "summary": method.summary,
         "best_params": search.best_params_,
         "sweep": sweep,
-        "valid": scores.score(
-            valid.y_N, search.predict(valid.x_ND), features.extraction.classes, seed=config.seed
-        ),
-        "test": scores.score(test.y_N, predicted_N, features.extraction.classes, seed=config.seed),
+        "valid": score(valid.y_N, search.predict(valid.x_ND), features.extraction.classes),
+        "test": score(test.y_N, predicted_N, features.extraction.classes),
         "fit_s": statistics.median(fit_s),
         "fit_seconds": fit_s,
         "predict_s": statistics.median(predict_s),
         "predict_seconds": predict_s,
         "int8_against_fp32": None
         if features.exact is None or features.coarse is None
-        else scores.difference(
+        else measure_change(
             features.exact.y_N,
             search.predict(features.exact.x_ND),
             search.predict(features.coarse.x_ND),
-            seed=config.seed,
         ),
     }
     return _Fitted(entry=entry, predicted_N=predicted_N, head=search.best_estimator_)
@@ -221,7 +220,7 @@ def _repeated(call: Callable[[], Any], watch: Stopwatch, phase: str) -> tuple[An
 
 
 def _compare(
-    methods: list[dict[str, Any]], predictions: dict[str, scores.Labels], features: Features, select: str
+    methods: list[dict[str, Any]], predictions: dict[str, metrics.Labels], features: Features, select: str
 ) -> dict[str, Any]:
     """Which method did best on the *validation* split, of all and of each kind, and every pair's test."""
     y_N = features.splits["test"].y_N
@@ -232,7 +231,7 @@ def _compare(
         "best": ranked[0]["name"],
         "best_of_kind": kinds,
         "pairs": [
-            {"a": a, "b": b, "mcnemar_p": scores.mcnemar(y_N, predictions[a], predictions[b])}
+            {"a": a, "b": b, "mcnemar_p": mcnemar(y_N, predictions[a], predictions[b])}
             for a, b in itertools.combinations(predictions, 2)
         ],
     }
