@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betaincinv
 from scipy.stats import norm, t
 
 from transfer.metrics import Floats, Labels
@@ -79,19 +80,30 @@ def wilson(share: float, n: float, critical: float) -> Interval:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
+def jeffreys(share: float, n: float) -> Interval:
+    """Jeffreys interval of a share of `n` independent trials, up to the end where none or all succeed.
+
+    Brown, Cai and DasGupta 2001 (doi:10.1214/ss/1009213286). Its coverage for a few trials with a chance near 0 or
+    1 is better than that of Wilson's.
+    """
+    tails = np.array([1 - LEVEL, 1 + LEVEL]) / 2
+    low, high = betaincinv(n * share + 0.5, n * (1 - share) + 0.5, tails)
+    return (0.0 if share == 0 else float(low), 1.0 if share == 1 else float(high))
+
+
 def share_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
-    """Wilson interval of the share of correct images: accuracy, or recall over the images of one class.
+    """Jeffreys interval of the share of correct images: accuracy, or recall over the images of one class.
 
     With groups the sample size is the effective one, between one and the number of images, from the jackknife
-    over groups.
+    over groups, reduced for the degrees of freedom (Korn and Graubard 1998).
     """
     n, share = len(correct_N), float(correct_N.mean())
     if units.code_N is None:
-        return wilson(share, n, units.critical)
+        return jeffreys(share, n)
     variance = units.jackknife_variance(_deletion_changes(correct_N.astype(np.float64) - share, units))
     binomial = share * (1 - share)
     effective = n if variance * n <= binomial else max(binomial / variance, 1.0)
-    return wilson(share, effective, units.critical)
+    return jeffreys(share, effective * (NORMAL_QUANTILE / units.critical) ** 2)
 
 
 def recall_intervals(
@@ -112,7 +124,7 @@ def recall_intervals(
         if not len(rows):
             intervals.append(None)
         elif groups is not None and units.code_N is None:
-            intervals.append(wilson(float(correct_N[rows].mean()), 1, units.critical))
+            intervals.append(jeffreys(float(correct_N[rows].mean()), 1))
         else:
             intervals.append(share_interval(correct_N[rows], units))
     return intervals

@@ -16,7 +16,7 @@ from transfer import metrics
 from transfer.evaluation.intervals import Units
 from transfer.metrics import Floats, Labels
 
-PERMUTATIONS = 9_999
+PERMUTATIONS = 4_999
 # Up to so many units all 2^U swaps are gone through, and p is exact.
 ENUMERATED = 13
 # Elements of the array of swaps held at once: 16 MB.
@@ -148,7 +148,7 @@ def detectable_difference(
         return None
     if power_at(0.0) >= power:
         return 0.0
-    return float(brentq(lambda difference: power_at(difference) - power, 0.0, discordant_share, xtol=1e-6))
+    return float(brentq(lambda difference: power_at(difference) - power, 0.0, discordant_share, xtol=1e-5))
 
 
 def _largest_rejected(trials: npt.NDArray[np.float64], alpha: float) -> npt.NDArray[np.float64]:
