@@ -23,7 +23,7 @@ from transfer.config import UserError
 from transfer.engines import CAN, Engine
 from transfer.environment import has_bf16
 from transfer.frozen import Frozen
-from transfer.scores import cosines
+from transfer.metrics import cosines
 
 DECODE = pytest.mark.benchmark(group="decode, files to pixels")
 FORWARD = pytest.mark.benchmark(group="forward, pixels to features")

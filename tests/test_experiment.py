@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import choice, experiment, images, scores
+from transfer import choice, experiment, images, metrics
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS
 from transfer.results import Result, schema
@@ -92,7 +92,7 @@ def test_scores_follow_from_the_confusion(result: Result) -> None:
     for method in result.methods:
         counts = np.array(method["test"]["confusion"])
         assert counts.sum() == 24
-        assert method["test"]["accuracy"] == pytest.approx(float(scores.accuracy(counts)))
+        assert method["test"]["accuracy"] == pytest.approx(float(metrics.accuracy(counts)))
 
 
 def test_the_engine_is_told_with_the_trials_that_chose_it(root: Path, result: Result) -> None:

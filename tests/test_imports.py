@@ -15,7 +15,7 @@ PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
     {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
-    {"config", "ids", "names", "timing", "environment", "scores", "render"},
+    {"config", "ids", "names", "timing", "environment", "metrics", "render"},
     {"files"},
     {"records", "decode", "lagoon", "backbone", "index", "heads", "shards", "data"},
     {"results", "images", "engines", "shelf", "nvjpeg"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"weights", "choice"},
     {"frozen"},
     {"extract"},
-    {"model_files"},
+    {"model_files", "evaluation"},
     {"experiment", "report", "model"},
     {"commands"},
     {"cli"},
@@ -37,8 +37,8 @@ NEVER = {
     "heads": {"images", "reading", "decode", "backbone", "weights", "extract", "store"},
     "store": {"backbone", "weights", "heads", "images", "data"},
     "shelf": {"backbone", "heads"},
-    "report": {"extract", "heads", "images", "data", "store", "experiment"},
-    "results": {"scores", "timing", "environment"},
+    "report": {"extract", "heads", "images", "data", "store", "experiment", "evaluation"},
+    "results": {"metrics", "timing", "environment"},
     "model": {"extract", "store", "images", "data"},
     "pretrain": {"images", "data", "heads", "store", "lagoon"},
     "inventory": {"images", "backbone", "heads", "lagoon"},

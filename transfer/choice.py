@@ -17,7 +17,7 @@ from typing import Any
 from transfer import engines, environment
 from transfer.config import UserError
 from transfer.engines import Engine, EngineError, Features, Pixels, Plan
-from transfer.scores import cosines
+from transfer.metrics import cosines
 from transfer.timing import now
 
 # What is usual, from measurements on one processor: how many times as fast as plain fp32, and seconds until ready.

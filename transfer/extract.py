@@ -21,8 +21,8 @@ from transfer.engines import EngineError, Plan
 from transfer.frozen import Frozen, NotFinite, made_on
 from transfer.ids import are_among, contradictions, firsts
 from transfer.images import SPLITS, ImageSet
+from transfer.metrics import cosines
 from transfer.reading import BadImages, Images, Progress, read, workers
-from transfer.scores import cosines
 from transfer.shelf import Shelf
 from transfer.store import MadeFile, Store
 from transfer.timing import Stopwatch, now

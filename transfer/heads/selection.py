@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from transfer import scores
+from transfer import metrics
 from transfer.config import SELECT_BY, check_choice
 from transfer.heads.standardize import to_numpy
 
@@ -63,11 +63,11 @@ def validation_row(
     """One row of `cv_results_`: `{params, accuracy, macro_f1, fit_s}`."""
     names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
     truth, told = np.split(codes.astype(np.int64), 2)
-    counts_CC = scores.confusion(truth, told, len(names))
+    counts_CC = metrics.confusion(truth, told, len(names))
     return {
         "params": params,
-        "accuracy": float(scores.accuracy(counts_CC)),
-        "macro_f1": float(scores.macro_f1(counts_CC)),
+        "accuracy": float(metrics.accuracy(counts_CC)),
+        "macro_f1": float(metrics.macro_f1(counts_CC)),
         "fit_s": fit_s,
     }
 
