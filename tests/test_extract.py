@@ -15,7 +15,7 @@ import torch
 import torchvision
 from PIL import Image as PillowImage
 
-from transfer import backbone, choice, environment, decode, engines, extract, frozen, images, shards, weights
+from transfer import backbone, choice, decode, engines, environment, extract, frozen, images, shards, weights
 from transfer.config import RunConfig, UserError
 from transfer.engines.eager import Eager
 from transfer.extract import Features

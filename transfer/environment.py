@@ -8,7 +8,6 @@ import platform
 import re
 import subprocess
 import time
-import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path

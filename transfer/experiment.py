@@ -199,7 +199,10 @@ def _score(
         sweep = [
             {**row, "valid": score("valid", on_valid_N), "test": score("test", on_test_N)}
             for row, on_valid_N, on_test_N in zip(
-                search.cv_results_, search.predict_each(valid.x_ND), search.predict_each(test.x_ND), strict=True
+                search.cv_results_,
+                search.predict_each(valid.x_ND),
+                search.predict_each(test.x_ND),
+                strict=True,
             )
         ]
     for row in sweep:  # they are in `valid`
@@ -293,9 +296,7 @@ def _repeat(
         assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
         scheme = repeats.GROUPS
         group_names = [image_set.groups[group] for group in np.unique(groups_N)]
-        splits = leave_group_out(
-            labels_N, groups_N, shares["valid"] / (1 - shares["test"]), seed=config.seed
-        )
+        splits = leave_group_out(labels_N, groups_N, shares["valid"] / (1 - shares["test"]), seed=config.seed)
     unfitted = {name: METHODS[name].build(config) for name in names}
     with watch("repeat"):
         return repeats.repeat(

@@ -20,7 +20,10 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 def test_every_image_has_a_line_with_each_methods_label_and_score(tmp_path: Path) -> None:
     x_ND, y_N = rows()
-    heads = {"near": Centroids().fit(x_ND, y_N, x_ND, y_N), "fc": FineTune(epochs=2, device="cpu").fit(x_ND, y_N)}
+    heads = {
+        "near": Centroids().fit(x_ND, y_N, x_ND, y_N),
+        "fc": FineTune(epochs=2, device="cpu").fit(x_ND, y_N),
+    }
     splits = {
         "train": SimpleNamespace(x_ND=x_ND[:9], y_N=y_N[:9]),
         "test": SimpleNamespace(x_ND=x_ND[9:], y_N=y_N[9:]),

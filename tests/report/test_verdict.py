@@ -81,7 +81,9 @@ def test_a_difference_on_one_split_says_what_the_split_could_have_shown() -> Non
 
 def test_a_sure_difference_names_who_is_ahead() -> None:
     assert "svm is ahead by more than chance" in verdict(result(macro_f1=difference(0.09, 0.03, 0.15, 0.004)))
-    assert "fc is ahead by more than chance" in verdict(result(macro_f1=difference(-0.09, -0.15, -0.03, 0.004)))
+    assert "fc is ahead by more than chance" in verdict(
+        result(macro_f1=difference(-0.09, -0.15, -0.03, 0.004))
+    )
 
 
 def test_a_narrow_interval_around_zero_is_the_same() -> None:
@@ -122,7 +124,10 @@ def test_fits_under_a_second_are_no_reason_to_choose() -> None:
 
 def test_long_fits_say_what_the_slower_one_costs() -> None:
     text = verdict(result(fit_seconds={"fc": [2.0], "svm": [7.0]}))
-    assert "svm costs 5.00 s more each time, as much as computing the features (100 s) after 20 trainings" in text
+    assert (
+        "svm costs 5.00 s more each time, as much as computing the features (100 s) after 20 trainings"
+        in text
+    )
 
 
 @pytest.mark.parametrize("seconds", [{"fc": [2.0, 9.0, 9.0], "svm": [4.0, 5.0]}, {"fc": [2.0], "svm": [7.0]}])
@@ -141,7 +146,9 @@ def test_a_verdict_has_five_sentences_at_most() -> None:
 
 
 def test_a_pair_is_found_in_either_order() -> None:
-    pairs = [{"a": "x", "b": "y", "accuracy": {"mean": 0.1, "ci95": [-0.1, 0.3], "won": 3, "lost": 1, "tied": 0}}]
+    pairs = [
+        {"a": "x", "b": "y", "accuracy": {"mean": 0.1, "ci95": [-0.1, 0.3], "won": 3, "lost": 1, "tied": 0}}
+    ]
     assert find_pair(pairs, "x", "y") == pairs[0]
     turned = find_pair(pairs, "y", "x")
     assert turned is not None

@@ -85,7 +85,9 @@ def _describe_groups(image_set: ImageSet, images: Images) -> dict[str, Any]:
     if images.group_N is not None:
         return {
             "count": len(np.unique(images.group_N)),
-            "across_splits": [overlap._asdict() for overlap in groups_across_splits(images.group_N, images.split_N)],
+            "across_splits": [
+                overlap._asdict() for overlap in groups_across_splits(images.group_N, images.split_N)
+            ],
             "suggestion": None,
         }
     suggestion = suggest_groups(images.samples.names, images.label_N)

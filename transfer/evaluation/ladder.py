@@ -69,7 +69,7 @@ def climb(
     fitted: Mapping[str, FittedSearch],
     n_classes: int,
     watch: Stopwatch,
-    groups_N: npt.NDArray[np.int64] | None = None,
+    groups_N: npt.NDArray[np.integer] | None = None,
 ) -> list[dict[str, Any]]:
     """Test scores and fit times of every step, and what each changes against the one before it.
 
@@ -99,7 +99,7 @@ def climb(
     rungs: list[dict[str, Any]] = []
     before_N = None
     for step in steps(config, best):
-        if step.method in fitted:
+        if step.method and step.method in fitted:
             predicted_N, fit_s = fitted[step.method].predicted_N, fitted[step.method].fit_s
         else:
             rest()

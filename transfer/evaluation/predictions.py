@@ -17,7 +17,9 @@ import numpy.typing as npt
 from transfer import files
 
 
-def score_labels(head: Any, x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def score_labels(
+    head: Any, x_ND: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """A head's label for every row, and how strongly it holds it.
 
     Parameters

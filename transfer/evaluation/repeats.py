@@ -94,7 +94,11 @@ def repeat(
 
 
 def _score_splits(
-    search: Any, x_ND: npt.NDArray[np.float32], y_N: npt.NDArray[np.int64], splits: Sequence[Split], n_classes: int
+    search: Any,
+    x_ND: npt.NDArray[np.float32],
+    y_N: npt.NDArray[np.int64],
+    splits: Sequence[Split],
+    n_classes: int,
 ) -> dict[str, Any]:
     fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits])
     confusions = [
@@ -106,4 +110,3 @@ def _score_splits(
         "macro_f1": [float(metrics.macro_f1(counts_CC)) for counts_CC in confusions],
         "best_params": [own.best_params_ for own in fitted],
     }
-

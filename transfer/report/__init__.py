@@ -14,7 +14,17 @@ from transfer.report.verdict import verdict
 from transfer.results import Result
 from transfer.text import escaped
 
-__all__ = ["LAB", "heading", "markdown", "notes", "show", "show_side_by_side", "side_by_side", "tables", "verdict"]
+__all__ = [
+    "LAB",
+    "heading",
+    "markdown",
+    "notes",
+    "show",
+    "show_side_by_side",
+    "side_by_side",
+    "tables",
+    "verdict",
+]
 
 # Settings of a method that a terminal shows; report.md and result.json have all.
 SETTINGS_SHOWN = 3

@@ -18,7 +18,13 @@ NAMED = 3
 
 def notes(result: Result) -> list[str]:
     """All notes, those on the data first."""
-    return [*_on_data(result), *_on_groups(result), *_on_methods(result), *_on_features(result), _on_reading(result)]
+    return [
+        *_on_data(result),
+        *_on_groups(result),
+        *_on_methods(result),
+        *_on_features(result),
+        _on_reading(result),
+    ]
 
 
 def _on_data(result: Result) -> Iterator[str]:
@@ -28,7 +34,9 @@ def _on_data(result: Result) -> Iterator[str]:
     if empty := data.get("empty_classes"):
         yield f"class folders without an image are no classes here: {_some(empty)}"
     support = data["splits"]["test"]["per_class"]
-    few = [f"{name} {count}" for name, count in zip(data["classes"], support, strict=True) if count < FEW_IMAGES]
+    few = [
+        f"{name} {count}" for name, count in zip(data["classes"], support, strict=True) if count < FEW_IMAGES
+    ]
     if few:
         yield (
             f"too few test images to say anything about a class by itself (under {FEW_IMAGES}): {_some(few)}"
@@ -39,7 +47,11 @@ def _on_data(result: Result) -> Iterator[str]:
             first, second = pair.split("-")
             yield (
                 f"{count} {second} images are {first} images too, byte for byte: "
-                + ("the scores flatter every method" if second == "test" else "the choice of settings is flattered")
+                + (
+                    "the scores flatter every method"
+                    if second == "test"
+                    else "the choice of settings is flattered"
+                )
             )
     if data.get("contradictions"):
         yield f"{data['contradictions']} training images lie in the folders of two classes, byte for byte"
@@ -121,7 +133,9 @@ def _on_engine(result: Result) -> str:
     speeds = ", ".join(f"{t['engine']} {t['precision']} {t['images_per_s']:.1f}" for t in trials)
     own = next((t for t in trials if (t["engine"], t["precision"]) == (name, precision)), None)
     close = (
-        f"; on the trial's images its features' cosine with fp32 was {own['cosine']:.4f} at least" if own else ""
+        f"; on the trial's images its features' cosine with fp32 was {own['cosine']:.4f} at least"
+        if own
+        else ""
     )
     measured = f" (trials, images/s: {speeds})" if trials else ""
     return f"{name} {precision}: {result.engine['reason']}{measured}{close}"
@@ -129,9 +143,7 @@ def _on_engine(result: Result) -> str:
 
 def _on_reading(result: Result) -> str:
     unit = (result.methods[0]["test"].get("independent") or {}).get("unit", "image")
-    return (
-        f"settings are chosen on the validation split; intervals are 95 %, over test {unit}s; {LAB}, on other data"
-    )
+    return f"settings are chosen on the validation split; intervals are 95 %, over test {unit}s; {LAB}, on other data"
 
 
 def _some(names: list[str]) -> str:

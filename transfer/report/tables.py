@@ -101,7 +101,16 @@ def methods(result: Result) -> Table:
                 format_seconds(warm_s),
             ]
         )
-    columns = ["method", "setting", " accuracy", " macro F1", " fit", " predict", " cold total", " warm total"]
+    columns = [
+        "method",
+        "setting",
+        " accuracy",
+        " macro F1",
+        " fit",
+        " predict",
+        " cold total",
+        " warm total",
+    ]
     return Table("Table 2: methods, on the test split (cold: with an empty store)", columns, rows)
 
 
@@ -128,7 +137,7 @@ def pairs(result: Result) -> Table:
     best = comparison["best"]
     names = [method["name"] for method in result.methods]
     shown = [(best, name) for name in names if name != best]
-    if QUESTION <= comparison["best_of_kind"].keys():
+    if comparison["best_of_kind"].keys() >= QUESTION:
         asked = tuple(comparison["best_of_kind"][kind] for kind in sorted(QUESTION, reverse=True))
         shown += [asked] if best not in asked else []
     rows = []
@@ -244,7 +253,9 @@ def phases(result: Result) -> Table:
     rows = [[name, format_seconds(seconds), f"{seconds / total:.0%}"] for name, seconds in shown.items()]
     speed = result.features["images_per_s"]
     computed = (
-        f"{result.features['computed']} images computed at {speed:.1f} images/s" if speed else "nothing computed"
+        f"{result.features['computed']} images computed at {speed:.1f} images/s"
+        if speed
+        else "nothing computed"
     )
     return Table(
         f"Where the time went ({computed}, {result.features['reused']} reused)",

@@ -123,14 +123,20 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
 
 
 def _conclude(
-    first: dict[str, Any], second: dict[str, Any], difference: float, ci95: list[float] | None, p: float | None
+    first: dict[str, Any],
+    second: dict[str, Any],
+    difference: float,
+    ci95: list[float] | None,
+    p: float | None,
 ) -> str:
     if p is not None and p < ALPHA:
         ahead = first if difference > 0 else second
         return f"{ahead['name']} is ahead by more than chance explains (p = {format_p(p)})"
-    if ci95 and -0.02 <= ci95[0] and ci95[1] <= 0.02:
+    if ci95 and ci95[0] >= -0.02 and ci95[1] <= 0.02:
         return "the two are the same within 2 points"
-    return f"that may be chance (p = {format_p(p)})" if p is not None else "one split says nothing about chance"
+    return (
+        f"that may be chance (p = {format_p(p)})" if p is not None else "one split says nothing about chance"
+    )
 
 
 def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
@@ -192,4 +198,6 @@ def _best_of_all(result: Result, first: dict[str, Any], second: dict[str, Any]) 
     best = result.comparison["best"]
     if best in (first["name"], second["name"]):
         return ""
-    return f"Best of all on the validation split: {_describe(result.method(best), result.comparison['select'])}."
+    return (
+        f"Best of all on the validation split: {_describe(result.method(best), result.comparison['select'])}."
+    )
