@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from transfer.data.splits import SPLITS, TEST, TRAIN, VALID, Codes, SplitCodes
+from transfer.data.splits import SPLITS, TEST, TRAIN, VALID, Codes, Indices, SplitCodes
 
 # How near the nearest image has to be: as a share of the distance to the fifth nearest, and of the median distance of
 # two images of a class, since of a class of fewer images the fifth nearest is of another class.
@@ -20,7 +20,9 @@ NEIGHBOURS, SHARE_OF_FIFTH, SHARE_OF_MEDIAN = 5, 0.5, 0.5
 # come from no video, the nearest two were at 0.21 of the median (scikit-learn's digits, boats, drawn images).
 SHARE_OF_MEDIAN_ALONE = 0.15
 MEDIAN_OF_PAIRS = 20_000
-MOST_COMPARED = 2_000
+MOST_COMPARED = (
+    1_000  # a sample of so many has an image with a near-duplicate, 95 times in 100, where 0.3 % have one
+)
 
 
 class DuplicatePair(NamedTuple):
@@ -62,7 +64,7 @@ def find_near_duplicates(
 
     Of altered copies of 70 photographs of boats, features of the bundled ResNet50 found 70 that were 5 % brighter, 62
     JPEG files of quality 60 and 6 crops to 90 % of the area: a crop is as far from its photograph as another
-    photograph of the same camera. Of 375 photographs of one day none was found among those of other days (MobileNet).
+    photograph of the same camera. Of 375 photographs of one day none was found among those of other days.
 
     Parameters
     ----------
@@ -87,8 +89,7 @@ def find_near_duplicates(
         For (train, valid), (train, test) and (valid, test), where both have images.
     """
     rng = np.random.default_rng(seed)
-    unit_ND = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    median = _median_distance(unit_ND, labels_N, rng)
+    median = _median_distance(x_ND, labels_N, rng)
     found = []
     for a, b in ((TRAIN, VALID), (TRAIN, TEST), (VALID, TEST)):
         first_N, second_M = np.flatnonzero(split_N == a), np.flatnonzero(split_N == b)
@@ -97,7 +98,7 @@ def find_near_duplicates(
         if len(second_M) > most_compared:
             second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
         model = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(first_N)), algorithm="brute")
-        distance_MK, at_MK = model.fit(unit_ND[first_N]).kneighbors(unit_ND[second_M])
+        distance_MK, at_MK = model.fit(_unit_rows(x_ND, first_N)).kneighbors(_unit_rows(x_ND, second_M))
         nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
         near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
         rows = np.flatnonzero(near_M | (nearest_M < SHARE_OF_MEDIAN_ALONE * median))
@@ -114,7 +115,14 @@ def find_near_duplicates(
     return found
 
 
-def _median_distance(unit_ND: npt.NDArray[np.float32], labels_N: Codes, rng: np.random.Generator) -> float:
+def _unit_rows(x_ND: npt.NDArray[np.float32], rows: Indices) -> npt.NDArray[np.float32]:
+    """Return some rows scaled to length 1; those of zeros stay."""
+    unit_MD = x_ND[rows]
+    unit_MD /= np.maximum(np.linalg.norm(unit_MD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return unit_MD
+
+
+def _median_distance(x_ND: npt.NDArray[np.float32], labels_N: Codes, rng: np.random.Generator) -> float:
     """Return the median distance of two images of a class, from random pairs in blocks that memory holds."""
     order_N = np.argsort(labels_N, kind="stable")
     one_P = rng.integers(0, len(labels_N), MEDIAN_OF_PAIRS)
@@ -124,5 +132,7 @@ def _median_distance(unit_ND: npt.NDArray[np.float32], labels_N: Codes, rng: np.
     if not differ_P.any():
         return 0.0
     blocks = zip(*(np.array_split(rows_P[differ_P], 20) for rows_P in (one_P, other_P)), strict=True)
-    distance_P = [np.linalg.norm(unit_ND[one] - unit_ND[other], axis=1) for one, other in blocks]
+    distance_P = [
+        np.linalg.norm(_unit_rows(x_ND, one) - _unit_rows(x_ND, other), axis=1) for one, other in blocks
+    ]
     return float(np.median(np.concatenate(distance_P)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -236,14 +237,14 @@ def _by_share(shares: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _draw_images(
-    labels_N: Codes, shares: Mapping[str, float], seeds_C: Iterable[Sequence[int]]
+    labels_N: Codes, shares: Mapping[str, float], seeds_C: Sequence[Sequence[int]]
 ) -> SplitCodes:
     """Draw image by image, each class from its own seed."""
     split_N = np.full(len(labels_N), TRAIN, np.uint8)
     order_N = np.argsort(labels_N, kind="stable")
-    sorted_N = labels_N[order_N]
-    for label, seed in enumerate(seeds_C):
-        member_M = order_N[slice(*np.searchsorted(sorted_N, [label, label + 1]))]
+    bounds = np.searchsorted(labels_N[order_N], np.arange(len(seeds_C) + 1))
+    for seed, (start, end) in zip(seeds_C, pairwise(bounds), strict=True):
+        member_M = order_N[start:end]
         count = len(member_M)
         member_M = member_M[np.random.default_rng(seed).permutation(count)]
         for i, (split, share) in enumerate(_by_share(shares)):
