@@ -78,7 +78,7 @@ def _compare_random_splits(y_N: Labels, views: list[Floats], rates: Rates, seed:
     for score, values_R in zip(SCORES, np.array(differences).T, strict=True):
         for name, share in (
             (f"{SPLITS} splits", TRAIN),
-            (f"{SPLITS} splits, validation counted as train", None),
+            (f"{SPLITS} splits, validation counted as train", 1 - TEST),
         ):
             ci95 = compare_splits(values_R, TEST, share)["ci95"]
             rates.count(name, score, conclude(ci95) in ("ahead", "behind"))

@@ -57,6 +57,9 @@ def score(
 ) -> dict[str, Any]:
     """Every score of one set of predictions with 95 % intervals.
 
+    The intervals are those of test images drawn at random, their classes included. Where class counts are fixed, as
+    in a stratified split, that of accuracy is wider than needed if recall differs much between classes.
+
     Parameters
     ----------
     y_N, predicted_N : (N,) int64
@@ -160,9 +163,7 @@ def measure_change(y_N: Labels, before_N: Labels, after_N: Labels) -> dict[str, 
     }
 
 
-def compare_splits(
-    differences_R: npt.ArrayLike, test_share: float, train_share: float | None = None
-) -> dict[str, Any]:
+def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share: float) -> dict[str, Any]:
     """Corrected resampled t interval and test of a difference measured on random splits of the same images.
 
     Splits share images, so their differences are correlated and the plain t test finds far too much. The variance is
@@ -173,14 +174,14 @@ def compare_splits(
     differences_R : (R,)
         Score of one method minus that of the other on each split.
     test_share, train_share : float
-        Shares of the images that are tested and trained on in each split; all others train by default.
+        Shares of the images that are tested and fitted on in each split. Images that only settings are chosen on
+        count as neither.
 
     Returns
     -------
     dict
         `mean`, `ci95` and `p` (None for one split), `won` (splits with a difference above zero) and `tied` (at zero).
     """
-    train_share = 1 - test_share if train_share is None else train_share
     if not (0 < test_share < 1 and 0 < train_share <= 1 - test_share + 1e-9):
         raise ValueError(f"test_share={test_share}, train_share={train_share}, allowed: shares of one whole")
     values_R = np.asarray(differences_R, np.float64)
