@@ -90,28 +90,28 @@ def find_near_duplicates(
     """
     rng = np.random.default_rng(seed)
     median = _median_distance(x_ND, labels_N, rng)
+    rows_S = [np.flatnonzero(split_N == code) for code in range(len(SPLITS))]
     found = []
-    for a, b in ((TRAIN, VALID), (TRAIN, TEST), (VALID, TEST)):
-        first_N, second_M = np.flatnonzero(split_N == a), np.flatnonzero(split_N == b)
-        if not len(first_N) or not len(second_M):
+    for a, others in ((TRAIN, (VALID, TEST)), (VALID, (TEST,))):
+        if not len(rows_S[a]):
             continue
-        if len(second_M) > most_compared:
-            second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
-        model = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(first_N)), algorithm="brute")
-        distance_MK, at_MK = model.fit(_unit_rows(x_ND, first_N)).kneighbors(_unit_rows(x_ND, second_M))
-        nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
-        near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
-        rows = np.flatnonzero(near_M | (nearest_M < SHARE_OF_MEDIAN_ALONE * median))
-        named = rows[np.argsort(nearest_M[rows], kind="stable")][:pairs]
-        found.append(
-            NearDuplicates(
-                SPLITS[a],
-                SPLITS[b],
-                len(second_M),
-                len(rows),
-                tuple(DuplicatePair(int(first_N[at_MK[i, 0]]), int(second_M[i])) for i in named),
-            )
-        )
+        neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(rows_S[a])), algorithm="brute")
+        neighbours.fit(_unit_rows(x_ND, rows_S[a]))
+        for b in others:
+            second_M = rows_S[b]
+            if not len(second_M):
+                continue
+            if len(second_M) > most_compared:
+                second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
+            distance_MK, at_MK = neighbours.kneighbors(_unit_rows(x_ND, second_M))
+            nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
+            near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
+            near_M |= nearest_M < SHARE_OF_MEDIAN_ALONE * median
+            named = np.flatnonzero(near_M)
+            named = named[np.argsort(nearest_M[named], kind="stable")][:pairs]
+            first_M = rows_S[a][at_MK[:, 0]]
+            named_pairs = tuple(DuplicatePair(int(first_M[i]), int(second_M[i])) for i in named)
+            found.append(NearDuplicates(SPLITS[a], SPLITS[b], len(second_M), int(near_M.sum()), named_pairs))
     return found
 
 
