@@ -118,7 +118,8 @@ def find_near_duplicates(
 def _unit_rows(x_ND: npt.NDArray[np.float32], rows: Indices) -> npt.NDArray[np.float32]:
     """Return some rows scaled to length 1; those of zeros stay."""
     unit_MD = x_ND[rows]
-    unit_MD /= np.maximum(np.linalg.norm(unit_MD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    norm_M = np.sqrt(np.einsum("md,md->m", unit_MD, unit_MD))  # np.linalg.norm would hold all squares at once
+    unit_MD /= np.maximum(norm_M, np.finfo(np.float32).tiny)[:, None]
     return unit_MD
 
 
