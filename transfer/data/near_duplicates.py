@@ -20,9 +20,8 @@ NEIGHBOURS, SHARE_OF_FIFTH, SHARE_OF_MEDIAN = 5, 0.5, 0.5
 # come from no video, the nearest two were at 0.21 of the median (scikit-learn's digits, boats, drawn images).
 SHARE_OF_MEDIAN_ALONE = 0.15
 MEDIAN_OF_PAIRS = 20_000
-MOST_COMPARED = (
-    1_000  # a sample of so many has an image with a near-duplicate, 95 times in 100, where 0.3 % have one
-)
+# Where 0.3 % of many images have a near-duplicate, 95 of 100 samples of this size hold one of them.
+MOST_COMPARED = 1_000
 
 
 class DuplicatePair(NamedTuple):
