@@ -20,9 +20,8 @@ NEIGHBOURS, SHARE_OF_FIFTH, SHARE_OF_MEDIAN = 5, 0.5, 0.5
 # come from no video, the nearest two were at 0.21 of the median (scikit-learn's digits, boats, drawn images).
 SHARE_OF_MEDIAN_ALONE = 0.15
 MEDIAN_OF_PAIRS = 20_000
-MOST_COMPARED = (
-    1_000  # a sample of so many has an image with a near-duplicate, 95 times in 100, where 0.3 % have one
-)
+# Where 0.3 % of many images have a near-duplicate, 95 of 100 samples of this size hold one of them.
+MOST_COMPARED = 1_000
 
 
 class DuplicatePair(NamedTuple):
@@ -90,35 +89,36 @@ def find_near_duplicates(
     """
     rng = np.random.default_rng(seed)
     median = _median_distance(x_ND, labels_N, rng)
+    rows_S = [np.flatnonzero(split_N == code) for code in range(len(SPLITS))]
     found = []
-    for a, b in ((TRAIN, VALID), (TRAIN, TEST), (VALID, TEST)):
-        first_N, second_M = np.flatnonzero(split_N == a), np.flatnonzero(split_N == b)
-        if not len(first_N) or not len(second_M):
+    for a, others in ((TRAIN, (VALID, TEST)), (VALID, (TEST,))):
+        if not len(rows_S[a]):
             continue
-        if len(second_M) > most_compared:
-            second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
-        model = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(first_N)), algorithm="brute")
-        distance_MK, at_MK = model.fit(_unit_rows(x_ND, first_N)).kneighbors(_unit_rows(x_ND, second_M))
-        nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
-        near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
-        rows = np.flatnonzero(near_M | (nearest_M < SHARE_OF_MEDIAN_ALONE * median))
-        named = rows[np.argsort(nearest_M[rows], kind="stable")][:pairs]
-        found.append(
-            NearDuplicates(
-                SPLITS[a],
-                SPLITS[b],
-                len(second_M),
-                len(rows),
-                tuple(DuplicatePair(int(first_N[at_MK[i, 0]]), int(second_M[i])) for i in named),
-            )
-        )
+        neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(rows_S[a])), algorithm="brute")
+        neighbours.fit(_unit_rows(x_ND, rows_S[a]))
+        for b in others:
+            second_M = rows_S[b]
+            if not len(second_M):
+                continue
+            if len(second_M) > most_compared:
+                second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
+            distance_MK, at_MK = neighbours.kneighbors(_unit_rows(x_ND, second_M))
+            nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
+            near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
+            near_M |= nearest_M < SHARE_OF_MEDIAN_ALONE * median
+            named = np.flatnonzero(near_M)
+            named = named[np.argsort(nearest_M[named], kind="stable")][:pairs]
+            first_M = rows_S[a][at_MK[:, 0]]
+            named_pairs = tuple(DuplicatePair(int(first_M[i]), int(second_M[i])) for i in named)
+            found.append(NearDuplicates(SPLITS[a], SPLITS[b], len(second_M), int(near_M.sum()), named_pairs))
     return found
 
 
 def _unit_rows(x_ND: npt.NDArray[np.float32], rows: Indices) -> npt.NDArray[np.float32]:
     """Return some rows scaled to length 1; those of zeros stay."""
     unit_MD = x_ND[rows]
-    unit_MD /= np.maximum(np.linalg.norm(unit_MD, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    norm_M = np.sqrt(np.einsum("md,md->m", unit_MD, unit_MD))  # np.linalg.norm would hold all squares at once
+    unit_MD /= np.maximum(norm_M, np.finfo(np.float32).tiny)[:, None]
     return unit_MD
 
 
