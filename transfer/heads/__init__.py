@@ -28,6 +28,11 @@ class Method:
     build: Callable[[RunConfig], GridSearch]
 
 
+def class_weights(config: RunConfig) -> tuple[str | None, ...]:
+    """Class weights to try: balanced ones too where classes count alike, whatever their size."""
+    return (None, "balanced") if config.select == "macro_f1" else (None,)
+
+
 def _fine_tuning(config: RunConfig, *, standardize: bool) -> GridSearch:
     from transfer.heads.fc import FineTuneSearch
 
@@ -51,13 +56,15 @@ def _svm(config: RunConfig, **settings: Any) -> GridSearch:
 def _ridge(config: RunConfig) -> GridSearch:
     from transfer.heads.ridge import RidgeSearch
 
-    return RidgeSearch(select=config.select, seed=config.seed)
+    return RidgeSearch(class_weight=class_weights(config), select=config.select, seed=config.seed)
 
 
 def _logreg(config: RunConfig) -> GridSearch:
     from transfer.heads.logreg import LogisticRegressionSearch
 
-    return LogisticRegressionSearch(select=config.select, seed=config.seed)
+    return LogisticRegressionSearch(
+        class_weight=class_weights(config), select=config.select, seed=config.seed
+    )
 
 
 def _knn(config: RunConfig) -> GridSearch:
@@ -87,13 +94,13 @@ METHODS = {
             "svm-lab",
             SVM_KIND,
             "SVC as scikit-learn sets it (RBF, C=1), raw features: the lab's protocol",
-            lambda config: _svm(config, kernels=("rbf",), C=(1,), standardize=False),
+            lambda config: _svm(config, kernels=("rbf",), C=(1,), standardize=False, extend=False),
         ),
         Method(
             "svm",
             SVM_KIND,
             "linear and RBF, C = 0.01 to 100, standardised features",
-            lambda config: _svm(config),
+            lambda config: _svm(config, class_weight=class_weights(config)),
         ),
         Method(
             "ridge",
