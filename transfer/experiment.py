@@ -116,8 +116,8 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
         taken = contention.share(environment.usable_cores())
         methods = [_score(name, one, config, features, watch) for name, one in fitted.items()]
         comparison = _compare(methods, fitted, config, image_set, features, watch)
-    with watch("describe data"):
-        data = dataset.describe(image_set, features)
+        with watch("describe data"):
+            data = dataset.describe(image_set, features)
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={

@@ -91,7 +91,11 @@ def _describe_groups(image_set: ImageSet, images: Images) -> dict[str, Any]:
             "suggestion": None,
         }
     suggestion = suggest_groups(images.samples.names, images.label_N)
-    return {"count": 0, "across_splits": [], "suggestion": suggestion and suggestion._asdict()}
+    return {
+        "count": 0,
+        "across_splits": [],
+        "suggestion": suggestion and {"pattern": suggestion.pattern, "count": suggestion.groups},
+    }
 
 
 def _describe_near_duplicates(features: Features) -> list[dict[str, Any]]:

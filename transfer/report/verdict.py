@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from transfer.report.wording import SCORES, format_p, format_params, format_points, format_seconds
+from transfer.report.wording import (
+    SCORES,
+    count_settings,
+    format_p,
+    format_params,
+    format_points,
+    format_seconds,
+)
 from transfer.results import Result
 
 # The question that the project is asked.
@@ -168,7 +175,7 @@ def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
     slow, fast = sorted((first, second), key=lambda method: -method["fit_s"])
 
     def cost(method: dict[str, Any]) -> str:
-        settings = len(method["sweep"])
+        settings = count_settings(method)
         each = f" ({format_seconds(method['fit_s'] / settings)} each)" if settings > 1 else ""
         return f"{method['name']} {format_seconds(method['fit_s'])} for {settings} settings{each}"
 

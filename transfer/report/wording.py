@@ -23,13 +23,17 @@ def format_params(params: dict[str, Any]) -> str:
 
 
 def format_setting(row: dict[str, Any]) -> str:
-    """A row of a sweep; one that stands for several settings says so: `linear, C >= 0.01`."""
+    """A row of a sweep; one whose solution larger values have as well says so: `linear, C >= 0.01`."""
     text = format_params(row["params"])
-    for name, others in (row.get("same_as") or {}).items():
-        value = row["params"][name]
-        sign = ">=" if all(other > value for other in others) else "<="
-        text = text.replace(f"{name} {value:g}", f"{name} {sign} {value:g}")
+    for name, value in row["params"].items():
+        if isinstance(value, float | int) and any(other[name] > value for other in row.get("same_as", ())):
+            text = text.replace(f"{name} {value:g}", f"{name} >= {value:g}")
     return text
+
+
+def count_settings(method: dict[str, Any]) -> int:
+    """Settings that a method was fitted with; several may have one solution and then share a row of its sweep."""
+    return sum(1 + len(row.get("same_as", ())) for row in method["sweep"])
 
 
 def format_seconds(seconds: float) -> str:
