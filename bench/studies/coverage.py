@@ -76,7 +76,7 @@ def main() -> None:
         "Difference of two methods": cover_differences,
         "Groups": cover_groups,
     }
-    console, record = Console(), {}
+    console, record = Console(width=120), {}
     for title, study in studies.items():
         record[title] = list(study(args.runs))
         console.print(_table(title, record[title]))
