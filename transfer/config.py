@@ -87,8 +87,10 @@ class RunConfig:
     """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
     size: tuple[int, int] | None = None
     """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
-    lr: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
-    epochs: int = 10
+    lr: tuple[float, ...] | None = None
+    """Learning rates of fine-tuning; None: each method's own."""
+    epochs: int | None = None
+    """Epochs of fine-tuning, exactly so many for `fc-lab` and at most so many for `fc`; None: each method's own."""
     batch_size: int = 128
     """Rows of features in a step of fine-tuning (extraction has its own, set by the device)."""
     seed: int = 0
@@ -112,12 +114,13 @@ class RunConfig:
         check_choice("--device", self.device, DEVICES)
         check_choice("--decoder", self.decoder, DECODERS)
         check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
-        if not self.lr or not all(0 < lr < 10 for lr in self.lr):
-            raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
-        if len(set(self.lr)) < len(self.lr):
-            raise UserError(f"--lr is {self.lr}; give every learning rate once")
+        if self.lr is not None:
+            if not self.lr or not all(0 < lr < 10 for lr in self.lr):
+                raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
+            if len(set(self.lr)) < len(self.lr):
+                raise UserError(f"--lr is {self.lr}; give every learning rate once")
         for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise UserError(f"{flag} is {value}; give a whole number from 1 up")
         if self.groups is not None:
             check_pattern(self.groups)
