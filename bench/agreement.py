@@ -59,7 +59,8 @@ def main() -> None:
             same, right = (predicted_N == expected).mean(), (predicted_N == test.y_N).mean()
             settings = [(a == b).mean() for a, b in zip(each, expected_each, strict=True)]
             print(
-                f"{name:8} {engine} {precision}: agrees on {same:.1%} of {len(test.y_N)} test images, accuracy {right:.3f}; "
+                f"{name:8} {engine} {precision}: agrees on {same:.1%} of {len(test.y_N)} test images, "
+                f"accuracy {right:.3f}; "
                 f"setting by setting {min(settings):.1%} at least, median {np.median(settings):.1%}"
             )
 
