@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from transfer import scores
+from transfer import metrics
 from transfer.heads.adam import LayerStack
 from transfer.heads.grid import Setting
 from transfer.heads.linear import folded
@@ -81,12 +81,12 @@ class TrainingRows:
         x_MD = _standardized(valid[0], self.mean_D, self.deviation_D, self.device)
         names = np.union1d(self.classes, valid[1])  # validation rows may have classes that training rows lack
         own, true_M = np.searchsorted(names, self.classes), np.searchsorted(names, valid[1])
-        of_counts = {"macro_f1": scores.macro_f1, "accuracy": scores.accuracy}[select]
+        of_counts = {"macro_f1": metrics.macro_f1, "accuracy": metrics.accuracy}[select]
 
         def score(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> Array:
             logits_MP = torch.addmm(biases_SC.flatten(), x_MD, weights_SCD.flatten(0, 1).T)
             best_SM = logits_MP.view(len(x_MD), *biases_SC.shape).argmax(2).T.cpu().numpy()
-            return of_counts(np.stack([scores.confusion(true_M, own[best], len(names)) for best in best_SM]))
+            return of_counts(np.stack([metrics.confusion(true_M, own[best], len(names)) for best in best_SM]))
 
         return score
 
