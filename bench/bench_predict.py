@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from bench import references
 from bench.conftest import Profile, judge
+from bench.operation import Operation
 from bench.references import label_loop
 from bench.ways import SIZE
 from transfer import backbone, experiment, model, weights
@@ -24,15 +25,12 @@ from transfer.engines import BATCH
 from transfer.model import Model
 from transfer.results import Result
 
-ONE = pytest.mark.benchmark(group="predict, one file to its label")
-MANY = pytest.mark.benchmark(group="predict, files to labels")
 PREDICTED = ("fc", "svm")
-LEAST = 0.25  # more of the test images are told right than by chance
-each_method = pytest.mark.parametrize("method", PREDICTED)
+LEAST = 0.25  # more of the test images are predicted right than by chance
 each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A run whose models were kept in a folder."""
 
@@ -48,13 +46,13 @@ class Run:
 
 @pytest.fixture(scope="module")
 def runs(config: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """The run on a device, with `PREDICTED` for methods."""
+    """A function that gives the run on a device, with `PREDICTED` for methods."""
 
     @cache
     def on(device: str) -> Run:
         work = tmp_path_factory.mktemp("models")
-        told = replace(config("usual", device, work / "store"), methods=PREDICTED)
-        return Run(experiment.run(told, models=work / "models"), work / "models")
+        chosen = replace(config("usual", device, work / "store"), methods=PREDICTED)
+        return Run(result=experiment.run(chosen, models=work / "models"), models=work / "models")
 
     return on
 
@@ -76,91 +74,111 @@ def files(labelled: Path) -> list[Path]:
     return sorted((labelled / "test").glob("*/*.jpg"))
 
 
-@ONE
-@each_method
+@pytest.fixture
+def label(
+    load: Callable[..., Model], profile: Profile, untrained: Path, files: list[Path], device: str
+) -> Callable[[int], list[int]]:
+    """The reference: a function that labels the first so many files, with the last layer for a head."""
+    body = backbone.build(profile.backbone, weights.load(untrained)).to(device)
+    head = load("fc", device).head
+    return lambda count: label_loop.predict(files[:count], body, head, SIZE, device)
+
+
+@pytest.mark.benchmark(group="predict, one file to its label")
 @each_device
 def bench_one(
-    timed: Callable[..., Any],
-    benchmark: Any,
+    operation: Operation,
     profile: Profile,
     load: Callable[..., Model],
     files: list[Path],
-    method: str,
+    label: Callable[[int], list[int]],
     device: str,
 ) -> None:
-    loaded = load(method, device)
-    found = timed(
-        lambda: loaded.predict(files[:1]),
-        way=method,
-        method=method,
-        precision=loaded.plan.precision,
-        batch=1,
-        images=1,
-        shape=list(SIZE),
-        network=profile.backbone,
+    truth = [path.parent.name for path in files]
+    work: dict[str, Any] = {"batch": 1, "images": 1, "shape": list(SIZE), "network": profile.backbone}
+
+    def check(loaded: Model, answer: Any) -> dict[str, float]:
+        predicted = [one.label for one in loaded.predict(files)]
+        assert [one.label for one in answer] == predicted[:1]
+        return judge(truth, predicted, least=LEAST)
+
+    def check_reference(answer: list[int]) -> dict[str, float]:
+        every = label(len(files))
+        assert answer == every[:1]
+        return judge(truth, [load("fc", device).classes[i] for i in every], least=LEAST)
+
+    for method in PREDICTED:
+        loaded = load(method, device)
+        operation.add(
+            method,
+            partial(loaded.predict, files[:1]),
+            partial(check, loaded),
+            method=method,
+            precision=loaded.plan.precision,
+            **work,
+        )
+    operation.add(
+        "eager loop",
+        lambda: label(1),
+        check_reference,
+        reference=True,
+        precision=_eager_precision(device),
+        **work,
     )
-    told = [one.label for one in loaded.predict(files)]
-    assert [one.label for one in found] == told[:1]
-    judge(benchmark, [path.parent.name for path in files], told, least=LEAST)
+    operation.time()
 
 
-@MANY
-@each_method
+@pytest.mark.benchmark(group="predict, files to labels")
 @each_device
 def bench_many(
-    timed: Callable[..., Any],
-    benchmark: Any,
+    operation: Operation,
     profile: Profile,
     runs: Callable[[str], Run],
     load: Callable[..., Model],
     files: list[Path],
-    method: str,
+    label: Callable[[int], list[int]],
     device: str,
 ) -> None:
-    run, loaded = runs(device), load(method, device, min(BATCH[device], len(files)))
-    found = timed(
-        lambda: loaded.predict(files),
-        way=method,
-        method=method,
-        precision=loaded.plan.precision,
-        batch=loaded.plan.batch,
-        images=len(files),
-        shape=list(SIZE),
-        network=profile.backbone,
-    )
-    assert [one.path for one in found] == files
-    judge(benchmark, [path.parent.name for path in files], [one.label for one in found], least=LEAST)
-    # In other company an image's last bits may move, and with them a label that was all but another.
-    assert benchmark.extra_info["accuracy"] == pytest.approx(run.accuracy(method), abs=1.1 / len(files))
+    truth = [path.parent.name for path in files]
+    work: dict[str, Any] = {
+        "images": len(files),
+        "shape": list(SIZE),
+        "network": profile.backbone,
+        "at_most": profile.network_rounds,
+    }
 
+    def check(method: str, answer: Any) -> dict[str, float]:
+        assert [one.path for one in answer] == files
+        scores = judge(truth, [one.label for one in answer], least=LEAST)
+        # In other company an image's last bits may move, and with them a label that was all but another.
+        assert scores["accuracy"] == pytest.approx(runs(device).accuracy(method), abs=1.1 / len(files))
+        return scores
 
-@pytest.mark.parametrize("count", [pytest.param(1, marks=ONE), pytest.param(None, marks=MANY)])
-@each_device
-def bench_label_loop(
-    timed: Callable[..., Any],
-    benchmark: Any,
-    profile: Profile,
-    load: Callable[..., Model],
-    untrained: Path,
-    files: list[Path],
-    count: int | None,
-    device: str,
-) -> None:
-    """With the last layer for a head."""
-    body = backbone.build(profile.backbone, weights.load(untrained)).to(device)
-    loaded = load("fc", device)
-    told = timed(
-        lambda: label_loop.predict(files[:count], body, loaded.head, SIZE, device),
-        way="eager loop",
+    for method in PREDICTED:
+        loaded = load(method, device, min(BATCH[device], len(files)))
+        operation.add(
+            method,
+            partial(loaded.predict, files),
+            partial(check, method),
+            method=method,
+            precision=loaded.plan.precision,
+            batch=loaded.plan.batch,
+            **work,
+        )
+    classes = load("fc", device).classes
+    operation.add(
+        "eager loop",
+        lambda: label(len(files)),
+        lambda answer: judge(truth, [classes[i] for i in answer], least=LEAST),
         reference=True,
-        precision="fp32" if device == "cpu" else "tf32",  # torch's default for convolutions there
-        batch=min(references.BATCH, len(files[:count])),
-        images=len(files[:count]),
-        shape=list(SIZE),
-        network=profile.backbone,
-        warm_up=lambda: label_loop.predict(files[:1], body, loaded.head, SIZE, device),
-        at_most=2 if count is None else None,
+        precision=_eager_precision(device),
+        batch=min(references.BATCH, len(files)),
+        warm_up=lambda: label(1),
+        **work,
     )
-    every = label_loop.predict(files, body, loaded.head, SIZE, device) if count else told
-    assert told == every[:count]
-    judge(benchmark, [path.parent.name for path in files], [loaded.classes[i] for i in every], least=LEAST)
+    operation.time()
+
+
+def _eager_precision(device: str) -> str:
+    """What torch computes convolutions in unless told otherwise."""
+    return "fp32" if device == "cpu" else "tf32"

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import features
+from bench import features, grids
+from bench.busy import OtherCores
 from bench.features import Rows
+from bench.turns import Way, time_in_turn
 from transfer import environment
-from transfer.config import RunConfig
-from transfer.heads import METHODS
-from transfer.timing import now
 
-CONFIG = RunConfig(data="features", device="cpu")
 USUAL = {"rows": 3000, "classes": 16, "width": 1024, "settings": 4}
 GROWING = {
     "rows": (750, 1500, 3000, 6000),
@@ -54,8 +53,14 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="a picture goes there")
     args = parser.parse_args()
     torch.set_num_threads(environment.usable_cores())
+    others = OtherCores()
     seconds = {what: grown(what, args.rounds) for what in GROWING}
-    record = {"machine": environment.describe(), "usual": USUAL, "seconds": seconds}
+    record: dict[str, Any] = {
+        "machine": environment.describe(),
+        "usual": USUAL,
+        "other_cores": others.mean(),
+        "seconds": seconds,
+    }
     if args.json:
         args.json.write_text(json.dumps(record, indent=1))
     show(seconds)
@@ -64,25 +69,24 @@ def main() -> None:
 
 
 def grown(what: str, rounds: int) -> dict[str, dict[int, list[float]]]:
-    """Raw seconds of every search by how much there is of `what`: one round of all, then the next."""
+    """Raw seconds of every search by how much there is of `what`, the searches taken in turn."""
     seconds: dict[str, dict[int, list[float]]] = {name: {} for name in GRIDS}
     for count in GROWING[what]:
         size = {**USUAL, what: count}
         rows = features.synthetic(size["rows"], VALID, 0, width=size["width"], classes=size["classes"])
-        for _ in range(rounds + 1):
-            for name, raw in seconds.items():
-                raw.setdefault(count, []).append(fit_s(name, rows, size["settings"]))
-    return {name: {count: raw[1:] for count, raw in own.items()} for name, own in seconds.items()}
+        ways = {name: Way(call=partial(fit, name, rows, size["settings"])) for name in GRIDS}
+        for name, raw in time_in_turn(ways, rounds).items():
+            seconds[name][count] = raw
+    return seconds
 
 
-def fit_s(name: str, rows: Rows, settings: int) -> float:
-    """Seconds of one search over so many settings."""
+def fit(name: str, rows: Rows, settings: int) -> None:
+    """Fit one search over so many settings."""
     parameter, span = GRIDS[name]
     grid = range(1, settings + 1) if span is None else np.logspace(*span, settings)
-    search = METHODS[name].build(CONFIG).set_params(**{parameter: tuple(grid)})
-    start = now()
+    axis: dict[str, Any] = {parameter: tuple(grid)}
+    search = grids.search(name, **axis)
     search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
-    return now() - start
 
 
 def exponent(raw: dict[int, list[float]]) -> float:

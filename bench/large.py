@@ -1,19 +1,20 @@
 """A linear SVM on more rows than a Gram matrix is made for, against `LinearSVC`: `python -m bench.large`.
 
-Each has a process of its own, which tells what the fit took: seconds, memory beyond the features, and how low it
-brought the objective that both have.
+Each has a process of its own, which tells what the fit took beyond its time: memory beyond the features, and how low
+it brought the objective that both have. Fits are taken in turn, after a warm-up on few rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import resource
+import statistics
 import sys
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ import numpy as np
 from sklearn.svm import LinearSVC
 
 from bench import features
+from bench.busy import OtherCores
+from bench.processes import Prepared, Worker
+from bench.turns import Way, time_in_turn
 from transfer import environment
 from transfer.heads import SVM
-from transfer.timing import now
 
 CLASSES, CHUNK = 16, 4096
+FEW = 2048  # rows that the threads and libraries of a way are started on
 WAYS: dict[str, Any] = {
     "transfer SVM": lambda C: SVM(kernel="linear", C=C, standardize=False, memory_gb=1),
     "LinearSVC": lambda C: LinearSVC(C=C),
@@ -39,58 +43,68 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=features.WIDTH, help=f"features ({features.WIDTH})")
     parser.add_argument("--C", type=float, default=1.0, help="(1)")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"({','.join(WAYS)})")
+    parser.add_argument("--rounds", type=int, default=1, help="of each way, in turn (1)")
     parser.add_argument("--json", type=Path, help="figures go there")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        in_a_process(make, Path(folder), args.rows, args.width)
-        found = {}
-        for name in args.ways.split(","):
-            found[name] = in_a_process(fit, name, Path(folder), args.C)
-            print(
-                f"{name:13} {found[name]['fit_s']:7.1f} s, {found[name]['above_features_mib']:6,.0f} MiB above the "
-                f"features, objective {found[name]['objective']:.6g}",
-                flush=True,
-            )
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        with Worker(make, Path(folder), args.rows, args.width):
+            pass
+        workers = {
+            name: stack.enter_context(Worker(prepare, name, Path(folder), args.C))
+            for name in args.ways.split(",")
+        }
+        ways = {name: Way(call=partial(worker.call, "fit")) for name, worker in workers.items()}
+        others = OtherCores()
+        seconds = time_in_turn(ways, args.rounds, warm_up=False)
+        other_cores = others.mean()
+        found = {
+            name: {"fit_s": statistics.median(raw), "seconds": raw, **workers[name].call("results")}
+            for name, raw in seconds.items()
+        }
+    for name, own in found.items():
+        print(
+            f"{name:13} {own['fit_s']:7.1f} s, {own['above_features_mib']:6,.0f} MiB above the "
+            f"features, objective {own['objective']:.6g}"
+        )
     if len(found) > 1:
         ours, usual = (found[name] for name in WAYS)
         less = ours["objective"] / usual["objective"] - 1
         print(f"{usual['fit_s'] / ours['fit_s']:.1f}x; objective {less:+.1e}")
     if args.json:
         record = {"machine": environment.describe(), "rows": args.rows, "width": args.width, "C": args.C}
-        args.json.write_text(json.dumps({**record, "ways": found}, indent=1))
+        args.json.write_text(json.dumps({**record, "other_cores": other_cores, "ways": found}, indent=1))
 
 
-def in_a_process(call: Callable[..., Any], *args: Any) -> Any:
-    """What a call returns, made by a process of its own.
-
-    Its peak of memory begins with what this one has, so this one has little.
-    """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-        return alone.submit(call, *args).result()
-
-
-def make(folder: Path, rows: int, width: int) -> None:
-    """Standardised features and labels, as NumPy files."""
+@contextmanager
+def make(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
+    """Write standardised features and labels as NumPy files, in a process whose memory goes with it."""
     made = features.synthetic(rows, 0, 0, width=width, classes=CLASSES)
     x_ND = made.x_train
     x_ND -= x_ND.mean(0, dtype=np.float64).astype(np.float32)
     x_ND /= x_ND.std(0, dtype=np.float64).astype(np.float32)
     np.save(folder / "x.npy", x_ND)
     np.save(folder / "y.npy", made.y_train)
+    yield {}, None
 
 
-def fit(name: str, folder: Path, C: float) -> dict[str, float]:
-    """One fit, in this process."""
+@contextmanager
+def prepare(name: str, folder: Path, C: float) -> Iterator[Prepared]:
+    """Load the features, warm up on few of them; calls that fit on all and tell what that took and gave."""
     x_ND, y_N = np.load(folder / "x.npy"), np.load(folder / "y.npy")
-    before = peak_bytes()
-    start = now()
-    head = WAYS[name](C).fit(x_ND, y_N)
-    took_s = now() - start
-    return {
-        "fit_s": took_s,
-        "above_features_mib": (peak_bytes() - before) / 2**20,
-        "objective": objective(head, x_ND, y_N, C),
-    }
+    WAYS[name](C).fit(x_ND[:FEW], y_N[:FEW])
+    before, heads = peak_bytes(), {}
+
+    def fit() -> None:
+        heads["last"] = WAYS[name](C).fit(x_ND, y_N)
+        heads.setdefault("peak", peak_bytes())
+
+    def results() -> dict[str, float]:
+        return {
+            "above_features_mib": (heads["peak"] - before) / 2**20,
+            "objective": objective(heads["last"], x_ND, y_N, C),
+        }
+
+    yield {"fit": fit, "results": results}, None
 
 
 def peak_bytes() -> int:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,22 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import ways
+from bench.busy import OtherCores
+from bench.processes import Prepared, Worker
 from bench.references import BATCH
+from bench.turns import Way, time_in_turn
 from transfer import choice, engines, environment
 from transfer.choice import AGREES, Choice
 from transfer.frozen import Frozen
-from transfer.scores import cosines
+from transfer.metrics import cosines
 from transfer.timing import now
 
 BACKBONE = "resnet50"
 AUTO, INT8 = "auto", "openvino int8"
-WAYS = (ways.LAB, "reference: autocast loop", "reference: OpenVINO loop", AUTO, INT8)
+WAYS = (ways.LAB, ways.PYTORCH, ways.OPENVINO, AUTO, INT8)
+LEVELS = ("forward", "files")
 # What choosing an engine is weighed for, and against.
 MANY = 5000
-
-Way = Callable[[], Any]
 
 
 def main() -> None:
@@ -54,15 +55,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = copied(args.folder, Path(folder) / "images", args.images)
         with ExitStack() as stack:
-            running = {name: stack.enter_context(Running(name, images, Path(folder))) for name in WAYS}
-            check({name: way.features for name, way in running.items()})
-            seconds = in_turn(running, args.rounds)
+            workers = {
+                name: stack.enter_context(Worker(prepare, name, images, Path(folder))) for name in WAYS
+            }
+            facts = {name: worker.facts for name, worker in workers.items()}
+            check(facts)
+            others, seconds = OtherCores(), {}
+            for level in LEVELS:
+                calls = {name: Way(call=partial(worker.call, level)) for name, worker in workers.items()}
+                seconds[level] = time_in_turn(calls, args.rounds, warm_up=False)
             record = {
                 "machine": environment.describe(),
+                "other_cores": others.mean(),
                 "backbone": BACKBONE,
                 "size": ways.SIZE,
                 "images": args.images,
-                "auto": running[AUTO].notes,
+                "precisions": {name: fact["precision"] for name, fact in facts.items()},
+                "auto": facts[AUTO]["auto"],
                 "seconds": seconds,
             }
     if args.json:
@@ -93,78 +102,55 @@ def chosen(frozen: Frozen) -> tuple[Choice, float]:
     return picked, took_s - own[picked.plan.engine, picked.plan.precision].setup_s
 
 
-def ready(name: str, frozen: Frozen, images: Path) -> tuple[Way, Way, dict[str, Any]]:
-    """A way made ready: a call that goes from pixels to features, one that begins with files, and notes."""
+@contextmanager
+def prepare(name: str, images: Path, root: Path) -> Iterator[Prepared]:
+    """Make a way ready in its process: a call from pixels to features, one from files, and facts about them."""
+    torch.set_num_threads(environment.usable_cores())
+    own = root / name.replace(" ", "-").replace("'", "")
+    own.mkdir()
+    with ways.opened(images, own, BACKBONE) as frozen:
+        forward, files, facts = ready(name, frozen, images)
+        files()  # a warm-up
+        x_ND = np.concatenate(forward())
+        yield (
+            {"forward": lambda: _discard(forward), "files": lambda: _discard(files)},
+            {**facts, "x_ND": x_ND},
+        )
+
+
+def ready(
+    name: str, frozen: Frozen, images: Path
+) -> tuple[Callable[[], Any], Callable[[], Any], dict[str, Any]]:
+    """The two calls of a way, and its precision; of `auto` also what it took."""
     batches = ways.pixels(frozen)
     if name in ways.references(frozen):
         tensors = [ways.normalised(x_NHW3) for x_NHW3 in batches]
         one = ways.references(frozen)[name]()
-        return lambda: [one(x_N3HW) for x_N3HW in tensors], lambda: ways.from_files(one, images), {}
-    notes = {}
+        facts: dict[str, Any] = {"precision": ways.reference_precision(name, "cpu")}
+        return lambda: [one(x_N3HW) for x_N3HW in tensors], lambda: ways.from_files(one, images), facts
     if name == AUTO:
         picked, choosing_s = chosen(frozen)
         assert picked.engine is not None
-        engine, notes = picked.engine, {"picked": str(picked), "choosing_s": choosing_s}
+        engine = picked.engine
+        facts = {
+            "precision": picked.plan.precision,
+            "auto": {"picked": str(picked), "choosing_s": choosing_s},
+        }
     else:
-        engine = ways.engine(frozen, "openvino", "int8", "cpu")
-    return lambda: ways.through(engine, batches), lambda: [ways.to_store(frozen, engine)], notes
+        engine, facts = ways.engine(frozen, "openvino", "int8", "cpu"), {"precision": "int8"}
+    return lambda: ways.through(engine, batches), lambda: ways.to_store(frozen, engine), facts
 
 
-def work(name: str, images: Path, root: Path, pipe: Connection) -> None:
-    """The process of a way: features and notes first, then seconds whenever a level is asked for."""
-    torch.set_num_threads(environment.usable_cores())
-    own = root / name.replace(" ", "-").replace(":", "").replace("'", "")
-    own.mkdir()
-    with ways.opened(images, own, BACKBONE) as frozen:
-        forward, files, notes = ready(name, frozen, images)
-        files()  # a warm-up
-        pipe.send((np.concatenate(forward()), notes))
-        while level := pipe.recv():
-            start = now()
-            (forward if level == "forward" else files)()
-            pipe.send(now() - start)
-
-
-class Running:
-    """A way in a process of its own."""
-
-    def __init__(self, name: str, images: Path, root: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=work, args=(name, images, root, other), daemon=True)
-        self._process.start()
-        other.close()
-        self.features, self.notes = self._pipe.recv()
-
-    def seconds(self, level: str) -> float:
-        """One round of a level."""
-        self._pipe.send(level)
-        took_s: float = self._pipe.recv()
-        return took_s
-
-    def __enter__(self) -> Running:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.send(None)
-        self._process.join()
-
-
-def check(features: dict[str, Any]) -> None:
+def check(facts: dict[str, dict[str, Any]]) -> None:
     """Every way gives the features of the lab's extractor, as closely as its precision allows."""
-    for name, x_ND in features.items():
-        assert cosines(x_ND, features[ways.LAB]).min() > 0.99, name
+    for name, fact in facts.items():
+        least = ways.least_cosine(fact["precision"])
+        assert cosines(fact["x_ND"], facts[ways.LAB]["x_ND"]).min() > least, name
 
 
-def in_turn(running: dict[str, Running], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds of each way by level: one round of all, then the next."""
-    seconds: dict[str, dict[str, list[float]]] = {}
-    for level in ("forward", "files"):
-        seconds[level] = {name: [] for name in running}
-        for _ in range(rounds):
-            for name, way in running.items():
-                seconds[level][name].append(way.seconds(level))
-    return seconds
+def _discard(call: Callable[[], Any]) -> None:
+    """Features stay in their process: sending them is no part of what is timed."""
+    call()
 
 
 def show(record: dict[str, Any]) -> None:

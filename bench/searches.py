@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,18 @@ from rich.table import Table
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.svm import SVC
 
-from bench import features
+from bench import features, grids
+from bench.busy import OtherCores, is_busy
 from bench.features import Rows
 from bench.references import adam_loop, one_by_one, svc_grid
+from bench.turns import Way, time_in_turn
 from transfer import environment
 from transfer.config import RunConfig
 from transfer.heads import METHODS
-from transfer.timing import now
 
 CONFIG = RunConfig(data="features", device="cpu")
 # Rows of the lab's train, validation and test parts, and sides of the matrices that tell the processor's rate.
 ROWS, SIDE = (3474, 386, 1324), 2048
-Call = Callable[[], Any]
 
 
 def main() -> None:
@@ -47,11 +46,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(environment.usable_cores())
     rows = features.real(args.features) if args.features else features.synthetic(*ROWS)
+    others = OtherCores()
+    seconds = {name: time_in_turn(ways, args.rounds) for name, ways in comparisons(rows).items()}
     record: dict[str, Any] = {
         "machine": environment.describe(),
         "rows": [len(rows.y_train), len(rows.y_valid), len(rows.y_test)],
         "width": rows.x_train.shape[1],
-        "seconds": {name: in_turn(ways, args.rounds) for name, ways in comparisons(rows).items()},
+        "other_cores": others.mean(),
+        "seconds": seconds,
         "scores": scores(rows),
         "svc_predictions": same_as_svc(rows),
     }
@@ -61,26 +63,30 @@ def main() -> None:
     show(record)
 
 
-def comparisons(rows: Rows) -> dict[str, dict[str, Call]]:
-    """The ways of each search; ours comes first."""
+def comparisons(rows: Rows) -> dict[str, dict[str, Way]]:
+    """The ways of each search, all over the same settings; ours comes first."""
 
-    def ours(name: str) -> Call:
-        return lambda: (
-            METHODS[name]
-            .build(CONFIG)
-            .fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
-            .predict(rows.x_test)
+    def ours(name: str) -> Way:
+        return Way(
+            call=lambda: (
+                grids.search(name)
+                .fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+                .predict(rows.x_test)
+            )
         )
 
-    def grid(svc: Any) -> Call:
+    def grid(svc: Any) -> Way:
         cores = environment.usable_cores()
-        return lambda: svc_grid.search(rows, n_jobs=cores, svc=svc)[1].predict(rows.x_test)
+        return Way(call=lambda: svc_grid.search(rows, n_jobs=cores, svc=svc)[1].predict(rows.x_test))
 
-    def loop(name: str) -> Call:
-        return lambda: one_by_one.search(rows, one_by_one.GRIDS[name]).predict(rows.x_test)
+    def loop(name: str) -> Way:
+        return Way(call=lambda: one_by_one.search(rows, one_by_one.GRIDS[name]).predict(rows.x_test))
+
+    def layers() -> Any:
+        return adam_loop.predict(adam_loop.search(rows, **adam_loop.LAB), rows.x_test)
 
     found = {
-        "last layer, 4 rates": {"fc-lab": ours("fc-lab"), "DataLoader loop": lambda: usual_layers(rows)},
+        "last layer, 4 rates": {"fc-lab": ours("fc-lab"), "DataLoader loop": Way(call=layers)},
         "SVM, 10 settings": {"svm": ours("svm"), "GridSearchCV of SVC": grid(SVC)},
         "ridge, 5 settings": {"ridge": ours("ridge"), "RidgeClassifier": loop("ridge")},
         "logistic regression, 5 settings": {
@@ -99,37 +105,18 @@ def comparisons(rows: Rows) -> dict[str, dict[str, Call]]:
     return found
 
 
-def usual_layers(rows: Rows) -> Any:
-    """Layers by the loop, the best by macro F1 on the validation rows, its predictions of the test rows."""
-    x, y = torch.from_numpy(rows.x_train), torch.from_numpy(rows.y_train)
-    n_classes = int(y.max()) + 1
-    layers = adam_loop.fit(x, y, n_classes, lr=CONFIG.lr, epochs=CONFIG.epochs, batch_size=CONFIG.batch_size)
-    with torch.no_grad():
-        told = [layer(torch.from_numpy(rows.x_valid)).argmax(1).numpy() for layer in layers]
-        best = max(range(len(layers)), key=lambda i: f1_score(rows.y_valid, told[i], average="macro"))
-        return layers[best](torch.from_numpy(rows.x_test)).argmax(1).numpy()
-
-
-def in_turn(ways: dict[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Raw seconds of each way: one round of all, then the next; a round before them warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, call in ways.items():
-            start = now()
-            call()
-            seconds[name].append(now() - start)
-    return {name: raw[1:] for name, raw in seconds.items()}
-
-
 def gemm_fraction(rows: Rows, rounds: int) -> float:
     """Of the processor's rate of float32 products, what training the last layer at four rates reaches."""
     x = torch.randn(SIDE, SIDE)
-    ways = {"product": lambda: x @ x, "search": comparisons(rows)["last layer, 4 rates"]["fc-lab"]}
-    median = {name: statistics.median(raw) for name, raw in in_turn(ways, rounds).items()}
+    ways = {
+        "product": Way(call=lambda: x @ x),
+        "search": comparisons(rows)["last layer, 4 rates"]["fc-lab"],
+    }
+    median = {name: statistics.median(raw) for name, raw in time_in_turn(ways, rounds).items()}
     n_classes = len(np.unique(rows.y_train))
     # Forward, and the gradient of the weights.
-    flop = 4 * rows.x_train.size * n_classes * len(CONFIG.lr) * CONFIG.epochs
-    return (flop / median["search"]) / (2 * SIDE**3 / median["product"])
+    flop = 4 * rows.x_train.size * n_classes * len(adam_loop.LAB["lr"]) * adam_loop.LAB["epochs"]
+    return float(flop / median["search"] / (2 * SIDE**3 / median["product"]))
 
 
 def scores(rows: Rows) -> dict[str, dict[str, Any]]:
@@ -148,7 +135,7 @@ def scores(rows: Rows) -> dict[str, dict[str, Any]]:
 
 def same_as_svc(rows: Rows) -> dict[str, int]:
     """Predictions of the test rows by all settings of `svm`, and those that scikit-learn's `SVC` makes otherwise."""
-    search = METHODS["svm"].build(CONFIG).fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+    search = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
     other = 0
     for row, told in zip(search.cv_results_, search.predict_each(rows.x_test), strict=True):
         kernel, C = row["params"]["kernel"], row["params"]["C"]
@@ -180,6 +167,8 @@ def show(record: dict[str, Any]) -> None:
     console.print(
         f"last layer: {record['gemm_fraction']:.2f} of the rate of a product of {SIDE}x{SIDE} matrices"
     )
+    if is_busy(record["other_cores"], record["machine"]["usable_cores"]):
+        console.print(f"busy: other processes used {record['other_cores']:.1f} cores")
     svc = record["svc_predictions"]
     console.print(f"SVM: {svc['other']} of {svc['predictions']:,} predictions are not those of SVC")
     for name, row in record["scores"].items():

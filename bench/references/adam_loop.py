@@ -17,6 +17,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bench.features import Rows
 
+# The lab's protocol, which the method `fc-lab` follows.
+LAB: dict[str, Any] = {"lr": (1e-5, 1e-4, 1e-3, 1e-2), "epochs": 10, "batch_size": 128}
+
 
 def fit(
     x_ND: torch.Tensor,

@@ -14,11 +14,11 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.features import Rows
 
-# The settings of our methods of these names.
+ALPHA, C, NEIGHBORS = (1, 10, 100, 1000, 10000), (0.01, 0.1, 1, 10, 100), (1, 5, 20)
 GRIDS = {
-    "ridge": [RidgeClassifier(alpha=alpha) for alpha in (1, 10, 100, 1000, 10000)],
-    "logreg": [LogisticRegression(C=C, max_iter=1000) for C in (0.01, 0.1, 1, 10, 100)],
-    "knn": [KNeighborsClassifier(k) for k in (1, 5, 20)],
+    "ridge": [RidgeClassifier(alpha=alpha) for alpha in ALPHA],
+    "logreg": [LogisticRegression(C=c, max_iter=1000) for c in C],
+    "knn": [KNeighborsClassifier(k) for k in NEIGHBORS],
 }
 
 

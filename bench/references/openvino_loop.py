@@ -15,7 +15,7 @@ from bench.references import BATCH
 
 
 def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
-    """The network as the loop runs it: in bf16 where the processor has it, which is OpenVINO's own default."""
+    """The network as the loop runs it: in bf16 if the processor multiplies it, else in fp32: OpenVINO's default."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

@@ -33,18 +33,37 @@ def class_weights(config: RunConfig) -> tuple[str | None, ...]:
     return (None, "balanced") if config.select == "macro_f1" else (None,)
 
 
-def _fine_tuning(config: RunConfig, *, standardize: bool) -> GridSearch:
+def _fine_tuning(config: RunConfig, **settings: Any) -> GridSearch:
     from transfer.heads.fc import FineTuneSearch
 
     return FineTuneSearch(
-        lr=config.lr,
-        epochs=config.epochs,
+        **settings,
         batch_size=config.batch_size,
-        standardize=standardize,
         select=config.select,
         seed=config.seed,
         device=config.device,
     )
+
+
+def _fc_lab(config: RunConfig) -> GridSearch:
+    return _fine_tuning(
+        config,
+        lr=config.lr or (1e-5, 1e-4, 1e-3, 1e-2),
+        weight_decay=(0.0,),
+        epochs=config.epochs or 10,
+        min_steps=0,
+        cosine=False,
+        early_stopping=False,
+        standardize=False,
+        extend=False,
+    )
+
+
+def _fc(config: RunConfig) -> GridSearch:
+    own: dict[str, Any] = {} if config.lr is None else {"lr": config.lr}
+    if config.epochs is not None:
+        own |= {"epochs": config.epochs, "min_steps": 0}
+    return _fine_tuning(config, **own, class_weight=class_weights(config))
 
 
 def _svm(config: RunConfig, **settings: Any) -> GridSearch:
@@ -82,13 +101,13 @@ METHODS = {
             "fc-lab",
             FINE_TUNING,
             "last layer, Adam, raw features: the lab's protocol",
-            lambda config: _fine_tuning(config, standardize=False),
+            _fc_lab,
         ),
         Method(
             "fc",
             FINE_TUNING,
-            "last layer, Adam, standardised features",
-            lambda config: _fine_tuning(config, standardize=True),
+            "last layer, AdamW until validation stops gaining, standardised features",
+            _fc,
         ),
         Method(
             "svm-lab",

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from transfer import scores
+from transfer import metrics
 from transfer.config import SELECT_BY, check_choice
 from transfer.environment import usable_cores
 from transfer.heads.grid import Grid, Setting, product
@@ -250,8 +250,11 @@ def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
     """Accuracy and macro F1 of predicted labels, over the classes that occur in either."""
     names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
     true_N, predicted_codes_N = np.split(codes.astype(np.int64), 2)
-    counts_CC = scores.confusion(true_N, predicted_codes_N, len(names))
-    return {"accuracy": float(scores.accuracy(counts_CC)), "macro_f1": float(scores.macro_f1(counts_CC))}
+    counts_CC = metrics.confusion(true_N, predicted_codes_N, len(names))
+    return {
+        "accuracy": float(metrics.accuracy(counts_CC)),
+        "macro_f1": float(metrics.macro_f1(counts_CC)),
+    }
 
 
 def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:

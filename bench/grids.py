@@ -1,0 +1,39 @@
+"""Our searches over exactly the settings that a reference goes through, so that both do the same work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.references import one_by_one, svc_grid
+from transfer.config import RunConfig
+from transfer.heads import METHODS
+from transfer.heads.selection import GridSearch
+
+# The grids of the references, in the words of our searches.
+GRIDS: dict[str, dict[str, Any]] = {
+    "svm": {"kernels": svc_grid.KERNELS, "C": svc_grid.GRID_C},
+    "ridge": {"alpha": one_by_one.ALPHA},
+    "logreg": {"C": one_by_one.C},
+    "knn": {"k": one_by_one.NEIGHBORS},
+}
+
+
+def search(name: str, device: str = "cpu", **grid: Any) -> GridSearch:
+    """Build the search of a method with the settings of its reference and no others.
+
+    Parameters
+    ----------
+    name
+        A method of `transfer.heads.METHODS`; those without an entry in `GRIDS` are built as they are.
+    device
+        `cpu` or `cuda`.
+    **grid
+        Replaces axes of the grid.
+    """
+    built = METHODS[name].build(RunConfig(data="features", device=device))
+    only = {**GRIDS.get(name, {}), **grid}
+    if only and "extend" in built.get_params():
+        # Neither settings beyond the grid's edges nor class weights: a reference tries none.
+        only |= {"extend": False, "class_weight": (None,)}
+    built.set_params(**only)
+    return built

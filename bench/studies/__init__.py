@@ -1,0 +1,1 @@
+"""Studies that are run by hand: `python -m bench.studies.NAME`."""
