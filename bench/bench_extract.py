@@ -26,7 +26,7 @@ from transfer.environment import has_bf16
 from transfer.frozen import Frozen
 from transfer.metrics import cosines
 
-LONG_ROUNDS = 2  # of references that take many seconds
+LAB_ROUNDS = 1  # it takes 10 s a round on 2 cores, three times as long as any other way
 NVJPEG_ERROR = 6  # of 255, the mean over pixels: what nvJPEG and Pillow differ by, tests/test_nvjpeg.py
 each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 Check = Callable[..., dict[str, float]]
@@ -136,15 +136,17 @@ def bench_forward(
         for batch in (None, *profile.batches):
             with subtests.test(f"{name} {precision}", batch=batch):
                 engine = make_engine(name, precision, device, batch)
+                batches = ways.pixels(extractor, engine.plan.batch)
                 operation.add(
                     name,
-                    partial(ways.through, engine, ways.pixels(extractor, engine.plan.batch)),
+                    partial(ways.through, engine, batches),
                     _checked(agrees, precision),
                     precision=precision,
                     batch=engine.plan.batch,
+                    warm_up=partial(ways.through, engine, batches[:1]),
                     **work,
                 )
-    batches = [ways.normalised(x_NHW3) for x_NHW3 in ways.pixels(extractor)]
+    tensors = [ways.normalised(x_NHW3) for x_NHW3 in ways.pixels(extractor)]
     for name in ways.references(extractor, device):
         with subtests.test(name):
             if name == ways.LAB and not profile.long_setups:
@@ -152,13 +154,13 @@ def bench_forward(
             forward, precision = make_reference(name, device), ways.reference_precision(name, device)
             operation.add(
                 name,
-                partial(_each, forward, batches),
+                partial(_each, forward, tensors),
                 _checked(agrees, precision),
                 reference=True,
                 precision=precision,
                 batch=BATCH,
-                warm_up=partial(forward, batches[0]),
-                **work | ({"at_most": LONG_ROUNDS} if name == ways.LAB else {}),
+                warm_up=partial(forward, tensors[0]),
+                **work | ({"at_most": LAB_ROUNDS} if name == ways.LAB else {}),
             )
     operation.time()
 
@@ -176,7 +178,7 @@ def bench_extract(
     make_reference: Callable[[str, str], ways.Forward],
     device: str,
 ) -> None:
-    work = _work(extractor, profile)
+    work, some = _work(extractor, profile), ways.pixels(extractor)[:1]
     for name, precision in _ours(device):
         with subtests.test(f"{name} {precision}"):
             engine = make_engine(name, precision, device)
@@ -186,10 +188,10 @@ def bench_extract(
                 _checked(agrees, precision),
                 precision=precision,
                 batch=engine.plan.batch,
+                warm_up=partial(ways.through, engine, some),
                 **work,
             )
     order = sorted(range(len(extractor.images)), key=lambda i: extractor.images[i].path.parts)
-    batch = ways.normalised(ways.pixels(extractor)[0])
     for name in ways.references(extractor, device):
         forward, precision = make_reference(name, device), ways.reference_precision(name, device)
         operation.add(
@@ -199,8 +201,8 @@ def bench_extract(
             reference=True,
             precision=precision,
             batch=BATCH,
-            warm_up=partial(forward, batch),
-            **work | ({"at_most": LONG_ROUNDS} if name == ways.LAB else {}),
+            warm_up=partial(forward, ways.normalised(some[0])),
+            **work | ({"at_most": LAB_ROUNDS} if name == ways.LAB else {}),
         )
     operation.time()
 
@@ -236,6 +238,7 @@ def bench_train_from_files(
         extract_and_train,
         lambda answer: agrees(answer[0], least=ways.least_cosine(plan.precision)),
         precision=plan.precision,
+        warm_up=lambda: ways.through(engine, ways.pixels(extractor)[:1]),
         **work,
     )
     body = pytorch_loop.prepare(backbone.build(profile.backbone, weights.load(untrained))).to(device)
@@ -244,7 +247,7 @@ def bench_train_from_files(
     def on_device() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         return ((x_N3HW.to(device), y_N.to(device)) for x_N3HW, y_N in loader)
 
-    width = pytorch_loop.features(body, next(on_device())[0]).shape[1]
+    width = pytorch_loop.features(body, next(on_device())[0]).shape[1]  # warms it up too
 
     def one_epoch() -> nn.Linear:
         layer = nn.Linear(width, len(folders)).to(device)
@@ -262,6 +265,7 @@ def bench_train_from_files(
         check,
         reference=True,
         precision=pytorch_loop.precision(device),
+        warm_up=lambda: None,
         scaled_by=float(adam_loop.LAB["epochs"] * len(adam_loop.LAB["lr"])),
         **work,
     )

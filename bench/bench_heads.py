@@ -29,7 +29,8 @@ from transfer.heads import METHODS, SVM, SVM_KIND
 from transfer.heads.selection import GridSearch
 
 LEAST = 0.4  # of the test rows are predicted right
-LONG_ROUNDS = 2  # of references that take seconds
+LONG_ROUNDS = 2  # of references that take a second or more, and
+GRID_ROUNDS = 1  # of the one that takes ten
 FEW = 128  # rows that start the threads and processes of such a reference
 each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
@@ -41,7 +42,7 @@ class Reference:
     name: str
     fit: Callable[[Rows], Any]
     """Gives something that predicts."""
-    is_long: bool = False
+    at_most: int | None = None
 
 
 def fit_svc(rows: Rows) -> Any:
@@ -64,14 +65,14 @@ def fit_one_by_one(name: str, rows: Rows) -> Any:
 # What is fitted, the method whose search does it, and the usual way; both go through the same settings.
 EQUAL = {
     "fit, SVM, 1 setting": ("svm-lab", Reference("SVC", fit_svc)),
-    "fit, SVM, 10 settings": ("svm", Reference("GridSearchCV", fit_grid, is_long=True)),
+    "fit, SVM, 10 settings": ("svm", Reference("GridSearchCV", fit_grid, GRID_ROUNDS)),
     "fit, ridge, 5 settings": (
         "ridge",
-        Reference("one by one", partial(fit_one_by_one, "ridge"), is_long=True),
+        Reference("one by one", partial(fit_one_by_one, "ridge")),
     ),
     "fit, logreg, 5 settings": (
         "logreg",
-        Reference("one by one", partial(fit_one_by_one, "logreg"), is_long=True),
+        Reference("one by one", partial(fit_one_by_one, "logreg"), LONG_ROUNDS),
     ),
     "fit, knn, 3 settings": ("knn", Reference("one by one", partial(fit_one_by_one, "knn"))),
 }
@@ -142,7 +143,6 @@ def bench_last_layer(operation: Operation, rows: Rows, device: str) -> None:
         reference=True,
         shape=shape(rows),
         warm_up=lambda: adam_loop.search(first(rows, FEW), **adam_loop.LAB, device=device),
-        at_most=LONG_ROUNDS,
     )
     operation.time()
 
@@ -165,8 +165,8 @@ def bench_search(operation: Operation, rows: Rows, method: str, reference: Refer
         partial(_judge_reference, rows, method),
         reference=True,
         shape=shape(rows),
-        warm_up=(lambda: reference.fit(few)) if reference.is_long else None,
-        at_most=LONG_ROUNDS if reference.is_long else None,
+        warm_up=(lambda: reference.fit(few)) if reference.at_most else None,
+        at_most=reference.at_most,
     )
     operation.time()
 

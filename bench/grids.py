@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bench.references import one_by_one, svc_grid
@@ -9,6 +10,7 @@ from transfer.config import RunConfig
 from transfer.heads import METHODS
 from transfer.heads.selection import GridSearch
 
+CONFIG = RunConfig(data="features", device="cpu")
 # The grids of the references, in the words of our searches.
 GRIDS: dict[str, dict[str, Any]] = {
     "svm": {"kernels": svc_grid.KERNELS, "C": svc_grid.GRID_C},
@@ -30,7 +32,7 @@ def search(name: str, device: str = "cpu", **grid: Any) -> GridSearch:
     **grid
         Replaces axes of the grid.
     """
-    built = METHODS[name].build(RunConfig(data="features", device=device))
+    built = METHODS[name].build(replace(CONFIG, device=device))
     only = {**GRIDS.get(name, {}), **grid}
     if only and "extend" in built.get_params():
         # Neither settings beyond the grid's edges nor class weights: a reference tries none.

@@ -20,8 +20,8 @@ from transfer import records, report, results
 from transfer.config import UserError
 from transfer.results import Result
 
-# Raised with every change of the file; one of the version before is then kept in tests/data/.
-SCHEMA_VERSION = 1
+# Raised with every change of the file; one of the version before is then kept in tests/data/ and still read.
+SCHEMA_VERSION = 2
 SCHEMA = Path(__file__).with_name("record.schema.json")
 RESULTS = Path(__file__).parents[1] / "results"
 # What is committed stays small.
@@ -173,7 +173,12 @@ def _benchmarks(entries: Any, path: Path) -> list[dict[str, Any]]:
 
 
 def _checked(record: dict[str, Any], path: Path) -> Record:
-    records.check(record, schema(), path, "record")
+    version = record.get("schema_version")
+    if version not in schema()["properties"]["schema_version"]["enum"]:
+        raise UserError(
+            f"{path} is no record file of version 1 to {SCHEMA_VERSION} (schema_version is {version!r})"
+        )
+    records.validate(record, schema(), path, "record")
     if record["machine"] != machine(record["environment"]):
         raise UserError(f"{path} makes no valid record: machine is not what its environment tells")
     _check_work(record["benchmarks"], path)

@@ -34,6 +34,7 @@ KINDS = {
     "photographs from a pre-trained MobileNet",
     "large": "python -m bench.large --C 0.01 --json FILE: a linear SVM on 50,000 rows against LinearSVC",
     "gate": "python -m bench.gate.selftest --trials 10 --json FILE: equal revisions, and work added or taken away",
+    "self-ratio": "python -m bench.studies.self_ratio --json FILE: a way timed against itself, in turn",
     "growth": "python -m bench.growth --json FILE --plot docs/growth.svg: how the time of every search grows",
 }
 OTHER = re.compile(r"\d{4}-\d\d-\d\d-([a-z-]+)\.json")

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import record, status, timings
+from bench.busy import is_busy
 from bench.record import Record
 from bench.timings import CPU, DEVICES, GPU, REFERENCE, amount, by_time, labelled, median_s, on, operations
 from transfer.render import Table, draw, say
@@ -20,6 +21,10 @@ LAB_FINE_TUNING_S, LAB_SVM_S = 180, 15
 FINE_TUNING, SVM = "fc", "svm"
 # Features as close as this to those of fp32 are as good.
 CLOSE = 0.999
+# Of two shorter times a ratio says nothing: a call, a thread's start and the clock are a part of them.
+SHORT_S = 0.01
+# Of two shorter waits none is a reason to choose.
+WAIT_S = 1
 
 
 def show(shown: Record, filed: Sequence[Record], console: Console) -> None:
@@ -97,17 +102,26 @@ def ratios(shown: Record) -> Table:
             if ours and references:
                 found.append([f"{operation}, {name}", *(ref.removeprefix(REFERENCE) for ref in references)])
             for label in ours if references else []:
-                times_as_fast = [median_s(ways[ref]) / median_s(ways[label]) for ref in references]
-                found.append([f"  {label}", *map(timings.ratio, times_as_fast)])
+                cells = [times_as_fast(median_s(ways[label]), median_s(ways[ref])) for ref in references]
+                found.append([f"  {label}", *cells])
     width = max(map(len, found), default=1)
     rows = [[*row, *[""] * (width - len(row))] for row in found]
     title = "Ours against each reference: times as fast, our best way first; below 1x is slower"
     return Table(title, ["operation and way", *[" "] * (width - 1)], rows)
 
 
+def times_as_fast(ours_s: float, reference_s: float) -> str:
+    """How many times as fast ours is; no ratio where both are too short for one."""
+    return "both short" if max(ours_s, reference_s) < SHORT_S else timings.ratio(reference_s / ours_s)
+
+
 def notes(shown: Record) -> list[str]:
     """What a reader must know to read the tables rightly."""
     found = []
+    if busy := busy_operations(shown):
+        found.append(f"busy, times may be too long: other processes used cores during {', '.join(busy)}")
+    if shown.schema_version < 2:
+        found.append("old protocol: ways were timed one after the other, not in turn")
     if any("scaled_by" in benchmark for benchmark in shown.benchmarks):
         found.append("scaled: too long to be done whole; a part was timed")
     far = {
@@ -131,6 +145,16 @@ def notes(shown: Record) -> list[str]:
     return found
 
 
+def busy_operations(shown: Record) -> list[str]:
+    """Operations during which other processes used more of the cores than times can bear, and how many cores."""
+    found = {
+        (b["operation"], b["device"]): b["other_cores"]
+        for b in shown.benchmarks
+        if is_busy(b.get("other_cores"), shown.environment["usable_cores"])
+    }
+    return [f"{operation} on {DEVICES[device]} ({cores:.1f})" for (operation, device), cores in found.items()]
+
+
 def answer(shown: Record) -> str:
     """How many times as long as the SVM fine-tuning took, next to what the lab report found."""
     methods = {method["name"]: method for method in shown.run["methods"]}
@@ -143,10 +167,16 @@ def answer(shown: Record) -> str:
     (rates, fine_tuning_s), (settings, svm_s) = (
         (methods[name]["settings"], methods[name]["fit_s"]) for name in (FINE_TUNING, SVM)
     )
-    told = (
-        f"Fine-tuning ({FINE_TUNING}, {rates} settings) took {times_as_long(fine_tuning_s, svm_s)} as long as the SVM "
-        f"({SVM}, {settings} settings), {against(fine_tuning_s, svm_s)}, on features that are there; "
-    )
+    if max(fine_tuning_s, svm_s) < WAIT_S:
+        told = (
+            f"On features that are there, fine-tuning ({FINE_TUNING}, {rates} settings) and the SVM ({SVM}, {settings} "
+            f"settings) took less than a second each, {against(fine_tuning_s, svm_s)}: time is no reason to choose; "
+        )
+    else:
+        told = (
+            f"Fine-tuning ({FINE_TUNING}, {rates} settings) took {times_as_long(fine_tuning_s, svm_s)} as long as the "
+            f"SVM ({SVM}, {settings} settings), {against(fine_tuning_s, svm_s)}, on features that are there; "
+        )
     cold_s = shown.run["cold_s"]
     if cold_s is None:
         return f"{told}what these features took is not known of this machine alone; {lab}."

@@ -19,10 +19,10 @@ def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch.jit.trace, which OpenVINO calls
         model = openvino.convert_model(
-            network, example_input=torch.zeros(BATCH, 3, *size), input=[BATCH, 3, *size]
+            network, example_input=torch.zeros(1, 3, *size), input=[BATCH, 3, *size]
         )
     return openvino.compile_model(model, "CPU")
 

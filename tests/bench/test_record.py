@@ -46,7 +46,13 @@ def test_old_files_load_and_are_written_again_the_same(path: Path) -> None:
 
 def test_a_record_keeps_raw_seconds_and_all_that_was_told_of_a_benchmark(make: Callable[..., Record]) -> None:
     told = benchmark(
-        method="svm", shape=[10, 4], accuracy=0.5, macro_f1=0.25, scaled_by=2.5, later="unknown yet"
+        method="svm",
+        shape=[10, 4],
+        accuracy=0.5,
+        macro_f1=0.25,
+        scaled_by=2.5,
+        other_cores=0.25,
+        later="unknown yet",
     )
     made = make(told)
     assert made.benchmarks == [told]
@@ -115,9 +121,10 @@ def test_files_of_different_machines_or_versions_make_no_record(
         ([benchmark(device="tpu")], "at benchmarks/0/device"),
         ([benchmark(seconds=(0.0,))], "at benchmarks/0/seconds/0"),
         ([benchmark(accuracy=1.5)], "at benchmarks/0/accuracy"),
+        ([benchmark(other_cores=-0.5)], "at benchmarks/0/other_cores"),
         ([{**benchmark(), "threads": True}], "at benchmarks/0/threads"),
     ],
-    ids=["twice", "unequal work", "device", "no time", "accuracy", "threads"],
+    ids=["twice", "unequal work", "device", "no time", "accuracy", "other cores", "threads"],
 )
 def test_benchmarks_that_mean_nothing_are_refused(
     make: Callable[..., Record], benchmarks: list[dict[str, Any]], told: str
@@ -170,13 +177,26 @@ def test_a_strange_benchmark_file_is_told(
         (b"", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"[]", "no object"),
-        (b'{"schema_version": 2}', "schema_version is 2"),
+        (b'{"schema_version": 3}', "schema_version is 3"),
+        (b'{"schema_version": 2}', "at the top"),
         (b'{"schema_version": 1}', "at the top"),
+        (b'{"schema_version": [1]}', r"schema_version is \[1\]"),
         (b'{"schema_version": NaN}', "NaN is no number"),
         (b"\xff", "not JSON"),
         (b" " * (record.MAX_BYTES + 1), "larger than"),
     ],
-    ids=["empty", "deep", "list", "version", "keys missing", "not a number", "not utf-8", "huge"],
+    ids=[
+        "empty",
+        "deep",
+        "list",
+        "version",
+        "keys missing",
+        "keys of version 1 missing",
+        "list for version",
+        "not a number",
+        "not utf-8",
+        "huge",
+    ],
 )
 def test_what_is_no_record_is_told_in_one_line(tmp_path: Path, text: bytes, told: str) -> None:
     path = tmp_path / "record.json"

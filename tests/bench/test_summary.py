@@ -97,6 +97,15 @@ def test_every_way_of_ours_is_set_against_every_reference_on_its_device() -> Non
     ]
 
 
+def test_of_two_short_times_no_ratio_is_given() -> None:
+    short = made_up(
+        benchmark(way="ours", seconds=(0.002,)),
+        benchmark(way="short", seconds=(0.004,), reference=True),
+        benchmark(way="long", seconds=(0.02,), reference=True),
+    )
+    assert summary.ratios(short).rows[1] == ["  ours", "both short", "10.0x"]
+
+
 def test_a_record_without_references_is_drawn() -> None:
     assert summary.ratios(made_up()).rows == []
     assert "200 ms" in shown(made_up())
@@ -108,6 +117,14 @@ def test_how_many_times_as_long_fine_tuning_took_with_and_without_extraction() -
         "Fine-tuning (fc, 4 settings) took 3.0 times as long as the SVM (svm, 4 settings), 6.00 s against 2.00 s, on "
         "features that are there; from a cold start, with extraction, 1.3 times, 16.0 s against 12.0 s; in the lab "
         "report 12 times (about 3 min against 15 s), on other data."
+    )
+
+
+def test_of_two_waits_of_less_than_a_second_none_is_named_the_longer() -> None:
+    told = summary.answer(made_up(run={"methods": methods(fc=0.9, svm=0.1), "cold_s": None}))
+    assert told.startswith(
+        "On features that are there, fine-tuning (fc, 4 settings) and the SVM (svm, 4 settings) took less than a "
+        "second each, 900 ms against 100 ms: time is no reason to choose; "
     )
 
 
@@ -125,20 +142,42 @@ def test_the_lab_has_the_same_figures_in_every_report() -> None:
 
 def test_scaled_times_and_features_that_are_not_quite_those_of_fp32_are_noted() -> None:
     backbone = {**made_up().run["backbone"], "weights": "imagenet"}
-    plain = made_up(benchmark(cosine=0.9995), run={"backbone": backbone})
+    plain = made_up(benchmark(cosine=0.9995), run={"backbone": backbone}, schema_version=2)
     assert summary.notes(plain) == []
     noted = made_up(
         benchmark(way="openvino", precision="int8", cosine=0.98765),
         benchmark(scaled_by=2),
         run={"backbone": backbone},
+        schema_version=2,
     )
     assert summary.notes(noted) == [
         "scaled: too long to be done whole; a part was timed",
         "features that are not quite those of fp32 (cosine, at least): openvino int8 on CPU 0.988",
     ]
-    assert "untrained" in summary.notes(made_up())[0]
-    embedded = made_up(run={"backbone": {**backbone, "weights": "embedded"}})
+    assert "untrained" in summary.notes(made_up(schema_version=2))[0]
+    embedded = made_up(run={"backbone": {**backbone, "weights": "embedded"}}, schema_version=2)
     assert "drawn pictures" in summary.notes(embedded)[0]
+
+
+def test_operations_that_others_disturbed_are_noted() -> None:
+    environment = {"usable_cores": 4}
+    quiet = made_up(benchmark(other_cores=0.3), environment=environment, schema_version=2)
+    disturbed = made_up(
+        benchmark(other_cores=0.6),
+        benchmark(way="SVC", reference=True, other_cores=0.6),
+        benchmark("predict", other_cores=0.1),
+        environment=environment,
+        schema_version=2,
+    )
+    assert not any(note.startswith("busy") for note in summary.notes(quiet))
+    assert (
+        "busy, times may be too long: other processes used cores during fit, SVM on CPU (0.6)"
+        in summary.notes(disturbed)
+    )
+
+
+def test_records_of_the_old_protocol_say_so() -> None:
+    assert "old protocol: ways were timed one after the other, not in turn" in summary.notes(made_up())
 
 
 @pytest.mark.parametrize(
