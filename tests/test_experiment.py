@@ -19,7 +19,6 @@ from transfer import choice, experiment, images, metrics
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS
 from transfer.results import Result, schema
-from transfer.timing import Stopwatch
 
 MakeImages = Callable[..., Path]
 

@@ -19,7 +19,9 @@ def example() -> Result:
 
 
 def notes(example: Result, *, data: dict[str, Any] | None = None, **parts: Any) -> str:
-    return "\n".join(report.notes(dataclasses.replace(example, data={**example.data, **(data or {})}, **parts)))
+    return "\n".join(
+        report.notes(dataclasses.replace(example, data={**example.data, **(data or {})}, **parts))
+    )
 
 
 def test_copies_are_named_by_their_splits(example: Result) -> None:
@@ -97,7 +99,9 @@ def test_empty_classes_and_contradictions_are_named(example: Result) -> None:
 
 def test_features_taken_from_the_cache_are_said_to_be(example: Result) -> None:
     engine = {**example.engine, "trials": [], "reason": "the cache holds its features"}
-    assert f"{engine['name']} {engine['precision']}: the cache holds its features" in notes(example, engine=engine)
+    assert f"{engine['name']} {engine['precision']}: the cache holds its features" in notes(
+        example, engine=engine
+    )
 
 
 def test_results_of_other_images_do_not_compare(example: Result) -> None:
