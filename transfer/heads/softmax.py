@@ -155,7 +155,7 @@ def minimise(
     """
     value, slope = objective(x)
     steps: deque[tuple[Array, Array, float]] = deque(maxlen=HISTORY)
-    scale = 1.0  # the guess is taken as it is until steps have shown better
+    scale: Any = 1.0  # the guess is taken as it is until steps have shown better
     for n_iter in range(1, max_iter + 1):
         direction = -slope
         shares = []

@@ -18,7 +18,10 @@ def format_params(params: dict[str, Any]) -> str:
         if isinstance(value, float | int)
         else f"{name} {value}"
         for name, value in params.items()
-        if value is not None and not (name == "weight_decay" and value == 0) and value != "scale"
+        if value is not None
+        and not (name == "weight_decay" and value == 0)
+        and name != "cosine_steps"
+        and value != "scale"
     )
 
 
