@@ -105,7 +105,7 @@ class TestMethod:
         each = search.predict_each(x)
         assert len(each) == len(search.cv_results_)
         for row, predicted in zip(search.cv_results_, each, strict=True):
-            assert set(row) == {"params", "accuracy", "macro_f1", "fit_s"}
+            assert set(row) == {"params", "same_as", "accuracy", "macro_f1", "fit_s"}
             assert row["accuracy"] == pytest.approx((predicted == y).mean())
             assert row["fit_s"] > 0
         best = max(row["macro_f1"] for row in search.cv_results_)
