@@ -17,6 +17,8 @@ from transfer.results import Result
 # The question that the project is asked.
 QUESTION = {"fine-tuning", "SVM"}
 ALPHA = 0.05
+# Steps of the ladder that change how the last layer is trained; the others are other heads.
+TRAINING_STEPS = ("standardise", "train out", "weight decay", "balance")
 # Differences of time that nobody waits for.
 SHORT_S = 1.0
 
@@ -155,7 +157,7 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
     effects = []
     for rung in result.comparison.get("ladder") or []:
         gain = rung["change"] and rung["change"][select]["difference"]
-        if gain and abs(gain) > least and not rung["step"].startswith(("hinge", "RBF")):
+        if gain and abs(gain) > least and rung["step"].startswith(TRAINING_STEPS):
             effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
     repeated = result.comparison.get("repeats")
     if repeated:
