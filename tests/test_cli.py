@@ -46,7 +46,7 @@ def test_run_prints_the_report_and_writes_it(
     for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
         assert part in out
     record = json.loads((tmp_path / "deep/out/result.json").read_text())
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     assert "Table 3" in (tmp_path / "deep/out/report.md").read_text()
 
 
