@@ -18,6 +18,7 @@ from PIL import Image
 
 from transfer import cli, commands, experiment, model_files, records
 from transfer.config import UserError
+from transfer.evaluation import dataset
 from transfer.heads import METHODS
 from transfer.store import Store
 
@@ -92,6 +93,8 @@ def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[s
         "batch_size": 7,
         "select": "accuracy",
         "seed": 5,
+        "groups": None,
+        "repeats": None,
     }
     assert record["backbone"]["input_size"] == [32, 40]
     assert record["engine"]["precision"] == "fp32"
@@ -111,7 +114,7 @@ def test_a_result_names_some_skipped_images_and_counts_all(
 ) -> None:
     for name in ("class0/1.jpg", "class1/2.jpg"):
         (Path(ready[0]) / "train" / name).write_bytes(b"no image")
-    monkeypatch.setattr(experiment, "SKIPPED_KEPT", 1)
+    monkeypatch.setattr(dataset, "SKIPPED_NAMED", 1)
     assert cli.main(["run", *ready, "--on-bad-image=skip", "--json"]) == 3
     out, err = capsys.readouterr()
     data = json.loads(out)["data"]
@@ -242,7 +245,7 @@ def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     words = ["run", *ready, "--methods=svm-lab", "--quiet", "--engine=eager", "--out", str(tmp_path / "out")]
     assert cli.main(words) == 2
     out, err = capsys.readouterr()
-    assert "reaches accuracy" in out
+    assert "reaches macro F1" in out
     assert err == (
         "transfer: the models are not saved: can't write backbone.safetensors (No space left on device)\n"
     )
@@ -471,7 +474,7 @@ def test_no_traceback_reaches_a_user(
     def fails(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(experiment, "run", fails)
+    monkeypatch.setattr(experiment, "compare", fails)
     assert cli.main(["run", *ready]) == status
     err = capsys.readouterr().err
     assert told in err

@@ -31,7 +31,7 @@ from transfer import backbone, decode, experiment, files, lagoon, shelf, store
 from transfer.config import RunConfig
 from transfer.engines import build
 from transfer.engines.eager import Eager
-from transfer.heads import gram, knn, METHODS, primal, ridge, softmax, svm, training
+from transfer.heads import METHODS, gram, knn, primal, ridge, softmax, svm, training
 from transfer.ids import from_hex
 
 SIZE = (64, 96)
@@ -273,7 +273,9 @@ def test_a_search_standardises_once(
     for module in (knn, primal, ridge, softmax, training):
         counting(module, "moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
     METHODS[name].build(RunConfig(data="x", epochs=1, device="cpu")).fit(*rows)
-    times = {"fc-lab": 0, "svm-lab": 0, "svm": 0, "ridge": 2}.get(name, 1)  # ridge: once for each class weight
+    times = {"fc-lab": 0, "svm-lab": 0, "svm": 0, "ridge": 2}.get(
+        name, 1
+    )  # ridge: once for each class weight
     assert seen == [200] * times
 
 
