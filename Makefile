@@ -49,7 +49,7 @@ test-fast: $(READY)  ## the same without the slow tests
 	$(PYTEST_TESTS) -m "not slow and not trial" $(ARGS)
 
 trials: $(READY)  ## the store killed, raced for and damaged, hostile files: hundreds of cases each
-	$(PYTEST_TESTS) -m trial --quiet $(ARGS)
+	$(BIN)/python -m pytest tests/ -m trial --quiet $(ARGS)
 
 soak: $(READY)  ## the same for an hour, with ever new seeds
 	$(BIN)/python -m tests.trials $(ARGS)
