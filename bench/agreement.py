@@ -16,7 +16,7 @@ from transfer.config import RunConfig
 from transfer.extract import Features, extract
 from transfer.heads import METHODS
 from transfer.images import find
-from transfer.scores import Labels, cosines
+from transfer.metrics import Labels, cosines
 from transfer.timing import Stopwatch
 
 PLAIN = ("eager", "fp32")

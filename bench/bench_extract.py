@@ -24,7 +24,7 @@ from transfer.config import UserError
 from transfer.engines import CAN, Engine
 from transfer.environment import has_bf16
 from transfer.frozen import Frozen
-from transfer.scores import cosines
+from transfer.metrics import cosines
 
 LAB_ROUNDS = 1  # it takes 10 s a round on 2 cores, three times as long as any other way
 NVJPEG_ERROR = 6  # of 255, the mean over pixels: what nvJPEG and Pillow differ by, tests/test_nvjpeg.py

@@ -34,8 +34,9 @@ def search(name: str, device: str = "cpu", **grid: Any) -> GridSearch:
     """
     built = METHODS[name].build(replace(CONFIG, device=device))
     only = {**GRIDS.get(name, {}), **grid}
-    if only and "extend" in built.get_params():
+    if only:
         # Neither settings beyond the grid's edges nor class weights: a reference tries none.
-        only |= {"extend": False, "class_weight": (None,)}
+        plain = {"extend": False, "class_weight": (None,)}
+        only |= {key: value for key, value in plain.items() if key in built.get_params()}
     built.set_params(**only)
     return built

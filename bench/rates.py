@@ -33,7 +33,7 @@ from bench.turns import Way, time_in_turn
 from transfer import choice, engines, environment
 from transfer.choice import AGREES, Choice
 from transfer.frozen import Frozen
-from transfer.scores import cosines
+from transfer.metrics import cosines
 from transfer.timing import now
 
 BACKBONE = "resnet50"

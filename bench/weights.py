@@ -23,17 +23,18 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.model_selection import train_test_split
 
-from transfer import environment, scores
+from transfer import environment, metrics
 from transfer.config import BUILT_IN, RunConfig
 from transfer.experiment import find_images
 from transfer.extract import Split, extract
 from transfer.heads import METHODS
 from transfer.images import SPLITS
-from transfer.scores import Labels
+from transfer.metrics import Labels
 from transfer.timing import Stopwatch
 
 METHOD = "svm"
-SCORES = {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1}
+RESAMPLES = 2000
+SCORES = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
 Splits = dict[str, Split]
 
 
@@ -87,7 +88,7 @@ def predictions(splits: Splits) -> Labels:
 
 def marks(y_N: Labels, predicted_N: Labels) -> dict[str, float]:
     """Accuracy and macro F1 of predictions."""
-    counts_CC = scores.confusion(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
+    counts_CC = metrics.confusion(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
     return {name: float(of(counts_CC)) for name, of in SCORES.items()}
 
 
@@ -114,22 +115,20 @@ def gain(
 ) -> dict[str, dict[str, Any]]:
     """Points (1 is all) that `own_N` has more than the mean of others, and the 95 % bootstrap interval.
 
-    Images are resampled within each true class, the same ones for all (see `scores.score`).
+    Images are resampled within each true class, the same ones for all.
     """
     rng, members = np.random.default_rng(seed), [np.flatnonzero(y_N == c) for c in np.unique(y_N)]
 
     def more(rows: npt.NDArray[np.int64]) -> list[float]:
         own_CC, *others_CC = (
-            scores.confusion(y_N[rows], labels_N[rows], classes) for labels_N in (own_N, *others)
+            metrics.confusion(y_N[rows], labels_N[rows], classes) for labels_N in (own_N, *others)
         )
         return [
             float(of(own_CC) - np.mean([of(other_CC) for other_CC in others_CC])) for of in SCORES.values()
         ]
 
     told = more(np.arange(len(y_N)))
-    drawn = [
-        more(np.concatenate([rng.choice(of, len(of)) for of in members])) for _ in range(scores.RESAMPLES)
-    ]
+    drawn = [more(np.concatenate([rng.choice(of, len(of)) for of in members])) for _ in range(RESAMPLES)]
     between = np.quantile(drawn, (0.025, 0.975), axis=0)
     return {
         name: {"mean": told[i], "ci95": [float(bound) for bound in between[:, i]]}

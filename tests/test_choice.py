@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer import choice
+from transfer import choice, environment
 from transfer.choice import Choice, Trial, choose, known, settled
 from transfer.config import UserError
-from transfer.engines import Engine, Plan
+from transfer.engines import Engine, EngineError, Plan
 
 EAGER = Plan(engine="eager", precision="fp32", device="cpu", threads=2, batch=8)
 EAGER_BF16 = replace(EAGER, precision="bf16")
@@ -24,6 +25,11 @@ COMPILE_BF16 = replace(COMPILE, precision="bf16")
 ALL = (EAGER, VINO, COMPILE, EAGER_BF16, VINO_BF16, COMPILE_BF16)
 X = np.zeros((8, 4, 4, 3), np.uint8)
 TRUTH = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+
+
+def trial(**told: Any) -> Trial:
+    """A trial made now, on a machine that was not busy."""
+    return Trial(**{"cosine": 1.0, "made_at": time.time(), "contention": 0.0, **told})
 
 
 class World:
@@ -41,7 +47,7 @@ class World:
     def build(self, plan: Plan) -> Engine:
         self.built.append(plan)
         if plan not in self.ways:
-            raise RuntimeError("no compiler\nand a long story")
+            raise EngineError(plan, "no compiler")
         self.clock += self.ways[plan][0]
         return MadeUp(self, plan)
 
@@ -79,6 +85,7 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
         ways = {plan: way for plan, way in {**USUAL, **(changes or {})}.items() if way}
         world = World(ways, stray)
         monkeypatch.setattr(choice, "now", world.now)
+        monkeypatch.setattr(choice.environment, "_cpu_s_of_others", lambda: 0.0)  # whatever else runs here
         return world
 
     return make
@@ -180,7 +187,7 @@ def test_a_way_known_to_be_good_that_fails_now_is_passed_over(usual: Callable[..
 
 def test_what_the_store_holds_counts_as_done(usual: Callable[..., World]) -> None:
     trials = [
-        Trial(engine=plan.engine, precision=plan.precision, setup_s=s, images_per_s=8 / batch_s, cosine=1)
+        trial(engine=plan.engine, precision=plan.precision, setup_s=s, images_per_s=8 / batch_s)
         for plan, (s, batch_s) in USUAL.items()
     ]
     world = usual()
@@ -193,12 +200,12 @@ def test_what_the_store_holds_counts_as_done(usual: Callable[..., World]) -> Non
     ("held", "images", "plan", "reason"),
     [
         ({}, 5000, None, None),
-        ({COMPILE: 5000}, 5000, COMPILE, "in the store"),
-        ({COMPILE: 4990, EAGER: 4000}, 5000, COMPILE, "in the store"),
-        ({VINO_BF16: 2500}, 5000, VINO_BF16, "in the store"),
+        ({COMPILE: 5000}, 5000, COMPILE, "the cache holds its features"),
+        ({COMPILE: 4990, EAGER: 4000}, 5000, COMPILE, "the cache holds its features"),
+        ({VINO_BF16: 2500}, 5000, VINO_BF16, "the cache holds its features"),
         ({VINO_BF16: 2499}, 5000, None, None),
         ({}, 16, EAGER, "too few images for a trial"),
-        ({VINO: 10}, 16, VINO, "in the store"),
+        ({VINO: 10}, 16, VINO, "the cache holds its features"),
     ],
 )
 def test_what_needs_no_trial(
@@ -213,13 +220,19 @@ def test_what_leaves_no_choice_is_not_tried() -> None:
 
 
 def test_trials_that_are_none_are_left_out() -> None:
-    good = asdict(Trial(engine="eager", precision="fp32", setup_s=1, images_per_s=8, cosine=1))
-    broken: list[Any] = [{}, {"engine": "eager"}, [], None, {**good, "setup_s": "soon"}]
+    good = asdict(trial(engine="eager", precision="fp32", setup_s=1, images_per_s=8))
+    broken: list[Any] = [
+        {},
+        {"engine": "eager"},
+        [],
+        None,
+        {**good, "setup_s": "soon"},
+        {**good, "contention": "some"},
+    ]
     broken += [{**good, "images_per_s": 0}, {**good, "more": 1}]
-    assert [asdict(trial) for trial in known([*broken, good])] == [
-        good,
-        good,
-    ]  # what is told beside it does no harm
+    broken += [{name: value for name, value in good.items() if name != "made_at"}]
+    # What is told beside it does no harm.
+    assert [asdict(each) for each in known([*broken, good])] == [good, good]
 
 
 def test_eagers_own_gain_tells_what_a_compiler_may_gain(usual: Callable[..., World]) -> None:
@@ -243,3 +256,49 @@ def test_what_is_known_to_disagree_is_not_taken_from_the_store(usual: Callable[.
 def test_where_plain_pytorch_fails_the_user_is_told(usual: Callable[..., World]) -> None:
     with pytest.raises(UserError, match=r"plain PyTorch in fp32 fails here \(no compiler\)"):
         usual({EAGER: None}).choose(500)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"made_at": 0.0}, {"made_at": 1e12}, {"contention": environment.BUSY + 0.1}],
+    ids=["old", "of the future", "busy"],
+)
+def test_trials_that_are_old_or_of_a_busy_machine_are_made_again(
+    usual: Callable[..., World], change: dict[str, float]
+) -> None:
+    first = usual().choose(5000)
+    stale = [replace(each, **change) for each in first.trials]
+    world = usual()
+    again = world.choose(5000, trials=stale)
+    assert again.reason == "measured"
+    assert world.built == [EAGER, VINO_BF16]
+    assert all(each.is_current for each in again.trials)
+    world = usual()
+    assert world.choose(5000, trials=[replace(each, contention=None) for each in first.trials]).reason == (
+        "measured before"
+    )
+
+
+def test_an_engine_that_disagreed_is_not_tried_again_however_old_that_is(usual: Callable[..., World]) -> None:
+    strayed = usual(stray={VINO_BF16: 0.1}).choose(5000).trials
+    world = usual()
+    world.choose(5000, trials=[replace(each, made_at=0.0) for each in strayed])
+    assert VINO_BF16 not in world.built
+
+
+def test_short_rounds_are_timed_twice_and_one_that_was_disturbed_does_not_count(
+    usual: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = usual({EAGER: (0.1, 0.2)})
+    spent = iter([0.0, 0.0, 0.0, 0.3, 0.3])  # the first batch is no part of a round; two batches are one
+    real = MadeUp.submit
+
+    def disturbed(self: MadeUp, x_NHW3: np.ndarray) -> Callable[[], np.ndarray]:
+        world.clock += next(spent)
+        return real(self, x_NHW3)
+
+    monkeypatch.setattr(MadeUp, "submit", disturbed)
+    engine, found, _ = choice._try(EAGER, world.build, X, None)
+    assert found.images_per_s == pytest.approx(8 / 0.2)
+    assert next(spent, None) is None
+    assert engine.plan == EAGER

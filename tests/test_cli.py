@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import cli, commands, experiment, records
+from transfer import cli, commands, experiment, model_files, records
+from transfer.config import UserError
 from transfer.heads import METHODS
 from transfer.store import Store
 
@@ -207,13 +208,47 @@ class TestPredict:
     ) -> None:
         image = str(Path(ready[0]) / "test" / "class0" / "0.jpg")
         assert cli.main(["predict", model, image, "--method=ridge"]) == 2
-        assert "--method is 'ridge'; " in capsys.readouterr().err
+        assert "method is 'ridge'; " in capsys.readouterr().err
         (Path(model) / "models" / "backbone.safetensors").write_bytes(b"")
         assert cli.main(["predict", model, image]) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert len(err.splitlines()) == 1
         assert "backbone.safetensors is not the file that model.json names" in err
+
+
+def test_a_model_of_other_data_is_replaced_only_by_force(
+    ready: list[str], model: str, make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", *ready, "--methods=svm-lab", "--quiet", "--out", model]
+    assert cli.main(words) == 0  # again on the same images
+    words[1] = str(make_images(tmp_path / "others", seed=3))
+    capsys.readouterr()
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "holds a model of 'images', not 'others'" in err
+    assert cli.main([*words, "--force"]) == 0
+    assert json.loads((Path(model) / "models/model.json").read_text())["made_from"]["data"] == "others"
+
+
+def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
+    ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("can't write backbone.safetensors (No space left on device)")
+
+    monkeypatch.setattr(model_files, "_save_backbone", full)
+    words = ["run", *ready, "--methods=svm-lab", "--quiet", "--engine=eager", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert "reaches accuracy" in out
+    assert err == (
+        "transfer: the models are not saved: can't write backbone.safetensors (No space left on device)\n"
+    )
+    assert json.loads((tmp_path / "out/result.json").read_text())["methods"]
+    assert (tmp_path / "out/report.md").exists()
+    assert not (tmp_path / "out/models/model.json").exists()
 
 
 HOSTILE_NAMES = [b"a\nb\x1b[31m", b"\xff\xfe", b"[red]x[/red]", b"<script>alert(1)</script>", b"| `c` | $x$"]
@@ -364,6 +399,9 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--epochs", "0"], "--epochs is 0"),
         (["run", "--epochs", "many"], "invalid int value: 'many'"),
         (["run", "--methods", "svm,forest"], "'forest'.*fc-lab, fc, svm-lab, svm"),
+        (["run", ".", "--groups", "["], "--groups is '\\['"),
+        (["run", "--repeats", "some"], "--repeats is 'some'.*from 0 up, or groups"),
+        (["run", "--repeats=groups"], "--repeats groups needs --groups"),
         (["run", ".", "--backbone", "resnet5"], "resnet50"),
         (["run", ".", "--engine", "warp"], "'warp'"),
         (["run", ".", "--precision", "fp8"], "'fp8'"),
@@ -419,7 +457,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
             1,
             "unexpected RuntimeError: the\N{REPLACEMENT CHARACTER}roof fell; --debug",
         ),
-        (MemoryError(), 1, "unexpected MemoryError"),
+        (MemoryError(), 2, "out of memory; what was computed is kept"),
     ],
 )
 def test_no_traceback_reaches_a_user(

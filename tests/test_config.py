@@ -6,7 +6,7 @@ from typing import Any
 import platformdirs
 import pytest
 
-from transfer.config import RunConfig, UserError, check_choice, default_store, parse_size
+from transfer.config import RunConfig, UserError, check_choice, default_store, parse_repeats, parse_size
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,20 @@ def test_a_size_that_is_none_is_told_with_an_example(text: str) -> None:
     assert "240x800" in message
 
 
+@pytest.mark.parametrize(("text", "repeats"), [("0", 0), ("10", 10), ("groups", "groups")])
+def test_repeats_are_a_number_or_groups(text: str, repeats: int | str) -> None:
+    assert parse_repeats(text) == repeats
+    assert RunConfig(repeats=repeats, groups="x").repeats == repeats
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "Groups", "1\n", "1" * 10])
+def test_other_repeats_are_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_repeats(text)
+    for part in ("--repeats", repr(text), "from 0 up", "or groups"):
+        assert part in str(caught.value)
+
+
 def test_the_defaults_are_valid() -> None:
     RunConfig()
 
@@ -69,6 +83,10 @@ def test_the_defaults_are_valid() -> None:
         ({"epochs": 0}, ["--epochs", "0", "from 1 up"]),
         ({"epochs": -3}, ["--epochs", "-3", "from 1 up"]),
         ({"batch_size": 0}, ["--batch-size", "0", "from 1 up"]),
+        ({"groups": "["}, ["--groups", "'['", "unterminated character set", "'^\\d{8}'"]),
+        ({"repeats": -1}, ["--repeats", "-1", "from 0 up", "groups"]),
+        ({"repeats": "days", "groups": "x"}, ["--repeats", "'days'", "groups"]),
+        ({"repeats": "groups"}, ["--repeats groups needs --groups", "'^\\d{8}'"]),
         ({"seed": -1}, ["--seed", "-1", "0 to 4294967295"]),
         ({"seed": 2**32}, ["--seed", "4294967296", "0 to 4294967295"]),
     ],

@@ -473,3 +473,28 @@ def test_an_animation_gives_its_first_frame() -> None:
         Image.fromarray(first), "WEBP", save_all=True, append_images=[Image.fromarray(second)], lossless=True
     )
     np.testing.assert_array_equal(decode.pixels(data, SIZE), first)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError("out of memory error when reading image file")], ids=["Python", "Pillow"]
+)
+@pytest.mark.parametrize(
+    ("call", "broken"),
+    [
+        (decode.size_of, (decode.Image.Image, "getexif")),
+        (lambda data: decode.pixels(data, SIZE), (ImageFile.ImageFile, "load")),
+    ],
+    ids=["size", "pixels"],
+)
+def test_too_little_memory_is_no_bad_image(
+    call: Callable[[bytes], object],
+    broken: tuple[Any, str],
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(*broken, fails)
+    with pytest.raises(MemoryError):
+        call(encoded(Image.fromarray(noise(HEIGHT, WIDTH, 3)), "PNG"))

@@ -130,3 +130,38 @@ def test_the_record_is_json_and_names_no_host_user_or_path() -> None:
         assert not any(str(folder) in text for folder in (Path.home(), Path.cwd())), text
         assert not text.startswith("/")
     assert {"processor", "torch", "Linux x86_64"} <= set(texts(found)) or platform.system() != "Linux"
+
+
+def _stat(path: Path, ticks: int, idle: int = 900) -> Path:
+    path.write_text(f"cpu  {ticks} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1 2 3\n")
+    return path
+
+
+def test_cpu_time_of_others_is_all_but_idling_and_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment.time, "process_time", lambda: 2.0)
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    assert environment._cpu_s_of_others(_stat(tmp_path / "stat", 500)) == 3.0
+    assert environment._cpu_s_of_others(_stat(tmp_path / "stat", 0)) is None
+    assert environment._cpu_s_of_others(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "usable", "others", "share"),
+    [(2, 2, 0.0, 0.0), (2, 2, 1.0, 0.5), (2, 2, 9.0, 1.0), (64, 2, 30.0, 0.0), (64, 2, 63.0, 0.5)],
+)
+def test_contention_is_what_others_leave_too_little_for(
+    monkeypatch: pytest.MonkeyPatch, machine: int, usable: int, others: float, share: float
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: machine)
+    clock = iter([10.0, 14.0])
+    monkeypatch.setattr(environment.time, "perf_counter", lambda: next(clock))
+    spent = iter([100.0, 100.0 + 4 * others])
+    monkeypatch.setattr(environment, "_cpu_s_of_others", lambda: next(spent))
+    assert environment.CpuContention().share(usable) == pytest.approx(share)
+
+
+def test_contention_that_is_not_told_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_cpu_s_of_others", lambda: None)
+    assert environment.CpuContention().share(2) is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import shutil
 import statistics
@@ -13,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import experiment, images, scores
+from transfer import choice, experiment, images, metrics
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS
 from transfer.results import Result, schema
-from transfer.timing import Stopwatch
 
 MakeImages = Callable[..., Path]
 
@@ -92,7 +93,7 @@ def test_scores_follow_from_the_confusion(result: Result) -> None:
     for method in result.methods:
         counts = np.array(method["test"]["confusion"])
         assert counts.sum() == 24
-        assert method["test"]["accuracy"] == pytest.approx(float(scores.accuracy(counts)))
+        assert method["test"]["accuracy"] == pytest.approx(float(metrics.accuracy(counts)))
 
 
 def test_the_engine_is_told_with_the_trials_that_chose_it(root: Path, result: Result) -> None:
@@ -104,7 +105,7 @@ def test_the_engine_is_told_with_the_trials_that_chose_it(root: Path, result: Re
     assert chosen["images_per_s"] > 0
     again = run(root).engine
     assert (again["name"], again["precision"]) == (result.engine["name"], result.engine["precision"])
-    assert again["reason"] == "in the store"
+    assert again["reason"] == choice.CACHED
 
 
 def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
@@ -133,6 +134,7 @@ def test_the_phases_are_part_of_the_total(result: Result) -> None:
     assert set(phases) == {
         "read",
         "weights",
+        "open cache",
         "choose",
         "prepare",
         "extract",
@@ -140,6 +142,9 @@ def test_the_phases_are_part_of_the_total(result: Result) -> None:
         "fit",
         "predict",
         "score",
+        "compare",
+        "ladder",
+        "describe data",
     }
     for method in result.methods:
         assert set(method["fit_seconds"]) <= set(phases["fit"])
@@ -155,21 +160,6 @@ def test_two_runs_agree_on_everything_but_time(root: Path, result: Result) -> No
         assert {k: v for k, v in one.items() if k in ("best_params", "test", "valid")} == {
             k: v for k, v in two.items() if k in ("best_params", "test", "valid")
         }
-
-
-@pytest.mark.parametrize(
-    ("limit_s", "calls", "counted"),
-    [(float("inf"), 1 + experiment.REPEATS, experiment.REPEATS), (-1, 1, 1)],
-)
-def test_short_fits_are_repeated_and_the_warm_up_is_not_counted(
-    monkeypatch: pytest.MonkeyPatch, limit_s: float, calls: int, counted: int
-) -> None:
-    monkeypatch.setattr(experiment, "REPEATED_BELOW_S", limit_s)
-    watch, called = Stopwatch(), []
-    returned, seconds = experiment._repeated(lambda: called.append(0) or len(called), watch, "fit")
-    assert returned == len(called) == calls
-    assert seconds == watch.seconds["fit"][-counted:]
-    assert len(watch.seconds["fit"]) == calls
 
 
 def test_cold_seconds_hold_everything_that_an_empty_store_costs(root: Path, result: Result) -> None:
@@ -216,6 +206,74 @@ def test_methods_can_be_chosen(root: Path) -> None:
     assert [method["name"] for method in chosen.methods] == ["svm-lab", "fc"]
     with pytest.raises(UserError, match="'forest'.*fc-lab, fc, svm-lab, svm"):
         run(root, methods=("forest",))
+
+
+def test_every_pair_is_compared_in_both_scores(result: Result) -> None:
+    for pair in result.comparison["pairs"]:
+        test = [result.method(pair[side])["test"] for side in "ab"]
+        for score in ("accuracy", "macro_f1"):
+            entry = pair[score]
+            assert entry["difference"] == pytest.approx(test[0][score] - test[1][score])
+            assert entry["ci95"][0] <= entry["difference"] <= entry["ci95"][1]
+            assert entry["p"] <= entry["p_holm"] <= 1
+
+
+def test_the_ladder_leads_from_the_lab_to_the_best_method(result: Result) -> None:
+    rungs = result.comparison["ladder"]
+    assert rungs[0]["step"] == "fc-lab"
+    assert rungs[0]["change"] is None
+    for rung, name in ((rungs[0], "fc-lab"), (rungs[-1], result.comparison["best"])):
+        assert rung["accuracy"] == result.method(name)["test"]["accuracy"]
+        assert rung["fit_s"] == result.method(name)["fit_s"]
+    for before, after in itertools.pairwise(rungs):
+        gain = after["change"]["macro_f1"]["difference"]
+        assert gain == pytest.approx(after["macro_f1"] - before["macro_f1"])
+
+
+def test_a_given_test_split_is_not_repeated_unless_asked(root: Path, result: Result) -> None:
+    assert result.comparison["repeats"] is None
+    repeats = run(root, methods=("svm", "ridge"), repeats=3).comparison["repeats"]
+    assert (repeats["n"], repeats["scheme"]) == (3, "stratified")
+    assert repeats["test_share"] == pytest.approx(24 / 78, abs=0.02)
+    assert [len(method["accuracy"]) for method in repeats["methods"]] == [3, 3]
+
+
+def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        for path in (root / "images" / split).glob("*/*.jpg"):
+            (tmp_path / "images" / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / "images" / path.parent.name / f"{split}-{path.name}")
+    found = run(tmp_path, methods=("ridge", "knn"))
+    jsonschema_rs.validate(schema(), json.loads(found.to_json()))
+    assert found.comparison["repeats"]["n"] == 10
+    assert run(tmp_path, methods=("ridge", "knn"), repeats=0).comparison["repeats"] is None
+    groups = run(tmp_path, methods=("ridge", "knn"), groups="^(train|valid|test)", repeats="groups")
+    assert groups.comparison["repeats"]["names"] == ["test", "train", "valid"]
+    assert groups.comparison["repeats"]["test_images"] == [24, 36, 18]
+    assert groups.methods[0]["test"]["independent"]["unit"] in ("group", "image")
+
+
+def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) -> None:
+    config = RunConfig(
+        data=str(root / "images"),
+        store=root / "store",
+        backbone="resnet18",
+        weights="random",
+        device="cpu",
+        methods=("fc-lab", "svm"),
+        groups=r"^(\d)",
+    )
+    done = experiment.compare(config)
+    done.save_predictions(tmp_path / "predictions.csv")
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 78
+    assert all((root / "images" / row["file"]).is_file() for row in rows)
+    assert all(row["group"] == Path(row["file"]).name[0] for row in rows)
+    tested = [row for row in rows if row["split"] == "test"]
+    for name in ("fc-lab", "svm"):
+        right = sum(row[name] == row["label"] for row in tested)
+        assert right / len(tested) == pytest.approx(done.result.method(name)["test"]["accuracy"])
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import torch
 import torchvision
 from PIL import Image as PillowImage
 
-from transfer import backbone, choice, decode, engines, extract, frozen, images, weights
+from transfer import backbone, choice, decode, engines, environment, extract, frozen, images, shards, weights
 from transfer.config import RunConfig, UserError
 from transfer.engines.eager import Eager
 from transfer.extract import Features
@@ -257,12 +257,30 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
     assert _rows(tmp_path / "store") == {}
 
 
+def test_copies_between_any_two_splits_are_counted(tmp_path: Path, make_images: MakeImages) -> None:
+    root = make_images(tmp_path / "images", train=4, valid=2, test=2)
+    assert features(tmp_path).copies == {"train-valid": 0, "train-test": 0, "valid-test": 0}
+    for source, copies in {
+        "train/class0/0.jpg": ["valid/class0/a.jpg", "valid/class0/b.jpg", "test/class1/a.jpg"],
+        "valid/class1/0.jpg": ["test/class1/b.jpg", "test/class1/c.jpg", "test/class1/d.jpg"],
+    }.items():
+        for copy in copies:
+            shutil.copy(root / source, root / copy)
+    found = features(tmp_path, weights=str(_weights(tmp_path)))
+    # Of the first image a copy is in valid and one in test: these two are copies of each other.
+    assert found.copies == {"train-valid": 2, "train-test": 1, "valid-test": 4}
+    assert (found.test_in_train, found.contradictions) == (1, 0)
+    shutil.copy(root / "train/class0/0.jpg", root / "train/class2/other.jpg")
+    shutil.copy(root / "train/class0/1.jpg", root / "train/class0/same.jpg")
+    assert features(tmp_path, weights=str(_weights(tmp_path))).contradictions == 2
+
+
 def test_auto_goes_on_with_the_way_that_the_store_holds(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images")
     weights = str(_weights(tmp_path))
     asked = features(tmp_path, weights=weights, engine="openvino", precision="fp32")
     auto = features(tmp_path, weights=weights, engine="auto", precision="auto")
-    assert auto.extraction.picked.reason == "in the store"
+    assert auto.extraction.picked.reason == choice.CACHED
     assert (auto.extraction.computed, auto.extraction.shelf.key) == (0, asked.extraction.shelf.key)
 
 
@@ -273,6 +291,7 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     # Every eager way is tried, no other ever. With usual seconds one that took long to set up on a busy machine
     # may promise less, the next time, than another that was not tried.
     monkeypatch.setattr(choice, "USUAL_SETUP_S", {"eager": -1e6, "openvino": 1e6, "compile": 1e6})
+    monkeypatch.setattr(environment, "BUSY", 1.0)  # the machine may be
     auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
     first = features(tmp_path, **auto).extraction.picked
     assert first.reason == "measured"
@@ -344,13 +363,115 @@ def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
     assert "openvino fp32 fails here (device lost); going on without it" in caplog.messages
 
 
+class Instead:
+    """An engine in another's place, whose features are what `submit` makes of pixels."""
+
+    def __init__(self, plan: engines.Plan, submit: Callable[[np.ndarray], Any]) -> None:
+        self.plan, self.submit, self.in_flight = plan, submit, 1
+
+
 def _failing_for(engine: str, real: Callable[..., None]) -> Callable[..., None]:
+    def fails(x_NHW3: np.ndarray) -> None:
+        raise RuntimeError("device lost")
+
     def compute(self: Frozen, ready: Any, *args: Any, **more: Any) -> None:
-        if ready.plan.engine == engine:
-            raise RuntimeError("device lost")
-        real(self, ready, *args, **more)
+        real(self, Instead(ready.plan, fails) if ready.plan.engine == engine else ready, *args, **more)
 
     return compute
+
+
+@pytest.mark.parametrize("where", ["decoding", "keeping"])
+def test_errors_that_are_not_the_engines_are_passed_on(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    make_images(tmp_path / "images")
+    weights = str(_weights(tmp_path))
+
+    def fails(*_: Any) -> None:
+        raise KeyError("a mistake of our own")
+
+    monkeypatch.setattr(*{"decoding": (decode, "pixels"), "keeping": (extract.Shelf, "append")}[where], fails)
+    with pytest.raises(KeyError, match="a mistake of our own"):
+        features(tmp_path, weights=weights, engine="eager")
+
+
+@pytest.fixture
+def three_quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every engine runs as eager does, in fp32 and bf16."""
+    for name in engines.ENGINES:
+        monkeypatch.setitem(engines.ENGINES, name, engines._eager)
+    monkeypatch.setattr(engines, "has_bf16", lambda: True)
+    monkeypatch.setattr(engines, "_has_openvino", lambda *_: True)
+
+
+def _bf16_overflows(real: Callable[..., None]) -> Callable[..., None]:
+    def compute(self: Frozen, ready: Any, *args: Any, **more: Any) -> None:
+        overflowing = Instead(
+            ready.plan, lambda x_NHW3: lambda: np.full((len(x_NHW3), 512), np.inf, np.float32)
+        )
+        real(self, overflowing if ready.plan.precision == "bf16" else ready, *args, **more)
+
+    return compute
+
+
+@pytest.mark.usefixtures("three_quick_engines")
+def test_where_auto_took_a_precision_that_overflows_another_takes_over(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = make_images(tmp_path / "images")
+    weights = str(_weights(tmp_path))
+    features(tmp_path, weights=weights, precision="bf16")
+    decode.Image.new("RGB", (64, 48), "teal").save(root / "train/class0/new.png")
+    monkeypatch.setattr(Frozen, "compute", _bf16_overflows(Frozen.compute))
+    with pytest.raises(UserError, match="not finite in bf16; try --precision fp32"):
+        features(tmp_path, weights=weights, engine="auto", precision="bf16")
+    found = features(tmp_path, weights=weights, engine="auto", precision="auto").extraction
+    assert (found.plan.precision, found.computed, len(found.images)) == ("fp32", 49, 49)
+    assert "features are not finite in bf16; going on without it" in caplog.messages
+
+
+@pytest.mark.usefixtures("three_quick_engines")
+def test_features_that_are_known_to_disagree_are_computed_by_another_engine(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the cache has them all."""
+    make_images(tmp_path / "images")
+    weights = str(_weights(tmp_path))
+    features(tmp_path, weights=weights, precision="bf16")
+    wrong = choice.Trial(
+        engine="eager", precision="bf16", setup_s=1, images_per_s=9, cosine=0.5, made_at=0, contention=None
+    )
+    monkeypatch.setattr(choice, "known", lambda _: [wrong])
+    found = features(tmp_path, weights=weights, engine="auto", precision="bf16").extraction
+    assert found.plan.engine != "eager"
+    assert found.computed == 48
+
+
+@pytest.mark.usefixtures("three_quick_engines")
+def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_images(tmp_path / "images")
+    weights = str(_weights(tmp_path))
+    for engine in engines.ENGINES:
+        features(tmp_path, weights=weights, engine=engine)
+    checked: list[Path] = []
+    real = shards.read
+    monkeypatch.setattr(shards, "read", lambda manifest: checked.append(manifest) or real(manifest))
+    watch = Stopwatch()
+    with caplog.at_level("INFO", "transfer"):
+        found = extract.fill(
+            config(tmp_path, weights=weights, engine="auto"),
+            images.find(tmp_path / "images"),
+            watch,
+            lambda *_: None,
+        )
+    assert found.computed == 0
+    assert {manifest.parent for manifest in checked} == {found.shelf.folder}
+    assert len(watch.seconds["open cache"]) == 2  # what is listed, and the features that are used
+    assert caplog.messages == [
+        "eager fp32: the cache holds its features of 48 of 48 images (--engine and --precision name others)"
+    ]
 
 
 def test_an_engine_that_was_named_and_fails_is_told_in_one_line(

@@ -382,13 +382,17 @@ def test_a_class_without_test_images_is_allowed(tmp_path: Path) -> None:
     assert find(tmp_path).classes == ("a", "b")
 
 
-def test_an_empty_class_folder_beside_others_is_no_class(tmp_path: Path) -> None:
-    assert find(class_folders(tmp_path, {"a": 3, "b": 3, "none": 0})).classes == ("a", "b")
+def test_an_empty_class_folder_beside_others_is_no_class_and_named(tmp_path: Path) -> None:
+    found = find(class_folders(tmp_path, {"a": 3, "b": 3, "none": 0, "deep/inside": 0}))
+    assert found.classes == ("a", "b")
+    assert found.empty_classes == ("deep", "none")
+    assert find(class_folders(tmp_path / "full", {"a": 3, "b": 3})).empty_classes == ()
 
 
-def test_an_empty_class_folder_in_test_that_train_lacks_harms_nothing(tmp_path: Path) -> None:
-    counts = {"train": {"a": 1, "b": 1}, "valid": {"a": 1}, "test": {"a": 1, "ghost": 0}}
-    assert find(split_folder(tmp_path, counts)).classes == ("a", "b")
+def test_an_empty_class_folder_in_test_that_train_lacks_is_named_once(tmp_path: Path) -> None:
+    counts = {"train": {"a": 1, "b": 1}, "valid": {"a": 1, "ghost": 0}, "test": {"a": 1, "b": 0, "ghost": 0}}
+    found = find(split_folder(tmp_path, counts))
+    assert (found.classes, found.empty_classes) == (("a", "b"), ("ghost",))
 
 
 def nothing(root: Path) -> None:
@@ -541,6 +545,78 @@ def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
         assert len(find(root).samples()) == 7
     finally:
         subprocess.run(["rm", "-r", root], check=True)  # Python's own way to delete folders fails on these
+
+
+class TestGroups:
+    """Files `DAY_i.jpg` of two classes, on six days."""
+
+    DAYS = r"^\d+"
+
+    @staticmethod
+    def day_files(root: Path, *folders: str, days: int = 6) -> Path:
+        for folder in folders:
+            touch(
+                root, *(f"{folder}/{c}/{day}_{i}.jpg" for c in "ab" for day in range(days) for i in range(5))
+            )
+        return root
+
+    @staticmethod
+    def days_of(found: ImageSet, split: str) -> set[str]:
+        samples = found.splits[split]
+        assert samples.group_N is not None
+        days = [found.groups[group] for group in samples.group_N]
+        assert days == [sample.path.name.split("_")[0] for sample in samples]
+        return set(days)
+
+    def test_drawn_splits_keep_groups_together(self, tmp_path: Path) -> None:
+        found = find(self.day_files(tmp_path, "."), groups=self.DAYS)
+        assert found.groups == tuple("012345")
+        assert found.drawn == SPLITS
+        sides = [self.days_of(found, split) for split in SPLITS]
+        assert [len(days) for days in sides] == [4, 1, 1]
+        assert set.union(*sides) == set("012345")
+
+    def test_valid_is_drawn_from_train_in_groups(self, tmp_path: Path) -> None:
+        found = find(self.day_files(tmp_path, "train", "test"), groups=self.DAYS)
+        assert found.drawn == ("valid",)
+        assert not self.days_of(found, "train") & self.days_of(found, "valid")
+        assert self.days_of(found, "test") == set("012345")  # the user's own split stays as it is
+        assert len(found.samples()) == 120
+
+    def test_splits_of_the_folder_stay_as_they_are(self, tmp_path: Path) -> None:
+        root = self.day_files(tmp_path, *SPLITS)
+        with_groups, without = find(root, groups=self.DAYS), find(root)
+        assert with_groups.splits == without.splits
+        assert without.groups == ()
+        assert without.samples().group_N is None
+        samples = with_groups.samples()
+        assert [with_groups.groups[group] for group in samples.group_N] == [
+            sample.path.name.split("_")[0] for sample in samples
+        ]
+
+    def test_groups_go_with_the_samples_that_are_selected(self, tmp_path: Path) -> None:
+        samples = find(self.day_files(tmp_path, *SPLITS), groups=self.DAYS).samples()
+        rows = np.array([7, 0, 7])
+        chosen = samples.select(rows)
+        np.testing.assert_array_equal(chosen.group_N, samples.group_N[rows])
+        np.testing.assert_array_equal(samples[3:9].group_N, samples.group_N[3:9])
+
+    def test_the_seed_draws_other_groups(self, tmp_path: Path) -> None:
+        root = self.day_files(tmp_path, ".")
+        drawn = {
+            frozenset(self.days_of(find(root, seed=seed, groups=self.DAYS), "test")) for seed in range(9)
+        }
+        assert len(drawn) > 1
+
+    @pytest.mark.parametrize("pattern", ["[", "x", "jpg"])
+    def test_a_pattern_that_makes_no_groups_is_refused(self, tmp_path: Path, pattern: str) -> None:
+        with pytest.raises(UserError, match="--groups"):
+            find(self.day_files(tmp_path, "."), groups=pattern)
+
+    def test_classes_that_no_groups_can_train_are_refused(self, tmp_path: Path) -> None:
+        touch(tmp_path, *(f"{c}/{day}_{i}.jpg" for day, c in enumerate("abc") for i in range(9)))
+        with pytest.raises(UserError, match="with these groups class '.' has no image left for training"):
+            find(tmp_path, groups=self.DAYS)
 
 
 class TestBelow:

@@ -149,3 +149,26 @@ except KeyboardInterrupt:
     after = shown[shown.rindex(b"extracting") :]
     assert b"\x1b[2K" in after  # the line is erased
     assert b"\x1b[?25h" in after  # and the cursor is back
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored() -> None:
+    """As in `command &` of a script, where the shell starts the command so."""
+    code = """
+import os, signal
+from transfer import interrupt
+
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+with interrupt.stoppable():
+    os.kill(os.getpid(), signal.SIGINT)
+    print("went on", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert done.stdout == "went on\n"
+    assert done.stderr.endswith("KeyboardInterrupt\n")

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from transfer import backbone, engines, experiment, model, model_files, records
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS, saved
+from transfer.model_files import ModelsNotSaved
 from transfer.reading import BadImages
 from transfer.results import Result
 
@@ -148,6 +149,56 @@ class TestPredict:
         assert [Path(name).name for name in bad.skipped] == ["bad.jpg", "none.jpg"]
         assert loaded.predict(mixed[3:5], bad) == []
 
+    def test_one_image_or_several_in_any_form(self, folder: Path, copy: Path) -> None:
+        paths = tested(folder)[:3]
+        opened = [Image.open(path) for path in paths]
+        arrays = [np.asarray(image) for image in opened]
+        loaded = model.load(copy, method="logreg")
+        expected = loaded.predict(paths)
+        alone: list[Any] = [str(paths[0]), paths[0], opened[0], arrays[0]]
+        for image in alone:
+            (one,) = loaded.predict(image)
+            assert (one.label, one.probability) == (expected[0].label, expected[0].probability)
+            assert one.path == (paths[0] if isinstance(image, str | Path) else None)
+        mixed: Any = [str(paths[0]), opened[1], arrays[2]]
+        for several in (opened, arrays, np.stack(arrays), mixed, tuple(paths)):
+            found = loaded.predict(several)
+            assert [(p.label, p.probability) for p in found] == [(p.label, p.probability) for p in expected]
+        np.testing.assert_array_equal(np.asarray(opened[0]), arrays[0])
+
+    def test_images_in_memory_are_turned_and_stretched_as_files_are(self, copy: Path, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        image = Image.fromarray(rng.integers(0, 256, (90, 70), np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned by a quarter
+        image.save(tmp_path / "turned.png", exif=exif)
+        loaded = model.load(copy, method="logreg")
+        with Image.open(tmp_path / "turned.png") as opened:
+            (in_memory,) = loaded.predict(opened)
+        (file,) = loaded.predict(tmp_path / "turned.png")
+        assert (in_memory.label, in_memory.probability) == (file.label, file.probability)
+
+    @pytest.mark.parametrize(
+        ("image", "told"),
+        [
+            (
+                np.zeros((3, 48, 64), np.uint8),
+                r"images\[1\] is an array of shape \(3, 48, 64\) and dtype uint8",
+            ),
+            (
+                np.zeros((48, 64, 3), np.float32),
+                r"images\[1\] is an array of .* dtype float32; give \(H, W, 3\)",
+            ),
+            (np.zeros((48, 64), np.uint8), r"shape \(48, 64\)"),
+            (np.zeros((0, 64, 3), np.uint8), r"shape \(0, 64, 3\)"),
+            (b"bytes", r"images\[1\] is of type bytes; give a path, a PIL image, or an array"),
+        ],
+        ids=["channels first", "floats", "grey", "empty", "bytes"],
+    )
+    def test_what_is_no_image_is_told(self, folder: Path, copy: Path, image: Any, told: str) -> None:
+        with pytest.raises(UserError, match=told):
+            model.load(copy).predict([tested(folder)[0], image])
+
     def test_features_that_are_no_numbers_are_told(self, folder: Path, copy: Path) -> None:
         loaded = model.load(copy)
 
@@ -212,7 +263,7 @@ class TestFolder:
         assert {path.name for path in models.iterdir()} == {
             "model.json", "backbone.safetensors", "svm.safetensors", "mine.safetensors",
         }  # fmt: skip
-        with pytest.raises(UserError, match=r"--method is 'fc'; .* has svm$"):
+        with pytest.raises(UserError, match=r"^method is 'fc'; .* has svm$"):
             model.load(models, method="fc")
 
     def test_a_run_killed_while_it_saves_leaves_no_model(
@@ -237,7 +288,7 @@ class TestFolder:
             model.load(tmp_path / "out")
 
     def test_a_head_that_cant_be_saved_is_told_and_left_out(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         photographs(tmp_path / "images")
         real = saved.save
@@ -248,19 +299,80 @@ class TestFolder:
             return real(head, path)
 
         monkeypatch.setattr(saved, "save", refuses)
-        result = run(tmp_path, methods=("fc", "svm"))
-        assert [method["name"] for method in result.methods] == ["fc", "svm"]
-        assert [line.getMessage() for line in caplog.records] == ["svm is not saved: can't save it"]
+        with pytest.raises(ModelsNotSaved, match="svm is not saved: can't save it") as caught:
+            run(tmp_path, methods=("fc", "svm"))
+        assert caught.value.result is not None
+        assert [method["name"] for method in caught.value.result.methods] == ["fc", "svm"]
         assert model.load(tmp_path / "out").method == "fc"
 
-    def test_a_disk_that_refuses_costs_the_models_and_not_the_result(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_disk_that_refuses_costs_the_models_and_not_the_result(self, tmp_path: Path) -> None:
         photographs(tmp_path / "images")
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "models").write_text("a file")
-        assert run(tmp_path, methods=("svm-lab",)).methods
-        assert "the models are not saved: " in caplog.text
+        with pytest.raises(ModelsNotSaved, match="the models are not saved: ") as caught:
+            run(tmp_path, methods=("svm-lab",))
+        assert caught.value.result is not None
+        assert caught.value.result.methods
+
+
+class TestReplacing:
+    """Whether a run may replace the model that lies in its folder."""
+
+    def config(self, folder: Path, **settings: Any) -> RunConfig:
+        given = {"data": str(folder / "images"), "backbone": "resnet18", "weights": "random", **settings}
+        return RunConfig(store=folder / "store", **given)
+
+    def test_what_it_was_made_from_is_recorded_without_a_path(self, folder: Path, copy: Path) -> None:
+        text = (copy / "model.json").read_text()
+        made_from = json.loads(text)["made_from"]
+        assert made_from["data"] == "images"
+        assert str(folder) not in text
+
+    def test_a_rerun_may(self, folder: Path, copy: Path, tmp_path: Path) -> None:
+        for settings in ({}, {"seed": 1}, {"size": (48, 64)}, {"engine": "openvino"}, {"select": "accuracy"}):
+            model_files.check_replaceable(copy, self.config(folder, **settings))
+        model_files.check_replaceable(tmp_path / "none", self.config(folder))
+        _changed(copy, lambda r: r.pop("made_from"))  # as files of before have it
+        model_files.check_replaceable(copy, self.config(folder))
+
+    @pytest.mark.parametrize(
+        ("settings", "told"),
+        [
+            ({"data": "/elsewhere/photos"}, "a model of 'images', not 'photos'"),
+            ({"data": "/elsewhere/images"}, "a model of 'images' in another folder, not 'images'"),
+            ({"data": "lagoon"}, "a model of 'images', not 'lagoon'"),
+            ({"backbone": "resnet34"}, "a model with resnet18, not resnet34"),
+            ({"weights": "/some/w.pth"}, r"a model with weights random, not w\.pth"),
+            ({"size": (64, 64)}, "a model at 48x64, not 64x64"),
+        ],
+        ids=str,
+    )
+    def test_a_run_on_something_else_may_not(
+        self, folder: Path, copy: Path, settings: dict[str, Any], told: str
+    ) -> None:
+        with pytest.raises(UserError, match=rf"{told}; give another --out, or replace it with --force"):
+            model_files.check_replaceable(copy, self.config(folder, **settings))
+
+    def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
+        (copy / "model.json").write_text("{}")
+        with pytest.raises(UserError, match="is no model file of version 1 .*--force"):
+            model_files.check_replaceable(copy, self.config(folder))
+
+    def test_it_is_refused_before_any_work_unless_forced(
+        self, folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Begun(Exception):
+            pass
+
+        def begins(*_: Any, **__: Any) -> None:
+            raise Begun
+
+        monkeypatch.setattr(experiment, "find_images", begins)
+        config = self.config(folder, backbone="resnet34")
+        with pytest.raises(UserError, match="--force"):
+            experiment.run(config, models=copy)
+        with pytest.raises(Begun):
+            experiment.run(config, models=copy, force=True)
 
 
 def _changed(copy: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -360,11 +472,11 @@ class TestWay:
     @pytest.mark.parametrize(
         ("settings", "told"),
         [
-            ({"engine": "warp"}, "--engine is 'warp'"),
-            ({"precision": "fp8"}, "--precision is 'fp8'"),
-            ({"device": "tpu"}, "--device is 'tpu'"),
+            ({"engine": "warp"}, "^engine is 'warp'"),
+            ({"precision": "fp8"}, "^precision is 'fp8'"),
+            ({"device": "tpu"}, "^device is 'tpu'"),
             ({"batch": 0}, "batch is 0"),
-            ({"method": "forest"}, "--method is 'forest'; .* has fc-lab, fc"),
+            ({"method": "forest"}, "^method is 'forest'; .* has fc-lab, fc"),
             ({"precision": "int8"}, "no int8 version"),
             ({"precision": "fp16", "device": "cpu"}, "eager fp16 cpu fails here"),
         ],

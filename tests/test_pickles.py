@@ -8,7 +8,8 @@ import pytest
 import torch
 from torchvision import models
 
-from transfer import pickles
+from transfer import pickles, weights
+from transfer.config import UserError
 
 
 def trained() -> dict[str, Any]:
@@ -71,3 +72,18 @@ def test_a_pickle_longer_than_those_of_networks_is_refused(tmp_path: Path) -> No
 def test_what_is_broken_is_left_to_torch(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(data)
     pickles.check(tmp_path / "w.pth")
+
+
+def test_a_torch_whose_archives_cant_be_looked_into_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"a": 1}, tmp_path / "w.pth")
+    monkeypatch.setattr(pickles, "_Reader", None)
+    with pytest.raises(
+        UserError, match=r"w\.pth can't be read as weights: torch .*; save it as \.safetensors"
+    ):
+        weights.load(tmp_path / "w.pth")
+
+
+def test_this_torch_lets_its_archives_be_looked_into() -> None:
+    assert pickles._Reader is not None

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
 
-from transfer import decode
+from transfer import decode, files, nvjpeg
 from transfer.config import UserError
 from transfer.decode import BadImage
 from transfer.images import SPLITS, ImageSet, Samples
@@ -25,6 +28,7 @@ from transfer.reading import (
     BadImages,
     Image,
     Images,
+    Opened,
     Pixels,
     batches,
     batches_on,
@@ -183,6 +187,26 @@ class TestImages:
     def test_a_split_can_be_asked_for(self, images: Images, split: str, at: list[int]) -> None:
         assert list(images.in_split(split)) == [images[i] for i in at]
         assert not images.select(images.label_N < 0).in_split(split)
+
+    def test_groups_and_names_go_with_the_images_that_can_be_read(
+        self, tmp_path: Path, pool: ThreadPoolExecutor
+    ) -> None:
+        found = small_set(tmp_path)
+        parts = {"train": [3, 1, 2], "valid": [0], "test": [1, 3]}
+        splits = {
+            split: replace(found.splits[split], group_N=np.array(codes, np.int32))
+            for split, codes in parts.items()
+        }
+        spoil(tmp_path / "a2.png", "text")
+        images = read(replace(found, splits=splits), pool, BadImages(tmp_path, "skip"), silent)
+        assert images.group_N is not None
+        assert images.group_N.tolist() == [3, 1, 0, 1, 3]
+        assert list(images.samples.names) == ["a0.png", "b1.png", "b3.png", "a4.png", "b5.png"]
+        assert images.in_split("test").group_N.tolist() == [1, 3]
+
+    def test_images_without_groups_have_none(self, images: Images) -> None:
+        assert images.group_N is None
+        assert images.in_split("test").group_N is None
 
     def test_of_copies_the_first_is_kept_in_order(self, images: Images) -> None:
         copies = images.select(np.array([5, 2, 5, 0, 2, 2, 1]))
@@ -439,3 +463,42 @@ def test_batches_on_a_device_are_those_of_the_processor(tmp_path: Path, pool: Th
         for image, x_HW3 in zip(part, x_NHW3, strict=True):
             np.testing.assert_array_equal(x_HW3, image.pixels(SIZE))
     assert list(bad.skipped) == [images[3].path.name, images[5].path.name]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_a_fault_of_the_machine_ends_the_run_though_bad_images_are_skipped(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    found = small_set(tmp_path)
+    bad = BadImages(tmp_path, "skip")
+    real = files.read
+
+    def fails(path: Path, max_bytes: int) -> bytes:
+        if path.name == "b3.png":
+            raise OSError(number, os.strerror(number))
+        return real(path, max_bytes)
+
+    monkeypatch.setattr(files, "read", fails)
+    with pytest.raises(UserError, match=r"b3\.png \(.*\); the machine failed, not the image"):
+        read(found, pool, bad, silent)
+    assert bad.skipped == {}
+
+
+def test_images_in_memory_are_read_as_bytes_too(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    """As nvJPEG's loader does."""
+    opened = Opened(Path("images[0]"), PillowImage.fromarray(pixels_of(3)))
+    np.testing.assert_array_equal(decode.pixels(opened.data(), SIZE), pixels_of(3))
+    np.testing.assert_array_equal(opened.pixels(SIZE), pixels_of(3))
+
+
+def test_a_device_without_memory_to_decode_is_one_line(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(nvjpeg, "pixels", full)
+    images = images_of(tmp_path, 2, pool)
+    ready = batches_on("cpu", images, 2, SIZE, pool, BadImages(tmp_path, "skip"))
+    with pytest.raises(UserError, match="too little memory to decode images; use --decoder pillow"):
+        next(ready)

@@ -350,3 +350,49 @@ def test_what_a_shelf_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Pat
     key.unlink() if fault == "gone" else key.write_bytes(before[:9] if fault == "cut" else before + b"{}")
     shelf(tmp_path)
     assert key.read_bytes() == before
+
+
+def test_what_is_listed_is_what_a_shelf_holds_though_no_row_is_read(tmp_path: Path) -> None:
+    ids, x = rows(5)
+    kept = shelf(tmp_path)
+    assert shelf_module.listed(kept.folder).shape == (0, 32)
+    kept.append(ids[:3], x[:3], 1.0, "here")
+    kept.append(ids[3:], x[3:], 1.0, "here")
+    for path in kept.folder.glob("*.npy"):
+        path.write_bytes(b"damaged")
+    assert sorted(to_hex(shelf_module.listed(kept.folder))) == sorted(to_hex(ids))
+    assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids))
+    assert not shelf(tmp_path).holds(ids).any()
+
+
+def test_a_damaged_manifest_lists_nothing_and_is_left_where_it_is(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    before = set(kept.folder.iterdir())
+    kept.append(ids[2:], x[2:], 1.0, "here")
+    [manifest] = {path for path in kept.folder.iterdir() if path.suffix == ".json"} - before
+    manifest.write_bytes(b"{}")
+    assert sorted(to_hex(shelf_module.listed(kept.folder))) == sorted(to_hex(ids[:2]))
+    assert manifest.exists()
+
+
+def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 8)
+    ids, x = rows(12)
+    first = shelf(tmp_path)
+    for i in range(0, 6, 2):
+        first.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    second = shelf(tmp_path)
+    first.append(ids[6:8], x[6:8], 1.0, "here")  # makes one large shard of all that there is
+    assert files(first) == 1
+    second.append(ids[8:10], x[8:10], 1.0, "here")  # would be the eighth row
+    second.append(ids[10:], x[10:], 1.0, "here")
+    second.merge()
+    for seen in (second, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids[:6]), x[:6])
+        np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
+    assert sum(len(np.load(path)) for path in first.folder.glob("*.npy")) == 12
+    assert files(first) == 2

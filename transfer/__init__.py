@@ -3,7 +3,7 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["SVM", "FineTune", "FineTuneSearch", "Result", "RunConfig", "SVMSearch", "run"]
+__all__ = ["SVM", "FineTune", "FineTuneSearch", "Result", "RunConfig", "SVMSearch", "UserError", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -12,10 +12,10 @@ def __getattr__(name: str) -> Any:
         from transfer.experiment import run
 
         return run
-    if name == "RunConfig":
-        from transfer.config import RunConfig
+    if name in ("RunConfig", "UserError"):
+        from transfer import config
 
-        return RunConfig
+        return getattr(config, name)
     if name == "Result":
         from transfer.results import Result
 

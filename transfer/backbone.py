@@ -54,9 +54,10 @@ def build(name: str, state: State) -> nn.Module:
         del body[key]
     # Modules translate what older versions of themselves saved, by a version that files of plain tensors have
     # lost. Where all names are today's there is nothing to translate.
+    # The attribute is PyTorch's own and not public: where a release has none, there are no versions to hand on.
     versions = getattr(state, "_metadata", None)
     if versions is None and body.keys() <= own.keys():
-        versions = own._metadata  # type: ignore[attr-defined]
+        versions = getattr(own, "_metadata", None)
     if versions is not None:
         body._metadata = versions  # type: ignore[attr-defined]
     found = network.load_state_dict(body, strict=False)
@@ -157,7 +158,7 @@ def random_state(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> St
 def estimated(network: nn.Module, name: str, batches: Iterable[torch.Tensor]) -> State:
     """The weights of a network called `name`, its batch-norm statistics averages over `batches`, as above."""
     network.eval()
-    norms = [part for part in network.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None

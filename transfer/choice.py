@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from transfer import engines, environment
 from transfer.config import UserError
-from transfer.engines import Engine, Features, Pixels, Plan
-from transfer.scores import cosines
+from transfer.engines import Engine, EngineError, Features, Pixels, Plan
+from transfer.metrics import cosines
 from transfer.timing import now
 
 # What is usual, from measurements on one processor: how many times as fast as plain fp32, and seconds until ready.
@@ -23,11 +26,15 @@ USUAL_GAIN = {"eager": 1.0, "openvino": 1.7, "compile": 1.5, "fp32": 1.0, "bf16"
 USUAL_SETUP_S = {"eager": 1.0, "openvino": 3.0, "compile": 24.0}
 # A way that was not tried must promise to be done in this share of the time: the guess may be wrong, its trial costs.
 WORTH_A_TRIAL = 0.9
-# Batches are timed until so much time is full.
-TIMED_S = 0.1
+# Rounds of batches are timed until so much time is full, at least twice where a round takes less than a second.
+TIMED_S, CHEAP_S = 0.1, 1.0
+# A trial holds for so long: drivers, firmware and what else runs on a machine change.
+MAX_AGE_S = 30 * 24 * 3600
 # The least cosine of an image's features with those of plain fp32. Where the user named bf16 or fp16 its error is
 # what was asked for, and only an engine that is plainly wrong is refused.
 AGREES, SANE = 0.999, 0.99
+# A reason: half of the images or more need not be computed again by it.
+CACHED = "the cache holds its features"
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +50,15 @@ class Trial:
     images_per_s: float
     cosine: float
     """Of features with those of eager fp32, the least over the images of the trial."""
+    made_at: float
+    """Seconds since 1970."""
+    contention: float | None
+    """The share of the cores this process may use that others took while it was timed; None where it is not known."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its seconds can still be relied on: it is recent, and the machine was not busy."""
+        return 0 <= time.time() - self.made_at <= MAX_AGE_S and (self.contention or 0) <= environment.BUSY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +67,7 @@ class Choice:
 
     plan: Plan
     reason: str
-    """`asked for`, `in the store`, `too few images for a trial`, `measured` or `measured before`."""
+    """`asked for`, `the cache holds its features`, `too few images for a trial`, `measured` or `measured before`."""
     trials: tuple[Trial, ...] = ()
     engine: Engine | None = None
     """Where a trial left it ready to run."""
@@ -64,14 +80,20 @@ class Choice:
 
 
 def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Trials kept as plain data; what is none is left out."""
+    """Trials kept as plain data; what is none, or does not say when it was made, is left out."""
     found = []
     for record in records:
         with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
-            numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine")}
+            numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine", "made_at")}
+            contention = record.get("contention")
             if numbers["images_per_s"] > 0:
                 found.append(
-                    Trial(engine=str(record["engine"]), precision=str(record["precision"]), **numbers)
+                    Trial(
+                        engine=str(record["engine"]),
+                        precision=str(record["precision"]),
+                        contention=None if contention is None else float(contention),
+                        **numbers,
+                    )
                 )
     return found
 
@@ -88,6 +110,7 @@ def told(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 yield (
                     f"              {trial.engine:8} {trial.precision:4} {trial.images_per_s:8.1f} images/s, "
                     f"ready in {trial.setup_s:.1f} s, cosine with fp32 {trial.cosine:.5f}"
+                    f"{'' if trial.is_current else ' (old or made while the machine was busy: made again when needed)'}"
                 )
 
 
@@ -111,7 +134,7 @@ def settled(
     allowed = [plan for plan in options if _way(plan) not in wrong]
     most_held = min(allowed, key=lambda plan: left[plan], default=None)
     if most_held and left[most_held] * 2 <= images:
-        return Choice(plan=most_held, reason="in the store", trials=tuple(kept))
+        return Choice(plan=most_held, reason=CACHED, trials=tuple(kept))
     if images <= 2 * options[0].batch:
         return Choice(plan=options[0], reason="too few images for a trial", trials=tuple(kept))
     return None
@@ -129,10 +152,14 @@ def choose(
     """The engine that will be done soonest with the images that are `left`, by plan.
 
     Each turn takes the way that is expected to be done first, by its trial where there was one (now or `kept`
-    from before), else by what is usual. If it has not been tried it is, on the pixels of a batch of the images
-    themselves; if it has, that is the choice. Features are held against those of eager fp32. A way that errs
-    is passed over, with a line in the log. Raises `UserError` where none is left.
+    from before, unless that trial is old or the machine was busy), else by what is usual. If it has not been tried
+    it is, on the pixels of a batch of the images themselves; if it has, that is the choice. Features are held against
+    those of eager fp32. An engine that fails is passed over, with a line in the log. Raises `UserError` where none is
+    left.
     """
+    kept = [
+        trial for trial in kept if trial.is_current or trial.cosine < least_cosine
+    ]  # disagreement does not age
     trials = _Trials(options, left, build, x_NHW3, kept, least_cosine)
     while True:
         plan = min(trials.open, key=trials.expected_s, default=None)
@@ -143,8 +170,8 @@ def choose(
                 trials.run(plan)
                 continue
             engine = trials.ready[plan] if plan in trials.ready else build(plan)
-        except Exception as error:  # compilers and converters fail in every way
-            trials.failed[plan] = first_line(error)
+        except EngineError as error:
+            trials.failed[plan] = error.reason
             log.warning("%s %s fails here (%s); going on without it", *_way(plan), trials.failed[plan])
             continue
         reason = "measured" if trials.measured else "measured before"
@@ -210,11 +237,9 @@ class _Trials:
     def _run_plain(self) -> None:
         try:
             engine, trial, self._expected_ND = _try(self._plain, self.build, self.x_NHW3, None)
-        except UserError:
-            raise
-        except Exception as error:
+        except EngineError as error:
             hint = "; try --device cpu" if self._plain.device == "cuda" else ""
-            raise UserError(f"plain PyTorch in fp32 fails here ({first_line(error)}){hint}") from error
+            raise UserError(f"plain PyTorch in fp32 fails here ({error.reason}){hint}") from error
         self.found[_way(self._plain)], self.measured = trial, True
         if self._plain in self.options:
             self.ready[self._plain] = engine
@@ -226,11 +251,6 @@ class _Trials:
         return f"no engine can do it here ({listed}); try --engine eager --precision fp32"
 
 
-def first_line(error: Exception) -> str:
-    """An error in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _way(plan: Plan) -> tuple[str, str]:
     return plan.engine, plan.precision
 
@@ -239,21 +259,32 @@ def _try(
     plan: Plan, build: Callable[[Plan], Engine], x_NHW3: Pixels, expected_ND: Features | None
 ) -> tuple[Engine, Trial, Features]:
     """An engine built and timed; `expected_ND` is what its features should be, None if they are that."""
-    start = now(plan.device)
+    begun = now(plan.device)
     engine = build(plan)
-    x_ND = engine.submit(x_NHW3)()
-    first_s = now(plan.device) - start
-    batches, start = 0, now(plan.device)
-    while (timed_s := now(plan.device) - start) < TIMED_S:
-        waiting = [engine.submit(x_NHW3) for _ in range(engine.in_flight)]
-        for wait in waiting:
-            wait()
-        batches += len(waiting)
+    x_ND = engines.submit(engine, x_NHW3)()
+    first_s = now(plan.device) - begun
+    # From here on: compilers run in processes of their own.
+    contention = environment.CpuContention()
+    round_s = _rounds(engine, x_NHW3)
+    usual_s = statistics.median_low(round_s)
     trial = Trial(
         engine=plan.engine,
         precision=plan.precision,
-        setup_s=max(0.0, first_s - timed_s / batches),
-        images_per_s=batches * len(x_NHW3) / timed_s,
+        setup_s=max(0.0, first_s - usual_s / engine.in_flight),
+        images_per_s=engine.in_flight * len(x_NHW3) / usual_s,
         cosine=1.0 if expected_ND is None else float(cosines(x_ND, expected_ND).min()),
+        made_at=time.time(),
+        contention=contention.share(plan.threads),
     )
     return engine, trial, x_ND
+
+
+def _rounds(engine: Engine, x_NHW3: Pixels) -> list[float]:
+    """Seconds of each round: as many batches as the engine takes at once."""
+    round_s: list[float] = []
+    while sum(round_s) < TIMED_S or (len(round_s) < 2 and round_s[0] < CHEAP_S):
+        start = now(engine.plan.device)
+        for wait in [engines.submit(engine, x_NHW3) for _ in range(engine.in_flight)]:
+            wait()
+        round_s.append(now(engine.plan.device) - start)
+    return round_s

@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:  # a full disk, a folder without permission
         return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
+    except MemoryError:
+        return _fail("out of memory; what was computed is kept, run again with more memory free", USAGE, argv)
     except Exception as error:
         told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(told, FAILED, argv)
@@ -95,11 +97,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
     run.add_argument("--out", type=Path, metavar="DIR", help="write result.json, report.md and models/ there")
+    run.add_argument(
+        "--force", action="store_true", help="replace the models in --out, whatever they were made from"
+    )
     run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
     _add_extraction_options(run)
     run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
     run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
     run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
+    run.add_argument(
+        "--repeats",
+        metavar="N",
+        help="compare on N other splits too, or: groups, to leave one group out after the other "
+        "(10 if the images bring no test split, else 0)",
+    )
     run.add_argument(
         "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
     )
@@ -194,6 +205,11 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
+    parser.add_argument(
+        "--groups",
+        metavar="REGEX",
+        help="on file names; images that agree in its first group, or the whole match, share a split",
+    )
     _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(

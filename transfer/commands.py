@@ -18,11 +18,13 @@ from transfer.config import (
     default_store,
     parse_age,
     parse_bytes,
+    parse_repeats,
     parse_size,
 )
 from transfer.text import in_bytes, line, printable
 
 if TYPE_CHECKING:
+    from transfer.experiment import Experiment
     from transfer.inventory import Entry
     from transfer.render import Table
 
@@ -41,25 +43,37 @@ def run(args: argparse.Namespace) -> int:
     if models:
         _make_folder(args.out)
         _make_folder(models)
-    from transfer import experiment, files, records, render, report, results
+    from transfer import experiment, model_files, render, report, results
 
+    if models and not args.force:
+        model_files.check_replaceable(models, config)
     with render.progress(args.quiet or args.json) as on_progress:
-        result = experiment.run(config, on_progress, models=models)
+        done = experiment.compare(config, on_progress)
+    result = done.result
     if args.json:
         print(result.to_json(), end="")
     elif args.quiet:
         print(report.verdict(result))
     else:
         report.show(result, render.console())
-    if args.out:
-        text = result.to_json().encode()
-        files.write(args.out / "result.json", text)
-        if len(text) > records.MAX_BYTES:
-            told = printable(str(args.out / "result.json"))
-            print(f"transfer: {told} is larger than what transfer report reads", file=sys.stderr)
-        files.write(args.out / "report.md", report.markdown(result).encode())
+    if models:
+        _write(args.out, done)
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
     return _told_skipped(skipped, results.skipped_count(result))
+
+
+def _write(out: Path, done: Experiment) -> None:
+    """Keep a comparison in a folder, what can't be made again first; raises `UserError` where a part fails."""
+    from transfer import files, records, report
+
+    text = done.result.to_json().encode()
+    files.write(out / "result.json", text)
+    if len(text) > records.MAX_BYTES:
+        name = printable(str(out / "result.json"))
+        print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
+    files.write(out / "report.md", report.markdown(done.result).encode())
+    done.save_predictions(out / "predictions.csv")
+    done.save_models(out / MODELS)
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -254,6 +268,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
     if "size" in fields:
         fields["size"] = parse_size(fields["size"])
+    if "repeats" in fields:
+        fields["repeats"] = parse_repeats(fields["repeats"])
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
     if "lr" in fields:

@@ -15,6 +15,7 @@ DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
+REPEAT_GROUPS = "groups"
 MODELS = "models"  # the folder of models in the folder that a run writes to
 NAMED_WEIGHTS = ("imagenet", "embedded", "random")
 
@@ -56,6 +57,23 @@ def parse_bytes(text: str) -> int:
     return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
 
 
+def check_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile the regular expression of `--groups`; raise `UserError` where it is none."""
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"--groups is '{pattern}': {error}; give a regular expression, such as '^\\d{{8}}'"
+        ) from None
+
+
+def parse_repeats(text: str) -> int | str:
+    """Parse the number of `--repeats`, or `groups`."""
+    if text != REPEAT_GROUPS and not re.fullmatch(r"\d{1,9}", text):
+        raise UserError(f"--repeats is {text!r}; give a whole number from 0 up, or {REPEAT_GROUPS}")
+    return text if text == REPEAT_GROUPS else int(text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One run, as the command line describes it. `None` means: decided from the data."""
@@ -69,11 +87,18 @@ class RunConfig:
     """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
     size: tuple[int, int] | None = None
     """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
-    lr: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
-    epochs: int = 10
+    lr: tuple[float, ...] | None = None
+    """Learning rates of fine-tuning; None: each method's own."""
+    epochs: int | None = None
+    """Epochs of fine-tuning, exactly so many for `fc-lab` and at most so many for `fc`; None: each method's own."""
     batch_size: int = 128
     """Rows of features in a step of fine-tuning (extraction has its own, set by the device)."""
     seed: int = 0
+    groups: str | None = None
+    """Regular expression on file names; images that agree in its first group, or the whole match, stay together."""
+    repeats: int | str | None = None
+    """On how many other splits the comparison is made again; `groups`: each group is the test split once.
+    None: 10 where the image set brings no test split, 0 where it does."""
     select: str = "macro_f1"
     device: str = "auto"
     engine: str = "auto"
@@ -89,13 +114,24 @@ class RunConfig:
         check_choice("--device", self.device, DEVICES)
         check_choice("--decoder", self.decoder, DECODERS)
         check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
-        if not self.lr or not all(0 < lr < 10 for lr in self.lr):
-            raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
-        if len(set(self.lr)) < len(self.lr):
-            raise UserError(f"--lr is {self.lr}; give every learning rate once")
+        if self.lr is not None:
+            if not self.lr or not all(0 < lr < 10 for lr in self.lr):
+                raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
+            if len(set(self.lr)) < len(self.lr):
+                raise UserError(f"--lr is {self.lr}; give every learning rate once")
         for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise UserError(f"{flag} is {value}; give a whole number from 1 up")
+        if self.groups is not None:
+            check_pattern(self.groups)
+        if isinstance(self.repeats, str):
+            check_choice("--repeats", self.repeats, (REPEAT_GROUPS,))
+            if self.groups is None:
+                raise UserError(
+                    "--repeats groups needs --groups; give a regular expression, such as '^\\d{8}'"
+                )
+        elif self.repeats is not None and self.repeats < 0:
+            raise UserError(f"--repeats is {self.repeats}; give a whole number from 0 up, or {REPEAT_GROUPS}")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"--seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
 

@@ -59,6 +59,8 @@ def size_of(data: bytes) -> tuple[int, int]:
             width, height = image.size
             # A PNG's own `getexif` would decode the whole image in search of data behind the pixels.
             turned = Image.Image.getexif(image).get(_ORIENTATION) in _TURNED
+    except MemoryError:
+        raise
     except Exception as error:  # decoders meet broken bytes with errors of every kind
         raise _bad(error) from error
     return (width, height) if turned else (height, width)
@@ -73,11 +75,20 @@ def pixels(data: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
         with _open(data) as image, _one_large if _is_large(image) else contextlib.nullcontext():
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            image = _rgb(image)
-            if image.size != size[::-1]:
-                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-            return np.asarray(image)
+            return _stretched_rgb(image, size)
+    except MemoryError:
+        raise
     except Exception as error:  # as above
+        raise _bad(error) from error
+
+
+def pixels_of(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """As `pixels`, of an image that is open or was never a file; it is left as it is."""
+    try:
+        return _stretched_rgb(ImageOps.exif_transpose(image), size)
+    except MemoryError:
+        raise
+    except Exception as error:  # one that was opened may not have been read yet
         raise _bad(error) from error
 
 
@@ -91,6 +102,13 @@ def is_plain_jpeg(data: bytes) -> bool:
             return plain and not _is_large(image)
     except Exception:  # whatever is wrong with it, Pillow tells when it decodes
         return False
+
+
+def _stretched_rgb(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    image = _rgb(image)
+    if image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -141,6 +159,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _bad(error: Exception) -> BadImage:
     if isinstance(error, BadImage):
         return error
+    # What Pillow makes of error -9 of its decoders.
+    if isinstance(error, OSError) and "out of memory" in str(error):
+        raise MemoryError(str(error)) from error
     if isinstance(error, UnidentifiedImageError):
         return BadImage("not a JPEG, PNG, WebP or BMP image")
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):

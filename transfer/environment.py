@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -103,6 +104,47 @@ def load() -> list[float] | None:
         return [round(value, 2) for value in os.getloadavg()]
     except (OSError, AttributeError):  # not on this system
         return None
+
+
+# Times tell little if other processes took more than this share of the cores that this one may use.
+BUSY = 0.2
+
+
+class CpuContention:
+    """How much of the cores that this process may use others took, since this object was made."""
+
+    def __init__(self) -> None:
+        self._begun, self._others_s = time.perf_counter(), _cpu_s_of_others()
+
+    def share(self, cores: int) -> float | None:
+        """The share of `cores` that other processes, or the host of a virtual machine, left too few cores for.
+
+        Parameters
+        ----------
+        cores
+            The number of cores that this process may use.
+
+        Returns
+        -------
+        From 0 (all of them were free for this process) to 1; None where the system does not tell.
+        """
+        now_s = _cpu_s_of_others()
+        if self._others_s is None or now_s is None:
+            return None
+        busy = (now_s - self._others_s) / (time.perf_counter() - self._begun)
+        free = (os.cpu_count() or cores) - busy
+        return min(1.0, max(0.0, 1 - free / cores))
+
+
+def _cpu_s_of_others(path: Path = Path("/proc/stat")) -> float | None:
+    """Seconds of all cores that went into anything but this process and idling; None where that is not known."""
+    try:
+        user, nice, system, _, _, irq, softirq, steal = map(int, path.read_text().split()[1:9])
+    except (OSError, ValueError):
+        return None
+    ticks = user + nice + system + irq + softirq + steal
+    # Some sandboxes give a file of zeros.
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time() if ticks else None
 
 
 def describe() -> dict[str, Any]:

@@ -4,42 +4,103 @@ from __future__ import annotations
 
 import itertools
 import logging
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from transfer import environment, images, lagoon, leases, model_files, scores
-from transfer.config import BUILT_IN, RunConfig, UserError, check_choice
+from transfer import environment, images, lagoon, leases, metrics, model_files
+from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig, UserError, check_choice
+from transfer.data.splits import draw_repeats, leave_group_out, split_shares
+from transfer.evaluation import dataset, ladder, predictions, repeats, statistics
+from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.extract import Extraction, Features, Split, check, extract
-from transfer.heads import METHODS, Method
+from transfer.heads import METHODS
 from transfer.heads.selection import ranking
 from transfer.images import SPLITS, ImageSet
-from transfer.reading import Progress
+from transfer.reading import Images, Progress
 from transfer.results import Result
 from transfer.store import Store
 from transfer.timing import Stopwatch
 
-# Fits and predictions shorter than this are repeated; of a longer one, one is enough and dear enough.
-REPEATED_BELOW_S, REPEATS = 0.5, 3
-OTHERS_NAMED = 20
-# Bad images that a result names: a million of them would make a file larger than any that is read again.
-SKIPPED_KEPT = 5_000
+# Repeats where the image set brings no test split of its own.
+DRAWN_REPEATS = 10
 
 log = logging.getLogger(__name__)
 
 
-def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: Path | None = None) -> Result:
-    """Compare the methods of `config` on its images; the network and the heads are kept in the folder `models`.
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A finished comparison: its result, and what it can be kept with."""
 
-    Raises `UserError` for what a user can mend.
+    config: RunConfig
+    result: Result
+    image_set: ImageSet
+    features: Features
+    fitted: dict[str, FittedSearch]
+
+    def save_models(self, folder: Path) -> None:
+        """Write the network and the heads; raises `ModelsNotSaved`."""
+        heads = {
+            name: (self.result.method(name), one.search.best_estimator_) for name, one in self.fitted.items()
+        }
+        model_files.save(
+            folder, self.config, self.features.extraction, heads, fingerprint=self.result.data["fingerprint"]
+        )
+
+    def save_predictions(self, path: Path) -> None:
+        """Write `predictions.csv`: every method's label and score for every image."""
+        images, groups = self.features.extraction.images, self.image_set.groups
+        parts = {split: images.in_split(split) for split in SPLITS}
+        predictions.write(
+            path,
+            self.features.splits,
+            {split: part.samples.names for split, part in parts.items()},
+            {split: _group_names(part, groups) for split, part in parts.items()},
+            self.image_set.classes,
+            {name: one.search.best_estimator_ for name, one in self.fitted.items()},
+        )
+
+
+def run(
+    config: RunConfig,
+    on_progress: Progress = lambda *_: None,
+    *,
+    models: Path | None = None,
+    force: bool = False,
+) -> Result:
+    """Compare the methods of `config` on its images, and save them where a folder for models is given.
+
+    Parameters
+    ----------
+    config : RunConfig
+    on_progress : callable
+        Called with the phase, how many images are done and how many there are.
+    models : Path, optional
+        Folder for the network and the heads.
+    force : bool
+        Whether models of other data or another network in `models` may be replaced.
+
+    Raises
+    ------
+    UserError
+        For what a user can mend; `ModelsNotSaved` where only saving failed.
     """
+    if models and not force:
+        model_files.check_replaceable(models, config)
+    done = compare(config, on_progress)
+    if models:
+        done.save_models(models)
+    return done.result
+
+
+def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Experiment:
+    """Compare the methods of `config` on its images; raises `UserError` for what a user can mend."""
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("--methods", name, METHODS)
@@ -50,78 +111,216 @@ def run(config: RunConfig, on_progress: Progress = lambda *_: None, *, models: P
     extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
+        contention = environment.CpuContention()
         fitted = _fit_all(names, config, features, watch)
-    predictions = {name: method.predicted_N for name, method in fitted.items()}
-    methods = [method.entry for method in fitted.values()]
-    if models:
-        with watch("save"):
-            heads = {name: (method.entry, method.head) for name, method in fitted.items()}
-            model_files.save(models, config, extraction, heads)
-    seconds = {**watch.seconds, "total": watch.total()}
-    return Result(
+        taken = contention.share(environment.usable_cores())
+        methods = [_score(name, one, config, features, watch) for name, one in fitted.items()]
+        comparison = _compare(methods, fitted, config, image_set, features, watch)
+        with watch("describe data"):
+            data = dataset.describe(image_set, features)
+    result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
             "methods": list(fitted),
             "select": config.select,
             "seed": config.seed,
-            "lr": list(config.lr),
+            "lr": list(config.lr) if config.lr else None,
             "epochs": config.epochs,
             "batch_size": config.batch_size,
+            "groups": config.groups,
+            "repeats": config.repeats,
         },
-        data=_data(image_set, features),
+        data=data,
         backbone={
             "name": config.backbone,
             "weights": extraction.weights.source,
             "weights_sha256": extraction.weights.sha256,
             "input_size": list(extraction.size),
-            "feature_dim": features.splits["train"].x_ND.shape[1],
+            "feature_dim": features.x_ND.shape[1],
         },
-        engine=_engine(features),
-        environment={**environment.describe(), "load_before": load_before},
-        features=_features(extraction),
+        engine=_describe_engine(features),
+        environment={
+            **environment.describe(),
+            "load_before": load_before,
+            "contention": taken,
+            "busy": taken is not None and taken > environment.BUSY,
+        },
+        features=_describe_features(extraction),
         methods=methods,
-        comparison=_compare(methods, predictions, features, config.select),
-        seconds=seconds,
+        comparison=comparison,
+        seconds={**watch.seconds, "total": watch.total()},
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fitted:
-    """A method's entry of the result file, what it predicts for the test split, and the head that was chosen."""
-
-    entry: dict[str, Any]
-    predicted_N: scores.Labels
-    head: Any
-
-
-def _fit_all(
-    names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch
-) -> dict[str, _Fitted]:
-    """What `_fit` gives for each method; one that refuses these images is left out, unless the user named it."""
-    fitted = {}
-    for name in names:
-        try:
-            fitted[name] = _fit(METHODS[name], config, features, watch)
-        except UserError as error:
-            if config.methods:
-                raise
-            log.warning("%s is left out: %s", name, error)
-    return fitted
+    return Experiment(config=config, result=result, image_set=image_set, features=features, fitted=fitted)
 
 
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
     """The image set of `config`; the built-in one is drawn into the store the first time."""
     if config.data != BUILT_IN:
-        return images.find(Path(config.data), seed=config.seed)
+        return images.find(Path(config.data), seed=config.seed, groups=config.groups)
     with watch("draw"):
         folder = Store(config.store).folder(BUILT_IN)
         lease = leases.hold_new(folder)
         leases.mark(folder)
         root = lagoon.make(folder, on_progress=lambda done, total: on_progress("drawing", done, total))
-    return replace(images.find(root), name=BUILT_IN, lease=lease)
+    return replace(images.find(root, groups=config.groups), name=BUILT_IN, lease=lease)
 
 
-def _features(extraction: Extraction) -> dict[str, Any]:
+def _fit_all(
+    names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch
+) -> dict[str, FittedSearch]:
+    """Fit all methods; one that refuses these images is left out, unless the user named it."""
+
+    def leave_out(name: str, error: UserError) -> None:
+        if config.methods:
+            raise error
+        log.warning("%s is left out: %s", name, error)
+
+    # Building a method imports its library, which is no part of a fit.
+    unfitted = {name: METHODS[name].build(config) for name in names}
+    fitted = fit_in_turn(unfitted, features.splits, watch, leave_out)
+    if not fitted:
+        raise UserError("no method can be fitted to these images; the lines above say why")
+    return fitted
+
+
+def _score(
+    name: str, fitted: FittedSearch, config: RunConfig, features: Features, watch: Stopwatch
+) -> dict[str, Any]:
+    """A method's entry of the result."""
+    valid, test = features.splits["valid"], features.splits["test"]
+    classes, search, method = features.extraction.classes, fitted.search, METHODS[name]
+
+    def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
+        return statistics.score(
+            features.splits[split].y_N, predicted_N, classes, groups_N=_groups(features, split)
+        )
+
+    with watch("score"):
+        sweep = [
+            {**row, "valid": score("valid", on_valid_N), "test": score("test", on_test_N)}
+            for row, on_valid_N, on_test_N in zip(
+                search.cv_results_,
+                search.predict_each(valid.x_ND),
+                search.predict_each(test.x_ND),
+                strict=True,
+            )
+        ]
+    for row in sweep:  # they are in `valid`
+        del row["accuracy"], row["macro_f1"]
+    return {
+        "name": name,
+        "kind": method.kind,
+        "summary": method.summary,
+        "best_params": search.best_params_,
+        "sweep": sweep,
+        "extended": search.extended_,
+        "at_edge": search.at_edge_,
+        "valid": score("valid", search.predict(valid.x_ND)),
+        "test": score("test", fitted.predicted_N),
+        "fit_s": fitted.fit_s,
+        "fit_seconds": fitted.fit_seconds,
+        "predict_s": fitted.predict_s,
+        "predict_seconds": fitted.predict_seconds,
+        "int8_against_fp32": None
+        if features.exact is None or features.coarse is None
+        else statistics.measure_change(
+            features.exact.y_N, search.predict(features.exact.x_ND), search.predict(features.coarse.x_ND)
+        ),
+    }
+
+
+def _compare(
+    methods: list[dict[str, Any]],
+    fitted: dict[str, FittedSearch],
+    config: RunConfig,
+    image_set: ImageSet,
+    features: Features,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    """`comparison` of the result: who did best on the *validation* split, every pair, the ladder, the repeats."""
+    test, n_classes = features.splits["test"], len(features.extraction.classes)
+    groups_N = _groups(features, "test")
+    ranked = [methods[i] for i in ranking([method["valid"] for method in methods], config.select)]
+    best, kinds = ranked[0]["name"], {method["kind"]: method["name"] for method in reversed(ranked)}
+    with watch("compare"):
+        pairs = [
+            {
+                "a": a,
+                "b": b,
+                **statistics.compare_pair(
+                    test.y_N,
+                    fitted[a].predicted_N,
+                    fitted[b].predicted_N,
+                    n_classes,
+                    groups_N=groups_N,
+                    seed=config.seed,
+                ),
+            }
+            for a, b in itertools.combinations(fitted, 2)
+        ]
+    for score in ("accuracy", "macro_f1"):
+        adjusted = statistics.adjust_holm([pair[score]["p"] for pair in pairs])
+        for pair, p in zip(pairs, adjusted, strict=True):
+            pair[score]["p_holm"] = p
+    climbed = []
+    if ladder.FIRST in fitted:
+        climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N)
+    return {
+        "select": config.select,
+        "best": best,
+        "best_of_kind": kinds,
+        "pairs": pairs,
+        "ladder": climbed,
+        "repeats": _repeat(config, list(fitted), image_set, features, watch),
+    }
+
+
+def _repeat(
+    config: RunConfig, names: Sequence[str], image_set: ImageSet, features: Features, watch: Stopwatch
+) -> dict[str, Any] | None:
+    """`comparison.repeats` of the result; None where nothing is repeated."""
+    found = features.extraction.images
+    count = config.repeats
+    if count is None:
+        count = DRAWN_REPEATS if "test" in image_set.drawn else 0
+    if count == 0:
+        return None
+    labels_N, groups_N = found.label_N.astype(np.int64), found.group_N
+    shares, group_names = split_shares(found.split_N), []
+    if isinstance(count, int):
+        scheme = repeats.STRATIFIED
+        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=groups_N)
+        if len(splits) < count:
+            log.warning("--repeats: these groups can be split in %d ways only", len(splits))
+    else:
+        assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
+        scheme = repeats.GROUPS
+        group_names = [image_set.groups[group] for group in np.unique(groups_N)]
+        splits = leave_group_out(labels_N, groups_N, shares["valid"] / (1 - shares["test"]), seed=config.seed)
+    unfitted = {name: METHODS[name].build(config) for name in names}
+    with watch("repeat"):
+        return repeats.repeat(
+            unfitted,
+            features.x_ND,
+            labels_N,
+            splits,
+            len(image_set.classes),
+            scheme=scheme,
+            names=group_names,
+        )
+
+
+def _groups(features: Features, split: str) -> npt.NDArray[np.int32] | None:
+    return features.extraction.images.in_split(split).group_N
+
+
+def _group_names(images: Images, names: Sequence[str]) -> list[str]:
+    if images.group_N is None:
+        return [""] * len(images)
+    return [names[group] for group in images.group_N]
+
+
+def _describe_features(extraction: Extraction) -> dict[str, Any]:
     return {
         "key": extraction.shelf.key,
         "images": len(extraction.images),
@@ -134,7 +333,7 @@ def _features(extraction: Extraction) -> dict[str, Any]:
     }
 
 
-def _engine(features: Features) -> dict[str, Any]:
+def _describe_engine(features: Features) -> dict[str, Any]:
     plan, picked = features.extraction.plan, features.extraction.picked
     return {
         "name": plan.engine,
@@ -145,117 +344,12 @@ def _engine(features: Features) -> dict[str, Any]:
         "batch": plan.batch,
         "reason": picked.reason,
         "trials": [asdict(trial) for trial in picked.trials],
-        "cosine_with_fp32": _close(features.coarse, features.exact),
+        "cosine_with_fp32": _summarize_cosines(features.coarse, features.exact),
     }
 
 
-def _close(coarse: Split | None, exact: Split | None) -> dict[str, Any] | None:
+def _summarize_cosines(coarse: Split | None, exact: Split | None) -> dict[str, Any] | None:
     if coarse is None or exact is None:
         return None
-    cosine_N = scores.cosines(coarse.x_ND, exact.x_ND)
+    cosine_N = metrics.cosines(coarse.x_ND, exact.x_ND)
     return {"images": len(cosine_N), "min": float(cosine_N.min()), "median": float(np.median(cosine_N))}
-
-
-def _fit(method: Method, config: RunConfig, features: Features, watch: Stopwatch) -> _Fitted:
-    """A method's search on training and validation rows, scored on the test split."""
-    train, valid, test = (features.splits[split] for split in SPLITS)
-    unfitted = method.build(config)  # imports its library, which is no part of a fit
-    search, fit_s = _repeated(
-        lambda: clone(unfitted).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N), watch, "fit"
-    )
-    predicted_N, predict_s = _repeated(lambda: search.predict(test.x_ND), watch, "predict")
-    with watch("score"):
-        sweep = [
-            {
-                "params": row["params"],
-                "valid": scores.score(valid.y_N, on_valid_N, features.extraction.classes, seed=config.seed),
-                "test": scores.score(test.y_N, on_test_N, features.extraction.classes, seed=config.seed),
-                "fit_s": row["fit_s"],
-            }
-            for row, on_valid_N, on_test_N in zip(
-                search.cv_results_,
-                search.predict_each(valid.x_ND),
-                search.predict_each(test.x_ND),
-                strict=True,
-            )
-        ]
-    entry = {
-        "name": method.name,
-        "kind": method.kind,
-        "summary": method.summary,
-        "best_params": search.best_params_,
-        "sweep": sweep,
-        "valid": scores.score(
-            valid.y_N, search.predict(valid.x_ND), features.extraction.classes, seed=config.seed
-        ),
-        "test": scores.score(test.y_N, predicted_N, features.extraction.classes, seed=config.seed),
-        "fit_s": statistics.median(fit_s),
-        "fit_seconds": fit_s,
-        "predict_s": statistics.median(predict_s),
-        "predict_seconds": predict_s,
-        "int8_against_fp32": None
-        if features.exact is None or features.coarse is None
-        else scores.difference(
-            features.exact.y_N,
-            search.predict(features.exact.x_ND),
-            search.predict(features.coarse.x_ND),
-            seed=config.seed,
-        ),
-    }
-    return _Fitted(entry=entry, predicted_N=predicted_N, head=search.best_estimator_)
-
-
-def _repeated(call: Callable[[], Any], watch: Stopwatch, phase: str) -> tuple[Any, list[float]]:
-    """What `call` returns, and its seconds; short ones are timed again, the first then being a warm-up.
-
-    A first call of a few milliseconds is mostly threads being started.
-    """
-    with watch(phase):
-        returned = call()
-    if watch.last(phase) > REPEATED_BELOW_S:
-        return returned, [watch.last(phase)]
-    for _ in range(REPEATS):
-        with watch(phase):
-            returned = call()
-    return returned, watch.seconds[phase][-REPEATS:]
-
-
-def _compare(
-    methods: list[dict[str, Any]], predictions: dict[str, scores.Labels], features: Features, select: str
-) -> dict[str, Any]:
-    """Which method did best on the *validation* split, of all and of each kind, and every pair's test."""
-    y_N = features.splits["test"].y_N
-    ranked = [methods[i] for i in ranking([method["valid"] for method in methods], select)]
-    kinds = {method["kind"]: method["name"] for method in reversed(ranked)}
-    return {
-        "select": select,
-        "best": ranked[0]["name"],
-        "best_of_kind": kinds,
-        "pairs": [
-            {"a": a, "b": b, "mcnemar_p": scores.mcnemar(y_N, predictions[a], predictions[b])}
-            for a, b in itertools.combinations(predictions, 2)
-        ],
-    }
-
-
-def _data(image_set: ImageSet, features: Features) -> dict[str, Any]:
-    n_classes, skipped = len(image_set.classes), features.extraction.skipped
-    return {
-        "name": image_set.name,
-        "classes": list(image_set.classes),
-        "splits": {
-            split: {
-                "images": len(part.y_N),
-                "per_class": np.bincount(part.y_N, minlength=n_classes).tolist(),
-            }
-            for split, part in features.splits.items()
-        },
-        "drawn": list(image_set.drawn),
-        "others": {"count": len(image_set.others), "first": list(image_set.others[:OTHERS_NAMED])},
-        "test_in_train": features.test_in_train,
-        "skipped": [
-            {"name": name, "reason": reason}
-            for name, reason in itertools.islice(skipped.items(), SKIPPED_KEPT)
-        ],
-        "skipped_count": len(skipped),
-    }

@@ -5,7 +5,9 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -15,12 +17,12 @@ import torch
 from transfer import backbone, choice, engines, weights
 from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
-from transfer.engines import Plan
-from transfer.frozen import Frozen, made_on
-from transfer.ids import are_among, firsts
+from transfer.engines import EngineError, Plan
+from transfer.frozen import Frozen, NotFinite, made_on
+from transfer.ids import are_among, contradictions, firsts
 from transfer.images import SPLITS, ImageSet
+from transfer.metrics import cosines
 from transfer.reading import BadImages, Images, Progress, read, workers
-from transfer.scores import cosines
 from transfer.shelf import Shelf
 from transfer.store import MadeFile, Store
 from transfer.timing import Stopwatch, now
@@ -84,26 +86,47 @@ class Extraction:
 class Features:
     """The features of an image set, and how they came about."""
 
+    x_ND: npt.NDArray[np.float32]
+    """Of all images, in their order."""
     splits: dict[str, Split]
+    """Parts of it."""
     exact: Split | None
     """Some of the test images in fp32, where the others are int8."""
     coarse: Split | None
     """The same images in int8."""
-    test_in_train: int
-    """Test images whose bytes are a training image's too."""
+    copies: dict[str, int]
+    """By pair of splits, as `train-test`: images of the second whose bytes are an image's of the first too."""
+    contradictions: int
+    """Training images whose bytes are those of a training image of another class too."""
     extraction: Extraction
+
+    @property
+    def test_in_train(self) -> int:
+        """Test images whose bytes are a training image's too."""
+        return self.copies["train-test"]
 
 
 def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Features:
     """The features of `images` for `config`, in memory. Raises `UserError` as `fill` does."""
     found = fill(config, images, watch, on_progress)
-    trained, tested = found.images.in_split("train"), found.images.in_split("test")
+    parts = {split: found.images.in_split(split) for split in SPLITS}
     with watch("load"):
+        x_ND = found.shelf.gather(found.images.ids_N32)
+        # Images come split after split, so that each split is a part of the array and no copy.
+        ends = np.searchsorted(found.images.split_N, range(len(SPLITS) + 1))
         return Features(
-            splits={split: _gather(found.shelf, found.images.in_split(split)) for split in SPLITS},
+            x_ND=x_ND,
+            splits={
+                split: Split(x_ND[start:end], parts[split].label_N.astype(np.int64))
+                for split, start, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)
+            },
             exact=_gather(*found.exact) if found.exact else None,
             coarse=_gather(found.shelf, found.exact[1]) if found.exact else None,
-            test_in_train=int(are_among(tested.ids_N32, trained.ids_N32).sum()),
+            copies={
+                f"{first}-{second}": int(are_among(parts[second].ids_N32, parts[first].ids_N32).sum())
+                for first, second in itertools.combinations(SPLITS, 2)
+            },
+            contradictions=contradictions(parts["train"].ids_N32, parts["train"].label_N),
             extraction=found,
         )
 
@@ -140,9 +163,8 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
             with watch("calibrate"):
                 calibrated_s = frozen.calibrated_s
         least = SANE if config.precision in ("bf16", "fp16") else AGREES
-        shelves = {plan: frozen.shelf(plan) for plan in options}
-        picked, missing = _compute(frozen, shelves, least, watch, on_progress)
-        shelf = shelves[picked.plan]
+        may_change = config.precision == "auto"
+        picked, shelf, missing = _compute(frozen, options, least, may_change, watch, on_progress)
         kept = found.select(shelf.holds(found.ids_N32))
         _check_splits(kept, images)
         exact = None
@@ -178,46 +200,76 @@ def check(config: RunConfig) -> tuple[Plan, ...]:
 
 
 def _compute(
-    frozen: Frozen, shelves: dict[Plan, Shelf], least_cosine: float, watch: Stopwatch, on_progress: Progress
-) -> tuple[Choice, Images]:
-    """The way that was taken, and the images whose features it had to compute.
+    frozen: Frozen,
+    options: Sequence[Plan],
+    least_cosine: float,
+    may_change_precision: bool,
+    watch: Stopwatch,
+    on_progress: Progress,
+) -> tuple[Choice, Shelf, Images]:
+    """Compute what the cache lacks by one of the options.
 
-    A way that fails after all is passed over where others are left; what it computed stays on its own shelf.
+    An engine that fails after all, and a precision that overflows unless the user named it, is passed over where
+    others are left; what it computed is kept.
+
+    Returns
+    -------
+    The option that was taken, the shelf of its features, and the images that had to be computed.
     """
-    start = now(watch.device)
+    start, distinct = now(watch.device), frozen.images.distinct()
+    with watch("open cache"):
+        missing_N = {plan: ~are_among(distinct.ids_N32, frozen.listed(plan)) for plan in options}
+    opened_s = watch.last("open cache")
     while True:
-        picked = _pick(frozen, shelves, least_cosine, watch)
-        shelf = shelves[picked.plan]
-        missing = frozen.images.select(~shelf.holds(frozen.images.ids_N32)).distinct()
+        picked = _pick(frozen, distinct, missing_N, least_cosine, watch)
+        with watch("open cache"):
+            shelf = frozen.shelf(picked.plan)
+            missing = distinct.select(~shelf.holds(distinct.ids_N32))
+        opened_s += watch.last("open cache")
         try:
             if missing:
                 with watch("prepare"):
                     engine = picked.engine or frozen.engine(picked.plan)
                 with watch("extract"):
-                    frozen.compute(engine, missing, shelf, start, on_progress)
-            return replace(picked, engine=None), missing
-        except UserError:
-            raise
-        except Exception as error:  # engines fail in every way
-            told = f"{picked.plan.engine} {picked.plan.precision} fails here ({choice.first_line(error)})"
-            if len(shelves) == 1:
-                raise UserError(f"{told}; try --engine eager --precision fp32") from error
-            log.warning("%s; going on without it", told)
-            del shelves[picked.plan]
+                    # To open the cache is no part of what features cost that are not in it.
+                    frozen.compute(engine, missing, shelf, start + opened_s, on_progress)
+            return replace(picked, engine=None), shelf, missing
+        except EngineError as error:
+            failed: UserError = error
+            faulty = [picked.plan]
+            told = f"{picked.plan.engine} {picked.plan.precision} fails here ({error.reason})"
+        except NotFinite as error:
+            if not may_change_precision or picked.plan.precision == "fp32":
+                raise
+            failed, faulty = error, [plan for plan in missing_N if plan.precision == picked.plan.precision]
+            told = f"features are not finite in {picked.plan.precision}"
+        missing_N = {plan: rows_N for plan, rows_N in missing_N.items() if plan not in faulty}
+        if not missing_N:
+            raise failed
+        log.warning("%s; going on without it", told)
 
 
-def _pick(frozen: Frozen, shelves: dict[Plan, Shelf], least_cosine: float, watch: Stopwatch) -> Choice:
-    """One of the plans that have a shelf: by what the shelves hold, by earlier trials, or by a trial now."""
-    options, distinct = tuple(shelves), frozen.images.distinct()
-    missing = {plan: ~shelf.holds(distinct.ids_N32) for plan, shelf in shelves.items()}
-    left = {plan: int(missing_N.sum()) for plan, missing_N in missing.items()}
+def _pick(
+    frozen: Frozen,
+    distinct: Images,
+    missing_N: Mapping[Plan, npt.NDArray[np.bool_]],
+    least_cosine: float,
+    watch: Stopwatch,
+) -> Choice:
+    """One of the plans, by which of the `distinct` images the cache lacks, by earlier trials, or by a trial now."""
+    options = tuple(missing_N)
+    left = {plan: int(rows_N.sum()) for plan, rows_N in missing_N.items()}
     declared = frozen.declare_trials(options[0])
     kept = choice.known(frozen.store.trials(declared))
     settled = choice.settled(options, left, len(distinct), kept, least_cosine=least_cosine)
     if settled:
+        if settled.reason == choice.CACHED:
+            plan, held = settled.plan, len(distinct) - left[settled.plan]
+            told = f"{plan.engine} {plan.precision}: {settled.reason} of {held} of {len(distinct)} images"
+            log.info("%s (--engine and --precision name others)", told)
         return settled
     with watch("choose"):
-        sample = frozen.sample(distinct.select(missing[options[0]]), options[0].batch)
+        sample = frozen.sample(distinct, options[0].batch)
         picked = choice.choose(options, left, frozen.engine, sample, kept, least_cosine=least_cosine)
         if picked.reason == "measured":
             frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])

@@ -22,7 +22,7 @@ from transfer.config import UserError
 from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
 from transfer.files import SCHEMA_VERSION
-from transfer.ids import firsts, from_hex, to_hex
+from transfer.ids import Ids, firsts, from_hex, to_hex
 from transfer.reading import BadImages, File, Image, Images, Progress, Readable, batches, batches_on
 from transfer.shelf import Shelf
 from transfer.store import MadeFile, Store
@@ -33,6 +33,10 @@ from transfer.weights import Weights
 CALIBRATION_IMAGES = 64
 # A sample may leave out bad images, if there are others among so many times as many.
 SAMPLED_FROM = 4
+
+
+class NotFinite(UserError):
+    """Features that are no numbers: they overflowed, or the weights are no numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,10 @@ class Frozen:
     def shelf(self, plan: Plan) -> Shelf:
         """Where its features by `plan` are kept."""
         return self.store.shelf(self.declare(plan))
+
+    def listed(self, plan: Plan) -> Ids:
+        """The images whose features by `plan` are kept, as far as can be told without reading the features."""
+        return self.store.listed(self.declare(plan))
 
     def declare(self, plan: Plan) -> dict[str, Any]:
         """What its features hang on: the data that their key is made of. Nothing in it is code or a path."""
@@ -197,9 +205,9 @@ def made_on(plan: Plan) -> str:
 
 
 def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
-    """Raise `UserError` for features `(N, D)` that are no numbers."""
+    """Raise `NotFinite` for features `(N, D)` that are no numbers."""
     if not np.isfinite(x_ND).all():
-        raise UserError(
+        raise NotFinite(
             f"the network's features of {images[0].path} or one after it are not finite in "
             f"{plan.precision}; try {'' if plan.precision == 'fp32' else '--precision fp32, or '}other weights"
         )

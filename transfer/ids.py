@@ -51,6 +51,14 @@ def find(key_N: Keys, sorted_M: Keys) -> npt.NDArray[np.int64]:
     return np.where(found_N, at_N, -1)
 
 
+def contradictions(ids_N32: Ids, label_N: npt.NDArray[np.integer]) -> int:
+    """How many ids are also those of another label."""
+    _, group_N = np.unique(keys(ids_N32), return_inverse=True)
+    labelled_2M = np.unique(np.stack([group_N, label_N]), axis=1)
+    mixed = np.bincount(labelled_2M[0]) > 1
+    return int(mixed[group_N].sum())
+
+
 def are_among(ids_N32: Ids, others_M32: Ids) -> npt.NDArray[np.bool_]:
     """Which of the ids are among the others."""
     return find(keys(ids_N32), np.sort(keys(others_M32))) >= 0

@@ -6,9 +6,8 @@ N: images. M: images of one class.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, overload
 
@@ -16,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.config import UserError
+from transfer.data.groups import assign_groups
+from transfer.data.splits import SPLITS as SPLITS
+from transfer.data.splits import draw_split
 from transfer.decode import EXTENSIONS
 from transfer.leases import Lease
 from transfer.names import Names, Rows
 
-SPLITS = ("train", "valid", "test")
 VALID_NAMES = ("valid", "val", "validation")
 SPLIT_NAMES = {"train", "training", "test", "testing", *VALID_NAMES}
-VALID_SHARE, TEST_SHARE = 0.1, 0.2
+DRAWN_SHARES = {"valid": 0.1, "test": 0.2}
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,25 @@ class Samples(Sequence[Sample]):
     names: Names
     """Relative to the root."""
     label_N: npt.NDArray[np.int32]
+    group_N: npt.NDArray[np.int32] | None = None
+    """Indices into the groups of the image set; None without groups."""
 
     @classmethod
     def join(cls, root: Path, parts: Iterable[Samples]) -> Samples:
         """The samples of all `parts`, which have the same root, in turn."""
-        parts = [cls(root, Names.of(()), np.empty(0, np.int32)), *parts]
-        labels = [part.label_N for part in parts]
-        return cls(root, Names.join(part.names for part in parts), np.concatenate(labels))
+        parts = list(parts)
+        groups = [part.group_N for part in parts if part.group_N is not None]
+        return cls(
+            root,
+            Names.join(part.names for part in parts),
+            np.concatenate([np.empty(0, np.int32), *(part.label_N for part in parts)]),
+            np.concatenate(groups) if groups else None,
+        )
 
     def select(self, rows: Rows) -> Samples:
         """Some of the samples."""
-        return Samples(self.root, self.names.select(rows), self.label_N[rows])
+        group_N = None if self.group_N is None else self.group_N[rows]
+        return Samples(self.root, self.names.select(rows), self.label_N[rows], group_N)
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -78,10 +87,14 @@ class ImageSet:
     root: Path
     classes: tuple[str, ...]
     splits: dict[str, Samples]
+    groups: tuple[str, ...] = ()
+    """What the names of each group's images share; empty without groups."""
     drawn: tuple[str, ...] = ()
     """The splits that were drawn from others, because the folder does not have them."""
     others: tuple[str, ...] = ()
     """Files that are no images, left alone; relative to the root."""
+    empty_classes: tuple[str, ...] = ()
+    """Names of class folders that hold no image in any split, and so are no class."""
     lease: Lease | None = None
     """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
@@ -90,20 +103,50 @@ class ImageSet:
         return Samples.join(self.root, [self.splits[split] for split in SPLITS])
 
 
-def find(root: Path, *, seed: int = 0) -> ImageSet:
-    """The image set in a folder: `train/ valid/ test/` of class folders, or class folders alone.
+def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
+    """Find the image set in a folder: `train/ valid/ test/` of class folders, or class folders alone.
 
     A missing `valid` is drawn from `train`, and class folders alone are split 70/10/20: stratified, and the
-    same for the same `seed`. Order follows the names. Raises `UserError` where the folder can't serve.
+    same for the same `seed`. Order follows the names.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    seed : int
+        Seed of what is drawn.
+    groups : str, optional
+        Regular expression on file names, as for `assign_groups`. Images of a group stay together in the splits that
+        are drawn; splits that the folder brings stay as they are.
+
+    Raises
+    ------
+    UserError
+        If the folder can't serve, or the groups can't.
     """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}; give a folder of class folders, or lagoon")
     train = root / "train"
     if train.is_dir() and ((root / "test").is_dir() or _subfolders(train)):
-        found = _find_splits(root, seed)
+        classes, splits, others, empty = _find_splits(root)
     else:
         _refuse_split_names(root)
-        found = _find_classes(root, seed)
+        classes, splits, others, empty = _find_classes(root)
+    labels: tuple[str, ...] = ()
+    if groups is not None and any(splits.values()):
+        splits, labels = _group(root, splits, groups)
+    drawn = tuple(split for split in SPLITS[1:] if split not in splits)
+    splits |= _draw(splits["train"], drawn, classes, seed)
+    found = ImageSet(
+        name=root.resolve().name,
+        root=root,
+        classes=classes,
+        splits=splits,
+        groups=labels,
+        drawn=SPLITS if "test" in drawn else drawn,
+        others=tuple(others),
+        empty_classes=tuple(empty),
+    )
     _check(found)
     return found
 
@@ -125,7 +168,8 @@ def below(given: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _find_splits(root: Path, seed: int) -> ImageSet:
+def _find_splits(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str], list[str]]:
+    """Return the classes, the splits that there are, other files, and classes without an image."""
     if not (root / "test").is_dir():
         raise UserError(f"{root} has train/ but no test/; add test/, or give one folder of class folders")
     valid = [root / name for name in VALID_NAMES if (root / name).is_dir()]
@@ -135,6 +179,7 @@ def _find_splits(root: Path, seed: int) -> ImageSet:
     classes = tuple(folder.name for folder in _subfolders(folders["train"]))
     labels = {name: label for label, name in enumerate(classes)}
     splits: dict[str, Samples] = {}
+    empty: set[str] = set()
     others = _loose_files(root, root)
     for split, folder in folders.items():
         parts: list[Samples] = []
@@ -148,12 +193,11 @@ def _find_splits(root: Path, seed: int) -> ImageSet:
                 )
             if names:
                 parts.append(_labelled(root, names, labels[class_folder.name]))
+            elif class_folder.name not in labels:
+                empty.add(class_folder.name)
             others += rest
         splits[split] = Samples.join(root, parts)
-    if not valid:
-        splits |= _deal(splits["train"], {"valid": VALID_SHARE / (1 - TEST_SHARE)}, classes, seed)
-    drawn = () if valid else ("valid",)
-    return _image_set(root, classes, splits, drawn, others)
+    return classes, splits, others, sorted(empty)
 
 
 def _refuse_split_names(root: Path) -> None:
@@ -165,63 +209,46 @@ def _refuse_split_names(root: Path) -> None:
         )
 
 
-def _find_classes(root: Path, seed: int) -> ImageSet:
+def _find_classes(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str], list[str]]:
+    """Return the classes, all images as `train`, other files, and classes without an image."""
     others = _loose_files(root, root)
     found: dict[str, Names] = {}
+    empty: list[str] = []
     for folder in _subfolders(root):
         names, rest = _files(folder, root)
         others += rest
         if names:
             found[folder.name] = names
+        else:
+            empty.append(folder.name)
     samples = Samples.join(
         root, [_labelled(root, names, label) for label, names in enumerate(found.values())]
     )
-    splits = _deal(samples, {"valid": VALID_SHARE, "test": TEST_SHARE}, tuple(found), seed)
-    return _image_set(root, tuple(found), splits, SPLITS, others)
+    return tuple(found), {"train": samples}, others, empty
 
 
 def _labelled(root: Path, names: Names, label: int) -> Samples:
     return Samples(root, names, np.full(len(names), label, np.int32))
 
 
-def _image_set(
-    root: Path,
-    classes: tuple[str, ...],
-    splits: dict[str, Samples],
-    drawn: tuple[str, ...],
-    others: Iterable[str],
-) -> ImageSet:
-    return ImageSet(
-        name=root.resolve().name,
-        root=root,
-        classes=classes,
-        splits=splits,
-        drawn=drawn,
-        others=tuple(others),
-    )
+def _group(
+    root: Path, splits: dict[str, Samples], pattern: str
+) -> tuple[dict[str, Samples], tuple[str, ...]]:
+    """Return the splits with groups, which are made over all of them, and the groups' labels."""
+    groups = assign_groups(Samples.join(root, splits.values()).names, pattern)
+    ends = np.cumsum([len(samples) for samples in splits.values()])[:-1]
+    parts = zip(splits.items(), np.split(groups.codes_N, ends), strict=True)
+    return {split: replace(samples, group_N=group_N) for (split, samples), group_N in parts}, groups.labels
 
 
-def _deal(
-    samples: Samples, shares: dict[str, float], classes: tuple[str, ...], seed: int
-) -> dict[str, Samples]:
-    """Deal samples out to `train` and to the splits of `shares`, class by class.
-
-    scikit-learn's stratified split refuses classes of one or two images; here train is served first, then the
-    largest share, so that a class of three is in all splits. A class's draw hangs on the seed and its own name
-    alone: adding a class leaves the others where they were.
-    """
-    dealt_N = np.full(len(samples), SPLITS.index("train"), np.uint8)
-    for label, name in enumerate(classes):
-        rng = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))])
-        member_M = np.flatnonzero(samples.label_N == label)
-        count = len(member_M)
-        member_M = member_M[rng.permutation(count)]
-        for split, share in sorted(shares.items(), key=lambda item: -item[1]):
-            taken = min(max(1, round(share * count)), len(member_M) - 1)
-            dealt_N[member_M[:taken]] = SPLITS.index(split)
-            member_M = member_M[taken:]
-    dealt = [split for split in SPLITS if split in shares or split == "train"]
-    return {split: samples.select(dealt_N == SPLITS.index(split)) for split in dealt}
+def _draw(samples: Samples, missing: Sequence[str], classes: Sequence[str], seed: int) -> dict[str, Samples]:
+    """Draw the missing splits from the samples; what is left is `train`."""
+    if not missing:
+        return {}
+    whole = 1.0 if "test" in missing else 1 - DRAWN_SHARES["test"]
+    shares = {split: share / whole for split, share in DRAWN_SHARES.items() if split in missing}
+    split_N = draw_split(samples.label_N, shares, classes=classes, seed=seed, groups_N=samples.group_N)
+    return {split: samples.select(split_N == SPLITS.index(split)) for split in ("train", *missing)}
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -270,6 +297,13 @@ def _check(found: ImageSet) -> None:
         raise UserError(f"no images in {found.root}; class folders with {kinds} files are wanted")
     trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
+    drawn = {label for split in found.drawn for label in found.splits[split].label_N.tolist()}
+    lost = [found.classes[label] for label in sorted(drawn - trained)]
+    if lost:
+        raise UserError(
+            f"with these groups class {lost[0]!r} has no image left for training; give --groups that makes "
+            "smaller groups, or take the class out"
+        )
     if empty and len(trained) >= 2:
         raise UserError(f"class {empty[0]!r} has no image in train/; add some, or take its folder out")
     if len(trained) < 2:

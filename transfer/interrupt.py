@@ -26,7 +26,8 @@ def stoppable() -> Iterator[None]:
     """In the block, which is the main thread's, a signal raises `KeyboardInterrupt`.
 
     If the block has not ended `GRACE_S` later, the process ends, with one line and status 130. An error that a
-    library made of the `KeyboardInterrupt` is one again when it leaves the block.
+    library made of the `KeyboardInterrupt` is one again when it leaves the block. A signal that the process was
+    started to ignore stays ignored: a shell starts background jobs of a script so, and Ctrl-C is not meant for them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,16 +37,17 @@ def stoppable() -> Iterator[None]:
     ended, stopped = threading.Event(), threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in SIGNALS:
+        for each in before:
             signal.signal(each, signal.SIG_IGN)  # a second one would break into what the first set off
         stopped.set()
         raise KeyboardInterrupt
 
     watcher = threading.Thread(target=_watch, args=(watched, ended), daemon=True)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
     # Python calls handlers when the main thread comes back to it. This one is written to at once.
     descriptor = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, stop)
     watcher.start()
     try:

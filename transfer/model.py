@@ -1,12 +1,12 @@
-"""A saved model at work: image files to class names.
+"""A saved model at work: images to class names.
 
-N: images. D: features an image. C: classes.
+H, W: height and width in pixels. N: images. D: features an image. C: classes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from PIL import Image
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from transfer import backbone, engines, model_files, weights
-from transfer.choice import first_line
 from transfer.config import DEVICES, UserError, check_choice
-from transfer.engines import Engine, Features, Plan
+from transfer.engines import Engine, EngineError, Features, Plan
 from transfer.frozen import batches_for, check_finite
 from transfer.heads import saved
 from transfer.model_files import Kept
-from transfer.reading import BadImages, File, Progress, workers
+from transfer.reading import BadImages, File, Opened, Progress, workers
+
+ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
 
 # Features that are held before the head sees them.
 ROWS = 4096
@@ -37,7 +40,8 @@ log = logging.getLogger(__name__)
 class Prediction:
     """What a model says of an image."""
 
-    path: Path
+    path: Path | None
+    """None where the image was given as pixels."""
     label: str
     """The name of a class."""
     probability: float | None
@@ -63,18 +67,36 @@ class Model:
 
     def predict(
         self,
-        paths: Sequence[Path | str],
+        images: ImageLike | Sequence[ImageLike],
         bad: BadImages | None = None,
         on_progress: Progress = lambda *_: None,
     ) -> list[Prediction]:
-        """The label of each image file, in the order given; images that can't be read are left to `bad`.
+        """Predict the class of each image.
 
         In the engine, the precision and the batch that the run had, labels are those that the run predicted. Another
         engine or batch adds up the same products in another order, and bf16, fp16 and int8 round them: features
         then differ, in fp32 in their last bits, and an image between two classes may get the other one's label.
-        Raises `UserError` for an image that can't be read, unless `bad` says otherwise.
+
+        Parameters
+        ----------
+        images
+            One image or several: paths of files, PIL images, or RGB pixels `(H, W, 3)` uint8. They are stretched to
+            the model's `size`.
+        bad
+            What becomes of images that can't be read; by default the first raises an error.
+        on_progress
+            Called with a phase, how many images are done, and how many there are.
+
+        Returns
+        -------
+        A list, in the order of the images, without those that `bad` left out.
+
+        Raises
+        ------
+        UserError
+            For an image that can't be read, unless `bad` says otherwise, and for what is no image.
         """
-        files = [File(Path(path)) for path in paths]
+        files = _readable(images)
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
         with workers(self.plan.threads) as pool:
@@ -112,7 +134,7 @@ class Model:
         column_N = np.searchsorted(self.head.classes_, code_N)
         return [
             Prediction(
-                path=file.path,
+                path=None if isinstance(file, Opened) else file.path,
                 label=self.classes[int(code_N[i])],
                 probability=None if share_NC is None else float(share_NC[i, column_N[i]]),
             )
@@ -123,6 +145,28 @@ class Model:
     def _libraries(self) -> ThreadpoolController:
         # Those that see a whole host where a container gives two cores would start a thread for each.
         return ThreadpoolController()
+
+
+def _readable(images: ImageLike | Sequence[ImageLike]) -> list[File]:
+    """What can be read of one image or several."""
+    several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
+    if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        several = [images]
+    return [_file(image, f"images[{i}]") for i, image in enumerate(several)]
+
+
+def _file(image: ImageLike, name: str) -> File:
+    if isinstance(image, str | Path):
+        return File(Path(image))
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise UserError(
+                f"{name} is an array of shape {image.shape} and dtype {image.dtype}; give (H, W, 3) and uint8"
+            )
+        image = Image.fromarray(image)
+    if isinstance(image, Image.Image):
+        return Opened(Path(name), image)
+    raise UserError(f"{name} is of type {type(image).__name__}; give a path, a PIL image, or an array")
 
 
 def load(
@@ -141,9 +185,9 @@ def load(
     a run has on that device; fewer are padded to as many. Raises `UserError` for a folder that holds no model, or
     not what was written, and for what this machine can't do.
     """
-    check_choice("--device", device, DEVICES)
-    check_choice("--engine", engine, ("auto", *engines.ENGINES))
-    check_choice("--precision", precision, ("auto", *engines.PRECISIONS))
+    check_choice("device", device, DEVICES)
+    check_choice("engine", engine, ("auto", *engines.ENGINES))
+    check_choice("precision", precision, ("auto", *engines.PRECISIONS))
     if batch < 1:
         raise UserError(f"batch is {batch}; give a whole number from 1 up")
     kept = model_files.load(Path(folder))
@@ -187,8 +231,8 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
     for one in dict.fromkeys((wanted, plain)):
         try:
             ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width)
-        except Exception as error:  # engines fail in every way
-            failed[" ".join(one)] = first_line(error)
+        except UserError as error:
+            failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
             continue
         for name, reason in failed.items():
             told = f"going on with {' '.join(one)}: a label may differ now and then"
@@ -201,7 +245,9 @@ def _calibrated(kept: Kept, precision: str) -> Path | None:
     """The network's int8 version, where there is one; `UserError` where there is none and int8 is asked for."""
     sha256 = kept.record["features"]["calibrated_sha256"]
     if sha256 is None and precision == "int8":
-        raise UserError(f"{kept.folder} has no int8 version of its network; run with --precision int8")
+        raise UserError(
+            f"{kept.folder} has no int8 version of its network; it takes a run with precision int8"
+        )
     return kept.whole("calibrated", sha256) if sha256 else None
 
 
@@ -218,7 +264,7 @@ def _ready(
 ) -> Engine:
     """An engine of the plan that has run once: compilers compile then, and what can't run fails."""
     engine = engines.build(network, plan, size, calibrated if plan.precision == "int8" else None)
-    found = engine.submit(np.zeros((1, *size, 3), np.uint8))().shape[1]
+    found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
     if found != width:
         raise UserError(f"the network has {found} features, the head takes {width}")
     return engine

@@ -6,7 +6,7 @@ The names of the files are fixed or a method's; none is a path that `model.json`
 from __future__ import annotations
 
 import json
-import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,13 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 
 from transfer import __version__, backbone, files, records, weights
-from transfer.config import MODELS, RunConfig, UserError
+from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RunConfig, UserError
 from transfer.extract import Extraction
 from transfer.heads import METHODS, saved
 from transfer.heads.selection import ranking
 
 SCHEMA_VERSION = 1
 RECORD = "model.json"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class Kept:
         """The entry of a method; of the one that was best on the validation split where `name` is None."""
         methods = {method["name"]: method for method in self.record["methods"]}
         if name is not None and name not in methods:
-            raise UserError(f"--method is {name!r}; {self.folder} has {', '.join(methods)}")
+            raise UserError(f"method is {name!r}; {self.folder} has {', '.join(methods)}")
         found: dict[str, Any] = methods[name or self.record["best"]]
         return found
 
@@ -53,39 +51,109 @@ class Kept:
         return path
 
 
+class ModelsNotSaved(UserError):
+    """Some or all of the models of a comparison could not be saved."""
+
+
+def check_replaceable(folder: Path, config: RunConfig) -> None:
+    """Refuse to replace a model of other data, or of another network, than those of a run.
+
+    A run on the same DATA with the same backbone, weights and, where it names one, input size may replace it, whatever
+    its methods and settings, and whatever images have come or gone since.
+
+    Parameters
+    ----------
+    folder
+        That models are to be saved in; it need not exist.
+    config
+        Of the run.
+
+    Raises
+    ------
+    UserError
+        For a model of something else, or a `model.json` that can't be read.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return
+    advice = "give another --out, or replace it with --force"
+    try:
+        record = records.load(path, "model")
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from error
+    made_from, size = record.get("made_from"), record["features"]["input_size"]
+    old, new = record["backbone"], _made_from(config, None)
+    weights_source = config.weights_or_default
+    if weights_source not in NAMED_WEIGHTS:
+        weights_source = Path(weights_source).name
+    reasons = []
+    if made_from and made_from["source_sha256"] != new["source_sha256"]:
+        elsewhere = " in another folder" if made_from["data"] == new["data"] else ""
+        reasons.append(f"of {made_from['data']!r}{elsewhere}, not {new['data']!r}")
+    if old["name"] != config.backbone:
+        reasons.append(f"with {old['name']}, not {config.backbone}")
+    if old["weights"] != weights_source:
+        reasons.append(f"with weights {old['weights']}, not {weights_source}")
+    if config.size and list(config.size) != size:
+        reasons.append(f"at {size[0]}x{size[1]}, not {config.size[0]}x{config.size[1]}")
+    if reasons:
+        raise UserError(f"{folder} holds a model {', '.join(reasons)}; {advice}")
+
+
 def save(
     folder: Path,
     config: RunConfig,
     extraction: Extraction,
     fitted: Mapping[str, tuple[dict[str, Any], Any]],
+    *,
+    fingerprint: str | None = None,
 ) -> None:
-    """Write the network and the heads of `fitted`: a method's entry of the result, and its head, by name.
+    """Write the network and the heads of a run.
 
     What a run before this one left there is replaced or removed. `model.json` is gone while files change and comes
-    last, so a folder that has it is whole. What can't be saved is told in a line: a result is worth more.
+    last, so a folder that has it is whole. A head that can't be saved leaves the others.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    config, extraction
+        Of the run.
+    fitted
+        By name, a method's entry of the result, and its head.
+    fingerprint
+        Of the images, their labels and splits; None where it is not known.
+
+    Raises
+    ------
+    ModelsNotSaved
+        After all that could be saved was.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).unlink(missing_ok=True)
-        methods = _save_heads(folder, fitted)
+        methods, failures = _save_heads(folder, fitted)
         for stem in {*METHODS, "calibrated"} - {method["name"] for method in methods}:
             (folder / f"{stem}{saved.SUFFIX}").unlink(missing_ok=True)
-        if not methods:
-            return
-        best = ranking([method["valid"] for method in methods], config.select)[0]
-        record = {
-            "schema_version": SCHEMA_VERSION,
-            "transfer": __version__,
-            "backbone": _save_backbone(folder, config.backbone, extraction),
-            "features": _save_way(folder, extraction),
-            "classes": list(extraction.classes),
-            "methods": methods,
-            "best": methods[best]["name"],
-            "select": config.select,
-        }
-        files.write(folder / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
-    except Exception as error:  # memory may run out too
-        log.warning("the models are not saved: %s", error or type(error).__name__)
+        if methods:
+            best = ranking([method["valid"] for method in methods], config.select)[0]
+            record = {
+                "schema_version": SCHEMA_VERSION,
+                "transfer": __version__,
+                "made_from": _made_from(config, fingerprint),
+                "backbone": _save_backbone(folder, config.backbone, extraction),
+                "features": _save_way(folder, extraction),
+                "classes": list(extraction.classes),
+                "methods": methods,
+                "best": methods[best]["name"],
+                "select": config.select,
+            }
+            files.write(folder / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    except Exception as error:  # memory may run out too, and the result is worth more than the models
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelsNotSaved(f"the models are not saved: {reason}") from error
+    if failures:
+        raise ModelsNotSaved("; ".join(failures))
 
 
 def load(folder: Path) -> Kept:
@@ -103,14 +171,26 @@ def load(folder: Path) -> Kept:
     return Kept(folder=path.parent, record=record)
 
 
-def _save_heads(folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]) -> list[dict[str, Any]]:
-    """The entries in `model.json` of the heads that could be saved."""
-    methods = []
+def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
+    """What a run's images are, without the path: a model may be given away."""
+    source = BUILT_IN if config.data == BUILT_IN else str(Path(config.data).resolve())
+    return {
+        "data": Path(source).name,
+        "source_sha256": files.sha256(os.fsencode(source)),
+        "fingerprint": fingerprint,
+    }
+
+
+def _save_heads(
+    folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The entries in `model.json` of the heads that could be saved, and why the others could not."""
+    methods, failures = [], []
     for name, (entry, head) in fitted.items():
         try:
             path = saved.save(head, folder / f"{name}{saved.SUFFIX}")
         except UserError as error:
-            log.warning("%s is not saved: %s", name, error)
+            failures.append(f"{name} is not saved: {error}")
             continue
         methods.append(
             {
@@ -124,7 +204,7 @@ def _save_heads(folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]) 
                 "sha256": files.file_sha256(path),
             }
         )
-    return methods
+    return methods, failures
 
 
 def _save_backbone(folder: Path, name: str, extraction: Extraction) -> dict[str, Any]:

@@ -14,6 +14,10 @@ from typing import Any, BinaryIO
 
 import torch
 
+# The one reader of torch's archives that is sure to see what `torch.load` sees: another one could be shown something
+# else. It is not public, so a release without it is refused in one line.
+_Reader = getattr(torch._C, "PyTorchFileReader", None)
+
 # The state dict of a thousand layers takes half a megabyte and fetches its names some thousand times.
 MAX_BYTES = 2_000_000
 MAX_STEPS = 1_000_000
@@ -26,18 +30,29 @@ class Busy(ValueError):
     """A pickle that is longer, or takes more steps, than those of state dicts."""
 
 
+class UnsupportedTorch(RuntimeError):
+    """A PyTorch that lacks what checking takes."""
+
+
 def check(path: Path) -> None:
-    """Raise `Busy` for a file that would keep `torch.load` busy; what else may be wrong with it is torch's to tell."""
+    """Raise `Busy` for a file that would keep `torch.load` busy; what else may be wrong with it is torch's to tell.
+
+    Raises `UnsupportedTorch` where the installed PyTorch gives no way to look into an archive.
+    """
     with path.open("rb") as file:
         archive = file.read(len(ARCHIVE)) == ARCHIVE
         file.seek(0)
         try:
             if archive:
-                _follow(io.BytesIO(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")))
+                if _Reader is None:
+                    raise UnsupportedTorch(
+                        f"torch {torch.__version__} can't look into it; save it as .safetensors"
+                    )
+                _follow(io.BytesIO(_Reader(str(path)).get_record("data.pkl")))
             else:
                 for _ in range(LEGACY_PICKLES):
                     _follow(file)
-        except Busy:
+        except (Busy, UnsupportedTorch):
             raise
         except (ValueError, LookupError, RuntimeError):  # broken: up to there it is fine
             return

@@ -5,7 +5,9 @@ N: images. H, W: height and width in pixels.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +21,7 @@ from typing import TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image as PillowImage
 
 from transfer import decode, files, nvjpeg
 from transfer.config import UserError
@@ -32,6 +35,13 @@ Progress = Callable[[str, int, int], None]
 
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
+# Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
+MACHINE_ERRORS = frozenset(
+    {
+        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE,
+        errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    }
+)  # fmt: skip
 # To hand one small file to a thread takes longer than to read it.
 FILES_A_TASK = 16
 
@@ -52,6 +62,24 @@ class File:
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
         return decode.pixels(self.data(), size)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened(File):
+    """An image in memory; its path is a word that stands for it in messages."""
+
+    image: PillowImage.Image
+
+    def data(self) -> bytes:
+        """The bytes of a PNG of it. Raises `BadImage`."""
+        buffer = io.BytesIO()
+        height_width = self.image.size[::-1]
+        PillowImage.fromarray(self.pixels(height_width)).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        return decode.pixels_of(self.image, size)
 
 
 Readable = TypeVar("Readable", bound=File)
@@ -90,6 +118,11 @@ class Images(Sequence[Image]):
     def label_N(self) -> npt.NDArray[np.int32]:
         """The index of each image's class."""
         return self.samples.label_N
+
+    @property
+    def group_N(self) -> npt.NDArray[np.int32] | None:
+        """The index of each image's group; None without groups."""
+        return self.samples.group_N
 
     def select(self, rows: Rows) -> Images:
         """Some of the images."""
@@ -213,7 +246,12 @@ def _decoded_on(
             found[i] = image.data()
         except BadImage as error:
             bad[i] = error
-    x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    try:
+        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the {device} device has too little memory to decode images; use --decoder pillow"
+        ) from error
     places = list(found)
     return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
 
@@ -261,4 +299,9 @@ def _bytes(path: Path) -> bytes:
     try:
         return files.read(path, decode.MAX_BYTES)
     except OSError as error:
+        if error.errno in MACHINE_ERRORS:
+            raise UserError(
+                f"can't read {path} ({error.strerror}); the machine failed, not the image: "
+                "what was computed is kept, run again"
+            ) from error
         raise BadImage(error.strerror or str(error)) from error

@@ -50,8 +50,10 @@ def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
 
 def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: str) -> None:
     """Raise `UserError` for a record of another version than that of the schema, or that does not keep it."""
-    wanted, version = published["properties"]["schema_version"]["const"], record.get("schema_version")
-    if version != wanted:
+    allowed, version = published["properties"]["schema_version"], record.get("schema_version")
+    versions = allowed.get("enum", [allowed.get("const")])
+    if version not in versions:
+        wanted = " or ".join(map(str, versions))
         raise UserError(f"{path} is no {kind} file of version {wanted} (schema_version is {version!r})")
     validate(record, published, path, kind)
 

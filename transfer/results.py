@@ -13,7 +13,8 @@ from typing import Any
 from transfer import records
 from transfer.config import UserError
 
-SCHEMA_VERSION = 1
+# Files of version 1 are still read: they lack what the schema does not require.
+SCHEMA_VERSION = 2
 _LINE_BREAK = re.compile(r"\n\s*")
 
 

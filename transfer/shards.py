@@ -15,6 +15,7 @@ import math
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,19 +88,43 @@ def read(manifest: Path) -> tuple[Shard, Ids, Array]:
 
     Raises `Damaged`, or `FileNotFoundError` where it is gone.
     """
-    try:
-        told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
-        shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
-        ids_N32 = from_hex(told["ids"])
-        if told["schema_version"] != files.SCHEMA_VERSION or not 0 <= shard.seconds < math.inf:
-            raise Damaged("its manifest is none of this version")
-        if files.file_sha256(shard.rows) != told["sha256"]:
+    with _damage(manifest):
+        shard, ids_N32, sha256 = _read_manifest(manifest)
+        if files.file_sha256(shard.rows) != sha256:
             raise Damaged("its rows are not those that were written")
         x_ND = shard.load()
+    if x_ND.shape != shard.shape or x_ND.ndim != 2 or len(ids_N32) != len(x_ND) or x_ND.dtype != np.float32:
+        raise Damaged("its rows are not those of its manifest")
+    return shard, ids_N32, x_ND
+
+
+def read_ids(manifest: Path) -> Ids:
+    """The images that a manifest lists; its rows are not looked at. Raises as `read` does."""
+    with _damage(manifest):
+        return _read_manifest(manifest)[1]
+
+
+def _read_manifest(manifest: Path) -> tuple[Shard, Ids, str]:
+    """A shard, its images, and what the sha256 of its rows should be."""
+    told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
+    shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
+    ids_N32 = from_hex(told["ids"])
+    if told["schema_version"] != files.SCHEMA_VERSION or not 0 <= shard.seconds < math.inf:
+        raise Damaged("its manifest is none of this version")
+    return shard, ids_N32, told["sha256"]
+
+
+@contextlib.contextmanager
+def _damage(manifest: Path) -> Iterator[None]:
+    """Tell what is damaged from what is gone, and from what is wrong with the machine at the moment."""
+    try:
+        yield
     except (Damaged, MemoryError):
         raise
     except FileNotFoundError as error:
-        if manifest.exists() and not shard.rows.exists():  # merging deletes the manifest first
+        if (
+            manifest.exists() and not manifest.with_suffix(".npy").exists()
+        ):  # merging deletes the manifest first
             raise Damaged("its rows are gone") from error
         raise
     except files.Unfit as error:
@@ -110,9 +135,6 @@ def read(manifest: Path) -> tuple[Shard, Ids, Array]:
         raise  # of the moment: a disk, a limit
     except Exception as error:  # whoever sealed a manifest may have written anything into it
         raise Damaged(f"its manifest or its rows: {error or type(error).__name__}") from error
-    if x_ND.shape != shard.shape or x_ND.ndim != 2 or len(ids_N32) != len(x_ND) or x_ND.dtype != np.float32:
-        raise Damaged("its rows are not those of its manifest")
-    return shard, ids_N32, x_ND
 
 
 def set_aside(manifest: Path) -> None:

@@ -32,6 +32,28 @@ PLACES = 2**32
 log = logging.getLogger(__name__)
 
 
+def listed(folder: Path) -> Ids:
+    """The images that the manifests of a shelf list, copies included.
+
+    Their rows are neither read nor checked: that costs a hundred times as much, and only the features that are used
+    must be whole.
+
+    Parameters
+    ----------
+    folder
+        Of the shelf; it need not exist.
+
+    Returns
+    -------
+    Ids (N, 32).
+    """
+    found = [np.empty((0, 32), np.uint8)]
+    for manifest in sorted(shards.manifests(folder)):
+        with contextlib.suppress(Damaged, FileNotFoundError):  # a shelf that is opened tells of it
+            found.append(shards.read_ids(manifest))
+    return np.concatenate(found)
+
+
 class Shelf:
     """Feature rows by image id (the sha256 of the image's bytes)."""
 
@@ -45,6 +67,8 @@ class Shelf:
         self._shards: dict[int, Shard] = {}
         self._small: dict[int, tuple[Ids, Array]] = {}
         """Small shards in memory, since another process may merge them and delete their files."""
+        self._merged_elsewhere: set[int] = set()
+        """Those of them whose files another process has merged and deleted."""
         self._index = Index()
         self._lease = leases.hold(folder)
         self._has_key = False
@@ -100,7 +124,9 @@ class Shelf:
 
     def merge(self) -> None:
         """Merge small shards into large ones; killed at any moment, it loses nothing."""
-        for machine in sorted({self._shards[number].made_on for number in self._small}):
+        for machine in sorted(
+            {self._shards[number].made_on for number in self._small.keys() - self._merged_elsewhere}
+        ):
             self._merge(machine)
 
     def _places(self, ids_N32: Ids) -> Places:
@@ -115,13 +141,17 @@ class Shelf:
         return self._shards[number].load()
 
     def _small_of(self, made_on: str) -> list[int]:
-        return [number for number in self._small if self._shards[number].made_on == made_on]
+        left = self._small.keys() - self._merged_elsewhere
+        return sorted(number for number in left if self._shards[number].made_on == made_on)
 
     def _merge_gathered(self, made_on: str) -> None:
         if sum(self._shards[number].shape[0] for number in self._small_of(made_on)) >= SHARD_ROWS:
             self._merge(made_on)
 
     def _merge(self, made_on: str) -> None:
+        # What another process has merged lies in a shard of its own; merged again, it would lie there twice for good.
+        gone = {number for number in self._small_of(made_on) if not self._shards[number].manifest.exists()}
+        self._merged_elsewhere |= gone
         small = self._small_of(made_on)
         if len(small) < 2:
             return

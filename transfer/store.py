@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transfer import files, leases
+from transfer import files, leases, shelf
 from transfer.config import UserError
+from transfer.ids import Ids
 from transfer.leases import Lease
 from transfer.shelf import Shelf
 
@@ -56,6 +57,10 @@ class Store:
         """The shelf of what is declared; its folder is made when the first rows are kept."""
         key = key_of(declared)
         return Shelf(self.folder(FEATURES) / key[:32], key, declared)
+
+    def listed(self, declared: dict[str, Any]) -> Ids:
+        """The ids (N, 32) of the images that the shelf of what is declared lists; see `shelf.listed`."""
+        return shelf.listed(self.folder(FEATURES) / key_of(declared)[:32])
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
         """The file of a kind made from what is declared; None if there is none, or not as it was written."""

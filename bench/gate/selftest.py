@@ -44,7 +44,7 @@ def {function}(*args, **kwargs):
     return _planted(*args, **kwargs)
 """
 # A function that many calls of make one benchmark: module, its name, the benchmark.
-PLANTS = [("transfer/decode.py", "pixels", "decode"), ("transfer/scores.py", "score", "score")]
+PLANTS = [("transfer/decode.py", "pixels", "decode"), ("transfer/evaluation/statistics.py", "score", "score")]
 # How often an inconclusive gate is asked again.
 ASKED = 3
 BUSY = "while True: sum(range(1000))"

@@ -124,13 +124,13 @@ def bench_predict(timed: Timed, rows: Rows, name: str) -> None:
 
 
 def bench_score(timed: Timed) -> None:
-    from transfer import scores
+    from transfer.evaluation.statistics import score
 
     rng = np.random.default_rng(0)
     y_N = rng.integers(0, 16, 1324)
     predicted_N = np.where(rng.random(len(y_N)) < 0.8, y_N, rng.integers(0, 16, len(y_N)))
     names = [f"class {c}" for c in range(16)]
-    scored = timed(lambda: [scores.score(y_N, predicted_N, names) for _ in range(5)], rounds=5)
+    scored = timed(lambda: [score(y_N, predicted_N, names) for _ in range(5)], rounds=5)
     assert 0.7 < scored[0]["accuracy"] < 0.9
 
 

@@ -1,1 +1,1 @@
-"""Studies that answer one question about the product or about the benchmarks, each a command."""
+"""Studies that are run by hand: `python -m bench.studies.NAME`."""

@@ -62,8 +62,10 @@ class TestGrids:
     def test_svms_go_through_the_settings_of_the_reference(self) -> None:
         rows = features.synthetic(120, 40, 40, width=32, classes=3)
         search = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
-        found = [(row["params"]["kernel"], row["params"]["C"]) for row in search.cv_results_]
-        assert found == [(kernel, C) for kernel in svc_grid.KERNELS for C in svc_grid.GRID_C]
+        settings = [params for row in search.cv_results_ for params in (row["params"], *row["same_as"])]
+        found = {(params["kernel"], params["C"]) for params in settings}
+        assert len(settings) == len(found)
+        assert found == {(kernel, C) for kernel in svc_grid.KERNELS for C in svc_grid.GRID_C}
         lab = grids.search("svm-lab").get_params()
         assert (list(lab["kernels"]), list(lab["C"])) == (["rbf"], [1])
 

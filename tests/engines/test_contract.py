@@ -24,7 +24,7 @@ from torchvision.models.swin_transformer import (
 from tests.engines.samples import BATCH, engine_of, features, photographs, plain_features, plan_of
 from transfer import backbone
 from transfer.engines import CAN, Engine, build
-from transfer.scores import cosines
+from transfer.metrics import cosines
 
 WIDTH = {"resnet18": 512, "mobilenet_v3_small": 1024, "squeezenet1_1": 512, "convnext_tiny": 192}
 # Compiling takes seconds for each network: one of them shows the contract, slowly.

@@ -9,7 +9,7 @@ import torch
 from tests.engines.samples import BATCH, engine_of, features, network_of, photographs, plan_of
 from transfer.config import UserError
 from transfer.engines.eager import Eager
-from transfer.scores import cosines
+from transfer.metrics import cosines
 
 with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -107,15 +107,16 @@ def test_a_batch_that_cuda_has_no_memory_for_is_halved() -> None:
 
 
 @with_cuda
-def test_cudnn_is_on_and_fp32_is_true_fp32() -> None:
+def test_cudnn_is_on_tries_no_algorithms_and_fp32_is_true_fp32() -> None:
     seen = []
     ready = Eager(network_of("resnet18"), plan_of(device="cuda"))
     real = ready._forward
 
     def forward(x_NHW3: torch.Tensor) -> torch.Tensor:
-        seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32))
+        cudnn = torch.backends.cudnn
+        seen.append((cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32))
         return real(x_NHW3)
 
     ready._forward = forward
     features(ready, photographs(2))
-    assert seen == [(True, False)]
+    assert seen == [(True, False, False)]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engines.samples import SIZE, engine_of, features, network_of, photographs, plan_of
 from transfer.engines import build
-from transfer.scores import cosines
+from transfer.metrics import cosines
 
 openvino = pytest.importorskip("transfer.engines.openvino")
 

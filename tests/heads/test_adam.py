@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from transfer import backbone
-from transfer.heads.adam import Stack, train_stack
+from transfer.heads import adam
+from transfer.heads.adam import LayerStack
 
 LEARNING_RATES, DECAYS = (1e-5, 1e-4, 1e-3, 1e-2), (0.0, 1e-2)
 SETTINGS = list(itertools.product(LEARNING_RATES, DECAYS))
@@ -33,7 +35,7 @@ def same_draws(
     return layer, [torch.randperm(rows, generator=generator) for _ in range(epochs)]
 
 
-def alone(
+def train_alone(
     x: torch.Tensor,
     y: torch.Tensor,
     classes: int,
@@ -44,34 +46,44 @@ def alone(
     batch_size: int,
     seed: int,
     class_weight: torch.Tensor | None,
+    cosine_steps: int | None = None,
 ) -> nn.Linear:
     """One layer in the usual loop."""
     layer, orders = same_draws(*x.shape, classes, epochs, seed)
-    adam = torch.optim.Adam(layer.parameters(), lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule: Any = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+    if cosine_steps is not None:
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, cosine_steps)
     loss = nn.CrossEntropyLoss(weight=class_weight)
     for order in orders:
         for part in order.split(batch_size):
-            adam.zero_grad()
+            optimizer.zero_grad()
             loss(layer(x[part]), y[part]).backward()
-            adam.step()
+            optimizer.step()
+            schedule.step()
     return layer
 
 
-@pytest.mark.parametrize("class_weight", [None, torch.linspace(0.2, 5, 7)], ids=["even", "weighted"])
-@pytest.mark.parametrize("n_seeds", [1, 3])
+WEIGHTS = [None, torch.linspace(0.2, 5, 7), torch.linspace(5, 0.2, 7)]
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("batch_size", [64, 50, 1000])  # a short last batch, none, one only
-def test_every_layer_equals_one_torch_adam(
-    batch_size: int, n_seeds: int, class_weight: torch.Tensor | None
-) -> None:
+def test_every_layer_equals_one_torch_adamw(batch_size: int, weighted: bool, cosine: bool) -> None:
     x, y = features(300, 96, 7)
-    shared = {"epochs": 4, "batch_size": batch_size, "seed": 3}
-    weights, biases = train_stack(x, y, 7, **GRID, **shared, n_seeds=n_seeds, class_weight_C=class_weight)
-    assert weights.shape == (len(SETTINGS) * n_seeds, 7, 96)
-    rows = itertools.product(SETTINGS, range(3, 3 + n_seeds))
-    for (lr, weight_decay), seed in rows:
-        own = {**shared, "seed": seed, "lr": lr, "weight_decay": weight_decay}
-        layer = alone(x, y, 7, **own, class_weight=class_weight)
-        row = SETTINGS.index((lr, weight_decay)) * n_seeds + seed - 3
+    n_steps = 4 * -(-300 // batch_size)
+    shared = {"batch_size": batch_size, "seed": 3, "cosine_steps": n_steps if cosine else None}
+    of_setting = [WEIGHTS[i % 3] if weighted else None for i in range(len(SETTINGS))]
+    table = torch.stack([torch.ones(7) if weight is None else weight for weight in of_setting])
+    stack = LayerStack(x, y, 7, **GRID, **shared, class_weight_SC=table if weighted else None)
+    stack.train(n_steps)
+    weights, biases = stack.layers()
+    assert weights.shape == (len(SETTINGS), 7, 96)
+    for row, ((lr, weight_decay), class_weight) in enumerate(zip(SETTINGS, of_setting, strict=True)):
+        layer = train_alone(
+            x, y, 7, **shared, epochs=4, lr=lr, weight_decay=weight_decay, class_weight=class_weight
+        )
         torch.testing.assert_close(weights[row], layer.weight.detach(), atol=1e-5, rtol=0)
         torch.testing.assert_close(biases[row], layer.bias.detach(), atol=1e-5, rtol=0)
 
@@ -85,77 +97,82 @@ def test_training_on_features_equals_training_the_last_layer_of_the_frozen_netwo
     epochs, lr, seed = 3, 1e-2, 5
     with torch.no_grad():
         x = network(backbone.normalise(images))
-    weights, biases = train_stack(
-        x, y, 3, lr_S=[lr], weight_decay_S=[0.0], epochs=epochs, batch_size=8, seed=seed
-    )
+    stack = LayerStack(x, y, 3, lr_S=[lr], weight_decay_S=[0.0], batch_size=8, seed=seed)
+    stack.train(epochs * 3)
+    weights, biases = stack.layers()
 
     # The usual way: the whole network in every step, its last layer the only one that learns.
     network.fc, orders = same_draws(*x.shape, 3, epochs, seed)
-    adam = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=lr)
+    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=lr)
     for order in orders:
         for part in order.split(8):
-            adam.zero_grad()
+            optimizer.zero_grad()
             nn.functional.cross_entropy(network(backbone.normalise(images[part])), y[part]).backward()
-            adam.step()
+            optimizer.step()
     torch.testing.assert_close(weights[0], network.fc.weight.detach(), atol=1e-5, rtol=0)
     torch.testing.assert_close(biases[0], network.fc.bias.detach(), atol=1e-5, rtol=0)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
     x, y = features(300, 64, 5)
-    shared = {**GRID, "epochs": 3, "batch_size": 64}
-    one, two, other = (train_stack(x, y, 5, **shared, seed=seed)[0] for seed in (1, 1, 2))
+    stacks = [LayerStack(x, y, 5, **GRID, batch_size=64, seed=seed) for seed in (1, 1, 2)]
+    for stack in stacks:
+        stack.train(15)
+    one, two, other = (stack.layers()[0] for stack in stacks)
     assert torch.equal(one, two)
     assert not torch.isclose(one, other, atol=1e-3).all(2).any()
 
 
-def test_training_ends_when_it_is_told_to() -> None:
-    x, y = features(100, 10, 3)
-    shared = {**GRID, "batch_size": 32, "seed": 0}
-    seen = []
-
-    def over(weights: torch.Tensor, biases: torch.Tensor) -> bool:
-        seen.append((weights.clone(), biases.clone()))
-        return len(seen) == 2
-
-    ended = train_stack(x, y, 3, **shared, epochs=9, over=over)
-    assert len(seen) == 2
-    for epochs, layers in ((1, seen[0]), (2, seen[1]), (2, ended)):
-        torch.testing.assert_close(layers, train_stack(x, y, 3, **shared, epochs=epochs), atol=0, rtol=0)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_settings_that_are_kept_train_on_as_they_would_beside_the_others(weighted: bool) -> None:
+    x, y = features(300, 24, 5)
+    table = torch.rand(len(SETTINGS), 5, generator=torch.Generator().manual_seed(0)) if weighted else None
+    whole, dropped = (
+        LayerStack(x, y, 5, **GRID, class_weight_SC=table, batch_size=64, seed=0, cosine_steps=20)
+        for _ in range(2)
+    )
+    whole.train(14)
+    dropped.train(7)
+    kept = torch.arange(len(SETTINGS)) % 3 == 1
+    dropped.keep(kept)
+    dropped.train(7)
+    for one, other in zip(dropped.layers(), whole.layers(), strict=True):
+        torch.testing.assert_close(one, other[kept], atol=1e-6, rtol=0)
 
 
 def test_a_batch_of_classes_without_weight_changes_no_layer_to_nan() -> None:
     x, y = features(40, 6, 2)
-    weights, _ = train_stack(
-        x, y, 2, **GRID, epochs=2, batch_size=1, seed=0, class_weight_C=torch.tensor([0.0, 1.0])
-    )
-    assert weights.isfinite().all()
+    table = torch.tensor([[0.0, 1.0]]).repeat(len(SETTINGS), 1)
+    stack = LayerStack(x, y, 2, **GRID, batch_size=1, seed=0, class_weight_SC=table)
+    stack.train(80)
+    assert stack.layers()[0].isfinite().all()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device can capture")
 def test_where_nothing_can_be_captured_the_steps_go_on_one_by_one() -> None:
     x, y = features(100, 10, 3)
-    plain, told = (Stack(x, y, 3, **GRID, batch_size=32, seeds=[0, 1]) for _ in range(2))
-    plain.epoch()
-    told.epoch()
+    plain, captured = (LayerStack(x, y, 3, **GRID, batch_size=32, seed=0) for _ in range(2))
+    plain.train(3)
+    captured.train(3)
     with pytest.warns(UserWarning, match="not captured"):
-        told.capture()
-    plain.epoch()
-    told.epoch()
-    torch.testing.assert_close(told.layers(), plain.layers(), atol=0, rtol=0)
+        captured.capture()
+    plain.train(3)
+    captured.train(3)
+    torch.testing.assert_close(captured.layers(), plain.layers(), atol=0, rtol=0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("class_weight", [None, torch.linspace(0.2, 5, 7)], ids=["even", "weighted"])
-def test_captured_epochs_equal_those_run_step_by_step(class_weight: torch.Tensor | None) -> None:
+def test_captured_steps_equal_those_run_one_by_one(
+    class_weight: torch.Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, y = (part.cuda() for part in features(300, 96, 7))
-    weight = None if class_weight is None else class_weight.cuda()
-    eager, captured = (
-        Stack(x, y, 7, **GRID, batch_size=64, seeds=[0, 1], class_weight_C=weight) for _ in range(2)
-    )
-    for epoch in range(4):
-        if epoch == 1:
-            captured.capture()
-        eager.epoch()
-        captured.epoch()
-    torch.testing.assert_close(captured.layers(), eager.layers(), atol=1e-6, rtol=0)
+    table = None if class_weight is None else class_weight.cuda().repeat(len(SETTINGS), 1)
+    layers = []
+    for warm_up in (adam.WARM_UP_STEPS, 1000):
+        monkeypatch.setattr(adam, "WARM_UP_STEPS", warm_up)
+        stack = LayerStack(x, y, 7, **GRID, batch_size=64, seed=0, cosine_steps=40, class_weight_SC=table)
+        stack.train(40)
+        assert (stack._graph is not None) == (warm_up < 40)
+        layers.append(stack.layers())
+    torch.testing.assert_close(*layers, atol=1e-6, rtol=0)

@@ -1,13 +1,39 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from tests.heads.test_adam import LEARNING_RATES, features
-from transfer.heads.adam import Stack, train_stack
+from tests.heads.test_adam import LEARNING_RATES, features, train_alone
+from tests.heads.test_flushing import count_subnormal
+from transfer import heads
+from transfer.config import RunConfig
+from transfer.heads import METHODS, fc
+from transfer.heads.adam import LayerStack
 from transfer.heads.fc import FineTune, FineTuneSearch
+
+# Three epochs at a constant rate, the last layer kept.
+PLAIN: dict[str, Any] = {
+    "epochs": 3,
+    "min_steps": 0,
+    "cosine": False,
+    "early_stopping": False,
+    "extend": False,
+}
+
+
+def train_layer(
+    x: torch.Tensor, y: torch.Tensor, classes: int, *, n_steps: int, seed: int = 0, **settings: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    stack = LayerStack(
+        x, y, classes, lr_S=[1e-2], weight_decay_S=[0.0], batch_size=128, seed=seed, **settings
+    )
+    stack.train(n_steps)
+    weights, biases = stack.layers()
+    return weights[0], biases[0]
 
 
 def test_standardisation_is_folded_into_the_layer() -> None:
@@ -19,21 +45,21 @@ def test_standardisation_is_folded_into_the_layer() -> None:
     mean, deviation = x.double().mean(0), x.double().std(0, correction=0)
     deviation[7] = 1
     z = ((x - mean) / deviation).float()
-    weights, biases = train_stack(
-        z, y, 4, lr_S=[1e-2], weight_decay_S=[0.0], epochs=10, batch_size=128, seed=2
-    )
-    logits = z @ weights[0].T + biases[0]
+    weights, biases = train_layer(z, y, 4, n_steps=20, seed=2)
+    logits = z @ weights.T + biases
     np.testing.assert_allclose(head.decision_function(x), logits, atol=2e-3)
 
 
 def test_a_search_holds_what_single_fits_would() -> None:
     x, y = features(260, 30, 5)
-    search = FineTuneSearch(lr=LEARNING_RATES, weight_decay=(0.0, 0.1), epochs=3, seed=4).fit(
+    search = FineTuneSearch(**PLAIN, lr=LEARNING_RATES, weight_decay=(0.0, 0.1), seed=4).fit(
         x[:200], y[:200], x[200:], y[200:]
     )
     each = search.predict_each(x)
     assert [row["params"] for row in search.cv_results_] == [
-        {"lr": lr, "weight_decay": decay} for lr in LEARNING_RATES for decay in (0.0, 0.1)
+        {"lr": lr, "weight_decay": decay, "class_weight": None}
+        for lr in LEARNING_RATES
+        for decay in (0.0, 0.1)
     ]
     for row, predicted in zip(search.cv_results_, each, strict=True):
         alone = FineTune(**row["params"], epochs=3, seed=4).fit(x[:200], y[:200])
@@ -52,33 +78,27 @@ def unequal_features() -> tuple[torch.Tensor, torch.Tensor]:
 def test_balanced_classes_enter_the_loss_with_torchs_weights() -> None:
     x, y = unequal_features()
     counts = torch.bincount(y)
-    weights, biases = train_stack(
-        x,
-        y,
-        3,
-        lr_S=[1e-2],
-        weight_decay_S=[0.0],
-        epochs=10,
-        batch_size=128,
-        seed=0,
-        class_weight_C=len(y) / (3 * counts),
-    )
+    table = (len(y) / (3 * counts))[None]
+    weights, biases = train_layer(x, y, 3, n_steps=20, class_weight_SC=table)
     names = np.array(["ant", "bee", "cat"])
     for class_weight in ("balanced", {names[c]: len(y) / (3 * int(counts[c])) for c in range(3)}):
         head = FineTune(lr=1e-2, standardize=False, class_weight=class_weight).fit(x, names[y])
-        np.testing.assert_allclose(head.coef_, weights[0], atol=1e-6)
-        np.testing.assert_allclose(head.intercept_, biases[0], atol=1e-6)
+        np.testing.assert_allclose(head.coef_, weights, atol=1e-6)
+        np.testing.assert_allclose(head.intercept_, biases, atol=1e-6)
 
 
 def test_a_search_weighs_classes_as_single_fits_do() -> None:
     x, y = unequal_features()
-    search = FineTuneSearch(lr=(1e-2, 1e-1), class_weight="balanced").fit(x, y, x, y)
-    even = FineTuneSearch(lr=(1e-2, 1e-1)).fit(x, y, x, y)
-    assert search.best_estimator_.class_weight == "balanced"
-    alone = FineTune(**search.best_params_, class_weight="balanced").fit(x, y)
-    np.testing.assert_allclose(search.best_estimator_.coef_, alone.coef_, atol=1e-5)
+    grid = {"lr": (1e-2, 1e-1), "weight_decay": (0.0,), "class_weight": (None, "balanced")}
+    search = FineTuneSearch(**PLAIN | {"epochs": 10}, **grid).fit(x, y, x, y)
     rarest = (y == 2).numpy()
-    assert (search.predict(x)[rarest] == 2).mean() > (even.predict(x)[rarest] == 2).mean()
+    recalls = {}
+    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
+        alone = FineTune(**row["params"], epochs=10).fit(x, y)
+        np.testing.assert_array_equal(predicted, alone.predict(x))
+        recalls[row["params"]["lr"], row["params"]["class_weight"]] = (predicted[rarest] == 2).mean()
+    assert all(recalls[lr, "balanced"] > recalls[lr, None] for lr in grid["lr"])
+    assert search.best_estimator_.class_weight == search.best_params_["class_weight"]
 
 
 def test_an_unknown_class_weight_is_named() -> None:
@@ -90,11 +110,11 @@ def test_an_unknown_class_weight_is_named() -> None:
 def test_seeds_are_rows_of_their_own_and_the_setting_is_chosen_by_their_mean() -> None:
     x, y = features(260, 5, 5)
     x_valid, y_valid = x[200:], y[200:]
-    search = FineTuneSearch(lr=LEARNING_RATES, weight_decay=(0.0, 0.1), epochs=3, seed=4, n_seeds=3).fit(
+    search = FineTuneSearch(**PLAIN, lr=LEARNING_RATES, weight_decay=(0.0, 0.1), seed=4, n_seeds=3).fit(
         x[:200], y[:200], x_valid, y_valid
     )
     assert [row["params"] for row in search.cv_results_] == [
-        {"lr": lr, "weight_decay": decay, "seed": seed}
+        {"lr": lr, "weight_decay": decay, "class_weight": None, "seed": seed}
         for lr in LEARNING_RATES
         for decay in (0.0, 0.1)
         for seed in (4, 5, 6)
@@ -112,45 +132,182 @@ def test_seeds_are_rows_of_their_own_and_the_setting_is_chosen_by_their_mean() -
 
 
 def test_one_lucky_seed_does_not_choose_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = iter([0.9, 0.1, 0.6, 0.7])  # two settings of two seeds: the luckiest, and the better ones
+    scores = iter([0.9, 0.1, 0.6, 0.7])  # two settings of two seeds: the luckiest, and the better ones
     monkeypatch.setattr(
-        "transfer.heads.selection.validation_row",
-        lambda params, y, predicted, fit_s: {"params": params, "accuracy": 0.5, "macro_f1": next(told)},
+        "transfer.heads.selection.validation_scores",
+        lambda y, predicted: {"accuracy": 0.5, "macro_f1": next(scores)},
     )
     x, y = features(40, 4, 2)
-    search = FineTuneSearch(lr=(1e-3, 1e-2), epochs=1, n_seeds=2).fit(x, y, x, y)
-    assert search.best_params_ == {"lr": 1e-2, "weight_decay": 0.0, "seed": 1}
+    search = FineTuneSearch(**PLAIN, lr=(1e-3, 1e-2), weight_decay=(0.0,), n_seeds=2).fit(x, y, x, y)
+    assert search.best_params_ == {"lr": 1e-2, "weight_decay": 0.0, "class_weight": None, "seed": 1}
 
 
+@pytest.mark.parametrize("cosine", [True, False])
 @pytest.mark.parametrize("n_seeds", [1, 2])
-def test_early_stopping_keeps_the_best_epoch_each_setting_would_have_had_alone(n_seeds: int) -> None:
+def test_early_stopping_keeps_the_best_steps_each_setting_would_have_had_alone(
+    n_seeds: int, cosine: bool
+) -> None:
     x, y = features(200, 4, 5)
     (x_train, y_train), (x_valid, y_valid) = (x[:100], y[:100]), (x[100:], y[100:])
-    grid = {"lr": (1e-3, 1e-2, 1e-1), "weight_decay": (0.0, 0.1), "batch_size": 32}
-    search = FineTuneSearch(**grid, n_seeds=n_seeds, epochs=12, early_stopping=True, patience=3)
+    grid = {"lr": (1e-3, 1e-2, 1e-1), "weight_decay": (0.0, 1.0), "class_weight": (None, "balanced")}
+    search = FineTuneSearch(
+        **grid,
+        n_seeds=n_seeds,
+        epochs=4,
+        min_steps=12,
+        batch_size=32,
+        cosine=cosine,
+        patience=3,
+        extend=False,
+    )
     search.fit(x_train, y_train, x_valid, y_valid)
+    assert len(search.cv_results_) == 12 * n_seeds
     stopped = []
     for row in search.cv_results_:
-        own = {name: value for name, value in row["params"].items() if name != "epochs"}
+        own = {name: value for name, value in row["params"].items() if name != "steps"}
+        assert own.get("cosine_steps") == (16 if cosine else None)
         scores = []
-        for epochs in range(1, 13):
-            alone = FineTune(**own, epochs=epochs, batch_size=32).fit(x_train, y_train)
+        for steps in range(1, 17):
+            alone = FineTune(**own, steps=steps, batch_size=32).fit(x_train, y_train)
             scores.append(f1_score(y_valid, alone.predict(x_valid), average="macro", zero_division=0))
             if len(scores) - 1 - int(np.argmax(scores)) == 3:
                 break
         stopped.append(len(scores))
-        assert row["params"]["epochs"] == 1 + int(np.argmax(scores))
+        assert row["params"]["steps"] == 1 + int(np.argmax(scores))
         assert row["macro_f1"] == pytest.approx(max(scores))
-    assert min(stopped) < max(stopped)  # some stand still while others are still learning
-    assert search.best_estimator_.epochs == search.best_params_["epochs"]
+    assert min(stopped) < max(stopped)  # some have stopped while others are still trained
+    best = search.best_estimator_
+    assert best.steps == search.best_params_["steps"]
+    alone = FineTune(**search.best_params_, batch_size=32).fit(x_train, y_train)
+    np.testing.assert_allclose(best.coef_, alone.coef_, atol=1e-5)
 
 
-def test_early_stopping_ends_when_no_setting_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_ends_when_no_setting_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = features(60, 4, 2)
-    passes = []
-    monkeypatch.setattr(Stack, "epoch", lambda stack, epoch=Stack.epoch: (passes.append(1), epoch(stack)))
-    FineTuneSearch(lr=(0.0, 1e-9), epochs=500, early_stopping=True, patience=4).fit(x, y, x, y)
-    assert len(passes) == 5
+    taken: list[int] = []
+    train = LayerStack.train
+    monkeypatch.setattr(LayerStack, "train", lambda stack, n: (taken.append(n), train(stack, n)))
+    search = FineTuneSearch(lr=(0.0, 1e-9), weight_decay=(0.0,), min_steps=200, patience=4, extend=False)
+    with monkeypatch.context() as one_core:
+        one_core.setattr(torch, "get_num_threads", lambda: 1)
+        search.fit(x, y, x, y)
+    assert taken == [10] * 5
+    assert [row["params"]["steps"] for row in search.cv_results_] == [10, 10]
+
+
+def test_few_rows_are_trained_for_as_many_steps_as_more_rows_and_many_rows_for_epochs() -> None:
+    x, y = features(700, 5, 2)
+    for n_rows, n_steps in ((100, 40), (700, 60)):
+        search = FineTuneSearch(batch_size=35, epochs=3, min_steps=40).fit(x[:n_rows], y[:n_rows], x, y)
+        assert search.best_params_["cosine_steps"] == n_steps
+
+
+def test_the_best_learning_rate_at_an_edge_is_looked_for_beyond() -> None:
+    x, y = features(400, 10, 5)
+    search = FineTuneSearch(lr=(1e-4, 1e-3), weight_decay=(0.0,), min_steps=60, epochs=1)
+    search.fit(x[:200], y[:200], x[200:], y[200:])
+    assert search.extended_["lr"][0] == 1e-2
+    assert search.best_params_["lr"] > 1e-3
+
+
+def test_validation_rows_of_a_class_without_training_rows_count_as_missed() -> None:
+    x, y = features(300, 10, 4)
+    known = y < 3
+    search = FineTuneSearch(min_steps=40, epochs=1).fit(x[known], y[known], x, y)
+    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
+        assert row["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro", zero_division=0))
+
+
+@pytest.mark.parametrize("n_cores", [1, 2, 5])
+def test_the_choice_does_not_depend_on_the_number_of_cores(
+    n_cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = features(260, 12, 5)
+    data = (x[:180], y[:180], x[180:], y[180:])
+    searches = []
+    for cores in (3, n_cores):
+        monkeypatch.setattr(fc.torch, "get_num_threads", lambda cores=cores: cores)
+        searches.append(FineTuneSearch(min_steps=60, epochs=1, class_weight=(None, "balanced")).fit(*data))
+        monkeypatch.undo()
+    one, other = searches
+    assert one.best_params_ == other.best_params_
+    np.testing.assert_allclose(one.best_estimator_.coef_, other.best_estimator_.coef_, atol=1e-5)
+
+
+def test_splits_are_fitted_as_each_would_be_alone() -> None:
+    x, y = features(300, 10, 5)
+    rng = np.random.default_rng(0)
+    splits = [tuple(np.split(rng.permutation(300)[:250], [150])) for _ in range(3)]
+    search = FineTuneSearch(min_steps=40, epochs=1, class_weight=(None, "balanced"))
+    fitted = search.fit_splits(x, y, splits)
+    assert not hasattr(search, "best_params_")
+    for (train, valid), one in zip(splits, fitted, strict=True):
+        alone = FineTuneSearch(**search.get_params()).fit(x[train], y[train], x[valid], y[valid])
+        assert one.best_params_ == alone.best_params_
+        np.testing.assert_array_equal(one.predict(x), alone.predict(x))
+        np.testing.assert_allclose(one.best_estimator_.coef_, alone.best_estimator_.coef_, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor does not flush")
+def test_no_subnormal_number_is_left_where_layers_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = features(300, 40, 4)
+    centres = torch.stack([x[y == c].mean(0) for c in range(4)])
+    x = 10 * x + 100 * centres[y]  # so well apart that squared gradients become subnormal
+    stacks: list[LayerStack] = []
+    train = LayerStack.train
+    monkeypatch.setattr(LayerStack, "train", lambda stack, n: (stacks.append(stack), train(stack, n)))
+
+    def count(stack: LayerStack) -> int:
+        return sum(count_subnormal(part) for part in vars(stack._weights).values())
+
+    search = heads.METHODS["fc-lab"].build(RunConfig(data="x", device="cpu", epochs=20))
+    search.fit(x, y, x, y)
+    FineTune(lr=1e-2, standardize=False, epochs=20).fit(x, y)
+    assert len(stacks) > 1
+    assert [count(stack) for stack in stacks] == [0] * len(stacks)
+    plain = LayerStack(x, y, 4, lr_S=[1e-2], weight_decay_S=[0.0], batch_size=128, seed=0)
+    plain.train(20)
+    assert count(plain) > 0
+
+
+def test_the_methods_keep_to_what_the_user_gives() -> None:
+    config = {"data": "x", "device": "cpu"}
+    lab, own = (METHODS[name].build(RunConfig(**config)) for name in ("fc-lab", "fc"))
+    assert lab.get_params()["lr"] == (1e-5, 1e-4, 1e-3, 1e-2)
+    assert (lab.epochs, lab.min_steps, lab.early_stopping, lab.cosine, lab.extend) == (
+        10,
+        0,
+        False,
+        False,
+        False,
+    )
+    assert (lab.standardize, lab.weight_decay, lab.class_weight) == (False, (0.0,), (None,))
+    assert own.get_params() == FineTuneSearch(class_weight=(None, "balanced"), device="cpu").get_params()
+    lab, own = (
+        METHODS[name].build(RunConfig(**config, lr=(0.5,), epochs=7, select="accuracy"))
+        for name in ("fc-lab", "fc")
+    )
+    for search in (lab, own):
+        assert (search.lr, search.epochs, search.min_steps) == ((0.5,), 7, 0)
+        assert search.class_weight == (None,)
+
+
+def test_the_lab_protocol_is_the_usual_loop_of_adam() -> None:
+    x, y = features(300, 20, 4)
+    search = METHODS["fc-lab"].build(RunConfig(data="x", device="cpu", epochs=2, seed=3)).fit(x, y, x, y)
+    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
+        layer = train_alone(
+            x,
+            y,
+            4,
+            lr=row["params"]["lr"],
+            weight_decay=0.0,
+            epochs=2,
+            batch_size=128,
+            seed=3,
+            class_weight=None,
+        )
+        assert (layer(x).argmax(1).numpy() == predicted).mean() > 0.99
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"n_seeds": 0}, {"patience": 0}, {"select": "loss"}])
@@ -158,7 +315,7 @@ def test_a_search_names_what_is_wrong(wrong: dict[str, object]) -> None:
     x, y = features(20, 4, 2)
     name, value = next(iter(wrong.items()))
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
-        FineTuneSearch(early_stopping=True, **wrong).fit(x, y, x, y)
+        FineTuneSearch(**wrong).fit(x, y, x, y)
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -190,7 +347,7 @@ def test_cuda_trains_the_same_layer() -> None:
 
 
 def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> None:
-    search = FineTuneSearch().fit(
+    search = FineTuneSearch(class_weight=(None, "balanced")).fit(
         boat_features["x_train"], boat_features["y_train"], boat_features["x_valid"], boat_features["y_valid"]
     )
     predicted = search.predict(boat_features["x_test"])

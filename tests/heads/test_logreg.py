@@ -45,7 +45,7 @@ def test_every_setting_reaches_scikit_learns_optimum(
     x, y, x_test, y_test = x[:rows], y[:rows], x[rows:], y[rows:]
     scaler = StandardScaler().fit(x.astype(np.float64))
     z, z_test = scaler.transform(x.astype(np.float64)), scaler.transform(x_test.astype(np.float64))
-    search = LogisticRegressionSearch(C=(100, 0.01, 1), class_weight=(class_weight,))
+    search = LogisticRegressionSearch(C=(100, 0.01, 1), class_weight=(class_weight,), extend=False)
     search.fit(x, y, x_test, y_test)
     for s, (row, predicted) in enumerate(zip(search.cv_results_, search.predict_each(x_test), strict=True)):
         assert row["params"] == {"C": search.C[s], "class_weight": class_weight}
@@ -92,7 +92,7 @@ def test_C_must_be_above_zero() -> None:
 
 
 def test_the_lab_features_are_learned(boat_features: dict[str, Array]) -> None:
-    search = LogisticRegressionSearch(C=(0.01, 1), tol=1e-5).fit(
+    search = LogisticRegressionSearch(C=(0.01, 1), tol=1e-5, extend=False).fit(
         boat_features["x_train"], boat_features["y_train"], boat_features["x_valid"], boat_features["y_valid"]
     )
     assert (search.predict(boat_features["x_test"]) == boat_features["y_test"]).mean() > 0.9

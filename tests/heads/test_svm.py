@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from transfer.heads import gram, pairs, svm
+from transfer.heads import gram, pairs
 from transfer.heads.svm import SVM, SVMSearch
 
 Array = np.ndarray
@@ -31,23 +32,34 @@ def reference(params: dict[str, Any], x: Array, y: Array, x_test: Array, standar
     return svc.predict(prepared_test), svc.decision_function(prepared_test)
 
 
+def settings_of(search: SVMSearch, x: Array) -> Iterator[tuple[frozenset[tuple[str, Any]], Array]]:
+    """Every setting that was tried, with its predictions, also where several share one row."""
+    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
+        for params in (row["params"], *row["same_as"]):
+            yield frozenset(params.items()), predicted
+
+
 @pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("classes", [2, 3, 9])
 def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, classes: int) -> None:
     x, y = blobs(600, 40, classes)
     search = SVMSearch(
-        C=(0.01, 1, 100), gamma=("scale", 0.003), class_weight=(None, "balanced"), standardize=standardize
+        C=(0.01, 1, 100),
+        gamma=("scale", 0.003),
+        class_weight=(None, "balanced"),
+        standardize=standardize,
+        extend=False,
     ).fit(x[:300], y[:300], x[300:400], y[300:400])
-    wanted = [
-        {"kernel": kernel, "C": C, "class_weight": weight, **({"gamma": gamma} if gamma else {})}
-        for kernel, gamma in (("linear", None), ("rbf", "scale"), ("rbf", 0.003))
-        for C, weight in itertools.product((0.01, 1, 100), (None, "balanced"))
-    ]
-    assert [row["params"] for row in search.cv_results_] == wanted
-    for row, predicted in zip(search.cv_results_, search.predict_each(x[400:]), strict=True):
-        expected, expected_values = reference(row["params"], x[:300], y[:300], x[400:], standardize)
+    settings = dict(settings_of(search, x[400:]))
+    for kernel, gamma in (("linear", None), ("rbf", "scale"), ("rbf", 0.003)):
+        for C, weight in itertools.product((0.01, 1, 100), (None, "balanced")):
+            params = {"kernel": kernel, "C": C, "class_weight": weight, **({"gamma": gamma} if gamma else {})}
+            assert frozenset(params.items()) in settings
+    for items, predicted in settings.items():
+        params = dict(items)
+        expected, expected_values = reference(params, x[:300], y[:300], x[400:], standardize)
         np.testing.assert_array_equal(predicted, expected)
-        alone = SVM(**row["params"], standardize=standardize).fit(x[:300], y[:300])
+        alone = SVM(**params, standardize=standardize).fit(x[:300], y[:300])
         np.testing.assert_array_equal(alone.predict(x[400:]), expected)
         # Where a pair is undecided to the last digit its vote may go to the other class, and moves two values by 1.
         apart = np.abs(alone.decision_function(x[400:]) - expected_values)
@@ -77,7 +89,7 @@ def test_one_gram_matrix_serves_the_whole_grid(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(gram.Gram, "products", counted)
     x, y = blobs(300, 20, 4)
-    SVMSearch(gamma=("scale", 0.1)).fit(x[:200], y[:200], x[200:], y[200:])
+    SVMSearch(gamma=("scale", 0.1), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     assert shapes == [(200, 20), (100, 20)]  # training, validation
 
 
@@ -89,19 +101,25 @@ def test_a_linear_winner_is_a_matrix_of_weights() -> None:
     assert not hasattr(best, "support_vectors_")
 
 
-def test_settings_whose_bounds_are_never_touched_are_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_whose_bounds_are_never_touched_are_solved_once_and_are_one_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     solved = []
 
     def counted(kernel_NN: Array, y: Array, C: float, class_weight: Any) -> Any:
         solved.append(C)
-        return pairs.solve(kernel_NN, y, C, class_weight)
+        return solve(kernel_NN, y, C, class_weight)
 
-    monkeypatch.setattr(svm, "solve", counted)
+    solve = pairs.solve
+    monkeypatch.setattr(pairs, "solve", counted)
     x, y = blobs(300, 200, 4)  # separable
-    search = SVMSearch(kernels=("linear",), C=(1e-6, 1, 10, 100)).fit(x[:200], y[:200], x[200:], y[200:])
+    search = SVMSearch(kernels=("linear",), C=(1e-6, 1, 10, 100), extend=False)
+    search.fit(x[:200], y[:200], x[200:], y[200:])
     assert sorted(solved) == [1e-6, 100]
-    for row, predicted in zip(search.cv_results_, search.predict_each(x[200:]), strict=True):
-        expected, _ = reference(row["params"], x[:200], y[:200], x[200:], standardize=True)
+    assert [row["params"]["C"] for row in search.cv_results_] == [1e-6, 1]
+    assert [[same["C"] for same in row["same_as"]] for row in search.cv_results_] == [[], [10, 100]]
+    for params, predicted in settings_of(search, x[200:]):
+        expected, _ = reference(dict(params), x[:200], y[:200], x[200:], standardize=True)
         np.testing.assert_array_equal(predicted, expected)
     assert all(row["fit_s"] > 0 for row in search.cv_results_)
 
@@ -110,10 +128,11 @@ def test_classes_of_one_image_and_weights_by_name() -> None:
     x, y = blobs(203, 20, 3)
     y[200:] = (3, 4, 5)
     weights = {c: 1.0 + c for c in range(6)}
-    search = SVMSearch(C=(0.1, 10), class_weight=(weights, "balanced")).fit(x, y, x, y)
+    search = SVMSearch(C=(0.1, 10), class_weight=(weights, "balanced"), extend=False).fit(x, y, x, y)
     for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
-        expected, _ = reference(row["params"], x, y, x, standardize=True)
-        np.testing.assert_array_equal(predicted, expected)
+        for params in (row["params"], *row["same_as"]):
+            expected, _ = reference(params, x, y, x, standardize=True)
+            np.testing.assert_array_equal(predicted, expected)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ N: images. H, W: height and width in pixels. D: features an image.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -49,6 +50,17 @@ class Plan:
     batch: int
 
 
+class EngineError(UserError):
+    """An engine could not be built or run."""
+
+    def __init__(self, plan: Plan, reason: str) -> None:
+        super().__init__(
+            f"{plan.engine} {plan.precision} fails here ({reason}); try --engine eager --precision fp32"
+        )
+        self.reason = reason
+        """The first line of the engine's own error."""
+
+
 class Engine(Protocol):
     """A backbone ready to run. Every batch is padded to the same number of images.
 
@@ -89,8 +101,35 @@ ENGINES = {"eager": _eager, "openvino": _openvino, "compile": _compile}
 
 
 def build(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None = None) -> Engine:
-    """The engine of `plan` for images of `size` (H, W); int8 runs the `calibrated` model in place of `network`."""
-    return ENGINES[plan.engine](network, plan, size, calibrated)
+    """The engine of `plan` for images of `size` (H, W); int8 runs the `calibrated` model in place of `network`.
+
+    Raises `EngineError`.
+    """
+    with _engine_errors(plan):
+        return ENGINES[plan.engine](network, plan, size, calibrated)
+
+
+def submit(engine: Engine, x_NHW3: Pixels) -> Callable[[], Features]:
+    """What `engine.submit` does; it and what it returns raise `EngineError`."""
+    with _engine_errors(engine.plan):
+        wait = engine.submit(x_NHW3)
+
+    def features() -> Features:
+        with _engine_errors(engine.plan):
+            return wait()
+
+    return features
+
+
+@contextmanager
+def _engine_errors(plan: Plan) -> Iterator[None]:
+    """Compilers, converters and devices fail in every way; nothing but their own code runs in the block."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise EngineError(plan, (str(error).splitlines() or [type(error).__name__])[0]) from error
 
 
 def run(
@@ -98,7 +137,8 @@ def run(
 ) -> None:
     """Every batch through the engine, as many at once as it takes; `take` gets the features of each, in order.
 
-    Where `batches` raises an error, what was under way before it is taken first.
+    Where `batches` raises an error, what was under way before it is taken first. Raises `EngineError` for errors of
+    the engine; those of `batches` and `take` are passed on as they are.
     """
     waiting: deque[tuple[Item, Callable[[], Features]]] = deque()
 
@@ -110,7 +150,7 @@ def run(
         for item, x_NHW3 in batches:
             if len(waiting) == engine.in_flight:
                 finish()
-            waiting.append((item, engine.submit(x_NHW3)))
+            waiting.append((item, submit(engine, x_NHW3)))
     finally:
         while waiting:
             finish()

@@ -28,18 +28,42 @@ class Method:
     build: Callable[[RunConfig], GridSearch]
 
 
-def _fine_tuning(config: RunConfig, *, standardize: bool) -> GridSearch:
+def class_weights(config: RunConfig) -> tuple[str | None, ...]:
+    """Class weights to try: balanced ones too where classes count alike, whatever their size."""
+    return (None, "balanced") if config.select == "macro_f1" else (None,)
+
+
+def _fine_tuning(config: RunConfig, **settings: Any) -> GridSearch:
     from transfer.heads.fc import FineTuneSearch
 
     return FineTuneSearch(
-        lr=config.lr,
-        epochs=config.epochs,
+        **settings,
         batch_size=config.batch_size,
-        standardize=standardize,
         select=config.select,
         seed=config.seed,
         device=config.device,
     )
+
+
+def _fc_lab(config: RunConfig) -> GridSearch:
+    return _fine_tuning(
+        config,
+        lr=config.lr or (1e-5, 1e-4, 1e-3, 1e-2),
+        weight_decay=(0.0,),
+        epochs=config.epochs or 10,
+        min_steps=0,
+        cosine=False,
+        early_stopping=False,
+        standardize=False,
+        extend=False,
+    )
+
+
+def _fc(config: RunConfig) -> GridSearch:
+    own: dict[str, Any] = {} if config.lr is None else {"lr": config.lr}
+    if config.epochs is not None:
+        own |= {"epochs": config.epochs, "min_steps": 0}
+    return _fine_tuning(config, **own, class_weight=class_weights(config))
 
 
 def _svm(config: RunConfig, **settings: Any) -> GridSearch:
@@ -51,13 +75,15 @@ def _svm(config: RunConfig, **settings: Any) -> GridSearch:
 def _ridge(config: RunConfig) -> GridSearch:
     from transfer.heads.ridge import RidgeSearch
 
-    return RidgeSearch(select=config.select, seed=config.seed)
+    return RidgeSearch(class_weight=class_weights(config), select=config.select, seed=config.seed)
 
 
 def _logreg(config: RunConfig) -> GridSearch:
     from transfer.heads.logreg import LogisticRegressionSearch
 
-    return LogisticRegressionSearch(select=config.select, seed=config.seed)
+    return LogisticRegressionSearch(
+        class_weight=class_weights(config), select=config.select, seed=config.seed
+    )
 
 
 def _knn(config: RunConfig) -> GridSearch:
@@ -75,25 +101,25 @@ METHODS = {
             "fc-lab",
             FINE_TUNING,
             "last layer, Adam, raw features: the lab's protocol",
-            lambda config: _fine_tuning(config, standardize=False),
+            _fc_lab,
         ),
         Method(
             "fc",
             FINE_TUNING,
-            "last layer, Adam, standardised features",
-            lambda config: _fine_tuning(config, standardize=True),
+            "last layer, AdamW until validation stops gaining, standardised features",
+            _fc,
         ),
         Method(
             "svm-lab",
             SVM_KIND,
             "SVC as scikit-learn sets it (RBF, C=1), raw features: the lab's protocol",
-            lambda config: _svm(config, kernels=("rbf",), C=(1,), standardize=False),
+            lambda config: _svm(config, kernels=("rbf",), C=(1,), standardize=False, extend=False),
         ),
         Method(
             "svm",
             SVM_KIND,
             "linear and RBF, C = 0.01 to 100, standardised features",
-            lambda config: _svm(config),
+            lambda config: _svm(config, class_weight=class_weights(config)),
         ),
         Method(
             "ridge",

@@ -1,67 +1,66 @@
-"""A stack of linear layers, trained together by Adam on cross entropy.
+"""Linear layers of several settings, trained side by side by AdamW on cross entropy.
 
-N: rows. B: rows of a batch. D: features. C: classes. S: settings. K: seeds. P: S * C layer rows of one seed.
-L: layers, S * K, the seeds of a setting side by side.
+N: rows. B: rows of a batch. D: features. C: classes. S: settings. P: S * C, weight rows of all layers.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
-# torch.optim.Adam's defaults, from Kingma and Ba 2015.
+# torch.optim.AdamW's defaults.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
-# Steps of an epoch up to which it is captured as one graph; a longer one would take long to build.
-CAPTURED_STEPS = 2000
+# Steps on a GPU before one is captured: what libraries set up in their first calls cannot be captured.
+WARM_UP_STEPS = 10
 
 
-def train_stack(
-    x_ND: torch.Tensor,
-    y_N: torch.Tensor,
-    n_classes: int,
-    *,
-    lr_S: Sequence[float],
-    weight_decay_S: Sequence[float],
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    n_seeds: int = 1,
-    class_weight_C: torch.Tensor | None = None,
-    over: Callable[[torch.Tensor, torch.Tensor], bool] | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights `(L, C, D)` and biases `(L, C)` of S * K layers, each as `torch.optim.Adam` would leave it alone.
+@dataclass
+class _Moments:
+    """A tensor that is trained, its gradient, and Adam's running means of the gradient and of its square."""
 
-    `x_ND` float32 and `y_N` int64 lie on the device that does the work. K is `n_seeds`: each setting is trained
-    from `seed`, `seed + 1`, … `over` is shown weights and biases after every epoch and ends the training by True.
-    """
-    stack = Stack(
-        x_ND,
-        y_N,
-        n_classes,
-        lr_S=lr_S,
-        weight_decay_S=weight_decay_S,
-        batch_size=batch_size,
-        seeds=range(seed, seed + n_seeds),
-        class_weight_C=class_weight_C,
-    )
-    for epoch in range(epochs):
-        if epoch == 1 and x_ND.is_cuda and len(x_ND) <= CAPTURED_STEPS * batch_size:
-            stack.capture()
-        stack.epoch()
-        if over is not None and over(*stack.layers()):
-            break
-    return stack.layers()
+    value: torch.Tensor
+    gradient: torch.Tensor
+    mean: torch.Tensor
+    square: torch.Tensor
+
+    @classmethod
+    def begin(cls, value: torch.Tensor) -> _Moments:
+        return cls(value, *(torch.zeros_like(value) for _ in range(3)))
+
+    def select(self, rows_P: torch.Tensor) -> _Moments:
+        return _Moments(*(tensor[rows_P] for tensor in (self.value, self.gradient, self.mean, self.square)))
 
 
-class Stack:
-    """S settings from each of K seeds: weights `(K, P, D)`, all buffers and the state of Adam.
+class LayerStack:
+    """Linear layers with softmax, one for each setting, trained on the same batches.
 
-    Settings of one seed start from the same draw (that of `torch.nn.Linear`) and see the same batches, so one
-    product with the batch serves the forward passes of all, and one the gradients. The cross entropy is that of
-    `torch.nn.CrossEntropyLoss(weight=class_weight_C)`: a mean over the batch, weighted by the rows' classes.
+    All layers start from the same draw (that of `torch.nn.Linear`) and see the same batches, so that one product
+    serves all their forward passes and one more all their gradients. Each layer ends as `torch.optim.AdamW`
+    (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101) with `torch.nn.CrossEntropyLoss(weight=...)`
+    leaves it alone.
+
+    Parameters
+    ----------
+    x_ND : torch.Tensor of shape (N, D), float32
+        Training rows, on the device that does the work.
+    y_N : torch.Tensor of shape (N,), int64
+        Indices of their classes, on the same device.
+    n_classes : int
+    lr_S, weight_decay_S : sequence of float
+        As `torch.optim.AdamW` takes them, one for each setting.
+    class_weight_SC : torch.Tensor of shape (S, C), optional
+        Weights of the classes in the loss; None weighs all rows alike.
+    batch_size : int
+    seed : int
+        Draws the first weights, then the order of the rows in every epoch: the same on every device.
+    cosine_steps : int, optional
+        Steps in which the learning rates fall to zero along half a cosine; None keeps them constant.
     """
 
     def __init__(
@@ -72,109 +71,116 @@ class Stack:
         *,
         lr_S: Sequence[float],
         weight_decay_S: Sequence[float],
+        class_weight_SC: torch.Tensor | None = None,
         batch_size: int,
-        seeds: Sequence[int],
-        class_weight_C: torch.Tensor | None = None,
+        seed: int,
+        cosine_steps: int | None = None,
     ) -> None:
-        (n_rows, width), n_seeds, device = x_ND.shape, len(seeds), x_ND.device
         self._x_ND = x_ND
-        self._truth_NC = torch.nn.functional.one_hot(y_N, n_classes).to(x_ND.dtype)
-        self._cost_N = None if class_weight_C is None else class_weight_C[y_N]
-        # On the processor: the same draws for every device.
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._order_KN = torch.empty(n_seeds, n_rows, dtype=torch.int64, device=device)
-        self._batch_size = batch_size
-        self._x_RD = x_ND.new_empty(n_seeds * min(batch_size, n_rows), width)
-        self._shape = (n_seeds, len(lr_S), n_classes)
+        self._target_NC = torch.nn.functional.one_hot(y_N, n_classes).to(x_ND.dtype)
+        self._row_weight_NS = None if class_weight_SC is None else class_weight_SC.T[y_N]
+        self._cosine_steps = cosine_steps
+        self._n_classes = n_classes
+        self._generator = torch.Generator().manual_seed(seed)
+        width = x_ND.shape[1]
+        start = torch.empty(width + 1, n_classes).uniform_(
+            -(width**-0.5), width**-0.5, generator=self._generator
+        )
+        start_PD = start.T.repeat(len(lr_S), 1).to(x_ND.device)
+        self._weights = _Moments.begin(start_PD[:, :-1].contiguous())
+        self._biases = _Moments.begin(start_PD[:, -1:].contiguous())
+        self._lr_P1, decay_P1 = (
+            torch.tensor(values_S).repeat_interleave(n_classes)[:, None].to(x_ND.device)
+            for values_S in (lr_S, weight_decay_S)
+        )
+        self._decay_P1 = self._lr_P1 * decay_P1
+        self._decays = any(weight_decay_S)
+        # What changes from step to step and is not the batch: tensors, so that a captured step reads them.
+        self._change_P1, self._kept_P1 = torch.empty_like(self._lr_P1), torch.empty_like(self._lr_P1)
+        self._epsilon = x_ND.new_empty(())
+        self._n_steps = 0
+        self._batches = self._draw_batches(batch_size)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._captured_B = torch.arange(min(batch_size, len(x_ND)), device=x_ND.device)
 
-        bound = width**-0.5
-        starts = [
-            torch.empty(width + 1, n_classes).uniform_(-bound, bound, generator=g) for g in self._generators
-        ]
-        start_KCD = torch.stack(starts).to(device).transpose(1, 2).repeat(1, len(lr_S), 1)
-        self._w_KPD, self._b_KP = start_KCD[:, :, :-1].contiguous(), start_KCD[:, :, -1].contiguous()
-        self._slope_KPD, self._slope_KP = torch.zeros_like(self._w_KPD), torch.zeros_like(self._b_KP)
-        state = [(torch.zeros_like(self._w_KPD), torch.zeros_like(self._b_KP)) for _ in range(2)]
-        self._step_1 = torch.zeros((), device=device)
-        # Adam's kernel takes one learning rate a call: a setting's gets that setting's rows of every tensor.
-        self._adam = []
-        for s, (lr, weight_decay) in enumerate(zip(lr_S, weight_decay_S, strict=True)):
-            own = slice(s * n_classes, (s + 1) * n_classes)
-            lists = [
-                [part for tensor in pair for part in tensor[:, own].unbind()]
-                for pair in ((self._w_KPD, self._b_KP), (self._slope_KPD, self._slope_KP), *state)
-            ]
-            self._adam.append((lr, weight_decay, lists))
-        self._run: Callable[[], None] = self._steps
+    def train(self, n_steps: int) -> None:
+        """Take so many steps of the optimiser."""
+        for rows_B in itertools.islice(self._batches, n_steps):
+            self._set_rates()
+            if self._graph is not None and len(rows_B) == len(self._captured_B):
+                self._captured_B.copy_(rows_B)
+                self._graph.replay()
+            else:
+                self._step(rows_B)
+            if self._x_ND.is_cuda and self._n_steps == WARM_UP_STEPS:
+                self.capture()
 
-    def epoch(self) -> None:
-        """Train on every row once, in an order drawn for each seed."""
-        n_rows = len(self._x_ND)
-        orders = [torch.randperm(n_rows, generator=generator) for generator in self._generators]
-        self._order_KN.copy_(torch.stack(orders))
-        self._run()
+    def layers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights (S, C, D) and biases (S, C) as they are now; views that training changes."""
+        weights_PD, biases_P1 = self._weights.value, self._biases.value
+        return weights_PD.view(-1, self._n_classes, weights_PD.shape[1]), biases_P1.view(-1, self._n_classes)
+
+    def keep(self, settings_S: torch.Tensor) -> None:
+        """Go on with some of the settings only, given as a mask (S,) of bool; not once steps are captured."""
+        rows_P = settings_S.repeat_interleave(self._n_classes)
+        self._weights, self._biases = self._weights.select(rows_P), self._biases.select(rows_P)
+        self._lr_P1, self._decay_P1 = self._lr_P1[rows_P], self._decay_P1[rows_P]
+        self._change_P1, self._kept_P1 = self._change_P1[rows_P], self._kept_P1[rows_P]
+        if self._row_weight_NS is not None:
+            self._row_weight_NS = self._row_weight_NS[:, settings_S]
 
     def capture(self) -> None:
-        """Let every later epoch be the replay of one CUDA graph; one that can't be captured stays as it is.
-
-        To be called after the first epoch: what libraries set up in their first call can't be captured.
-        """
+        """Let later steps on full batches be replays of one CUDA graph; warn and go on without where that fails."""
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._steps()
+                self._step(self._captured_B)
         except RuntimeError as failure:
-            warnings.warn(f"epochs are not captured as a CUDA graph: {failure}", stacklevel=2)
+            warnings.warn(f"steps are not captured as a CUDA graph: {failure}", stacklevel=2)
         else:
-            self._run = graph.replay
+            self._graph = graph
 
-    def layers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights (L, C, D) and biases (L, C), as they are now."""
-        n_seeds, n_settings, n_classes = self._shape
-        w_KSCD = self._w_KPD.view(n_seeds, n_settings, n_classes, -1)
-        b_KSC = self._b_KP.view(n_seeds, n_settings, n_classes)
-        return w_KSCD.transpose(0, 1).flatten(0, 1), b_KSC.transpose(0, 1).flatten(0, 1)
+    def _draw_batches(self, batch_size: int) -> Iterator[torch.Tensor]:
+        """Indices of the rows of one batch after the other (B,), epoch after epoch."""
+        while True:
+            order_N = torch.randperm(len(self._x_ND), generator=self._generator)
+            yield from torch.split(order_N.to(self._x_ND.device), batch_size)
 
-    def _steps(self) -> None:
-        batches = torch.split(self._order_KN, self._batch_size, 1)
-        truths = torch.split(self._truth_NC[self._order_KN], self._batch_size, 1)
-        for rows_KB, truth_KBC in zip(batches, truths, strict=True):
-            self._step(rows_KB, truth_KBC)
+    def _set_rates(self) -> None:
+        """Prepare the next step's learning rates, with Adam's corrections for means that began at zero."""
+        rate = 1.0
+        if self._cosine_steps is not None:
+            rate = 0.5 * (1 + math.cos(math.pi * self._n_steps / self._cosine_steps))
+        self._n_steps += 1
+        mean_scale, square_scale = 1 - BETA1**self._n_steps, math.sqrt(1 - BETA2**self._n_steps)
+        torch.mul(self._lr_P1, -rate * square_scale / mean_scale, out=self._change_P1)
+        torch.mul(self._decay_P1, -rate, out=self._kept_P1).add_(1)
+        self._epsilon.fill_(EPSILON * square_scale)
 
-    def _step(self, rows_KB: torch.Tensor, truth_KBC: torch.Tensor) -> None:
-        n_seeds, n_settings, n_classes = self._shape
-        n_rows = rows_KB.shape[1]
-        x_KBD = self._x_RD[: rows_KB.numel()].view(n_seeds, n_rows, -1)
-        torch.index_select(self._x_ND, 0, rows_KB.flatten(), out=x_KBD.flatten(0, 1))
-        logits_KBP = torch.baddbmm(self._b_KP[:, None], x_KBD, self._w_KPD.transpose(1, 2))
-        # The gradient of the mean cross entropy by its logits.
-        slope_KBSC = logits_KBP.view(n_seeds, n_rows, n_settings, n_classes).softmax(3)
-        slope_KBSC.sub_(truth_KBC[:, :, None])
-        if self._cost_N is None:
-            slope_KBSC.div_(n_rows)
-        else:
-            cost_KB = self._cost_N[rows_KB]
-            # Where no row of the batch has a weight, torch's loss is 0 / 0; here nothing is learned from it.
-            total_K1 = cost_KB.sum(1, keepdim=True).clamp_min_(torch.finfo(cost_KB.dtype).tiny)
-            slope_KBSC.mul_((cost_KB / total_K1)[:, :, None, None])
-        slope_KBP = slope_KBSC.flatten(2)
-        torch.bmm(slope_KBP.transpose(1, 2), x_KBD, out=self._slope_KPD)
-        torch.sum(slope_KBP, 1, out=self._slope_KP)
-        self._step_1.add_(1)
-        for lr, weight_decay, (weights, slopes, means, squares) in self._adam:
-            # What torch.optim.Adam(fused=True) calls; its own bookkeeping takes a seventh of the step besides.
-            torch._fused_adam_(
-                weights,
-                slopes,
-                means,
-                squares,
-                [],
-                [self._step_1] * len(weights),
-                lr=lr,
-                beta1=BETA1,
-                beta2=BETA2,
-                weight_decay=weight_decay,
-                eps=EPSILON,
-                amsgrad=False,
-                maximize=False,
-            )
+    def _step(self, rows_B: torch.Tensor) -> None:
+        x_BD = self._x_ND.index_select(0, rows_B)
+        gradient_BP = self._logit_gradients(x_BD, rows_B)
+        torch.mm(gradient_BP.T, x_BD, out=self._weights.gradient)
+        torch.sum(gradient_BP.T, 1, keepdim=True, out=self._biases.gradient)
+        self._update()
+
+    def _logit_gradients(self, x_BD: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:
+        """Gradients of the batch's mean cross entropies by the logits (B, P)."""
+        logits_BP = torch.addmm(self._biases.value[:, 0], x_BD, self._weights.value.T)
+        gradient_BSC = logits_BP.view(len(rows_B), -1, self._n_classes).softmax(2)
+        gradient_BSC.sub_(self._target_NC[rows_B][:, None])
+        if self._row_weight_NS is None:
+            return gradient_BSC.div_(len(rows_B)).flatten(1)
+        weight_BS = self._row_weight_NS[rows_B]
+        # Where no row of the batch has a weight, torch's loss is 0 / 0; here nothing is learned from it.
+        total_S = weight_BS.sum(0).clamp_min_(torch.finfo(weight_BS.dtype).tiny)
+        return gradient_BSC.mul_((weight_BS / total_S)[:, :, None]).flatten(1)
+
+    def _update(self) -> None:
+        for own in (self._weights, self._biases):
+            if self._decays:
+                own.value.mul_(self._kept_P1)
+            own.mean.lerp_(own.gradient, 1 - BETA1)
+            own.square.mul_(BETA2).addcmul_(own.gradient, own.gradient, value=1 - BETA2)
+            size = torch.sqrt(own.square, out=own.gradient).add_(self._epsilon)
+            own.value.addcmul_(torch.div(own.mean, size, out=size), self._change_P1)

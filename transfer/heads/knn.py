@@ -6,9 +6,8 @@ N: training rows. M: rows to predict. D: features. C: classes. K: neighbours.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.heads.selection import GridSearch
+from transfer.heads.grid import Setting
+from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import moments, to_numpy
 
 Array = npt.NDArray[Any]
@@ -76,10 +76,12 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class KNNSearch(GridSearch):
     """`KNN` over a grid of neighbours, whose distances are computed once, chosen on validation data.
 
-    Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a list of
-    `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's equal share of
-    making the rows ready. Nothing is drawn; `seed` is there for the sake of a contract common to all searches.
+    Parameters: `k` is a sequence, `standardize` as in `KNN`; `select` is the score that chooses. Nothing is drawn;
+    `seed` is part of the contract that all searches have in common.
     """
+
+    AXES: ClassVar = {"k": "k"}
+    LEAST_CLASSES = 1
 
     def __init__(
         self,
@@ -87,28 +89,31 @@ class KNNSearch(GridSearch):
         k: Sequence[int] = (1, 5, 20),
         standardize: bool = True,
         select: str = "macro_f1",
+        extend: bool = True,
         seed: int = 0,
     ) -> None:
         self.k = k
         self.standardize = standardize
         self.select = select
+        self.extend = extend
         self.seed = seed
 
-    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
-        """Keep `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
-        start = time.perf_counter()
-        self._widest = KNN(k=max(self.k), standardize=self.standardize).fit(X, y)
-        self.classes_ = self._widest.classes_
-        share_s = (time.perf_counter() - start) / len(self.k)
-        return self._choose([{"k": k} for k in self.k], [share_s] * len(self.k), X_valid, y_valid)
+    def _prepare(self, X: Array, codes_N: Array) -> KNN:
+        return KNN(k=max(self.k), standardize=self.standardize).fit(X, codes_N)
 
-    def predict_each(self, X: Any) -> Array:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
-        codes_MK = self._widest._neighbours(X, self._widest.k)
-        votes = [self._widest._votes(codes_MK[:, :k]) for k in self.k]
-        return np.stack([self.classes_[votes_MC.argmax(1)] for votes_MC in votes])
+    def _solve(self, rows: KNN, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
+        return [Solution(setting, _with_k(rows, setting["k"]), 0.0) for setting in settings]
 
-    def _estimator(self, index: int) -> KNN:
-        estimator = copy.copy(self._widest)
-        estimator.k = self.k[index]
-        return estimator
+    def _predict(self, rows: KNN, models: Sequence[KNN], X: Array) -> Array:
+        codes_MK = rows._neighbours(X, rows.k)
+        return np.stack([rows._votes(codes_MK[:, : model.k]).argmax(1) for model in models])
+
+    def _make(self, rows: KNN, params: Setting, model: KNN) -> KNN:
+        return copy.copy(model)
+
+
+def _with_k(fitted: KNN, k: int) -> KNN:
+    """The same rows with another number of neighbours."""
+    estimator = copy.copy(fitted)
+    estimator.k = k
+    return estimator

@@ -1,11 +1,11 @@
-"""What linear heads share: labels checked, layers for raw features, what layers say.
+"""What linear heads share: checks of data and parameters, layers for raw features, and their outputs.
 
 N: training rows. M: rows to predict. D: features. C: classes. S: settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,17 +44,16 @@ def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) 
 
 
 def outputs(head: Any, X: Any) -> Array:
-    """What a fitted layer says (M, C)."""
+    """Outputs of a fitted layer (M, C)."""
     check_is_fitted(head)
     X = validate_data(head, to_numpy(X), dtype=np.float32, reset=False)
     values: Array = X @ head.coef_.T + head.intercept_
     return values
 
 
-def outputs_of_each(search: Any, X: Any) -> Array:
-    """What every layer of a search says (M, S, C)."""
-    X = validate_data(search, to_numpy(X), dtype=np.float32, reset=False)
-    n_settings, n_classes, width = search._coef_SCD.shape
-    values_MP = X @ search._coef_SCD.reshape(-1, width).T + search._intercept_SC.reshape(-1)
-    each: Array = values_MP.reshape(-1, n_settings, n_classes)
-    return each
+def predict_layers(layers: Sequence[tuple[Array, Array]], X: Array) -> Array:
+    """The class of the largest output (S, M) of each of several layers, `coef` (C, D) and `intercept` (C,)."""
+    coef_SCD, intercept_SC = (np.stack(parts) for parts in zip(*layers, strict=True))
+    values_MP = X @ coef_SCD.reshape(-1, X.shape[1]).T + intercept_SC.reshape(-1)
+    best_SM: Array = values_MP.reshape(len(X), *intercept_SC.shape).argmax(2).T
+    return best_SM

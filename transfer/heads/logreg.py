@@ -8,16 +8,19 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
-import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 
-from transfer.heads.linear import checked, outputs, outputs_of_each
-from transfer.heads.selection import GridSearch
-from transfer.heads.softmax import fit_path, softmax
+from transfer.environment import usable_cores
+from transfer.heads.grid import Setting
+from transfer.heads.linear import checked, outputs, predict_layers
+from transfer.heads.selection import GridSearch, Solution, one_thread_each
+from transfer.heads.softmax import Rows, fit_layer, softmax
 
 Array = npt.NDArray[Any]
 
@@ -50,16 +53,13 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
         X, self.classes_, codes_N = checked(self, X, y)
-        coef_SCD, intercept_SC, n_iter_S, _ = fit_path(
-            X,
-            codes_N,
-            [self.C],
-            weight_N=compute_sample_weight(self.class_weight, self.classes_[codes_N]),
-            standardize=self.standardize,
-            max_iter=self.max_iter,
-            tol=self.tol,
-        )
-        self.coef_, self.intercept_, self.n_iter_ = coef_SCD[0], intercept_SC[0], n_iter_S[0]
+        rows = Rows.of(X, standardize=self.standardize)
+        weight_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
+        with one_thread_each():
+            layer, self.n_iter_ = fit_layer(
+                rows, codes_N, self.C, weight_N, max_iter=self.max_iter, tol=self.tol
+            )
+        self.coef_, self.intercept_ = rows.fold(layer)
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -81,11 +81,13 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 class LogisticRegressionSearch(GridSearch):
     """`LogisticRegressionHead` over a grid of C and class weights, chosen on validation data.
 
-    Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a list of
-    `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's own seconds, begun
-    from its neighbour's optimum, plus its equal share of the rest. Nothing is drawn; `seed` is there for the sake
-    of a contract common to all searches.
+    Parameters: `C` and `class_weight` are sequences, `standardize`, `max_iter` and `tol` as in
+    `LogisticRegressionHead`; `select` is the score that chooses. Nothing is drawn; `seed` is part of the contract that
+    all searches have in common.
     """
+
+    AXES: ClassVar = {"class_weight": "class_weight", "C": "C"}
+    SCALES = ("C",)
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class LogisticRegressionSearch(GridSearch):
         class_weight: Sequence[Any] = (None,),
         standardize: bool = True,
         select: str = "macro_f1",
+        extend: bool = True,
         max_iter: int = 1000,
         tol: float = 1e-7,
         seed: int = 0,
@@ -102,47 +105,66 @@ class LogisticRegressionSearch(GridSearch):
         self.class_weight = class_weight
         self.standardize = standardize
         self.select = select
+        self.extend = extend
         self.max_iter = max_iter
         self.tol = tol
         self.seed = seed
 
-    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
-        """Fit every setting to `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
-        start = time.perf_counter()
-        X, self.classes_, codes_N = checked(self, X, y)
-        paths = [
-            fit_path(
-                X,
-                codes_N,
-                self.C,
-                weight_N=compute_sample_weight(class_weight, self.classes_[codes_N]),
-                standardize=self.standardize,
-                max_iter=self.max_iter,
-                tol=self.tol,
-            )
-            for class_weight in self.class_weight
-        ]
-        coefs, intercepts, n_iters, seconds = zip(*paths, strict=True)
-        self._coef_SCD, self._intercept_SC = np.concatenate(coefs), np.concatenate(intercepts)
-        self._n_iter_S = list(itertools.chain(*n_iters))
-        own_s = list(itertools.chain(*seconds))
-        share_s = (time.perf_counter() - start - sum(own_s)) / len(own_s)
-        params = [{"C": C, "class_weight": weight} for weight in self.class_weight for C in self.C]
-        return self._choose(params, [seconds + share_s for seconds in own_s], X_valid, y_valid)
+    def _prepare(self, X: Array, codes_N: Array) -> Path:
+        return Path(Rows.of(X, standardize=self.standardize), codes_N)
 
-    def predict_each(self, X: Any) -> Array:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
-        labels: Array = self.classes_[outputs_of_each(self, X).argmax(2).T]
-        return labels
+    def _solve(self, rows: Path, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
+        def follow(class_weight: Any) -> list[Solution]:
+            """Solve the settings of one class weight, the strongest penalty first: each begins at the one before."""
+            weight_N = compute_sample_weight(class_weight, self.classes_[rows.codes_N])
+            own = [setting for setting in settings if setting["class_weight"] == class_weight]
+            solutions = []
+            for setting in sorted(own, key=lambda setting: setting["C"]):
+                start = time.perf_counter()
+                layer, n_iter = fit_layer(
+                    rows.rows,
+                    rows.codes_N,
+                    setting["C"],
+                    weight_N,
+                    rows.nearest(setting),
+                    max_iter=self.max_iter,
+                    tol=self.tol,
+                )
+                rows.layers.append((setting, layer))
+                model = (*rows.rows.fold(layer), n_iter)
+                solutions.append(Solution(setting, model, time.perf_counter() - start))
+            return solutions
 
-    def _estimator(self, index: int) -> LogisticRegressionHead:
+        # A step is too short for threads: on two busy cores, two in one product took 10 to 30 times as long as one.
+        weights = [w for w in self.class_weight if any(setting["class_weight"] == w for setting in settings)]
+        with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+            solutions = list(itertools.chain(*pool.map(follow, weights)))
+        return sorted(solutions, key=lambda own: settings.index(own.setting))
+
+    def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
+        return predict_layers([model[:2] for model in models], X)
+
+    def _make(self, rows: Any, params: Setting, model: Any) -> LogisticRegressionHead:
         estimator = LogisticRegressionHead(
-            **self.cv_results_[index]["params"],
-            standardize=self.standardize,
-            max_iter=self.max_iter,
-            tol=self.tol,
+            **params, standardize=self.standardize, max_iter=self.max_iter, tol=self.tol
         )
-        estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
-        estimator.coef_, estimator.intercept_ = self._coef_SCD[index], self._intercept_SC[index]
-        estimator.n_iter_ = self._n_iter_S[index]
+        estimator.coef_, estimator.intercept_, estimator.n_iter_ = model
         return estimator
+
+
+@dataclass
+class Path:
+    """Training rows, and the layers of the settings solved so far."""
+
+    rows: Rows
+    codes_N: Array
+    layers: list[tuple[Setting, Array]] = field(default_factory=list)
+
+    def nearest(self, setting: Setting) -> Array | None:
+        """The layer with the next stronger penalty and the same class weights."""
+        stronger = [
+            (own["C"], layer)
+            for own, layer in self.layers
+            if own["class_weight"] == setting["class_weight"] and own["C"] < setting["C"]
+        ]
+        return max(stronger, key=lambda pair: pair[0])[1] if stronger else None

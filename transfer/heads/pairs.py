@@ -6,6 +6,8 @@ N: training rows, class after class. M: rows to predict. C: classes. K: C - 1, t
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,8 @@ import numpy.typing as npt
 import sklearn
 from sklearn.svm import SVC
 from sklearn.utils import compute_class_weight
+
+from transfer.environment import usable_cores
 
 Array = npt.NDArray[Any]
 
@@ -69,6 +73,41 @@ def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Ma
     dual_KN = np.zeros((len(classes) - 1, len(y_N)))
     dual_KN[:, solved.support_] = sign * solved.dual_coef_
     return Machines(dual_KN, sign * solved.intercept_, counts_C), time.perf_counter() - start
+
+
+def solve_settings(
+    kernel_NN: Array, y_N: Array, settings: Sequence[tuple[float, Any]], free: list[Machines]
+) -> list[tuple[Machines, float]]:
+    """The machines of several C and class weights for one kernel, and the seconds that each setting took.
+
+    A solution that comes near no bound that C sets is the solution of all settings whose bounds are wider still: they
+    get the same object, and the first of them its seconds. So the widest goes first, beside the narrowest, which shares
+    it least. `free` holds such solutions of calls before this one, and takes in new ones.
+    """
+    bounds_RC = np.stack([bounds(y_N, *setting) for setting in settings])
+    narrowest, *rest, widest = bounds_RC.min(1).argsort(kind="stable") if len(settings) > 1 else (None, 0)
+    solved: dict[int, Future[tuple[Machines, float]]] = {}
+
+    def begin(r: int) -> None:
+        if not any(machines.within(bounds_RC[r]) for machines in free):
+            solved[r] = pool.submit(solve, kernel_NN, y_N, *settings[r])
+
+    with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
+        for r in (widest, narrowest):
+            if r is not None:
+                begin(r)
+        if widest in solved:
+            machines, _ = solved[widest].result()
+            if machines.within(bounds_RC[widest]):
+                free.append(machines)
+        for r in rest:
+            begin(r)
+    results = []
+    for r, bounds_C in enumerate(bounds_RC):
+        own = [solved[r].result()] if r in solved else []
+        shared = [machines for machines in free if machines.within(bounds_C)]
+        results.append(((shared or [own[0][0]])[0], own[0][1] if own else 0.0))
+    return results
 
 
 def bounds(y_N: Array, C: float, class_weight: Any) -> Array:

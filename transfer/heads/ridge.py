@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import gen_batches
+from sklearn.utils import compute_sample_weight, gen_batches
 
-from transfer.heads.linear import check_positive, checked, folded, outputs, outputs_of_each
-from transfer.heads.selection import GridSearch
+from transfer.heads.grid import Setting
+from transfer.heads.linear import check_positive, checked, folded, outputs, predict_layers
+from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import moments
 
 Array = npt.NDArray[Any]
+Layer = tuple[Array, Array]
 
 # Rows taken to float64 at a time: all at once would take twice the memory of the features.
 CHUNK = 4096
@@ -28,26 +31,39 @@ CHUNK = 4096
 class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear layer by least squares with a penalty: the layer of `sklearn.linear_model.RidgeClassifier`.
 
-    The targets are 1 for a row's class and -1 for the others; the intercept is not penalised. Parameters: `alpha`,
-    the penalty on squared weights; `standardize` fits on features of mean 0 and deviation 1 and folds that into the
-    layer afterwards.
+    The targets are 1 for a row's class and -1 for the others; the intercept is not penalised.
 
-    Fitted: `coef_` (C, D) and `intercept_` (C,), for raw features, and `classes_`.
+    Parameters
+    ----------
+    alpha : float
+        Penalty on squared weights.
+    class_weight : None, "balanced" or dict
+        Weight of each class's squared errors, as in `RidgeClassifier`.
+    standardize : bool
+        Fit on features of mean 0 and deviation 1, and fold that into the layer afterwards.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+    coef_, intercept_ : float32 ndarrays of shapes (C, D) and (C,)
+        The layer for raw features.
     """
 
-    def __init__(self, *, alpha: float = 100.0, standardize: bool = True) -> None:
+    def __init__(self, *, alpha: float = 100.0, class_weight: Any = None, standardize: bool = True) -> None:
         self.alpha = alpha
+        self.class_weight = class_weight
         self.standardize = standardize
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
         X, self.classes_, codes_N = checked(self, X, y)
-        coef_SCD, intercept_SC = solve(X, codes_N, [self.alpha], standardize=self.standardize)
-        self.coef_, self.intercept_ = coef_SCD[0], intercept_SC[0]
+        cost_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
+        equations = NormalEquations.of(X, codes_N, cost_N, standardize=self.standardize)
+        self.coef_, self.intercept_ = equations.solve(self.alpha)
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """How much each class is spoken for (n_samples, C); of two classes, the second (n_samples,)."""
+        """Outputs of the layer (n_samples, C); of two classes, the second's (n_samples,)."""
         values_MC = outputs(self, X)
         return values_MC[:, 1] if len(self.classes_) == 2 else values_MC
 
@@ -59,74 +75,112 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class RidgeSearch(GridSearch):
-    """`RidgeHead` over a grid of penalties, solved together, chosen on validation data.
+    """`RidgeHead` over a grid of penalties and class weights that share their products, chosen on validation data.
 
-    Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a list of
-    `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's equal share of
-    the one fit. Nothing is drawn; `seed` is there for the sake of a contract common to all searches.
+    Parameters: `alpha` and `class_weight` are sequences, `standardize` as in `RidgeHead`; `select` is the score that
+    chooses. Nothing is drawn; `seed` is part of the contract that all searches have in common.
     """
+
+    AXES: ClassVar = {"class_weight": "class_weight", "alpha": "alpha"}
+    SCALES = ("alpha",)
 
     def __init__(
         self,
         *,
         alpha: Sequence[float] = (1, 10, 100, 1000, 10000),
+        class_weight: Sequence[Any] = (None,),
         standardize: bool = True,
         select: str = "macro_f1",
+        extend: bool = True,
         seed: int = 0,
     ) -> None:
         self.alpha = alpha
+        self.class_weight = class_weight
         self.standardize = standardize
         self.select = select
+        self.extend = extend
         self.seed = seed
 
-    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
-        """Fit every setting to `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
-        start = time.perf_counter()
-        X, self.classes_, codes_N = checked(self, X, y)
-        self._coef_SCD, self._intercept_SC = solve(X, codes_N, self.alpha, standardize=self.standardize)
-        share_s = (time.perf_counter() - start) / len(self.alpha)
-        params = [{"alpha": alpha} for alpha in self.alpha]
-        return self._choose(params, [share_s] * len(params), X_valid, y_valid)
+    def _prepare(self, X: Array, codes_N: Array) -> list[NormalEquations]:
+        y_N = self.classes_[codes_N]
+        return [
+            NormalEquations.of(
+                X, codes_N, compute_sample_weight(class_weight, y_N), standardize=self.standardize
+            )
+            for class_weight in self.class_weight
+        ]
 
-    def predict_each(self, X: Any) -> Array:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
-        labels: Array = self.classes_[outputs_of_each(self, X).argmax(2).T]
-        return labels
+    def _solve(
+        self, rows: list[NormalEquations], settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        solutions = []
+        for setting in settings:
+            start = time.perf_counter()
+            layer = rows[list(self.class_weight).index(setting["class_weight"])].solve(setting["alpha"])
+            solutions.append(Solution(setting, layer, time.perf_counter() - start))
+        return solutions
 
-    def _estimator(self, index: int) -> RidgeHead:
-        estimator = RidgeHead(alpha=self.alpha[index], standardize=self.standardize)
-        estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
-        estimator.coef_, estimator.intercept_ = self._coef_SCD[index], self._intercept_SC[index]
+    def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
+        return predict_layers(models, X)
+
+    def _make(self, rows: Any, params: Setting, model: Layer) -> RidgeHead:
+        estimator = RidgeHead(**params, standardize=self.standardize)
+        estimator.coef_, estimator.intercept_ = model
         return estimator
 
 
-def solve(x_ND: Array, y_N: Array, alpha_S: Sequence[float], *, standardize: bool) -> tuple[Array, Array]:
-    """Layers (S, C, D) and (S, C) for raw features, one for each penalty (Hoerl and Kennard 1970).
+@dataclass(frozen=True)
+class NormalEquations:
+    """Weighted least squares on centred rows and targets, in the smaller of two forms (Hoerl and Kennard 1970).
 
-    W = (X'X + alpha)^-1 X'Y = X'(XX' + alpha)^-1 Y on centred rows and targets; the smaller matrix is taken. It is
-    made once, and factored for each penalty: at 2048 features that takes 0.07 s, where the eigendecomposition that
-    serves all penalties takes 0.7 s.
+    W = (X'X + alpha)^-1 X'Y = X'(XX' + alpha)^-1 Y. The matrix is made once, and factored for each penalty: at 2048
+    features that takes 0.07 s, where the eigendecomposition that serves all penalties takes 0.7 s.
     """
-    check_positive("alpha", alpha_S)
-    mean_D, deviation_D = (values.astype(np.float64) for values in moments(x_ND))
-    scale_D = deviation_D if standardize else np.ones_like(deviation_D)
-    y_NC = np.where(y_N[:, None] == np.arange(y_N.max() + 1), 1.0, -1.0)
-    bias_C = y_NC.mean(0)
-    y_NC -= bias_C
-    z_KD = None
-    if len(x_ND) < x_ND.shape[1]:
-        z_KD = (x_ND - mean_D) / scale_D
-        gram_KK, right_KC = z_KD @ z_KD.T, y_NC
-    else:
-        gram_KK, right_KC = np.zeros((x_ND.shape[1],) * 2), np.zeros((x_ND.shape[1], y_NC.shape[1]))
-        for rows in gen_batches(len(x_ND), CHUNK):
-            z_BD = (x_ND[rows] - mean_D) / scale_D
-            gram_KK += z_BD.T @ z_BD
-            right_KC += z_BD.T @ y_NC[rows]
-    weights = []
-    for alpha in alpha_S:
-        factor = cho_factor(gram_KK + alpha * np.eye(len(gram_KK)), overwrite_a=True, check_finite=False)
-        solved_KC = cho_solve(factor, right_KC, check_finite=False)
-        weights.append(solved_KC.T if z_KD is None else solved_KC.T @ z_KD)
-    biases_SC = np.broadcast_to(bias_C, (len(weights), len(bias_C)))
-    return folded(np.stack(weights), biases_SC, mean_D, scale_D)
+
+    gram_KK: torch.Tensor
+    right_KC: torch.Tensor
+    rows_ND: torch.Tensor | None
+    """Where K is N, the rows that take a solution back to weights of features."""
+    bias_C: Array
+    mean_D: Array
+    scale_D: Array
+
+    @classmethod
+    def of(cls, x_ND: Array, y_N: Array, cost_N: Array, *, standardize: bool) -> NormalEquations:
+        """The equations of rows, class indices, and the cost of each row's squared errors.
+
+        Rows are scaled without these weights, as a scaler before `RidgeClassifier` would, but centred with them.
+        """
+        mean_D, deviation_D = (values.astype(np.float64) for values in moments(x_ND))
+        scale_D = deviation_D if standardize else np.ones_like(deviation_D)
+        y_NC = np.where(y_N[:, None] == np.arange(y_N.max() + 1), 1.0, -1.0)
+        parts = list(gen_batches(len(x_ND), CHUNK))
+        bias_C = cost_N @ y_NC / cost_N.sum()
+        mean_D = mean_D + sum(cost_N[part] @ (x_ND[part] - mean_D) for part in parts) / cost_N.sum()
+        root_N1 = np.sqrt(cost_N)[:, None]
+        right_NC = torch.from_numpy(root_N1 * (y_NC - bias_C))
+
+        def weighted(part: slice) -> torch.Tensor:
+            return torch.from_numpy(root_N1[part] * (x_ND[part] - mean_D) / scale_D)
+
+        if len(x_ND) < x_ND.shape[1]:
+            rows_ND = weighted(slice(None))
+            return cls(rows_ND @ rows_ND.T, right_NC, rows_ND, bias_C, mean_D, scale_D)
+        gram_DD = torch.zeros(x_ND.shape[1], x_ND.shape[1], dtype=torch.float64)
+        right_DC = torch.zeros(x_ND.shape[1], len(bias_C), dtype=torch.float64)
+        for part in parts:
+            rows_BD = weighted(part)
+            gram_DD.addmm_(rows_BD.T, rows_BD)
+            right_DC.addmm_(rows_BD.T, right_NC[part])
+        return cls(gram_DD, right_DC, None, bias_C, mean_D, scale_D)
+
+    def solve(self, alpha: float) -> Layer:
+        """The layer for raw features: float32 weights (C, D) and intercepts (C,)."""
+        check_positive("alpha", [alpha])
+        shifted_KK = self.gram_KK.clone()
+        shifted_KK.diagonal().add_(alpha)
+        # By torch: NumPy's and SciPy's libraries each keep threads awake on the same cores, which took up to 0.8 s.
+        solved_KC = torch.cholesky_solve(self.right_KC, torch.linalg.cholesky(shifted_KK))
+        weights_CD = solved_KC.T if self.rows_ND is None else solved_KC.T @ self.rows_ND
+        coef, intercept = folded(weights_CD.numpy()[None], self.bias_C[None], self.mean_D, self.scale_D)
+        return coef[0], intercept[0]

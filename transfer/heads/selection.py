@@ -1,74 +1,259 @@
-"""The choice among a search's settings, made on validation predictions alone."""
+"""A head fitted over a whole grid of settings, and the choice among them by validation rows alone.
+
+N: training rows. M: rows to predict. S: settings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
-from transfer import scores
+from transfer import metrics
 from transfer.config import SELECT_BY, check_choice
+from transfer.environment import usable_cores
+from transfer.heads.grid import Grid, Setting, product
+from transfer.heads.linear import checked
 from transfer.heads.standardize import to_numpy
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fitted setting.
+
+    Settings with one and the same solution hold the same `model` object; a search may let settings share one only
+    where all settings with larger values of its scales share it too.
+    """
+
+    setting: Setting
+    model: Any
+    fit_s: float
+    """The setting's own seconds, without those that all settings share."""
+    found: Setting = field(default_factory=dict)
+    """Parameters that fitting settled: the best epoch, for example."""
 
 
 class GridSearch(BaseEstimator):  # type: ignore[misc]
-    """A head fitted over a grid at once; what every search does once its settings are fitted.
+    """A head fitted over a grid of settings that share their work, chosen by scores on validation data.
 
-    How they are fitted together is a search's own. Fitted: `best_params_`, `best_estimator_`, and `cv_results_`, a
-    list of `{params, accuracy, macro_f1, fit_s}` on the validation data.
+    The grid extends itself: while the best value of a scale (see `SCALES`) is the lowest or highest one tried, one more
+    decade is fitted, at most three in each direction. Of equal scores one away from an edge is taken, then the first.
+
+    A subclass has one keyword-only parameter for each axis (a sequence of values), `select` (`macro_f1` or `accuracy`)
+    and `extend`, and defines the class variables and the methods `_prepare`, `_solve`, `_predict` and `_make`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    cv_results_ : list of dict
+        A row for each solution: `params`; `same_as`, the parameters of further settings with this one solution;
+        `accuracy` and `macro_f1` on the validation data; `fit_s`, seconds of fitting, with an equal share of the
+        seconds that all settings have in common. Settings that were added come last.
+    best_params_ : dict
+    best_estimator_ : estimator
+    extended_ : dict of str to list of float
+        The values that were added to each axis, in the order in which they were tried.
+    at_edge_ : list of str
+        Axes of which an outermost value is chosen all the same.
     """
 
+    AXES: ClassVar[dict[str, str]]
+    """The search's parameters with several values, and the parameter of the estimator that each is for."""
+    SCALES: ClassVar[tuple[str, ...]] = ()
+    """The estimator's parameters, among these, that are extended by decades."""
+    LEAST_CLASSES: ClassVar[int] = 2
+
     select: str
+    extend: bool
 
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
-        """Fit every setting to the training rows and choose one on the validation rows."""
-        raise NotImplementedError
+        """Fit every setting, choose one, and extend the grid while the choice lies at its edge.
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """What the chosen setting predicts (n_samples,)."""
-        check_is_fitted(self)
-        labels: npt.NDArray[Any] = self.best_estimator_.predict(X)
-        return labels
+        Parameters
+        ----------
+        X, X_valid : array or tensor of shape (n_samples, n_features)
+            Rows that settings are fitted to, and rows that they are scored on.
+        y, y_valid : array of shape (n_samples,)
+            Their labels.
 
-    def predict_each(self, X: Any) -> npt.NDArray[Any]:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
-        raise NotImplementedError
-
-    def _estimator(self, index: int) -> Any:
-        """The fitted estimator of one setting."""
-        raise NotImplementedError
-
-    def _choose(
-        self, params: Sequence[dict[str, Any]], fit_s: Sequence[float], X_valid: Any, y_valid: Any
-    ) -> Self:
-        """Score every setting on the validation rows and take the best."""
-        predicted_SN = self.predict_each(X_valid)
-        self.cv_results_ = [
-            validation_row(own, to_numpy(y_valid), predicted_N, own_s)
-            for own, predicted_N, own_s in zip(params, predicted_SN, fit_s, strict=True)
-        ]
-        best = ranking(self.cv_results_, self.select)[0]
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
+        check_choice("select", self.select, SELECT_BY)
+        start = time.perf_counter()
+        X, self.classes_, codes_N = checked(self, X, y, least=self.LEAST_CLASSES)
+        self._rows = self._prepare(X, codes_N)
+        shared_s = time.perf_counter() - start
+        valid = (self._checked_rows(X_valid), to_numpy(y_valid))
+        grid = Grid(self._settings(self._rows), self.SCALES)
+        rows: list[_Row] = []
+        new = list(grid.settings)
+        while new:
+            rows = self._merge(grid, rows, self._solve(self._rows, new, valid), valid)
+            inside = [not list(grid.edges(row.settings)) for row in rows]
+            best = self._best([row.scores for row in rows], inside)
+            new = grid.extend(rows[best].settings) if self.extend else []
+        self._models = [row.solution.model for row in rows]
+        self.cv_results_ = [row.report(shared_s / len(rows)) for row in rows]
+        self.extended_ = grid.added
+        self.at_edge_ = [axis for axis, _ in grid.edges(rows[best].settings)]
         self.best_params_ = self.cv_results_[best]["params"]
         self.best_estimator_ = self._estimator(best)
         return self
 
+    def fit_splits(self, X: Any, y: Any, splits: Sequence[tuple[Array, Array]]) -> list[Self]:
+        """Fit a clone of this search to each of several splits of the same rows.
 
-def validation_row(
-    params: dict[str, Any], y_N: npt.NDArray[Any], predicted_N: npt.NDArray[Any], fit_s: float
-) -> dict[str, Any]:
-    """One row of `cv_results_`: `{params, accuracy, macro_f1, fit_s}`."""
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+        splits : sequence of (train, valid)
+            Indices of the rows that a search is fitted to, and of those that its settings are scored on.
+
+        Returns
+        -------
+        list of searches
+            One for each split; each chooses and predicts what `fit` on these rows does.
+        """
+        X, y = to_numpy(X), to_numpy(y)
+
+        def fit_one(split: tuple[Array, Array]) -> Any:
+            train_N, valid_M = split
+            return clone(self).fit(X[train_N], y[train_N], X[valid_M], y[valid_M])
+
+        with one_thread_each(), ThreadPoolExecutor(self._n_workers(len(X))) as pool:
+            return list(pool.map(fit_one, splits))
+
+    def predict(self, X: Any) -> Array:
+        """Labels that the chosen setting predicts (n_samples,)."""
+        check_is_fitted(self)
+        labels: Array = self.best_estimator_.predict(X)
+        return labels
+
+    def predict_each(self, X: Any) -> Array:
+        """Labels that every setting predicts: (n_rows, n_samples), in the order of `cv_results_`."""
+        check_is_fitted(self)
+        labels: Array = self.classes_[self._predict(self._rows, self._models, self._checked_rows(X))]
+        return labels
+
+    def _settings(self, rows: Any) -> list[Setting]:
+        """The settings to begin with: by default all combinations of the axes' values."""
+        return product({own: getattr(self, name) for name, own in self.AXES.items()})
+
+    def _prepare(self, X: Array, codes_N: Array) -> Any:
+        """What all settings share, from float32 rows (N, D) and class indices (N,); raise for unusable values."""
+        raise NotImplementedError
+
+    def _solve(
+        self, rows: Any, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> Sequence[Solution]:
+        """Solutions of the settings, in their order; of one setting there may be several, side by side.
+
+        `valid` holds rows (M, D) float32 and their labels (M,), for searches that stop by them.
+        """
+        raise NotImplementedError
+
+    def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
+        """Indices of the classes that each of the models predicts (S, M)."""
+        raise NotImplementedError
+
+    def _make(self, rows: Any, params: Setting, model: Any) -> Any:
+        """The fitted estimator of one solution, but for `classes_` and `n_features_in_`."""
+        raise NotImplementedError
+
+    def _n_workers(self, n_rows: int) -> int:
+        """How many splits of so many rows to fit side by side."""
+        return usable_cores()
+
+    def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
+        """The row to choose by its scores; `inside` says which rows lie at no edge of the grid."""
+        first, *others = ranking(scored, self.select)
+        equal = [first, *(i for i in others if scored[i] == scored[first])]
+        return next((i for i in equal if inside[i]), first)
+
+    def _merge(
+        self,
+        grid: Grid,
+        rows: Sequence[_Row],
+        solutions: Sequence[Solution],
+        valid: tuple[Array, Array],
+    ) -> list[_Row]:
+        """The rows with new solutions among them, those of a new model scored on the validation data."""
+        of_model = {id(row.solution.model): row for row in rows}
+        new = list({id(own.model): own for own in solutions if id(own.model) not in of_model}.values())
+        if new:
+            predicted_SM = self.classes_[self._predict(self._rows, [own.model for own in new], valid[0])]
+            for own, predicted_M in zip(new, predicted_SM, strict=True):
+                of_model[id(own.model)] = _Row(own, [], validation_scores(valid[1], predicted_M))
+        for own in solutions:
+            of_model[id(own.model)].add(own, grid.scales)
+        return list(of_model.values())
+
+    def _estimator(self, index: int) -> Any:
+        """The fitted estimator of one row of `cv_results_`."""
+        estimator = self._make(self._rows, self.cv_results_[index]["params"], self._models[index])
+        estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
+        return estimator
+
+    def _checked_rows(self, X: Any) -> Array:
+        rows_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        return rows_MD
+
+
+@dataclass
+class _Row:
+    """A solution, the settings that have it (the one with the smallest scales first), and its scores."""
+
+    solution: Solution
+    settings: list[Setting]
+    scores: dict[str, float]
+    fit_s: float = 0.0
+
+    def add(self, solution: Solution, scales: Sequence[str]) -> None:
+        self.settings.append(solution.setting)
+        self.settings.sort(key=lambda setting: [setting[axis] for axis in scales])
+        self.fit_s += solution.fit_s
+
+    def report(self, shared_s: float) -> dict[str, Any]:
+        first, *others = (setting | self.solution.found for setting in self.settings)
+        return {"params": first, "same_as": others, **self.scores, "fit_s": self.fit_s + shared_s}
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Limit BLAS and torch to one thread in each of several threads that work side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
+    """Accuracy and macro F1 of predicted labels, over the classes that occur in either."""
     names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
-    truth, told = np.split(codes.astype(np.int64), 2)
-    counts_CC = scores.confusion(truth, told, len(names))
+    true_N, predicted_codes_N = np.split(codes.astype(np.int64), 2)
+    counts_CC = metrics.confusion(true_N, predicted_codes_N, len(names))
     return {
-        "params": params,
-        "accuracy": float(scores.accuracy(counts_CC)),
-        "macro_f1": float(scores.macro_f1(counts_CC)),
-        "fit_s": fit_s,
+        "accuracy": float(metrics.accuracy(counts_CC)),
+        "macro_f1": float(metrics.macro_f1(counts_CC)),
     }
 
 

@@ -7,12 +7,11 @@ M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of cla
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +19,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.config import UserError, check_choice
-from transfer.environment import usable_cores
 from transfer.heads import primal
 from transfer.heads.gram import KERNELS, Gram, kernel_values, rows_that_fit
+from transfer.heads.grid import Setting
 from transfer.heads.linear import checked
-from transfer.heads.pairs import Machines, bounds, solve, vote
-from transfer.heads.selection import GridSearch
+from transfer.heads.pairs import Machines, solve, solve_settings, vote
+from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
-Solved = tuple[Machines, float]
+Kernel = tuple[str, float | str]
 FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "_scale_D", "_gamma"}
 
 log = logging.getLogger(__name__)
@@ -80,8 +79,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             layers = primal.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
             return self._take_layer(*layers[0])
         gram = Gram.of(X, y, self.standardize)
-        products_NN = gram.products(gram.x_ND)
-        kernel_NN = kernel_values(self.kernel, gram.gamma(self.gamma), products_NN, gram.x_ND, gram.x_ND)
+        kernel_NN = gram.kernel(self.kernel, self.gamma, gram.x_ND, gram.products(gram.x_ND))
         machines, _ = solve(kernel_NN, gram.y_N, self.C, self.class_weight)
         return self._take(gram, machines)
 
@@ -114,7 +112,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
         if self.kernel == "linear":
-            values: Array = X @ self.coef_.T + self.intercept_
+            values: Array = X.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
             return values
         x_MD = (X - self._shift_D) / self._scale_D
         kernel_MV = kernel_values(
@@ -128,10 +126,10 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         support_VD = gram.x_ND[support_N]
         self.intercept_, self.one_vs_rest_ = machines.intercept_P, False
         if self.kernel == "linear":
-            # dual . (x - shift) / scale + intercept, written as weights for x itself.
-            coef_PD = machines.coefficients(support_VD) / gram.scale_D
-            self.intercept_ = (self.intercept_ - coef_PD @ gram.shift_D).astype(np.float32)
-            self.coef_ = coef_PD.astype(np.float32)
+            # dual . (x - shift) / scale + intercept, written as weights for x itself; in float64, since those of raw
+            # features far from zero cancel.
+            self.coef_ = machines.coefficients(support_VD) / gram.scale_D
+            self.intercept_ = self.intercept_ - self.coef_ @ gram.shift_D
         else:
             self.support_vectors_, self.dual_coef_ = support_VD, machines.dual_KN
             self.n_support_ = machines.counts_C
@@ -145,17 +143,19 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class SVMSearch(GridSearch):
-    """`SVM` over a grid of kernels, C, gamma and class weights, chosen on validation data.
+    """`SVM` over a grid of kernels, C, gamma and class weights that share one Gram matrix, chosen on validation data.
 
-    The Gram matrix is computed once. Fitted: `best_params_`, `best_estimator_`, `classes_`, and `cv_results_`: a
-    list of `{params, accuracy, macro_f1, fit_s}` on the validation data, where `fit_s` is the setting's own
-    seconds in the solver plus its equal share of the products. Settings that have one solution share its
-    seconds. Nothing is drawn; `seed` is there for the sake of a contract common to all searches.
+    Parameters: `kernels`, `C`, `gamma` and `class_weight` are sequences, `standardize`, `memory_gb` and `device` as in
+    `SVM`; `select` is the score that chooses. Nothing is drawn; `seed` is part of the contract that all searches have
+    in common.
 
     On more rows than `memory_gb` allows a Gram matrix for, linear settings are fitted together as `SVM` says, each
     with an equal share of the seconds, and RBF ones are left out, which a logged warning says; a grid of RBF alone
     is refused.
     """
+
+    AXES: ClassVar = {"kernels": "kernel", "gamma": "gamma", "class_weight": "class_weight", "C": "C"}
+    SCALES = ("C",)
 
     def __init__(
         self,
@@ -166,6 +166,7 @@ class SVMSearch(GridSearch):
         class_weight: Sequence[Any] = (None,),
         standardize: bool = True,
         select: str = "macro_f1",
+        extend: bool = True,
         memory_gb: float | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -176,94 +177,124 @@ class SVMSearch(GridSearch):
         self.class_weight = class_weight
         self.standardize = standardize
         self.select = select
+        self.extend = extend
         self.memory_gb = memory_gb
         self.seed = seed
         self.device = device
 
-    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
-        """Fit every setting to `X`, `y`; choose by `select` on `X_valid`, `y_valid`. Raises `ValueError`."""
-        start = time.perf_counter()
-        X, self.classes_, codes_N = checked(self, X, y)
-        y = self.classes_[codes_N]
+    def _settings(self, rows: KernelRows | ManyRows) -> list[Setting]:
+        """All combinations, of a linear kernel once without gamma; RBF only where its Gram matrix fits."""
+        settings: list[Setting] = []
+        for setting in super()._settings(rows):
+            if setting["kernel"] == "linear":
+                del setting["gamma"]
+            if setting not in settings and setting["kernel"] in rows.KERNELS:
+                settings.append(setting)
+        return settings
+
+    def _prepare(self, X: Array, codes_N: Array) -> KernelRows | ManyRows:
+        y_N = self.classes_[codes_N]
         for kernel in self.kernels:
             check_choice("kernel", kernel, KERNELS)
-        rest = list(itertools.product(self.C, self.class_weight))
         if len(X) > rows_that_fit(self.memory_gb):
             _refuse(self.kernels, len(X), self.memory_gb)
-            self._gram, kernels = None, [("linear", self.gamma[0])]
-            self._layers = primal.fit(X, y, rest, self.standardize, self.device)
-            fit_s = [(time.perf_counter() - start) / len(rest)] * len(rest)
-        else:
-            self._gram, kernels = Gram.of(X, y, self.standardize), self._kernels()
-            products_NN = self._gram.products(self._gram.x_ND)
-            share_s = (time.perf_counter() - start) / (len(kernels) * len(rest))
-            solved = self._solve(self._gram, products_NN, rest)
-            self._machines = [machines for machines, _ in solved]
-            fit_s = [solve_s + share_s for _, solve_s in solved]
-        self._settings = [
-            {"kernel": kernel, "C": C, "gamma": gamma, "class_weight": weight}
-            for (kernel, gamma), (C, weight) in itertools.product(kernels, rest)
-        ]
-        return self._choose([_told(params) for params in self._settings], fit_s, X_valid, y_valid)
+            return ManyRows(X, y_N, self.standardize, self.device)
+        return KernelRows(Gram.of(X, y_N, self.standardize))
 
-    def predict_each(self, X: Any) -> Array:
-        """What every setting predicts: (n_settings, n_samples), in the order of `cv_results_`."""
-        X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        n_classes = len(self.classes_)
-        if self._gram is None:
-            values_SMC = [X @ coef.T + intercept for coef, intercept in self._layers]
-            return np.stack([self.classes_[_preferred(v, n_classes, v.shape[1] > 1)] for v in values_SMC])
-        x_MD, predicted = self._gram.prepare(X), {}
-        products_MN = self._gram.products(x_MD)
-        each = len(self._machines) // len(self._kernels())
-        for k, (kernel, gamma) in enumerate(self._kernels()):
-            kernel_MN = kernel_values(kernel, self._gram.gamma(gamma), products_MN, x_MD, self._gram.x_ND)
-            for machines in {id(own): own for own in self._machines[k * each : (k + 1) * each]}.values():
-                best_M = _preferred(machines.decide(kernel_MN), n_classes, one_vs_rest=False)
-                predicted[id(machines)] = self.classes_[best_M]
-        return np.stack([predicted[id(machines)] for machines in self._machines])
+    def _solve(
+        self, rows: KernelRows | ManyRows, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        return rows.solve(settings)
 
-    def _solve(self, gram: Gram, products_NN: Array, rest: Sequence[tuple[float, Any]]) -> list[Solved]:
-        """The machines of all kernels with all other settings, and their seconds.
+    def _predict(self, rows: KernelRows | ManyRows, models: Sequence[Any], X: Array) -> Array:
+        return rows.predict(models, X)
 
-        A solution that comes near no bound that C sets is the solution of all settings whose bounds are wider
-        still, so the widest goes first, beside the narrowest, which shares it least.
-        """
-        solved: list[Future[Solved]] = []
-        bounds_RC = np.stack([bounds(gram.y_N, *setting) for setting in rest])
-        narrowest, widest = int(bounds_RC.min(1).argmin()), int(bounds_RC.min(1).argmax())
-        # One kernel after the other in the same place: where rows are many, memory is dear.
-        kernel_NN = np.empty(products_NN.shape)
-        with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
-            for kernel, gamma in self._kernels():
-                kernel_values(kernel, gram.gamma(gamma), products_NN, gram.x_ND, gram.x_ND, kernel_NN)
-                own = {r: pool.submit(solve, kernel_NN, gram.y_N, *rest[r]) for r in {widest, narrowest}}
-                machines, _ = own[widest].result()
-                free = machines.within(bounds_RC[widest])
-                for r, bounds_C in enumerate(bounds_RC):
-                    if r not in own:
-                        shared = free and machines.within(bounds_C)
-                        own[r] = own[widest] if shared else pool.submit(solve, kernel_NN, gram.y_N, *rest[r])
-                wait(own.values())
-                solved += [own[r] for r in range(len(rest))]
-        return [(one.result()[0], one.result()[1] / solved.count(one)) for one in solved]
+    def _make(self, rows: KernelRows | ManyRows, params: Setting, model: Any) -> SVM:
+        estimator = SVM(**params, standardize=self.standardize, memory_gb=self.memory_gb, device=self.device)
+        if isinstance(rows, ManyRows):
+            return estimator._take_layer(*model)
+        return estimator._take(rows.gram, model.machines)
 
-    def _kernels(self) -> list[tuple[str, float | str]]:
-        """Kernels with their gammas; the linear kernel has none and comes once."""
-        first = self.gamma[0]
-        return [(k, g) for k in self.kernels for g in (self.gamma if k == "rbf" else (first,))]
+    def _n_workers(self, n_rows: int) -> int:
+        """As many splits side by side as have room for their Gram matrices."""
+        return max(1, min(super()._n_workers(n_rows), int((rows_that_fit(self.memory_gb) / n_rows) ** 2)))
 
-    def _estimator(self, index: int) -> SVM:
-        estimator = SVM(
-            **self._settings[index],
-            standardize=self.standardize,
-            memory_gb=self.memory_gb,
-            device=self.device,
-        )
-        estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
-        if self._gram is None:
-            return estimator._take_layer(*self._layers[index])
-        return estimator._take(self._gram, self._machines[index])
+
+@dataclass(frozen=True)
+class KernelModel:
+    """The machines of a setting, and the kernel that they are for."""
+
+    kernel: Kernel
+    machines: Machines
+
+
+class KernelRows:
+    """Training rows whose Gram matrix serves all settings of a search."""
+
+    KERNELS = KERNELS
+
+    def __init__(self, gram: Gram) -> None:
+        self.gram = gram
+        self._products_NN = gram.products(gram.x_ND)
+        # Of each kernel, the solutions that come near no bound: those of all larger C.
+        self._free: dict[Kernel, list[Machines]] = {}
+        self._models: dict[int, KernelModel] = {}
+
+    def solve(self, settings: Sequence[Setting]) -> list[Solution]:
+        """Solutions of the settings, kernel after kernel: where rows are many, two would take too much memory."""
+        solved: dict[int, Solution] = {}
+        for kernel in dict.fromkeys(map(_kernel, settings)):
+            own = [i for i, setting in enumerate(settings) if _kernel(setting) == kernel]
+            costs = [(settings[i]["C"], settings[i]["class_weight"]) for i in own]
+            kernel_NN = self.gram.kernel(*kernel, self.gram.x_ND, self._products_NN)
+            results = solve_settings(kernel_NN, self.gram.y_N, costs, self._free.setdefault(kernel, []))
+            for i, (machines, fit_s) in zip(own, results, strict=True):
+                model = self._models.setdefault(id(machines), KernelModel(kernel, machines))
+                solved[i] = Solution(settings[i], model, fit_s)
+        return [solved[i] for i in range(len(settings))]
+
+    def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
+        """Class indices (S, M) that each of the models predicts."""
+        x_MD = self.gram.prepare(X)
+        products_MN = self.gram.products(x_MD)
+        codes_SM = np.empty((len(models), len(X)), int)
+        for kernel in dict.fromkeys(model.kernel for model in models):
+            kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
+            for s, model in enumerate(models):
+                if model.kernel == kernel:
+                    values_MP = model.machines.decide(kernel_MN)
+                    codes_SM[s] = vote(values_MP, len(model.machines.counts_C)).argmax(1)
+        return codes_SM
+
+
+@dataclass(frozen=True)
+class ManyRows:
+    """Training rows too many for a Gram matrix: linear settings alone, solved together by `primal`."""
+
+    X: Array
+    y_N: Array
+    standardize: bool
+    device: str
+
+    KERNELS: ClassVar = ("linear",)
+
+    def solve(self, settings: Sequence[Setting]) -> list[Solution]:
+        """Layers of the settings, each with an equal share of the seconds."""
+        start = time.perf_counter()
+        costs = [(setting["C"], setting["class_weight"]) for setting in settings]
+        layers = primal.fit(self.X, self.y_N, costs, self.standardize, self.device)
+        share_s = (time.perf_counter() - start) / len(settings)
+        return [Solution(own, layer, share_s) for own, layer in zip(settings, layers, strict=True)]
+
+    def predict(self, models: Sequence[tuple[Array, Array]], X: Array) -> Array:
+        """Class indices (S, M) that each of the layers predicts."""
+        n_classes = len(np.unique(self.y_N))
+        values = [X @ coef.T + intercept for coef, intercept in models]
+        return np.stack([_preferred(own, n_classes, own.shape[1] > 1) for own in values])
+
+
+def _kernel(setting: Setting) -> Kernel:
+    return setting["kernel"], setting.get("gamma", "scale")
 
 
 def _preferred(values: Array, n_classes: int, one_vs_rest: bool) -> Array:
@@ -281,8 +312,3 @@ def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> Non
     if "linear" not in kernels:
         raise UserError(f"{why}; a linear SVM takes any number")
     log.warning("%s: the RBF settings are left out, the linear ones are fitted", why)
-
-
-def _told(params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that mean something: a linear kernel has no gamma."""
-    return {k: v for k, v in params.items() if k != "gamma" or params["kernel"] != "linear"}

@@ -1,0 +1,217 @@
+"""Do 95 % intervals hold the truth in 95 % of cases? `python -m bench.studies.coverage`.
+
+Predictions are drawn from a known truth (`simulated.py`) for the 256 test images of the built-in set, 4 to 59 a class.
+Class counts are fixed, as in a stratified split, or drawn. The truth of macro F1 is its value at the expected counts.
+`false_alarms.py` counts how often two equally good methods are said to differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bench.studies.false_alarms import Rates, count_false_alarms
+from bench.studies.simulated import (
+    CLASSES,
+    SCENARIOS,
+    confusion_shares,
+    draw_grouped,
+    draw_labels,
+    draw_predictions,
+    true_accuracy,
+    true_f1,
+)
+from transfer.evaluation.intervals import Units, accuracy_difference, recall_intervals, share_interval
+from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
+from transfer.metrics import Floats, Labels
+
+# Two methods, and the share of images on which the second repeats the first.
+PAIRS = [
+    ("fc", "fc-lab", 0.3),
+    ("svm", "fc", 0.3),
+    ("svm", "fc", 0.75),
+    ("svm", "logreg", 0.3),
+    ("all between", "all between", 0.3),
+    ("good", "good", 0.75),
+    ("good", "svm", 0.3),
+    ("svm-lab", "svm", 0.3),
+    ("svm-lab", "fc-lab", 0.3),
+    ("near-perfect", "half perfect", 0.3),
+    ("chance", "chance", 0.3),
+]
+MODELS = {True: "fixed", False: "drawn"}
+Intervals = dict[str, list[tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Share of runs in which an interval held the truth, and in which it lay above or below."""
+
+    scenario: str
+    model: str
+    score: str
+    covered: float
+    above: float
+    below: float
+    width: float
+
+
+def main() -> None:
+    """Simulate, print tables, and write them where asked."""
+    parser = argparse.ArgumentParser(description="Coverage of 95 % intervals and rate of false alarms.")
+    parser.add_argument("--runs", type=int, default=2000, help="simulated test splits a scenario")
+    parser.add_argument("--comparisons", type=int, default=200, help="simulated comparisons of equal methods")
+    parser.add_argument("--out", type=Path, help="all figures go there as JSON")
+    args = parser.parse_args()
+    studies: dict[str, Callable[[int], Iterable[Row]]] = {
+        "One method": cover_scores,
+        "Difference of two methods": cover_differences,
+        "Groups": cover_groups,
+    }
+    console, record = Console(width=120), {}
+    for title, study in studies.items():
+        record[title] = list(study(args.runs))
+        console.print(_table(title, record[title]))
+    rates = count_false_alarms(args.comparisons)
+    console.print(_alarm_table(rates))
+    if args.out:
+        rows = {title: [asdict(row) for row in rows] for title, rows in record.items()}
+        alarms = [
+            {"rule": rule, "score": score, "alarms": n} for (rule, score), n in sorted(rates.alarms.items())
+        ]
+        args.out.write_text(
+            json.dumps(
+                {"runs": args.runs, **rows, "comparisons": rates.comparisons, "alarms": alarms}, indent=1
+            )
+        )
+
+
+def cover_scores(runs: int) -> Iterable[Row]:
+    """Accuracy, macro F1, and recall, averaged over the classes whose true recall is neither 0 nor 1."""
+    for scenario in SCENARIOS:
+        shares_CC = confusion_shares(scenario)
+        recall_C = np.diagonal(shares_CC)
+        for fixed, model in MODELS.items():
+            rng = np.random.default_rng(1)
+            y_RN = draw_labels(runs, fixed, rng)
+            predicted_RN = draw_predictions(y_RN, shares_CC, rng)
+            units = Units.of(y_RN.shape[1], None)
+            accuracy, f1 = [], []
+            recall: list[list[tuple[float, float]]] = [[] for _ in range(CLASSES)]
+            for y_N, predicted_N in zip(y_RN, predicted_RN, strict=True):
+                accuracy.append(share_interval(y_N == predicted_N, units))
+                f1.append(macro_f1_interval(y_N, predicted_N, CLASSES, units).ci95)
+                for c, interval in enumerate(recall_intervals(y_N, predicted_N, CLASSES, None)):
+                    if interval is not None:
+                        recall[c].append(interval)
+            yield _row(scenario, model, "accuracy", accuracy, true_accuracy(shares_CC))
+            yield _row(scenario, model, "macro F1", f1, true_f1(shares_CC))
+            each = [
+                _row(scenario, model, "recall", recall[c], recall_C[c])
+                for c in range(CLASSES)
+                if 0 < recall_C[c] < 1
+            ]
+            yield _mean(each)
+
+
+def cover_differences(runs: int) -> Iterable[Row]:
+    """Paired differences of accuracy and macro F1."""
+    for a, b, same in PAIRS:
+        a_CC = confusion_shares(a)
+        fresh_CC = confusion_shares(b)
+        b_CC = same * a_CC + (1 - same) * fresh_CC
+        for fixed, model in MODELS.items():
+            rng = np.random.default_rng(2)
+            y_RN = draw_labels(runs, fixed, rng)
+            a_RN = draw_predictions(y_RN, a_CC, rng)
+            b_RN = np.where(rng.random(y_RN.shape) < same, a_RN, draw_predictions(y_RN, fresh_CC, rng))
+            units = Units.of(y_RN.shape[1], None)
+            accuracy, f1 = [], []
+            for y_N, a_N, b_N in zip(y_RN, a_RN, b_RN, strict=True):
+                accuracy.append(accuracy_difference(y_N, a_N, b_N, units).ci95)
+                f1.append(macro_f1_difference(y_N, a_N, b_N, CLASSES, units).ci95)
+            name = f"{a} - {b}, {same:.0%} same"
+            yield _row(name, model, "accuracy", accuracy, true_accuracy(a_CC) - true_accuracy(b_CC))
+            yield _row(name, model, "macro F1", f1, true_f1(a_CC) - true_f1(b_CC))
+
+
+def cover_groups(runs: int) -> Iterable[Row]:
+    """Accuracy and macro F1 with groups resampled, and as if images were independent."""
+    for scenario in ("svm", "good"):
+        for spread in (0.3, 1.0):
+            for groups in (6, 10, 20):
+                for even in (True, False):
+                    rng = np.random.default_rng(3)
+                    drawn = draw_grouped(scenario, groups, spread, runs, rng, even=even)
+                    name = f"{scenario}, {groups} {'even' if even else 'uneven'}, spread {spread:g}"
+                    yield from _cover_grouped(
+                        name, drawn.y_RN, drawn.predicted_RN, drawn.group_RN, drawn.shares_CC
+                    )
+
+
+def _cover_grouped(
+    name: str, y_RN: Labels, predicted_RN: Labels, group_RN: Labels, shares_CC: Floats
+) -> Iterable[Row]:
+    accuracy: Intervals = {"groups": [], "images": []}
+    f1: Intervals = {"groups": [], "images": []}
+    for y_N, predicted_N, group_N in zip(y_RN, predicted_RN, group_RN, strict=True):
+        for kind, groups_N in (("groups", group_N), ("images", None)):
+            units = Units.of(len(y_N), groups_N)
+            accuracy[kind].append(share_interval(y_N == predicted_N, units))
+            f1[kind].append(macro_f1_interval(y_N, predicted_N, CLASSES, units).ci95)
+    for kind in accuracy:
+        yield _row(name, kind, "accuracy", accuracy[kind], true_accuracy(shares_CC))
+        yield _row(name, kind, "macro F1", f1[kind], true_f1(shares_CC))
+
+
+def _row(scenario: str, model: str, score: str, intervals: list[tuple[float, float]], truth: float) -> Row:
+    low_R, high_R = np.array(intervals).T
+    above, below = float((low_R > truth + 1e-12).mean()), float((high_R < truth - 1e-12).mean())
+    return Row(scenario, model, score, 1 - above - below, above, below, float((high_R - low_R).mean()))
+
+
+def _mean(rows: list[Row]) -> Row:
+    values = np.mean([(row.covered, row.above, row.below, row.width) for row in rows], axis=0)
+    return Row(rows[0].scenario, rows[0].model, rows[0].score, *map(float, values))
+
+
+def _table(title: str, rows: list[Row]) -> Table:
+    table = Table("scenario", "class counts or unit", title=title, box=box.SIMPLE_HEAD)
+    scores = list(dict.fromkeys(row.score for row in rows))
+    for score in scores:
+        table.add_column(f"{score}: covered", justify="right")
+        table.add_column("above/below", justify="right")
+        table.add_column("width", justify="right")
+    for scenario, model in dict.fromkeys((row.scenario, row.model) for row in rows):
+        cells = []
+        for row in rows:
+            if (row.scenario, row.model) == (scenario, model):
+                cells += [f"{row.covered:.1%}", f"{row.above:.1%}/{row.below:.1%}", f"{row.width:.3f}"]
+        table.add_row(scenario, model, *cells)
+    return table
+
+
+def _alarm_table(rates: Rates) -> Table:
+    table = Table(
+        "rule",
+        "score",
+        title=f"False alarms in {rates.comparisons} comparisons of equal methods",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("alarms", justify="right")
+    table.add_column("rate", justify="right")
+    for (rule, score), alarms in sorted(rates.alarms.items()):
+        table.add_row(rule, score, str(alarms), f"{alarms / rates.comparisons:.1%}")
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from tests.evaluation.searches import Centroids
+from transfer.data.splits import draw_repeats, leave_group_out
+from transfer.evaluation.repeats import GROUPS, STRATIFIED, repeat
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[Any, Any]:
+    rng = np.random.default_rng(1)
+    y_N = np.repeat(np.arange(4), (40, 30, 20, 10))
+    return (rng.normal(size=(100, 6)) + 1.5 * np.eye(4, 6)[y_N]).astype(np.float32), y_N
+
+
+def repeated(rows: tuple[Any, Any], **searches: Centroids) -> dict[str, Any]:
+    splits = draw_repeats(rows[1], 6, {"valid": 0.1, "test": 0.3}, seed=0)
+    return repeat(searches, *rows, splits, 4, scheme=STRATIFIED)
+
+
+def test_scores_are_those_of_a_fit_on_each_split(rows: tuple[Any, Any]) -> None:
+    x_ND, y_N = rows
+    found = repeated(rows, a=Centroids())
+    splits = draw_repeats(y_N, 6, {"valid": 0.1, "test": 0.3}, seed=0)
+    for i, (train, valid, test) in enumerate(splits):
+        alone = Centroids().fit(x_ND[train], y_N[train], x_ND[valid], y_N[valid])
+        predicted_N = alone.predict(x_ND[test])
+        assert found["methods"][0]["accuracy"][i] == accuracy_score(y_N[test], predicted_N)
+        expected = f1_score(y_N[test], predicted_N, average="macro")
+        assert found["methods"][0]["macro_f1"][i] == pytest.approx(expected)
+    assert found["n"] == 6
+    assert found["test_images"] == [len(test) for _, _, test in splits]
+
+
+def test_pairs_are_compared_over_the_splits(rows: tuple[Any, Any]) -> None:
+    found = repeated(rows, good=Centroids(), bad=Centroids(shift=9.0))
+    good, bad = found["methods"]
+    (pair,) = found["pairs"]
+    assert (pair["a"], pair["b"]) == ("good", "bad")
+    for score in ("accuracy", "macro_f1"):
+        entry = pair[score]
+        assert entry["mean"] == pytest.approx(np.mean(good[score]) - np.mean(bad[score]))
+        assert entry["ci95"][0] < entry["mean"] < entry["ci95"][1]
+        assert entry["won"] + entry["lost"] + entry["tied"] == 6
+    assert pair["accuracy"]["won"] == 6
+
+
+def test_equal_methods_tie_everywhere(rows: tuple[Any, Any]) -> None:
+    (pair,) = repeated(rows, a=Centroids(), b=Centroids())["pairs"]
+    assert pair["accuracy"]["tied"] == 6
+    assert pair["macro_f1"]["p"] == 1
+
+
+def test_groups_are_named_and_each_is_tested_once(rows: tuple[Any, Any]) -> None:
+    x_ND, y_N = rows
+    groups_N = np.arange(100) % 5
+    splits = leave_group_out(y_N, groups_N, 0.1, seed=0)
+    found = repeat({"a": Centroids()}, x_ND, y_N, splits, 4, scheme=GROUPS, names=list("vwxyz"))
+    assert found["names"] == list("vwxyz")
+    assert found["test_images"] == [20] * 5
+    assert found["test_share"] == pytest.approx(0.2)
+
+
+def test_a_method_that_refuses_is_left_out(rows: tuple[Any, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "transfer"):
+        found = repeated(rows, a=Centroids(), b=Centroids(refuse=True))
+    assert [method["name"] for method in found["methods"]] == ["a"]
+    assert "b is left out of the repeated splits: these images are refused" in caplog.text

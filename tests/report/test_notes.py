@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transfer import report, results
+from transfer.results import Result
+
+EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+
+
+@pytest.fixture
+def example() -> Result:
+    return copy.deepcopy(results.load(EXAMPLE))
+
+
+def notes(example: Result, *, data: dict[str, Any] | None = None, **parts: Any) -> str:
+    return "\n".join(
+        report.notes(dataclasses.replace(example, data={**example.data, **(data or {})}, **parts))
+    )
+
+
+def test_copies_are_named_by_their_splits(example: Result) -> None:
+    text = notes(example, data={"copies": {"train-valid": 3, "train-test": 0, "valid-test": 2}})
+    assert "3 valid images are train images too, byte for byte: the choice of settings is flattered" in text
+    assert "2 test images are valid images too, byte for byte: the scores flatter every method" in text
+    assert "train images too, byte for byte: the scores" not in text
+
+
+def test_names_like_moments_lead_to_the_command_to_type(example: Result) -> None:
+    groups = {"count": 0, "across_splits": [], "suggestion": {"pattern": r"^\d{8}", "count": 6}}
+    text = notes(example, data={"groups": groups})
+    assert r"--groups '^\d{8}' --repeats groups" in text
+    assert "6 groups" in text
+
+
+def test_near_duplicates_are_shown_with_a_pair_and_the_command(example: Result) -> None:
+    near = [
+        {"first": "train", "second": "test", "compared": 40, "found": 4, "pairs": [["a.jpg", "b.jpg"]]},
+        {"first": "train", "second": "valid", "compared": 20, "found": 0, "pairs": []},
+    ]
+    text = notes(example, data={"near_duplicates": near})
+    assert "4 of 40 test images have a near-duplicate among the train images" in text
+    assert "nearest: a.jpg and b.jpg" in text
+    assert "--groups REGEX" in text
+    assert "of 20 valid" not in text
+
+
+def test_groups_on_both_sides_of_a_given_split_are_named(example: Result) -> None:
+    overlap = {"first": "train", "second": "test", "groups": 2, "images": 7}
+    methods = example.methods
+    for method in methods:
+        method["test"]["independent"] = {"unit": "group", "count": 4}
+    data = {"groups": {"count": 5, "across_splits": [overlap], "suggestion": None}}
+    text = notes(example, data=data, methods=methods)
+    assert "2 groups lie in both train and test (7 test images)" in text
+    assert "all test images are of one group" not in text
+    for method in methods:
+        method["test"]["independent"] = {"unit": "image", "count": 40}
+    assert "all test images are of one group" in notes(example, data=data, methods=methods)
+
+
+def test_small_splits_and_classes_are_called_so(example: Result) -> None:
+    splits = copy.deepcopy(example.data["splits"])
+    splits["test"]["per_class"] = [4, 40, *[50] * (len(example.data["classes"]) - 2)]
+    text = notes(example, data={"splits": splits})
+    assert f"(under 5): {example.data['classes'][0]} 4" in text
+    assert "too few to tell methods apart" not in text
+    splits["test"]["per_class"] = [4, *[5] * (len(example.data["classes"]) - 1)]
+    assert "test images are too few to tell methods apart" in notes(example, data={"splits": splits})
+
+
+def test_methods_that_find_no_image_of_a_class_are_named(example: Result) -> None:
+    for method in example.methods:
+        for row in method["test"]["per_class"]:
+            row["recall"] = 0.5
+    assert "finds no image" not in notes(example)
+    example.methods[0]["test"]["per_class"][0]["recall"] = 0.0
+    assert f"finds no image: {example.methods[0]['name']} 1" in notes(example)
+
+
+def test_extended_grids_and_edges_are_named(example: Result) -> None:
+    example.methods[0] |= {"extended": {"lr": [0.1], "C": []}, "at_edge": ["lr"]}
+    text = notes(example)
+    name = example.methods[0]["name"]
+    assert f"{name}: the best lr was at an edge of its grid, which was extended by 0.1" in text
+    assert f"{name}: the best lr is still at an edge" in text
+
+
+def test_empty_classes_and_contradictions_are_named(example: Result) -> None:
+    text = notes(example, data={"empty_classes": ["a", "b", "c", "d"], "contradictions": 2})
+    assert "class folders without an image are no classes here: a, b, c and 1 more" in text
+    assert "2 training images lie in the folders of two classes" in text
+
+
+def test_features_taken_from_the_cache_are_said_to_be(example: Result) -> None:
+    engine = {**example.engine, "trials": [], "reason": "the cache holds its features"}
+    assert f"{engine['name']} {engine['precision']}: the cache holds its features" in notes(
+        example, engine=engine
+    )
+
+
+def test_results_of_other_images_do_not_compare(example: Result) -> None:
+    def with_print(value: str | None) -> Result:
+        return dataclasses.replace(example, data={**example.data, "fingerprint": value})
+
+    compare = report.compare_fingerprints
+    assert compare([with_print("a"), with_print("a")]) is None
+    assert "results 2, 3 were made from other images" in str(compare([with_print(x) for x in "abb"]))
+    assert "results 1 do not say" in str(compare([with_print(None), with_print("a")]))

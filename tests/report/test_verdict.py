@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transfer import results
+from transfer.report.verdict import find_pair, verdict
+from transfer.results import Result
+
+EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+
+
+def difference(value: float, low: float, high: float, p: float) -> dict[str, Any]:
+    return {"difference": value, "ci95": [low, high], "p": p, "p_holm": p, "detectable": 0.08}
+
+
+def mean(value: float, low: float, high: float, p: float, won: int, lost: int) -> dict[str, Any]:
+    return {"mean": value, "ci95": [low, high], "p": p, "won": won, "lost": lost, "tied": 0}
+
+
+def result(
+    *,
+    macro_f1: dict[str, Any] | None = None,
+    accuracy: dict[str, Any] | None = None,
+    repeats: dict[str, Any] | None = None,
+    fit_seconds: dict[str, list[float]] | None = None,
+    cold_s: float | None = 100.0,
+    ladder: list[dict[str, Any]] | None = None,
+    busy: bool = False,
+) -> Result:
+    """`svm` against `fc`, `svm` the better one on validation; differences are svm minus fc."""
+    example = copy.deepcopy(results.load(EXAMPLE))
+    methods = [method for method in example.methods if method["name"] in ("fc", "svm")]
+    for method in methods:
+        method["valid"]["macro_f1"] = {"fc": 0.4, "svm": 0.5}[method["name"]]
+        seconds = (fit_seconds or {}).get(method["name"], [0.1, 0.2])
+        method |= {"fit_seconds": seconds, "fit_s": sorted(seconds)[len(seconds) // 2]}
+    pair = {
+        "a": "svm",
+        "b": "fc",
+        "mcnemar_p": 0.5,
+        "macro_f1": macro_f1 or difference(0.05, -0.01, 0.11, 0.2),
+        "accuracy": accuracy or difference(0.01, -0.02, 0.04, 0.5),
+    }
+    comparison = {
+        "select": "macro_f1",
+        "best": "svm",
+        "best_of_kind": {"SVM": "svm", "fine-tuning": "fc"},
+        "pairs": [pair],
+        "ladder": ladder or [],
+        "repeats": repeats,
+    }
+    return dataclasses.replace(
+        example,
+        methods=methods,
+        comparison=comparison,
+        features={**example.features, "cold_seconds": cold_s},
+        environment={**example.environment, "busy": busy, "contention": 0.5 if busy else 0.0},
+        schema_version=2,
+    )
+
+
+def repeated(entry: dict[str, Any], svm: list[float]) -> dict[str, Any]:
+    return {
+        "n": 10,
+        "scheme": "stratified",
+        "pairs": [{"a": "fc", "b": "svm", "macro_f1": entry, "accuracy": entry}],
+        "methods": [{"name": "svm", "macro_f1": svm, "accuracy": svm}],
+    }
+
+
+def test_a_difference_on_one_split_says_what_the_split_could_have_shown() -> None:
+    text = verdict(result())
+    assert "+5.0 (-1.0 to +11.0) of macro F1 and +1.0 (-2.0 to +4.0) of accuracy" in text
+    assert "may be chance (p = 0.2); it could have shown 8.0 points" in text
+
+
+def test_a_sure_difference_names_who_is_ahead() -> None:
+    assert "svm is ahead by more than chance" in verdict(result(macro_f1=difference(0.09, 0.03, 0.15, 0.004)))
+    assert "fc is ahead by more than chance" in verdict(
+        result(macro_f1=difference(-0.09, -0.15, -0.03, 0.004))
+    )
+
+
+def test_a_narrow_interval_around_zero_is_the_same() -> None:
+    assert "the same within 2 points" in verdict(result(macro_f1=difference(0.0, -0.01, 0.012, 0.9)))
+
+
+def test_with_repeats_the_splits_decide() -> None:
+    """One split says p = 0.004, ten others say nothing of the kind."""
+    repeats = repeated(mean(-0.004, -0.03, 0.02, 0.7, won=4, lost=6), [0.3, 0.6])
+    text = verdict(result(macro_f1=difference(0.09, 0.03, 0.15, 0.004), repeats=repeats))
+    assert "Over 10 other splits of the same images the difference is +0.4 (-2.0 to +3.0)" in text
+    assert "svm is ahead in 6: that may be chance" in text
+    assert "more than chance" not in text
+
+
+def test_what_changed_the_score_more_than_the_head_is_named() -> None:
+    change = {"macro_f1": difference(0.2, 0.1, 0.3, 0.001), "accuracy": difference(0, 0, 0, 1)}
+    small = {"macro_f1": difference(0.01, 0, 0.02, 0.5), "accuracy": difference(0, 0, 0, 1)}
+    ladder = [
+        {"step": "fc-lab", "change": None},
+        {"step": "standardise", "change": change},
+        {"step": "weight decay", "change": small},
+        {"step": "hinge loss", "change": change},
+    ]
+    repeats = repeated(mean(-0.004, -0.03, 0.02, 0.7, won=4, lost=6), [0.3, 0.62])
+    text = verdict(result(ladder=ladder, repeats=repeats))
+    assert "the split (svm: 0.30 to 0.62), standardise (+20.0)" in text
+    assert "weight decay" not in text
+    assert "hinge" not in text
+
+
+def test_fits_under_a_second_are_no_reason_to_choose() -> None:
+    for seconds in ({"fc": [0.001], "svm": [0.9]}, {"svm": [0.001], "fc": [0.9]}):
+        text = verdict(result(fit_seconds=seconds))
+        assert "Time is no reason to choose" in text
+        assert "more each time" not in text
+
+
+def test_long_fits_say_what_the_slower_one_costs() -> None:
+    text = verdict(result(fit_seconds={"fc": [2.0], "svm": [7.0]}))
+    assert (
+        "svm costs 5.00 s more each time, as much as computing the features (100 s) after 20 trainings"
+        in text
+    )
+
+
+@pytest.mark.parametrize("seconds", [{"fc": [2.0, 9.0, 9.0], "svm": [4.0, 5.0]}, {"fc": [2.0], "svm": [7.0]}])
+def test_busy_or_overlapping_times_name_no_slower_one(seconds: dict[str, list[float]]) -> None:
+    overlap = min(seconds["svm"]) < max(seconds["fc"])
+    text = verdict(result(fit_seconds=seconds, busy=not overlap))
+    assert ("the times overlap" in text) == overlap
+    assert ("took 50% of the processor" in text) != overlap
+    assert "more each time" not in text
+
+
+def test_a_verdict_has_five_sentences_at_most() -> None:
+    repeats = repeated(mean(-0.004, -0.03, 0.02, 0.7, won=4, lost=6), [0.3, 0.62])
+    text = verdict(result(repeats=repeats, fit_seconds={"fc": [2.0], "svm": [7.0]}))
+    assert text.count(". ") <= 4
+
+
+def test_a_pair_is_found_in_either_order() -> None:
+    pairs = [
+        {"a": "x", "b": "y", "accuracy": {"mean": 0.1, "ci95": [-0.1, 0.3], "won": 3, "lost": 1, "tied": 0}}
+    ]
+    assert find_pair(pairs, "x", "y") == pairs[0]
+    turned = find_pair(pairs, "y", "x")
+    assert turned is not None
+    assert turned["accuracy"] == {"mean": -0.1, "ci95": [-0.3, 0.1], "won": 1, "lost": 3, "tied": 0}
+    assert find_pair(pairs, "x", "z") is None

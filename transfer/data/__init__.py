@@ -1,0 +1,1 @@
+"""Labelled images: how they are split, and which of them belong together."""

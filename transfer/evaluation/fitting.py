@@ -1,0 +1,116 @@
+"""Every search fitted, and timed round by round.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from transfer.config import UserError
+from transfer.timing import Stopwatch
+
+# A search that takes longer is timed once; a shorter one is timed again until its times agree, at most so often.
+TIMED_ONCE_S, MAX_ROUNDS, MIN_ROUNDS = 0.5, 7, 3
+# Times agree when the middle half of them lies within this part of their median.
+AGREEMENT = 0.1
+# Threads of BLAS libraries spin after a product; at rest they take no core from the next search.
+REST_S = 0.05
+
+
+@dataclass(kw_only=True)
+class FittedSearch:
+    """A fitted search, its predictions for the test split, and the seconds of every fit and prediction."""
+
+    search: Any
+    predicted_N: npt.NDArray[np.int64]
+    fit_seconds: list[float] = field(default_factory=list)
+    predict_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def fit_s(self) -> float:
+        """The median over all fits, the first included: it is the one that a user waits for."""
+        return statistics.median(self.fit_seconds)
+
+    @property
+    def predict_s(self) -> float:
+        """The median over all predictions of the test split."""
+        return statistics.median(self.predict_seconds)
+
+    @property
+    def settled(self) -> bool:
+        """Whether more fits would say nothing new about the time."""
+        if self.fit_seconds[0] > TIMED_ONCE_S or len(self.fit_seconds) >= MAX_ROUNDS:
+            return True
+        if len(self.fit_seconds) < MIN_ROUNDS:
+            return False
+        low, high = np.quantile(self.fit_seconds, (0.25, 0.75))
+        return bool(high - low <= AGREEMENT * self.fit_s)
+
+
+def fit_in_turn(
+    unfitted: Mapping[str, Any],
+    splits: Mapping[str, Any],
+    watch: Stopwatch,
+    on_error: Callable[[str, UserError], None],
+) -> dict[str, FittedSearch]:
+    """Fit every search once, then fit the short ones again, one after the other, until their times agree.
+
+    Searches take turns, so that a busy moment of the machine falls on all of them; a rest before each lets the
+    threads of the one before come to an end.
+
+    Parameters
+    ----------
+    unfitted : mapping of str to GridSearch
+        Searches by method; they are cloned, not changed.
+    splits : mapping of str to Split
+        Features and labels of `train`, `valid` and `test`.
+    watch : Stopwatch
+        Phases `fit` and `predict` get every time, in order.
+
+    on_error : callable
+        Called with the method and the `UserError` of a search that refuses these images; if it returns, the method
+        is left out.
+
+    Returns
+    -------
+    dict of str to FittedSearch
+        By method, in the order of `unfitted`.
+    """
+    train, valid, test = (splits[name] for name in ("train", "valid", "test"))
+    fitted: dict[str, FittedSearch] = {}
+
+    def time_once(name: str) -> None:
+        rest()
+        with watch("fit"):
+            search = clone(unfitted[name]).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+        with watch("predict"):
+            predicted_N = search.predict(test.x_ND)
+        entry = fitted.setdefault(name, FittedSearch(search=search, predicted_N=predicted_N))
+        entry.fit_seconds.append(watch.last("fit"))
+        entry.predict_seconds.append(watch.last("predict"))
+
+    for name in unfitted:
+        try:
+            time_once(name)
+        except UserError as error:
+            on_error(name, error)
+    while waiting := [name for name, entry in fitted.items() if not entry.settled]:
+        for name in waiting:
+            time_once(name)
+    return fitted
+
+
+def rest() -> None:
+    """Collect garbage and let spinning threads come to an end before something is timed."""
+    gc.collect()
+    time.sleep(REST_S)

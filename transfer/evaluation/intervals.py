@@ -1,0 +1,164 @@
+"""95 % confidence intervals: of shares such as accuracy and recall, and of a difference in accuracy.
+
+N: images. U: units, which are sampled independently: images, or groups of images. Everything is in closed form or a
+jackknife over units; nothing is drawn at random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaincinv
+from scipy.stats import norm, t
+
+from transfer.metrics import Floats, Labels
+
+LEVEL = 0.95
+NORMAL_QUANTILE = float(norm.ppf((1 + LEVEL) / 2))
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its standard error and 95 % interval."""
+
+    value: float
+    se: float
+    ci95: Interval
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is sampled independently: each image, or each group of images.
+
+    Attributes
+    ----------
+    code_N : (N,) int64 or None
+        Unit of each image, from 0 to `count` - 1; None where each image is its own.
+    count : int
+    critical : float
+        Quantile for the two-sided 95 % interval: normal for images, t with `count` - 1 degrees for groups.
+    """
+
+    code_N: Labels | None
+    count: int
+    critical: float
+
+    @classmethod
+    def of(cls, n_images: int, groups_N: npt.ArrayLike | None) -> Units:
+        """Units of `n_images` images; of images too where all are in one group, whose variance nothing tells."""
+        if groups_N is not None:
+            names, code_N = np.unique(np.asarray(groups_N), return_inverse=True)
+            if len(code_N) != n_images:
+                raise ValueError(f"groups_N has {len(code_N)} entries for {n_images} images")
+            if len(names) > 1:
+                return cls(code_N.astype(np.int64), len(names), _t_quantile(len(names) - 1))
+        return cls(None, n_images, NORMAL_QUANTILE)
+
+    def sum(self, values_N: Floats) -> Floats:
+        """Sum of the values of each unit's images `(U,)`."""
+        if self.code_N is None:
+            return values_N
+        return np.bincount(self.code_N, weights=values_N, minlength=self.count).astype(np.float64)
+
+    def jackknife_variance(self, change_U: Floats) -> float:
+        """Variance from the changes when each unit is deleted (Efron and Tibshirani 1993, chapter 11)."""
+        return float((self.count - 1) / self.count * (change_U**2).sum())
+
+
+def wilson(share: float, n: float, critical: float) -> Interval:
+    """Wilson's score interval (Wilson 1927) of a share of `n` independent trials; `n` need not be whole.
+
+    With an effective sample size, the share's binomial over its estimated variance, it serves any mean between 0
+    and 1 (Franco et al. 2019, doi:10.1093/jssam/smy019).
+    """
+    square = critical**2
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = critical / (1 + square / n) * np.sqrt(share * (1 - share) / n + square / (4 * n**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def jeffreys(share: float, n: float) -> Interval:
+    """Jeffreys interval of a share of `n` independent trials, up to the end where none or all succeed.
+
+    Brown, Cai and DasGupta 2001 (doi:10.1214/ss/1009213286). Its coverage for a few trials with a chance near 0 or
+    1 is better than that of Wilson's.
+    """
+    tails = np.array([1 - LEVEL, 1 + LEVEL]) / 2
+    low, high = betaincinv(n * share + 0.5, n * (1 - share) + 0.5, tails)
+    return (0.0 if share == 0 else float(low), 1.0 if share == 1 else float(high))
+
+
+def share_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
+    """Jeffreys interval of the share of correct images: accuracy, or recall over the images of one class.
+
+    With groups the sample size is the effective one, between one and the number of images, from the jackknife
+    over groups, reduced for the degrees of freedom (Korn and Graubard 1998).
+    """
+    n, share = len(correct_N), float(correct_N.mean())
+    if units.code_N is None:
+        return jeffreys(share, n)
+    variance = units.jackknife_variance(_deletion_changes(correct_N.astype(np.float64) - share, units))
+    binomial = share * (1 - share)
+    effective = n if variance * n <= binomial else max(binomial / variance, 1.0)
+    return jeffreys(share, effective * (NORMAL_QUANTILE / units.critical) ** 2)
+
+
+def recall_intervals(
+    y_N: Labels, predicted_N: Labels, n_classes: int, groups_N: npt.ArrayLike | None
+) -> list[Interval | None]:
+    """Interval of each class's recall, None for a class without images.
+
+    With groups, only those that hold the class count. A class in one group counts as one trial: nothing says how
+    alike the images of a group are.
+    """
+    correct_N = y_N == predicted_N
+    groups = None if groups_N is None else np.asarray(groups_N)
+    order = np.argsort(y_N, kind="stable")
+    ends = np.bincount(y_N, minlength=n_classes).cumsum()
+    intervals: list[Interval | None] = []
+    for rows in np.split(order, ends[:-1]):
+        units = Units.of(len(rows), None if groups is None else groups[rows])
+        if not len(rows):
+            intervals.append(None)
+        elif groups is not None and units.code_N is None:
+            intervals.append(jeffreys(float(correct_N[rows].mean()), 1))
+        else:
+            intervals.append(share_interval(correct_N[rows], units))
+    return intervals
+
+
+def accuracy_difference(y_N: Labels, a_N: Labels, b_N: Labels, units: Units) -> Estimate:
+    """Accuracy of `a_N` minus that of `b_N`, on the same images.
+
+    Over images the interval of Bonett and Price 2012 (doi:10.3102/1076998611411915): one image is added for each
+    direction of disagreement. Over groups a jackknife with t, its variance never below that of the two images.
+    """
+    gain_N = (a_N == y_N).astype(np.float64) - (b_N == y_N)
+    n, value = len(y_N), float(gain_N.mean())
+    added = 2 / (n + 2) ** 2
+    if units.code_N is None:
+        centre = gain_N.sum() / (n + 2)
+        variance = ((gain_N**2).sum() + 2) / (n + 2) ** 2 - centre**2 / (n + 2)
+    else:
+        centre = value
+        variance = units.jackknife_variance(_deletion_changes(gain_N - value, units)) + added
+    return symmetric(value, float(centre), float(variance), units)
+
+
+def _deletion_changes(residual_N: Floats, units: Units) -> Floats:
+    """Change of a mean when each unit is deleted `(U,)`; `residual_N` are the values minus their mean."""
+    size_U = units.sum(np.ones(len(residual_N)))
+    return -units.sum(residual_N) / (len(residual_N) - size_U)
+
+
+def symmetric(value: float, centre: float, variance: float, units: Units) -> Estimate:
+    """Estimate with a normal or t interval around `centre`, of a difference between two shares."""
+    half = units.critical * variance**0.5
+    return Estimate(value, variance**0.5, (max(-1.0, centre - half), min(1.0, centre + half)))
+
+
+def _t_quantile(degrees: int) -> float:
+    return float(t.ppf((1 + LEVEL) / 2, degrees))

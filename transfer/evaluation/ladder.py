@@ -1,0 +1,124 @@
+"""From the lab's fine-tuning to the best method, one change at a time.
+
+N: images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from transfer import metrics
+from transfer.config import RunConfig
+from transfer.evaluation import statistics
+from transfer.evaluation.fitting import FittedSearch, rest
+from transfer.heads import METHODS
+from transfer.timing import Stopwatch
+
+FIRST = "fc-lab"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change, and the search that includes it and all changes before it."""
+
+    name: str
+    search: Any
+    method: str | None = None
+    """The method that the search is, where it is one."""
+
+
+def steps(config: RunConfig, best: str) -> Iterator[Step]:
+    """The changes that lead from `fc-lab` to the method `best`.
+
+    The SVM differs from the last layer by its loss (hinge), then by its kernel (RBF); any other method is one last
+    step.
+    """
+
+    def method(name: str, step: str) -> Step:
+        return Step(step, METHODS[name].build(config), name)
+
+    yield method(FIRST, "fc-lab")
+    if best == FIRST:
+        return
+    lab, fc = METHODS[FIRST].build(config), METHODS["fc"].build(config)
+    yield Step("standardise", clone(lab).set_params(standardize=True))
+    plain = clone(fc).set_params(weight_decay=(0.0,), class_weight=(None,))
+    yield Step("train out", plain)
+    balances = len(fc.get_params()["class_weight"]) > 1
+    if balances:
+        yield Step("weight decay", clone(fc).set_params(class_weight=(None,)))
+    yield method("fc", "balance (fc)" if balances else "weight decay (fc)")
+    if METHODS[best].kind == METHODS["svm"].kind:
+        linear = METHODS["svm"].build(config).set_params(kernels=("linear",))
+        yield Step("hinge loss", linear)
+        yield method("svm", "RBF (svm)")
+    elif best != "fc":
+        yield method(best, f"{METHODS[best].kind}")
+
+
+def climb(
+    config: RunConfig,
+    best: str,
+    splits: Mapping[str, Any],
+    fitted: Mapping[str, FittedSearch],
+    n_classes: int,
+    watch: Stopwatch,
+    groups_N: npt.NDArray[np.integer] | None = None,
+) -> list[dict[str, Any]]:
+    """Test scores and fit times of every step, and what each changes against the one before it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    best : str
+        The method that the steps lead to.
+    splits : mapping of str to Split
+        Features and labels of `train`, `valid` and `test`.
+    fitted : mapping of str to FittedSearch
+        Methods that were fitted already; they are not fitted again.
+    n_classes : int
+        Classes of the image set.
+    watch : Stopwatch
+        Phase `ladder` gets the fits that are made here.
+    groups_N : ndarray of int, optional
+        Groups of the test images.
+
+    Returns
+    -------
+    list of dict
+        `comparison.ladder` of the result.
+    """
+    train, valid, test = (splits[name] for name in ("train", "valid", "test"))
+    rungs: list[dict[str, Any]] = []
+    before_N = None
+    for step in steps(config, best):
+        if step.method and step.method in fitted:
+            predicted_N, fit_s = fitted[step.method].predicted_N, fitted[step.method].fit_s
+        else:
+            rest()
+            with watch("ladder"):
+                search = step.search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+            predicted_N, fit_s = search.predict(test.x_ND), watch.last("ladder")
+        counts_CC = metrics.confusion(test.y_N, predicted_N, n_classes)
+        rung = {
+            "step": step.name,
+            "accuracy": float(metrics.accuracy(counts_CC)),
+            "macro_f1": float(metrics.macro_f1(counts_CC)),
+            "fit_s": fit_s,
+            "change": None,
+        }
+        if before_N is not None:
+            pair = statistics.compare_pair(
+                test.y_N, predicted_N, before_N, n_classes, groups_N=groups_N, seed=config.seed
+            )
+            rung["change"] = {score: pair[score] for score in ("accuracy", "macro_f1")}
+        rungs.append(rung)
+        before_N = predicted_N
+    return rungs

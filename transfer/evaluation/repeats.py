@@ -1,0 +1,112 @@
+"""The comparison made again on other splits of the same images, from the same features.
+
+N: images. D: features an image. R: splits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer import metrics
+from transfer.config import UserError
+from transfer.evaluation import statistics
+
+Indices = npt.NDArray[np.intp]
+Split = tuple[Indices, Indices, Indices]
+"""Rows of training, validation and test images."""
+SCORES = ("accuracy", "macro_f1")
+STRATIFIED, GROUPS = "stratified", "groups"
+
+log = logging.getLogger(__name__)
+
+
+def repeat(
+    unfitted: Mapping[str, Any],
+    x_ND: npt.NDArray[np.float32],
+    y_N: npt.NDArray[np.int64],
+    splits: Sequence[Split],
+    n_classes: int,
+    *,
+    scheme: str,
+    names: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Fit every search on every split, choice of settings included, and compare the methods over the splits.
+
+    Parameters
+    ----------
+    unfitted : mapping of str to GridSearch
+        Searches by method.
+    x_ND, y_N : ndarray
+        Features and class indices of all images.
+    splits : sequence of (train, valid, test)
+        Row indices of each split.
+    n_classes : int
+        Classes of the image set; a split's test images may lack some.
+    scheme : {"stratified", "groups"}
+        How the splits were drawn: at random within classes (and by whole groups where there are any), or leaving
+        out one group after the other.
+    names : sequence of str
+        What each split is called: with `groups` the group that is left out.
+
+    Returns
+    -------
+    dict
+        `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
+        score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won.
+    """
+    methods = []
+    for name, search in unfitted.items():
+        try:
+            methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes)})
+        except UserError as error:
+            log.warning("%s is left out of the repeated splits: %s", name, error)
+    test_share, train_share = (
+        float(np.mean([len(split[side]) for split in splits])) / len(y_N) for side in (2, 0)
+    )
+
+    def compare(a: dict[str, Any], b: dict[str, Any], score: str) -> dict[str, Any]:
+        differences_R = np.subtract(a[score], b[score])
+        entry = (
+            statistics.compare_groups(differences_R)
+            if scheme == GROUPS
+            else statistics.compare_splits(differences_R, test_share, train_share)
+        )
+        return {**entry, "lost": int((differences_R < 0).sum())}
+
+    return {
+        "n": len(splits),
+        "scheme": scheme,
+        "names": list(names),
+        "test_share": test_share,
+        "test_images": [len(test) for _, _, test in splits],
+        "methods": methods,
+        "pairs": [
+            {"a": a["name"], "b": b["name"], **{score: compare(a, b, score) for score in SCORES}}
+            for a, b in itertools.combinations(methods, 2)
+        ],
+    }
+
+
+def _score_splits(
+    search: Any,
+    x_ND: npt.NDArray[np.float32],
+    y_N: npt.NDArray[np.int64],
+    splits: Sequence[Split],
+    n_classes: int,
+) -> dict[str, Any]:
+    fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits])
+    confusions = [
+        metrics.confusion(y_N[test], own.predict(x_ND[test]), n_classes)
+        for own, (_, _, test) in zip(fitted, splits, strict=True)
+    ]
+    return {
+        "accuracy": [float(metrics.accuracy(counts_CC)) for counts_CC in confusions],
+        "macro_f1": [float(metrics.macro_f1(counts_CC)) for counts_CC in confusions],
+        "best_params": [own.best_params_ for own in fitted],
+    }

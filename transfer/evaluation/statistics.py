@@ -1,0 +1,279 @@
+"""How good a method is and whether two differ, each with its uncertainty, as the result file holds it.
+
+N: images. C: classes. R: splits, or groups left out in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm, t
+
+from transfer import metrics
+from transfer.evaluation.intervals import (
+    LEVEL,
+    Estimate,
+    Interval,
+    Units,
+    accuracy_difference,
+    recall_intervals,
+    share_interval,
+)
+from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
+from transfer.evaluation.significance import (
+    adjust_holm,
+    detectable_difference,
+    mcnemar,
+    permute_accuracy,
+    permute_macro_f1,
+)
+from transfer.metrics import Labels
+
+__all__ = [
+    "adjust_holm",
+    "compare_groups",
+    "compare_pair",
+    "compare_splits",
+    "conclude",
+    "detectable_difference",
+    "measure_change",
+    "score",
+]
+
+# Differences below this are of no practical concern: 2 points.
+MARGIN = 0.02
+ALPHA, POWER = 0.05, 0.8
+
+
+def score(
+    y_N: Labels,
+    predicted_N: Labels,
+    classes: Sequence[str],
+    *,
+    groups_N: npt.ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Every score of one set of predictions with 95 % intervals.
+
+    The intervals are those of test images drawn at random, their classes included. Where class counts are fixed, as
+    in a stratified split, that of accuracy is wider than needed if recall differs much between classes.
+
+    Parameters
+    ----------
+    y_N, predicted_N : (N,) int64
+        Class codes.
+    classes : sequence of str
+    groups_N : (N,), optional
+        Group of each image. Groups, not images, are then taken as independent. All in one group: images are, as
+        nothing tells how groups vary.
+
+    Returns
+    -------
+    dict
+        `accuracy, macro_f1, accuracy_ci95, macro_f1_ci95, confusion`, `per_class[]` with `class, support, recall,
+        precision, f1, recall_ci95` (None: no image of the class), and `independent {unit, count}`, the unit being
+        `image` or `group`.
+    """
+    counts_CC = metrics.confusion(y_N, predicted_N, len(classes))
+    units = Units.of(len(y_N), groups_N)
+    recall = recall_intervals(y_N, predicted_N, len(classes), None if units.code_N is None else groups_N)
+    f1 = macro_f1_interval(y_N, predicted_N, len(classes), units)
+    return {
+        "accuracy": float(metrics.accuracy(counts_CC)),
+        "macro_f1": f1.value,
+        "accuracy_ci95": list(share_interval(y_N == predicted_N, units)),
+        "macro_f1_ci95": list(f1.ci95),
+        "per_class": [
+            {**row, "recall_ci95": None if interval is None else list(interval)}
+            for row, interval in zip(metrics.score_classes(counts_CC, classes), recall, strict=True)
+        ],
+        "confusion": counts_CC.tolist(),
+        "independent": _describe(units),
+    }
+
+
+def compare_pair(
+    y_N: Labels,
+    a_N: Labels,
+    b_N: Labels,
+    n_classes: int,
+    *,
+    groups_N: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare two methods on the same test images; differences are `a` minus `b`.
+
+    Parameters
+    ----------
+    y_N, a_N, b_N : (N,) int64
+        True class codes and the two predictions.
+    n_classes : int
+    groups_N : (N,), optional
+        See `score`.
+    seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    dict
+        `accuracy` and `macro_f1`, each `{difference, ci95, p, same_within_2_points, detectable}`, `mcnemar_p`
+        (the same as `accuracy.p`), and `independent`. `p` of accuracy is the exact McNemar test; with
+        groups, where images are not independent, a permutation test that swaps the two predictions of whole groups.
+        `p` of macro F1 is such a permutation test too, over images or groups. `detectable` is the difference that
+        this test split finds with 80 % power at the level of 5 %: of accuracy by the exact McNemar test where
+        images are independent (None: none is), else by the standard error.
+    """
+    units = Units.of(len(y_N), groups_N)
+    by_accuracy = accuracy_difference(y_N, a_N, b_N, units)
+    by_f1 = macro_f1_difference(y_N, a_N, b_N, n_classes, units)
+    if units.code_N is None:
+        accuracy_p = mcnemar(y_N, a_N, b_N)
+        discordant = float(((a_N == y_N) != (b_N == y_N)).mean())
+        detectable = detectable_difference(len(y_N), discordant, POWER, ALPHA)
+    else:
+        accuracy_p = permute_accuracy(y_N, a_N, b_N, units, seed=seed)
+        detectable = _detectable(by_accuracy, units)
+    return {
+        "mcnemar_p": accuracy_p,
+        "accuracy": _difference(by_accuracy, accuracy_p, detectable),
+        "macro_f1": _difference(
+            by_f1, permute_macro_f1(y_N, a_N, b_N, n_classes, units, seed=seed), _detectable(by_f1, units)
+        ),
+        "independent": _describe(units),
+    }
+
+
+def measure_change(y_N: Labels, before_N: Labels, after_N: Labels) -> dict[str, Any]:
+    """What changes from one prediction of images to another of the same images by the same method.
+
+    Returns
+    -------
+    dict
+        `images`, `changed` (share with another prediction), `accuracy_difference` (after minus before) and its
+        interval `accuracy_difference_ci95`.
+    """
+    change = accuracy_difference(y_N, after_N, before_N, Units.of(len(y_N), None))
+    return {
+        "images": len(y_N),
+        "changed": float((before_N != after_N).mean()),
+        "accuracy_difference": change.value,
+        "accuracy_difference_ci95": list(change.ci95),
+    }
+
+
+def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share: float) -> dict[str, Any]:
+    """Corrected resampled t interval and test of a difference measured on random splits of the same images.
+
+    Splits share images, so their differences are correlated and the plain t test finds far too much. The variance is
+    multiplied by 1/R + n_test/n_train (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366).
+
+    Parameters
+    ----------
+    differences_R : (R,)
+        Score of one method minus that of the other on each split.
+    test_share, train_share : float
+        Shares of the images that are tested and fitted on in each split. Images that only settings are chosen on
+        count as neither.
+
+    Returns
+    -------
+    dict
+        `mean`, `ci95` and `p` (None for one split), `won` (splits with a difference above zero) and `tied` (at zero).
+    """
+    if not (0 < test_share < 1 and 0 < train_share <= 1 - test_share + 1e-9):
+        raise ValueError(f"test_share={test_share}, train_share={train_share}, allowed: shares of one whole")
+    values_R = np.asarray(differences_R, np.float64)
+    return _summarize(values_R, 1 / len(values_R) + test_share / train_share)
+
+
+def compare_groups(differences_R: npt.ArrayLike) -> dict[str, Any]:
+    """Compare two methods by differences measured on each group in turn, with the other groups trained on.
+
+    The mean is over groups of whatever size: what to expect on a new group. Groups are taken as drawn independently
+    from one population. Training images are shared as in cross-validation, so the variance is corrected as in
+    `compare_splits` with n_test/n_train = 1/(R - 1) (Bouckaert and Frank 2004, doi:10.1007/978-3-540-24775-3_3);
+    without it 8 % of equal methods differ over 6 groups, at a level of 5 % (`bench/studies/false_alarms.py`).
+
+    Parameters
+    ----------
+    differences_R : (R,)
+        Score of one method minus that of the other on each group.
+
+    Returns
+    -------
+    dict
+        As `compare_splits`.
+    """
+    values_R = np.asarray(differences_R, np.float64)
+    return _summarize(values_R, 1 / len(values_R) + 1 / max(len(values_R) - 1, 1))
+
+
+def conclude(ci95: Sequence[float] | None, p: float | None = None, *, margin: float = MARGIN) -> str:
+    """Say what an interval of a difference shows.
+
+    Parameters
+    ----------
+    ci95 : (low, high) or None
+    p : float, optional
+        Adjusted for other comparisons; at 0.05 or above, no method is ahead.
+    margin : float
+
+    Returns
+    -------
+    str
+        `ahead` or `behind` where zero is outside the interval (be the difference ever so small), else
+        `same within 2 points` where the interval is inside the margin, else `undecided`.
+    """
+    if ci95 is None:
+        return "undecided"
+    low, high = ci95
+    significant = p is None or p < ALPHA
+    if low > 0 and significant:
+        return "ahead"
+    if high < 0 and significant:
+        return "behind"
+    return f"same within {100 * margin:g} points" if _inside(low, high, margin) else "undecided"
+
+
+def _inside(low: float, high: float, margin: float = MARGIN) -> bool:
+    return -margin <= low and high <= margin
+
+
+def _difference(estimate: Estimate, p: float, detectable: float | None) -> dict[str, Any]:
+    return {
+        "difference": estimate.value,
+        "ci95": list(estimate.ci95),
+        "p": p,
+        "same_within_2_points": _inside(*estimate.ci95),
+        "detectable": detectable,
+    }
+
+
+def _detectable(estimate: Estimate, units: Units) -> float:
+    quantile = norm.ppf(POWER) if units.code_N is None else t.ppf(POWER, units.count - 1)
+    return float((units.critical + quantile) * estimate.se)
+
+
+def _describe(units: Units) -> dict[str, Any]:
+    return {"unit": "image" if units.code_N is None else "group", "count": units.count}
+
+
+def _summarize(values_R: npt.NDArray[np.float64], factor: float) -> dict[str, Any]:
+    """Mean, t interval and p, the variance between values times `factor` being that of their mean."""
+    mean, degrees = float(values_R.mean()), len(values_R) - 1
+    ci95: Interval | None = None
+    p = None
+    if degrees:
+        se = float(values_R.std(ddof=1) * factor**0.5)
+        half = float(t.ppf((1 + LEVEL) / 2, degrees)) * se
+        ci95 = (mean - half, mean + half)
+        p = 2 * float(t.sf(abs(mean) / se, degrees)) if se else float(mean == 0)
+    return {
+        "mean": mean,
+        "ci95": None if ci95 is None else list(ci95),
+        "p": p,
+        "won": int((values_R > 0).sum()),
+        "tied": int((values_R == 0).sum()),
+    }

@@ -1,0 +1,102 @@
+"""How good predictions are: confusion matrix, accuracy, macro F1, per class. How close feature arrays are.
+
+N: images. C: classes. D: features. `...`: any leading axes, of a stack of confusion matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def confusion(y_N: Labels, predicted_N: Labels, n_classes: int) -> Counts:
+    """Count images by true class (rows) and predicted class (columns).
+
+    Parameters
+    ----------
+    y_N, predicted_N : (N,) int64
+        Class codes from 0 to `n_classes` - 1.
+    n_classes : int
+
+    Returns
+    -------
+    (C, C) int64
+    """
+    cells = np.bincount(y_N * n_classes + predicted_N, minlength=n_classes**2)
+    return cells.reshape(n_classes, n_classes).astype(np.int64)
+
+
+def accuracy(confusion_CC: Counts) -> Floats:
+    """Share of images predicted correctly, for each confusion matrix of a stack `(..., C, C)`."""
+    correct: Floats = np.trace(confusion_CC, axis1=-2, axis2=-1) / confusion_CC.sum((-2, -1))
+    return correct
+
+
+def macro_f1(confusion_CC: Counts) -> Floats:
+    """Mean over classes of F1, for each confusion matrix of a stack `(..., C, C)`.
+
+    A class that is neither true nor predicted anywhere has no F1 and is left out, as scikit-learn does.
+    """
+    hits = np.diagonal(confusion_CC, axis1=-2, axis2=-1)
+    return mean_f1(hits, confusion_CC.sum(-1) + confusion_CC.sum(-2))
+
+
+def mean_f1(hits_C: npt.NDArray[Any], occurrences_C: npt.NDArray[Any]) -> Floats:
+    """Macro F1 from counts `(..., C)`.
+
+    Parameters
+    ----------
+    hits_C : (..., C)
+        Images of a class that are predicted as this class.
+    occurrences_C : (..., C)
+        Images of the class plus images predicted as the class; F1 is twice the hits over this sum.
+
+    Returns
+    -------
+    (...) float64
+    """
+    f1_C = 2 * hits_C / np.maximum(occurrences_C, 1)
+    mean: Floats = f1_C.sum(-1) / (occurrences_C > 0).sum(-1)
+    return mean
+
+
+def score_classes(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Support, recall, precision and F1 of each class; None where the divisor is zero.
+
+    Returns
+    -------
+    list of `{class, support, recall, precision, f1}`
+    """
+    support, predicted, hits = confusion_CC.sum(1), confusion_CC.sum(0), np.diagonal(confusion_CC)
+    return [
+        {
+            "class": name,
+            "support": int(support[c]),
+            "recall": _ratio(hits[c], support[c]),
+            "precision": _ratio(hits[c], predicted[c]),
+            "f1": _ratio(2 * hits[c], support[c] + predicted[c]),
+        }
+        for c, name in enumerate(classes)
+    ]
+
+
+def cosines(x_ND: npt.NDArray[np.float32], y_ND: npt.NDArray[np.float32]) -> Floats:
+    """Cosine of each row of `x_ND` with the same row of `y_ND` `(N,)`.
+
+    1 where the rows are equal, 0 where one is zero or not finite.
+    """
+    with np.errstate(all="ignore"):
+        dot_N = np.einsum("nd,nd->n", x_ND, y_ND, dtype=np.float64)
+        cosine_N = dot_N / (np.linalg.norm(x_ND, axis=1) * np.linalg.norm(y_ND, axis=1))
+    return np.where((x_ND == y_ND).all(axis=1), 1.0, np.where(np.isfinite(cosine_N), cosine_N, 0.0))
+
+
+def _ratio(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None

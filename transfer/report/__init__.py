@@ -1,0 +1,87 @@
+"""A result for people: in a terminal, as Markdown, or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from transfer import render
+from transfer.render import draw, say
+from transfer.report.notes import LAB, notes
+from transfer.report.tables import side_by_side, tables
+from transfer.report.verdict import verdict
+from transfer.results import Result
+from transfer.text import escaped
+
+__all__ = [
+    "LAB",
+    "heading",
+    "markdown",
+    "notes",
+    "show",
+    "show_side_by_side",
+    "side_by_side",
+    "tables",
+    "verdict",
+]
+
+# Settings of a method that a terminal shows; report.md and result.json have all.
+SETTINGS_SHOWN = 3
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the tables, the notes and the verdict."""
+    say(console, heading(result))
+    for table in tables(result, most_settings=SETTINGS_SHOWN):
+        draw(table, console)
+    for note in notes(result):
+        say(console, f"Note: {note}")
+    say(console, verdict(result), style="bold")
+
+
+def show_side_by_side(results: Sequence[Result], console: Console) -> None:
+    """Print several results in one table; nothing is averaged over them."""
+    draw(side_by_side(results), console)
+    if note := compare_fingerprints(results):
+        say(console, f"Note: {note}")
+
+
+def markdown(result: Result) -> str:
+    """The whole report as Markdown."""
+    parts = [
+        f"# {escaped(result.data['name'])}",
+        escaped(heading(result)),
+        f"**{escaped(verdict(result))}**",
+    ]
+    parts += [render.markdown(table) for table in tables(result)]
+    parts += [f"Note: {escaped(note)}" for note in notes(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+def heading(result: Result) -> str:
+    """What was run on what, in one line."""
+    counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
+    height, width = result.backbone["input_size"]
+    return (
+        f"{result.data['name']}: {len(result.data['classes'])} classes, {counts} images at {height}x{width}; "
+        f"{result.backbone['name']} ({result.backbone['weights']} weights), {result.engine['name']} "
+        f"{result.engine['precision']} on {result.engine['device']}, {result.environment['processor']}, "
+        f"{result.engine['threads']} threads"
+    )
+
+
+def compare_fingerprints(results: Sequence[Result]) -> str | None:
+    """Say which results were not made from the same images, labels and splits; None where all were."""
+    prints = [result.data.get("fingerprint") for result in results]
+    if None in prints:
+        unknown = [str(number) for number, one in enumerate(prints, 1) if one is None]
+        return f"results {', '.join(unknown)} do not say which images they were made from; scores may not compare"
+    if len(set(prints)) == 1:
+        return None
+    first = [prints.index(one) + 1 for one in prints]
+    other = [str(number) for number, one in enumerate(first, 1) if one != first[0]]
+    return (
+        f"results {', '.join(other)} were made from other images, labels or splits than result 1: "
+        "their scores do not compare"
+    )

@@ -1,0 +1,161 @@
+"""What a reader must know to read the tables rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transfer.report.wording import format_params
+from transfer.results import Result, skipped_count
+
+# The lab report that began this, on its own data: accuracy / macro F1 and time.
+LAB = "the lab report had fine-tuning at 0.78 / 0.35 in about 3 min, the SVM at 0.87 / 0.56 in 15 s"
+# Why an engine was taken that nobody asked for and no trial chose.
+CACHED = "the cache holds its features"
+# Classes with fewer test images than this say next to nothing: one image is 20 points of recall.
+FEW_IMAGES = 5
+FEW_TEST_IMAGES = 50
+NAMED = 3
+
+
+def notes(result: Result) -> list[str]:
+    """All notes, those on the data first."""
+    return [
+        *_on_data(result),
+        *_on_groups(result),
+        *_on_methods(result),
+        *_on_features(result),
+        _on_reading(result),
+    ]
+
+
+def _on_data(result: Result) -> Iterator[str]:
+    data = result.data
+    if data["drawn"]:
+        yield f"the folder has no own split {', '.join(data['drawn'])}; drawn, stratified and seeded"
+    if empty := data.get("empty_classes"):
+        yield f"class folders without an image are no classes here: {_some(empty)}"
+    support = data["splits"]["test"]["per_class"]
+    if (images := sum(support)) < FEW_TEST_IMAGES:
+        yield f"{images} test images are too few to tell methods apart, unless one is right nearly everywhere"
+    few = [
+        f"{name} {count}" for name, count in zip(data["classes"], support, strict=True) if count < FEW_IMAGES
+    ]
+    if few:
+        yield (
+            f"too few test images to say anything about a class by itself (under {FEW_IMAGES}): {_some(few)}"
+        )
+    copies = data.get("copies") or {"train-test": data["test_in_train"]}
+    for pair, count in copies.items():
+        if count:
+            first, second = pair.split("-")
+            yield (
+                f"{count} {second} images are {first} images too, byte for byte: "
+                + (
+                    "the scores flatter every method"
+                    if second == "test"
+                    else "the choice of settings is flattered"
+                )
+            )
+    if data.get("contradictions"):
+        yield f"{data['contradictions']} training images lie in the folders of two classes, byte for byte"
+    others = data["others"]
+    if others["count"]:
+        files = "other file was" if others["count"] == 1 else "other files were"
+        more = " ..." if others["count"] > len(others["first"]) else ""
+        yield f"{others['count']} {files} left alone: {', '.join(others['first'])}{more}"
+    if data["skipped"]:
+        first_bad, more_bad = data["skipped"][0], skipped_count(result) - 1
+        rest = f" and {more_bad} more" if more_bad else ""
+        yield f"images were skipped: {first_bad['name']} ({first_bad['reason']}){rest}"
+
+
+def _on_groups(result: Result) -> Iterator[str]:
+    groups = result.data.get("groups") or {"suggestion": None, "across_splits": []}
+    near = [one for one in result.data.get("near_duplicates") or [] if one["found"]]
+    suggestion = groups["suggestion"]
+    command = f"--groups '{suggestion['pattern']}'" if suggestion else "--groups REGEX"
+    for one in near:
+        first, second = one["pairs"][0]
+        yield (
+            f"{one['found']} of {one['compared']} {one['second']} images have a near-duplicate among the "
+            f"{one['first']} images by their features (nearest: {first} and {second}): scores may flatter; "
+            f"{command} keeps such images together"
+        )
+    if suggestion and not near:
+        yield (
+            f"the names look like moments in time or frames ({suggestion['count']} groups): whether the answer holds "
+            f"on another one is shown by {command} --repeats groups"
+        )
+    if groups.get("count") and result.methods[0]["test"]["independent"]["unit"] == "image":
+        yield (
+            "all test images are of one group: their intervals and tests take images as independent, and say "
+            "nothing about another group"
+        )
+    for overlap in groups["across_splits"]:
+        yield (
+            f"{overlap['groups']} groups lie in both {overlap['first']} and {overlap['second']} "
+            f"({overlap['images']} {overlap['second']} images): the split is the folder's own and was kept; "
+            "--repeats groups compares on splits that keep groups apart"
+        )
+
+
+def _on_methods(result: Result) -> Iterator[str]:
+    missed = []
+    for method in result.methods:
+        present = [row for row in method["test"]["per_class"] if row["support"]]
+        if count := sum(row["recall"] == 0 for row in present):
+            missed.append(f"{method['name']} {count}")
+    if missed:
+        yield f"classes, of {len(present)} in the test split, of which a method finds no image: {', '.join(missed)}"
+    for method in result.methods:
+        for axis, values in (method.get("extended") or {}).items():
+            if values:
+                numbers = ", ".join(f"{value:g}" for value in values)
+                yield f"{method['name']}: the best {axis} was at an edge of its grid, which was extended by {numbers}"
+        if edges := method.get("at_edge"):
+            yield (
+                f"{method['name']}: the best {' and '.join(edges)} is still at an edge "
+                f"({format_params(method['best_params'])}); its optimum may lie beyond"
+            )
+
+
+def _on_features(result: Result) -> Iterator[str]:
+    if result.backbone["weights"] == "random":
+        yield (
+            "the network is untrained (random weights, batch-norm statistics estimated on training images): "
+            "these figures compare methods and times, and say nothing of what a pre-trained network reaches"
+        )
+    if result.backbone["weights"] == "embedded":
+        yield (
+            "the network was trained on drawn pictures alone (embedded weights): it shows how the methods compare, "
+            "and reaches less than one trained on photographs (--weights imagenet)"
+        )
+    if result.engine.get("trials") or result.engine.get("reason") == CACHED:
+        yield _on_engine(result)
+    if damaged := result.features["damaged_shards"]:
+        yield f"{damaged} damaged files of the store were set aside and computed again"
+
+
+def _on_engine(result: Result) -> str:
+    """Which engine was taken, with the figures of the trials."""
+    name, precision = result.engine["name"], result.engine["precision"]
+    trials = result.engine["trials"]
+    speeds = ", ".join(f"{t['engine']} {t['precision']} {t['images_per_s']:.1f}" for t in trials)
+    own = next((t for t in trials if (t["engine"], t["precision"]) == (name, precision)), None)
+    close = (
+        f"; on the trial's images its features' cosine with fp32 was {own['cosine']:.4f} at least"
+        if own
+        else ""
+    )
+    measured = f" (trials, images/s: {speeds})" if trials else ""
+    return f"{name} {precision}: {result.engine['reason']}{measured}{close}"
+
+
+def _on_reading(result: Result) -> str:
+    unit = (result.methods[0]["test"].get("independent") or {}).get("unit", "image")
+    return f"settings are chosen on the validation split; intervals are 95 %, over test {unit}s; {LAB}, on other data"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,210 @@
+"""The answer in at most five sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transfer.report.wording import (
+    SCORES,
+    count_settings,
+    format_p,
+    format_params,
+    format_points,
+    format_seconds,
+)
+from transfer.results import Result
+
+# The question that the project is asked.
+QUESTION = {"fine-tuning", "SVM"}
+ALPHA = 0.05
+# Differences of time that nobody waits for.
+SHORT_S = 1.0
+
+
+def verdict(result: Result) -> str:
+    """Say who is ahead, whether that is more than chance, what mattered more, and what it costs in time.
+
+    Fine-tuning is compared with the SVM where both were run, else the two kinds of method that did best. Each kind is
+    represented by its method that did best on the validation split, so the one pair that is tested is fixed before
+    the test split is looked at.
+    """
+    select = result.comparison["select"]
+    champions = _champions(result)
+    if len(champions) < 2:
+        return f"{_describe(champions[0], select)}; with one kind of method there is nothing to compare."
+    first, second = champions
+    pair = find_pair(result.comparison["pairs"], first["name"], second["name"])
+    assert pair is not None, "every pair of methods has an entry"
+    sentences = [
+        _lead(result, first, second, pair),
+        _significance(result, first, second, pair),
+        _larger_effects(result, pair),
+        _time(result, first, second),
+        _best_of_all(result, first, second),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
+    """The entry of two methods, its differences being `a` minus `b`; None where there is none."""
+    for pair in pairs:
+        if (pair["a"], pair["b"]) == (a, b):
+            return pair
+        if (pair["a"], pair["b"]) == (b, a):
+            return {**pair, "a": a, "b": b, **{s: _negate(pair[s]) for s in SCORES if s in pair}}
+    return None
+
+
+def _negate(entry: dict[str, Any]) -> dict[str, Any]:
+    turned = dict(entry)
+    for key in ("difference", "mean"):
+        if key in turned:
+            turned[key] = -turned[key]
+    if turned["ci95"]:
+        turned["ci95"] = [-bound for bound in reversed(turned["ci95"])]
+    if "won" in turned:
+        turned["won"], turned["lost"] = turned["lost"], turned["won"]
+    return turned
+
+
+def _champions(result: Result) -> list[dict[str, Any]]:
+    """The methods that answer the question, the better one on validation first."""
+    best_of_kind = result.comparison["best_of_kind"]
+    asked = QUESTION if best_of_kind.keys() >= QUESTION else best_of_kind.keys()
+    champions = [result.method(name) for kind, name in best_of_kind.items() if kind in asked]
+    champions.sort(key=lambda method: -method["valid"][result.comparison["select"]])
+    return champions[:2]
+
+
+def _describe(method: dict[str, Any], select: str) -> str:
+    other = next(score for score in SCORES if score != select)
+    return (
+        f"{method['name']} ({method['kind']}, {format_params(method['best_params'])}) reaches {SCORES[select]} "
+        f"{method['test'][select]:.2f} and {SCORES[other]} {method['test'][other]:.2f}"
+    )
+
+
+def _lead(result: Result, first: dict[str, Any], second: dict[str, Any], pair: dict[str, Any]) -> str:
+    select = result.comparison["select"]
+    text = f"{_describe(first, select)}, {_describe(second, select)}"
+    if select not in pair:  # a result of schema version 1 has no intervals of differences
+        ahead = 100 * (first["test"]["accuracy"] - second["test"]["accuracy"])
+        return f"{text}: {ahead:+.1f} points of accuracy."
+    differences = " and ".join(
+        f"{format_points(pair[score]['difference'], pair[score]['ci95'])} of {SCORES[score]}"
+        for score in sorted(SCORES, key=lambda score: score != select)
+    )
+    images = sum(row["support"] for row in first["test"]["per_class"])
+    return f"{text}: {differences} in points, with 95 % intervals over {images:,} test images."
+
+
+def _significance(result: Result, first: dict[str, Any], second: dict[str, Any], pair: dict[str, Any]) -> str:
+    """Whether the difference is more than chance: over other splits where there are any, else on the test split."""
+    select, repeated = result.comparison["select"], result.comparison.get("repeats")
+    found = repeated and find_pair(repeated["pairs"], first["name"], second["name"])
+    if repeated and found:
+        entry = found[select]
+        splits = (
+            f"{repeated['n']} groups left out in turn"
+            if repeated["scheme"] == "groups"
+            else f"{repeated['n']} other splits of the same images"
+        )
+        return (
+            f"Over {splits} the difference is {format_points(entry['mean'], entry['ci95'])} points of "
+            f"{SCORES[select]}, and {first['name']} is ahead in {entry['won']}: "
+            f"{_conclude(first, second, entry['mean'], entry['ci95'], entry['p'])}."
+        )
+    if select not in pair:
+        p = pair["mcnemar_p"]
+        return (
+            f"That may be chance (exact McNemar p = {format_p(p)})."
+            if p >= ALPHA
+            else f"That is more than chance explains (exact McNemar p = {format_p(p)})."
+        )
+    entry = pair[select]
+    text = _conclude(first, second, entry["difference"], entry["ci95"], entry["p"])
+    text = f"On this one split {text}"
+    if entry["p"] >= ALPHA and entry["detectable"]:
+        text += f"; it could have shown {100 * entry['detectable']:.1f} points"
+    return f"{text}."
+
+
+def _conclude(
+    first: dict[str, Any],
+    second: dict[str, Any],
+    difference: float,
+    ci95: list[float] | None,
+    p: float | None,
+) -> str:
+    if p is not None and p < ALPHA:
+        ahead = first if difference > 0 else second
+        return f"{ahead['name']} is ahead by more than chance explains (p = {format_p(p)})"
+    if ci95 and ci95[0] >= -0.02 and ci95[1] <= 0.02:
+        return "the two are the same within 2 points"
+    return (
+        f"that may be chance (p = {format_p(p)})" if p is not None else "one split says nothing about chance"
+    )
+
+
+def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
+    """What changed the score by more than the choice between the two heads."""
+    select = result.comparison["select"]
+    if select not in pair:
+        return ""
+    least = abs(pair[select]["difference"])
+    effects = []
+    for rung in result.comparison.get("ladder") or []:
+        gain = rung["change"] and rung["change"][select]["difference"]
+        if gain and abs(gain) > least and not rung["step"].startswith(("hinge", "RBF")):
+            effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
+    repeated = result.comparison.get("repeats")
+    if repeated:
+        scores = next(m[select] for m in repeated["methods"] if m["name"] == pair["a"])
+        spread = max(scores) - min(scores)
+        if spread > least:
+            low, high = min(scores), max(scores)
+            effects.append((spread, f"the split ({pair['a']}: {low:.2f} to {high:.2f})"))
+    if not effects:
+        return ""
+    words = [text for _, text in sorted(effects, reverse=True)[:3]]
+    return f"What mattered more than the head, in points of {SCORES[select]}: {', '.join(words)}."
+
+
+def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
+    """What the two searches cost; which is faster only where the times say so."""
+    slow, fast = sorted((first, second), key=lambda method: -method["fit_s"])
+
+    def cost(method: dict[str, Any]) -> str:
+        settings = count_settings(method)
+        each = f" ({format_seconds(method['fit_s'] / settings)} each)" if settings > 1 else ""
+        return f"{method['name']} {format_seconds(method['fit_s'])} for {settings} settings{each}"
+
+    both = f"{cost(first)}, {cost(second)}"
+    if max(slow["fit_seconds"]) < SHORT_S:
+        return f"Time is no reason to choose: with the features cached, {both}."
+    environment = result.environment
+    if environment.get("busy"):
+        return (
+            f"With the features cached: {both}; other processes took {environment['contention']:.0%} of the "
+            "processor meanwhile, so the times say little."
+        )
+    if min(slow["fit_seconds"]) <= max(fast["fit_seconds"]):
+        return f"With the features cached: {both}; the times overlap."
+    text = f"With the features cached: {both}"
+    cold_s, extra_s = result.features["cold_seconds"], slow["fit_s"] - fast["fit_s"]
+    if cold_s:
+        trainings = max(1, round(cold_s / extra_s))
+        text += (
+            f"; {slow['name']} costs {format_seconds(extra_s)} more each time, as much as computing the features "
+            f"({format_seconds(cold_s)}) after {trainings:,} training{'s' if trainings > 1 else ''}"
+        )
+    return f"{text}."
+
+
+def _best_of_all(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
+    best = result.comparison["best"]
+    if best in (first["name"], second["name"]):
+        return ""
+    return (
+        f"Best of all on the validation split: {_describe(result.method(best), result.comparison['select'])}."
+    )

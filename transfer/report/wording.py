@@ -1,0 +1,73 @@
+"""Figures and settings of a result as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+# Scores as they are called in text.
+SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
+
+
+def format_params(params: dict[str, Any]) -> str:
+    """Parameters in short; those at a neutral value are left out."""
+    return ", ".join(
+        f"{value}"
+        if name in ("kernel", "class_weight")
+        else f"{name} {value:g}"
+        if isinstance(value, float | int)
+        else f"{name} {value}"
+        for name, value in params.items()
+        if value is not None
+        and not (name == "weight_decay" and value == 0)
+        and name != "cosine_steps"
+        and value != "scale"
+    )
+
+
+def format_setting(row: dict[str, Any]) -> str:
+    """A row of a sweep; one whose solution larger values have as well says so: `linear, C >= 0.01`."""
+    text = format_params(row["params"])
+    for name, value in row["params"].items():
+        if isinstance(value, float | int) and any(other[name] > value for other in row.get("same_as", ())):
+            text = text.replace(f"{name} {value:g}", f"{name} >= {value:g}")
+    return text
+
+
+def count_settings(method: dict[str, Any]) -> int:
+    """Settings that a method was fitted with; several may have one solution and then share a row of its sweep."""
+    return sum(1 + len(row.get("same_as", ())) for row in method["sweep"])
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds with two or three digits."""
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
+    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def format_bound(share: float) -> str:
+    """`.85`, and `1.0` for the whole."""
+    return f"{share:.2f}".removeprefix("0").replace("1.00", "1.0")
+
+
+def format_score(scores: dict[str, Any], score: str) -> str:
+    """A score with its interval: `0.850 (.81-.89)`."""
+    low, high = scores[f"{score}_ci95"]
+    return f"{scores[score]:.3f} ({format_bound(low)}-{format_bound(high)})"
+
+
+def format_share(value: float | None) -> str:
+    """A share with two digits; `-` for none."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def format_points(value: float, ci95: Sequence[float] | None) -> str:
+    """A difference in points with its interval: `+1.2 (-0.8 to +3.1)`."""
+    text = f"{100 * value:+.1f}"
+    return text if ci95 is None else f"{text} ({100 * ci95[0]:+.1f} to {100 * ci95[1]:+.1f})"
+
+
+def format_p(p: float | None) -> str:
+    """A p value with two digits; `-` for none."""
+    return "-" if p is None else f"{p:.2g}" if p >= 1e-4 else "<.0001"
