@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from transfer.environment import usable_cores
+from transfer.environment import BUSY, usable_cores
 from transfer.timing import now
-
-# Other processes with more than this share of the cores make times unreliable.
-BUSY_SHARE = 0.1
 
 
 class OtherCores:
     """Measures the mean number of cores that other processes use, from when it is made.
 
-    Processes that this one starts are counted as its own.
+    Unlike `transfer.environment.CpuContention` it counts processes that this one starts as its own: `GridSearchCV`
+    has some.
     """
 
     def __init__(self) -> None:
@@ -29,7 +27,7 @@ class OtherCores:
 
 def is_busy(other_cores: float | None, cores: int) -> bool:
     """Whether other processes took so much of `cores` that times are unreliable."""
-    return other_cores is not None and other_cores > BUSY_SHARE * cores
+    return other_cores is not None and other_cores > BUSY * cores
 
 
 def _used_by_others_s() -> float | None:

@@ -12,6 +12,16 @@ from PIL import Image
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--trial-share",
+        type=int,
+        default=100,
+        metavar="PERCENT",
+        help="how many of its cases each trial goes through (100)",
+    )
+
+
 @pytest.fixture(scope="session")
 def boats() -> Path:
     """1,248 photographs of boats, 240x800, in train/ valid/ test/ of 16 classes."""

@@ -13,6 +13,9 @@ from torch import nn
 
 from bench.references import BATCH
 
+# Height and width of the image that is traced: a small one, since tracing runs the network ten times.
+TRACED = (64, 64)
+
 
 def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
     """The network as the loop runs it: in bf16 if the processor multiplies it, else in fp32: OpenVINO's default."""
@@ -22,7 +25,7 @@ def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch.jit.trace, which OpenVINO calls
         model = openvino.convert_model(
-            network, example_input=torch.zeros(1, 3, *size), input=[BATCH, 3, *size]
+            network, example_input=torch.zeros(1, 3, *TRACED), input=[BATCH, 3, *size]
         )
     return openvino.compile_model(model, "CPU")
 

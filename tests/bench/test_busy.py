@@ -8,6 +8,7 @@ import pytest
 
 from bench import busy
 from bench.busy import OtherCores, is_busy
+from transfer.environment import BUSY
 
 Core = namedtuple("Core", "user system idle iowait steal")
 Own = namedtuple("Own", "user system children_user children_system")
@@ -73,5 +74,5 @@ def test_it_is_unknown_where_the_cores_of_a_host_are_counted(
     assert not is_busy(others.mean(), 1)
 
 
-def test_busy_is_more_than_a_tenth_of_the_cores() -> None:
-    assert [is_busy(cores, 4) for cores in (0.0, 0.39, 0.41)] == [False, False, True]
+def test_busy_is_more_than_a_share_of_the_cores() -> None:
+    assert [is_busy(cores, 4) for cores in (0.0, 4 * BUSY - 0.01, 4 * BUSY + 0.01)] == [False, False, True]

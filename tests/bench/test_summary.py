@@ -161,17 +161,17 @@ def test_scaled_times_and_features_that_are_not_quite_those_of_fp32_are_noted() 
 
 def test_operations_that_others_disturbed_are_noted() -> None:
     environment = {"usable_cores": 4}
-    quiet = made_up(benchmark(other_cores=0.3), environment=environment, schema_version=2)
+    quiet = made_up(benchmark(other_cores=0.7), environment=environment, schema_version=2)
     disturbed = made_up(
-        benchmark(other_cores=0.6),
-        benchmark(way="SVC", reference=True, other_cores=0.6),
+        benchmark(other_cores=0.9),
+        benchmark(way="SVC", reference=True, other_cores=0.9),
         benchmark("predict", other_cores=0.1),
         environment=environment,
         schema_version=2,
     )
     assert not any(note.startswith("busy") for note in summary.notes(quiet))
     assert (
-        "busy, times may be too long: other processes used cores during fit, SVM on CPU (0.6)"
+        "busy, times may be too long: other processes used cores during fit, SVM on CPU (0.9)"
         in summary.notes(disturbed)
     )
 

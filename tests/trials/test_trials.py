@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -13,8 +14,11 @@ pytestmark = pytest.mark.trial
 
 
 @pytest.mark.parametrize("name", TRIALS)
-def test_a_round_of(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    counted = TRIALS[name].run(0, tmp_path)
+def test_a_round_of(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], pytestconfig: pytest.Config
+) -> None:
+    share = pytestconfig.getoption("--trial-share") / 100
+    counted = TRIALS[name].run(0, tmp_path, math.ceil(share * TRIALS[name].cases))
     with capsys.disabled():
         print(f"\n{name}: {_told(counted)}")
 
