@@ -12,7 +12,7 @@ from typing import Any
 from tests.trials import children
 from tests.trials.hostile import MEMORY_KB
 from transfer.commands import SKIPPED_NAMED
-from transfer.experiment import SKIPPED_KEPT
+from transfer.evaluation.dataset import SKIPPED_KEPT
 
 # A run keeps features in memory (squeezenet's have 2 kB an image); very many images are extracted alone.
 RUN = ("run", "--methods=fc,svm", "--on-bad-image=skip")
