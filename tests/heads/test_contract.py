@@ -142,3 +142,26 @@ class TestMethod:
         search = METHODS[name].build(config).fit(*data["train"], *data["valid"])
         chosen = next(row for row in search.cv_results_ if row["params"] == search.best_params_)
         assert chosen["accuracy"] == max(row["accuracy"] for row in search.cv_results_)
+
+    def test_repeated_splits_choose_what_a_fit_on_each_chooses(self, name: str, data: dict[str, Any]) -> None:
+        x, y = (np.concatenate([data[split][i] for split in ("train", "valid")]) for i in (0, 1))
+        rows = [np.random.default_rng(seed).permutation(len(x)) for seed in range(3)]
+        splits = [(order[:180], order[180:260]) for order in rows]
+        search = METHODS[name].build(CONFIG)
+        for own, (train, valid) in zip(search.fit_splits(x, y, splits), splits, strict=True):
+            alone = clone(search).fit(x[train], y[train], x[valid], y[valid])
+            assert own.best_params_ == alone.best_params_
+            np.testing.assert_array_equal(own.predict(data["test"][0]), alone.predict(data["test"][0]))
+
+    @pytest.mark.parametrize("odd", ["one image of a class", "a class without validation", "features all alike"])
+    def test_odd_data_are_fitted_all_the_same(self, name: str, data: dict[str, Any], odd: str) -> None:
+        (x, y), (x_valid, y_valid) = data["train"], data["valid"]
+        if odd == "one image of a class":
+            kept = (y != 4) | (np.arange(len(y)) == np.flatnonzero(y == 4)[0])
+            x, y = x[kept], y[kept]
+        elif odd == "a class without validation":
+            x_valid, y_valid = x_valid[y_valid != 4], y_valid[y_valid != 4]
+        else:
+            x, x_valid = np.full_like(x, 0.5), np.full_like(x_valid, 0.5)
+        predicted = METHODS[name].build(CONFIG).fit(x, y, x_valid, y_valid).predict(data["test"][0])
+        assert set(predicted) <= set(y)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -77,6 +79,23 @@ def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
         np.testing.assert_array_equal(predicted, expected)
     best, _ = reference(search.best_params_, x, y, x_test, standardize=True)
     np.testing.assert_array_equal(search.predict(x_test), best)
+
+
+@pytest.mark.parametrize("standardize", [False, True], ids=["raw", "standardised"])
+@pytest.mark.parametrize(
+    "name", ["iris", "wine", "digits", pytest.param("breast_cancer", marks=pytest.mark.slow)]
+)
+def test_on_scikit_learns_sets_every_setting_predicts_what_it_predicts(name: str, standardize: bool) -> None:
+    x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(
+        x.astype(np.float32), y, test_size=0.4, random_state=0, stratify=y
+    )
+    search = SVMSearch(C=(0.01, 0.1, 1, 10, 100), standardize=standardize, extend=False)
+    tried = dict(settings_of(search.fit(x, y, x_test, y_test), x_test))
+    assert len(tried) == 10
+    for items, predicted in tried.items():
+        expected, _ = reference(dict(items), x, y, x_test, standardize)
+        np.testing.assert_array_equal(predicted, expected)
 
 
 def test_one_gram_matrix_serves_the_whole_grid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,8 +26,16 @@ Array = npt.NDArray[Any]
 class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The class that most of the `k` nearest training rows have, as `sklearn.neighbors.KNeighborsClassifier` votes.
 
-    Parameters: `k` (all rows, where there are fewer); `standardize` measures Euclidean distances between features
-    of mean 0 and deviation 1. Fitted: `classes_`, and the training rows.
+    Parameters
+    ----------
+    k : int
+        Neighbours that vote; all rows, where there are fewer.
+    standardize : bool
+        Measure Euclidean distances between features of mean 0 and deviation 1.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
     """
 
     def __init__(self, *, k: int = 5, standardize: bool = True) -> None:
@@ -76,8 +84,23 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class KNNSearch(GridSearch):
     """`KNN` over a grid of neighbours, whose distances are computed once, chosen on validation data.
 
-    Parameters: `k` is a sequence, `standardize` as in `KNN`; `select` is the score that chooses. Nothing is drawn;
-    `seed` is part of the contract that all searches have in common.
+    Parameters
+    ----------
+    k : sequence of int
+        Values to try.
+    standardize : bool
+        As in `KNN`.
+    select : str
+        `macro_f1` or `accuracy`: the score that chooses.
+    extend : bool
+        Not used: `k` is no scale that grows by decades.
+    seed : int
+        Not used: all searches have it, and here nothing is drawn.
+
+    Attributes
+    ----------
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`.
     """
 
     AXES: ClassVar = {"k": "k"}

@@ -28,11 +28,25 @@ Array = npt.NDArray[Any]
 class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear layer with softmax at the optimum that `sklearn.linear_model.LogisticRegression` looks for.
 
-    The objective is C times the sum of cross entropies plus half the squared weights; the intercept is not
-    penalised. Parameters: `C` and `class_weight` as in `LogisticRegression`; `standardize` fits on features of mean 0
-    and deviation 1 and folds that into the layer afterwards; `tol` is the relative gain below which L-BFGS stops.
+    The objective is C times the sum of cross entropies plus half the squared weights; the intercept is not penalised.
 
-    Fitted: `coef_` (C, D) and `intercept_` (C,), for raw features, `classes_` and `n_iter_`.
+    Parameters
+    ----------
+    C, class_weight
+        As in `LogisticRegression`.
+    standardize : bool
+        Fit on features of mean 0 and deviation 1, and fold that into the layer afterwards.
+    max_iter : int
+        Iterations of L-BFGS at most.
+    tol : float
+        The relative gain below which L-BFGS stops.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+    coef_, intercept_ : float32 ndarrays of shapes (C, D) and (C,)
+        The layer for raw features.
+    n_iter_ : int
     """
 
     def __init__(
@@ -81,9 +95,23 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
 class LogisticRegressionSearch(GridSearch):
     """`LogisticRegressionHead` over a grid of C and class weights, chosen on validation data.
 
-    Parameters: `C` and `class_weight` are sequences, `standardize`, `max_iter` and `tol` as in
-    `LogisticRegressionHead`; `select` is the score that chooses. Nothing is drawn; `seed` is part of the contract that
-    all searches have in common.
+    Parameters
+    ----------
+    C, class_weight : sequence
+        Values to try, as `LogisticRegressionHead` takes them.
+    standardize, max_iter, tol
+        As in `LogisticRegressionHead`.
+    select : str
+        `macro_f1` or `accuracy`: the score that chooses.
+    extend : bool
+        Whether values of C are added where the best one is an outermost one.
+    seed : int
+        Not used: all searches have it, and here nothing is drawn.
+
+    Attributes
+    ----------
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`.
     """
 
     AXES: ClassVar = {"class_weight": "class_weight", "C": "C"}

@@ -77,8 +77,23 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class RidgeSearch(GridSearch):
     """`RidgeHead` over a grid of penalties and class weights that share their products, chosen on validation data.
 
-    Parameters: `alpha` and `class_weight` are sequences, `standardize` as in `RidgeHead`; `select` is the score that
-    chooses. Nothing is drawn; `seed` is part of the contract that all searches have in common.
+    Parameters
+    ----------
+    alpha, class_weight : sequence
+        Values to try, as `RidgeHead` takes them.
+    standardize : bool
+        As in `RidgeHead`.
+    select : str
+        `macro_f1` or `accuracy`: the score that chooses.
+    extend : bool
+        Whether values of alpha are added where the best one is an outermost one.
+    seed : int
+        Not used: all searches have it, and here nothing is drawn.
+
+    Attributes
+    ----------
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`.
     """
 
     AXES: ClassVar = {"class_weight": "class_weight", "alpha": "alpha"}

@@ -37,15 +37,33 @@ log = logging.getLogger(__name__)
 class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine: what `sklearn.svm.SVC` predicts with the same settings, linear ones by one product.
 
-    Parameters: `kernel`, `C`, `gamma` and `class_weight` as in `SVC`; `standardize` fits on features of mean 0
-    and deviation 1; `memory_gb` bounds the Gram matrix (None: a quarter of the machine's memory). On more rows
-    than that allows, a linear SVM is `sklearn.svm.LinearSVC`'s (squared hinge loss, one class against the rest),
-    which needs no such matrix, on `device` (`auto`, `cpu` or `cuda`); an RBF one is refused.
+    On more rows than a Gram matrix has memory for, a linear SVM is `sklearn.svm.LinearSVC`'s (squared hinge loss, one
+    class against the rest), which needs no such matrix; an RBF one is refused.
 
-    Fitted: `classes_`, `one_vs_rest_`, and for a linear kernel, on raw features, `coef_` and `intercept_`: (C, D) and
-    (C,) with `one_vs_rest_`, else (P, D) and (P,), for pairs of classes in the order of `itertools.combinations`,
-    above zero where the first is preferred (two classes are always one such pair). For RBF `support_vectors_`
-    (V, D), class after class, `dual_coef_` (K, V), as in `SVC`, and `intercept_` (P,).
+    Parameters
+    ----------
+    kernel : {"linear", "rbf"}
+    C, gamma, class_weight
+        As in `SVC`.
+    standardize : bool
+        Fit on features of mean 0 and deviation 1.
+    memory_gb : float, optional
+        Memory that the Gram matrix may take, in GB; None is a quarter of the machine's.
+    device : str
+        `auto`, `cpu` or `cuda`: where a linear SVM on too many rows for a Gram matrix is fitted.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+    one_vs_rest_ : bool
+        Whether each class is set against the rest, not against each other class.
+    coef_, intercept_ : float64 ndarrays of shapes (P, D) and (P,), with `one_vs_rest_` (C, D) and (C,)
+        The linear SVM for raw features. A value above zero prefers the first class of a pair; pairs are in the order of
+        `itertools.combinations`. Two classes are always one pair.
+    support_vectors_ : ndarray of shape (V, D)
+        Of an RBF SVM, class after class.
+    dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,)
+        Of an RBF SVM, as in `SVC`.
     """
 
     def __init__(
@@ -145,13 +163,27 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class SVMSearch(GridSearch):
     """`SVM` over a grid of kernels, C, gamma and class weights that share one Gram matrix, chosen on validation data.
 
-    Parameters: `kernels`, `C`, `gamma` and `class_weight` are sequences, `standardize`, `memory_gb` and `device` as in
-    `SVM`; `select` is the score that chooses. Nothing is drawn; `seed` is part of the contract that all searches have
-    in common.
-
     On more rows than `memory_gb` allows a Gram matrix for, linear settings are fitted together as `SVM` says, each
     with an equal share of the seconds, and RBF ones are left out, which a logged warning says; a grid of RBF alone
     is refused.
+
+    Parameters
+    ----------
+    kernels, C, gamma, class_weight : sequence
+        Values to try, as `SVM` takes them.
+    standardize, memory_gb, device
+        As in `SVM`.
+    select : str
+        `macro_f1` or `accuracy`: the score that chooses.
+    extend : bool
+        Whether values of C are added where the best one is an outermost one.
+    seed : int
+        Not used: all searches have it, and here nothing is drawn.
+
+    Attributes
+    ----------
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`.
     """
 
     AXES: ClassVar = {"kernels": "kernel", "gamma": "gamma", "class_weight": "class_weight", "C": "C"}
