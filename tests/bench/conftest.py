@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def outside_xdist() -> Iterator[None]:
     """pytest-benchmark times nothing in a worker of pytest-xdist, nor in what that starts; sessions made here do."""
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("PYTEST_XDIST_WORKER", raising=False)
+        yield

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from torch import nn
 from torchvision import models, transforms
@@ -47,7 +48,17 @@ def plan_of(
 def engine_of(
     name: str = "resnet18", engine: str = "eager", precision: str = "fp32", *, batch: int = BATCH
 ) -> Engine:
+    if (engine, precision) == ("openvino", "bf16") and "BF16" not in openvino_can():
+        pytest.skip("OpenVINO does not compute in bf16 on this processor")
     return build(network_of(name), plan_of(engine, precision, batch=batch), SIZE)
+
+
+@cache
+def openvino_can() -> list[str]:
+    import openvino
+
+    capabilities: list[str] = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capabilities
 
 
 def features(engine: Engine, x_NHW3: Pixels) -> Features:

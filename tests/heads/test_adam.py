@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 
 from transfer import backbone
 from transfer.heads import adam
-from transfer.heads.adam import LayerStack
+from transfer.heads.adam import LayerStack, redistribute
 
 LEARNING_RATES, DECAYS = (1e-5, 1e-4, 1e-3, 1e-2), (0.0, 1e-2)
 SETTINGS = list(itertools.product(LEARNING_RATES, DECAYS))
@@ -123,21 +124,46 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others() -> None:
     assert not torch.isclose(one, other, atol=1e-3).all(2).any()
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_settings_that_are_kept_train_on_as_they_would_beside_the_others(weighted: bool) -> None:
+@pytest.mark.parametrize("weighted", [(), (1,), (0, 1)])
+def test_settings_that_are_kept_train_on_in_other_stacks_as_they_would_beside_the_others(
+    weighted: tuple[int, ...],
+) -> None:
     x, y = features(300, 24, 5)
-    table = torch.rand(len(SETTINGS), 5, generator=torch.Generator().manual_seed(0)) if weighted else None
-    whole, dropped = (
-        LayerStack(x, y, 5, **GRID, class_weight_SC=table, batch_size=64, seed=0, cosine_steps=20)
-        for _ in range(2)
-    )
-    whole.train(14)
-    dropped.train(7)
-    kept = torch.arange(len(SETTINGS)) % 3 == 1
-    dropped.keep(kept)
-    dropped.train(7)
-    for one, other in zip(dropped.layers(), whole.layers(), strict=True):
-        torch.testing.assert_close(one, other[kept], atol=1e-6, rtol=0)
+    table = torch.rand(len(SETTINGS), 5, generator=torch.Generator().manual_seed(0)) + 0.5
+    shared = {"batch_size": 64, "seed": 0, "cosine_steps": 20}
+
+    def stack(own: Sequence[int], is_weighted: bool) -> LayerStack:
+        grid = {name: [values[i] for i in own] for name, values in GRID.items()}
+        return LayerStack(x, y, 5, **grid, **shared, class_weight_SC=table[own] if is_weighted else None)
+
+    shares = [list(range(len(SETTINGS)))[k::2] for k in range(2)]
+    stacks = [stack(own, k in weighted) for k, own in enumerate(shares)]
+    wholes = [stack(own, k in weighted) for k, own in enumerate(shares)]
+    for each in stacks:
+        each.train(7)
+    order = [*shares[0], *shares[1]]
+    kept = [5, 0, 3]
+    redistribute(stacks, kept)
+    for each in stacks:
+        each.train(7)
+    for each in wholes:
+        each.train(14)
+    for k, own in enumerate(stacks):
+        for layer, place in enumerate(kept[k::2]):
+            whole = wholes[0 if order[place] in shares[0] else 1]
+            expected = [part[shares[whole is wholes[1]].index(order[place])] for part in whole.layers()]
+            for one, other in zip(own.layers(), expected, strict=True):
+                torch.testing.assert_close(one[layer], other, atol=1e-6, rtol=0)
+
+
+def test_fewer_settings_than_stacks_leave_the_last_stacks_as_they_are() -> None:
+    x, y = features(60, 8, 3)
+    stacks = [LayerStack(x, y, 3, lr_S=[lr], weight_decay_S=[0.0], batch_size=8, seed=0) for lr in (0.1, 0.2)]
+    redistribute(stacks, [1])
+    stacks[0].train(3)
+    alone = LayerStack(x, y, 3, lr_S=[0.2], weight_decay_S=[0.0], batch_size=8, seed=0)
+    alone.train(3)
+    torch.testing.assert_close(stacks[0].layers(), alone.layers(), atol=1e-6, rtol=0)
 
 
 def test_a_batch_of_classes_without_weight_changes_no_layer_to_nan() -> None:

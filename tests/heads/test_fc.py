@@ -20,7 +20,7 @@ PLAIN: dict[str, Any] = {
     "epochs": 3,
     "min_steps": 0,
     "cosine": False,
-    "early_stopping": False,
+    "halve": False,
     "extend": False,
 }
 
@@ -144,55 +144,40 @@ def test_one_lucky_seed_does_not_choose_a_setting(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("cosine", [True, False])
 @pytest.mark.parametrize("n_seeds", [1, 2])
-def test_early_stopping_keeps_the_best_steps_each_setting_would_have_had_alone(
+def test_settings_that_were_dropped_are_rows_of_fewer_steps_and_never_chosen(
     n_seeds: int, cosine: bool
 ) -> None:
     x, y = features(200, 4, 5)
     (x_train, y_train), (x_valid, y_valid) = (x[:100], y[:100]), (x[100:], y[100:])
     grid = {"lr": (1e-3, 1e-2, 1e-1), "weight_decay": (0.0, 1.0), "class_weight": (None, "balanced")}
     search = FineTuneSearch(
-        **grid,
-        n_seeds=n_seeds,
-        epochs=4,
-        min_steps=12,
-        batch_size=32,
-        cosine=cosine,
-        patience=3,
-        extend=False,
+        **grid, n_seeds=n_seeds, epochs=4, min_steps=12, batch_size=32, cosine=cosine, extend=False
     )
     search.fit(x_train, y_train, x_valid, y_valid)
-    assert len(search.cv_results_) == 12 * n_seeds
-    stopped = []
-    for row in search.cv_results_:
-        own = {name: value for name, value in row["params"].items() if name != "steps"}
-        assert own.get("cosine_steps") == (16 if cosine else None)
-        scores = []
-        for steps in range(1, 17):
-            alone = FineTune(**own, steps=steps, batch_size=32).fit(x_train, y_train)
-            scores.append(f1_score(y_valid, alone.predict(x_valid), average="macro", zero_division=0))
-            if len(scores) - 1 - int(np.argmax(scores)) == 3:
-                break
-        stopped.append(len(scores))
-        assert row["params"]["steps"] == 1 + int(np.argmax(scores))
-        assert row["macro_f1"] == pytest.approx(max(scores))
-    assert min(stopped) < max(stopped)  # some have stopped while others are still trained
+    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
+        assert row["params"].get("cosine_steps") == (16 if cosine else None)
+        alone = FineTune(**row["params"], batch_size=32).fit(x_train, y_train)
+        np.testing.assert_array_equal(predicted, alone.predict(x))
+        scored = f1_score(y_valid, alone.predict(x_valid), average="macro", zero_division=0)
+        assert row["macro_f1"] == pytest.approx(scored)
+    steps = [row["params"]["steps"] for row in search.cv_results_]
+    assert {n: steps.count(n) for n in steps} == {4: 6 * n_seeds, 8: 3 * n_seeds, 16: 3 * n_seeds}
     best = search.best_estimator_
-    assert best.steps == search.best_params_["steps"]
+    assert best.steps == search.best_params_["steps"] == 16
     alone = FineTune(**search.best_params_, batch_size=32).fit(x_train, y_train)
     np.testing.assert_allclose(best.coef_, alone.coef_, atol=1e-5)
 
 
-def test_training_ends_when_no_setting_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y = features(60, 4, 2)
-    taken: list[int] = []
-    train = LayerStack.train
-    monkeypatch.setattr(LayerStack, "train", lambda stack, n: (taken.append(n), train(stack, n)))
-    search = FineTuneSearch(lr=(0.0, 1e-9), weight_decay=(0.0,), min_steps=200, patience=4, extend=False)
-    with monkeypatch.context() as one_core:
-        one_core.setattr(torch, "get_num_threads", lambda: 1)
-        search.fit(x, y, x, y)
-    assert taken == [10] * 5
-    assert [row["params"]["steps"] for row in search.cv_results_] == [10, 10]
+@pytest.mark.parametrize(("select", "expected"), [("accuracy", None), ("macro_f1", "balanced")])
+def test_settings_go_on_by_a_loss_that_counts_rows_or_classes_alike(
+    select: str, expected: str | None
+) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [180, 20])
+    x = (rng.normal(size=(200, 4)) + y[:, None] * 0.8).astype(np.float32)
+    search = FineTuneSearch(class_weight=(None, "balanced"), select=select, extend=False).fit(x, y, x, y)
+    on = {row["params"]["class_weight"] for row in search.cv_results_ if row["params"]["steps"] == 500}
+    assert on == {expected}
 
 
 def test_few_rows_are_trained_for_as_many_steps_as_more_rows_and_many_rows_for_epochs() -> None:
@@ -210,12 +195,15 @@ def test_the_best_learning_rate_at_an_edge_is_looked_for_beyond() -> None:
     assert search.best_params_["lr"] > 1e-3
 
 
-def test_validation_rows_of_a_class_without_training_rows_count_as_missed() -> None:
+@pytest.mark.parametrize("known", [(0, 1, 2), (0, 2, 3), (3,)])
+def test_validation_rows_of_a_class_without_training_rows_count_as_missed(known: tuple[int, ...]) -> None:
     x, y = features(300, 10, 4)
-    known = y < 3
-    search = FineTuneSearch(min_steps=40, epochs=1).fit(x[known], y[known], x, y)
-    for row, predicted in zip(search.cv_results_, search.predict_each(x), strict=True):
-        assert row["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro", zero_division=0))
+    trained, scored = np.isin(y, (0, 1, 2)), np.isin(y, (*known, 3))
+    search = FineTuneSearch(min_steps=40, epochs=1)
+    search.fit(x[trained], y[trained], x[scored], y[scored])
+    for row, predicted in zip(search.cv_results_, search.predict_each(x[scored]), strict=True):
+        expected = f1_score(y[scored], predicted, average="macro", zero_division=0)
+        assert row["macro_f1"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n_cores", [1, 2, 5])
@@ -274,7 +262,7 @@ def test_the_methods_keep_to_what_the_user_gives() -> None:
     config = {"data": "x", "device": "cpu"}
     lab, own = (METHODS[name].build(RunConfig(**config)) for name in ("fc-lab", "fc"))
     assert lab.get_params()["lr"] == (1e-5, 1e-4, 1e-3, 1e-2)
-    assert (lab.epochs, lab.min_steps, lab.early_stopping, lab.cosine, lab.extend) == (
+    assert (lab.epochs, lab.min_steps, lab.halve, lab.cosine, lab.extend) == (
         10,
         0,
         False,
@@ -310,7 +298,7 @@ def test_the_lab_protocol_is_the_usual_loop_of_adam() -> None:
         assert (layer(x).argmax(1).numpy() == predicted).mean() > 0.99
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"n_seeds": 0}, {"patience": 0}, {"select": "loss"}])
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"n_seeds": 0}, {"select": "loss"}])
 def test_a_search_names_what_is_wrong(wrong: dict[str, object]) -> None:
     x, y = features(20, 4, 2)
     name, value = next(iter(wrong.items()))

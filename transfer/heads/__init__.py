@@ -53,7 +53,7 @@ def _fc_lab(config: RunConfig) -> GridSearch:
         epochs=config.epochs or 10,
         min_steps=0,
         cosine=False,
-        early_stopping=False,
+        halve=False,
         standardize=False,
         extend=False,
     )
@@ -106,7 +106,7 @@ METHODS = {
         Method(
             "fc",
             FINE_TUNING,
-            "last layer, AdamW until validation stops gaining, standardised features",
+            "last layer, AdamW, the learning rate falling to zero, standardised features",
             _fc,
         ),
         Method(

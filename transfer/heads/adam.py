@@ -33,8 +33,15 @@ class _Moments:
     def begin(cls, value: torch.Tensor) -> _Moments:
         return cls(value, *(torch.zeros_like(value) for _ in range(3)))
 
+    @classmethod
+    def join(cls, several: Sequence[_Moments]) -> _Moments:
+        return cls(*(torch.cat(tensors) for tensors in zip(*map(_Moments._tensors, several), strict=True)))
+
     def select(self, rows_P: torch.Tensor) -> _Moments:
-        return _Moments(*(tensor[rows_P] for tensor in (self.value, self.gradient, self.mean, self.square)))
+        return _Moments(*(tensor[rows_P] for tensor in self._tensors()))
+
+    def _tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.value, self.gradient, self.mean, self.square
 
 
 class LayerStack:
@@ -120,14 +127,16 @@ class LayerStack:
         weights_PD, biases_P1 = self._weights.value, self._biases.value
         return weights_PD.view(-1, self._n_classes, weights_PD.shape[1]), biases_P1.view(-1, self._n_classes)
 
-    def keep(self, settings_S: torch.Tensor) -> None:
-        """Go on with some of the settings only, given as a mask (S,) of bool; not once steps are captured."""
-        rows_P = settings_S.repeat_interleave(self._n_classes)
-        self._weights, self._biases = self._weights.select(rows_P), self._biases.select(rows_P)
-        self._lr_P1, self._decay_P1 = self._lr_P1[rows_P], self._decay_P1[rows_P]
-        self._change_P1, self._kept_P1 = self._change_P1[rows_P], self._kept_P1[rows_P]
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the layers are trained on a GPU."""
+        return self._x_ND.is_cuda
+
+    def _row_weights(self) -> torch.Tensor:
+        """The rows' weights in the loss (N, S), also where all weigh alike."""
         if self._row_weight_NS is not None:
-            self._row_weight_NS = self._row_weight_NS[:, settings_S]
+            return self._row_weight_NS
+        return self._x_ND.new_ones(len(self._x_ND), len(self._lr_P1) // self._n_classes)
 
     def capture(self) -> None:
         """Let later steps on full batches be replays of one CUDA graph; warn and go on without where that fails."""
@@ -168,10 +177,10 @@ class LayerStack:
         """Gradients of the batch's mean cross entropies by the logits (B, P)."""
         logits_BP = torch.addmm(self._biases.value[:, 0], x_BD, self._weights.value.T)
         gradient_BSC = logits_BP.view(len(rows_B), -1, self._n_classes).softmax(2)
-        gradient_BSC.sub_(self._target_NC[rows_B][:, None])
+        gradient_BSC.sub_(self._target_NC.index_select(0, rows_B)[:, None])
         if self._row_weight_NS is None:
             return gradient_BSC.div_(len(rows_B)).flatten(1)
-        weight_BS = self._row_weight_NS[rows_B]
+        weight_BS = self._row_weight_NS.index_select(0, rows_B)
         # Where no row of the batch has a weight, torch's loss is 0 / 0; here nothing is learned from it.
         total_S = weight_BS.sum(0).clamp_min_(torch.finfo(weight_BS.dtype).tiny)
         return gradient_BSC.mul_((weight_BS / total_S)[:, :, None]).flatten(1)
@@ -184,3 +193,32 @@ class LayerStack:
             own.square.mul_(BETA2).addcmul_(own.gradient, own.gradient, value=1 - BETA2)
             size = torch.sqrt(own.square, out=own.gradient).add_(self._epsilon)
             own.value.addcmul_(torch.div(own.mean, size, out=size), self._change_P1)
+
+
+def redistribute(stacks: Sequence[LayerStack], kept: Sequence[int]) -> None:
+    """Go on with some settings of several stacks only, in equal shares.
+
+    Parameters
+    ----------
+    stacks : sequence of LayerStack
+        Trained on the same batches for the same number of steps, on the CPU.
+    kept : sequence of int
+        The settings that go on, by their place among those of all stacks one after the other. Stack `k` of `n` takes
+        `kept[k::n]`; of fewer settings than stacks, the last stacks take none and are not to be trained.
+    """
+    first = stacks[0]
+    weights, biases = (
+        _Moments.join([getattr(own, name) for own in stacks]) for name in ("_weights", "_biases")
+    )
+    lr_P1, decay_P1 = (torch.cat([getattr(own, name) for own in stacks]) for name in ("_lr_P1", "_decay_P1"))
+    row_weight_NS = None
+    if any(own._row_weight_NS is not None for own in stacks):
+        row_weight_NS = torch.cat([own._row_weights() for own in stacks], 1)
+    for k, own in enumerate(stacks[: len(kept)]):
+        settings_S = torch.tensor(kept[k :: len(stacks)])
+        rows_P = (settings_S[:, None] * first._n_classes + torch.arange(first._n_classes)).flatten()
+        own._weights, own._biases = weights.select(rows_P), biases.select(rows_P)
+        own._lr_P1, own._decay_P1 = lr_P1[rows_P], decay_P1[rows_P]
+        own._change_P1, own._kept_P1 = torch.empty_like(own._lr_P1), torch.empty_like(own._lr_P1)
+        own._decays = bool(own._decay_P1.any())
+        own._row_weight_NS = None if row_weight_NS is None else row_weight_NS[:, settings_S]

@@ -1,4 +1,4 @@
-"""The last layer fine-tuned: AdamW and cross entropy, settings trained side by side until validation stops gaining.
+"""The last layer fine-tuned: AdamW and cross entropy, settings trained side by side.
 
 M: rows to predict. D: features. C: classes. S: settings.
 """
@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
+from transfer.heads.halving import Share, Trained, train_shares
 from transfer.heads.linear import checked
 from transfer.heads.selection import GridSearch, Solution, ranking
 from transfer.heads.softmax import softmax
 from transfer.heads.standardize import to_numpy
-from transfer.heads.stopping import train_to_best
 from transfer.heads.training import Layer, TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
@@ -31,8 +31,6 @@ Array = npt.NDArray[Any]
 
 class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A linear layer with softmax, trained on features by AdamW and cross entropy.
-
-    When to stop is a search's choice, since it takes validation rows.
 
     Parameters
     ----------
@@ -100,8 +98,8 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return stack.layers()
 
         with flushing_threads(1) as pool:
-            layers = pool.submit(train).result()
-        [(self.coef_, self.intercept_)] = rows.fold(*layers)
+            [weights_CD], [biases_C] = pool.submit(train).result()
+        self.coef_, self.intercept_ = rows.fold(weights_CD, biases_C)
         return self
 
     def decision_function(self, X: Any) -> Array:
@@ -128,9 +126,10 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 class FineTuneSearch(GridSearch):
     """`FineTune` over a grid of settings, trained side by side, chosen on validation data.
 
-    A training is as long as `epochs` epochs or `min_steps` steps, whichever is more. With `early_stopping`, layers
-    are scored by `select` on the validation data on the way; each is kept as its best evaluation left it, and is
-    trained no further after `patience` evaluations without a better one.
+    A training is as long as `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
+    go on after a quarter of it and a quarter of them after half of it: those with the smallest cross entropy on the
+    validation data, which where `select` is `macro_f1` is averaged over classes. One that went on to the end is chosen
+    by `select`.
 
     Parameters
     ----------
@@ -140,8 +139,8 @@ class FineTuneSearch(GridSearch):
         See above; `min_steps=0` trains exactly `epochs` epochs, with early stopping at most that many.
     cosine : bool
         Whether learning rates fall to zero along half a cosine in the course of a training.
-    early_stopping, patience : bool, int
-        See above; a whole training has `transfer.heads.stopping.N_EVALUATIONS` evaluations.
+    halve : bool
+        See above; without it all settings are trained to the end.
     batch_size, standardize, device
         As in `FineTune`.
     select : str
@@ -156,9 +155,9 @@ class FineTuneSearch(GridSearch):
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`, with a row for each setting and seed. `params` are what `FineTune` needs to end in the
-        same layer, beside what all rows have in common: `lr`, `weight_decay`, `class_weight`; with early stopping
-        `steps`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is an equal share of the time
-        in which the row was trained beside others.
+        same layer, beside what all rows have in common: `lr`, `weight_decay`, `class_weight`; `steps`, unless all are
+        trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the time
+        in which the row was trained beside others, by its steps.
     """
 
     AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
@@ -168,14 +167,13 @@ class FineTuneSearch(GridSearch):
     def __init__(
         self,
         *,
-        lr: Sequence[float] = (3e-3, 1e-2, 3e-2),
+        lr: Sequence[float] = (1e-3, 1e-2, 1e-1),
         weight_decay: Sequence[float] = (0.0, 1.0),
         class_weight: Sequence[Any] = (None,),
         epochs: int = 10,
         min_steps: int = 500,
         cosine: bool = True,
-        early_stopping: bool = True,
-        patience: int = 5,
+        halve: bool = True,
         batch_size: int = 128,
         standardize: bool = True,
         select: str = "macro_f1",
@@ -190,8 +188,7 @@ class FineTuneSearch(GridSearch):
         self.epochs = epochs
         self.min_steps = min_steps
         self.cosine = cosine
-        self.early_stopping = early_stopping
-        self.patience = patience
+        self.halve = halve
         self.batch_size = batch_size
         self.standardize = standardize
         self.select = select
@@ -202,7 +199,7 @@ class FineTuneSearch(GridSearch):
 
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
         """Train every setting on `X`, `y`; choose by `select` on `X_valid`, `y_valid`. See `GridSearch.fit`."""
-        for name in ("epochs", "n_seeds", "patience"):
+        for name in ("epochs", "n_seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         super().fit(X, y, X_valid, y_valid)
@@ -217,41 +214,44 @@ class FineTuneSearch(GridSearch):
     ) -> list[Solution]:
         start = time.perf_counter()
         n_steps = max(self.min_steps, self.epochs * math.ceil(len(rows.x_ND) / self.batch_size))
+        cosine_steps = n_steps if self.cosine else None
+        loss = rows.loss(valid, balanced=self.select == "macro_f1") if self.halve else None
         seeds = range(self.seed, self.seed + self.n_seeds)
-        found = {"cosine_steps": n_steps} if self.cosine else {}
-        score = rows.scorer(valid, self.select) if self.early_stopping else None
-
-        def train(job: tuple[int, Sequence[int]]) -> list[tuple[Setting, Layer]]:
-            seed, indices = job
-            stack = rows.stack(
-                [settings[i] for i in indices], seed=seed, cosine_steps=found.get("cosine_steps")
-            )
-            own = found | ({"seed": seed} if self.n_seeds > 1 else {})
-            if score is None:
-                stack.train(n_steps)
-                return [(own, layer) for layer in rows.fold(*stack.layers())]
-            on_cpu = rows.device == "cpu"
-            *layers, steps = train_to_best(stack, score, n_steps=n_steps, patience=self.patience, drop=on_cpu)
-            return [
-                (own | {"steps": int(n)}, layer) for n, layer in zip(steps, rows.fold(*layers), strict=True)
-            ]
-
         # A share of the settings for every core; a GPU takes all of them at once.
         n_threads = min(torch.get_num_threads() if rows.device == "cpu" else 1, len(settings) * len(seeds))
-        shares = [range(len(settings))[i::n_threads] for i in range(n_threads)]
-        jobs = list(itertools.product(seeds, [share for share in shares if share]))
+        own = [list(range(len(settings)))[k::n_threads] for k in range(min(n_threads, len(settings)))]
+
+        def begin(job: tuple[int, list[int]]) -> Share:
+            seed, share = job
+            stack = rows.stack([settings[i] for i in share], seed=seed, cosine_steps=cosine_steps)
+            return Share(seed, share, stack)
+
         with flushing_threads(n_threads) as pool:
-            trained = {
-                (i, seed): one
-                for (seed, share), rows_of_job in zip(jobs, pool.map(train, jobs), strict=True)
-                for i, one in zip(share, rows_of_job, strict=True)
-            }
-        share_s = (time.perf_counter() - start) / len(trained)
+            shares = list(pool.map(begin, itertools.product(seeds, own)))
+            trained = train_shares(shares, n_steps, pool, loss)
+        second_a_step = (time.perf_counter() - start) / sum(one.steps for one in trained.values())
         return [
-            Solution(setting, layer, share_s, own)
+            self._solution(rows, setting, seed, trained[i, seed], n_steps, second_a_step)
             for i, setting in enumerate(settings)
-            for own, layer in (trained[i, seed] for seed in seeds)
+            for seed in seeds
         ]
+
+    def _solution(
+        self,
+        rows: TrainingRows,
+        setting: Setting,
+        seed: int,
+        trained: Trained,
+        n_steps: int,
+        second_a_step: float,
+    ) -> Solution:
+        found: Setting = {"cosine_steps": n_steps} if self.cosine else {}
+        if self.halve or self.min_steps:
+            found["steps"] = trained.steps
+        if self.n_seeds > 1:
+            found["seed"] = seed
+        layer = rows.fold(trained.weights_CD, trained.biases_C)
+        return Solution(setting, layer, trained.steps * second_a_step, found, trained.steps == n_steps)
 
     def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
         weights_SCD, biases_SC = (np.stack(parts) for parts in zip(*models, strict=True))

@@ -42,7 +42,9 @@ class Solution:
     fit_s: float
     """The setting's own seconds, without those that all settings share."""
     found: Setting = field(default_factory=dict)
-    """Parameters that fitting settled: the best epoch, for example."""
+    """Parameters that fitting settled: the steps it took, for example."""
+    complete: bool = True
+    """Whether fitting went on to its end; others are rows of the results, and never chosen."""
 
 
 class GridSearch(BaseEstimator):  # type: ignore[misc]
@@ -105,7 +107,8 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         while new:
             rows = self._merge(grid, rows, self._solve(self._rows, new, valid), valid)
             inside = [not list(grid.edges(row.settings)) for row in rows]
-            best = self._best([row.scores for row in rows], inside)
+            able = [i for i, row in enumerate(rows) if row.solution.complete]
+            best = able[self._best([rows[i].scores for i in able], [inside[i] for i in able])]
             new = grid.extend(rows[best].settings) if self.extend else []
         self._models = [row.solution.model for row in rows]
         self.cv_results_ = [row.report(shared_s / len(rows)) for row in rows]

@@ -5,7 +5,7 @@ N: training rows. M: rows to predict. D: features. C: classes. S: settings. P: S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from transfer import metrics
 from transfer.heads.adam import LayerStack
 from transfer.heads.grid import Setting
+from transfer.heads.halving import Loss
 from transfer.heads.linear import folded
 from transfer.heads.standardize import moments
 
@@ -74,26 +74,28 @@ class TrainingRows:
             cosine_steps=cosine_steps,
         )
 
-    def scorer(
-        self, valid: tuple[Array, Array], select: str
-    ) -> Callable[[torch.Tensor, torch.Tensor], Array]:
-        """The function that scores weights (S, C, D) and biases (S, C) on validation rows (M, D) and labels (M,)."""
-        x_MD = _standardized(valid[0], self.mean_D, self.deviation_D, self.device)
-        names = np.union1d(self.classes, valid[1])  # validation rows may have classes that training rows lack
-        own, true_M = np.searchsorted(names, self.classes), np.searchsorted(names, valid[1])
-        of_counts = {"macro_f1": metrics.macro_f1, "accuracy": metrics.accuracy}[select]
+    def loss(self, valid: tuple[Array, Array], *, balanced: bool) -> Loss:
+        """The mean cross entropy on validation rows (M, D) and labels (M,), or with `balanced` its mean over classes.
 
-        def score(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> Array:
+        Rows of classes that no training row has are left out: no layer gives them a probability.
+        """
+        known_M = np.isin(valid[1], self.classes)
+        x_MD = _standardized(valid[0][known_M], self.mean_D, self.deviation_D, self.device)
+        codes_M = np.searchsorted(self.classes, valid[1][known_M])
+        weight_M = 1 / np.bincount(codes_M)[codes_M] if balanced else np.ones(len(codes_M))
+        share_M = torch.from_numpy(weight_M / max(1, weight_M.sum())).to(x_MD)
+        index_M11 = torch.from_numpy(codes_M).to(x_MD.device)[:, None, None]
+
+        def loss(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> torch.Tensor:
             logits_MP = torch.addmm(biases_SC.flatten(), x_MD, weights_SCD.flatten(0, 1).T)
-            best_SM = logits_MP.view(len(x_MD), *biases_SC.shape).argmax(2).T.cpu().numpy()
-            return of_counts(np.stack([metrics.confusion(true_M, own[best], len(names)) for best in best_SM]))
+            log_MSC = logits_MP.view(len(x_MD), *biases_SC.shape).log_softmax(2)
+            return -(share_M @ log_MSC.gather(2, index_M11.expand(-1, len(biases_SC), 1))[..., 0])
 
-        return score
+        return loss
 
-    def fold(self, weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> list[Layer]:
-        """The layers for raw features."""
-        layers = folded(weights_SCD.cpu().numpy(), biases_SC.cpu().numpy(), self.mean_D, self.deviation_D)
-        return list(zip(*layers, strict=True))
+    def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
+        """The layer for raw features."""
+        return folded(weights_CD.cpu().numpy(), biases_C.cpu().numpy(), self.mean_D, self.deviation_D)
 
 
 def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> torch.Tensor:
