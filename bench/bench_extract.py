@@ -131,6 +131,8 @@ def bench_forward(
     make_reference: Callable[[str, str], ways.Forward],
     device: str,
 ) -> None:
+    if device == "cpu" and not profile.long_setups:
+        pytest.skip("nearly all that a processor takes from files to store; timed with --profile full")
     work = _work(extractor, profile)
     for name, precision in _ours(device):
         for batch in (None, *profile.batches):

@@ -163,6 +163,7 @@ def bench_many(
             method=method,
             precision=loaded.plan.precision,
             batch=loaded.plan.batch,
+            warm_up=partial(loaded.predict, files[: loaded.plan.batch]),
             **work,
         )
     classes = load("fc", device).classes

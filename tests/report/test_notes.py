@@ -91,6 +91,13 @@ def test_extended_grids_and_edges_are_named(example: Result) -> None:
     assert f"{name}: the best lr is still at an edge" in text
 
 
+def test_settings_that_were_dropped_on_the_way_are_counted(example: Result) -> None:
+    assert "dropped on the way" not in notes(example)
+    row = example.methods[0]["sweep"][0]
+    example.methods[0]["sweep"] = [row | {"params": {"lr": 0.1, "steps": n}} for n in (500, 125, 250)]
+    assert f"{example.methods[0]['name']}: 2 of 3 settings were dropped on the way" in notes(example)
+
+
 def test_empty_classes_and_contradictions_are_named(example: Result) -> None:
     text = notes(example, data={"empty_classes": ["a", "b", "c", "d"], "contradictions": 2})
     assert "class folders without an image are no classes here: a, b, c and 1 more" in text

@@ -142,28 +142,30 @@ def _inverse(gram_RR: torch.Tensor, curvature: float, penalty: float) -> Array:
 def minimise(
     objective: Callable[[Array], tuple[float, Array]],
     x: Array,
-    precondition: Callable[[Array], Array] = np.copy,
+    precondition: Callable[[Array], Array] = lambda v: v,
     *,
     max_iter: int,
     tol: float,
 ) -> tuple[Array, int]:
     """Where a smooth convex function is least, begun at `x`, and the number of iterations.
 
-    L-BFGS (Nocedal and Wright 2006, algorithm 7.4) that guesses the inverse second derivative by `precondition`,
-    with steps halved until they descend enough (Armijo 1966); it ends where a step gains less than `tol` of the value.
-    SciPy's takes no such guess, which saves more than half of the iterations.
+    L-BFGS (Nocedal and Wright 2006, algorithm 7.4) that guesses the inverse second derivative by `precondition`, a
+    linear function, with steps halved until they descend enough (Armijo 1966); it ends where a step gains less than
+    `tol` of the value. SciPy's takes no such guess, which saves more than half of the iterations.
     """
     value, slope = objective(x)
-    steps: deque[tuple[Array, Array, float]] = deque(maxlen=HISTORY)
+    guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
+    steps: deque[tuple[Array, Array, Array, float]] = deque(maxlen=HISTORY)
     scale: Any = 1.0  # the guess is taken as it is until steps have shown better
     for n_iter in range(1, max_iter + 1):
-        direction = -slope
+        rest, direction = -slope, -guessed
         shares = []
-        for moved, turned, curvature in reversed(steps):
-            shares.append(moved @ direction / curvature)
-            direction -= shares[-1] * turned
-        direction = scale * precondition(direction)
-        for (moved, turned, curvature), share in zip(steps, reversed(shares), strict=True):
+        for moved, turned, guessed_turn, curvature in reversed(steps):
+            shares.append(moved @ rest / curvature)
+            rest -= shares[-1] * turned
+            direction -= shares[-1] * guessed_turn
+        direction *= scale
+        for (moved, turned, _, curvature), share in zip(steps, reversed(shares), strict=True):
             direction += (share - turned @ direction / curvature) * moved
         descent, length = slope @ direction, 1.0
         while True:
@@ -175,11 +177,12 @@ def minimise(
         if gain <= 0:  # there is no better one in this precision
             return x, n_iter
         moved, turned = length * direction, new_slope - slope
+        new_guessed = precondition(new_slope)
         if moved @ turned > 0:
-            steps.append((moved, turned, float(moved @ turned)))
+            steps.append((moved, turned, new_guessed - guessed, float(moved @ turned)))
             # As long as the last step shows to be right.
-            scale = steps[-1][2] / (turned @ precondition(turned))
-        x, value, slope = x + moved, new_value, new_slope
+            scale = steps[-1][3] / (turned @ steps[-1][2])
+        x, value, slope, guessed = x + moved, new_value, new_slope, new_guessed
         if gain <= tol * abs(value):
             break
     return x, n_iter

@@ -108,6 +108,12 @@ def _on_methods(result: Result) -> Iterator[str]:
     if missed:
         yield f"classes, of {len(present)} in the test split, of which a method finds no image: {', '.join(missed)}"
     for method in result.methods:
+        steps = [row["params"].get("steps") for row in method["sweep"]]
+        if dropped := sum(n < max(steps) for n in steps if n is not None):
+            yield (
+                f"{method['name']}: {dropped} of {len(steps)} settings were dropped on the way by their validation loss "
+                "(those of fewer steps); among the others the score chooses"
+            )
         for axis, values in (method.get("extended") or {}).items():
             if values:
                 numbers = ", ".join(f"{value:g}" for value in values)
