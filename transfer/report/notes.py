@@ -111,8 +111,8 @@ def _on_methods(result: Result) -> Iterator[str]:
         steps = [row["params"].get("steps") for row in method["sweep"]]
         if dropped := sum(n < max(steps) for n in steps if n is not None):
             yield (
-                f"{method['name']}: {dropped} of {len(steps)} settings were dropped on the way by their validation loss "
-                "(those of fewer steps); among the others the score chooses"
+                f"{method['name']}: {dropped} of {len(steps)} settings were dropped on the way by their validation "
+                "loss (those of fewer steps); among the others the score chooses"
             )
         for axis, values in (method.get("extended") or {}).items():
             if values:
