@@ -95,7 +95,11 @@ def run(
         model_files.check_replaceable(models, config)
     done = compare(config, on_progress)
     if models:
-        done.save_models(models)
+        try:
+            done.save_models(models)
+        except model_files.ModelsNotSaved as error:
+            error.result = done.result
+            raise
     return done.result
 
 

@@ -52,7 +52,15 @@ class Kept:
 
 
 class ModelsNotSaved(UserError):
-    """Some or all of the models of a comparison could not be saved."""
+    """Some or all of the models of a comparison could not be saved.
+
+    Attributes
+    ----------
+    result : Result or None
+        What the comparison found, where `transfer.run` made it.
+    """
+
+    result: Any = None
 
 
 def check_replaceable(folder: Path, config: RunConfig) -> None:
