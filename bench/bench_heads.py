@@ -94,7 +94,7 @@ def shape(rows: Rows) -> list[int]:
 
 
 def takes_device(method: str) -> bool:
-    """Whether a method can be told where to work."""
+    """Whether a method takes a device."""
     return "device" in grids.search(method).get_params()
 
 
@@ -108,7 +108,7 @@ def skip_where_cuda_is_not_used(call: Callable[[], Any], device: str) -> None:
             pytest.skip("leaves so few rows to the processor")
 
 
-@pytest.mark.benchmark(group="fit, methods as transfer run has them")
+@pytest.mark.benchmark(group="fit, methods of transfer run")
 @each_device
 def bench_methods(operation: Operation, subtests: pytest.Subtests, rows: Rows, device: str) -> None:
     """Of these no two do the same work."""

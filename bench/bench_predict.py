@@ -181,5 +181,5 @@ def bench_many(
 
 
 def _eager_precision(device: str) -> str:
-    """What torch computes convolutions in unless told otherwise."""
+    """The precision that torch computes convolutions in by default."""
     return "fp32" if device == "cpu" else "tf32"

@@ -30,7 +30,7 @@ class Rows:
 
 
 def synthetic(train: int, valid: int, test: int, *, width: int = WIDTH, classes: int = 16) -> Rows:
-    """Made-up features, of ResNet50's width unless told otherwise, the same every time."""
+    """Made-up features, by default of ResNet50's width, the same every time."""
     shares = SHARES[:classes] if classes <= len(SHARES) else np.ones(classes)
     x_ND, y_N = make_classification(
         train + valid + test,

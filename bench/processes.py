@@ -27,7 +27,7 @@ class Worker:
     Attributes
     ----------
     facts
-        What `prepare` told; by then its calls are ready.
+        What `prepare` reported; its calls are ready by then.
     """
 
     def __init__(self, prepare: Callable[..., AbstractContextManager[Prepared]], *arguments: Any) -> None:

@@ -132,8 +132,8 @@ def notes(shown: Record) -> list[str]:
         if benchmark.get("cosine", 1) < CLOSE
     }
     if far:
-        told = ", ".join(f"{label} {cosine:.3f}" for label, cosine in far.items())
-        found.append(f"features that are not quite those of fp32 (cosine, at least): {told}")
+        listed = ", ".join(f"{label} {cosine:.3f}" for label, cosine in far.items())
+        found.append(f"features that are not quite those of fp32 (cosine, at least): {listed}")
     if shown.run["backbone"]["weights"] == "random":
         found.append(
             "the network is untrained: its accuracies compare methods, and say nothing of a trained one's"
@@ -168,20 +168,20 @@ def answer(shown: Record) -> str:
         (methods[name]["settings"], methods[name]["fit_s"]) for name in (FINE_TUNING, SVM)
     )
     if max(fine_tuning_s, svm_s) < WAIT_S:
-        told = (
+        sentence = (
             f"On features that are there, fine-tuning ({FINE_TUNING}, {rates} settings) and the SVM ({SVM}, {settings} "
             f"settings) took less than a second each, {against(fine_tuning_s, svm_s)}: time is no reason to choose; "
         )
     else:
-        told = (
+        sentence = (
             f"Fine-tuning ({FINE_TUNING}, {rates} settings) took {times_as_long(fine_tuning_s, svm_s)} as long as the "
             f"SVM ({SVM}, {settings} settings), {against(fine_tuning_s, svm_s)}, on features that are there; "
         )
     cold_s = shown.run["cold_s"]
     if cold_s is None:
-        return f"{told}what these features took is not known of this machine alone; {lab}."
+        return f"{sentence}what these features took is not known of this machine alone; {lab}."
     cold = cold_s + fine_tuning_s, cold_s + svm_s
-    return f"{told}from a cold start, with extraction, {times_as_long(*cold)}, {against(*cold)}; {lab}."
+    return f"{sentence}from a cold start, with extraction, {times_as_long(*cold)}, {against(*cold)}; {lab}."
 
 
 def lender(shown: Record, filed: Sequence[Record]) -> Record | None:
@@ -210,8 +210,8 @@ def day(shown: Record) -> str:
 
 def commit(environment: dict[str, Any]) -> str:
     """The commit in short, and whether the tree differed from it."""
-    told = (environment.get("commit") or "unknown")[:7]
-    return f"{told} with changes" if environment.get("dirty") else told
+    revision = (environment.get("commit") or "unknown")[:7]
+    return f"{revision} with changes" if environment.get("dirty") else revision
 
 
 def load(environment: dict[str, Any]) -> str:

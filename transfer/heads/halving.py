@@ -70,23 +70,20 @@ def train_shares(
     for step, n_kept in rungs(n_steps, len(on), halve=loss is not None):
         losses: dict[int, list[float]] = {i: [] for i in on}
 
-        def train(share: Share, n_more: int = step - done) -> torch.Tensor | None:
+        def train(share: Share, n_more: int = step - done) -> list[float]:
             share.stack.train(n_more)
-            return loss(*share.stack.layers()) if loss else None
+            return loss(*share.stack.layers()).tolist() if loss else [0.0] * len(share.settings)
 
         for share, loss_S in zip(shares, list(pool.map(train, shares)), strict=True):
-            for s, (i, weights_CD, biases_C) in enumerate(
-                zip(share.settings, *share.stack.layers(), strict=True)
-            ):
+            layers = zip(share.settings, loss_S, *share.stack.layers(), strict=True)
+            for i, own, weights_CD, biases_C in layers:
                 if i in losses:
                     trained[i, share.seed] = Trained(weights_CD.clone(), biases_C.clone(), step)
-                    if loss_S is not None:
-                        losses[i].append(float(loss_S[s]))
+                    losses[i].append(own)
         done = step
         if n_kept < len(on):
-            order = np.argsort(
-                [np.mean(losses[i]) for i in on], kind="stable"
-            )  # what is not a number comes last
+            # A setting that diverged has no number as its loss, and comes last.
+            order = np.argsort([np.mean(losses[i]) for i in on], kind="stable")
             on = sorted(on[i] for i in order[:n_kept])
             shares = _keep(shares, on)
     return trained
