@@ -39,7 +39,7 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     max_iter : int
         Iterations of L-BFGS at most.
     tol : float
-        The relative gain below which L-BFGS stops.
+        The relative gain of two steps in a row below which L-BFGS stops.
 
     Attributes
     ----------

@@ -85,7 +85,7 @@ def fit_layer(
     begin_CR : ndarray of shape (C, R + 1)
         Where to begin: the optimum at a neighbouring C saves half the iterations.
     tol : float
-        Relative gain of a step below which the search ends.
+        Relative gain of two steps in a row below which the search ends.
 
     Returns
     -------
@@ -150,13 +150,15 @@ def minimise(
     """Where a smooth convex function is least, begun at `x`, and the number of iterations.
 
     L-BFGS (Nocedal and Wright 2006, algorithm 7.4) that guesses the inverse second derivative by `precondition`, a
-    linear function, with steps halved until they descend enough (Armijo 1966); it ends where a step gains less than
-    `tol` of the value. SciPy's takes no such guess, which saves more than half of the iterations.
+    linear function, with steps halved until they descend enough (Armijo 1966); it ends where two steps in a row gain
+    less than `tol` of the value, since one that had to be shortened gains little anywhere. SciPy's takes no such guess,
+    which saves more than half of the iterations.
     """
     value, slope = objective(x)
     guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
     steps: deque[tuple[Array, Array, Array, float]] = deque(maxlen=HISTORY)
     scale: Any = 1.0  # the guess is taken as it is until steps have shown better
+    small = False
     for n_iter in range(1, max_iter + 1):
         rest, direction = -slope, -guessed
         shares = []
@@ -183,7 +185,8 @@ def minimise(
             # As long as the last step shows to be right.
             scale = steps[-1][3] / (turned @ steps[-1][2])
         x, value, slope, guessed = x + moved, new_value, new_slope, new_guessed
-        if gain <= tol * abs(value):
+        was_small, small = small, gain <= tol * abs(value)
+        if was_small and small:
             break
     return x, n_iter
 
