@@ -74,6 +74,11 @@ def confusion(predictions: list[model.Prediction], classes: tuple[str, ...]) -> 
     return [[counts[truth, told] for told in classes] for truth in classes]
 
 
+def close(probability: float | None) -> Any:
+    # The last bits of a forward pass depend on where in memory its images lie.
+    return pytest.approx(probability, rel=1e-5)
+
+
 class TestPredict:
     @pytest.mark.parametrize("method", METHODS)
     def test_labels_are_those_of_the_run(self, folder: Path, result: Result, copy: Path, method: str) -> None:
@@ -158,12 +163,14 @@ class TestPredict:
         alone: list[Any] = [str(paths[0]), paths[0], opened[0], arrays[0]]
         for image in alone:
             (one,) = loaded.predict(image)
-            assert (one.label, one.probability) == (expected[0].label, expected[0].probability)
+            assert (one.label, one.probability) == (expected[0].label, close(expected[0].probability))
             assert one.path == (paths[0] if isinstance(image, str | Path) else None)
         mixed: Any = [str(paths[0]), opened[1], arrays[2]]
         for several in (opened, arrays, np.stack(arrays), mixed, tuple(paths)):
             found = loaded.predict(several)
-            assert [(p.label, p.probability) for p in found] == [(p.label, p.probability) for p in expected]
+            assert [(p.label, p.probability) for p in found] == [
+                (p.label, close(p.probability)) for p in expected
+            ]
         np.testing.assert_array_equal(np.asarray(opened[0]), arrays[0])
 
     def test_images_in_memory_are_turned_and_stretched_as_files_are(self, copy: Path, tmp_path: Path) -> None:

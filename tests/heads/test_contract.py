@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -130,6 +130,31 @@ class TestMethod:
         two = METHODS[name].build(CONFIG).fit(*as_tensors)
         x = data["test"][0]
         np.testing.assert_array_equal(one.predict(x), two.predict(torch.from_numpy(x)))
+
+    def test_takes_bfloat16_and_labels_as_a_column(self, name: str, data: dict[str, Any]) -> None:
+        (x, y), (x_valid, y_valid) = data["train"], data["valid"]
+        half, half_valid = torch.from_numpy(x).bfloat16(), torch.from_numpy(x_valid).bfloat16()
+        one = METHODS[name].build(CONFIG).fit(half.float(), y, half_valid.float(), y_valid)
+        with pytest.warns(DataConversionWarning):
+            two = METHODS[name].build(CONFIG).fit(half, y[:, None], half_valid, y_valid[:, None])
+        np.testing.assert_array_equal(one.predict(half_valid), two.predict(half_valid))
+
+    @pytest.mark.parametrize(
+        ("labels", "told"),
+        [
+            (lambda y: y[:-1], "X_valid has 100 rows, y_valid has 99"),
+            (lambda y: np.append(y, 0), "y_valid has 101"),
+            (lambda y: y[:0], "y_valid has 0"),
+            (lambda y: y.astype(str), "y has labels such as 0, y_valid such as '"),
+            (lambda y: np.array(["ant", "bee", "cat", "dog", "eel"], object)[y], "give both in one type"),
+            (lambda y: y + 0.5, "continuous"),
+        ],
+    )
+    def test_validation_labels_that_fit_no_rows_are_refused(
+        self, name: str, data: dict[str, Any], labels: Any, told: str
+    ) -> None:
+        with pytest.raises(ValueError, match=told):
+            METHODS[name].build(CONFIG).fit(*data["train"], data["valid"][0], labels(data["valid"][1]))
 
     def test_keeps_class_names(self, name: str, data: dict[str, Any]) -> None:
         names = np.array(["ant", "bee", "cat", "dog", "eel"])

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from transfer.heads import gram, pairs
+from transfer.heads import gram, pairs, svm
 from transfer.heads.svm import SVM, SVMSearch
 
 Array = np.ndarray
@@ -172,3 +172,39 @@ def test_a_fit_leaves_nothing_of_the_one_before() -> None:
 def test_memory_without_a_limit_is_one() -> None:
     x, y = blobs(200, 20, 3)
     assert not SVM(memory_gb=float("inf")).fit(x, y).one_vs_rest_
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_many_classes_are_decided_in_parts_with_the_same_outcome(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = blobs(400, 20, 12)
+    whole = SVM(kernel=kernel).fit(x[:200], y[:200])
+    searched = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
+    for module in (svm, pairs):  # 66 pairs: seven rows at a time, and no weights of pairs
+        monkeypatch.setattr(module, "BLOCK_VALUES", 7 * 66)
+    parts = SVM(kernel=kernel).fit(x[:200], y[:200])
+    assert hasattr(parts, "support_vectors_")
+    assert not hasattr(parts, "coef_")
+    np.testing.assert_array_equal(parts.predict(x), whole.predict(x))
+    np.testing.assert_allclose(parts.decision_function(x), whole.decision_function(x), rtol=1e-9)
+    again = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
+    np.testing.assert_array_equal(again.predict_each(x), searched.predict_each(x))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e12])
+def test_raw_features_of_any_scale_give_what_scikit_learn_predicts(scale: float) -> None:
+    rng = np.random.default_rng(0)  # classes apart: libsvm would not end on others at the large scales
+    y = np.arange(200) % 3
+    x = ((6 * rng.normal(size=(3, 10))[y] + rng.normal(size=(200, 10))) * scale).astype(np.float32)
+    svc = SVC(kernel="linear").fit(x[:100].astype(float), y[:100])
+    np.testing.assert_array_equal(SVM(standardize=False).fit(x[:100], y[:100]).predict(x), svc.predict(x))
+
+
+def test_votes_are_counted_pair_by_pair() -> None:
+    values = np.random.default_rng(0).normal(size=(20, 10))
+    counted = np.zeros((20, 5))
+    for value, (a, b) in zip(values.T, itertools.combinations(range(5), 2), strict=True):
+        counted[:, a] += value > 0
+        counted[:, b] += value <= 0
+    np.testing.assert_array_equal(pairs.vote(values, 5), counted)

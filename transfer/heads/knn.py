@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.heads.grid import Setting
+from transfer.heads.linear import checked
 from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import moments, to_numpy
 
@@ -44,9 +44,7 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Keep `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
-        X, y = validate_data(self, to_numpy(X), to_numpy(y), dtype=np.float32)
-        check_classification_targets(y)
-        self.classes_, self._codes_N = np.unique(y, return_inverse=True)
+        X, self.classes_, self._codes_N = checked(self, X, y, least=1)
         self._shift_D, self._scale_D = moments(X)
         if not self.standardize:
             self._shift_D, self._scale_D = np.zeros_like(self._shift_D), np.ones_like(self._scale_D)

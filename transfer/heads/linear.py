@@ -5,16 +5,16 @@ N: training rows. M: rows to predict. D: features. C: classes. S: settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from transfer.config import UserError
+from transfer.heads.parameters import check_parameters
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tuple[Array, Array, Array]:
     """Features (N, D) float32, classes (C,), at `least` so many, and their indices (N,). Raises `ValueError`."""
+    check_parameters(estimator.get_params(deep=False))
     X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
     check_classification_targets(y)
     classes, codes_N = np.unique(y, return_inverse=True)
@@ -30,11 +31,21 @@ def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tupl
     return X, classes, codes_N
 
 
-def check_positive(name: str, values: Iterable[float]) -> None:
-    """Raise `UserError` unless every value is above zero."""
-    for value in values:
-        if not value > 0:
-            raise UserError(f"{name} is {value!r}; give a number above 0")
+def checked_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
+    """Labels of `n_rows` validation rows (M,), as comparable with the classes. Raises `ValueError`."""
+    y: Array = column_or_1d(to_numpy(y_valid), warn=True)
+    if len(y) != n_rows:
+        raise ValueError(f"X_valid has {n_rows} rows, y_valid has {len(y)}; give a label for each row")
+    check_classification_targets(y)
+    if _is_text(y) != _is_text(classes):
+        raise ValueError(
+            f"y has labels such as {classes.tolist()[0]!r}, y_valid such as {y.tolist()[0]!r}; give both in one type"
+        )
+    return y
+
+
+def _is_text(labels: Array) -> bool:
+    return labels.dtype.kind == "U" or all(isinstance(label, str) for label in labels.flat)
 
 
 def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:

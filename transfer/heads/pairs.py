@@ -6,9 +6,9 @@ N: training rows, class after class. M: rows to predict. C: classes. K: C - 1, t
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from transfer.environment import usable_cores
 
 Array = npt.NDArray[Any]
 
+# Values of pairs held at a time: 256 MB.
+BLOCK_VALUES = 32_000_000
+
 
 @dataclass(frozen=True)
 class Machines:
@@ -32,11 +35,11 @@ class Machines:
     """Rows of each class."""
 
     def decide(self, kernel_MN: Array) -> Array:
-        """Values (M, P): above zero, the pair's first class."""
+        """Values (M, P): above zero, the pair's first class. `in_blocks` bounds their memory."""
         n_classes = len(self.counts_C)
-        first_P, second_P = np.triu_indices(n_classes, 1)
         pair_CC = np.zeros((n_classes, n_classes), int)
-        pair_CC[first_P, second_P] = pair_CC[second_P, first_P] = range(len(first_P))
+        pair_CC[np.triu_indices(n_classes, 1)] = range(len(self.intercept_P))
+        pair_CC += pair_CC.T
         values_MP = np.tile(self.intercept_P, (len(kernel_MN), 1))
         # Most machines know nothing of a class's rows: one product over all of them would be zeros for the most part.
         for c, end in enumerate(np.cumsum(self.counts_C)):
@@ -46,7 +49,8 @@ class Machines:
 
     def coefficients(self, x_ND: Array) -> Array:
         """Weights (P, D) of the training rows' own features, for a linear kernel."""
-        weights_PD: Array = self.decide(x_ND.T).T - self.intercept_P[:, None]
+        # Without intercepts: those of features of scale 1e18 would swallow the weights.
+        weights_PD: Array = replace(self, intercept_P=np.zeros_like(self.intercept_P)).decide(x_ND.T).T
         return weights_PD
 
     def supported(self) -> tuple[Array, Machines]:
@@ -116,9 +120,39 @@ def bounds(y_N: Array, C: float, class_weight: Any) -> Array:
     return upper_C
 
 
+def in_blocks(
+    decide: Callable[[Array], Array], rows_MX: Array, n_classes: int, reduce: Callable[[Array, int], Array]
+) -> Array:
+    """`reduce(decide(rows), n_classes)` (M, C), for so many rows at a time that the values of pairs fit in memory."""
+    block = max(1, BLOCK_VALUES // max(1, n_classes * (n_classes - 1) // 2))
+    parts = [
+        reduce(decide(rows_MX[start : start + block]), n_classes) for start in range(0, len(rows_MX), block)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, n_classes))
+
+
 def vote(values_MP: Array, n_classes: int) -> Array:
     """Votes (M, C): every pair gives one to the class it prefers, as libsvm counts them."""
-    first_P, second_P = np.triu_indices(n_classes, 1)
-    one_CC = np.eye(n_classes)
-    votes_MC: Array = (values_MP > 0) @ (one_CC[first_P] - one_CC[second_P]) + one_CC[second_P].sum(0)
+    votes_MC = np.zeros((len(values_MP), n_classes))
+    for c, pairs in _pairs_by_first_class(n_classes):
+        first_MK = values_MP[:, pairs] > 0
+        votes_MC[:, c] += first_MK.sum(1)
+        votes_MC[:, c + 1 :] += ~first_MK
     return votes_MC
+
+
+def confidence(values_MP: Array, n_classes: int) -> Array:
+    """Votes and, within equal votes, confidence (M, C), as `SVC` with `decision_function_shape="ovr"` has them."""
+    sums_MC = np.zeros((len(values_MP), n_classes))
+    for c, pairs in _pairs_by_first_class(n_classes):
+        sums_MC[:, c] += values_MP[:, pairs].sum(1)
+        sums_MC[:, c + 1 :] -= values_MP[:, pairs]
+    values_MC: Array = vote(values_MP, n_classes) + sums_MC / (3 * (np.abs(sums_MC) + 1))
+    return values_MC
+
+
+def _pairs_by_first_class(n_classes: int) -> Iterator[tuple[int, slice]]:
+    """The pairs whose first class is c: with the classes after it, in their order."""
+    start = 0
+    for c in range(n_classes - 1):
+        yield c, slice(start, start := start + n_classes - 1 - c)

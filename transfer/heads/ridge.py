@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight, gen_batches
 
 from transfer.heads.grid import Setting
-from transfer.heads.linear import check_positive, checked, folded, outputs, predict_layers
+from transfer.heads.linear import checked, folded, outputs, predict_layers
 from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import moments
 
@@ -191,7 +191,6 @@ class NormalEquations:
 
     def solve(self, alpha: float) -> Layer:
         """The layer for raw features: float32 weights (C, D) and intercepts (C,)."""
-        check_positive("alpha", [alpha])
         shifted_KK = self.gram_KK.clone()
         shifted_KK.diagonal().add_(alpha)
         # By torch: NumPy's and SciPy's libraries each keep threads awake on the same cores, which took up to 0.8 s.

@@ -23,7 +23,7 @@ from transfer import metrics
 from transfer.config import SELECT_BY, check_choice
 from transfer.environment import usable_cores
 from transfer.heads.grid import Grid, Setting, product
-from transfer.heads.linear import checked
+from transfer.heads.linear import checked, checked_labels
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
@@ -100,7 +100,8 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         X, self.classes_, codes_N = checked(self, X, y, least=self.LEAST_CLASSES)
         self._rows = self._prepare(X, codes_N)
         shared_s = time.perf_counter() - start
-        valid = (self._checked_rows(X_valid), to_numpy(y_valid))
+        X_valid = self._checked_rows(X_valid)
+        valid = (X_valid, checked_labels(y_valid, len(X_valid), self.classes_))
         grid = Grid(self._settings(self._rows), self.SCALES)
         rows: list[_Row] = []
         new = list(grid.settings)

@@ -17,13 +17,15 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from transfer.heads.linear import check_positive, folded
+from transfer.heads.linear import folded
 from transfer.heads.standardize import moments
 
 Array = npt.NDArray[Any]
 
 # Steps that L-BFGS remembers.
 HISTORY = 10
+# Where no step gains anything, the share of the value that the slope promised and rounding does not explain.
+UNREACHED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,6 @@ def fit_layer(
         Weights of the rows' coordinates; the last column is intercepts.
     n_iter : int
     """
-    check_positive("C", [C])
     z_NR, cost_N = rows.z_NR, C * weight_N
     shape = int(y_N.max()) + 1, z_NR.shape[1] + 1
     begin = np.zeros(shape) if begin_CR is None else begin_CR
@@ -123,9 +124,14 @@ def fit_layer(
         weights_CR = layer_CR[:, :-1].astype(inverse_RR.dtype, copy=False) @ inverse_RR
         return np.column_stack([weights_CR, intercept_scale * layer_CR[:, -1]]).ravel()
 
-    best, n_iter = minimise(objective, begin.ravel(), precondition, max_iter=max_iter, tol=tol)
-    if n_iter >= max_iter:
-        warnings.warn(f"logistic regression stopped at max_iter={max_iter}", ConvergenceWarning, stacklevel=2)
+    best, n_iter, converged = minimise(objective, begin.ravel(), precondition, max_iter=max_iter, tol=tol)
+    if not converged:
+        why = (
+            f"at max_iter={max_iter}"
+            if n_iter >= max_iter
+            else f"after {n_iter} iterations, short of the optimum"
+        )
+        warnings.warn(f"logistic regression stopped {why}", ConvergenceWarning, stacklevel=2)
     return best.reshape(shape), n_iter
 
 
@@ -133,7 +139,8 @@ def _inverse(gram_RR: torch.Tensor, curvature: float, penalty: float) -> Array:
     """The inverse of the objective's second derivative, were every row's curvature by its logits the same."""
     second_RR = curvature * gram_RR
     # Where the penalty is below what rounding leaves of the products, rounding counts.
-    rounding = 100 * torch.finfo(gram_RR.dtype).eps * float(torch.linalg.matrix_norm(second_RR))
+    norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
+    rounding = 100 * torch.finfo(gram_RR.dtype).eps * norm
     second_RR.diagonal().add_(max(penalty, rounding))
     inverse_RR: Array = torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).numpy()
     return inverse_RR
@@ -146,8 +153,8 @@ def minimise(
     *,
     max_iter: int,
     tol: float,
-) -> tuple[Array, int]:
-    """Where a smooth convex function is least, begun at `x`, and the number of iterations.
+) -> tuple[Array, int, bool]:
+    """Where a smooth convex function is least, begun at `x`, the number of iterations, and whether it converged.
 
     L-BFGS (Nocedal and Wright 2006, algorithm 7.4) that guesses the inverse second derivative by `precondition`, a
     linear function, with steps halved until they descend enough (Armijo 1966); it ends where two steps in a row gain
@@ -158,7 +165,7 @@ def minimise(
     guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
     steps: deque[tuple[Array, Array, Array, float]] = deque(maxlen=HISTORY)
     scale: Any = 1.0  # the guess is taken as it is until steps have shown better
-    small = False
+    small = converged = False
     for n_iter in range(1, max_iter + 1):
         rest, direction = -slope, -guessed
         shares = []
@@ -177,7 +184,7 @@ def minimise(
             length /= 2
         gain = value - new_value
         if gain <= 0:  # there is no better one in this precision
-            return x, n_iter
+            return x, n_iter, bool(-descent <= UNREACHED * abs(value))
         moved, turned = length * direction, new_slope - slope
         new_guessed = precondition(new_slope)
         if moved @ turned > 0:
@@ -187,8 +194,9 @@ def minimise(
         x, value, slope, guessed = x + moved, new_value, new_slope, new_guessed
         was_small, small = small, gain <= tol * abs(value)
         if was_small and small:
+            converged = True
             break
-    return x, n_iter
+    return x, n_iter, converged
 
 
 def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:

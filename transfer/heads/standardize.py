@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.utils import gen_batches
 
 # Rows that are widened at a time, and stay in a core's cache.
@@ -33,4 +34,7 @@ def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt
 
 def to_numpy(values: Any) -> Any:
     """A torch tensor of any device as a NumPy array; everything else as it is."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else values
+    if not isinstance(values, torch.Tensor):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16

@@ -23,7 +23,7 @@ from transfer.heads import primal
 from transfer.heads.gram import KERNELS, Gram, kernel_values, rows_that_fit
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked
-from transfer.heads.pairs import Machines, solve, solve_settings, vote
+from transfer.heads.pairs import BLOCK_VALUES, Machines, confidence, in_blocks, solve, solve_settings, vote
 from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import to_numpy
 
@@ -59,11 +59,12 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Whether each class is set against the rest, not against each other class.
     coef_, intercept_ : float64 ndarrays of shapes (P, D) and (P,), with `one_vs_rest_` (C, D) and (C,)
         The linear SVM for raw features. A value above zero prefers the first class of a pair; pairs are in the order of
-        `itertools.combinations`. Two classes are always one pair.
+        `itertools.combinations`. Two classes are always one pair. Where `coef_` would take more than 256 MB (178
+        classes at 2,048 features), support vectors are kept in its place.
     support_vectors_ : ndarray of shape (V, D)
-        Of an RBF SVM, class after class.
+        Of an SVM without `coef_`, class after class.
     dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,)
-        Of an RBF SVM, as in `SVC`.
+        Of an SVM without `coef_`, as in `SVC`.
     """
 
     def __init__(
@@ -106,36 +107,35 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         The transformation from pairs to classes is that of `SVC` with `decision_function_shape="ovr"`.
         """
-        values = self._decide(X)
-        if len(self.classes_) == 2:
-            signed: Array = -values[:, 0]
+        x_MD, n_classes = self._checked(X), len(self.classes_)
+        if n_classes == 2:
+            signed: Array = -self._decide(x_MD)[:, 0]
             return signed
-        if self.one_vs_rest_:
-            return values
-        first_P, second_P = np.triu_indices(len(self.classes_), 1)
-        one_CC = np.eye(len(self.classes_))
-        sums_MC = values @ (one_CC[first_P] - one_CC[second_P])
-        confidence: Array = vote(values, len(self.classes_)) + sums_MC / (3 * (np.abs(sums_MC) + 1))
-        return confidence
+        return (
+            self._decide(x_MD) if self.one_vs_rest_ else in_blocks(self._decide, x_MD, n_classes, confidence)
+        )
 
     def predict(self, X: Any) -> Array:
         """The class with most votes, the first of equal ones, as libsvm has it; one-vs-rest, the class of the largest
         value (n_samples,)."""
-        values = self._decide(X)
-        labels: Array = self.classes_[_preferred(values, len(self.classes_), self.one_vs_rest_)]
+        x_MD, n_classes = self._checked(X), len(self.classes_)
+        votes_MC = self._decide(x_MD) if self.one_vs_rest_ else in_blocks(self._decide, x_MD, n_classes, vote)
+        labels: Array = self.classes_[votes_MC.argmax(1)]
         return labels
 
-    def _decide(self, X: Any) -> Array:
-        """Values of the pairs (M, P), or of the classes (M, C)."""
+    def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
-        X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        if self.kernel == "linear":
-            values: Array = X.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
+        x_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        return x_MD
+
+    def _decide(self, x_MD: Array) -> Array:
+        """Values of the pairs (M, P), or of the classes (M, C)."""
+        if hasattr(self, "coef_"):
+            values: Array = x_MD.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
             return values
-        x_MD = (X - self._shift_D) / self._scale_D
-        kernel_MV = kernel_values(
-            "rbf", self._gamma, x_MD @ self.support_vectors_.T, x_MD, self.support_vectors_
-        )
+        x_MD = (x_MD - self._shift_D) / self._scale_D
+        products_MV = x_MD @ self.support_vectors_.T
+        kernel_MV = kernel_values(self.kernel, self._gamma, products_MV, x_MD, self.support_vectors_)
         return Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
 
     def _take(self, gram: Gram, machines: Machines) -> Self:
@@ -143,7 +143,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         support_N, machines = machines.supported()
         support_VD = gram.x_ND[support_N]
         self.intercept_, self.one_vs_rest_ = machines.intercept_P, False
-        if self.kernel == "linear":
+        if self.kernel == "linear" and len(self.intercept_) * support_VD.shape[1] <= BLOCK_VALUES:
             # dual . (x - shift) / scale + intercept, written as weights for x itself; in float64, since those of raw
             # features far from zero cancel.
             self.coef_ = machines.coefficients(support_VD) / gram.scale_D
@@ -294,8 +294,8 @@ class KernelRows:
             kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
             for s, model in enumerate(models):
                 if model.kernel == kernel:
-                    values_MP = model.machines.decide(kernel_MN)
-                    codes_SM[s] = vote(values_MP, len(model.machines.counts_C)).argmax(1)
+                    decide, n_classes = model.machines.decide, len(model.machines.counts_C)
+                    codes_SM[s] = in_blocks(decide, kernel_MN, n_classes, vote).argmax(1)
         return codes_SM
 
 
@@ -320,19 +320,15 @@ class ManyRows:
 
     def predict(self, models: Sequence[tuple[Array, Array]], X: Array) -> Array:
         """Class indices (S, M) that each of the layers predicts."""
-        n_classes = len(np.unique(self.y_N))
         values = [X @ coef.T + intercept for coef, intercept in models]
-        return np.stack([_preferred(own, n_classes, own.shape[1] > 1) for own in values])
+        # Two classes are one pair, whose first class a value above zero prefers.
+        return np.stack(
+            [own.argmax(1) if own.shape[1] > 1 else (own[:, 0] <= 0).astype(int) for own in values]
+        )
 
 
 def _kernel(setting: Setting) -> Kernel:
     return setting["kernel"], setting.get("gamma", "scale")
-
-
-def _preferred(values: Array, n_classes: int, one_vs_rest: bool) -> Array:
-    """The class (M,) that values of pairs (M, P), or of classes (M, C), speak for."""
-    best_M: Array = (values if one_vs_rest else vote(values, n_classes)).argmax(1)
-    return best_M
 
 
 def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
