@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -252,6 +253,86 @@ def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     assert json.loads((tmp_path / "out/result.json").read_text())["methods"]
     assert (tmp_path / "out/report.md").exists()
     assert not (tmp_path / "out/models/model.json").exists()
+
+
+def test_a_result_and_models_of_two_runs_are_told(
+    ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run = ["run", *ready, "--methods=svm-lab", "--quiet", "--engine=eager", "--out", str(out)]
+    report, predict = ["report", str(out / "result.json")], ["predict", str(out), str(tmp_path / "images/a")]
+    predict[2] = str(next((tmp_path / "images").rglob("*.jpg")))
+    assert [cli.main(words) for words in (run, report, predict)] == [0, 0, 0]
+    assert "two different runs" not in capsys.readouterr().err
+
+    def full(*_: object) -> None:
+        raise UserError("can't write backbone.safetensors (No space left on device)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_files, "_save_backbone", full)
+        assert cli.main([*run, "--seed=1"]) == 2
+    assert "those of an earlier run are still there" in capsys.readouterr().err
+    for words in (report, predict):
+        assert cli.main(words) == 0
+        assert (
+            f"{out}/result.json and the models beside it are of two different runs" in capsys.readouterr().err
+        )
+
+
+class _Output(io.StringIO):
+    """Standard output that takes nothing."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]], ids=["report", "quiet", "json"])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(OSError(28, "No space left on device"), 2), (OSError(5, "I/O error"), 2), (BrokenPipeError(), 0)],
+    ids=["full", "io", "pipe"],
+)
+def test_output_that_fails_costs_nothing_that_was_computed(
+    ready: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    error: OSError,
+    status: int,
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr("sys.stdout", _Output(error))
+    found = cli.main(["run", *ready, "--methods=svm-lab", "--engine=eager", "--out", str(out), *words])
+    assert found == status
+    assert {path.name for path in out.iterdir()} == {"result.json", "report.md", "predictions.csv", "models"}
+    assert (out / "models/model.json").is_file()
+    err = capsys.readouterr().err
+    assert err.count(f"can't write to standard output ({error.strerror}); the result is in {out}") == (
+        status == 2
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_letters_that_a_terminal_has_not_are_escaped(
+    encoding: str, tmp_path: Path, make_images: MakeImages
+) -> None:
+    make_images(tmp_path / "images")
+    for split in ("train", "valid", "test"):
+        (tmp_path / "images" / split / "class0").rename(tmp_path / "images" / split / "☃ snow")
+    words = ["run", tmp_path / "images", "--backbone=resnet18", "--weights=random", "--methods=ridge"]
+    more = [f"--store={tmp_path / 'store'}", "--engine=eager", "--size=32x32", f"--out={tmp_path / 'out'}"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", "transfer", *words, *more], capture_output=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u2603 snow" in done.stdout
+    assert "☃ snow" in (tmp_path / "out/report.md").read_text("utf-8")
 
 
 HOSTILE_NAMES = [b"a\nb\x1b[31m", b"\xff\xfe", b"[red]x[/red]", b"<script>alert(1)</script>", b"| `c` | $x$"]

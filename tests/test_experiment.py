@@ -18,6 +18,7 @@ from PIL import Image
 from transfer import choice, experiment, images, metrics
 from transfer.config import RunConfig, UserError
 from transfer.heads import METHODS
+from transfer.report.notes import notes
 from transfer.results import Result, schema
 
 MakeImages = Callable[..., Path]
@@ -288,7 +289,7 @@ def test_real_photographs_end_to_end(boats: Path, tmp_path: Path) -> None:
     assert result.method("svm")["test"]["accuracy"] > 0.45
 
 
-def test_a_method_that_refuses_so_many_images_is_left_out_unless_it_was_named(
+def test_a_method_that_refuses_so_many_images_is_left_out_unless_it_is_the_only_one(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("transfer.heads.gram.memory_gb", lambda: 1e-6)
@@ -297,5 +298,32 @@ def test_a_method_that_refuses_so_many_images_is_left_out_unless_it_was_named(
     assert [method["name"] for method in found.methods] == [name for name in METHODS if name != "svm-lab"]
     assert found.config["methods"] == [method["name"] for method in found.methods]
     assert "svm-lab is left out: " in caplog.text
+    assert found.comparison["left_out"].keys() == {"svm-lab"}
+    assert any(note.startswith("svm-lab is left out: ") for note in notes(found))
     with pytest.raises(UserError, match="too many for an RBF kernel"):
         run(root, methods=("svm-lab",))
+
+
+@pytest.mark.parametrize("stage", ["fit", "predict", "predict_each"])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), np.linalg.LinAlgError("singular"), RuntimeError("two\nlines")]
+)
+def test_a_method_that_fails_costs_that_method_alone(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stage: str,
+    error: Exception,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(f"transfer.heads.ridge.RidgeSearch.{stage}", fail)
+    with caplog.at_level("WARNING", "transfer"):
+        found = run(root, methods=("ridge", "knn", "svm"))
+    assert [method["name"] for method in found.methods] == ["knn", "svm"]
+    reason = str(error).splitlines()[0] if str(error) else "out of memory"
+    assert found.comparison["left_out"] == {"ridge": reason}
+    assert f"ridge is left out: {reason}" in caplog.text
+    with pytest.raises(type(error)):
+        run(root, methods=("ridge",))

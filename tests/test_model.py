@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -273,26 +275,59 @@ class TestFolder:
         with pytest.raises(UserError, match=r"^method is 'fc'; .* has svm$"):
             model.load(models, method="fc")
 
-    def test_a_run_killed_while_it_saves_leaves_no_model(
+    @pytest.mark.parametrize("number", [1, 2])
+    @pytest.mark.parametrize(
+        "error",
+        [KeyboardInterrupt(), UserError("disk full"), MemoryError(), OSError(28, "No space left on device")],
+    )
+    def test_a_run_that_ends_while_it_saves_leaves_the_model_that_was_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, number: int
+    ) -> None:
+        photographs(tmp_path / "images")
+        run(tmp_path, methods=("svm",))
+        models = tmp_path / "out" / "models"
+        before = {path.name: path.read_bytes() for path in models.iterdir()}
+        real = model_files.files.write
+        written = []
+
+        def ends(path: Path, data: bytes) -> str:
+            if models in path.parents:
+                written.append(path)
+                if len(written) == number:
+                    raise error
+            return real(path, data)
+
+        monkeypatch.setattr(model_files.files, "write", ends)
+        with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else ModelsNotSaved):
+            run(tmp_path, methods=("svm",), seed=1)
+        assert {path.name: path.read_bytes() for path in models.iterdir()} == before
+        assert model.load(tmp_path / "out").method == "svm"
+
+    def test_a_run_killed_while_it_replaces_leaves_no_model(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         photographs(tmp_path / "images")
         run(tmp_path, methods=("svm",))
-        real = model_files.files.write
-        written = []
 
-        def killed(path: Path, data: bytes) -> None:
-            if path.parent.name == "models":
-                if written:
-                    raise KeyboardInterrupt
-                written.append(path)
-            real(path, data)
+        def killed(self: Path, target: Path) -> Path:
+            if self.parent.name.startswith(model_files.STAGING) and self.suffix == ".safetensors":
+                raise KeyboardInterrupt
+            return self.rename(target)
 
-        monkeypatch.setattr(model_files.files, "write", killed)
+        monkeypatch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, methods=("svm",), seed=1)
         with pytest.raises(UserError, match=r"no model\.json in"):
             model.load(tmp_path / "out")
+
+    def test_what_a_killed_run_had_not_finished_goes_after_a_day(self, tmp_path: Path) -> None:
+        photographs(tmp_path / "images")
+        models = tmp_path / "out" / "models"
+        for name, age_s in (("old", 2 * 86400), ("new", 60)):
+            (models / f"{model_files.STAGING}{name}").mkdir(parents=True)
+            os.utime(models / f"{model_files.STAGING}{name}", (time.time() - age_s,) * 2)
+        run(tmp_path, methods=("svm",))
+        assert [path.name for path in models.glob(".*")] == [f"{model_files.STAGING}new"]
 
     def test_a_head_that_cant_be_saved_is_told_and_left_out(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

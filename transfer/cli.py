@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import logging
 import os
 import sys
@@ -42,18 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Of huge images, which `decode` refuses, of broken EXIF data, and of old files of weights: nothing to be done.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", message="Detected pickle protocol")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names hold letters that a terminal may not have
+            stream.reconfigure(errors="backslashreplace")
     try:
         with interrupt.stoppable():
             args = _parser().parse_args(argv)
             _tell(quiet=getattr(args, "quiet", False))
             status: int = args.command(args)
+            sys.stdout.flush()  # where that fails, at exit nobody would say so in one line
             return status
     except UserError as error:
         return _fail(str(error), USAGE, argv)
     except KeyboardInterrupt:
         return _fail(interrupt.TOLD, interrupt.INTERRUPTED, argv)
-    except BrokenPipeError:  # the reader of our output had enough; nothing is left to flush at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output had enough
+        _discard_output()
         return DONE
     except OSError as error:  # a full disk, a folder without permission
         return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
@@ -77,9 +83,19 @@ def _tell(*, quiet: bool) -> None:
     logger.propagate = False
 
 
+def _discard_output() -> None:
+    """Leave nothing to flush at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, status: int, argv: Sequence[str]) -> int:
     if "--debug" in argv:
         raise  # the error that is being handled, with its traceback
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
     print(f"transfer: {printable(message)}", file=sys.stderr)
     return status
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from transfer.config import (
     MODELS,
+    RESULT,
     RunConfig,
     UserError,
     default_store,
@@ -50,30 +51,49 @@ def run(args: argparse.Namespace) -> int:
     with render.progress(args.quiet or args.json) as on_progress:
         done = experiment.compare(config, on_progress)
     result = done.result
-    if args.json:
-        print(result.to_json(), end="")
-    elif args.quiet:
-        print(report.verdict(result))
-    else:
-        report.show(result, render.console())
-    if models:
-        _write(args.out, done)
+    # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
+    failed = _write(args.out, done) if args.out else None
+    try:
+        if args.json:
+            print(result.to_json(), end="", flush=True)
+        elif args.quiet:
+            print(report.verdict(result), flush=True)
+        else:
+            report.show(result, render.console())
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        kept = f"the result is in {args.out}" if args.out and not failed else "give --out to keep the result"
+        failed = failed or UserError(f"can't write to standard output ({error.strerror}); {kept}")
+    if failed:
+        raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
     return _told_skipped(skipped, results.skipped_count(result))
 
 
-def _write(out: Path, done: Experiment) -> None:
-    """Keep a comparison in a folder, what can't be made again first; raises `UserError` where a part fails."""
+def _write(out: Path, done: Experiment) -> UserError | None:
+    """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
     from transfer import files, records, report
 
     text = done.result.to_json().encode()
-    files.write(out / "result.json", text)
+    failures = []
+    for write in (
+        lambda: files.write(out / RESULT, text),
+        lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
+        lambda: done.save_predictions(out / "predictions.csv"),
+        lambda: done.save_models(out / MODELS),
+    ):
+        try:
+            write()
+        except UserError as error:
+            failures.append(error)
     if len(text) > records.MAX_BYTES:
-        name = printable(str(out / "result.json"))
+        name = printable(str(out / RESULT))
         print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
-    files.write(out / "report.md", report.markdown(done.result).encode())
-    done.save_predictions(out / "predictions.csv")
-    done.save_models(out / MODELS)
+    for further in failures[1:]:
+        print(f"transfer: {printable(str(further))}", file=sys.stderr)
+    return failures[0] if failures else None
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -115,9 +135,11 @@ def predict(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Show results again."""
-    from transfer import render, report, results
+    from transfer import records, render, report, results
 
     loaded = [results.load(path) for path in args.files]
+    for path in args.files:
+        records.check_same_run(path.parent)
     if len(loaded) == 1:
         report.show(loaded[0], render.console())
     else:

@@ -16,7 +16,8 @@ DECODERS = ("pillow", "nvjpeg")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
-MODELS = "models"  # the folder of models in the folder that a run writes to
+# In the folder that a run writes to: its result, the folder of models, and in that what they are.
+RESULT, MODELS, RECORD = "result.json", "models", "model.json"
 NAMED_WEIGHTS = ("imagenet", "embedded", "random")
 
 

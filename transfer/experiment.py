@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from transfer import environment, images, lagoon, leases, metrics, model_files
+from transfer import environment, files, images, lagoon, leases, metrics, model_files
 from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig, UserError, check_choice
 from transfer.data.splits import draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import dataset, ladder, predictions, repeats, statistics
@@ -26,6 +26,7 @@ from transfer.images import SPLITS, ImageSet
 from transfer.reading import Images, Progress
 from transfer.results import Result
 from transfer.store import Store
+from transfer.text import first_line
 from transfer.timing import Stopwatch
 
 # Repeats where the image set brings no test split of its own.
@@ -50,7 +51,12 @@ class Experiment:
             name: (self.result.method(name), one.search.best_estimator_) for name, one in self.fitted.items()
         }
         model_files.save(
-            folder, self.config, self.features.extraction, heads, fingerprint=self.result.data["fingerprint"]
+            folder,
+            self.config,
+            self.features.extraction,
+            heads,
+            fingerprint=self.result.data["fingerprint"],
+            result_sha256=files.sha256(self.result.to_json().encode()),
         )
 
     def save_predictions(self, path: Path) -> None:
@@ -116,10 +122,20 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
         contention = environment.CpuContention()
-        fitted = _fit_all(names, config, features, watch)
+        left_out = _LeftOut(alone=len(names) == 1)
+        fitted = _fit_all(names, config, features, watch, left_out)
         taken = contention.share(environment.usable_cores())
-        methods = [_score(name, one, config, features, watch) for name, one in fitted.items()]
+        methods = []
+        for name in list(fitted):
+            try:
+                methods.append(_score(name, fitted[name], config, features, watch))
+            except Exception as error:  # prediction may need more memory than the fit
+                left_out(name, error)
+                del fitted[name]
+        if not fitted:
+            raise UserError("no method can be fitted to these images; the lines above say why")
         comparison = _compare(methods, fitted, config, image_set, features, watch)
+        comparison["left_out"] = left_out.reasons
         with watch("describe data"):
             data = dataset.describe(image_set, features)
     result = Result(
@@ -169,22 +185,28 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
     return replace(images.find(root, groups=config.groups), name=BUILT_IN, lease=lease)
 
 
-def _fit_all(
-    names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch
-) -> dict[str, FittedSearch]:
-    """Fit all methods; one that refuses these images is left out, unless the user named it."""
+class _LeftOut:
+    """Methods that failed, and why: each is told, and costs the others nothing."""
 
-    def leave_out(name: str, error: UserError) -> None:
-        if config.methods:
+    def __init__(self, *, alone: bool) -> None:
+        self._alone = alone
+        self.reasons: dict[str, str] = {}
+
+    def __call__(self, name: str, error: Exception) -> None:
+        """Leave a method out; where it is the only one, its error is raised."""
+        if self._alone:
             raise error
-        log.warning("%s is left out: %s", name, error)
+        self.reasons[name] = first_line(error)
+        log.warning("%s is left out: %s", name, self.reasons[name])
 
+
+def _fit_all(
+    names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch, left_out: _LeftOut
+) -> dict[str, FittedSearch]:
+    """Fit all methods; one that fails is left out."""
     # Building a method imports its library, which is no part of a fit.
     unfitted = {name: METHODS[name].build(config) for name in names}
-    fitted = fit_in_turn(unfitted, features.splits, watch, leave_out)
-    if not fitted:
-        raise UserError("no method can be fitted to these images; the lines above say why")
-    return fitted
+    return fit_in_turn(unfitted, features.splits, watch, left_out)
 
 
 def _score(
@@ -199,9 +221,13 @@ def _score(
             features.splits[split].y_N, predicted_N, classes, groups_N=_groups(features, split)
         )
 
+    def overall(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
+        y_N, groups_N = features.splits[split].y_N, _groups(features, split)
+        return statistics.score_overall(y_N, predicted_N, len(classes), groups_N=groups_N)
+
     with watch("score"):
         sweep = [
-            {**row, "valid": score("valid", on_valid_N), "test": score("test", on_test_N)}
+            {**row, "valid": overall("valid", on_valid_N), "test": overall("test", on_test_N)}
             for row, on_valid_N, on_test_N in zip(
                 search.cv_results_,
                 search.predict_each(valid.x_ND),

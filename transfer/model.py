@@ -21,7 +21,7 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from transfer import backbone, engines, model_files, weights
-from transfer.config import DEVICES, UserError, check_choice
+from transfer.config import DEVICES, RECORD, UserError, check_choice
 from transfer.engines import Engine, EngineError, Features, Plan
 from transfer.frozen import batches_for, check_finite
 from transfer.heads import saved
@@ -195,7 +195,7 @@ def load(
     classes = tuple(kept.record["classes"])
     head = saved.load(kept.whole(entry["name"], entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
-        raise UserError(f"{kept.folder / model_files.RECORD} has not the classes of its {entry['name']}")
+        raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
     ready = _engine(kept, device, engine, precision, batch, head.n_features_in_)
     decoder = kept.record["features"]["decoder"]
     if decoder == "nvjpeg" and ready.plan.device != "cuda":

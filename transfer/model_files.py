@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +17,14 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 
 from transfer import __version__, backbone, files, records, weights
-from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RunConfig, UserError
+from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig, UserError
 from transfer.extract import Extraction
 from transfer.heads import METHODS, saved
 from transfer.heads.selection import ranking
+from transfer.text import first_line
 
 SCHEMA_VERSION = 1
-RECORD = "model.json"
+STAGING = ".new-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +118,13 @@ def save(
     fitted: Mapping[str, tuple[dict[str, Any], Any]],
     *,
     fingerprint: str | None = None,
+    result_sha256: str | None = None,
 ) -> None:
     """Write the network and the heads of a run.
 
-    What a run before this one left there is replaced or removed. `model.json` is gone while files change and comes
-    last, so a folder that has it is whole. A head that can't be saved leaves the others.
+    They are written beside what an earlier run left there, and replace it when all of them are: a disk that is full
+    costs the new models alone. `model.json` is gone while files are renamed and comes last, so a folder that has it is
+    whole. A head that can't be saved leaves the others.
 
     Parameters
     ----------
@@ -131,6 +136,8 @@ def save(
         By name, a method's entry of the result, and its head.
     fingerprint
         Of the images, their labels and splits; None where it is not known.
+    result_sha256
+        Of the text of the run's result file; None where it is not known.
 
     Raises
     ------
@@ -139,29 +146,48 @@ def save(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECORD).unlink(missing_ok=True)
-        methods, failures = _save_heads(folder, fitted)
-        for stem in {*METHODS, "calibrated"} - {method["name"] for method in methods}:
-            (folder / f"{stem}{saved.SUFFIX}").unlink(missing_ok=True)
-        if methods:
-            best = ranking([method["valid"] for method in methods], config.select)[0]
-            record = {
-                "schema_version": SCHEMA_VERSION,
-                "transfer": __version__,
-                "made_from": _made_from(config, fingerprint),
-                "backbone": _save_backbone(folder, config.backbone, extraction),
-                "features": _save_way(folder, extraction),
-                "classes": list(extraction.classes),
-                "methods": methods,
-                "best": methods[best]["name"],
-                "select": config.select,
-            }
-            files.write(folder / RECORD, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+        _remove_abandoned(folder)
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as staging:
+            methods, failures = _save_heads(Path(staging), fitted)
+            if methods:
+                best = ranking([method["valid"] for method in methods], config.select)[0]
+                record = {
+                    "schema_version": SCHEMA_VERSION,
+                    "transfer": __version__,
+                    "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
+                    "backbone": _save_backbone(Path(staging), config.backbone, extraction),
+                    "features": _save_way(Path(staging), extraction),
+                    "classes": list(extraction.classes),
+                    "methods": methods,
+                    "best": methods[best]["name"],
+                    "select": config.select,
+                }
+                text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+                files.write(Path(staging) / RECORD, text.encode())
+                _replace(folder, Path(staging))
     except Exception as error:  # memory may run out too, and the result is worth more than the models
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelsNotSaved(f"the models are not saved: {reason}") from error
+        left = "; those of an earlier run are still there" if (folder / RECORD).is_file() else ""
+        raise ModelsNotSaved(f"the models are not saved: {first_line(error)}{left}") from error
     if failures:
         raise ModelsNotSaved("; ".join(failures))
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs had not finished."""
+    for left in folder.glob(f"{STAGING}*"):
+        if files.is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    """Move written files to where those of an earlier run are; what it had beyond them goes."""
+    (folder / RECORD).unlink(missing_ok=True)
+    new = {path.name for path in staging.iterdir()}
+    for stem in (*METHODS, "calibrated"):
+        if f"{stem}{saved.SUFFIX}" not in new:
+            (folder / f"{stem}{saved.SUFFIX}").unlink(missing_ok=True)
+    for name in sorted(new, key=RECORD.__eq__):  # the record last
+        (staging / name).replace(folder / name)
 
 
 def load(folder: Path) -> Kept:
@@ -176,6 +202,8 @@ def load(folder: Path) -> Kept:
     names = [method["name"] for method in record["methods"]]
     if record["best"] not in names or len(set(names)) < len(names):
         raise UserError(f"{path} is no valid model file: its best does not fit its methods")
+    if path.parent.name == MODELS:
+        records.check_same_run(path.parent.parent)
     return Kept(folder=path.parent, record=record)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
 from transfer import files
-from transfer.config import UserError
+from transfer.config import MODELS, RECORD, RESULT, UserError
 from transfer.text import printable
 
 # JSON made for it takes 15 times its size as objects, and 27 times where nearly every byte is an empty list.
 MAX_BYTES = 32_000_000
 MAX_CONTAINERS = 1_000_000
+
+log = logging.getLogger(__name__)
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -46,6 +49,22 @@ def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} is no {kind} file: JSON, but no object")
     return found
+
+
+def check_same_run(folder: Path) -> None:
+    """Warn where the result and the models in the folder that a run writes to are of two runs.
+
+    A run that is killed while it writes them leaves such a folder, and so do two runs at a time.
+    """
+    result, models = folder / RESULT, folder / MODELS / RECORD
+    try:
+        made_from = parsed(models, "model", MAX_BYTES).get("made_from")
+        expected = made_from.get("result_sha256") if isinstance(made_from, dict) else None
+        same = expected is None or files.file_sha256(result) == expected
+    except (UserError, OSError):  # one of them is not there
+        return
+    if not same:
+        log.warning("%s and the models beside it are of two different runs", result)
 
 
 def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: str) -> None:

@@ -83,8 +83,9 @@ def _check_shapes(record: dict[str, Any], path: Path) -> None:
     for method in record["methods"]:
         for entry in (method, *method["sweep"]):
             for split in ("valid", "test"):
-                per_class, confusion = entry[split]["per_class"], entry[split]["confusion"]
-                if {len(per_class), len(confusion), *map(len, confusion)} != {n_classes}:
+                confusion = entry[split].get("confusion") or []
+                tables = [entry[split].get("per_class"), confusion or None, *confusion]
+                if {len(table) for table in tables if table is not None} - {n_classes}:
                     raise UserError(
                         f"{path} is no valid result file: a table of {method['name']!r} is not of {n_classes} classes"
                     )

@@ -8,6 +8,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line; errors of memory say nothing, and are named."""
+    return (
+        str(error).splitlines()
+        or ["out of memory" if isinstance(error, MemoryError) else type(error).__name__]
+    )[0]
+
+
 def line(*cells: str) -> str:
     """One line for other programs as well: cells with a tab between them, and none within."""
     return "\t".join(printable(cell) for cell in cells)

@@ -20,6 +20,7 @@ from torch import nn
 
 from transfer.config import UserError, check_choice
 from transfer.environment import has_bf16, usable_cores
+from transfer.text import first_line
 
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
@@ -129,7 +130,7 @@ def _engine_errors(plan: Plan) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        raise EngineError(plan, (str(error).splitlines() or [type(error).__name__])[0]) from error
+        raise EngineError(plan, first_line(error)) from error
 
 
 def run(

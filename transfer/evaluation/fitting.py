@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from transfer.config import UserError
 from transfer.timing import Stopwatch
 
 # A search that takes longer is timed once; a shorter one is timed again until its times agree, at most so often.
@@ -61,7 +60,7 @@ def fit_in_turn(
     unfitted: Mapping[str, Any],
     splits: Mapping[str, Any],
     watch: Stopwatch,
-    on_error: Callable[[str, UserError], None],
+    on_error: Callable[[str, Exception], None],
 ) -> dict[str, FittedSearch]:
     """Fit every search once, then fit the short ones again, one after the other, until their times agree.
 
@@ -76,10 +75,9 @@ def fit_in_turn(
         Features and labels of `train`, `valid` and `test`.
     watch : Stopwatch
         Phases `fit` and `predict` get every time, in order.
-
     on_error : callable
-        Called with the method and the `UserError` of a search that refuses these images; if it returns, the method
-        is left out.
+        Called with the method and the error of a search that can't be fitted to these images, or not predict; if it
+        returns, the method is left out.
 
     Returns
     -------
@@ -99,14 +97,15 @@ def fit_in_turn(
         entry.fit_seconds.append(watch.last("fit"))
         entry.predict_seconds.append(watch.last("predict"))
 
-    for name in unfitted:
-        try:
-            time_once(name)
-        except UserError as error:
-            on_error(name, error)
-    while waiting := [name for name, entry in fitted.items() if not entry.settled]:
+    waiting = list(unfitted)
+    while waiting:
         for name in waiting:
-            time_once(name)
+            try:
+                time_once(name)
+            except Exception as error:  # memory, a library: it costs this method alone
+                on_error(name, error)
+                fitted.pop(name, None)
+        waiting = [name for name, entry in fitted.items() if not entry.settled]
     return fitted
 
 

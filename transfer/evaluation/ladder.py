@@ -5,6 +5,7 @@ N: images.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,12 @@ from transfer.config import RunConfig
 from transfer.evaluation import statistics
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.heads import METHODS
+from transfer.text import first_line
 from transfer.timing import Stopwatch
 
 FIRST = "fc-lab"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,13 @@ def climb(
             predicted_N, fit_s = fitted[step.method].predicted_N, fitted[step.method].fit_s
         else:
             rest()
-            with watch("ladder"):
-                search = step.search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
-            predicted_N, fit_s = search.predict(test.x_ND), watch.last("ladder")
+            try:
+                with watch("ladder"):
+                    search = step.search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+                predicted_N, fit_s = search.predict(test.x_ND), watch.last("ladder")
+            except Exception as error:  # memory, a library: it costs this step alone
+                log.warning("the step %r is left out: %s", step.name, first_line(error))
+                continue
         counts_CC = metrics.confusion(test.y_N, predicted_N, n_classes)
         rung = {
             "step": step.name,

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer import metrics
-from transfer.config import UserError
 from transfer.evaluation import statistics
+from transfer.text import first_line
 
 Indices = npt.NDArray[np.intp]
 Split = tuple[Indices, Indices, Indices]
@@ -64,8 +64,8 @@ def repeat(
     for name, search in unfitted.items():
         try:
             methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes)})
-        except UserError as error:
-            log.warning("%s is left out of the repeated splits: %s", name, error)
+        except Exception as error:  # memory, a library: it costs this method alone
+            log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
     test_share, train_share = (
         float(np.mean([len(split[side]) for split in splits])) / len(y_N) for side in (2, 0)
     )

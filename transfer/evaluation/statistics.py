@@ -41,11 +41,52 @@ __all__ = [
     "detectable_difference",
     "measure_change",
     "score",
+    "score_overall",
 ]
 
 # Differences below this are of no practical concern: 2 points.
 MARGIN = 0.02
 ALPHA, POWER = 0.05, 0.8
+# With more classes the confusions would be most of a result file; predictions.csv has what they count.
+MAX_CONFUSION = 300
+
+
+def score_overall(
+    y_N: Labels,
+    predicted_N: Labels,
+    n_classes: int,
+    *,
+    groups_N: npt.ArrayLike | None = None,
+) -> dict[str, Any]:
+    """Accuracy and macro F1 of one set of predictions with 95 % intervals.
+
+    The intervals are those of test images drawn at random, their classes included. Where class counts are fixed, as
+    in a stratified split, that of accuracy is wider than needed if recall differs much between classes.
+
+    Parameters
+    ----------
+    y_N, predicted_N : (N,) int64
+        Class codes.
+    n_classes : int
+    groups_N : (N,), optional
+        Group of each image. Groups, not images, are then taken as independent. All in one group: images are, as
+        nothing tells how groups vary.
+
+    Returns
+    -------
+    dict
+        `accuracy, macro_f1, accuracy_ci95, macro_f1_ci95`, and `independent {unit, count}`, the unit being `image`
+        or `group`.
+    """
+    units = Units.of(len(y_N), groups_N)
+    f1 = macro_f1_interval(y_N, predicted_N, n_classes, units)
+    return {
+        "accuracy": float((y_N == predicted_N).mean()),
+        "macro_f1": f1.value,
+        "accuracy_ci95": list(share_interval(y_N == predicted_N, units)),
+        "macro_f1_ci95": list(f1.ci95),
+        "independent": _describe(units),
+    }
 
 
 def score(
@@ -57,40 +98,30 @@ def score(
 ) -> dict[str, Any]:
     """Every score of one set of predictions with 95 % intervals.
 
-    The intervals are those of test images drawn at random, their classes included. Where class counts are fixed, as
-    in a stratified split, that of accuracy is wider than needed if recall differs much between classes.
-
     Parameters
     ----------
     y_N, predicted_N : (N,) int64
         Class codes.
     classes : sequence of str
     groups_N : (N,), optional
-        Group of each image. Groups, not images, are then taken as independent. All in one group: images are, as
-        nothing tells how groups vary.
+        As in `score_overall`.
 
     Returns
     -------
     dict
-        `accuracy, macro_f1, accuracy_ci95, macro_f1_ci95, confusion`, `per_class[]` with `class, support, recall,
-        precision, f1, recall_ci95` (None: no image of the class), and `independent {unit, count}`, the unit being
-        `image` or `group`.
+        What `score_overall` returns; `per_class[]` with `class, support, recall, precision, f1, recall_ci95` (None: no
+        image of the class); and `confusion`, a row for each true class (None for more than `MAX_CONFUSION` classes).
     """
     counts_CC = metrics.confusion(y_N, predicted_N, len(classes))
     units = Units.of(len(y_N), groups_N)
     recall = recall_intervals(y_N, predicted_N, len(classes), None if units.code_N is None else groups_N)
-    f1 = macro_f1_interval(y_N, predicted_N, len(classes), units)
     return {
-        "accuracy": float(metrics.accuracy(counts_CC)),
-        "macro_f1": f1.value,
-        "accuracy_ci95": list(share_interval(y_N == predicted_N, units)),
-        "macro_f1_ci95": list(f1.ci95),
+        **score_overall(y_N, predicted_N, len(classes), groups_N=groups_N),
         "per_class": [
             {**row, "recall_ci95": None if interval is None else list(interval)}
             for row, interval in zip(metrics.score_classes(counts_CC, classes), recall, strict=True)
         ],
-        "confusion": counts_CC.tolist(),
-        "independent": _describe(units),
+        "confusion": counts_CC.tolist() if len(classes) <= MAX_CONFUSION else None,
     }
 
 

@@ -100,6 +100,8 @@ def _on_groups(result: Result) -> Iterator[str]:
 
 
 def _on_methods(result: Result) -> Iterator[str]:
+    for name, reason in result.comparison.get("left_out", {}).items():
+        yield f"{name} is left out: {reason}"
     missed = []
     for method in result.methods:
         present = [row for row in method["test"]["per_class"] if row["support"]]
