@@ -118,6 +118,8 @@ def _refuse_other_names(folders: Mapping[str, Folder], root: Path) -> None:
         found = list(dict.fromkeys([*alike, *named]))
     else:
         return
+    order = [*_SPLIT_WORDS, None]
+    found = sorted(found, key=lambda name: order.index(split_of(name)))
     places = ", ".join(nested[name][0] if name in nested else name for name in found)
     raise UserError(f"{root} seems to hold splits ({places}); name them train/, valid/ and test/")
 

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 
@@ -83,22 +84,34 @@ class Folder:
 class Listing:
     """All that lies below a folder."""
 
-    own: Files
-    """The files that lie in no subfolder."""
-    folders: dict[str, Folder]
-    """Its subfolders, in the order of names."""
+    runs: list[tuple[tuple[str, ...], Files]]
+    """Files in the order of names, and the subfolders they lie in: none, one or two names."""
     followed: bool
     """Whether there are links to folders among it."""
 
-    def without(self, names: Collection[str]) -> Listing:
-        """The listing without some of the subfolders."""
-        kept = {name: folder for name, folder in self.folders.items() if name not in names}
-        return Listing(self.own, kept, self.followed)
+    @cached_property
+    def folders(self) -> dict[str, Folder]:
+        """The subfolders, in the order of names."""
+        folders: dict[str, Folder] = {}
+        for key, files in self.runs:
+            if key:
+                runs = folders.setdefault(key[0], Folder()).runs
+                runs.append((key[1] if len(key) > 1 else None, files))
+        return folders
+
+    @property
+    def own(self) -> Files:
+        """The files that lie in no subfolder."""
+        return Files.join(files for key, files in self.runs if not key)
 
     @property
     def all(self) -> Files:
         """All files, at any depth."""
-        return Files.join([self.own, *(folder.all for folder in self.folders.values())])
+        return Files.join(files for _, files in self.runs)
+
+    def without(self, names: Collection[str]) -> Listing:
+        """Return the listing without some of the subfolders."""
+        return Listing([run for run in self.runs if not run[0] or run[0][0] not in names], self.followed)
 
 
 def list_files(root: Path, *, once_in: int = 2) -> Listing:
@@ -121,13 +134,7 @@ def list_files(root: Path, *, once_in: int = 2) -> Listing:
     """
     walk = _Walk(os.fspath(root), once_in)
     walk.run()
-    own = Files.join(files for key, files in walk.runs if not key)
-    folders: dict[str, Folder] = {}
-    for key, files in walk.runs:
-        if key:
-            runs = folders.setdefault(key[0], Folder()).runs
-            runs.append((key[1] if len(key) > 1 else None, files))
-    return Listing(own, folders, walk.followed)
+    return Listing(walk.runs, walk.followed)
 
 
 def describe_suffixes(names: Sequence[str], root: Path) -> str:

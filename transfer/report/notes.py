@@ -84,10 +84,10 @@ def _on_copies(data: dict[str, Any]) -> Iterator[str]:
         yield f"{data['contradictions']} training images lie in the folders of two classes, byte for byte"
     for split, count in (data.get("copies_within") or {}).items():
         if count:
-            are = "image is a copy" if count == 1 else "images are copies"
+            are, their = ("image is a copy", "its") if count == 1 else ("images are copies", "their")
             weigh = "score" if split == "test" else "choice" if split == "valid" else "training"
             yield (
-                f"{count} {ADJECTIVES[split]} {are} of another one of their class: in the {weigh} such images count "
+                f"{count} {ADJECTIVES[split]} {are} of another one of {their} class: in the {weigh} such images count "
                 "more than once"
             )
 
