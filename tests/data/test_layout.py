@@ -125,7 +125,11 @@ def test_class_folders_are_not_taken_for_splits(tmp_path: Path, folders: list[st
     "valid", ["valid", "val", "validation", "Val", "VALID", "dev", "valid_set", "Validation", "my-val"]
 )
 def test_a_validation_folder_is_used_whatever_its_form(tmp_path: Path, valid: str) -> None:
-    assert found(splits(tmp_path, "train", "test", valid)) == {"train": "train", "test": "test", "valid": valid}
+    assert found(splits(tmp_path, "train", "test", valid)) == {
+        "train": "train",
+        "test": "test",
+        "valid": valid,
+    }
 
 
 @pytest.mark.parametrize("other", ["Test", "test2", "extra", "pred", "Train", "eval"])

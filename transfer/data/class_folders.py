@@ -139,4 +139,6 @@ def describe_lost(files: Files, root: Path) -> str:
     if lost:
         every = len(lost) + len(files.images)
         return f"{len(lost)} of {every} files are not images: {describe_suffixes(lost, root)}"
-    return f"{len(files.ignored)} hidden or system files" if files.ignored else "it is empty"
+    if files.ignored:
+        return f"{len(files.ignored)} hidden or system files or folders"
+    return "it is empty"
