@@ -261,6 +261,14 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
     assert groups.comparison["repeats"]["names"] == ["test", "train", "valid"]
     assert groups.comparison["repeats"]["test_images"] == [24, 36, 18]
     assert groups.methods[0]["test"]["independent"]["unit"] in ("group", "image")
+    # Groups that share an image are left out together.
+    folder = tmp_path / "images/class0"
+    shutil.copy(folder / "train-0.jpg", folder / "valid-copy.jpg")
+    groups = run(tmp_path, methods=("ridge", "knn"), groups="^(train|valid|test)", repeats="groups")
+    assert groups.comparison["repeats"]["names"] == ["test", "train + valid"]
+    shutil.copy(folder / "train-0.jpg", folder / "test-copy.jpg")
+    with pytest.raises(UserError, match="one group only, since copies"):
+        run(tmp_path, methods=("ridge",), groups="^(train|valid|test)", repeats="groups")
 
 
 def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) -> None:
