@@ -419,6 +419,10 @@ def one_class(root: Path) -> None:
     class_folders(root, {"cat": 9})
 
 
+def one_level_too_high(root: Path) -> None:
+    split_folder(root / "photos", {split: {"cat": 2, "dog": 2} for split in SPLITS})
+
+
 def one_class_with_images(root: Path) -> None:
     class_folders(root, {"cat": 9, "dog": 0})
 
@@ -476,6 +480,7 @@ def nothing_to_draw_test_from(root: Path) -> None:
         (flat_images, ["no images", "{root}", "class folders"]),
         (text_only, ["no images", "{root}", "class folders"]),
         (one_class, ["fewer than two classes", "{root}"]),
+        (one_level_too_high, ["fewer than two classes", "did you mean {root}/photos?"]),
         (one_class_with_images, ["fewer than two classes", "{root}"]),
         (one_trained_class, ["fewer than two classes", "{root}"]),
         (new_class_in_test, ["'emu'", "test/", "train/"]),

@@ -315,9 +315,13 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
             f"class {empty[0]!r} has no image in train/ ({told}); add some, or take its folder out"
         )
     if len(trained) < 2:
-        told = "".join(f" ({line})" for line in [*folders.lost.values()][:1])
+        inside = found.root / found.classes[0]
+        told = next(iter(folders.lost.values()), "")
+        if len(found.classes) == 1 and len(_folders(inside)) >= 2:
+            told = f"did you mean {inside}?"
         raise UserError(
-            f"{found.root} has fewer than two classes with images{told}; a comparison needs at least two"
+            f"{found.root} has fewer than two classes with images{told and f' ({told})'}; "
+            "a comparison needs at least two"
         )
     for split in SPLITS:
         if not found.splits[split]:

@@ -106,6 +106,16 @@ def test_broken_links_are_files_that_are_lost(tmp_path: Path, caplog: pytest.Log
     ]
 
 
+def test_a_class_folder_that_is_a_broken_link_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    touch(tmp_path, *many("a", 3), *many("b", 3))
+    (tmp_path / "c").symlink_to(tmp_path / "unmounted")
+    found = find_class_folders(tmp_path)
+    assert found.others == ["c"]
+    assert warnings(found, caplog) == ["c is a link that leads nowhere"]
+
+
 def test_images_beside_the_class_folders_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for split in SPLITS:
         touch(tmp_path, *many(f"{split}/a", 3), *many(f"{split}/b", 3))

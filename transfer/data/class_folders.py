@@ -85,6 +85,9 @@ class ClassFolders:
         self.others.extend([*files.images, *files.others])
         if count := len(files.images):
             self.loose[folder] = f"{folder} holds {count} {'image' if count == 1 else 'images'} {mend}"
+        for name in files.not_images:
+            if (self.root / name).is_symlink():  # of a class folder, maybe
+                self.lost[name] = f"{name} is a link that leads nowhere"
 
     def _note_lost(self, folder: str, files: Files) -> None:
         images, lost = len(files.images), len(files.not_images)
