@@ -76,6 +76,42 @@ def test_quiet_leaves_the_verdict(ready: list[str], capsys: pytest.CaptureFixtur
     assert err == ""
 
 
+@pytest.mark.parametrize("command", ["run", "extract"])
+def test_what_a_class_loses_is_told_in_spite_of_quiet(
+    ready: list[str], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    folder = Path(ready[0]) / "test/class1"
+    for path in list(folder.glob("*.jpg"))[:2]:
+        path.rename(path.with_suffix(".xyz"))
+        path.with_suffix(".xyz").write_text("no image")
+    assert cli.main([command, *ready, "--quiet"]) == 0
+    err = capsys.readouterr().err
+    assert err == "transfer: class test/class1: 2 of 4 files are not images: 2 .xyz\n"
+
+
+@pytest.mark.parametrize("out", ["train", "train/result", "test/class0/deep/result", "linked/x"])
+def test_an_output_folder_among_the_images_is_refused_and_not_made(
+    ready: list[str], capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    root = Path(ready[0])
+    elsewhere = (root / "valid/class0").rename(root.parent / "elsewhere")
+    (root / "valid/class0").symlink_to(elsewhere)
+    place = elsewhere / "x" if out == "linked/x" else root / out
+    before = sorted(root.parent.rglob("*"))
+    assert cli.main(["run", *ready, "--out", str(place)]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "which holds images; give an --out beside" in err
+    assert sorted(root.parent.rglob("*")) == before
+
+
+def test_an_output_folder_beside_the_splits_may_be_used_again(ready: list[str]) -> None:
+    out = Path(ready[0]) / "out"
+    for _ in range(2):
+        assert cli.main(["run", *ready, "--out", str(out), "--quiet", "--methods=svm"]) == 0
+        (out / "plot.png").touch()
+
+
 def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "--lr=1e-3,1e-2",
@@ -182,6 +218,27 @@ class TestPredict:
         out, err = capsys.readouterr()
         assert [Path(one["path"]).name for one in json.loads(out)] == ["0.jpg", "1.jpg", "3.jpg"]
         assert re.search(r"skipped .*2\.jpg", err)
+
+    def test_files_of_a_folder_that_are_no_images_are_named_with_exit_3(
+        self, ready: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        new, source = tmp_path / "new", Path(ready[0]) / "test/class0"
+        new.mkdir()
+        shutil.copy(source / "0.jpg", new / "0")
+        (new / "linked").symlink_to(source, target_is_directory=True)
+        assert cli.main(["predict", model, str(new)]) == 0
+        out, err = capsys.readouterr()
+        assert (len(out.splitlines()), err) == (5, "")
+        (new / "notes.xyz").write_text("no image")
+        (new / "gone.jpg").symlink_to(new / "none")
+        assert cli.main(["predict", model, str(new), "--quiet"]) == 3
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == 5
+        assert [Path(line.split("'")[1]).name for line in err.splitlines()] == ["gone.jpg", "notes.xyz"]
+        (new / "0").unlink()
+        (new / "linked").unlink()
+        assert cli.main(["predict", model, str(new)]) == 2
+        assert "no images in" in capsys.readouterr().err
 
     def test_hostile_names_are_shown_as_they_are_on_one_line(
         self, ready: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

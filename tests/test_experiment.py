@@ -190,7 +190,17 @@ def test_test_images_that_are_training_images_are_counted(root: Path, tmp_path: 
     shutil.copytree(root / "images", tmp_path / "images")
     shutil.copy(root / "images/train/class1/0.jpg", tmp_path / "images/test/class1/copy.jpg")
     shutil.copy(root / "images/train/class1/1.jpg", tmp_path / "images/test/class2/copy.jpg")
-    assert run(tmp_path, methods=("svm-lab",)).data["test_in_train"] == 2
+    data = run(tmp_path, methods=("svm-lab",)).data
+    assert data["test_in_train"] == 2
+    assert data["copies"] == {"train-valid": 0, "train-test": 2, "valid-test": 0}
+    assert data["copies_of_another_class"] == {"train-valid": 0, "train-test": 1, "valid-test": 0}
+    assert data["contradictions"] == 0
+    shutil.copy(root / "images/train/class1/0.jpg", tmp_path / "images/train/class2/copy.jpg")
+    shutil.copy(root / "images/train/class1/1.jpg", tmp_path / "images/train/class1/copy.jpg")
+    data = run(tmp_path, methods=("svm-lab",)).data
+    assert data["in_two_classes"] == {"images": 1, "classes": ["class1", "class2"]}
+    assert data["copies_within"] == {"train": 1, "valid": 0, "test": 0}
+    assert data["contradictions"] == 2
 
 
 def test_what_can_be_known_wrong_is_told_before_any_work(
@@ -252,6 +262,14 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
     assert groups.comparison["repeats"]["names"] == ["test", "train", "valid"]
     assert groups.comparison["repeats"]["test_images"] == [24, 36, 18]
     assert groups.methods[0]["test"]["independent"]["unit"] in ("group", "image")
+    # Groups that share an image are left out together.
+    folder = tmp_path / "images/class0"
+    shutil.copy(folder / "train-0.jpg", folder / "valid-copy.jpg")
+    groups = run(tmp_path, methods=("ridge", "knn"), groups="^(train|valid|test)", repeats="groups")
+    assert groups.comparison["repeats"]["names"] == ["test", "train + valid"]
+    shutil.copy(folder / "train-0.jpg", folder / "test-copy.jpg")
+    with pytest.raises(UserError, match="one group only, since copies"):
+        run(tmp_path, methods=("ridge",), groups="^(train|valid|test)", repeats="groups")
 
 
 def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) -> None:

@@ -257,24 +257,6 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
     assert _rows(tmp_path / "store") == {}
 
 
-def test_copies_between_any_two_splits_are_counted(tmp_path: Path, make_images: MakeImages) -> None:
-    root = make_images(tmp_path / "images", train=4, valid=2, test=2)
-    assert features(tmp_path).copies == {"train-valid": 0, "train-test": 0, "valid-test": 0}
-    for source, copies in {
-        "train/class0/0.jpg": ["valid/class0/a.jpg", "valid/class0/b.jpg", "test/class1/a.jpg"],
-        "valid/class1/0.jpg": ["test/class1/b.jpg", "test/class1/c.jpg", "test/class1/d.jpg"],
-    }.items():
-        for copy in copies:
-            shutil.copy(root / source, root / copy)
-    found = features(tmp_path, weights=str(_weights(tmp_path)))
-    # Of the first image a copy is in valid and one in test: these two are copies of each other.
-    assert found.copies == {"train-valid": 2, "train-test": 1, "valid-test": 4}
-    assert (found.test_in_train, found.contradictions) == (1, 0)
-    shutil.copy(root / "train/class0/0.jpg", root / "train/class2/other.jpg")
-    shutil.copy(root / "train/class0/1.jpg", root / "train/class0/same.jpg")
-    assert features(tmp_path, weights=str(_weights(tmp_path))).contradictions == 2
-
-
 def test_auto_goes_on_with_the_way_that_the_store_holds(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images")
     weights = str(_weights(tmp_path))

@@ -290,7 +290,6 @@ def test_other_files_are_told_by_relative_name(tmp_path: Path, layout: str) -> N
         f"{folder}a/._000.jpg",
         f"{folder}a/.hidden.png",
         f"{folder}a/deep/Thumbs.db",
-        f"{folder}a/movie.gif",
         f"{folder}a/noextension",
         f"{folder}a/jpg",
     ]
@@ -321,6 +320,7 @@ def test_hidden_folders_inside_a_class_are_left_alone(tmp_path: Path) -> None:
 
 def test_every_known_extension_in_any_case_is_an_image(tmp_path: Path) -> None:
     made = ["1.jpg", "2.JPG", "3.jpeg", "4.JPEG", "5.Png", "6.PNG", "7.webp", "8.WebP", "9.bmp", "X.BMP"]
+    made += ["a.gif", "b.JFIF", "c.jpe", "d.tif", "e.TIFF", "f.avif"]
     touch(tmp_path, *(f"a/{name}" for name in made), *many("b", 3))
     found = find(tmp_path)
     assert sorted(name for name in all_names(found) if name.startswith("a/")) == [
@@ -419,6 +419,10 @@ def one_class(root: Path) -> None:
     class_folders(root, {"cat": 9})
 
 
+def one_level_too_high(root: Path) -> None:
+    split_folder(root / "photos", {split: {"cat": 2, "dog": 2} for split in SPLITS})
+
+
 def one_class_with_images(root: Path) -> None:
     class_folders(root, {"cat": 9, "dog": 0})
 
@@ -476,6 +480,7 @@ def nothing_to_draw_test_from(root: Path) -> None:
         (flat_images, ["no images", "{root}", "class folders"]),
         (text_only, ["no images", "{root}", "class folders"]),
         (one_class, ["fewer than two classes", "{root}"]),
+        (one_level_too_high, ["fewer than two classes", "did you mean {root}/photos?"]),
         (one_class_with_images, ["fewer than two classes", "{root}"]),
         (one_trained_class, ["fewer than two classes", "{root}"]),
         (new_class_in_test, ["'emu'", "test/", "train/"]),
@@ -626,7 +631,9 @@ class TestBelow:
             (tmp_path / name).write_bytes(b"")
         given = [tmp_path / "b.jpg", tmp_path, tmp_path / "none", tmp_path / "a/notes.txt"]
         in_folder = [tmp_path / name for name in ("!/x.webp", "a/b/c.bmp", "a/z.PNG", "b.jpg")]
-        assert below(given) == [tmp_path / "b.jpg", *in_folder, *given[2:]]
+        files, left_out = below(given)
+        assert files == [tmp_path / "b.jpg", *in_folder, *given[2:]]
+        assert list(left_out) == [str(tmp_path / "a/notes.txt")]
 
     def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_bytes(b"")

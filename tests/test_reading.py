@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from PIL import Image as PillowImage
 from transfer import decode, files, nvjpeg
 from transfer.config import UserError
 from transfer.decode import BadImage
-from transfer.images import SPLITS, ImageSet, Samples
+from transfer.images import SPLITS, ImageSet, Samples, find
 from transfer.names import Names
 from transfer.reading import (
     BATCHES_AHEAD,
@@ -105,6 +106,80 @@ def test_copies_of_an_image_have_one_id(tmp_path: Path, pool: ThreadPoolExecutor
     first, second = read(found, pool, BadImages(tmp_path, "error"), silent)
     assert first.id == second.id
     assert first.path != second.path
+
+
+def with_copies(root: Path, folders: dict[str, int], copies: dict[str, str]) -> Path:
+    """Different images in folders, and copies of some of them."""
+    for start, (folder, count) in enumerate(folders.items()):
+        for i in range(count):
+            write_png(root / folder / f"day{i % 4}_{i:02}.png", 1_000 * start + i)
+    for source, copy in copies.items():
+        (root / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / source, root / copy)
+    return root
+
+
+def splits_of(images: Images) -> dict[str, set[str]]:
+    """By content, the splits that it is in."""
+    found: dict[str, set[str]] = {}
+    for image in images:
+        found.setdefault(image.id, set()).add(image.split)
+    return found
+
+
+COPIES = {
+    **{f"{{}}a/day{i % 4}_{i:02}.png": f"{{}}a/day{(i + 1) % 4}_copy{i}.png" for i in range(8)},
+    "{}a/day1_09.png": "{}b/day3_x.png",
+}
+
+
+@pytest.mark.parametrize("layout", ["", "train/"])
+@pytest.mark.parametrize("groups", [None, r"^day\d"])
+def test_copies_of_an_image_are_drawn_into_one_split(
+    tmp_path: Path, pool: ThreadPoolExecutor, layout: str, groups: str | None
+) -> None:
+    folders = {f"{layout}{name}": count for name, count in (("a", 24), ("b", 24), ("c", 24))}
+    if layout:
+        folders |= {"test/a": 4, "test/b": 4, "test/c": 4}
+    copies = {one.format(layout): other.format(layout) for one, other in COPIES.items()}
+    if groups:  # all groups would be one
+        copies = dict(list(copies.items())[:1])
+    root = with_copies(tmp_path / "data", folders, copies)
+    found = find(root, seed=1, groups=groups)
+    images = read(found, pool, BadImages(root, "error"), silent)
+    assert all(len(splits) == 1 for splits in splits_of(images).values())
+    assert {image.path for image in images} == {sample.path for sample in found.samples()}
+    assert [image.label for image in images] == ["abc".index(image.path.parent.name) for image in images]
+    assert images.split_N.tolist() == sorted(images.split_N)
+    assert [image.id for image in images] == [
+        hashlib.sha256(image.path.read_bytes()).hexdigest() for image in images
+    ]
+    for split in SPLITS:
+        paths = [image.path for image in images.in_split(split)]
+        assert paths == sorted(paths)
+        if not groups:  # a class without copies is drawn as before
+            assert [path for path in paths if path.parent.name == "c"] == [
+                sample.path for sample in found.splits[split] if sample.label == 2
+            ]
+
+
+def test_groups_of_copies_share_a_split(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    root = with_copies(tmp_path, {"a": 24, "b": 24}, {"a/day0_00.png": "b/day2_copy.png"})
+    images = read(find(root, groups=r"^day\d"), pool, BadImages(root, "error"), silent)
+    sides = {image.split for image in images if image.path.name.startswith(("day0", "day2"))}
+    assert len(sides) == 1
+
+
+def test_splits_of_the_folder_stay_as_they_are_whatever_is_copied(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    folders = {f"{split}/{name}": 3 for split in SPLITS for name in "ab"}
+    copies = {"train/a/day0_00.png": "test/a/x.png", "train/a/day1_01.png": "valid/b/y.png"}
+    root = with_copies(tmp_path, folders, copies)
+    found = find(root)
+    images = read(found, pool, BadImages(root, "error"), silent)
+    assert [image.path for image in images] == [sample.path for sample in found.samples()]
+    assert sorted(map(len, splits_of(images).values()))[-2:] == [2, 2]
 
 
 def test_reading_keeps_the_order_although_threads_finish_in_another(

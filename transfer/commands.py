@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.config import (
+    BUILT_IN,
     MODELS,
     RESULT,
     RunConfig,
@@ -42,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
     config = _config(args)
     models = args.out / MODELS if args.out else None
     if models:
+        if config.data != BUILT_IN:
+            from transfer.images import check_output
+
+            check_output(Path(config.data), args.out)
         _make_folder(args.out)
         _make_folder(models)
     from transfer import experiment, model_files, render, report, results
@@ -117,7 +122,7 @@ def predict(args: argparse.Namespace) -> int:
     from transfer import images, model, render
     from transfer.reading import BadImages
 
-    paths = images.below(args.images)
+    paths, left_out = images.below(args.images)
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     loaded = model.load(args.model, batch=len(paths), **given)
@@ -130,7 +135,8 @@ def predict(args: argparse.Namespace) -> int:
         for one in found:
             share = "-" if one.probability is None else f"{one.probability:.3f}"
             print(line(str(one.path), one.label, share))
-    return _told_skipped(bad.skipped, len(bad.skipped))
+    skipped = left_out | bad.skipped
+    return _told_skipped(skipped, len(skipped))
 
 
 def report(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from transfer import environment, files, images, lagoon, leases, metrics, model_files
 from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig, UserError, check_choice
+from transfer.data.copies import copy_codes, join_groups
 from transfer.data.splits import draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import dataset, ladder, predictions, repeats, statistics
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
@@ -316,17 +317,28 @@ def _repeat(
     if count == 0:
         return None
     labels_N, groups_N = found.label_N.astype(np.int64), found.group_N
+    copies_N = copy_codes(found.ids_N32)
+    joined_N = None if groups_N is None else join_groups(groups_N, copies_N)
     shares, group_names = split_shares(found.split_N), []
     if isinstance(count, int):
         scheme = repeats.STRATIFIED
-        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=groups_N)
+        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=joined_N, copies_N=copies_N)
         if len(splits) < count:
             log.warning("--repeats: these groups can be split in %d ways only", len(splits))
     else:
         assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
+        assert joined_N is not None
         scheme = repeats.GROUPS
-        group_names = [image_set.groups[group] for group in np.unique(groups_N)]
-        splits = leave_group_out(labels_N, groups_N, shares["valid"] / (1 - shares["test"]), seed=config.seed)
+        group_names = [
+            " + ".join(image_set.groups[group] for group in np.unique(groups_N[joined_N == first]))
+            for first in np.unique(joined_N)
+        ]
+        if len(group_names) < 2:
+            raise UserError(
+                "--repeats groups has one group only, since copies of images join all groups; take the copies out"
+            )
+        valid_share = shares["valid"] / (1 - shares["test"])
+        splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
     unfitted = {name: METHODS[name].build(config) for name in names}
     with watch("repeat"):
         return repeats.repeat(

@@ -5,7 +5,6 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
 from transfer.engines import EngineError, Plan
 from transfer.frozen import Frozen, NotFinite, made_on
-from transfer.ids import are_among, contradictions, firsts
+from transfer.ids import are_among, firsts
 from transfer.images import SPLITS, ImageSet
 from transfer.metrics import cosines
 from transfer.reading import BadImages, Images, Progress, read, workers
@@ -94,16 +93,7 @@ class Features:
     """Some of the test images in fp32, where the others are int8."""
     coarse: Split | None
     """The same images in int8."""
-    copies: dict[str, int]
-    """By pair of splits, as `train-test`: images of the second whose bytes are an image's of the first too."""
-    contradictions: int
-    """Training images whose bytes are those of a training image of another class too."""
     extraction: Extraction
-
-    @property
-    def test_in_train(self) -> int:
-        """Test images whose bytes are a training image's too."""
-        return self.copies["train-test"]
 
 
 def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Features:
@@ -122,11 +112,6 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
             },
             exact=_gather(*found.exact) if found.exact else None,
             coarse=_gather(found.shelf, found.exact[1]) if found.exact else None,
-            copies={
-                f"{first}-{second}": int(are_among(parts[second].ids_N32, parts[first].ids_N32).sum())
-                for first, second in itertools.combinations(SPLITS, 2)
-            },
-            contradictions=contradictions(parts["train"].ids_N32, parts["train"].label_N),
             extraction=found,
         )
 

@@ -9,21 +9,23 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
 from transfer.config import UserError
+from transfer.data.class_folders import ClassFolders, describe_lost, find_class_folders
+from transfer.data.copies import are_torn, join_groups
+from transfer.data.formats import IMAGE_SUFFIXES
 from transfer.data.groups import assign_groups
+from transfer.data.layout import is_output
+from transfer.data.listing import list_files
 from transfer.data.splits import SPLITS as SPLITS
-from transfer.data.splits import draw_split
-from transfer.decode import EXTENSIONS
+from transfer.data.splits import Codes, Indices, SplitCodes, draw_split
 from transfer.leases import Lease
 from transfer.names import Names, Rows
 
-VALID_NAMES = ("valid", "val", "validation")
-SPLIT_NAMES = {"train", "training", "test", "testing", *VALID_NAMES}
 DRAWN_SHARES = {"valid": 0.1, "test": 0.2}
 
 
@@ -95,6 +97,8 @@ class ImageSet:
     """Files that are no images, left alone; relative to the root."""
     empty_classes: tuple[str, ...] = ()
     """Names of class folders that hold no image in any split, and so are no class."""
+    seed: int = 0
+    """Of the splits that were drawn."""
     lease: Lease | None = None
     """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
@@ -107,7 +111,8 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     """Find the image set in a folder: `train/ valid/ test/` of class folders, or class folders alone.
 
     A missing `valid` is drawn from `train`, and class folders alone are split 70/10/20: stratified, and the
-    same for the same `seed`. Order follows the names.
+    same for the same `seed`. Order follows the names. Folders without an image and images that are not used are
+    named in a warning of the log.
 
     Parameters
     ----------
@@ -126,105 +131,124 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}; give a folder of class folders, or lagoon")
-    train = root / "train"
-    if train.is_dir() and ((root / "test").is_dir() or _subfolders(train)):
-        classes, splits, others, empty = _find_splits(root)
-    else:
-        _refuse_split_names(root)
-        classes, splits, others, empty = _find_classes(root)
+    found = find_class_folders(root)
+    splits = {
+        split: Samples.join(root, [_labelled(root, names, label) for label, names in parts])
+        for split, parts in found.splits.items()
+    }
     labels: tuple[str, ...] = ()
     if groups is not None and any(splits.values()):
         splits, labels = _group(root, splits, groups)
     drawn = tuple(split for split in SPLITS[1:] if split not in splits)
-    splits |= _draw(splits["train"], drawn, classes, seed)
-    found = ImageSet(
+    splits |= _draw(splits["train"], drawn, found.classes, seed)
+    image_set = ImageSet(
         name=root.resolve().name,
         root=root,
-        classes=classes,
+        classes=tuple(found.classes),
         splits=splits,
         groups=labels,
         drawn=SPLITS if "test" in drawn else drawn,
-        others=tuple(others),
-        empty_classes=tuple(empty),
+        others=tuple(found.others),
+        empty_classes=tuple(sorted(found.empty - set(found.classes))),
+        seed=seed,
     )
-    _check(found)
-    return found
+    _check(image_set, found)
+    found.warn()
+    return image_set
 
 
-def below(given: Iterable[Path]) -> list[Path]:
-    """The files among `given`, and in place of each folder the images in it at any depth, in the order of names.
+def redraw(
+    image_set: ImageSet, samples: Samples, split_N: SplitCodes, copies_N: Codes
+) -> tuple[Indices, SplitCodes]:
+    """Draw the splits again that the folder does not have, with all copies of an image in one of them.
 
-    Raises `UserError` for a folder without images.
+    Parameters
+    ----------
+    image_set : ImageSet
+        As it was found, before the contents of its files were known.
+    samples : Samples
+        Those of its samples that can be read.
+    split_N : ndarray of shape (N,), uint8
+        Their splits, as indices into `SPLITS`.
+    copies_N : ndarray of shape (N,)
+        Codes that are equal for copies of one image.
+
+    Returns
+    -------
+    order_N : ndarray of shape (N,)
+        Indices of the samples, split after split.
+    split_N : ndarray of shape (N,), uint8
+        The splits in that order. The same as before if no copies lie in different splits.
+    """
+    missing = [split for split in SPLITS[1:] if split in image_set.drawn]
+    pool_N = np.isin(split_N, [SPLITS.index(split) for split in ("train", *missing)])
+    if not missing or not are_torn(copies_N[pool_N], split_N[pool_N]):
+        return np.arange(len(split_N)), split_N
+    # In the order of names, as when they were drawn first: classes without copies are split as before.
+    pool_M = np.array(sorted(np.flatnonzero(pool_N), key=lambda row: samples.names[int(row)].split("/")))
+    split_N = split_N.copy()
+    split_N[pool_M] = _draw_codes(
+        samples.select(pool_M), missing, image_set.classes, image_set.seed, copies_N[pool_M]
+    )
+    order_N = np.concatenate([pool_M, np.flatnonzero(~pool_N)])
+    order_N = order_N[np.argsort(split_N[order_N], kind="stable")]
+    return order_N, split_N[order_N]
+
+
+def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
+    """List the files among `given`, and in place of each folder the images in it at any depth.
+
+    Parameters
+    ----------
+    given : iterable of Path
+        Files and folders.
+
+    Returns
+    -------
+    files : list of Path
+        In the order given, those of a folder in the order of names.
+    left_out : dict of str to str
+        The files of the folders that are no images, and the reason.
+
+    Raises
+    ------
+    UserError
+        If a folder has no images.
     """
     found: list[Path] = []
+    left_out: dict[str, str] = {}
     for path in given:
         if not path.is_dir():
             found.append(path)
             continue
-        names, _ = _files(path, path)
-        if not names:
-            raise UserError(f"no images in {path}; {', '.join(sorted(EXTENSIONS))} files are wanted")
-        found += sorted(path / name for name in names)
-    return found
+        files = list_files(path, once_in=0).all
+        if not files.images:
+            raise UserError(
+                f"no images in {path}: {describe_lost(files, path)}; {_suffixes()} files are wanted"
+            )
+        found += [path / name for name in files.images]
+        left_out |= {str(path / name): "no image, or a broken link" for name in files.not_images}
+    return found, left_out
 
 
-def _find_splits(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str], list[str]]:
-    """Return the classes, the splits that there are, other files, and classes without an image."""
-    if not (root / "test").is_dir():
-        raise UserError(f"{root} has train/ but no test/; add test/, or give one folder of class folders")
-    valid = [root / name for name in VALID_NAMES if (root / name).is_dir()]
-    if len(valid) > 1:
-        raise UserError(f"{root} has both {valid[0].name}/ and {valid[1].name}/; keep one of them")
-    folders = {"train": root / "train", "test": root / "test", **({"valid": valid[0]} if valid else {})}
-    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
-    labels = {name: label for label, name in enumerate(classes)}
-    splits: dict[str, Samples] = {}
-    empty: set[str] = set()
-    others = _loose_files(root, root)
-    for split, folder in folders.items():
-        parts: list[Samples] = []
-        others += _loose_files(folder, root)
-        for class_folder in _subfolders(folder):
-            names, rest = _files(class_folder, root)
-            if names and class_folder.name not in labels:
-                raise UserError(
-                    f"class {class_folder.name!r} is in {folder.name}/ but not in train/; "
-                    "add training images of it, or take it out"
-                )
-            if names:
-                parts.append(_labelled(root, names, labels[class_folder.name]))
-            elif class_folder.name not in labels:
-                empty.add(class_folder.name)
-            others += rest
-        splits[split] = Samples.join(root, parts)
-    return classes, splits, others, sorted(empty)
+def check_output(data: Path, out: Path) -> None:
+    """Raise `UserError` if the folder `out` is or lies in a folder of images of the image set `data`."""
+    real = out.resolve()
+    for folder in (data / name for name in _folders(data)):
+        # Class folders within split folders count by themselves only where they lie elsewhere.
+        inner = [folder / name for name in _folders(folder, links=True)]
+        for place in (folder, *inner):
+            inside = real.is_relative_to(place.resolve()) and not is_output(folder)
+            if inside and list_files(place, once_in=0).all.images:
+                raise UserError(f"{out} lies in {place}, which holds images; give an --out beside {data}")
 
 
-def _refuse_split_names(root: Path) -> None:
-    """Raise `UserError` for Train/ and Test/, or test/ without train/: taken for classes they would "work"."""
-    alike = [folder.name for folder in _subfolders(root) if folder.name.casefold() in SPLIT_NAMES]
-    if len(alike) > 1 and all(_subfolders(root / name) for name in alike):
-        raise UserError(
-            f"{root} seems to hold splits ({', '.join(alike)}); name them train/, valid/ and test/"
-        )
-
-
-def _find_classes(root: Path) -> tuple[tuple[str, ...], dict[str, Samples], list[str], list[str]]:
-    """Return the classes, all images as `train`, other files, and classes without an image."""
-    others = _loose_files(root, root)
-    found: dict[str, Names] = {}
-    empty: list[str] = []
-    for folder in _subfolders(root):
-        names, rest = _files(folder, root)
-        others += rest
-        if names:
-            found[folder.name] = names
-        else:
-            empty.append(folder.name)
-    samples = Samples.join(
-        root, [_labelled(root, names, label) for label, names in enumerate(found.values())]
-    )
-    return tuple(found), {"train": samples}, others, empty
+def _folders(folder: Path, *, links: bool = False) -> list[str]:
+    """Return the names of the folders in a folder, or of links to folders alone."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir() and (entry.is_symlink() or not links)]
 
 
 def _labelled(root: Path, names: Names, label: int) -> Samples:
@@ -245,56 +269,37 @@ def _draw(samples: Samples, missing: Sequence[str], classes: Sequence[str], seed
     """Draw the missing splits from the samples; what is left is `train`."""
     if not missing:
         return {}
-    whole = 1.0 if "test" in missing else 1 - DRAWN_SHARES["test"]
-    shares = {split: share / whole for split, share in DRAWN_SHARES.items() if split in missing}
-    split_N = draw_split(samples.label_N, shares, classes=classes, seed=seed, groups_N=samples.group_N)
+    split_N = _draw_codes(samples, missing, classes, seed)
     return {split: samples.select(split_N == SPLITS.index(split)) for split in ("train", *missing)}
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _draw_codes(
+    samples: Samples,
+    missing: Sequence[str],
+    classes: Sequence[str],
+    seed: int,
+    copies_N: Codes | None = None,
+) -> SplitCodes:
+    whole = 1.0 if "test" in missing else 1 - DRAWN_SHARES["test"]
+    shares = {split: share / whole for split, share in DRAWN_SHARES.items() if split in missing}
+    groups_N: Codes | None = samples.group_N
+    if groups_N is not None and copies_N is not None:
+        groups_N = join_groups(groups_N, copies_N)
+    return draw_split(
+        samples.label_N, shares, classes=classes, seed=seed, groups_N=groups_N, copies_N=copies_N
+    )
 
 
-def _loose_files(folder: Path, root: Path) -> list[str]:
-    """Files beside the class folders, relative to the root."""
-    return [path.relative_to(root).as_posix() for path in sorted(folder.iterdir()) if path.is_file()]
+def _suffixes() -> str:
+    return ", ".join(sorted(IMAGE_SUFFIXES))
 
 
-def _files(folder: Path, root: Path) -> tuple[Names, list[str]]:
-    """Images and other files below a class folder, at any depth, in the order of their names.
-
-    Both are relative to the root. Names are compared part by part, as paths are: `a/b` before `a-1/b`.
-    """
-    found: list[str] = []
-    # os.walk alone would call itself, and folders may be nested more deeply than that goes.
-    waiting = [folder]
-    while waiting:
-        where, folders, names = next(os.walk(waiting.pop(), onerror=_raise))
-        inside = Path(where)
-        below = (inside / name for name in folders if not name.startswith("."))
-        waiting += [path for path in below if not path.is_symlink()]
-        found += [f"{inside.relative_to(root).as_posix()}/{name}" for name in names]
-    found.sort(key=lambda name: name.split("/"))
-    images: list[str] = []
-    others: list[str] = []
-    for name in found:
-        (images if _is_image(root / name) else others).append(name)
-    return Names.of(images), others
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error  # os.walk would pass over a folder that can't be read, and its class be gone without a word
-
-
-def _is_image(path: Path) -> bool:
-    # macOS leaves "._photo.jpg" beside photo.jpg on foreign disks; a FIFO with an image's name would block.
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-
-
-def _check(found: ImageSet) -> None:
+def _check(found: ImageSet, folders: ClassFolders) -> None:
     if not any(found.splits.values()):
-        kinds = ", ".join(sorted(EXTENSIONS))
-        raise UserError(f"no images in {found.root}; class folders with {kinds} files are wanted")
+        told = folders.describe_empty("train")
+        raise UserError(
+            f"no images in {found.root} ({told}); class folders with {_suffixes()} files are wanted"
+        )
     trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
     drawn = {label for split in found.drawn for label in found.splits[split].label_N.tolist()}
@@ -305,11 +310,20 @@ def _check(found: ImageSet) -> None:
             "smaller groups, or take the class out"
         )
     if empty and len(trained) >= 2:
-        raise UserError(f"class {empty[0]!r} has no image in train/; add some, or take its folder out")
-    if len(trained) < 2:
+        told = folders.lost.get(f"train/{empty[0]}", "")
         raise UserError(
-            f"{found.root} has fewer than two classes with images; a comparison needs at least two"
+            f"class {empty[0]!r} has no image in train/ ({told}); add some, or take its folder out"
+        )
+    if len(trained) < 2:
+        inside = found.root / found.classes[0]
+        told = next(iter(folders.lost.values()), "")
+        if len(found.classes) == 1 and len(_folders(inside)) >= 2:
+            told = f"did you mean {inside}?"
+        raise UserError(
+            f"{found.root} has fewer than two classes with images{told and f' ({told})'}; "
+            "a comparison needs at least two"
         )
     for split in SPLITS:
         if not found.splits[split]:
-            raise UserError(f"the {split} split of {found.root} has no images; add some")
+            told = folders.describe_empty(split)
+            raise UserError(f"the {split} split of {found.root} has no images; {told}")

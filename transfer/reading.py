@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar, overload
@@ -25,9 +25,10 @@ from PIL import Image as PillowImage
 
 from transfer import decode, files, nvjpeg
 from transfer.config import UserError
+from transfer.data.copies import copy_codes
 from transfer.decode import BadImage
 from transfer.ids import Ids, firsts
-from transfer.images import SPLITS, ImageSet, Samples
+from transfer.images import SPLITS, ImageSet, Samples, redraw
 from transfer.names import Rows
 
 Progress = Callable[[str, int, int], None]
@@ -183,7 +184,10 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> Images:
-    """Every readable image of the set with its id and its size, from one read of each file."""
+    """Every readable image of the set with its id and its size, from one read of each file.
+
+    Splits that were drawn are drawn again if copies of an image lie in different ones.
+    """
     samples = images.samples()
     codes = np.arange(len(SPLITS), dtype=np.uint8)
     found = Images(
@@ -205,7 +209,11 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
                 found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
         done += len(part)
         on_progress("reading", done, len(samples))
-    return found.select(readable_N)
+    found = found.select(readable_N)
+    if not images.drawn:
+        return found
+    order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
+    return replace(found.select(order_N), split_N=split_N)
 
 
 def batches(

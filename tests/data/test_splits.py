@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
+from transfer.data.copies import join_groups
 from transfer.data.splits import (
     SPLITS,
     TEST,
@@ -241,6 +243,75 @@ class TestLeaveGroupOut:
         splits = leave_group_out(labels_N, groups_N, 0.2, seed=0)
         assert [count_untrained(labels_N, split) for split in splits] == [7, 0, 0, 0, 0]
         assert [len(split.test) for split in splits] == [20] * 5
+
+
+class TestCopies:
+    """Copies of one image have one code."""
+
+    LABELS_N = labels_of(60, 30, 8)
+    DISTINCT_N = np.arange(98)
+    # Pairs and triples of copies, most of them in two classes.
+    COPIES_N = np.where(DISTINCT_N % 7 < 3, DISTINCT_N // 7, 100 + DISTINCT_N)
+
+    @staticmethod
+    def together(copies_N: Codes, split: SplitIndices) -> bool:
+        return all(not np.intersect1d(copies_N[a], copies_N[b]).size for a, b in combinations(split, 2))
+
+    def draw(self, copies_N: Codes | None, seed: int = 0) -> Codes:
+        classes = names_of(self.LABELS_N)
+        return draw_split(self.LABELS_N, SHARES, classes=classes, seed=seed, copies_N=copies_N)
+
+    def test_without_copies_the_draws_are_the_same(self) -> None:
+        np.testing.assert_array_equal(self.draw(None), self.draw(self.DISTINCT_N))
+        np.testing.assert_array_equal(self.draw(None), self.draw(self.DISTINCT_N[::-1]))
+        options = {"seed": 0, "copies_N": self.DISTINCT_N}
+        for with_codes, without in zip(
+            draw_repeats(self.LABELS_N, 3, SHARES, **options),
+            draw_repeats(self.LABELS_N, 3, SHARES, seed=0),
+            strict=True,
+        ):
+            for one, other in zip(with_codes, without, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_copies_are_in_one_split_and_shares_nearly_hold(self, seed: int) -> None:
+        split = SplitIndices.from_codes(self.draw(self.COPIES_N, seed))
+        assert_partition(split, 98)
+        assert self.together(self.COPIES_N, split)
+        assert [len(rows) / 98 for rows in split] == pytest.approx([0.7, 0.1, 0.2], abs=0.1)
+
+    def test_a_class_without_copies_is_split_as_before(self) -> None:
+        copies_N = self.DISTINCT_N.copy()
+        first, second, third = np.flatnonzero(self.LABELS_N == 1)[:3]
+        copies_N[second] = copies_N[third] = copies_N[first]
+        others_N = self.LABELS_N != 1
+        np.testing.assert_array_equal(self.draw(copies_N)[others_N], self.draw(None)[others_N])
+
+    def test_repeats_keep_copies_together(self) -> None:
+        for split in draw_repeats(self.LABELS_N, 6, SHARES, seed=0, copies_N=self.COPIES_N):
+            assert_partition(split, 98)
+            assert self.together(self.COPIES_N, split)
+
+    @pytest.mark.parametrize("groups", [2, 3, 8])
+    def test_repeats_keep_copies_and_their_groups_together(self, groups: int) -> None:
+        labels_N, groups_N = many_groups(groups=groups)
+        copies_N = np.arange(600)
+        copies_N[[5, 50, 500]] = 5
+        copies_N[10:20] = 10
+        joined_N = join_groups(groups_N, copies_N)
+        for split in draw_repeats(labels_N, 4, SHARES, seed=0, groups_N=joined_N, copies_N=copies_N):
+            assert_partition(split, 600)
+            assert self.together(copies_N, split)
+
+    def test_groups_are_left_out_with_the_copies_of_their_images(self) -> None:
+        labels_N, groups_N = many_groups(groups=4)
+        copies_N = np.arange(600)
+        one, other = np.flatnonzero(groups_N == 0)[0], np.flatnonzero(groups_N == 3)[0]
+        copies_N[other] = copies_N[one]
+        joined_N = join_groups(groups_N, copies_N)
+        splits = leave_group_out(labels_N, joined_N, 0.1, seed=0, copies_N=copies_N)
+        assert len(splits) == 3
+        assert all(self.together(copies_N, split) for split in splits)
 
 
 class TestGroupsAcrossSplits:

@@ -26,9 +26,33 @@ def notes(example: Result, *, data: dict[str, Any] | None = None, **parts: Any) 
 
 def test_copies_are_named_by_their_splits(example: Result) -> None:
     text = notes(example, data={"copies": {"train-valid": 3, "train-test": 0, "valid-test": 2}})
-    assert "3 valid images are train images too, byte for byte: the choice of settings is flattered" in text
-    assert "2 test images are valid images too, byte for byte: the scores flatter every method" in text
-    assert "train images too, byte for byte: the scores" not in text
+    assert "3 validation images are training images too: what is chosen on them is chosen by memory" in text
+    assert "2 test images are validation images too: the choice has seen them" in text
+    assert "flatter every method" not in text
+    copies = {"train-valid": 0, "train-test": 1, "valid-test": 0}
+    assert "1 test image is a training image too: the scores flatter every method" in notes(
+        example, data={"copies": copies}
+    )
+
+
+def test_copies_under_other_labels_are_not_said_to_flatter(example: Result) -> None:
+    copies = {"train-valid": 5, "train-test": 4, "valid-test": 0}
+    wrong = {"train-valid": 2, "train-test": 4, "valid-test": 0}
+    text = notes(example, data={"copies": copies, "copies_of_another_class": wrong})
+    assert "3 validation images are training images too: what" in text
+    assert "2 validation images are training images of another class: " in text
+    assert "4 test images are training images of another class: one of the two labels is wrong" in text
+    assert "flatter" not in text
+
+
+def test_copies_within_a_split_and_in_two_classes_are_named(example: Result) -> None:
+    mixed = {"images": 6, "classes": ["a", "b"]}
+    within = {"train": 7, "valid": 0, "test": 1}
+    text = notes(example, data={"in_two_classes": mixed, "copies_within": within, "contradictions": 12})
+    assert "6 images lie in two classes: a, b" in text
+    assert "12" not in text.split("6 images lie in two classes")[1].splitlines()[0]
+    assert "7 training images are copies of another one of their class" in text
+    assert "1 test image is a copy of another one of its class: in the score" in text
 
 
 def test_names_like_moments_lead_to_the_command_to_type(example: Result) -> None:

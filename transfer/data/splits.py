@@ -71,6 +71,7 @@ def draw_split(
     classes: Sequence[str],
     seed: int,
     groups_N: Codes | None = None,
+    copies_N: Codes | None = None,
 ) -> SplitCodes:
     """Draw a stratified split, the same for the same seed.
 
@@ -97,6 +98,9 @@ def draw_split(
         Seed of the draw, from 0 up.
     groups_N : ndarray of shape (N,), optional
         Group of each image, an index from 0.
+    copies_N : ndarray of shape (N,), optional
+        Codes that are equal for copies of one image, which are to be on one side; groups have to be joined by
+        `join_groups` before.
 
     Returns
     -------
@@ -104,13 +108,19 @@ def draw_split(
         Indices into `SPLITS`.
     """
     if groups_N is None:
-        return _draw_images(labels_N, shares, [[seed, _hash(name)] for name in classes])
-    arrangements = _Arrangements(labels_N, groups_N, shares, np.random.default_rng(seed))
+        return _draw_images(labels_N, shares, [[seed, _hash(name)] for name in classes], copies_N)
+    arrangements = _Arrangements(labels_N, groups_N, shares, np.random.default_rng(seed), copies_N)
     return arrangements.to_images(arrangements.draw(arrangements.affordable), [seed])
 
 
 def draw_repeats(
-    labels_N: Codes, n: int, shares: Mapping[str, float], *, seed: int, groups_N: Codes | None = None
+    labels_N: Codes,
+    n: int,
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+    groups_N: Codes | None = None,
+    copies_N: Codes | None = None,
 ) -> list[SplitIndices]:
     """Draw `n` stratified splits of the same images, independent of each other.
 
@@ -130,6 +140,8 @@ def draw_repeats(
         Seed of all draws, from 0 up.
     groups_N : ndarray of shape (N,), optional
         Group of each image, an index from 0.
+    copies_N : ndarray of shape (N,), optional
+        As for `draw_split`.
 
     Returns
     -------
@@ -139,8 +151,8 @@ def draw_repeats(
     if groups_N is None:
         n_classes = int(labels_N.max()) + 1
         seeds = ([[seed, repeat, label] for label in range(n_classes)] for repeat in range(n))
-        return [SplitIndices.from_codes(_draw_images(labels_N, shares, own)) for own in seeds]
-    arrangements = _Arrangements(labels_N, groups_N, shares, np.random.default_rng(seed))
+        return [SplitIndices.from_codes(_draw_images(labels_N, shares, own, copies_N)) for own in seeds]
+    arrangements = _Arrangements(labels_N, groups_N, shares, np.random.default_rng(seed), copies_N)
     repeats: list[SplitIndices] = []
     taken: set[bytes] = set()
     for _ in range(n * ROUNDS_PER_REPEAT):
@@ -154,7 +166,9 @@ def draw_repeats(
     return repeats
 
 
-def leave_group_out(labels_N: Codes, groups_N: Codes, valid_share: float, *, seed: int) -> list[SplitIndices]:
+def leave_group_out(
+    labels_N: Codes, groups_N: Codes, valid_share: float, *, seed: int, copies_N: Codes | None = None
+) -> list[SplitIndices]:
     """Make each group the test split once.
 
     `valid` is drawn from the other groups: whole groups where there are at least three of them, else by image and
@@ -171,6 +185,8 @@ def leave_group_out(labels_N: Codes, groups_N: Codes, valid_share: float, *, see
         The share of the images of the other groups that is to be `valid`.
     seed : int
         Seed of the draws of `valid`, from 0 up.
+    copies_N : ndarray of shape (N,), optional
+        As for `draw_split`.
 
     Returns
     -------
@@ -188,6 +204,7 @@ def leave_group_out(labels_N: Codes, groups_N: Codes, valid_share: float, *, see
             classes=[str(label) for label in range(int(labels_N.max()) + 1)],
             seed=seed,
             groups_N=others_N if len(np.unique(others_N)) >= 3 else None,
+            copies_N=None if copies_N is None else copies_N[rest_N],
         )
         splits.append(SplitIndices.from_codes(split_N))
     return splits
@@ -237,9 +254,18 @@ def _by_share(shares: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _draw_images(
-    labels_N: Codes, shares: Mapping[str, float], seeds_C: Sequence[Sequence[int]]
+    labels_N: Codes,
+    shares: Mapping[str, float],
+    seeds_C: Sequence[Sequence[int]],
+    copies_N: Codes | None = None,
 ) -> SplitCodes:
-    """Draw image by image, each class from its own seed."""
+    """Draw image by image, each class from its own seed; copies go where the first of them goes."""
+    if copies_N is not None:
+        _, first_M, copy_N = np.unique(copies_N, return_index=True, return_inverse=True)
+        order_M = np.argsort(first_M)  # the images in their own order: without copies the draw is the same
+        split_M = np.empty(len(first_M), np.uint8)
+        split_M[order_M] = _draw_images(labels_N[first_M[order_M]], shares, seeds_C)
+        return split_M[copy_N]
     split_N = np.full(len(labels_N), TRAIN, np.uint8)
     order_N = np.argsort(labels_N, kind="stable")
     bounds = np.searchsorted(labels_N[order_N], np.arange(len(seeds_C) + 1))
@@ -259,8 +285,14 @@ class _Arrangements:
     """Random arrangements of whole groups in splits, the best of some at a time."""
 
     def __init__(
-        self, labels_N: Codes, groups_N: Codes, shares: Mapping[str, float], rng: np.random.Generator
+        self,
+        labels_N: Codes,
+        groups_N: Codes,
+        shares: Mapping[str, float],
+        rng: np.random.Generator,
+        copies_N: Codes | None,
     ) -> None:
+        self.copies_N = copies_N
         _, self.groups_N = np.unique(groups_N, return_inverse=True)
         self.labels_N, self.shares, self.rng = labels_N, shares, rng
         self.size_G = np.bincount(self.groups_N)
@@ -289,7 +321,8 @@ class _Arrangements:
             # Train may be the smaller group by far, and is to keep half of it at least.
             shares = {SPLITS[code]: min(share * scale, 0.5) for code, share in without_group}
             seeds = [[*seed, label] for label in range(int(self.labels_N.max()) + 1)]
-            split_N[trained_M] = _draw_images(self.labels_N[trained_M], shares, seeds)
+            copies_M = None if self.copies_N is None else self.copies_N[trained_M]
+            split_N[trained_M] = _draw_images(self.labels_N[trained_M], shares, seeds, copies_M)
         return split_N
 
     def _random(self) -> SplitCodes:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from transfer.data import near_duplicates
+from transfer.data.copies import count_copies
 from transfer.data.groups import suggest_groups
 from transfer.data.splits import groups_across_splits
 from transfer.extract import Features
+from transfer.ids import contradictions
 from transfer.images import SPLITS, ImageSet
 from transfer.reading import Images
 
@@ -39,6 +41,7 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
     dict
     """
     images, skipped = features.extraction.images, features.extraction.skipped
+    copies, train = count_copies(images.ids_N32, images.label_N, images.split_N), images.in_split("train")
     n_classes = len(image_set.classes)
     return {
         "name": image_set.name,
@@ -51,11 +54,17 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
         },
         "drawn": list(image_set.drawn),
         "groups": _describe_groups(image_set, images),
-        "copies": features.copies,
-        "contradictions": features.contradictions,
+        "copies": copies.across,
+        "copies_of_another_class": copies.of_another_class,
+        "copies_within": copies.within,
+        "in_two_classes": {
+            "images": copies.in_two_classes,
+            "classes": [image_set.classes[label] for label in copies.classes],
+        },
+        "contradictions": contradictions(train.ids_N32, train.label_N),
         "near_duplicates": _describe_near_duplicates(features),
         "others": {"count": len(image_set.others), "first": list(image_set.others[:OTHERS_NAMED])},
-        "test_in_train": features.test_in_train,
+        "test_in_train": copies.across["train-test"],
         "skipped": [
             {"name": name, "reason": reason}
             for name, reason in itertools.islice(skipped.items(), SKIPPED_NAMED)

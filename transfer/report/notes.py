@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from transfer.report.wording import format_params
 from transfer.results import Result, skipped_count
@@ -15,6 +16,12 @@ CACHED = "the cache holds its features"
 FEW_IMAGES = 5
 FEW_TEST_IMAGES = 50
 NAMED = 3
+ADJECTIVES = {"train": "training", "valid": "validation", "test": "test"}
+MEANING_OF_COPIES = {
+    "train-valid": "what is chosen on them is chosen by memory",
+    "train-test": "the scores flatter every method",
+    "valid-test": "the choice has seen them",
+}
 
 
 def notes(result: Result) -> list[str]:
@@ -44,20 +51,7 @@ def _on_data(result: Result) -> Iterator[str]:
         yield (
             f"too few test images to say anything about a class by itself (under {FEW_IMAGES}): {_some(few)}"
         )
-    copies = data.get("copies") or {"train-test": data["test_in_train"]}
-    for pair, count in copies.items():
-        if count:
-            first, second = pair.split("-")
-            yield (
-                f"{count} {second} images are {first} images too, byte for byte: "
-                + (
-                    "the scores flatter every method"
-                    if second == "test"
-                    else "the choice of settings is flattered"
-                )
-            )
-    if data.get("contradictions"):
-        yield f"{data['contradictions']} training images lie in the folders of two classes, byte for byte"
+    yield from _on_copies(data)
     others = data["others"]
     if others["count"]:
         files = "other file was" if others["count"] == 1 else "other files were"
@@ -67,6 +61,42 @@ def _on_data(result: Result) -> Iterator[str]:
         first_bad, more_bad = data["skipped"][0], skipped_count(result) - 1
         rest = f" and {more_bad} more" if more_bad else ""
         yield f"images were skipped: {first_bad['name']} ({first_bad['reason']}){rest}"
+
+
+def _on_copies(data: dict[str, Any]) -> Iterator[str]:
+    """What files of the same bytes mean for the scores."""
+    of_another_class = data.get("copies_of_another_class") or {}
+    for pair, count in (data.get("copies") or {"train-test": data["test_in_train"]}).items():
+        first, second = pair.split("-")
+        wrong = of_another_class.get(pair, 0)
+        if count > wrong:
+            yield f"{_are_too(count - wrong, second, first)} too: {MEANING_OF_COPIES[pair]}"
+        if wrong:
+            yield (
+                f"{_are_too(wrong, second, first)} of another class: one of the two labels is wrong, and "
+                + ("the scores suffer" if second == "test" else "the choice of settings suffers")
+            )
+    mixed = data.get("in_two_classes") or {"images": 0}
+    if count := mixed["images"]:
+        lie = "image lies" if count == 1 else "images lie"
+        yield f"{count} {lie} in two classes: {_some(mixed['classes'])}; one of the labels is wrong"
+    elif data.get("contradictions") and "in_two_classes" not in data:
+        yield f"{data['contradictions']} training images lie in the folders of two classes, byte for byte"
+    for split, count in (data.get("copies_within") or {}).items():
+        if count:
+            are, their = ("image is a copy", "its") if count == 1 else ("images are copies", "their")
+            weigh = "score" if split == "test" else "choice" if split == "valid" else "training"
+            yield (
+                f"{count} {ADJECTIVES[split]} {are} of another one of {their} class: in the {weigh} such images count "
+                "more than once"
+            )
+
+
+def _are_too(count: int, second: str, first: str) -> str:
+    """Say how many images of one split are images of another."""
+    if count == 1:
+        return f"1 {ADJECTIVES[second]} image is a {ADJECTIVES[first]} image"
+    return f"{count} {ADJECTIVES[second]} images are {ADJECTIVES[first]} images"
 
 
 def _on_groups(result: Result) -> Iterator[str]:

@@ -1,0 +1,249 @@
+"""The files below a folder, at any depth and through linked folders: images, other files, and what systems leave."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+
+from transfer.data.formats import is_image_file, suffix
+from transfer.names import Names
+
+# Besides whatever begins with a dot; in lower case.
+SYSTEM_NAMES = frozenset(
+    {
+        "@eadir", "@recently-snapshot", "@recycle", "@sharebin", "@tmp", "#recycle", "#snapshot",
+        "$recycle.bin", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini",
+        "__macosx", "icon\r", "network trash folder", "temporary items", "lost+found",
+    }
+)  # fmt: skip
+# Suffixes that a message names; of the others it has the number.
+SUFFIXES_NAMED = 3
+_by_name = attrgetter("name")
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Files of one folder; names relative to the root of the listing, compared part by part, as paths are."""
+
+    images: Names = field(default_factory=lambda: Names.of(()))
+    not_images: list[str] = field(default_factory=list)
+    """Files that are no images, and links that lead nowhere."""
+    ignored: list[str] = field(default_factory=list)
+    """Hidden files, what systems create, links to folders that are in the listing anyway. A folder counts once."""
+
+    @classmethod
+    def join(cls, parts: Iterable[Files]) -> Files:
+        """The files of all `parts` in turn."""
+        parts = list(parts)
+        return cls(
+            Names.join(part.images for part in parts),
+            [name for part in parts for name in part.not_images],
+            [name for part in parts for name in part.ignored],
+        )
+
+    @property
+    def others(self) -> list[str]:
+        """All that are no images."""
+        return self.not_images + self.ignored
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """A folder at the top of a listing."""
+
+    runs: list[tuple[str | None, Files]] = field(default_factory=list)
+    """Its subfolders by name, and its own files (None), in the order of names."""
+
+    @property
+    def subfolders(self) -> dict[str, Files]:
+        """The files of each subfolder, at any depth."""
+        return {name: files for name, files in self.runs if name is not None}
+
+    @property
+    def own(self) -> Files:
+        """The files that lie in no subfolder."""
+        return Files.join(files for name, files in self.runs if name is None)
+
+    @property
+    def all(self) -> Files:
+        """All files, at any depth."""
+        return Files.join(files for _, files in self.runs)
+
+    @property
+    def n_images(self) -> int:
+        """How many images there are, at any depth."""
+        return sum(len(files.images) for _, files in self.runs)
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """All that lies below a folder."""
+
+    runs: list[tuple[tuple[str, ...], Files]]
+    """Files in the order of names, and the subfolders they lie in: none, one or two names."""
+    followed: bool
+    """Whether there are links to folders among it."""
+
+    @cached_property
+    def folders(self) -> dict[str, Folder]:
+        """The subfolders, in the order of names."""
+        folders: dict[str, Folder] = {}
+        for key, files in self.runs:
+            if key:
+                runs = folders.setdefault(key[0], Folder()).runs
+                runs.append((key[1] if len(key) > 1 else None, files))
+        return folders
+
+    @property
+    def own(self) -> Files:
+        """The files that lie in no subfolder."""
+        return Files.join(files for key, files in self.runs if not key)
+
+    @property
+    def all(self) -> Files:
+        """All files, at any depth."""
+        return Files.join(files for _, files in self.runs)
+
+    def without(self, names: Collection[str]) -> Listing:
+        """Return the listing without some of the subfolders."""
+        return Listing([run for run in self.runs if not run[0] or run[0][0] not in names], self.followed)
+
+
+def list_files(root: Path, *, once_in: int = 2) -> Listing:
+    """List the files below `root`.
+
+    Links to folders are followed, unless they lead to a folder on the way to them. What is an image is told by its
+    suffix, or by its first bytes where the suffix is none of an image.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    once_in : int
+        Depth, from 0 for `root` to 2, of the folders in each of which no linked folder is listed twice.
+
+    Raises
+    ------
+    OSError
+        If a folder can't be listed.
+    """
+    walk = _Walk(os.fspath(root), once_in)
+    walk.run()
+    return Listing(walk.runs, walk.followed)
+
+
+def describe_suffixes(names: Sequence[str], root: Path) -> str:
+    """Return how many of the files have which suffix: `12 .xml, 3 without a suffix`."""
+    counts = Counter(_kind(root / name) for name in names)
+    named = [f"{count} {kind}" for kind, count in counts.most_common(SUFFIXES_NAMED)]
+    more = len(names) - sum(count for _, count in counts.most_common(SUFFIXES_NAMED))
+    return ", ".join([*named, *([f"{more} more"] if more else [])])
+
+
+def is_system_name(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, or of a kind that systems create."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def _kind(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "broken links"
+    return suffix(path.name) or "without a suffix"
+
+
+class _Walk:
+    """A depth-first walk in the order of names; not recursive, since folders may be nested deeply."""
+
+    def __init__(self, root: str, once_in: int) -> None:
+        self.root, self.once_in = root, once_in
+        self.runs: list[tuple[tuple[str, ...], Files]] = []
+        self.followed = False
+        self.key: tuple[str, ...] = ()
+        self.images: list[str] = []
+        self.not_images: list[str] = []
+        self.ignored: list[str] = []
+        # Each folder on the way down: the entries that are left, its name with a slash, its real path.
+        self.stack: list[tuple[Iterator[os.DirEntry[str]], str, str]] = []
+        # Within one folder at the depth `once_in`: its real path, and those of folders that links led to.
+        self.base, self.seen = "", set[str]()
+
+    def run(self) -> None:
+        self._enter("", os.path.realpath(self.root))
+        while self.stack:
+            entries, prefix, real = self.stack[-1]
+            for entry in entries:
+                name = prefix + entry.name
+                if is_system_name(entry.name):
+                    self.ignored.append(f"{name}/" if _is_folder(entry) else name)
+                elif _is_folder(entry):
+                    target = os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"
+                    if self._is_listed(entry, target):
+                        self.ignored.append(f"{name}/")
+                    else:
+                        self._enter(f"{name}/", target)
+                        break
+                elif _is_file(entry) and is_image_file(entry.path):
+                    self.images.append(name)
+                else:
+                    self.not_images.append(name)
+            else:
+                self._leave()
+
+    def _enter(self, prefix: str, real: str) -> None:
+        depth = len(self.stack)
+        if 0 < depth <= 2:
+            self._end_run()
+            self.key = tuple(prefix.split("/")[:depth])
+        if depth <= self.once_in:
+            self.base, self.seen = real, set()
+        with os.scandir(os.path.join(self.root, prefix) if prefix else self.root) as found:  # noqa: PTH118
+            self.stack.append((iter(sorted(found, key=_by_name)), prefix, real))
+
+    def _leave(self) -> None:
+        self.stack.pop()
+        if len(self.stack) <= 2:
+            self._end_run(even_empty=True)
+            self.key = self.key[:-1]
+
+    def _end_run(self, *, even_empty: bool = False) -> None:
+        if even_empty or self.images or self.not_images or self.ignored:
+            self.runs.append((self.key, Files(Names.of(self.images), self.not_images, self.ignored)))
+            self.images, self.not_images, self.ignored = [], [], []
+
+    def _is_listed(self, entry: os.DirEntry[str], target: str) -> bool:
+        """Tell whether a folder is on the way down to it, or is listed at another place; keep note of links."""
+        is_link, is_deep = entry.is_symlink(), len(self.stack) > self.once_in
+        if is_link and any(_lies_in(real, target) for _, _, real in self.stack):
+            return True
+        self.followed |= is_link
+        if is_link and is_deep and _lies_in(target, self.base):
+            # The walk comes by, unless it would pass over a folder on the way.
+            return not any(is_system_name(part) for part in target[len(self.base) :].split("/") if part)
+        if is_deep and target in self.seen:
+            return True
+        if is_deep:
+            self.seen.add(target)
+        return False
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links in a circle
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # as above
+        return False
