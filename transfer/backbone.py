@@ -101,7 +101,7 @@ def _fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
     try:
         return fitting.fill(network, layer, name, state)
     except fitting.Misfit as error:
-        other = _fitting_network(name, state)
+        other = _fitting_network(name, state) if error.of_another else None
         hint = f"; they fit {other}: give --backbone {other}" if other else ""
         raise Misfit(f"{error}{hint}") from None
 

@@ -38,6 +38,8 @@ _VALUES = re.compile(
     r"(numpy|pathlib|datetime|decimal|fractions|uuid)\..+"
     r"|collections\.(defaultdict|deque)|types\.SimpleNamespace|copyreg\._reconstructor"
 )
+# Modules that pickles still call as Python 2 did.
+_TODAYS = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 class Busy(ValueError):
@@ -138,7 +140,8 @@ def _follow(file: BinaryIO, named: set[str]) -> None:
         if opcode.name in ("GLOBAL", "NEWOBJ", "REDUCE", "BUILD"):
             objects += 1
             if opcode.name == "GLOBAL":
-                named.add(str(argument).replace(" ", "."))
+                module, _, name = str(argument).partition(" ")
+                named.add(f"{_TODAYS.get(module, module)}.{name}")
             if objects > MAX_OBJECTS or len(named) > MAX_CLASSES:
                 raise Busy(f"it has more than {MAX_OBJECTS:,} objects or {MAX_CLASSES} classes")
         if opcode.name in ("BINPUT", "LONG_BINPUT"):

@@ -156,11 +156,13 @@ def find(
         key=lambda found: max(found[0].values()),
     )
     most = max(counts.values())
+    if most[1] < len(own) / 2:  # a few names that every second network has
+        counts, names, most = {"": most}, {}, most
     equal = [prefix for prefix, count in counts.items() if count == most][:MAX_PLACES]
     places = {prefix: _below(prefix, names, state) for prefix in equal}
     order = sorted(places, key=lambda prefix: (sum(map(is_foreign, places[prefix])), is_average(prefix)))
     taken = places[order[0]]
-    others = [prefix for prefix in order[1:] if any(most) and not _equal(own, taken, places[prefix])]
+    others = [prefix for prefix in order[1:] if not _equal(own, taken, places[prefix])]
     return Found(prefix=order[0], state=taken, others=tuple(others))
 
 

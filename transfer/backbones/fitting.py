@@ -31,8 +31,22 @@ _FAMILIES = {
 }
 
 
+# Fewer missing tensors are a damaged checkpoint's, not another network's.
+_FEW = 10
+
+
 class Misfit(ValueError):
-    """Weights that do not fit a network."""
+    """Weights that do not fit a network.
+
+    Attributes
+    ----------
+    of_another : bool
+        Whether they may be another network's.
+    """
+
+    def __init__(self, message: str, *, of_another: bool) -> None:
+        super().__init__(message)
+        self.of_another = of_another
 
 
 def family(state: State) -> tuple[str, ...]:
@@ -86,7 +100,10 @@ def fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
     }
     if any(faults.values()):
         told = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
-        raise Misfit(f"these weights do not fit {name}: {_where(found.prefix)}{told}")
+        raise Misfit(
+            f"these weights do not fit {name}: {_where(found.prefix)}{told}",
+            of_another=bool(misshapen or unexpected) or len(missing) > _FEW,
+        )
     return _remarks(name, found, [key for key in extra if not TRAINING_ONLY.match(key)])
 
 
