@@ -340,6 +340,13 @@ def test_normalising_is_torchvisions() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_googlenet_scales_again_unless_another_normalisation_is_given() -> None:
+    state = dict(models.googlenet(weights=None, init_weights=False, aux_logits=False).state_dict())
+    assert backbone.build("googlenet", state).transform_input is True
+    half = backbone.Normalisation((0.5,) * 3, (0.5,) * 3)
+    assert backbone.build("googlenet", state, half).transform_input is False
+
+
 def batches_of(*counts: int, size: tuple[int, int] = (64, 64)) -> list[torch.Tensor]:
     return [raw_pictures(count, size, seed=i) for i, count in enumerate(counts)]
 
