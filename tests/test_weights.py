@@ -640,6 +640,14 @@ def test_what_a_file_does_not_tell_is_said(
     assert ("pixels are scaled by ImageNet's mean" in caplog.text) == (not given)
 
 
+def test_imagenets_statistics_follow_the_order_of_channels() -> None:
+    rgb, bgr = (weights.normalisation(RunConfig(channel_order=order)) for order in ("rgb", "bgr"))
+    assert rgb == backbone.IMAGENET
+    assert (bgr.mean, bgr.std) == (rgb.mean[::-1], rgb.std[::-1])
+    given = RunConfig(mean=(0.1, 0.2, 0.3), channel_order="bgr")
+    assert weights.normalisation(given).mean == (0.1, 0.2, 0.3)
+
+
 @pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_a_weights_file_that_is_none_is_told(finder: Finder, kind: str) -> None:
     path = finder.root / "mine.pth"

@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
 # What is said of weights in a file, which does not tell how its images were scaled.
 UNTOLD_NORMALISATION = (
-    f"pixels are scaled by ImageNet's mean {backbone.MEAN} and deviation {backbone.STD}, in RGB; "
-    "give --mean and --std, and --channel-order, if these weights were trained otherwise"
+    f"pixels are scaled by ImageNet's mean {backbone.MEAN} and deviation {backbone.STD}; "
+    "give --mean, --std and --channel-order if these weights were trained otherwise"
 )
 
 
@@ -114,8 +114,11 @@ def _from_file(config: RunConfig, path: Path) -> Weights:
 
 def normalisation(config: RunConfig) -> backbone.Normalisation:
     """What is done to pixels for the weights of `config`: ImageNet's statistics, unless it has others."""
+    turn = -1 if config.channel_order == "bgr" else 1
     return backbone.Normalisation(
-        mean=config.mean or backbone.MEAN, std=config.std or backbone.STD, channel_order=config.channel_order
+        mean=config.mean or backbone.MEAN[::turn],
+        std=config.std or backbone.STD[::turn],
+        channel_order=config.channel_order,
     )
 
 

@@ -41,6 +41,14 @@ def tar() -> bytes:
 
 
 TORCH = saved(lambda file: torch.save({"a": torch.zeros(1000)}, file))
+
+
+def _overwritten(data: bytes) -> bytes:
+    """A zip archive whose directory is spoiled, and its end is not."""
+    start = data.index(b"PK\x01\x02")
+    return data[:start] + b"XXXX" + data[start + 4 :]
+
+
 FILES = {
     "HTML": (b"<!DOCTYPE html><html>Quota exceeded</html>", "an HTML page"),
     "HTML, indented": (b"\xef\xbb\xbf\n  <HTML lang=de><p>\xc3\xa4</HTML>", "an HTML page"),
@@ -51,6 +59,7 @@ FILES = {
     "long text": (("ä" * 1000).encode(), "text ("),
     "empty": (b"", "empty; download it again"),
     "cut short": (TORCH[:2000], "cut short"),
+    "damaged zip": (_overwritten(TORCH), "a damaged zip archive"),
     "empty zip": (packed(), "an empty zip archive"),
     "zip": (packed(**{"weights.pth": b"x"}), "a zip archive (weights.pth ...) that torch did not write"),
     "TorchScript": (packed(**{"m/data.pkl": b"x", "m/constants.pkl": b"x"}), "a TorchScript program"),

@@ -74,8 +74,11 @@ def _zip(path: Path) -> str | None:
     """What a zip archive is; None for torch's."""
     if not zipfile.is_zipfile(path):
         return f"cut short (the end of its zip archive is missing); {_AGAIN}"
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        return f"a damaged zip archive ({error}); {_AGAIN}"
     names = [member.filename for member in members]
     if any(name.endswith("/constants.pkl") for name in names):
         return "a TorchScript program, whose code is not run; save the state_dict() of the network in Python"

@@ -150,7 +150,7 @@ def _on_weights_file(result: Result) -> Iterator[str]:
     weights, mean = result.backbone["weights"], result.backbone.get("mean")
     for remark in result.backbone.get("weights_remarks") or []:
         yield f"{weights}: {remark}"
-    if weights not in NAMED_WEIGHTS and mean == IMAGENET_MEAN:
+    if weights not in NAMED_WEIGHTS and mean in (IMAGENET_MEAN, IMAGENET_MEAN[::-1]):
         yield (
             "pixels were scaled by ImageNet's mean and deviation, which weights in a file may not have been trained "
             "with; --mean, --std and --channel-order give others"
