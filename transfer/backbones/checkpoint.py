@@ -88,7 +88,7 @@ def flatten(held: Any) -> State:
         seen.add(id(part))
         for key, value in part.items():
             name = f"{path}{key}" if isinstance(key, str) and len(path) + len(key) <= MAX_NAME else ""
-            if name and isinstance(value, torch.Tensor):
+            if name and isinstance(value, torch.Tensor) and not value.is_meta:
                 state[name] = value
             elif name and isinstance(value, dict) and id(value) not in seen and depth < MAX_DEPTH:
                 visit(value, f"{name}.", depth + 1)
@@ -173,12 +173,14 @@ def is_average(prefix: str) -> bool:
 
 def fits(value: torch.Tensor, own: torch.Tensor) -> bool:
     """Whether a tensor can take the place of a network's own."""
+    if value.is_meta and not own.is_meta:  # a shape without numbers
+        return False
     return value.shape == own.shape and (is_plain(value) or not own.is_floating_point())
 
 
 def is_plain(value: torch.Tensor) -> bool:
-    """Whether a tensor holds floating-point numbers, and not integers, or nothing but a shape."""
-    return value.is_floating_point() and value.layout is torch.strided and not value.is_meta
+    """Whether a tensor is of floating-point numbers, none of them left out."""
+    return value.is_floating_point() and value.layout is torch.strided
 
 
 def _rename(network: str, state: State) -> State:
@@ -240,4 +242,8 @@ def _below(prefix: str, names: Mapping[str, str], state: State) -> State:
 def _equal(own: State, one: State, other: State) -> bool:
     """Whether two places hold the same numbers."""
     pairs = [(one[name], other[name]) for name in own if name in one and name in other]
-    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs if is_plain(a) and is_plain(b))
+    return all(
+        a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in pairs
+        if is_plain(a) and is_plain(b) and not a.is_meta and not b.is_meta
+    )
