@@ -190,7 +190,7 @@ def test_building_leaves_the_given_state_alone() -> None:
     ("kind", "told"),
     [
         ("missing", ["missing", "layer1.0.conv1.weight"]),
-        ("unexpected", ["unexpected", "head.weight"]),
+        ("unexpected", ["unexpected", "layer1.2.conv1.weight"]),
         ("wrong", ["shape", "conv1.weight"]),
         ("all", ["missing", "layer1.0.conv1.weight", "unexpected", "head.weight", "shape", "conv1.weight"]),
     ],
@@ -199,7 +199,9 @@ def test_weights_that_do_not_fit_are_told_by_key(kind: str, told: list[str]) -> 
     state = resnet18_state()
     if kind in ("missing", "all"):
         del state["layer1.0.conv1.weight"]
-    if kind in ("unexpected", "all"):
+    if kind == "unexpected":
+        state["layer1.2.conv1.weight"] = torch.zeros(1)
+    if kind == "all":
         state["head.weight"] = torch.zeros(1)
     if kind in ("wrong", "all"):
         state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
@@ -336,6 +338,13 @@ def test_normalising_is_torchvisions() -> None:
     found = backbone.normalise(x)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_googlenet_scales_again_unless_another_normalisation_is_given() -> None:
+    state = dict(models.googlenet(weights=None, init_weights=False, aux_logits=False).state_dict())
+    assert backbone.build("googlenet", state).transform_input is True
+    half = backbone.Normalisation((0.5,) * 3, (0.5,) * 3)
+    assert backbone.build("googlenet", state, half).transform_input is False
 
 
 def batches_of(*counts: int, size: tuple[int, int] = (64, 64)) -> list[torch.Tensor]:

@@ -536,6 +536,8 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "no/such/folder"], "no such folder: no/such/folder"),
         (["run", "--size", "240"], "--size is '240'"),
         (["run", "--lr", "a,b"], "--lr is 'a,b'"),
+        (["run", "--mean", "a,b"], "--mean is 'a,b'"),
+        (["extract", "x", "--std", "1,2,3"], "--std is 1,2,3"),
         (["run", "--lr", "-1"], "--lr"),
         (["run", "--epochs", "0"], "--epochs is 0"),
         (["run", "--epochs", "many"], "invalid int value: 'many'"),

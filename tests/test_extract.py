@@ -98,8 +98,9 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "precision": lambda patch: {"precision": "bf16"},
     "engine": lambda patch: {"engine": "openvino"},
     "layer": lambda patch: patch.setattr(backbone, "LAYER", "another") or {},
-    "mean": lambda patch: patch.setattr(backbone, "MEAN", (0.5, 0.5, 0.5)) or {},
-    "spread": lambda patch: patch.setattr(backbone, "STD", (0.5, 0.5, 0.5)) or {},
+    "mean": lambda patch: {"mean": (0.5, 0.5, 0.5)},
+    "spread": lambda patch: {"std": (0.5, 0.5, 0.5)},
+    "order of channels": lambda patch: {"channel_order": "bgr"},
     "decoder's version": lambda patch: patch.setitem(decode.DECLARED, "decoder", "pillow 99") or {},
     "rule of resizing": lambda patch: patch.setitem(decode.DECLARED, "resize", "cropped") or {},
     "torch's version": lambda patch: patch.setattr(torch, "__version__", "99.0.0") or {},
@@ -223,18 +224,27 @@ def test_images_decoded_on_the_device_have_a_key_of_their_own(
     np.testing.assert_allclose(everything(other), everything(one), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("declared", ["DECLARED", "mean"])
+@pytest.mark.parametrize("declared", ["DECLARED", "mean", "order"])
 def test_decoder_and_normalisation_belong_to_the_key(
     tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, declared: str
 ) -> None:
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     weights = str(_weights(tmp_path))
     one = features(tmp_path, weights=weights)
+    settings: dict[str, Any] = {"mean": {"mean": (0.5, 0.5, 0.5)}, "order": {"channel_order": "bgr"}}
     if declared == "DECLARED":
         monkeypatch.setitem(decode.DECLARED, "decoder", "pillow 99")
-    else:
-        monkeypatch.setattr(extract.backbone, "MEAN", (0.5, 0.5, 0.5))
-    assert features(tmp_path, weights=weights).extraction.shelf.key != one.extraction.shelf.key
+    other = features(tmp_path, weights=weights, **settings.get(declared, {}))
+    assert other.extraction.shelf.key != one.extraction.shelf.key
+
+
+def test_imagenets_statistics_given_are_the_default(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    weights = str(_weights(tmp_path))
+    key = features(tmp_path, weights=weights).extraction.shelf.key
+    given = features(tmp_path, weights=weights, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    assert given.extraction.shelf.key == key
+    assert given.extraction.computed == 0
 
 
 def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: MakeImages) -> None:

@@ -94,7 +94,7 @@ class TestCalibration:
             assert declared["calibrated_sha256"] == one.calibrated.sha256
             assert one.declare(plan("openvino"))["calibrated_sha256"] is None
 
-    @pytest.mark.parametrize("changed", ["MEAN", "name"])
+    @pytest.mark.parametrize("changed", ["mean", "name"])
     def test_what_is_built_into_the_model_belongs_to_its_name(
         self,
         tmp_path: Path,
@@ -109,9 +109,11 @@ class TestCalibration:
             made = one.calibrated
         monkeypatch.setattr(frozen.openvino, "calibrate", lambda *_: b"other")
         monkeypatch.setattr(frozen.openvino, "convert", lambda *_: None)
-        if changed == "MEAN":
-            monkeypatch.setattr(frozen.backbone, "MEAN", (0.5, 0.5, 0.5))
-        with opened(root, weights, **({"name": "resnet34"} if changed == "name" else {})) as two:
+        settings: dict[str, Any] = {
+            "mean": {"normalisation": backbone.Normalisation(mean=(0.5, 0.5, 0.5))},
+            "name": {"name": "resnet34"},
+        }[changed]
+        with opened(root, weights, **settings) as two:
             monkeypatch.setattr(Frozen, "network", None)
             assert two.calibrated.path != made.path
 

@@ -16,7 +16,7 @@ PACKAGE = Path(transfer.__file__).parent
 LAYERS = [
     {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
     {"config", "ids", "names", "timing", "environment", "metrics", "render"},
-    {"files"},
+    {"files", "backbones"},
     {"records", "decode", "lagoon", "backbone", "index", "heads", "shards", "data"},
     {"results", "images", "engines", "shelf", "nvjpeg"},
     {"store"},

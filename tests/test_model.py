@@ -244,6 +244,31 @@ class TestFolder:
             assert method["params"] == told["best_params"]
             assert method["test"]["accuracy"] == told["test"]["accuracy"]
 
+    def test_pixels_are_scaled_as_in_the_run(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copytree(folder / "images", tmp_path / "images")
+        given = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "channel_order": "bgr"}
+        result = run(tmp_path, methods=("svm-lab",), **given)
+        record = records.load(tmp_path / "out" / "models" / "model.json", "model")
+        for block in (record["backbone"], result.backbone):
+            assert {name: block[name] for name in given} == {
+                "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "channel_order": "bgr",
+            }  # fmt: skip
+        jsonschema_rs.validate(records.schema("result"), json.loads(result.to_json()))
+        loaded = model.load(tmp_path / "out", batch=8)
+        predictions = loaded.predict(tested(tmp_path))
+        assert confusion(predictions, loaded.classes) == result.method("svm-lab")["test"]["confusion"]
+        assert loaded.engine._forward.bgr  # type: ignore[attr-defined]
+
+    def test_a_model_from_before_normalisation_was_recorded_has_imagenets(
+        self, folder: Path, copy: Path
+    ) -> None:
+        expected = model.load(copy, method="svm").predict(tested(folder))
+        record = json.loads((copy / "model.json").read_text())
+        for name in ("mean", "std", "channel_order"):
+            del record["backbone"][name]
+        (copy / "model.json").write_text(json.dumps(record))
+        assert model.load(copy, method="svm").predict(tested(folder)) == expected
+
     def test_the_network_is_the_one_that_was_used(self, folder: Path, copy: Path) -> None:
         (given,) = (folder / "store" / "weights").glob("*/*.safetensors")
         kept, used = load_file(copy / "backbone.safetensors"), load_file(given)

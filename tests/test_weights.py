@@ -5,6 +5,7 @@ import gc
 import hashlib
 import http.server
 import pickle
+import re
 import socket
 import threading
 import zipfile
@@ -95,7 +96,9 @@ def test_parameters_are_loaded_too(tmp_path: Path) -> None:
 )
 def test_training_checkpoints_are_unwrapped(tmp_path: Path, wrap: Callable[[State], Any]) -> None:
     torch.save(wrap(small_state()), tmp_path / "w.pth")
-    assert_same(weights.load(tmp_path / "w.pth"), small_state())
+    found = weights.load(tmp_path / "w.pth")
+    names = {re.sub(r"^(state_dict\.|model\.|module\.)+", "", name): name for name in found}
+    assert_same({ours: found[name] for ours, name in names.items()}, small_state())
 
 
 def test_a_network_called_module_keeps_its_name(tmp_path: Path) -> None:
@@ -549,7 +552,11 @@ def test_random_weights_fit_their_network(finder: Finder) -> None:
     assert features.isfinite().all()
 
 
-@pytest.mark.parametrize("values", [{"seed": 1}, {"size": (64, 96)}, {"backbone": "squeezenet1_1"}], ids=str)
+@pytest.mark.parametrize(
+    "values",
+    [{"seed": 1}, {"size": (64, 96)}, {"backbone": "squeezenet1_1"}, {"channel_order": "bgr"}],
+    ids=str,
+)
 def test_other_random_weights_are_another_file(finder: Finder, values: dict[str, Any]) -> None:
     first, other = finder(), finder(**values)
     assert other.path != first.path
@@ -572,7 +579,7 @@ def test_statistics_are_estimated_on_some_training_images_each_once(
     finder = Finder(tmp_path, pool, train=train)
     given: list[torch.Tensor] = []
 
-    def note(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> State:
+    def note(name: str, *, seed: int, batches: Iterable[torch.Tensor], **_: Any) -> State:
         given.extend(batches)
         return {"weight": torch.zeros(1)}
 
@@ -603,10 +610,42 @@ def test_random_weights_are_there_whole_or_not_at_all(
 @pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors"])
 def test_a_file_of_the_user_is_taken_as_it_is(finder: Finder, name: str) -> None:
     path = finder.root / name
-    path.write_bytes(b"any bytes")
+    state = models.shufflenet_v2_x0_5().state_dict()
+    torch.save(state, path) if name.endswith(".pth") else save_file(state, path)
     found = finder(weights=str(path))
-    expected = hashlib.sha256(b"any bytes").hexdigest()
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
     assert found == weights.Weights(source=name, path=path, sha256=expected)
+
+
+def test_a_file_of_another_network_is_told_before_an_engine_is_made(finder: Finder) -> None:
+    path = finder.root / "mine.pth"
+    torch.save({"model": models.shufflenet_v2_x1_0().state_dict()}, path)
+    message = refusal(lambda: finder(weights=str(path)))
+    assert message.startswith(f"{path}: these weights do not fit shufflenet_v2_x0_5")
+    assert message.endswith("give --backbone shufflenet_v2_x1_0")
+
+
+@pytest.mark.parametrize("given", [{}, {"mean": (0.5, 0.5, 0.5)}], ids=str)
+def test_what_a_file_does_not_tell_is_said(
+    finder: Finder, caplog: pytest.LogCaptureFixture, given: dict[str, Any]
+) -> None:
+    path = finder.root / "mine.pth"
+    state = models.shufflenet_v2_x0_5().state_dict()
+    changed = {key: value + 1 for key, value in state.items()}
+    torch.save({"model": state, "ema": changed}, path)
+    with caplog.at_level("INFO", "transfer"):
+        found = finder(weights=str(path), **given)
+    assert len(found.remarks) == 1
+    assert f"mine.pth: {found.remarks[0]}" in caplog.messages
+    assert ("pixels are scaled by ImageNet's mean" in caplog.text) == (not given)
+
+
+def test_imagenets_statistics_follow_the_order_of_channels() -> None:
+    rgb, bgr = (weights.normalisation(RunConfig(channel_order=order)) for order in ("rgb", "bgr"))
+    assert rgb == backbone.IMAGENET
+    assert (bgr.mean, bgr.std) == (rgb.mean[::-1], rgb.std[::-1])
+    given = RunConfig(mean=(0.1, 0.2, 0.3), channel_order="bgr")
+    assert weights.normalisation(given).mean == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])

@@ -6,23 +6,50 @@ N: images. H, W: height and width in pixels. D: features an image.
 from __future__ import annotations
 
 import difflib
-import re
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torchvision import models
 
+from transfer.backbones import fitting
+from transfer.backbones.checkpoint import State as State
 from transfer.config import UserError
-
-State = dict[str, torch.Tensor]
 
 # The statistics of ImageNet that every torchvision classification network was trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 LAYER = "before the last linear or convolutional layer"
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is done to pixels before a network sees them: `(pixels / 255 - mean) / std`, channel by channel."""
+
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+    channel_order: str = "rgb"
+    """The order in which the network takes the channels, and in which `mean` and `std` are given: rgb or bgr."""
+
+    @property
+    def declared(self) -> dict[str, object]:
+        """What features hang on. The order of channels is named where it is not the usual one."""
+        order = {} if self.channel_order == "rgb" else {"channel_order": self.channel_order}
+        return {"mean": self.mean, "std": self.std, **order}
+
+    @property
+    def described(self) -> dict[str, object]:
+        """As results and models name it."""
+        return {"mean": list(self.mean), "std": list(self.std), "channel_order": self.channel_order}
+
+
+IMAGENET = Normalisation()
+
+
+class Misfit(UserError):
+    """Weights that do not fit a network."""
 
 
 def names() -> list[str]:
@@ -38,70 +65,100 @@ def check_name(name: str) -> None:
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 
-def build(name: str, state: State) -> nn.Module:
-    """The network `name` with weights `state`, without its last layer, frozen, in eval mode.
+def build(name: str, state: State, normalisation: Normalisation = IMAGENET) -> nn.Module:
+    """Build the network `name` with the weights of a checkpoint, without its last layer, frozen, in eval mode.
 
-    It maps normalised images `(N, 3, H, W)` to features `(N, D)`. Raises `UserError` naming the keys where
-    `state` does not fit; keys of the layer that is cut off may be absent or of any shape.
+    Parameters
+    ----------
+    name : str
+        A torchvision classification network.
+    state : dict
+        All tensors of the checkpoint, as `weights.load` lists them. Those of the layer that is cut off, and of
+        branches that are for training alone, may be absent or of any shape.
+    normalisation : Normalisation
+        That the weights were trained with.
+
+    Returns
+    -------
+    A module that maps normalised images `(N, 3, H, W)` to features `(N, D)`.
+
+    Raises
+    ------
+    UserError
+        Naming the keys where `state` does not fit, and the network that it does fit, if there is one.
     """
-    network, layer = cut(name)
-    own = network.state_dict()
-    body = OrderedDict((_todays_name(name, key), value) for key, value in state.items())
-    for key in [key for key in body if key.startswith(f"{layer}.")]:
-        del body[key]
-    misshapen = [key for key in own.keys() & body.keys() if own[key].shape != body[key].shape]
-    for key in misshapen:
-        del body[key]
-    # Modules translate what older versions of themselves saved, by a version that files of plain tensors have
-    # lost. Where all names are today's there is nothing to translate.
-    # The attribute is PyTorch's own and not public: where a release has none, there are no versions to hand on.
-    versions = getattr(state, "_metadata", None)
-    if versions is None and body.keys() <= own.keys():
-        versions = getattr(own, "_metadata", None)
-    if versions is not None:
-        body._metadata = versions  # type: ignore[attr-defined]
-    found = network.load_state_dict(body, strict=False)
-    faults = {
-        "missing": [
-            key
-            for key in found.missing_keys
-            if key not in misshapen
-            and not key.endswith("num_batches_tracked")  # of no use to a frozen network
-        ],
-        "unexpected": found.unexpected_keys,
-        "of another shape": misshapen,
-    }
-    if any(faults.values()):
-        told = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
-        raise UserError(f"these weights do not fit {name}: {told}")
+    network, layer = _without_branches(*cut(name, normalisation))
+    _fill(network, layer, name, state)
     return network.requires_grad_(False).eval()
 
 
-def _todays_name(network: str, key: str) -> str:
-    """torchvision's DenseNet files still say `norm.1` where the modules say `norm1`."""
-    if network.startswith("densenet"):
-        return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
-    return key
+def remarks(name: str, state: State) -> list[str]:
+    """Lines on what `build` takes from a checkpoint and what it leaves out. Raises `UserError` as it does."""
+    return _fill(*_outline(name), name, state)
 
 
-def cut(name: str) -> tuple[nn.Module, str]:
+def _fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
+    try:
+        return fitting.fill(network, layer, name, state)
+    except fitting.Misfit as error:
+        other = _fitting_network(name, state) if error.of_another else None
+        hint = f"; they fit {other}: give --backbone {other}" if other else ""
+        raise Misfit(f"{error}{hint}") from None
+
+
+def _fitting_network(name: str, state: State) -> str | None:
+    """Another network that a checkpoint fits."""
+    if not (family := fitting.family(state)):
+        return None
+    for other in names():
+        if other != name and other.startswith(family):
+            try:
+                fitting.fill(*_outline(other), other, state)
+            except fitting.Misfit:
+                continue
+            return other
+    return None
+
+
+def _outline(name: str) -> tuple[nn.Module, str]:
+    """As `build` begins, with tensors that take no memory where the network can be made so."""
+    try:
+        with torch.device("meta"):
+            return _without_branches(*cut(name))
+    except NotImplementedError:  # RegNets compute their widths by tensors
+        return _without_branches(*cut(name))
+
+
+def _without_branches(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
+    """Without the branches that a network runs in training alone, whose weights files may lack."""
+    for part, _ in list(network.named_children()):
+        if fitting.TRAINING_ONLY.match(part):
+            setattr(network, part, None)
+    return network, layer
+
+
+def cut(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
     """The network `name`, untrained and without its last layer, and the name of that layer."""
     # GoogLeNet and Inception warn, as a matter of form, unless told whether to draw their own weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)
-    if hasattr(network, "transform_input"):  # these two were trained on images scaled differently
-        setattr(network, "transform_input", True)  # noqa: B010 - for the type checker any attribute is a tensor
+    if hasattr(network, "transform_input"):
+        # These two scale images from ImageNet's statistics to their own; what a user gives is what they see.
+        setattr(network, "transform_input", normalisation == IMAGENET)  # noqa: B010 - for the type checker any attribute is a tensor
     # In every torchvision network the classifier comes last; before it lie the features.
     layer = [n for n, part in network.named_modules() if isinstance(part, (nn.Linear, nn.Conv2d))][-1]
     network.set_submodule(layer, nn.Identity())
     return network, layer
 
 
-def normalise(x_N3HW: torch.Tensor) -> torch.Tensor:
+def normalise(x_N3HW: torch.Tensor, normalisation: Normalisation = IMAGENET) -> torch.Tensor:
     """uint8 pixels `(N, 3, H, W)` to the float32 values that the networks were trained on."""
     mean, std = (
-        torch.tensor(values).view(3, 1, 1).to(x_N3HW.device, non_blocking=True) for values in (MEAN, STD)
+        torch.tensor(values).view(3, 1, 1).to(x_N3HW.device, non_blocking=True)
+        for values in (normalisation.mean, normalisation.std)
     )
+    if normalisation.channel_order == "bgr":
+        x_N3HW = x_N3HW.flip(1)
     return (x_N3HW.float() / 255 - mean) / std
 
 
@@ -111,14 +168,17 @@ class FromPixels(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation = IMAGENET) -> None:
         super().__init__()
         self.network = network
+        self.bgr = normalisation.channel_order == "bgr"
         # Buffers move to the device with the network, and are constants to whatever compiles it.
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(normalisation.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1))
 
     def forward(self, x_NHW3: torch.Tensor) -> torch.Tensor:
+        if self.bgr:
+            x_NHW3 = x_NHW3.flip(3)
         # Seen as (N, 3, H, W), pixels that lie together by image row are channels_last already.
         x_N3HW = x_NHW3.permute(0, 3, 1, 2)
         x_ND: torch.Tensor = self.network((x_N3HW.float() / 255 - self.mean) / self.std)
@@ -142,7 +202,9 @@ def _size_told(name: str, size: Sequence[int]) -> Iterator[None]:
         ) from error
 
 
-def random_state(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> State:
+def random_state(
+    name: str, *, seed: int, batches: Iterable[torch.Tensor], normalisation: Normalisation = IMAGENET
+) -> State:
     """Untrained weights, drawn from `seed`, their batch-norm statistics estimated on images.
 
     `batches` holds uint8 tensors `(N, 3, H, W)`. Without the estimate a deep untrained network answers nearly
@@ -151,11 +213,16 @@ def random_state(name: str, *, seed: int, batches: Iterable[torch.Tensor]) -> St
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = cut(name)[0].eval().to(memory_format=torch.channels_last)
-    return estimated(network, name, batches)
+        network = cut(name, normalisation)[0].eval().to(memory_format=torch.channels_last)
+    return estimated(network, name, batches, normalisation)
 
 
-def estimated(network: nn.Module, name: str, batches: Iterable[torch.Tensor]) -> State:
+def estimated(
+    network: nn.Module,
+    name: str,
+    batches: Iterable[torch.Tensor],
+    normalisation: Normalisation = IMAGENET,
+) -> State:
     """The weights of a network called `name`, its batch-norm statistics averages over `batches`, as above."""
     network.eval()
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
@@ -166,10 +233,5 @@ def estimated(network: nn.Module, name: str, batches: Iterable[torch.Tensor]) ->
     for x_N3HW in batches if norms else ():
         if len(x_N3HW) > 1:  # of one image, a last map of 1x1 pixels has no spread
             with _size_told(name, x_N3HW.shape[2:]), torch.no_grad():
-                network(normalise(x_N3HW))
+                network(normalise(x_N3HW, normalisation))
     return {key: value.contiguous() for key, value in network.state_dict().items()}
-
-
-def _some(keys: list[str]) -> str:
-    shown = ", ".join(keys[:3])
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

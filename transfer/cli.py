@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from transfer import __version__, commands, interrupt
 from transfer.commands import DONE, FAILED
-from transfer.config import BAD_IMAGE_RULES, DECODERS, DEVICES, SELECT_BY, UserError
+from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, UserError
 from transfer.heads import METHODS
 from transfer.text import printable
 
@@ -216,6 +216,17 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
     parser.add_argument(
         "--weights", metavar="W", help="imagenet, embedded, random, or a .safetensors or .pth file"
+    )
+    parser.add_argument(
+        "--mean",
+        metavar="A,B,C",
+        help="of each channel, 0 to 1, that the weights were trained with (ImageNet's)",
+    )
+    parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
+    parser.add_argument(
+        "--channel-order",
+        choices=CHANNEL_ORDERS,
+        help="that the weights were trained with, and of --mean and --std (rgb)",
     )
     parser.add_argument(
         "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from transfer.config import (
     BUILT_IN,
+    EXAMPLES,
     MODELS,
     RESULT,
     RunConfig,
@@ -20,6 +21,7 @@ from transfer.config import (
     default_store,
     parse_age,
     parse_bytes,
+    parse_numbers,
     parse_repeats,
     parse_size,
 )
@@ -301,10 +303,10 @@ def _config(args: argparse.Namespace) -> RunConfig:
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
     if "lr" in fields:
-        try:
-            fields["lr"] = tuple(float(value) for value in fields["lr"].split(","))
-        except ValueError:
-            raise UserError(f"--lr is {fields['lr']!r}; give numbers, such as 1e-4,1e-3") from None
+        fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
+    for name in ("mean", "std"):
+        if name in fields:
+            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[f"--{name}"])
     return RunConfig(**fields)
 
 

@@ -13,6 +13,8 @@ from transfer import embedded
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
+CHANNEL_ORDERS = ("rgb", "bgr")
+EXAMPLES = {"--mean": "0.485,0.456,0.406", "--std": "0.229,0.224,0.225"}
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
@@ -40,6 +42,14 @@ def parse_size(text: str) -> tuple[int, int]:
             f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"
         )
     return int(match[1]), int(match[2])
+
+
+def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
+    """`"1e-4,1e-3"` to numbers."""
+    try:
+        return tuple(float(value) for value in text.split(","))
+    except ValueError:
+        raise UserError(f"{flag} is {text!r}; give numbers, such as {example}") from None
 
 
 def parse_age(text: str) -> float:
@@ -86,6 +96,12 @@ class RunConfig:
     backbone: str = "resnet50"
     weights: str | None = None
     """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
+    mean: tuple[float, ...] | None = None
+    """Mean of each channel, of pixels from 0 to 1, that the weights were trained with; None: ImageNet's."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation of each channel, likewise."""
+    channel_order: str = "rgb"
+    """Order of the channels that the weights were trained with, and in which `mean` and `std` are: `rgb` or `bgr`."""
     size: tuple[int, int] | None = None
     """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
     lr: tuple[float, ...] | None = None
@@ -114,6 +130,13 @@ class RunConfig:
         check_choice("--select", self.select, SELECT_BY)
         check_choice("--device", self.device, DEVICES)
         check_choice("--decoder", self.decoder, DECODERS)
+        check_choice("--channel-order", self.channel_order, CHANNEL_ORDERS)
+        for flag, values, least in (("--mean", self.mean, 0.0), ("--std", self.std, 1 / 256)):
+            if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
+                raise UserError(
+                    f"{flag} is {','.join(f'{one:g}' for one in values)}; give three numbers, one a channel, for "
+                    f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[flag]}"
+                )
         check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):

@@ -156,6 +156,8 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
             "name": config.backbone,
             "weights": extraction.weights.source,
             "weights_sha256": extraction.weights.sha256,
+            **extraction.normalisation.described,
+            "weights_remarks": list(extraction.weights.remarks),
             "input_size": list(extraction.size),
             "feature_dim": features.x_ND.shape[1],
         },

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from transfer import backbone, choice, engines, weights
+from transfer.backbone import Normalisation
 from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
 from transfer.engines import EngineError, Plan
@@ -53,6 +54,7 @@ class Extraction:
     size: tuple[int, int]
     """Height and width in pixels that the network saw."""
     weights: Weights
+    normalisation: Normalisation
     picked: Choice
     """The plan that was taken, and why."""
     decoder: str
@@ -141,6 +143,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
             store=store,
             pool=pool,
             bad=bad,
+            normalisation=weights.normalisation(config),
             decoder=config.decoder,
         )
         calibrated_s: float | None = 0.0
@@ -164,6 +167,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         size=size,
         weights=chosen,
         picked=picked,
+        normalisation=frozen.normalisation,
         decoder=config.decoder,
         computed=int(shelf.holds(missing.ids_N32).sum()),
         extract_s=watch.last("extract") if missing else 0.0,

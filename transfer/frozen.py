@@ -18,6 +18,7 @@ import torchvision
 from torch import nn
 
 from transfer import backbone, decode, engines, nvjpeg, weights
+from transfer.backbone import IMAGENET, Normalisation
 from transfer.config import UserError
 from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
@@ -51,13 +52,15 @@ class Frozen:
     store: Store
     pool: ThreadPoolExecutor
     bad: BadImages
+    normalisation: Normalisation = IMAGENET
     decoder: str = "pillow"
     """Or `nvjpeg`, for its features; what it is calibrated and tried on is decoded by Pillow all the same."""
 
     @cached_property
     def network(self) -> nn.Module:
         """In torch, on the processor; built when first asked for."""
-        network = backbone.build(self.name, weights.load(self.weights.path, self.weights.sha256))
+        state = weights.load(self.weights.path, self.weights.sha256)
+        network = backbone.build(self.name, state, self.normalisation)
         backbone.check_size(network, self.name, self.size)
         return network
 
@@ -78,8 +81,11 @@ class Frozen:
             return kept
         start = now()
         ready = batches(chosen, CALIBRATION_IMAGES, self.size, self.pool, self.bad)
-        data = openvino.calibrate(openvino.convert(self.network, self.size), [x for _, x in ready])
+        data = openvino.calibrate(self._converted(), [x for _, x in ready])
         return self.store.keep("calibrated", declared, data, now() - start, processor()[0])
+
+    def _converted(self) -> Any:
+        return openvino.convert(self.network, self.size, self.normalisation)
 
     @property
     def calibrated_s(self) -> float | None:
@@ -89,7 +95,7 @@ class Frozen:
     def engine(self, plan: Plan) -> Engine:
         """An engine that runs it."""
         calibrated = self.calibrated.path if plan.precision == "int8" else None
-        return engines.build(self.network, plan, self.size, calibrated)
+        return engines.build(self.network, plan, self.size, calibrated, self.normalisation)
 
     def shelf(self, plan: Plan) -> Shelf:
         """Where its features by `plan` are kept."""
@@ -126,8 +132,7 @@ class Frozen:
             "layer": backbone.LAYER,
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
-            "mean": backbone.MEAN,
-            "std": backbone.STD,
+            **self.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,

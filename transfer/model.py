@@ -21,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 from torch import nn
 
 from transfer import backbone, engines, model_files, weights
+from transfer.backbone import Normalisation
 from transfer.config import DEVICES, RECORD, UserError, check_choice
 from transfer.engines import Engine, EngineError, Features, Plan
 from transfer.frozen import batches_for, check_finite
@@ -215,7 +216,9 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
     """An engine that gives features of that width: the run's own way where nothing else was asked for."""
     about, way = kept.record["backbone"], kept.record["features"]
     backbone.check_name(about["name"])
-    network = backbone.build(about["name"], weights.load(kept.whole("backbone", about["sha256"])))
+    normalisation = _normalisation(about)
+    state = weights.load(kept.whole("backbone", about["sha256"]))
+    network = backbone.build(about["name"], state, normalisation)
     calibrated = _calibrated(kept, precision)
     plain = (
         "eager" if engine == "auto" else engine,
@@ -230,7 +233,7 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
     failed: dict[str, str] = {}
     for one in dict.fromkeys((wanted, plain)):
         try:
-            ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width)
+            ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width, normalisation)
         except UserError as error:
             failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
             continue
@@ -260,14 +263,27 @@ def _plan(engine: str, precision: str, device: str, batch: int) -> Plan:
 
 
 def _ready(
-    network: nn.Module, plan: Plan, size: tuple[int, int], calibrated: Path | None, width: int
+    network: nn.Module,
+    plan: Plan,
+    size: tuple[int, int],
+    calibrated: Path | None,
+    width: int,
+    normalisation: Normalisation,
 ) -> Engine:
     """An engine of the plan that has run once: compilers compile then, and what can't run fails."""
-    engine = engines.build(network, plan, size, calibrated if plan.precision == "int8" else None)
+    quantised = calibrated if plan.precision == "int8" else None
+    engine = engines.build(network, plan, size, quantised, normalisation)
     found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
     if found != width:
         raise UserError(f"the network has {found} features, the head takes {width}")
     return engine
+
+
+def _normalisation(about: dict[str, Any]) -> Normalisation:
+    """That of the run; ImageNet's in files from before it was recorded."""
+    if "mean" not in about:
+        return backbone.IMAGENET
+    return Normalisation(tuple(about["mean"]), tuple(about["std"]), about["channel_order"])
 
 
 def _size(kept: Kept) -> tuple[int, int]:

@@ -250,6 +250,7 @@ def _save_backbone(folder: Path, name: str, extraction: Extraction) -> dict[str,
         "sha256": files.write(folder / f"backbone{saved.SUFFIX}", to_bytes(dict(network.state_dict()))),
         "weights": extraction.weights.source,
         "weights_sha256": extraction.weights.sha256,
+        **extraction.normalisation.described,
     }
 
 

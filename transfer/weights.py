@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import pickle
+import re
 import socket
 import urllib.error
-import zipfile
-from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from torchvision import models
 
 from transfer import backbone, decode, embedded, pickles
+from transfer.backbones import checkpoint, formats
 from transfer.config import NAMED_WEIGHTS, RunConfig, UserError
 from transfer.environment import processor
 from transfer.files import SCHEMA_VERSION, file_sha256
@@ -31,8 +32,15 @@ from transfer.store import MadeFile, Store
 from transfer.timing import now
 
 DOWNLOAD_TIMEOUT_S = 30
+log = logging.getLogger(__name__)
+
 # Images that an untrained network's batch-norm statistics are estimated on, and how many at a time.
 ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
+# What is said of weights in a file, which does not tell how its images were scaled.
+UNTOLD_NORMALISATION = (
+    f"pixels are scaled by ImageNet's mean {backbone.MEAN} and deviation {backbone.STD}; "
+    "give --mean, --std and --channel-order if these weights were trained otherwise"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +53,21 @@ class Weights:
     sha256: str
     made_s: float | None = 0.0
     """Seconds that making them took; 0 for those that were given, None if another machine made them."""
+    remarks: tuple[str, ...] = ()
+    """Lines on what was taken from the user's file."""
     lease: Lease | None = field(default=None, compare=False, repr=False)
 
 
 def check(config: RunConfig) -> None:
     """Raise `UserError` for weights that are not there, before any image is read."""
     source = config.weights_or_default
-    if source not in NAMED_WEIGHTS and not Path(source).is_file():
-        raise UserError(
-            f"no such weights file: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
-        )
+    if source not in NAMED_WEIGHTS:
+        if not Path(source).is_file():
+            what = "a folder, not a weights file" if Path(source).is_dir() else "no such weights file"
+            raise UserError(
+                f"{what}: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
+            )
+        formats.kind_of(Path(source))
     if source == "embedded" and config.backbone != embedded.BACKBONE:
         raise UserError(
             f"--weights embedded is a {embedded.BACKBONE}, and --backbone {config.backbone}; "
@@ -79,9 +92,33 @@ def find(
         return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s, lease=made.lease)
     if source == "embedded":
         return Weights(source=source, path=embedded.FILE, sha256=_embedded_sha256())
-    path = imagenet_file(config.backbone) if source == "imagenet" else Path(source)
-    return Weights(
-        source="imagenet" if source == "imagenet" else path.name, path=path, sha256=file_sha256(path)
+    if source == "imagenet":
+        path = imagenet_file(config.backbone)
+        return Weights(source=source, path=path, sha256=file_sha256(path))
+    return _from_file(config, Path(source))
+
+
+def _from_file(config: RunConfig, path: Path) -> Weights:
+    """The user's file, once its tensors fit the network."""
+    sha256 = file_sha256(path)
+    try:
+        remarks = backbone.remarks(config.backbone, load(path, sha256))
+    except backbone.Misfit as error:
+        raise UserError(f"{path}: {error}") from error
+    for remark in remarks:
+        log.warning("%s: %s", path.name, remark)
+    if config.mean is None and config.std is None:
+        log.info("%s", UNTOLD_NORMALISATION)
+    return Weights(source=path.name, path=path, sha256=sha256, remarks=tuple(remarks))
+
+
+def normalisation(config: RunConfig) -> backbone.Normalisation:
+    """What is done to pixels for the weights of `config`: ImageNet's statistics, unless it has others."""
+    turn = -1 if config.channel_order == "bgr" else 1
+    return backbone.Normalisation(
+        mean=config.mean or backbone.MEAN[::turn],
+        std=config.std or backbone.STD[::turn],
+        channel_order=config.channel_order,
     )
 
 
@@ -92,53 +129,60 @@ def _embedded_sha256() -> str:
 
 
 def load(path: Path, sha256: str | None = None) -> backbone.State:
-    """The tensors in a `.safetensors`, `.pth` or `.pt` file; no code in it is ever run.
+    """The tensors in a file of PyTorch's or of safetensors, whatever its name; no code in it is ever run.
 
-    Training checkpoints are accepted: the weights may lie under `state_dict` or `model`, and their names may
-    begin with `module.`. Raises `UserError` for anything else, and for a file of another `sha256`.
+    Parameters
+    ----------
+    path : Path
+        A state dict or a training checkpoint.
+    sha256 : str, optional
+        Of the file that is meant.
+
+    Returns
+    -------
+    All tensors by name. Those in dictionaries within dictionaries are named by the keys on the way to them, as in
+    `state_dict.module.conv1.weight`; `backbone.build` finds a network among them.
+
+    Raises
+    ------
+    UserError
+        For a file that holds no tensors by name, and for one of another `sha256`.
     """
     try:
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            _refuse_packed(path)
-            pickles.check(path)
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        found = _read(path)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
+        named = re.search(r"(?:GLOBAL|calls) ([\w.]+)", str(error))
         raise UserError(
-            f"{path} holds more than tensors and was not loaded; save its state_dict() alone"
+            f"{path} holds more than tensors{f' ({named[1]})' if named else ''} and was not loaded; "
+            "save its state_dict() alone"
         ) from error
     except Exception as error:  # broken bytes make the readers fail in every way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} can't be read as weights: {reason}") from error
     if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be told
         raise UserError(f"{path} changed while it was being used; run again")
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()
-    ):
-        raise UserError(f"{path} is no state dict; save the network's state_dict()")
-    state = OrderedDict((key.removeprefix("module."), value) for key, value in found.items())
-    if (
-        hasattr(found, "_metadata") and state.keys() == found.keys()
-    ):  # the versions of the modules that saved it
-        state._metadata = found._metadata  # type: ignore[attr-defined]
-    return state
+    state = checkpoint.flatten(found)
+    if state:
+        return state
+    if network := checkpoint.whole_network(found):
+        raise UserError(
+            f"{path} holds a whole network ({network}) with its code, which is not loaded; "
+            "where it was saved, save model.state_dict() in place of model"
+        )
+    raise UserError(f"{path} is no state dict; save the network's state_dict()")
 
 
-def _refuse_packed(path: Path) -> None:
-    """Raise `UserError` for an archive that unpacks to more than its own size, as torch's own never do."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise UserError(
-                f"{path} unpacks to more than it is; save the network's state_dict() by torch.save"
-            )
+def _read(path: Path) -> Any:
+    """What a file of weights holds, by the reader for its contents; other classes than tensors' stay names."""
+    if formats.kind_of(path) == formats.SAFETENSORS:
+        return load_file(path)
+    others = pickles.placeholders(pickles.check(path))
+    with torch.serialization.safe_globals(others), path.open("rb") as file:
+        # Of a path torch.load asks the suffix first; of a file it reads tensors more slowly.
+        source = file if path.suffix == ".safetensors" else path
+        return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def imagenet_file(name: str) -> Path:
@@ -200,10 +244,12 @@ def _random(
     train = images.in_split("train")
     # The first by id: as good as drawn at random, and among thousands a few new ones seldom change the choice.
     chosen = train.select(firsts(train.ids_N32)[:ESTIMATE_IMAGES])
+    scaled = normalisation(config)
     declared = {
         "schema_version": SCHEMA_VERSION,
         "backbone": config.backbone,
         "seed": config.seed,
+        **({} if scaled == backbone.IMAGENET else scaled.declared),
         "size": list(size),
         "images": to_hex(chosen.ids_N32),
         **decode.DECLARED,
@@ -218,5 +264,6 @@ def _random(
         torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
         for _, x_NHW3 in batches(chosen, ESTIMATE_BATCH, size, pool, bad)
     )
-    data = save(backbone.random_state(config.backbone, seed=config.seed, batches=pixels))
+    state = backbone.random_state(config.backbone, seed=config.seed, batches=pixels, normalisation=scaled)
+    data = save(state)
     return store.keep("weights", declared, data, now() - start, processor()[0])

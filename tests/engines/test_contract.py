@@ -21,7 +21,16 @@ from torchvision.models.swin_transformer import (
     SwinTransformerBlockV2,
 )
 
-from tests.engines.samples import BATCH, engine_of, features, photographs, plain_features, plan_of
+from tests.engines.samples import (
+    BATCH,
+    SIZE,
+    engine_of,
+    features,
+    network_of,
+    photographs,
+    plain_features,
+    plan_of,
+)
 from transfer import backbone
 from transfer.engines import CAN, Engine, build
 from transfer.metrics import cosines
@@ -36,6 +45,32 @@ WAYS = [
     if precision != "int8"
     for name in ([*WIDTH, "efficientnet_b0"] if engine != "compile" else ["resnet18"])
 ]
+
+
+@pytest.mark.parametrize("engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "normalisation",
+    [
+        backbone.Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        backbone.Normalisation(channel_order="bgr"),
+        backbone.Normalisation((0.407, 0.458, 0.485), (1 / 255, 1 / 255, 1 / 255), "bgr"),
+    ],
+    ids=["half", "BGR", "Caffe's"],
+)
+def test_pixels_are_normalised_as_told(engine: str, normalisation: backbone.Normalisation) -> None:
+    x = photographs(BATCH)
+    pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
+    network = network_of("resnet18")
+    ready = build(network, plan_of(engine), SIZE, normalisation=normalisation)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (normalisation.mean, normalisation.std))
+    ordered = pixels[:, [2, 1, 0]] if normalisation.channel_order == "bgr" else pixels
+    scaled = (ordered / 255 - mean) / std
+    torch.testing.assert_close(backbone.normalise(pixels, normalisation), scaled)
+    with torch.inference_mode():
+        expected, usual = network(scaled), network(backbone.normalise(pixels))
+    found = features(ready, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    assert np.abs(found - usual.numpy()).max() > 0.01 * float(usual.abs().max())
 
 
 @pytest.mark.parametrize(("name", "engine", "precision"), WAYS)

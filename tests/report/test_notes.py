@@ -55,6 +55,15 @@ def test_copies_within_a_split_and_in_two_classes_are_named(example: Result) -> 
     assert "1 test image is a copy of another one of its class: in the score" in text
 
 
+def test_what_was_taken_from_a_file_of_weights_is_noted(example: Result) -> None:
+    given = {**example.backbone, "weights": "w.pth", "weights_remarks": ["3 tensors are left out: a, b, c"]}
+    text = notes(example, backbone={**given, "mean": [0.485, 0.456, 0.406]})
+    assert "w.pth: 3 tensors are left out" in text
+    assert "pixels were scaled by ImageNet's mean" in text
+    assert "ImageNet's mean" not in notes(example, backbone={**given, "mean": [0.5, 0.5, 0.5]})
+    assert "ImageNet's mean" not in notes(example)
+
+
 def test_names_like_moments_lead_to_the_command_to_type(example: Result) -> None:
     groups = {"count": 0, "across_splits": [], "suggestion": {"pattern": r"^\d{8}", "count": 6}}
     text = notes(example, data={"groups": groups})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import io
 import json
@@ -27,7 +28,7 @@ from PIL import Image
 from rich.console import Console
 
 from transfer import choice, decode, files, inventory, model_files, records, report, results, shards, weights
-from transfer.config import UserError
+from transfer.config import RunConfig, UserError
 from transfer.decode import BadImage
 from transfer.heads import RidgeHead, saved
 from transfer.ids import from_hex
@@ -512,9 +513,11 @@ def _weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     import torch
 
     state = {"fc.weight": torch.ones(3, 4), "fc.bias": torch.zeros(3)}
-    buffers = io.BytesIO(), io.BytesIO()
+    checkpoint = {"model": state, "args": argparse.Namespace(lr=0.1), "best": np.float64(0.9)}
+    buffers = io.BytesIO(), io.BytesIO(), io.BytesIO()
     torch.save(state, buffers[0])
     torch.save(state, buffers[1], _use_new_zipfile_serialization=False)
+    torch.save(checkpoint, buffers[2])
     corpus = [safetensors.torch.save(state), *(buffer.getvalue() for buffer in buffers)]
 
     def read(data: bytes) -> None:
@@ -523,6 +526,7 @@ def _weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path = folder / f"weights{suffix}"
             path.write_bytes(data)
             try:
+                weights.check(RunConfig(weights=str(path)))
                 weights.load(path)
             except UserError as error:
                 refused.append(error)

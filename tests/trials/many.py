@@ -66,7 +66,9 @@ def _bad(root: Path, count: int) -> list[dict[str, Any]]:
 def _others(root: Path, count: int) -> list[dict[str, Any]]:
     ran, shown, data = _run(root, count)
     assert (ran["status"], shown["status"]) == (0, 0)
-    assert len(ran["told"].splitlines()) == children.CLASSES  # a line for each class, which has lost most files
+    assert (
+        len(ran["told"].splitlines()) == children.CLASSES
+    )  # a line for each class, which has lost most files
     assert (data["others"]["count"], data["skipped"]) == (count, [])
     return [ran, shown]
 

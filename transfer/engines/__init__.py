@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from transfer.backbone import IMAGENET, Normalisation
 from transfer.config import UserError, check_choice
 from transfer.environment import has_bf16, usable_cores
 from transfer.text import first_line
@@ -79,35 +80,47 @@ class Engine(Protocol):
         ...
 
 
-def _eager(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None) -> Engine:
+def _eager(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> Engine:
     from transfer.engines.eager import Eager
 
-    return Eager(network, plan)
+    return Eager(network, plan, normalisation)
 
 
-def _compile(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None) -> Engine:
+def _compile(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> Engine:
     from transfer.engines.compiled import Compiled
 
-    return Compiled(network, plan)
+    return Compiled(network, plan, normalisation)
 
 
-def _openvino(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None) -> Engine:
+def _openvino(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> Engine:
     from transfer.engines import openvino
 
-    model = openvino.load(calibrated) if calibrated else openvino.convert(network, size)
+    model = openvino.load(calibrated) if calibrated else openvino.convert(network, size, normalisation)
     return openvino.OpenVINO(model, plan)
 
 
 ENGINES = {"eager": _eager, "openvino": _openvino, "compile": _compile}
 
 
-def build(network: nn.Module, plan: Plan, size: Size, calibrated: Path | None = None) -> Engine:
+def build(
+    network: nn.Module,
+    plan: Plan,
+    size: Size,
+    calibrated: Path | None = None,
+    normalisation: Normalisation = IMAGENET,
+) -> Engine:
     """The engine of `plan` for images of `size` (H, W); int8 runs the `calibrated` model in place of `network`.
 
     Raises `EngineError`.
     """
     with _engine_errors(plan):
-        return ENGINES[plan.engine](network, plan, size, calibrated)
+        return ENGINES[plan.engine](network, plan, size, calibrated, normalisation)
 
 
 def submit(engine: Engine, x_NHW3: Pixels) -> Callable[[], Features]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from transfer.backbone import FromPixels
+from transfer.backbone import FromPixels, Normalisation
 from transfer.engines.eager import Eager
 
 
@@ -18,8 +18,11 @@ class Compiled(Eager):
     Freezing folds batch norm and lays weights out for the processor's kernels.
     """
 
-    def _prepare(self, network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        module = FromPixels(copy.deepcopy(network)).to(self.plan.device).to(memory_format=torch.channels_last)
+    def _prepare(
+        self, network: nn.Module, normalisation: Normalisation
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        module = FromPixels(copy.deepcopy(network), normalisation)
+        module = module.to(self.plan.device).to(memory_format=torch.channels_last)
         freezing = self.plan.device == "cpu"
         compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(
             module, dynamic=False, options={"freezing": freezing}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from transfer.backbone import FromPixels
+from transfer.backbone import IMAGENET, FromPixels, Normalisation
 from transfer.config import UserError
 from transfer.engines import Features, Pixels, Plan
 from transfer.engines.folding import fold_batch_norm
@@ -31,19 +31,22 @@ class Eager:
     when its memory does not suffice the batch is halved. fp32 is true fp32 there, not TF32.
     """
 
-    def __init__(self, network: nn.Module, plan: Plan) -> None:
+    def __init__(self, network: nn.Module, plan: Plan, normalisation: Normalisation = IMAGENET) -> None:
         self.plan = plan
         self.batch = plan.batch
         self.in_flight = 2 if plan.device == "cuda" else 1
-        self._forward = self._prepare(network)
+        self._forward = self._prepare(network, normalisation)
         self._copies = torch.cuda.Stream() if plan.device == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def _prepare(self, network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    def _prepare(
+        self, network: nn.Module, normalisation: Normalisation
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
         try:
             network = fold_batch_norm(network)
         except Exception:  # torch.fx can't trace every network; unfolded it is as right, and slower
             network = copy.deepcopy(network)
-        return FromPixels(network).to(self.plan.device).to(memory_format=torch.channels_last)
+        module = FromPixels(network, normalisation)
+        return module.to(self.plan.device).to(memory_format=torch.channels_last)
 
     def submit(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
         """As `Engine` says; pixels may lie on the device already.

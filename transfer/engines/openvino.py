@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from transfer.backbone import FromPixels
+from transfer.backbone import IMAGENET, FromPixels, Normalisation
 from transfer.engines import Features, Pixels, Plan, Size
 
 # Images traced while converting; not 1, for which tracing may take a dimension for a constant.
@@ -80,7 +80,7 @@ class OpenVINO:
         return x_ND
 
 
-def convert(network: nn.Module, size: Size) -> Any:
+def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGENET) -> Any:
     """The `openvino.Model` of a network and what its images go through first: pixels `(N, H, W, 3)` to `(N, D)`."""
     ov = _library()
     example = torch.zeros((TRACED, *size, 3), dtype=torch.uint8)
@@ -88,7 +88,9 @@ def convert(network: nn.Module, size: Size) -> Any:
         # Tracing warns of every shape a network asks for; here shapes are constant.
         warnings.simplefilter("ignore")
         return ov.convert_model(
-            FromPixels(network).eval(), example_input=example, input=[ov.PartialShape([-1, *size, 3])]
+            FromPixels(network, normalisation).eval(),
+            example_input=example,
+            input=[ov.PartialShape([-1, *size, 3])],
         )
 
 

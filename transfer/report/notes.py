@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from transfer.config import NAMED_WEIGHTS
 from transfer.report.wording import format_params
 from transfer.results import Result, skipped_count
 
@@ -22,6 +23,7 @@ MEANING_OF_COPIES = {
     "train-test": "the scores flatter every method",
     "valid-test": "the choice has seen them",
 }
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
 
 
 def notes(result: Result) -> list[str]:
@@ -168,10 +170,23 @@ def _on_features(result: Result) -> Iterator[str]:
             "the network was trained on drawn pictures alone (embedded weights): it shows how the methods compare, "
             "and reaches less than one trained on photographs (--weights imagenet)"
         )
+    yield from _on_weights_file(result)
     if result.engine.get("trials") or result.engine.get("reason") == CACHED:
         yield _on_engine(result)
     if damaged := result.features["damaged_shards"]:
         yield f"{damaged} damaged files of the store were set aside and computed again"
+
+
+def _on_weights_file(result: Result) -> Iterator[str]:
+    """What was taken from the user's weights, and how pixels were scaled where the file could not tell."""
+    weights, mean = result.backbone["weights"], result.backbone.get("mean")
+    for remark in result.backbone.get("weights_remarks") or []:
+        yield f"{weights}: {remark}"
+    if weights not in NAMED_WEIGHTS and mean in (IMAGENET_MEAN, IMAGENET_MEAN[::-1]):
+        yield (
+            "pixels were scaled by ImageNet's mean and deviation, which weights in a file may not have been trained "
+            "with; --mean, --std and --channel-order give others"
+        )
 
 
 def _on_engine(result: Result) -> str:

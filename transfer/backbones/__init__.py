@@ -1,0 +1,1 @@
+"""Networks cut before their classifier, and what files of weights hold."""
