@@ -327,6 +327,7 @@ def _group_names(images: Images, names: Sequence[str]) -> list[str]:
 def _describe_features(extraction: Extraction) -> dict[str, Any]:
     return {
         "key": extraction.shelf.key,
+        "shift": extraction.images.shift,
         "images": len(extraction.images),
         "computed": extraction.computed,
         "reused": extraction.reused,

@@ -129,6 +129,7 @@ class Frozen:
             "mean": backbone.MEAN,
             "std": backbone.STD,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
+            **decode.declare_shift(self.images.shift),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         }
