@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,7 +76,7 @@ def test_a_read_asks_for_no_more_than_the_file_holds(
 
     monkeypatch.setattr(files, "opened", opened)
     if told is not None:
-        monkeypatch.setattr(files.os, "fstat", lambda _: SimpleNamespace(st_size=told))
+        monkeypatch.setattr(files.os, "fstat", lambda _: SimpleNamespace(st_size=told, st_mode=stat.S_IFREG))
     assert files.read(path, 100_000) == b"x" * size
     assert asked[0] == (size if told is None else told) + 1
     assert len(asked) == 1 or told is not None

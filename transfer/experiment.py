@@ -127,6 +127,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
         config={
             "methods": list(fitted),
             "select": config.select,
+            "size": list(config.size) if config.size else None,
             "seed": config.seed,
             "lr": list(config.lr) if config.lr else None,
             "epochs": config.epochs,

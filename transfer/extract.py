@@ -17,6 +17,7 @@ import torch
 from transfer import backbone, choice, engines, weights
 from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
+from transfer.data.sizes import common_size, default_size
 from transfer.engines import EngineError, Plan
 from transfer.frozen import Frozen, NotFinite, made_on
 from transfer.ids import are_among, contradictions, firsts
@@ -28,7 +29,6 @@ from transfer.store import MadeFile, Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
 
-DEFAULT_SIZE = (224, 224)
 # Test images whose features are computed in fp32 too where the others are int8: what that cost is told from them.
 EXACT_IMAGES = 128
 
@@ -145,7 +145,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         with watch("read"):
             found = read(images, pool, bad, on_progress)
             _check_splits(found, images)
-        size = config.size or _common_size(found)
+        size = config.size or _default_size(found)
         with watch("weights"):
             chosen = weights.find(config, found, size, store, pool, bad)
         frozen = Frozen(
@@ -220,6 +220,10 @@ def _compute(
     with watch("open cache"):
         missing_N = {plan: ~are_among(distinct.ids_N32, frozen.listed(plan)) for plan in options}
     opened_s = watch.last("open cache")
+    if all(rows_N.any() for rows_N in missing_N.values()):  # the network will run, whichever is picked
+        with watch("prepare"):
+            fitting = frozen.fit_batch(missing_N)
+        missing_N = {fitting[plan]: rows_N for plan, rows_N in missing_N.items()}
     while True:
         picked = _pick(frozen, distinct, missing_N, least_cosine, watch)
         with watch("open cache"):
@@ -294,8 +298,11 @@ def _exact(
     return exact, sample
 
 
-def _common_size(images: Images) -> tuple[int, int]:
-    return images[0].size if (images.size_N2 == images.size_N2[0]).all() else DEFAULT_SIZE
+def _default_size(images: Images) -> tuple[int, int]:
+    size, own = default_size(images.size_N2), common_size(images.size_N2)
+    if own not in (None, size):
+        log.warning("the images are %dx%d: they are scaled to %dx%d (--size names another size)", *own, *size)
+    return size
 
 
 def _gather(shelf: Shelf, images: Images) -> Split:

@@ -138,6 +138,12 @@ def _on_features(result: Result) -> Iterator[str]:
         )
     if result.engine.get("trials") or result.engine.get("reason") == CACHED:
         yield _on_engine(result)
+    own, size = result.data.get("image_size"), result.backbone["input_size"]
+    if own and list(own) != size and not result.config.get("size"):
+        yield (
+            f"the images are {own[0]}x{own[1]} and were scaled to {size[0]}x{size[1]}: without --size, images of more "
+            "pixels than 480x640 are scaled down, and those with a side of fewer than 48 up"
+        )
     if damaged := result.features["damaged_shards"]:
         yield f"{damaged} damaged files of the store were set aside and computed again"
 

@@ -1,0 +1,1 @@
+"""Networks: what running them takes."""
