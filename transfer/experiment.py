@@ -150,7 +150,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
             "contention": taken,
             "busy": taken is not None and taken > environment.BUSY,
         },
-        features=_describe_features(extraction),
+        features={**_describe_features(extraction), "alike": features.alike and list(features.alike)},
         methods=methods,
         comparison=comparison,
         seconds={**watch.seconds, "total": watch.total()},

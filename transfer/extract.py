@@ -5,6 +5,7 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from transfer import backbone, choice, engines, weights
 from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
 from transfer.data.sizes import common_size, default_size
+from transfer.decode import BadImage
 from transfer.engines import EngineError, Plan
 from transfer.frozen import Frozen, NotFinite, made_on
 from transfer.ids import are_among, contradictions, firsts
@@ -31,6 +33,10 @@ from transfer.weights import Weights
 
 # Test images whose features are computed in fp32 too where the others are int8: what that cost is told from them.
 EXACT_IMAGES = 128
+
+# Features that differ by less than this share of the largest are nearly the same; looked at in so many rows, and told
+# from the pixels of so many images.
+ALIKE, ALIKE_ROWS, ALIKE_IMAGES = 1e-3, 1000, 8
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +104,8 @@ class Features:
     """By pair of splits, as `train-test`: images of the second whose bytes are an image's of the first too."""
     contradictions: int
     """Training images whose bytes are those of a training image of another class too."""
+    alike: tuple[int, int] | None
+    """Where the features of all images are nearly the same: the smallest and largest pixel value of some images."""
     extraction: Extraction
 
     @property
@@ -127,6 +135,7 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
                 for first, second in itertools.combinations(SPLITS, 2)
             },
             contradictions=contradictions(parts["train"].ids_N32, parts["train"].label_N),
+            alike=_alike(x_ND, found),
             extraction=found,
         )
 
@@ -303,6 +312,25 @@ def _default_size(images: Images) -> tuple[int, int]:
     if own not in (None, size):
         log.warning("the images are %dx%d: they are scaled to %dx%d (--size names another size)", *own, *size)
     return size
+
+
+def _alike(x_ND: npt.NDArray[np.float32], found: Extraction) -> tuple[int, int] | None:
+    """What `Features.alike` says, from some of the images."""
+    some_MD = x_ND[:: max(1, len(x_ND) // ALIKE_ROWS)]
+    if np.abs(some_MD - some_MD[0]).max() > ALIKE * np.abs(some_MD).max():
+        return None
+    low, high = 255, 0
+    for image in found.images[:ALIKE_IMAGES]:
+        with contextlib.suppress(BadImage):  # changed since it was read
+            x_HW3 = image.pixels(found.size)
+            low, high = min(low, int(x_HW3.min())), max(high, int(x_HW3.max()))
+    log.warning(
+        "the features of all images are nearly the same (pixels are %d to %d of 255): no method can tell the classes "
+        "apart; are the images black, of one colour, or one and the same?",
+        low,
+        high,
+    )
+    return low, high
 
 
 def _gather(shelf: Shelf, images: Images) -> Split:

@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class _LargestOperation(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the bytes of the inputs and outputs of the largest operation."""
+    """Notes the bytes of the inputs and outputs of the largest operation, weights apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
+        self.weights = {id(value) for value in weights}
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes: int = 0
 
@@ -37,7 +38,8 @@ class _LargestOperation(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = func(*args, **(kwargs or {}))
         # A set: what works in place returns its input.
         tensors = {id(value): value for value in (*_tensors(args), *_tensors([made]))}
-        self.bytes = max(self.bytes, sum(one.numel() * one.element_size() for one in tensors.values()))
+        sizes = (one.numel() * one.element_size() for key, one in tensors.items() if key not in self.weights)
+        self.bytes = max(self.bytes, sum(sizes))
         return made
 
 
@@ -59,7 +61,7 @@ def count_activation_bytes(network: nn.Module, size: tuple[int, int]) -> int:
     training = [part for part in network.modules() if part.training]
     network.eval()  # batch norm in training asks for values
     try:
-        largest = _LargestOperation()
+        largest = _LargestOperation(shapes.values())
         with torch.no_grad(), largest:
             torch.func.functional_call(network, shapes, (torch.zeros(1, 3, *size, device="meta"),))
         return largest.bytes
