@@ -202,7 +202,7 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="W", help="imagenet, embedded, random, or a .safetensors or .pth file"
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
+        "--size", metavar="HxW", help="input size (the images' own within bounds if all agree, else 224x224)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument(

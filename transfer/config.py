@@ -86,7 +86,7 @@ class RunConfig:
     weights: str | None = None
     """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
     size: tuple[int, int] | None = None
-    """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
+    """Input height and width in pixels; None: the images' own within bounds if all agree, else 224x224."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None

@@ -20,7 +20,7 @@ def test_the_inputs_and_outputs_of_the_largest_operation_are_counted() -> None:
 def test_activations_grow_with_the_pixels_and_nothing_is_allocated() -> None:
     network = models.resnet18().eval()
     small = memory.count_activation_bytes(network, (3000, 4000))
-    assert small == 4 * 2 * 64 * 1500 * 2000  # batch norm of the first layer
+    assert small == pytest.approx(4 * 2 * 64 * 1500 * 2000, rel=1e-6)  # batch norm of the first layer
     assert memory.count_activation_bytes(network, (300_000, 40_000)) == pytest.approx(1000 * small, rel=0.01)
 
 
