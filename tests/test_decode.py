@@ -96,6 +96,16 @@ def png_of_rows(width: int, height: int, depth: int, colour: int, rows: bytes, *
     )
 
 
+def on_white(x: Pixels, alpha: Pixels) -> npt.NDArray[np.float64]:
+    share = alpha[..., None] / 255
+    return x * share + 255 * (1 - share)
+
+
+def assert_close(found: Pixels, expected: npt.ArrayLike) -> None:
+    """Equal but for the rounding of one level."""
+    assert np.abs(found - np.asarray(expected, float)).max() <= 1
+
+
 def reason_of(call: Callable[[], object]) -> str:
     with pytest.raises(BadImage) as caught:
         call()
@@ -107,7 +117,15 @@ def assert_one_line(reason: str) -> None:
     assert "\n" not in reason
 
 
-@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("WEBP", {"lossless": True}),
+        *(("TIFF", {"compression": name}) for name in (None, "tiff_lzw", "tiff_deflate", "packbits")),
+    ],
+)
 def test_lossless_formats_give_the_very_pixels(kind: str, options: dict[str, Any]) -> None:
     x = noise(HEIGHT, WIDTH, 3)
     data = encoded(Image.fromarray(x), kind, **options)
@@ -115,7 +133,7 @@ def test_lossless_formats_give_the_very_pixels(kind: str, options: dict[str, Any
     np.testing.assert_array_equal(decode.pixels(data, SIZE), x)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
 def test_lossy_formats_give_what_pillow_decodes(kind: str) -> None:
     data = encoded(Image.fromarray(smooth()), kind, quality=90)
     found = decode.pixels(data, SIZE)
@@ -124,14 +142,14 @@ def test_lossy_formats_give_what_pillow_decodes(kind: str) -> None:
     assert np.abs(found.astype(int) - smooth()).mean() < 6
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 def test_pixels_are_uint8_rgb_of_the_size_asked_for(kind: str) -> None:
     found = decode.pixels(encoded(Image.fromarray(smooth()), kind), (10, 33))
     assert found.dtype == np.uint8
     assert found.shape == (10, 33, 3)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "JPEG", "GIF", "TIFF"])
 def test_grey_becomes_three_equal_channels(kind: str) -> None:
     x = smooth()[..., 1]
     found = decode.pixels(encoded(Image.fromarray(x), kind), SIZE)
@@ -149,7 +167,7 @@ def test_one_bit_becomes_black_and_white(kind: str) -> None:
     np.testing.assert_array_equal(decode.pixels(data, SIZE), expected)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
 def test_a_palette_is_looked_up(kind: str) -> None:
     indices, colours = noise(HEIGHT, WIDTH), np.random.default_rng(1).integers(0, 256, (256, 3), np.uint8)
     image = Image.fromarray(indices).convert("P")
@@ -161,7 +179,7 @@ def test_a_palette_is_looked_up(kind: str) -> None:
 
 
 @pytest.mark.parametrize("transparency", [b"\x00\x80\xff\x40", b"\x00"], ids=["many", "one"])
-def test_transparency_of_a_palette_is_dropped(transparency: bytes) -> None:
+def test_transparency_of_a_palette_is_blended_on_white(transparency: bytes) -> None:
     indices = noise(HEIGHT, WIDTH) % 4
     colours = np.array([[250, 0, 0], [0, 240, 0], [0, 0, 230], [9, 9, 9]], np.uint8)
     data = png_of_rows(
@@ -174,24 +192,41 @@ def test_transparency_of_a_palette_is_dropped(transparency: bytes) -> None:
         png_chunk(b"tRNS", transparency),
     )
     assert "transparency" in reopened(data).info
-    np.testing.assert_array_equal(decode.pixels(data, SIZE), colours[indices])
+    alphas = np.frombuffer(transparency.ljust(4, b"\xff"), np.uint8)
+    assert_close(decode.pixels(data, SIZE), on_white(colours, alphas)[indices])
 
 
-@pytest.mark.parametrize(("colour", "key"), [(0, b"\x00\x07"), (2, b"\x00\x07\x00\x07\x00\x07")])
-def test_a_transparent_colour_is_dropped(colour: int, key: bytes) -> None:
-    x = noise(HEIGHT, WIDTH, 3) if colour == 2 else noise(HEIGHT, WIDTH, 1)
-    data = png_of_rows(WIDTH, HEIGHT, 8, colour, x.tobytes(), png_chunk(b"tRNS", key))
-    np.testing.assert_array_equal(decode.pixels(data, SIZE), np.broadcast_to(x, (*SIZE, 3)))
+@pytest.mark.parametrize("colour", [0, 2], ids=["grey", "RGB"])
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_colour_is_white(colour: int, depth: int) -> None:
+    if colour == 2 and depth < 8:
+        pytest.skip("colours have 8 or 16 bits")
+    channels = 3 if colour == 2 else 1
+    x = np.random.default_rng(0).integers(0, 1 << depth, (HEIGHT, WIDTH, channels))
+    key = x[3, 5]
+    if depth < 8:
+        bits = (x[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+        rows = np.packbits(bits.astype(np.uint8)).tobytes()
+    else:
+        rows = x.astype(">u2" if depth == 16 else "u1").tobytes()
+    chunk = png_chunk(b"tRNS", key.astype(">u2").tobytes())
+    data = png_of_rows(WIDTH, HEIGHT, depth, colour, rows, chunk)
+    shown = (x >> 8) if depth == 16 else x * 255 // ((1 << depth) - 1)
+    expected = np.where((x == key).all(-1, keepdims=True), 255, shown)
+    np.testing.assert_array_equal(decode.pixels(data, SIZE), np.broadcast_to(expected, (*SIZE, 3)))
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP")])
-def test_alpha_is_dropped_not_blended(mode: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP"), ("RGBA", "TIFF"), ("LA", "TIFF")]
+)
+def test_alpha_is_blended_on_white(mode: str, kind: str) -> None:
     x = noise(HEIGHT, WIDTH, len(mode))
     data = encoded(
         Image.fromarray(x, mode), kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {})
     )
     assert reopened(data).mode == mode
-    np.testing.assert_array_equal(decode.pixels(data, SIZE), np.broadcast_to(x[..., :-1], (*SIZE, 3)))
+    expected = on_white(x[..., :-1], x[..., -1])
+    assert_close(decode.pixels(data, SIZE), np.broadcast_to(expected, (*SIZE, 3)))
 
 
 def test_cmyk_jpeg_has_the_colours_it_was_made_from() -> None:
@@ -212,6 +247,8 @@ def test_sixteen_bits_of_grey_are_scaled_not_clipped() -> None:
 @pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "LA", "RGBA"])
 def test_sixteen_bits_of_colour_are_cut_to_eight(colour: int, channels: int) -> None:
     x = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, channels), np.uint16)
+    if channels != 3:
+        x[..., -1] = 65535
     data = png_of_rows(WIDTH, HEIGHT, 16, colour, x.astype(">u2").tobytes())
     seen = x if channels == 3 else x[..., :-1]
     np.testing.assert_array_equal(decode.pixels(data, SIZE), np.broadcast_to(seen // 256, (*SIZE, 3)))
@@ -226,14 +263,41 @@ def test_sixteen_bits_of_grey_are_turned_upright_too() -> None:
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
 def test_every_exif_orientation_gives_the_upright_picture(kind: str, orientation: int) -> None:
-    stored = noise(HEIGHT, WIDTH, 3)
+    stored = smooth() if kind == "AVIF" else noise(HEIGHT, WIDTH, 3)
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(Image.fromarray(stored), kind, exif=with_orientation(orientation), **options)
     upright = UPRIGHT[orientation](stored)
     assert decode.size_of(data) == upright.shape[:2]
+    found = decode.pixels(data, upright.shape[:2]).astype(int)
+    assert np.abs(found - upright).mean() <= (6 if kind == "AVIF" else 0)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
+def test_every_orientation_of_a_compressed_tiff_gives_the_upright_picture(
+    compression: str | None, orientation: int
+) -> None:
+    stored = noise(HEIGHT, WIDTH, 3)
+    options = {"compression": compression, "exif": with_orientation(orientation)}
+    data = encoded(Image.fromarray(stored), "TIFF", **options)
+    upright = UPRIGHT[orientation](stored)
+    assert decode.size_of(data) == upright.shape[:2]
     np.testing.assert_array_equal(decode.pixels(data, upright.shape[:2]), upright)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("depth", [8, 16])
+def test_what_a_png_says_behind_its_pixels_turns_nothing(depth: int, orientation: int) -> None:
+    x = noise(HEIGHT, WIDTH, 3)
+    rows = x.tobytes() if depth == 8 else (x.astype(np.uint16) << 8).astype(">u2").tobytes()
+    data = png_of_rows(WIDTH, HEIGHT, depth, 2, rows)
+    exif = with_orientation(orientation).tobytes().removeprefix(b"Exif\0\0")
+    late = data[:-12] + png_chunk(b"eXIf", exif) + data[-12:]
+    assert decode.size_of(late) == SIZE
+    np.testing.assert_array_equal(decode.pixels(late, SIZE), x)
+    np.testing.assert_array_equal(decode.pixels_of(Image.open(io.BytesIO(late)), SIZE), x)
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
@@ -288,7 +352,7 @@ def test_nothing_is_resized_at_the_right_size(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(decode.pixels(encoded(Image.fromarray(x), "PNG"), SIZE), x)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 def test_a_truncated_image_is_bad(kind: str, share: float) -> None:
     data = encoded(Image.fromarray(noise(HEIGHT, WIDTH, 3)), kind)
@@ -322,8 +386,7 @@ OTHERS = {
     "text": b"these are not the pixels you are looking for\n",
     "markup": b"<!doctype html><title>404</title>",
     "zeros": bytes(4096),
-    "GIF": encoded(Image.fromarray(smooth()), "GIF"),
-    "TIFF": encoded(Image.fromarray(smooth()), "TIFF"),
+    "ICO": encoded(Image.fromarray(smooth()), "ICO"),
     "PPM": encoded(Image.fromarray(smooth()), "PPM"),
     "JPEG's first bytes": b"\xff\xd8\xff\xe0\x00\x10JFIF",
     "PNG's first bytes": b"\x89PNG\r\n\x1a\n",
@@ -336,10 +399,10 @@ def test_what_is_no_known_image_is_bad(data: bytes) -> None:
     assert_one_line(reason_of(lambda: decode.pixels(data, SIZE)))
 
 
-@pytest.mark.parametrize("data", [OTHERS[name] for name in ("empty", "text", "GIF", "TIFF")])
+@pytest.mark.parametrize("data", [OTHERS[name] for name in ("empty", "text", "ICO", "PPM")])
 def test_the_reason_names_the_known_formats(data: bytes) -> None:
     for reason in (reason_of(lambda: decode.size_of(data)), reason_of(lambda: decode.pixels(data, SIZE))):
-        for known in ("JPEG", "PNG", "WebP", "BMP"):
+        for known in ("JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF"):
             assert known in reason
 
 
@@ -460,6 +523,46 @@ def test_the_pixel_limit_holds_under_another_filter_of_warnings() -> None:
     assert f"{MAX_PIXELS:,} pixels" in reason
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "AVIF"])
+def test_a_decoder_that_fails_for_want_of_memory_is_no_bad_image(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("broken data stream when reading image file")
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    data = encoded(Image.fromarray(smooth()), kind)
+    monkeypatch.setattr(decode, "_decoded", fail)
+    assert "broken data" in reason_of(lambda: decode.pixels(data, SIZE))
+    monkeypatch.setattr(decode.np, "empty", refuse)
+    with pytest.raises(MemoryError):
+        decode.pixels(data, SIZE)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_opaque_images_are_what_they_were(mode: str) -> None:
+    x = Image.fromarray(noise(HEIGHT, WIDTH, 3)).convert(mode)
+    data = encoded(x, "PNG")
+    np.testing.assert_array_equal(decode.pixels(data, SIZE), np.asarray(x.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF"])
+def test_what_lies_under_full_transparency_does_not_count(kind: str) -> None:
+    visible = np.zeros(SIZE, bool)
+    visible[6:18, 10:30] = True
+    found = []
+    for hidden in (0, 200):
+        x = np.full((HEIGHT, WIDTH, 4), hidden, np.uint8)
+        x[visible] = (30, 60, 90, 255)
+        x[~visible, 3] = 0
+        options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+        found.append(decode.pixels(encoded(Image.fromarray(x), kind, **options), SIZE))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0][~visible] == 255).all()
+
+
 def test_a_colour_profile_changes_nothing() -> None:
     x = noise(HEIGHT, WIDTH, 3)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -467,12 +570,14 @@ def test_a_colour_profile_changes_nothing() -> None:
     np.testing.assert_array_equal(decode.pixels(data, SIZE), x)
 
 
-def test_an_animation_gives_its_first_frame() -> None:
-    first, second = noise(HEIGHT, WIDTH, 3), 255 - noise(HEIGHT, WIDTH, 3)
-    data = encoded(
-        Image.fromarray(first), "WEBP", save_all=True, append_images=[Image.fromarray(second)], lossless=True
-    )
-    np.testing.assert_array_equal(decode.pixels(data, SIZE), first)
+@pytest.mark.parametrize(
+    ("kind", "options"), [("WEBP", {"lossless": True}), ("GIF", {}), ("TIFF", {}), ("PNG", {}), ("AVIF", {})]
+)
+def test_an_animation_gives_its_first_frame(kind: str, options: dict[str, Any]) -> None:
+    grey = np.repeat(smooth()[..., :1], 3, axis=-1)  # which a palette of 256 colours holds exactly
+    later = [Image.fromarray(255 - grey)]
+    data = encoded(Image.fromarray(grey), kind, save_all=True, append_images=later, **options)
+    assert np.abs(decode.pixels(data, SIZE).astype(int) - grey).mean() <= (3 if kind == "AVIF" else 0)
 
 
 @pytest.mark.parametrize(

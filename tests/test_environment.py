@@ -165,3 +165,47 @@ def test_contention_is_what_others_leave_too_little_for(
 def test_contention_that_is_not_told_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_cpu_s_of_others", lambda: None)
     assert environment.CpuContention().share(2) is None
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "max", "memory.current": "5", "memory.stat": ""}, []),
+        ({"memory.max": str(4 * GB), "memory.current": str(3 * GB), "memory.stat": "anon 7"}, [GB]),
+        (
+            {
+                "memory.max": str(4 * GB),
+                "memory.current": str(3 * GB),
+                "memory.stat": f"anon 7\ninactive_file {2 * GB}\n",
+            },
+            [3 * GB],
+        ),
+        (
+            {
+                "memory/memory.limit_in_bytes": str(4 * GB),
+                "memory/memory.usage_in_bytes": str(3 * GB),
+                "memory/memory.stat": f"total_inactive_file {GB}\n",
+            },
+            [2 * GB],
+        ),
+        ({}, []),
+    ],
+)
+def test_memory_is_bounded_by_the_containers_limit(
+    tmp_path: Path, files: dict[str, str], left: list[int]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert environment._left_in_cgroup(tmp_path) == left
+
+
+def test_available_memory_is_less_than_all() -> None:
+    assert (
+        0
+        < environment.available_bytes()
+        < environment.os.sysconf("SC_PAGE_SIZE") * environment.os.sysconf("SC_PHYS_PAGES")
+    )

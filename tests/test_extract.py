@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -16,7 +17,9 @@ import torchvision
 from PIL import Image as PillowImage
 
 from transfer import backbone, choice, decode, engines, environment, extract, frozen, images, shards, weights
+from transfer.backbones import memory
 from transfer.config import RunConfig, UserError
+from transfer.engines import BATCH
 from transfer.engines.eager import Eager
 from transfer.extract import Features
 from transfer.frozen import Frozen
@@ -252,6 +255,73 @@ def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: Mak
     assert features(tmp_path).extraction.size == (48, 64)
     decode.Image.new("RGB", (50, 50)).save(root / "train/class0/other.png")
     assert features(tmp_path).extraction.size == (224, 224)
+
+
+@pytest.mark.parametrize(("own", "expected"), [((20, 30), (64, 96)), ((960, 640), (679, 453))])
+def test_the_default_size_is_bounded_and_a_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, own: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    write_images(tmp_path / "images", lambda rng: rng.integers(0, 256, (*own, 3), dtype=np.uint8))
+    assert features(tmp_path).extraction.size == expected
+    assert f"the images are {own[0]}x{own[1]}: they are scaled to {expected[0]}x{expected[1]}" in caplog.text
+    caplog.clear()
+    assert features(tmp_path, size=(48, 64)).extraction.size == (48, 64)
+    assert "scaled" not in caplog.text
+
+
+def write_images(root: Path, draw: Callable[[np.random.Generator], np.ndarray]) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid", "test"):
+        for c in "ab":
+            (root / split / c).mkdir(parents=True)
+            for i in range(2):
+                decode.Image.fromarray(draw(rng)).save(root / split / c / f"{i}.png")
+
+
+def test_a_set_of_12_bits_of_16_is_seen_as_the_same_set_of_8(tmp_path: Path) -> None:
+    shown = [np.random.default_rng(i).integers(0, 256, (48, 64), dtype=np.uint8) for i in range(12)]
+    shown[0][0, 0] = 255
+    weights = str(_weights(tmp_path))
+    found = {}
+    for bits in (8, 12, 14):
+        left = iter(shown)
+
+        def draw(_: np.random.Generator, left: Any = left, bits: int = bits) -> np.ndarray:
+            x = next(left)
+            return x if bits == 8 else x.astype(np.uint16) << (bits - 8)
+
+        write_images(tmp_path / f"{bits}" / "images", draw)
+        found[bits] = features(tmp_path / f"{bits}", weights=weights)
+    assert [one.extraction.images.shift for one in found.values()] == [8, 4, 6]
+    for one in found.values():
+        np.testing.assert_array_equal(one.x_ND, found[8].x_ND)
+    assert len({one.extraction.shelf.key for one in found.values()}) == 3
+
+
+@pytest.mark.parametrize("value", [0, 77])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_of_one_colour_get_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, value: int, dtype: type[np.generic]
+) -> None:
+    count = itertools.count(48)  # files of different bytes, stretched to one size
+    write_images(tmp_path / "images", lambda _: np.full((48, next(count)), value, dtype))
+    found = features(tmp_path, weights=str(_weights(tmp_path)), size=(48, 64))
+    assert found.alike == (value, value)
+    assert f"pixels are {value} to {value} of 255" in caplog.text
+
+
+def test_a_forward_pass_that_does_not_fit_is_refused_before_it(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, forwards: list[int]
+) -> None:
+    make_images(tmp_path / "images", train=3, valid=2, test=2)
+    weights = str(_weights(tmp_path))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
+    with pytest.raises(UserError, match=r"one image at 480x640 .* smaller --size"):
+        features(tmp_path, weights=weights, size=(480, 640))
+    assert not forwards
+    monkeypatch.setattr(memory, "available_bytes", lambda: 5 * 10**6)
+    assert features(tmp_path, weights=weights, size=(96, 128)).extraction.plan.batch < BATCH["cpu"]
+    assert max(forwards) < BATCH["cpu"]
 
 
 def test_features_that_are_not_finite_are_refused_and_not_kept(

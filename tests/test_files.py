@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,43 @@ def test_a_file_longer_than_it_may_be_is_refused(tmp_path: Path) -> None:
         file.truncate(10**12)  # nothing of it is on disk
     with pytest.raises(OSError, match="larger than 1,000 bytes"):
         files.read(path, 1000)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000])
+@pytest.mark.parametrize("told", [None, 0], ids=["size known", "size not told"])
+def test_a_read_asks_for_no_more_than_the_file_holds(
+    tmp_path: Path, size: int, told: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * size)
+    asked: list[int] = []
+    real = files.opened
+
+    def opened(path: Path) -> Any:
+        file = real(path)
+
+        class Counted:
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                file.close()
+
+            def fileno(self) -> int:
+                return file.fileno()
+
+            def read(self, count: int) -> bytes:
+                asked.append(count)
+                return file.read(count)
+
+        return Counted()
+
+    monkeypatch.setattr(files, "opened", opened)
+    if told is not None:
+        monkeypatch.setattr(files.os, "fstat", lambda _: SimpleNamespace(st_size=told, st_mode=stat.S_IFREG))
+    assert files.read(path, 100_000) == b"x" * size
+    assert asked[0] == (size if told is None else told) + 1
+    assert len(asked) == 1 or told is not None
 
 
 @pytest.mark.parametrize("where", ["no/such/folder", "file/below"])

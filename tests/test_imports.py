@@ -16,8 +16,8 @@ PACKAGE = Path(transfer.__file__).parent
 LAYERS = [
     {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
     {"config", "ids", "names", "timing", "environment", "metrics", "render"},
-    {"files", "backbones"},
-    {"records", "decode", "lagoon", "backbone", "index", "heads", "shards", "data"},
+    {"files", "data", "backbones"},
+    {"records", "decode", "lagoon", "backbone", "index", "heads", "shards"},
     {"results", "images", "engines", "shelf", "nvjpeg"},
     {"store"},
     {"inventory"},

@@ -175,6 +175,18 @@ class TestPredict:
             ]
         np.testing.assert_array_equal(np.asarray(opened[0]), arrays[0])
 
+    def test_16_bits_are_shifted_as_in_the_run(self, copy: Path, tmp_path: Path) -> None:
+        (path,) = copy.rglob("model.json")
+        record = json.loads(path.read_text())
+        assert record["features"]["shift"] == 8
+        path.write_text(json.dumps({**record, "features": {**record["features"], "shift": 4}}))
+        x = np.random.default_rng(0).integers(0, 256, (48, 64), dtype=np.uint8)
+        Image.fromarray(x).save(tmp_path / "8.png")
+        Image.fromarray(x.astype(np.uint16) << 4).save(tmp_path / "12.png")
+        found = [model.load(copy).predict(tmp_path / name)[0] for name in ("8.png", "12.png")]
+        assert found[0].probability == found[1].probability
+        assert found[0].label == found[1].label
+
     def test_images_in_memory_are_turned_and_stretched_as_files_are(self, copy: Path, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         image = Image.fromarray(rng.integers(0, 256, (90, 70), np.uint8))

@@ -87,7 +87,7 @@ def test_only_the_file_that_the_decoder_refuses_goes_to_pillow(
     assert decode.is_plain_jpeg(broken)
     by_pillow = []
     real = decode.pixels
-    monkeypatch.setattr(decode, "pixels", lambda data, size: by_pillow.append(data) or real(data, size))
+    monkeypatch.setattr(decode, "pixels", lambda data, *rest: by_pillow.append(data) or real(data, *rest))
     x_NHW3, bad = nvjpeg.pixels([broken, whole], SIZE, device)
     assert bad.keys() == {0}
     assert by_pillow == [broken]

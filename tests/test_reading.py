@@ -313,8 +313,8 @@ def test_a_bad_image_ends_the_run_and_is_named(tmp_path: Path, pool: ThreadPoolE
 
 
 REASONS = {
-    "text": "not a JPEG, PNG, WebP or BMP image",
-    "empty": "not a JPEG, PNG, WebP or BMP image",
+    "text": "not a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF image, or a damaged one",
+    "empty": "not a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF image, or a damaged one",
     "gone": "No such file or directory",
     "folder": "Is a directory",
     "pipe": "not a file",
@@ -365,6 +365,60 @@ def test_skipped_images_are_named_relative_to_the_root(tmp_path: Path) -> None:
 def test_pixels_are_those_of_the_file(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     [image] = images_of(tmp_path, 1, pool)
     np.testing.assert_array_equal(image.pixels(SIZE), pixels_of(0))
+
+
+def write_deep(path: Path, largest: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x = np.linspace(0, largest, SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16)
+    PillowImage.fromarray(x).save(path)
+
+
+@pytest.mark.parametrize(
+    ("largest", "shift"),
+    [([255, 100], 0), ([4095, 100], 4), ([1000, 4095], 4), ([3, 1023], 2), ([65535, 4095], 8), ([0, 0], 8)],
+)
+def test_one_shift_for_all_images_of_16_bits(
+    tmp_path: Path, pool: ThreadPoolExecutor, largest: list[int], shift: int
+) -> None:
+    names = [f"a{i}.png" for i in range(40)]
+    for i, name in enumerate(names):
+        write_deep(tmp_path / name, largest[i == 17])
+    write_png(tmp_path / "b.png", 1)  # one of 8 bits among them
+    split = image_set(tmp_path, {"train": [*names, "b.png"], "valid": [], "test": []})
+    found = read(split, pool, BadImages(tmp_path, "error"), silent)
+    assert found.shift == shift
+    assert found.in_split("train").select(np.array([3, 1])).shift == found.distinct().shift == shift
+    expected = np.linspace(0, largest[0], SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16) >> shift
+    np.testing.assert_array_equal(found[0].pixels(SIZE)[..., 0], expected.clip(0, 255))
+    np.testing.assert_array_equal(found[40].pixels(SIZE), pixels_of(1))
+
+
+def test_images_of_16_bits_are_decoded_once_more_until_one_uses_all(
+    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"a{i:04}.png" for i in range(1000)]
+    write_deep(tmp_path / "deep.png", 65535)
+    for name in names:
+        (tmp_path / name).hardlink_to(tmp_path / "deep.png")
+    counted = []
+    real = decode.bits_of
+    monkeypatch.setattr(decode, "bits_of", lambda data: counted.append(data) or real(data))
+    read(
+        image_set(tmp_path, {"train": names, "valid": [], "test": []}),
+        pool,
+        BadImages(tmp_path, "error"),
+        silent,
+    )
+    assert len(counted) <= 300  # those that had begun
+
+
+def test_an_upright_image_in_memory_is_not_distorted() -> None:
+    x = pixels_of(0, (8, 20))
+    image = PillowImage.fromarray(x)
+    image.getexif()[0x0112] = 6
+    data = Opened(Path("one"), image).data()
+    assert decode.size_of(data) == (20, 8)
+    np.testing.assert_array_equal(decode.pixels(data, (20, 8)), np.rot90(x, -1))
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("changed", "changed"), ("gone", REASONS["gone"])])

@@ -124,7 +124,7 @@ def work_of_a_run(root: Path) -> Work:
     def built(*_: Any) -> None:
         work.networks += 1
 
-    def decoded(data: bytes, size: tuple[int, int]) -> None:
+    def decoded(data: bytes, size: tuple[int, int], shift: int) -> None:
         work.decoded.append(hashlib.sha256(data).hexdigest())
 
     with pytest.MonkeyPatch.context() as patch, FlopCounterMode(display=False) as counter:

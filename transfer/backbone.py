@@ -16,6 +16,7 @@ from torchvision import models
 
 from transfer.backbones import fitting
 from transfer.backbones.checkpoint import State as State
+from transfer.backbones.memory import check_batch, count_activation_bytes
 from transfer.config import UserError
 
 # The statistics of ImageNet that every torchvision classification network was trained with.
@@ -185,10 +186,13 @@ class FromPixels(nn.Module):
         return x_ND.flatten(1)
 
 
-def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> None:
-    """Raise `UserError` where the network can't take images of `size` (height, width): some transformers."""
-    with _size_told(name, size), torch.inference_mode():
-        network(torch.zeros(1, 3, *size))
+def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> int:
+    """Raise `UserError` where the network can't take images of `size` (height, width): some transformers.
+
+    Returns the bytes that the largest operation takes for one image, as `count_activation_bytes` does.
+    """
+    with _size_told(name, size):
+        return count_activation_bytes(network, size)
 
 
 @contextmanager
@@ -230,7 +234,10 @@ def estimated(
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    for x_N3HW in batches if norms else ():
+    for i, x_N3HW in enumerate(batches if norms else ()):
+        if i == 0 and x_N3HW.device.type == "cpu":
+            size = (x_N3HW.shape[2], x_N3HW.shape[3])
+            check_batch(check_size(network, name, size), len(x_N3HW), size)
         if len(x_N3HW) > 1:  # of one image, a last map of 1x1 pixels has no spread
             with _size_told(name, x_N3HW.shape[2:]), torch.no_grad():
                 network(normalise(x_N3HW, normalisation))

@@ -229,7 +229,7 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         help="that the weights were trained with, and of --mean and --std (rgb)",
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="input size (the images' own if all agree, else 224x224)"
+        "--size", metavar="HxW", help="input size (the images' own within bounds if all agree, else 224x224)"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument(

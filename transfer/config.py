@@ -103,7 +103,7 @@ class RunConfig:
     channel_order: str = "rgb"
     """Order of the channels that the weights were trained with, and in which `mean` and `std` are: `rgb` or `bgr`."""
     size: tuple[int, int] | None = None
-    """Input height and width in pixels; None: the images' own if all agree, else 224x224."""
+    """Input height and width in pixels; None: the images' own within bounds if all agree, else 224x224."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None

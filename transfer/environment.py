@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import re
+import resource
 import subprocess
 import time
 from functools import cache
@@ -78,6 +79,38 @@ def memory_gb() -> float:
     with contextlib.suppress(OSError, ValueError):  # no cgroup here, or "max": no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return round(total / 1e9, 1)
+
+
+def available_bytes() -> int:
+    """Bytes of memory that this process may still take: free ones, within the container's and the process's limits."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    found = [page * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        text = Path("/proc/meminfo").read_text()
+        found.append(1024 * int(re.search(r"^MemAvailable:\s*(\d+)", text, re.M)[1]))  # type: ignore[index]
+    found += _left_in_cgroup(Path("/sys/fs/cgroup"))
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    with contextlib.suppress(OSError, ValueError):
+        used = page * int(Path("/proc/self/statm").read_text().split()[0])
+        found += [limit - used] if limit != resource.RLIM_INFINITY else []
+    return max(0, min(found))
+
+
+def _left_in_cgroup(cgroup: Path) -> list[int]:
+    """Bytes left within the memory limit of a cgroup (version 2, else 1); none without a limit.
+
+    Pages of files that nobody uses count as free: the kernel takes them back.
+    """
+    names = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+    if not (cgroup / names[0]).exists():
+        cgroup = cgroup / "memory"
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file")
+    try:
+        limit, used, stat = ((cgroup / name).read_text() for name in names[:3])
+        files = re.search(rf"^{names[3]} (\d+)", stat, re.M)
+        return [int(limit) - int(used) + (int(files[1]) if files else 0)]
+    except (OSError, ValueError):  # no cgroup here, or "max": no limit
+        return []
 
 
 def allocator(maps: Path = Path("/proc/self/maps")) -> str | None:

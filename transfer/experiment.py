@@ -144,6 +144,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
         config={
             "methods": list(fitted),
             "select": config.select,
+            "size": list(config.size) if config.size else None,
             "seed": config.seed,
             "lr": list(config.lr) if config.lr else None,
             "epochs": config.epochs,
@@ -168,7 +169,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
             "contention": taken,
             "busy": taken is not None and taken > environment.BUSY,
         },
-        features=_describe_features(extraction),
+        features={**_describe_features(extraction), "alike": features.alike and list(features.alike)},
         methods=methods,
         comparison=comparison,
         seconds={**watch.seconds, "total": watch.total()},
@@ -367,6 +368,7 @@ def _group_names(images: Images, names: Sequence[str]) -> list[str]:
 def _describe_features(extraction: Extraction) -> dict[str, Any]:
     return {
         "key": extraction.shelf.key,
+        "shift": extraction.images.shift,
         "images": len(extraction.images),
         "computed": extraction.computed,
         "reused": extraction.reused,

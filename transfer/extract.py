@@ -5,6 +5,7 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,8 @@ from transfer import backbone, choice, engines, weights
 from transfer.backbone import Normalisation
 from transfer.choice import AGREES, SANE, Choice
 from transfer.config import RunConfig, UserError
+from transfer.data.sizes import common_size, default_size
+from transfer.decode import BadImage
 from transfer.engines import EngineError, Plan
 from transfer.frozen import Frozen, NotFinite, made_on
 from transfer.ids import are_among, firsts
@@ -28,9 +31,12 @@ from transfer.store import MadeFile, Store
 from transfer.timing import Stopwatch, now
 from transfer.weights import Weights
 
-DEFAULT_SIZE = (224, 224)
 # Test images whose features are computed in fp32 too where the others are int8: what that cost is told from them.
 EXACT_IMAGES = 128
+
+# Features that differ by less than this share of the largest are nearly the same; looked at in so many rows, and told
+# from the pixels of so many images.
+ALIKE, ALIKE_ROWS, ALIKE_IMAGES = 1e-3, 1000, 8
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +101,8 @@ class Features:
     """Some of the test images in fp32, where the others are int8."""
     coarse: Split | None
     """The same images in int8."""
+    alike: tuple[int, int] | None
+    """Where the features of all images are nearly the same: the smallest and largest pixel value of some images."""
     extraction: Extraction
 
 
@@ -114,6 +122,7 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
             },
             exact=_gather(*found.exact) if found.exact else None,
             coarse=_gather(found.shelf, found.exact[1]) if found.exact else None,
+            alike=_alike(x_ND, found),
             extraction=found,
         )
 
@@ -132,7 +141,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         with watch("read"):
             found = read(images, pool, bad, on_progress)
             _check_splits(found, images)
-        size = config.size or _common_size(found)
+        size = config.size or _default_size(found)
         with watch("weights"):
             chosen = weights.find(config, found, size, store, pool, bad)
         frozen = Frozen(
@@ -209,6 +218,10 @@ def _compute(
     with watch("open cache"):
         missing_N = {plan: ~are_among(distinct.ids_N32, frozen.listed(plan)) for plan in options}
     opened_s = watch.last("open cache")
+    if all(rows_N.any() for rows_N in missing_N.values()):  # the network will run, whichever is picked
+        with watch("prepare"):
+            fitting = frozen.fit_batch(missing_N)
+        missing_N = {fitting[plan]: rows_N for plan, rows_N in missing_N.items()}
     while True:
         picked = _pick(frozen, distinct, missing_N, least_cosine, watch)
         with watch("open cache"):
@@ -283,8 +296,30 @@ def _exact(
     return exact, sample
 
 
-def _common_size(images: Images) -> tuple[int, int]:
-    return images[0].size if (images.size_N2 == images.size_N2[0]).all() else DEFAULT_SIZE
+def _default_size(images: Images) -> tuple[int, int]:
+    size, own = default_size(images.size_N2), common_size(images.size_N2)
+    if own not in (None, size):
+        log.warning("the images are %dx%d: they are scaled to %dx%d (--size names another size)", *own, *size)
+    return size
+
+
+def _alike(x_ND: npt.NDArray[np.float32], found: Extraction) -> tuple[int, int] | None:
+    """What `Features.alike` says, from some of the images."""
+    some_MD = x_ND[:: max(1, len(x_ND) // ALIKE_ROWS)]
+    if np.abs(some_MD - some_MD[0]).max() > ALIKE * np.abs(some_MD).max():
+        return None
+    low, high = 255, 0
+    for image in found.images[:ALIKE_IMAGES]:
+        with contextlib.suppress(BadImage):  # changed since it was read
+            x_HW3 = image.pixels(found.size)
+            low, high = min(low, int(x_HW3.min())), max(high, int(x_HW3.max()))
+    log.warning(
+        "the features of all images are nearly the same (pixels are %d to %d of 255): no method can tell the classes "
+        "apart; are the images black, of one colour, or one and the same?",
+        low,
+        high,
+    )
+    return low, high
 
 
 def _gather(shelf: Shelf, images: Images) -> Split:

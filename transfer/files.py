@@ -49,7 +49,11 @@ def opened(path: Path) -> BufferedReader:
 def read(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file. Raises `OSError` as `opened` does, `Unfit` for a file of more than `max_bytes`."""
     with opened(path) as file:
-        data = file.read(max_bytes + 1) if os.fstat(file.fileno()).st_size <= max_bytes else None
+        size = os.fstat(file.fileno()).st_size
+        # A read takes up as much memory as it asks for, whatever the file holds.
+        data = file.read(size + 1) if size <= max_bytes else None
+        if data is not None and len(data) > size:  # it grew, or its file system does not tell sizes
+            data += file.read(max_bytes + 1 - size)
     if data is None or len(data) > max_bytes:
         raise Unfit(None, f"larger than {max_bytes:,} bytes", str(path))
     return data

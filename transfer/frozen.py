@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from typing import Any
@@ -19,6 +19,7 @@ from torch import nn
 
 from transfer import backbone, decode, engines, nvjpeg, weights
 from transfer.backbone import IMAGENET, Normalisation
+from transfer.backbones.memory import fit_batch
 from transfer.config import UserError
 from transfer.engines import Engine, Features, Pixels, Plan, openvino
 from transfer.environment import processor
@@ -56,13 +57,30 @@ class Frozen:
     decoder: str = "pillow"
     """Or `nvjpeg`, for its features; what it is calibrated and tried on is decoded by Pillow all the same."""
 
-    @cached_property
+    @property
     def network(self) -> nn.Module:
         """In torch, on the processor; built when first asked for."""
+        return self._built[0]
+
+    @cached_property
+    def _built(self) -> tuple[nn.Module, int]:
+        """The network, and the bytes that its largest operation takes for one image."""
         state = weights.load(self.weights.path, self.weights.sha256)
         network = backbone.build(self.name, state, self.normalisation)
-        backbone.check_size(network, self.name, self.size)
-        return network
+        return network, backbone.check_size(network, self.name, self.size)
+
+    def fit_batch(self, plans: Iterable[Plan]) -> dict[Plan, Plan]:
+        """Each plan with the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
+
+        Raises `UserError` where not even one image fits.
+        """
+        plans = list(plans)
+        on_cpu = [plan.batch for plan in plans if plan.device == "cpu"]
+        batch = fit_batch(self._built[1], max(on_cpu), self.size) if on_cpu else 0
+        return {
+            plan: replace(plan, batch=min(batch, plan.batch)) if plan.device == "cpu" else plan
+            for plan in plans
+        }
 
     @cached_property
     def calibrated(self) -> MadeFile:
@@ -134,6 +152,7 @@ class Frozen:
             "size": list(self.size),
             **self.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
+            **decode.declare_shift(self.images.shift),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         }

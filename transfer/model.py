@@ -20,7 +20,7 @@ from PIL import Image
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
-from transfer import backbone, engines, model_files, weights
+from transfer import backbone, decode, engines, model_files, weights
 from transfer.backbone import Normalisation
 from transfer.config import DEVICES, RECORD, UserError, check_choice
 from transfer.engines import Engine, EngineError, Features, Plan
@@ -58,6 +58,8 @@ class Model:
     size: tuple[int, int]
     """Height and width in pixels that images are stretched to."""
     decoder: str
+    shift: int = decode.SHIFT
+    """Bits that values of 16 bits are shifted right by, as in the run."""
     engine: Engine
     head: Any
 
@@ -97,7 +99,7 @@ class Model:
         UserError
             For an image that can't be read, unless `bad` says otherwise, and for what is no image.
         """
-        files = _readable(images)
+        files = [replace(file, shift=self.shift) for file in _readable(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
         with workers(self.plan.threads) as pool:
@@ -207,6 +209,7 @@ def load(
         classes=classes,
         size=_size(kept),
         decoder=decoder,
+        shift=kept.record["features"].get("shift", decode.SHIFT),
         engine=ready,
         head=head,
     )

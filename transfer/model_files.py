@@ -263,6 +263,7 @@ def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:
         "device": plan.device,
         "batch": plan.batch,
         "decoder": extraction.decoder,
+        "shift": extraction.images.shift,
         "calibrated_sha256": calibrated
         and files.write(folder / f"calibrated{saved.SUFFIX}", calibrated.path.read_bytes()),
     }

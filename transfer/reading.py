@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar, overload
@@ -36,6 +36,8 @@ Progress = Callable[[str, int, int], None]
 
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
+Header = tuple[bytes, tuple[int, int], int | None]
+"""sha256, height and width, and the bits that the largest value takes where there are 16 and they were counted."""
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
 MACHINE_ERRORS = frozenset(
     {
@@ -55,6 +57,8 @@ class File:
     """An image file of which nothing is known but its path."""
 
     path: Path
+    shift: int = field(default=decode.SHIFT, kw_only=True)
+    """Bits that values of 16 bits are shifted right by."""
 
     def data(self) -> bytes:
         """The file's bytes. Raises `BadImage`."""
@@ -62,7 +66,7 @@ class File:
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
-        return decode.pixels(self.data(), size)
+        return decode.pixels(self.data(), size, self.shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +78,13 @@ class Opened(File):
     def data(self) -> bytes:
         """The bytes of a PNG of it. Raises `BadImage`."""
         buffer = io.BytesIO()
-        height_width = self.image.size[::-1]
-        PillowImage.fromarray(self.pixels(height_width)).save(buffer, "PNG", compress_level=1)
+        size = decode.size_of_image(self.image)
+        PillowImage.fromarray(self.pixels(size)).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
-        return decode.pixels_of(self.image, size)
+        return decode.pixels_of(self.image, size, self.shift)
 
 
 Readable = TypeVar("Readable", bound=File)
@@ -114,6 +118,8 @@ class Images(Sequence[Image]):
     """Indices into `SPLITS`."""
     ids_N32: Ids
     size_N2: npt.NDArray[np.int32]
+    shift: int = decode.SHIFT
+    """Bits that values of 16 bits are shifted right by, one number for the whole set."""
 
     @property
     def label_N(self) -> npt.NDArray[np.int32]:
@@ -129,7 +135,13 @@ class Images(Sequence[Image]):
         """Some of the images."""
         if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
             return self  # as a rule all are readable, and none or all are missing: no second copy of them
-        return Images(self.samples.select(rows), self.split_N[rows], self.ids_N32[rows], self.size_N2[rows])
+        return Images(
+            self.samples.select(rows),
+            self.split_N[rows],
+            self.ids_N32[rows],
+            self.size_N2[rows],
+            self.shift,
+        )
 
     def in_split(self, split: str) -> Images:
         """The images of one split."""
@@ -153,7 +165,8 @@ class Images(Sequence[Image]):
             return self.select(at)
         sample, (height, width) = self.samples[at], self.size_N2[at].tolist()
         image_id = self.ids_N32[at].tobytes().hex()
-        return Image(sample.path, sample.label, SPLITS[self.split_N[at]], image_id, (height, width))
+        split = SPLITS[self.split_N[at]]
+        return Image(sample.path, sample.label, split, image_id, (height, width), shift=self.shift)
 
 
 class BadImages:
@@ -186,7 +199,8 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
 def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> Images:
     """Every readable image of the set with its id and its size, from one read of each file.
 
-    Splits that were drawn are drawn again if copies of an image lie in different ones.
+    Splits that were drawn are drawn again if copies of an image lie in different ones. Where images have 16 bits, how
+    many of them the set uses is found by decoding them, until one uses all.
     """
     samples = images.samples()
     codes = np.arange(len(SPLITS), dtype=np.uint8)
@@ -198,18 +212,24 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
     )
     readable_N = np.ones(len(samples), bool)
     parts = _parts((sample.path for sample in samples), FILES_A_TASK)
-    done = 0
-    for part, future in _begun(_ids_and_sizes, parts, FILES_AHEAD // FILES_A_TASK, pool):
+    done, bits = 0, 0  # of the largest value in images of 16 bits
+
+    def read_part(paths: Sequence[Path]) -> list[Header | BadImage]:
+        return _ids_and_sizes(paths, count_bits=bits < 16)
+
+    for part, future in _begun(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
         for i, (path, told) in enumerate(zip(part, future.result(), strict=True), done):
             if isinstance(told, BadImage):
                 bad.meet(path, told)
                 readable_N[i] = False
             else:
-                image_id, found.size_N2[i] = told
+                image_id, found.size_N2[i], used = told
+                bits = max(bits, used or 0)
                 found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
         done += len(part)
         on_progress("reading", done, len(samples))
-    found = found.select(readable_N)
+    shift = decode.shift_for(bits) if bits else decode.SHIFT
+    found = replace(found.select(readable_N), shift=shift)
     if not images.drawn:
         return found
     order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
@@ -255,7 +275,8 @@ def _decoded_on(
         except BadImage as error:
             bad[i] = error
     try:
-        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device)
+        shift = images[0].shift if images else decode.SHIFT
+        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the {device} device has too little memory to decode images; use --decoder pillow"
@@ -292,12 +313,14 @@ def _parts(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
     return iter(lambda: list(islice(upcoming, count)), [])
 
 
-def _ids_and_sizes(paths: Sequence[Path]) -> list[tuple[bytes, tuple[int, int]] | BadImage]:
-    found: list[tuple[bytes, tuple[int, int]] | BadImage] = []
+def _ids_and_sizes(paths: Sequence[Path], *, count_bits: bool) -> list[Header | BadImage]:
+    found: list[Header | BadImage] = []
     for path in paths:
         try:
             data = _bytes(path)
-            found.append((hashlib.sha256(data).digest(), decode.size_of(data)))
+            size, is_deep = decode.header_of(data)
+            bits = decode.bits_of(data) if is_deep and count_bits else None
+            found.append((hashlib.sha256(data).digest(), size, bits))
         except BadImage as error:
             found.append(error)
     return found

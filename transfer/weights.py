@@ -253,6 +253,7 @@ def _random(
         "size": list(size),
         "images": to_hex(chosen.ids_N32),
         **decode.DECLARED,
+        **decode.declare_shift(images.shift),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
     }

@@ -64,6 +64,30 @@ def test_what_was_taken_from_a_file_of_weights_is_noted(example: Result) -> None
     assert "ImageNet's mean" not in notes(example)
 
 
+def test_a_size_that_the_bounds_changed_is_named(example: Result) -> None:
+    backbone = {**example.backbone, "input_size": [480, 640]}
+    data = {"image_size": [3000, 4000]}
+    config = {**example.config, "size": None}
+    text = notes(example, data=data, backbone=backbone, config=config)
+    assert "the images are 3000x4000 and were scaled to 480x640" in text
+    assert "scaled to" not in notes(
+        example, data=data, backbone=backbone, config={**config, "size": [480, 640]}
+    )
+    assert "scaled to" not in notes(
+        example, data={"image_size": [480, 640]}, backbone=backbone, config=config
+    )
+    assert "scaled to" not in notes(example, data={"image_size": None}, backbone=backbone, config=config)
+
+
+def test_what_the_pixels_are_is_told_where_it_is_unusual(example: Result) -> None:
+    text = notes(example, features={**example.features, "shift": 4, "alike": [0, 3]})
+    assert "images of 16 bits use 12 of them" in text
+    assert "nearly the same (pixels are 0 to 3 of 255)" in text
+    text = notes(example, features={**example.features, "shift": 8, "alike": None})
+    assert "16 bits" not in text
+    assert "nearly the same" not in text
+
+
 def test_names_like_moments_lead_to_the_command_to_type(example: Result) -> None:
     groups = {"count": 0, "across_splits": [], "suggestion": {"pattern": r"^\d{8}", "count": 6}}
     text = notes(example, data={"groups": groups})

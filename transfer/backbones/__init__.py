@@ -1,1 +1,1 @@
-"""Networks cut before their classifier, and what files of weights hold."""
+"""Networks cut before their classifier, what files of weights hold, and what running them takes."""

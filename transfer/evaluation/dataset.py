@@ -15,6 +15,7 @@ import numpy as np
 from transfer.data import near_duplicates
 from transfer.data.copies import count_copies
 from transfer.data.groups import suggest_groups
+from transfer.data.sizes import common_size
 from transfer.data.splits import groups_across_splits
 from transfer.extract import Features
 from transfer.ids import contradictions
@@ -42,7 +43,7 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
     """
     images, skipped = features.extraction.images, features.extraction.skipped
     copies, train = count_copies(images.ids_N32, images.label_N, images.split_N), images.in_split("train")
-    n_classes = len(image_set.classes)
+    n_classes, own_size = len(image_set.classes), common_size(images.size_N2)
     return {
         "name": image_set.name,
         "classes": list(image_set.classes),
@@ -52,6 +53,7 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
             split: {"images": len(part.y_N), "per_class": np.bincount(part.y_N, minlength=n_classes).tolist()}
             for split, part in features.splits.items()
         },
+        "image_size": own_size and list(own_size),
         "drawn": list(image_set.drawn),
         "groups": _describe_groups(image_set, images),
         "copies": copies.across,

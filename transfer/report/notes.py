@@ -173,6 +173,19 @@ def _on_features(result: Result) -> Iterator[str]:
     yield from _on_weights_file(result)
     if result.engine.get("trials") or result.engine.get("reason") == CACHED:
         yield _on_engine(result)
+    if alike := result.features.get("alike"):
+        yield (
+            f"the features of all images are nearly the same (pixels are {alike[0]} to {alike[1]} of 255): no method "
+            "can tell the classes apart; the images may be black, of one colour, or one and the same"
+        )
+    if (shift := result.features.get("shift", 8)) != 8:
+        yield f"images of 16 bits use {shift + 8} of them: values were shifted right by {shift} bits, in all images"
+    own, size = result.data.get("image_size"), result.backbone["input_size"]
+    if own and list(own) != size and not result.config.get("size"):
+        yield (
+            f"the images are {own[0]}x{own[1]} and were scaled to {size[0]}x{size[1]}: without --size, images of more "
+            "pixels than 480x640 are scaled down, and those with a side of fewer than 48 up"
+        )
     if damaged := result.features["damaged_shards"]:
         yield f"{damaged} damaged files of the store were set aside and computed again"
 
