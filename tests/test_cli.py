@@ -132,6 +132,7 @@ def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[s
         "seed": 5,
         "groups": None,
         "repeats": None,
+        "size": [32, 40],
     }
     assert record["backbone"]["input_size"] == [32, 40]
     assert record["engine"]["precision"] == "fp32"

@@ -6,7 +6,15 @@ from typing import Any
 import platformdirs
 import pytest
 
-from transfer.config import RunConfig, UserError, check_choice, default_store, parse_repeats, parse_size
+from transfer.config import (
+    RunConfig,
+    UserError,
+    check_choice,
+    default_store,
+    expand,
+    parse_repeats,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -170,3 +178,40 @@ def test_without_that_the_store_is_in_the_cache_folder(
 def test_a_named_store_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRANSFER_STORE", str(tmp_path / "environment"))
     assert RunConfig(store=tmp_path / "named").store == tmp_path / "named"
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home folder: no variable names one, and the user is in no list of users."""
+    for name in ("HOME", "XDG_CACHE_HOME", "TRANSFER_STORE", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("pwd.getpwnam", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_folder_the_store_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no home folder is known; name a store by --store or TRANSFER_STORE"):
+        default_store()
+    monkeypatch.setenv("TRANSFER_STORE", "/tmp/store")
+    assert default_store() == Path("/tmp/store")
+    monkeypatch.setenv("TRANSFER_STORE", "~/store")
+    with pytest.raises(UserError, match="no home folder is known that ~/store could stand for"):
+        default_store()
+
+
+def test_the_home_folder_is_expanded_in_variables_and_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TRANSFER_STORE", "~/cache")
+    assert default_store() == tmp_path / "cache"
+    assert expand("~/results") == tmp_path / "results"
+    assert expand("a~b/~") == Path("a~b/~")
+    for given, told in (("", "is empty"), ("~nobody-of-that-name/x", "no home folder")):
+        with pytest.raises(UserError, match=told):
+            expand(given)

@@ -16,31 +16,13 @@ import torch
 from transfer import environment
 
 
-@pytest.mark.parametrize(
-    ("text", "cores"), [("max 100000", None), ("200000 100000", 2), ("50000 100000", 1), ("350000 100000", 3)]
-)
-def test_a_cgroup_quota_is_read_in_whole_cores(tmp_path: Path, text: str, cores: int | None) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert environment._quota_cores(tmp_path) == cores
-
-
-def test_a_quota_of_the_first_cgroup_version_is_read(tmp_path: Path) -> None:
-    assert environment._quota_cores(tmp_path) is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("400000")
-    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
-    assert environment._quota_cores(tmp_path) == 4
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
-    assert environment._quota_cores(tmp_path) is None
-
-
 def test_cores_are_those_of_the_affinity_cut_to_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    monkeypatch.setattr(environment, "_quota_cores", lambda cgroup: 4)
+    monkeypatch.setattr(environment.cgroups, "quota_cores", lambda: 4)
     assert environment.usable_cores() == 4
-    monkeypatch.setattr(environment, "_quota_cores", lambda cgroup: 64)
+    monkeypatch.setattr(environment.cgroups, "quota_cores", lambda: 64)
     assert environment.usable_cores() == 6
-    monkeypatch.setattr(environment, "_quota_cores", lambda cgroup: None)
+    monkeypatch.setattr(environment.cgroups, "quota_cores", lambda: None)
     assert environment.usable_cores() == 6
 
 
@@ -170,37 +152,13 @@ def test_contention_that_is_not_told_is_not_known(monkeypatch: pytest.MonkeyPatc
 GB = 10**9
 
 
-@pytest.mark.parametrize(
-    ("files", "left"),
-    [
-        ({"memory.max": "max", "memory.current": "5", "memory.stat": ""}, []),
-        ({"memory.max": str(4 * GB), "memory.current": str(3 * GB), "memory.stat": "anon 7"}, [GB]),
-        (
-            {
-                "memory.max": str(4 * GB),
-                "memory.current": str(3 * GB),
-                "memory.stat": f"anon 7\ninactive_file {2 * GB}\n",
-            },
-            [3 * GB],
-        ),
-        (
-            {
-                "memory/memory.limit_in_bytes": str(4 * GB),
-                "memory/memory.usage_in_bytes": str(3 * GB),
-                "memory/memory.stat": f"total_inactive_file {GB}\n",
-            },
-            [2 * GB],
-        ),
-        ({}, []),
-    ],
-)
-def test_memory_is_bounded_by_the_containers_limit(
-    tmp_path: Path, files: dict[str, str], left: list[int]
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert environment._left_in_cgroup(tmp_path) == left
+def test_memory_is_cut_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment.cgroups, "memory_limit", lambda: GB)
+    monkeypatch.setattr(environment.cgroups, "memory_left", lambda: GB // 2)
+    assert environment.memory_gb() == 1.0
+    assert environment.available_bytes() <= GB // 2
+    monkeypatch.setattr(environment.cgroups, "memory_limit", lambda: 2**63)  # version 1 without a limit
+    assert environment.memory_gb() < 1e6
 
 
 def test_available_memory_is_less_than_all() -> None:

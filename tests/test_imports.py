@@ -14,7 +14,7 @@ import transfer
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
 LAYERS = [
-    {"gpus", "text", "interrupt", "leases", "pickles", "embedded"},
+    {"cgroups", "gpus", "text", "interrupt", "leases", "pickles", "embedded"},
     {"config", "ids", "names", "timing", "environment", "metrics", "render"},
     {"files", "data", "backbones"},
     {"records", "decode", "lagoon", "backbone", "index", "heads", "shards"},

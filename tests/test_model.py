@@ -312,10 +312,9 @@ class TestFolder:
         with pytest.raises(UserError, match=r"^method is 'fc'; .* has svm$"):
             model.load(models, method="fc")
 
-    @pytest.mark.parametrize("number", [1, 2])
     @pytest.mark.parametrize(
-        "error",
-        [KeyboardInterrupt(), UserError("disk full"), MemoryError(), OSError(28, "No space left on device")],
+        ("error", "number"),
+        [(KeyboardInterrupt(), 2), (UserError("disk full"), 1), (MemoryError(), 2)],
     )
     def test_a_run_that_ends_while_it_saves_leaves_the_model_that_was_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, number: int

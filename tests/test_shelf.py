@@ -169,6 +169,50 @@ def test_small_shards_of_an_earlier_run_are_merged_when_they_are_seen(
     assert seen.seconds(ids, "here") == pytest.approx(20)
 
 
+@pytest.mark.parametrize("how", ["sticky", "unwritable", "refuses"])
+def test_shards_that_cant_be_deleted_are_not_merged_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    ids, x = rows(40)
+    kept = shelf(tmp_path)
+    for i in range(0, 40, 2):
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
+    if how == "sticky":
+        kept.folder.chmod(0o1777)
+        monkeypatch.setattr(os, "geteuid", lambda: kept.folder.stat().st_uid + 1)
+    elif how == "unwritable":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    else:
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no")))
+    for _ in range(3):
+        seen = shelf(tmp_path)
+        np.testing.assert_array_equal(seen.gather(ids), x)
+    if how != "refuses":  # where only trying tells, copies may lie beside
+        assert files(seen) == 20
+
+
+def test_a_shard_that_cant_be_read_counts_as_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    kept.append(ids[2:], x[2:], 1.0, "here")
+    closed = next(path for path in kept.folder.glob("*.json") if path.name != "key.json")
+    real = shards.read
+
+    def read(manifest: Path) -> object:
+        if manifest == closed:
+            raise PermissionError(13, "Permission denied", str(manifest))
+        return real(manifest)
+
+    monkeypatch.setattr(shards, "read", read)
+    assert shelf(tmp_path).holds(ids).sum() == 2
+    assert "can't be read, and its images are computed again" in caplog.text
+    assert closed.exists()
+
+
 @pytest.mark.parametrize("step", ["write", "unlink"])
 @pytest.mark.parametrize("after", range(1, 9))
 def test_a_merge_that_breaks_off_anywhere_loses_nothing(

@@ -10,12 +10,11 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from transfer import __version__, commands, interrupt
 from transfer.commands import DONE, FAILED
-from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, UserError
+from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, UserError, expand
 from transfer.heads import METHODS
 from transfer.text import printable
 
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parser().parse_args(argv)
             _tell(quiet=getattr(args, "quiet", False))
             status: int = args.command(args)
-            sys.stdout.flush()  # where that fails, at exit nobody would say so in one line
+            print(end="", flush=True)  # where that fails, at exit nobody would say so in one line
             return status
     except UserError as error:
         return _fail(str(error), USAGE, argv)
@@ -93,7 +92,7 @@ def _fail(message: str, status: int, argv: Sequence[str]) -> int:
     if "--debug" in argv:
         raise  # the error that is being handled, with its traceback
     try:
-        sys.stdout.flush()
+        print(end="", flush=True)
     except OSError:
         _discard_output()
     print(f"transfer: {printable(message)}", file=sys.stderr)
@@ -111,8 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(
         kinds, "run", commands.run, "compare the methods on labelled images", "run photos --out out/photos"
     )
-    run.add_argument("data", nargs="?", default="lagoon", metavar="DATA", help=_DATA_HELP)
-    run.add_argument("--out", type=Path, metavar="DIR", help="write result.json, report.md and models/ there")
+    run.add_argument("data", nargs="?", type=_text, default="lagoon", metavar="DATA", help=_DATA_HELP)
+    run.add_argument(
+        "--out", type=expand, metavar="DIR", help="write result.json, report.md and models/ there"
+    )
     run.add_argument(
         "--force", action="store_true", help="replace the models in --out, whatever they were made from"
     )
@@ -137,15 +138,15 @@ def _parser() -> argparse.ArgumentParser:
     extract = _command(
         kinds, "extract", commands.extract, "fill the store only", "extract photos --device cuda"
     )
-    extract.add_argument("data", metavar="DATA", help=_DATA_HELP)
+    extract.add_argument("data", type=_text, metavar="DATA", help=_DATA_HELP)
     _add_extraction_options(extract)
 
     predict = _command(
         kinds, "predict", commands.predict, "name the classes of images", "predict out/photos new/ boat.jpg"
     )
-    predict.add_argument("model", type=Path, metavar="MODEL", help="the folder that a run wrote by --out")
+    predict.add_argument("model", type=expand, metavar="MODEL", help="the folder that a run wrote by --out")
     predict.add_argument(
-        "images", nargs="+", type=Path, metavar="IMAGES", help="image files, or folders of them"
+        "images", nargs="+", type=expand, metavar="IMAGES", help="image files, or folders of them"
     )
     predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
     _add_engine_options(predict, "as in the run", "as in the run")
@@ -162,11 +163,11 @@ def _parser() -> argparse.ArgumentParser:
         "show a result again, or several side by side",
         "report out/photos/result.json",
     )
-    report.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result files")
+    report.add_argument("files", nargs="+", type=expand, metavar="FILE", help="result files")
 
     env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
-    env.add_argument("--store", type=Path, metavar="DIR", help="whose trials of engines are shown too")
+    env.add_argument("--store", type=expand, metavar="DIR", help="whose trials of engines are shown too")
 
     _add_store(kinds)
     return parser
@@ -197,7 +198,12 @@ def _add_store(kinds: Any) -> None:
     prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins so")
     prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
     for parser in (lists, verify, prune):
-        parser.add_argument("--store", type=Path, metavar="DIR", help="which store (the user's cache)")
+        parser.add_argument("--store", type=expand, metavar="DIR", help="which store (the user's cache)")
+
+
+def _text(given: str) -> str:
+    """What may be a path, as text."""
+    return str(expand(given)) if given.startswith("~") else given
 
 
 _DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
@@ -215,7 +221,10 @@ def _command(commands: Any, name: str, call: Any, summary: str, example: str) ->
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
     parser.add_argument(
-        "--weights", metavar="W", help="imagenet, embedded, random, or a .safetensors or .pth file"
+        "--weights",
+        type=_text,
+        metavar="W",
+        help="imagenet, embedded, random, or a .safetensors or .pth file",
     )
     parser.add_argument(
         "--mean",
@@ -240,7 +249,7 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(
-        "--store", type=Path, metavar="DIR", help="where features are kept (the user's cache)"
+        "--store", type=expand, metavar="DIR", help="where features are kept (the user's cache)"
     )
     _add_bad_image_option(parser)
     parser.add_argument(

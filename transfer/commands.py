@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             print(report.verdict(result), flush=True)
         else:
             report.show(result, render.console())
-            sys.stdout.flush()
+            print(end="", flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -161,7 +162,9 @@ def env(args: argparse.Namespace) -> int:
     from transfer.store import Store
 
     found = environment.describe()
-    trials = Store(args.store or default_store()).all_trials()
+    trials = []
+    with contextlib.suppress(UserError):  # without a home folder there is no store to look into
+        trials = Store(args.store or default_store()).all_trials()
     if args.json:
         print(json.dumps({**found, "trials": trials}, indent=1))
         return DONE

@@ -168,8 +168,31 @@ class RunConfig:
         return "embedded" if self.backbone == embedded.BACKBONE else "random"
 
 
+def expand(given: str) -> Path:
+    """A path that was given as text, `~` expanded: no shell does that in a variable or after `=`.
+
+    Raises `UserError` for empty text, and where there is no such home folder.
+    """
+    if not given:
+        raise UserError("the name of a file or folder is empty; give one, or leave the option out")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"no home folder is known that {given} could stand for; give the whole path"
+        ) from None
+
+
 def default_store() -> Path:
-    """Where features are kept: `TRANSFER_STORE`, else the user's cache folder."""
+    """Where features are kept: `TRANSFER_STORE`, else the user's cache folder.
+
+    Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
+    """
     import platformdirs  # nothing from elsewhere is imported before a command runs
 
-    return Path(os.environ.get("TRANSFER_STORE") or platformdirs.user_cache_dir("transfer", appauthor=False))
+    if given := os.environ.get("TRANSFER_STORE"):
+        return expand(given)
+    try:
+        return Path(platformdirs.user_cache_dir("transfer", appauthor=False)).expanduser()
+    except RuntimeError:
+        raise UserError("no home folder is known; name a store by --store or TRANSFER_STORE") from None

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from transfer import gpus
+from transfer import cgroups, gpus
 
 LIBRARIES = (
     "torch", "torchvision", "openvino", "nncf", "scikit-learn", "numpy", "scipy", "pillow", "safetensors",
@@ -39,20 +39,7 @@ def usable_cores() -> int:
     spends most of its time throttled.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(affinity, _quota_cores(Path("/sys/fs/cgroup")) or affinity))
-
-
-def _quota_cores(cgroup: Path) -> int | None:
-    """Whole cores that the cgroup's CPU quota (version 2, else 1) allows; None without a quota."""
-    try:
-        if (cgroup / "cpu.max").exists():
-            quota, period = (cgroup / "cpu.max").read_text().split()
-        else:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text()
-        return max(1, int(quota) // int(period)) if int(quota) > 0 else None
-    except (OSError, ValueError):  # no cgroup here, or "max": no quota
-        return None
+    return max(1, min(affinity, cgroups.quota_cores() or affinity))
 
 
 @cache
@@ -76,9 +63,7 @@ def has_bf16() -> bool:
 def memory_gb() -> float:
     """Memory of the machine in GB (10^9 bytes), cut down to the container's limit."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with contextlib.suppress(OSError, ValueError):  # no cgroup here, or "max": no limit
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return round(total / 1e9, 1)
+    return round(min(total, cgroups.memory_limit() or total) / 1e9, 1)
 
 
 def available_bytes() -> int:
@@ -88,29 +73,13 @@ def available_bytes() -> int:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         text = Path("/proc/meminfo").read_text()
         found.append(1024 * int(re.search(r"^MemAvailable:\s*(\d+)", text, re.M)[1]))  # type: ignore[index]
-    found += _left_in_cgroup(Path("/sys/fs/cgroup"))
+    left = cgroups.memory_left()
+    found += [] if left is None else [left]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     with contextlib.suppress(OSError, ValueError):
         used = page * int(Path("/proc/self/statm").read_text().split()[0])
         found += [limit - used] if limit != resource.RLIM_INFINITY else []
     return max(0, min(found))
-
-
-def _left_in_cgroup(cgroup: Path) -> list[int]:
-    """Bytes left within the memory limit of a cgroup (version 2, else 1); none without a limit.
-
-    Pages of files that nobody uses count as free: the kernel takes them back.
-    """
-    names = ("memory.max", "memory.current", "memory.stat", "inactive_file")
-    if not (cgroup / names[0]).exists():
-        cgroup = cgroup / "memory"
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat", "total_inactive_file")
-    try:
-        limit, used, stat = ((cgroup / name).read_text() for name in names[:3])
-        files = re.search(rf"^{names[3]} (\d+)", stat, re.M)
-        return [int(limit) - int(used) + (int(files[1]) if files else 0)]
-    except (OSError, ValueError):  # no cgroup here, or "max": no limit
-        return []
 
 
 def allocator(maps: Path = Path("/proc/self/maps")) -> str | None:

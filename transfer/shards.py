@@ -14,6 +14,7 @@ import io
 import math
 import os
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,9 +146,25 @@ def set_aside(manifest: Path) -> None:
 
 
 def delete(shard: Shard) -> None:
-    """Delete a shard, the manifest first; another process may have deleted it already."""
-    shard.manifest.unlink(missing_ok=True)
-    shard.rows.unlink(missing_ok=True)
+    """Delete a shard, the manifest first; another process may have deleted it already.
+
+    One that can't be deleted stays: its rows are right all the same.
+    """
+    with contextlib.suppress(OSError):
+        shard.manifest.unlink(missing_ok=True)
+        shard.rows.unlink(missing_ok=True)
+
+
+def can_delete(shard: Shard) -> bool:
+    """Whether this user may delete a shard: in a folder with the sticky bit, its owner and the folder's alone may."""
+    try:
+        folder = shard.manifest.parent.stat()
+        owners = {folder.st_uid, shard.manifest.stat().st_uid}
+    except OSError:
+        return False
+    return os.access(shard.manifest.parent, os.W_OK) and (
+        not folder.st_mode & stat.S_ISVTX or os.geteuid() in owners
+    )
 
 
 def orphans(folder: Path) -> list[Path]:

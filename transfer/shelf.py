@@ -67,7 +67,7 @@ class Shelf:
         self._shards: dict[int, Shard] = {}
         self._small: dict[int, tuple[Ids, Array]] = {}
         """Small shards in memory, since another process may merge them and delete their files."""
-        self._merged_elsewhere: set[int] = set()
+        self._unmerged: set[int] = set()
         """Those of them whose files another process has merged and deleted."""
         self._index = Index()
         self._lease = leases.hold(folder)
@@ -125,7 +125,7 @@ class Shelf:
     def merge(self) -> None:
         """Merge small shards into large ones; killed at any moment, it loses nothing."""
         for machine in sorted(
-            {self._shards[number].made_on for number in self._small.keys() - self._merged_elsewhere}
+            {self._shards[number].made_on for number in self._small.keys() - self._unmerged}
         ):
             self._merge(machine)
 
@@ -141,7 +141,7 @@ class Shelf:
         return self._shards[number].load()
 
     def _small_of(self, made_on: str) -> list[int]:
-        left = self._small.keys() - self._merged_elsewhere
+        left = self._small.keys() - self._unmerged
         return sorted(number for number in left if self._shards[number].made_on == made_on)
 
     def _merge_gathered(self, made_on: str) -> None:
@@ -151,7 +151,7 @@ class Shelf:
     def _merge(self, made_on: str) -> None:
         # What another process has merged lies in a shard of its own; merged again, it would lie there twice for good.
         gone = {number for number in self._small_of(made_on) if not self._shards[number].manifest.exists()}
-        self._merged_elsewhere |= gone
+        self._unmerged |= gone
         small = self._small_of(made_on)
         if len(small) < 2:
             return
@@ -200,11 +200,16 @@ class Shelf:
                 raise Damaged("its rows are not as long as the others")
         except FileNotFoundError:  # merged by another process since the folder was listed
             return
+        except PermissionError:
+            log.warning("another user's shard can't be read, and its images are computed again: %s", manifest)
+            return
         except Damaged as damage:
             self.damaged.append(manifest.stem)
             log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", manifest, damage)
             shards.set_aside(manifest)
             return
         self._add(shard, ids_N32, x_ND)
-        with contextlib.suppress(UserError):  # who only reads needs no right to write
+        if not shards.can_delete(shard):  # merged, it would lie there twice for good
+            self._unmerged.add(max(self._shards))
+        with contextlib.suppress(UserError, OSError):  # who only reads needs no right to write
             self._merge_gathered(shard.made_on)

@@ -190,7 +190,12 @@ def imagenet_file(name: str) -> Path:
     weights = getattr(models.get_model_weights(name), "IMAGENET1K_V1", None)
     if weights is None:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give --weights FILE or random")
-    return fetch(weights.url, Path(torch.hub.get_dir()) / "checkpoints")
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if folder.parts[0].startswith("~"):  # left as it is where no home folder is known
+        raise UserError(
+            "no home folder is known; name one for downloads by TORCH_HOME, or give --weights FILE"
+        )
+    return fetch(weights.url, folder)
 
 
 def fetch(url: str, folder: Path) -> Path:

@@ -52,5 +52,5 @@ def test_with_fewer_rows_than_neighbours_all_vote() -> None:
 
 def test_no_neighbours_are_refused() -> None:
     x, y = rows(20)
-    with pytest.raises(ValueError, match="n_neighbors"):
+    with pytest.raises(ValueError, match="k is 0"):
         KNN(k=0).fit(x, y).predict(x)

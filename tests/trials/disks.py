@@ -107,6 +107,32 @@ def forbidden(folder: Path) -> Counter[str]:
     return Counter(refused=1, served=1)
 
 
+def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
+    """A store in folders with the sticky bit, where another user's small shards can't be deleted: it grows no more."""
+    images, calm = _calm(folder)
+    for path in (folder, folder / "images", *folder.parents[:3]):
+        if path != Path("/tmp"):
+            path.chmod(0o755)
+    met: Counter[str] = Counter()
+    store = folder / "calm"
+    (folder / "told").touch()
+    for path in (store, *store.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+        path.chmod(0o1777 if path.is_dir() else 0o644)
+    before = None
+    for _ in range(count):
+        # One after the other: a row each, as other users' runs on few images leave them.
+        told = _command(folder, store, user=NOBODY + 1 if hasattr(os, "seteuid") else None)
+        assert told["status"] == 0, told
+        met["cases"] += 1
+        held = sorted(path.name for path in store.rglob("*.npy"))
+        assert before is None or held == before
+        before = held
+        met["kept"] += 1
+    _goes_on(folder, store, images, children.committed(store), calm)
+    return met
+
+
 def _calm(folder: Path) -> tuple[int, bytes]:
     images = children.make_images(folder / "images", each=EACH)
     children.complete(children.features, folder, folder / "calm", folder / "calm")

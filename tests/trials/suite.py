@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.trials import children, damage, disks, hostile, kills, many, races, stops
+from tests.trials import children, damage, disks, hostile, kills, many, outputs, races, stops
 
 HOSTILE = 20_000
 # What of the store is damaged is as good as absent: nothing refuses it.
@@ -57,11 +57,14 @@ TRIALS: dict[str, Trial] = {
         )
         for kind, share in hostile.SHARES.items()
     },
+    "output-fails": Trial(outputs.failing, 20, outputs.KINDS),
     "many": Trial(many.many, 10_000),
     "hostile-large": Trial(partial(_apart, "large"), 11, ("refused",)),
 }
 if disks.can_mount():
     TRIALS |= {
         "disks-full": Trial(disks.full, 8, ("full",)),
+        "disks-full-at-models": Trial(outputs.models_full, 8, ("full", "fits")),
+        "disks-sticky": Trial(disks.sticky, 4, ("kept",)),
         "disks-read-only": Trial(disks.read_only, 8, ("became read-only",)),
     }

@@ -1,0 +1,118 @@
+"""Standard output that fails, and disks that are full when models are written."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.trials import children, disks
+from transfer import model_files
+from transfer.config import MODELS, RESULT, UserError
+
+EACH = 6
+KINDS = ("full", "pipe", "closed", "latin-1", "ascii")
+WRITTEN = {RESULT, "report.md", "predictions.csv", MODELS}
+
+
+def failing(count: int, seed: int, folder: Path) -> Counter[str]:
+    """Standard output that is full, closed, or has not the letters: everything is written all the same."""
+    children.make_images(folder / "images", each=EACH)
+    for split in (folder / "images").iterdir():
+        (split / "class0").rename(split / "☃ snow")
+    met: Counter[str] = Counter()
+    modes = (["--json"], [], ["--select=accuracy"])
+    for case, (mode, kind) in zip(
+        range(count), itertools.cycle(itertools.product(modes, KINDS)), strict=False
+    ):
+        out = folder / f"out{case}"
+        argv = [
+            "run",
+            *children.words(folder, folder / "store"),
+            "--methods=ridge,knn",
+            f"--out={out}",
+            *mode,
+        ]
+        if not mode:
+            argv.remove("--quiet")
+        status = children.ended(children.start(_with_output, kind, argv))
+        met["cases"] += 1
+        met[kind] += 1
+        assert status == {"full": 2}.get(kind, 0), (kind, mode, status)
+        assert {path.name for path in out.iterdir()} == WRITTEN, (kind, mode)
+        _check_models(out)
+    return met
+
+
+def models_full(count: int, seed: int, folder: Path) -> Counter[str]:
+    """A second run that saves to a disk with less and less room: its models replace the first ones, or leave them."""
+    children.make_images(folder / "images", each=EACH)
+    argv = ["run", *children.words(folder, folder / "store"), "--methods=ridge,knn"]
+    assert _run(argv, folder, folder / "calm")["status"] == 0
+    kilobytes = (
+        sum(path.stat().st_size for path in (folder / "calm").rglob("*") if path.is_file()) // 1024 + 64
+    )
+    met: Counter[str] = Counter()
+    for case in range(count):
+        with disks._disk(folder / "disk", 2 * kilobytes + 256) as disk:
+            assert _run(argv, folder, disk / "out")["status"] == 0
+            first = model_files.load(disk / "out").record["made_from"]["result_sha256"]
+            room = kilobytes + (case + 1) * (kilobytes + 64) // count + seed % 7
+            subprocess.run(["mount", "-o", f"remount,size={room}k", disk], check=True)
+            told = _run([*argv, "--seed=1"], folder, disk / "out")
+            met["cases"] += 1
+            met["full"] += told["status"] == 2
+            met["fits"] += told["status"] == 0
+            assert told["status"] in (0, 2), told
+            if told["status"] == 2:
+                assert "No space left on device" in str(told["told"]), told
+            _check_models(disk / "out")
+            json.loads((disk / "out" / RESULT).read_text())
+            kept = model_files.load(disk / "out").record["made_from"]["result_sha256"]
+            assert (kept == first) == (told["status"] == 2)
+            assert not list((disk / "out").rglob(".new-*"))
+    return met
+
+
+def _run(argv: list[str], folder: Path, out: Path) -> dict[str, object]:
+    told = folder / "told"
+    children.ended(children.start(children.command, [*argv, f"--out={out}"], told))
+    found: dict[str, object] = json.loads(told.read_text())
+    return found
+
+
+def _with_output(kind: str, argv: list[str]) -> None:
+    """Run a command whose standard output is of a kind."""
+    from transfer import cli
+
+    read, write = os.pipe()
+    os.close(read)  # whoever writes is told so
+    descriptor = os.open("/dev/full", os.O_WRONLY) if kind == "full" else write if kind == "pipe" else None
+    if kind == "closed":
+        sys.stdout = None  # as Python has it where descriptor 1 is closed
+    elif descriptor is None:
+        sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding=kind)
+    else:
+        os.dup2(descriptor, 1)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    status = cli.main(argv)
+    with contextlib.suppress(OSError):
+        print(end="", flush=True)
+    os._exit(status)
+
+
+def _check_models(out: Path) -> None:
+    """Every file of the models is the one that their record names."""
+    kept = model_files.load(out)
+    try:
+        kept.whole("backbone", kept.record["backbone"]["sha256"])
+        for method in kept.record["methods"]:
+            kept.whole(method["name"], method["sha256"])
+    except UserError as error:
+        raise AssertionError(str(error)) from error
