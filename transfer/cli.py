@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Of huge images, which `decode` refuses, of broken EXIF data, and of old files of weights: nothing to be done.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", message="Detected pickle protocol")
+    # Two images of each of many classes are a classification problem all the same.
+    warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names hold letters that a terminal may not have
             stream.reconfigure(errors="backslashreplace")
