@@ -24,10 +24,14 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
     images = children.make_images(folder / "images", each=EACH)
     words = ["run", *children.words(folder, folder / "store"), "--methods=fc,svm"]
     children.complete(children.features, folder, folder / "calm", folder / "calm")
-    start = time.perf_counter()
-    children.complete(children.command, words, folder / "told")
-    whole_s, rng, met = time.perf_counter() - start, random.Random(seed), Counter[str]()
-    for _ in range(count):
+    taken_s = []
+    for _ in range(3):
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        start = time.perf_counter()
+        children.complete(children.command, words, folder / "told")
+        taken_s.append(time.perf_counter() - start)
+    whole_s, rng, met = min(taken_s), random.Random(seed), Counter[str]()
+    for case in range(count):
         shutil.rmtree(folder / "store", ignore_errors=True)
         (folder / "told").unlink(missing_ok=True)
         process = children.start(children.stopped, words, folder / "told", folder / "ready")
@@ -35,7 +39,7 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
             time.sleep(0.001)
         (folder / "ready").unlink(missing_ok=True)
         time.sleep(rng.uniform(0, whole_s))
-        number, start = rng.choice(interrupt.SIGNALS), time.perf_counter()
+        number, start = interrupt.SIGNALS[case % len(interrupt.SIGNALS)], time.perf_counter()
         assert process.pid
         with contextlib.suppress(ProcessLookupError):  # done already
             os.kill(process.pid, number)
