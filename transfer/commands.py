@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     failed = _write(args.out, done) if args.out else None
     try:
         if args.json:
-            print(result.to_json(), end="", flush=True)
+            print(done.result_json, end="", flush=True)
         elif args.quiet:
             print(report.verdict(result), flush=True)
         else:
@@ -84,7 +84,7 @@ def _write(out: Path, done: Experiment) -> UserError | None:
     """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
     from transfer import files, records, report
 
-    text = done.result.to_json().encode()
+    text = done.result_json.encode()
     failures = []
     for write in (
         lambda: files.write(out / RESULT, text),

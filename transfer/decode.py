@@ -21,12 +21,9 @@ from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
 from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
 from transfer.data.limits import BadImage as BadImage
-from transfer.text import printable
+from transfer.text import first_line, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
-)
 # What changes pixels and therefore belongs to the key that features are stored under.
 DECLARED = {
     "decoder": f"pillow {pillow_version}",
@@ -212,4 +209,4 @@ def _reason(error: Exception) -> str:
         return "not a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF image, or a damaged one"
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         return f"more than {MAX_PIXELS:,} pixels"
-    return printable((str(error).splitlines() or [type(error).__name__])[0][:200])
+    return printable(first_line(error)[:200])

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class Experiment:
     features: Features
     fitted: dict[str, FittedSearch]
 
+    @cached_property
+    def result_json(self) -> str:
+        """The text of the result file."""
+        return self.result.to_json()
+
     def save_models(self, folder: Path) -> None:
         """Write the network and the heads; raises `ModelsNotSaved`."""
         heads = {
@@ -57,7 +63,7 @@ class Experiment:
             self.features.extraction,
             heads,
             fingerprint=self.result.data["fingerprint"],
-            result_sha256=files.sha256(self.result.to_json().encode()),
+            result_sha256=files.sha256(self.result_json.encode()),
         )
 
     def save_predictions(self, path: Path) -> None:

@@ -29,6 +29,7 @@ from transfer.ids import firsts, to_hex
 from transfer.leases import Lease
 from transfer.reading import BadImages, Images, batches
 from transfer.store import MadeFile, Store
+from transfer.text import first_line
 from transfer.timing import now
 
 DOWNLOAD_TIMEOUT_S = 30
@@ -159,8 +160,7 @@ def load(path: Path, sha256: str | None = None) -> backbone.State:
             "save its state_dict() alone"
         ) from error
     except Exception as error:  # broken bytes make the readers fail in every way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} can't be read as weights: {reason}") from error
+        raise UserError(f"{path} can't be read as weights: {first_line(error)}") from error
     if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be told
         raise UserError(f"{path} changed while it was being used; run again")
     state = checkpoint.flatten(found)

@@ -241,10 +241,10 @@ def main() -> None:
     """Print what becomes of each form."""
     with tempfile.TemporaryDirectory() as folder:
         for name, make in [*LOADED.items(), *((name, make) for name, (make, _) in REFUSED.items())]:
-            found, told = outcome(make(), Path(folder) / "w.pth")
+            found, message = outcome(make(), Path(folder) / "w.pth")
             if found is not None:
-                told = "loaded" if is_right(found, 1e-2) else "loaded, with other numbers"
-            print(f"{name:30} {told.replace(folder, '')[:150]}")
+                message = "loaded" if is_right(found, 1e-2) else "loaded, with other numbers"
+            print(f"{name:30} {message.replace(folder, '')[:150]}")
 
 
 if __name__ == "__main__":

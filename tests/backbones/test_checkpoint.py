@@ -15,18 +15,18 @@ from transfer.config import UserError
 
 @pytest.mark.parametrize("form", forms.LOADED)
 def test_every_form_of_a_network_gives_its_numbers(tmp_path: Path, form: str) -> None:
-    found, told = forms.outcome(forms.LOADED[form](), tmp_path / "w.pth")
-    assert found is not None, told
+    found, message = forms.outcome(forms.LOADED[form](), tmp_path / "w.pth")
+    assert found is not None, message
     assert forms.is_right(found, {"half": 1e-3, "bfloat16": 1e-2}.get(form, 0))
 
 
 @pytest.mark.parametrize("form", forms.REFUSED)
 def test_what_holds_no_such_network_is_refused_with_the_nearest(tmp_path: Path, form: str) -> None:
     make, expected = forms.REFUSED[form]
-    found, told = forms.outcome(make(), tmp_path / "w.pth")
+    found, message = forms.outcome(make(), tmp_path / "w.pth")
     assert found is None
-    assert expected in told
-    assert "\n" not in told
+    assert expected in message
+    assert "\n" not in message
 
 
 def test_the_same_numbers_are_the_same_features(tmp_path: Path) -> None:
