@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,7 +14,10 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from PIL import Image
+
 from tests.trials import children
+from transfer import shards
 
 EACH = 8
 NOBODY = 65534
@@ -31,7 +35,7 @@ def full(count: int, seed: int, folder: Path) -> Counter[str]:
     weights, rows = (_kilobytes(folder / "calm" / part) for part in ("weights", "features"))
     for case in range(count):
         kilobytes = weights // 2 if not case else weights + 32 + rows * case // count + seed % 7
-        with _disk(folder / "disk", kilobytes) as disk:
+        with small_disk(folder / "disk", kilobytes) as disk:
             told = _command(folder, disk)
             met["cases"] += 1
             met["full"] += told["status"] == 2
@@ -51,7 +55,7 @@ def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
     met: Counter[str] = Counter()
     for case in range(count):
         met["cases"] += 1
-        with _disk(folder / "disk", 1 << 20) as disk:
+        with small_disk(folder / "disk", 1 << 20) as disk:
             process = children.start(
                 children.command, ["extract", *children.words(folder, disk)], folder / "told"
             )
@@ -108,29 +112,35 @@ def forbidden(folder: Path) -> Counter[str]:
 
 
 def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
-    """A store in folders with the sticky bit, where another user's small shards can't be deleted: it grows no more."""
-    images, calm = _calm(folder)
+    """A store in folders with the sticky bit, where another user's small shards can't be deleted: it does not grow."""
+    images, _ = _calm(folder)
     for path in (folder, folder / "images", *folder.parents[:3]):
         if path != Path("/tmp"):
             path.chmod(0o755)
-    met: Counter[str] = Counter()
-    store = folder / "calm"
-    (folder / "told").touch()
+    store, met = folder / "calm", Counter[str]()
+    features = next((store / "features").iterdir())
+    for manifest in shards.manifests(features):  # as several runs on few images leave them
+        shard, ids_N32, x_ND = shards.read(manifest)
+        for i in range(len(x_ND)):
+            shards.write(features, ids_N32[i : i + 1], x_ND[i : i + 1], shard.seconds, shard.made_on)
+        shards.delete(shard)
     for path in (store, *store.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
         path.chmod(0o1777 if path.is_dir() else 0o644)
-    before = None
-    for _ in range(count):
-        # One after the other: a row each, as other users' runs on few images leave them.
-        told = _command(folder, store, user=NOBODY + 1 if hasattr(os, "seteuid") else None)
+    for case in range(count):
+        (folder / f"images/test/class0/new{case}.png").write_bytes(_new_image(case))
+        told = _command(folder, store, user=NOBODY + 1)
         assert told["status"] == 0, told
         met["cases"] += 1
-        held = sorted(path.name for path in store.rglob("*.npy"))
-        assert before is None or held == before
-        before = held
-        met["kept"] += 1
-    _goes_on(folder, store, images, children.committed(store), calm)
+        rows = sum(len(shards.read_ids(manifest)) for manifest in shards.manifests(features))
+        assert rows == len(children.committed(store)) == images + case + 1, "rows lie there twice"
     return met
+
+
+def _new_image(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (children.SIZE, children.SIZE), (200, 10, number)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _calm(folder: Path) -> tuple[int, bytes]:
@@ -159,7 +169,7 @@ def _kilobytes(folder: Path) -> int:
 
 
 @contextmanager
-def _disk(where: Path, kilobytes: int) -> Iterator[Path]:
+def small_disk(where: Path, kilobytes: int) -> Iterator[Path]:
     where.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", where], check=True)
     try:

@@ -60,7 +60,7 @@ def models_full(count: int, seed: int, folder: Path) -> Counter[str]:
     )
     met: Counter[str] = Counter()
     for case in range(count):
-        with disks._disk(folder / "disk", 2 * kilobytes + 256) as disk:
+        with disks.small_disk(folder / "disk", 2 * kilobytes + 256) as disk:
             assert _run(argv, folder, disk / "out")["status"] == 0
             first = model_files.load(disk / "out").record["made_from"]["result_sha256"]
             room = kilobytes + (case + 1) * (kilobytes + 64) // count + seed % 7

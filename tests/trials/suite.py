@@ -65,6 +65,6 @@ if disks.can_mount():
     TRIALS |= {
         "disks-full": Trial(disks.full, 8, ("full",)),
         "disks-full-at-models": Trial(outputs.models_full, 8, ("full", "fits")),
-        "disks-sticky": Trial(disks.sticky, 4, ("kept",)),
+        "disks-sticky": Trial(disks.sticky, 4),
         "disks-read-only": Trial(disks.read_only, 8, ("became read-only",)),
     }
