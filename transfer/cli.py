@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         "--repeats",
         metavar="N",
         help="compare on N other splits too, or: groups, to leave one group out after the other "
-        "(10 if the images bring no test split, else 0)",
+        "(10 if the images bring no test split and have at most 300 classes, else 0)",
     )
     run.add_argument(
         "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"

@@ -31,9 +31,6 @@ from transfer.store import Store
 from transfer.text import first_line
 from transfer.timing import Stopwatch
 
-# Repeats where the image set brings no test split of its own.
-DRAWN_REPEATS = 10
-
 log = logging.getLogger(__name__)
 
 
@@ -223,7 +220,6 @@ def _score(
     name: str, fitted: FittedSearch, config: RunConfig, features: Features, watch: Stopwatch
 ) -> dict[str, Any]:
     """A method's entry of the result."""
-    valid, test = features.splits["valid"], features.splits["test"]
     classes, search, method = features.extraction.classes, fitted.search, METHODS[name]
 
     def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -240,8 +236,8 @@ def _score(
             {**row, "valid": overall("valid", on_valid_N), "test": overall("test", on_test_N)}
             for row, on_valid_N, on_test_N in zip(
                 search.cv_results_,
-                search.predict_each(valid.x_ND),
-                search.predict_each(test.x_ND),
+                search.valid_predictions_,
+                search.predict_each(features.splits["test"].x_ND),
                 strict=True,
             )
         ]
@@ -255,7 +251,7 @@ def _score(
         "sweep": sweep,
         "extended": search.extended_,
         "at_edge": search.at_edge_,
-        "valid": score("valid", search.predict(valid.x_ND)),
+        "valid": score("valid", search.valid_predictions_[search.best_index_]),
         "test": score("test", fitted.predicted_N),
         "fit_s": fitted.fit_s,
         "fit_seconds": fitted.fit_seconds,
@@ -322,7 +318,9 @@ def _repeat(
     found = features.extraction.images
     count = config.repeats
     if count is None:
-        count = DRAWN_REPEATS if "test" in image_set.drawn else 0
+        count = repeats.default_count(
+            test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
+        )
     if count == 0:
         return None
     labels_N, groups_N = found.label_N.astype(np.int64), found.group_N

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from tests.evaluation.searches import Centroids
 from transfer.data.splits import draw_repeats, leave_group_out
-from transfer.evaluation.repeats import GROUPS, STRATIFIED, repeat
+from transfer.evaluation.repeats import GROUPS, STRATIFIED, default_count, repeat
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,12 @@ def rows() -> tuple[Any, Any]:
 def repeated(rows: tuple[Any, Any], **searches: Centroids) -> dict[str, Any]:
     splits = draw_repeats(rows[1], 6, {"valid": 0.1, "test": 0.3}, seed=0)
     return repeat(searches, *rows, splits, 4, scheme=STRATIFIED)
+
+
+def test_a_drawn_test_split_of_few_classes_is_repeated_by_default() -> None:
+    assert default_count(test_is_drawn=True, n_classes=300) == 10
+    assert default_count(test_is_drawn=True, n_classes=301) == 0
+    assert default_count(test_is_drawn=False, n_classes=16) == 0
 
 
 def test_scores_are_those_of_a_fit_on_each_split(rows: tuple[Any, Any]) -> None:

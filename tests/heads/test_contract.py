@@ -103,6 +103,7 @@ class TestMethod:
         search = METHODS[name].build(CONFIG).fit(*data["train"], *data["valid"])
         x, y = data["valid"]
         each = search.predict_each(x)
+        np.testing.assert_array_equal(search.valid_predictions_, each)
         assert len(each) == len(search.cv_results_)
         for row, predicted in zip(search.cv_results_, each, strict=True):
             assert set(row) == {"params", "same_as", "accuracy", "macro_f1", "fit_s"}
@@ -114,9 +115,9 @@ class TestMethod:
 
     def test_predicts_what_its_chosen_setting_predicts(self, name: str, data: dict[str, Any]) -> None:
         search = METHODS[name].build(CONFIG).fit(*data["train"], *data["valid"])
-        index = [row["params"] for row in search.cv_results_].index(search.best_params_)
+        assert search.cv_results_[search.best_index_]["params"] == search.best_params_
         x, y = data["test"]
-        np.testing.assert_array_equal(search.predict(x), search.predict_each(x)[index])
+        np.testing.assert_array_equal(search.predict(x), search.predict_each(x)[search.best_index_])
         np.testing.assert_array_equal(search.predict(x), search.best_estimator_.predict(x))
         assert (search.predict(x) == y).mean() > 0.3  # five classes: better than guessing
 

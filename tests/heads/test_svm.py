@@ -181,8 +181,8 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     x, y = blobs(400, 20, 12)
     whole = SVM(kernel=kernel).fit(x[:200], y[:200])
     searched = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
-    for module in (svm, pairs):  # 66 pairs: seven rows at a time, and no weights of pairs
-        monkeypatch.setattr(module, "BLOCK_VALUES", 7 * 66)
+    monkeypatch.setattr(pairs, "BLOCK_VALUES", 7 * 12)  # seven rows at a time
+    monkeypatch.setattr(svm, "LARGEST_LAYER", 0)
     parts = SVM(kernel=kernel).fit(x[:200], y[:200])
     assert hasattr(parts, "support_vectors_")
     assert not hasattr(parts, "coef_")
@@ -203,8 +203,9 @@ def test_raw_features_of_any_scale_give_what_scikit_learn_predicts(scale: float)
 
 def test_votes_are_counted_pair_by_pair() -> None:
     values = np.random.default_rng(0).normal(size=(20, 10))
+    by_first_class = [values[:, own].T for _, own in pairs.pairs_by_first_class(5)]
     counted = np.zeros((20, 5))
     for value, (a, b) in zip(values.T, itertools.combinations(range(5), 2), strict=True):
         counted[:, a] += value > 0
         counted[:, b] += value <= 0
-    np.testing.assert_array_equal(pairs.vote(values, 5), counted)
+    np.testing.assert_array_equal(pairs.vote(by_first_class, 5, 20), counted)

@@ -176,3 +176,13 @@ def test_results_of_other_images_do_not_compare(example: Result) -> None:
     assert compare([with_print("a"), with_print("a")]) is None
     assert "results 2, 3 were made from other images" in str(compare([with_print(x) for x in "abb"]))
     assert "results 1 do not say" in str(compare([with_print(None), with_print("a")]))
+
+
+def test_one_split_alone_is_noted_where_nobody_chose_it(example: Result) -> None:
+    one_split = {**example.comparison, "repeats": None}
+    drawn = {"drawn": ["valid", "test"]}
+    unasked = {**example.config, "repeats": None}
+    assert "--repeats 10 shows" in notes(example, data=drawn, comparison=one_split, config=unasked)
+    asked = {**example.config, "repeats": 0}
+    assert "--repeats 10" not in notes(example, data=drawn, comparison=one_split, config=asked)
+    assert "--repeats 10" not in notes(example, comparison=one_split, config=unasked)

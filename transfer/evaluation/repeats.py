@@ -22,8 +22,15 @@ Split = tuple[Indices, Indices, Indices]
 """Rows of training, validation and test images."""
 SCORES = ("accuracy", "macro_f1")
 STRATIFIED, GROUPS = "stratified", "groups"
+# Repeats where the image set brings no test split; with more classes the searches take too long to do so unasked.
+DRAWN_REPEATS, MOST_CLASSES = 10, 300
 
 log = logging.getLogger(__name__)
+
+
+def default_count(*, test_is_drawn: bool, n_classes: int) -> int:
+    """How many splits a run compares on where nobody says how many."""
+    return DRAWN_REPEATS if test_is_drawn and n_classes <= MOST_CLASSES else 0
 
 
 def repeat(

@@ -1,12 +1,13 @@
 """One binary machine for every pair of classes, as libsvm has it.
 
-N: training rows, class after class. M: rows to predict. C: classes. K: C - 1, the other classes. P: pairs of classes.
+N: training rows, class after class. M: rows to predict. C: classes. K: other classes, all (C - 1) or those after one.
+P: pairs of classes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,15 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sklearn
+from scipy.sparse import csr_matrix
 from sklearn.svm import SVC
 from sklearn.utils import compute_class_weight
 
 from transfer.environment import usable_cores
+from transfer.heads.selection import one_thread_each
 
 Array = npt.NDArray[Any]
 
-# Values of pairs held at a time: 256 MB.
-BLOCK_VALUES = 32_000_000
+# Values of one class's pairs held at a time: 2 MB.
+BLOCK_VALUES = 2**18
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,30 @@ class Machines:
     counts_C: Array
     """Rows of each class."""
 
-    def decide(self, kernel_MN: Array) -> Array:
-        """Values (M, P): above zero, the pair's first class. `in_blocks` bounds their memory."""
-        n_classes = len(self.counts_C)
-        pair_CC = np.zeros((n_classes, n_classes), int)
-        pair_CC[np.triu_indices(n_classes, 1)] = range(len(self.intercept_P))
-        pair_CC += pair_CC.T
-        values_MP = np.tile(self.intercept_P, (len(kernel_MN), 1))
-        # Most machines know nothing of a class's rows: one product over all of them would be zeros for the most part.
-        for c, end in enumerate(np.cumsum(self.counts_C)):
+    def decide(self, kernel_MN: Array) -> Iterator[Array]:
+        """Values of every pair: for each class but the last, those of its pairs with the classes after it (K, M).
+
+        Above zero, a value prefers the class that comes first.
+        """
+        kernel_NM = np.ascontiguousarray(kernel_MN.T)
+        ends_C = np.cumsum(self.counts_C)
+        for c, pairs in pairs_by_first_class(len(self.counts_C)):
+            end = ends_C[c]
             own = slice(end - self.counts_C[c], end)
-            values_MP[:, np.delete(pair_CC[c], c)] += kernel_MN[:, own] @ self.dual_KN[:, own].T
-        return values_MP
+            # A pair's value takes the rows of its second class alone: a sparse product, one row of it for each pair.
+            second_KN = csr_matrix(
+                (self.dual_KN[c, end:], np.arange(ends_C[-1] - end), ends_C[c:] - end),
+                shape=(len(ends_C) - 1 - c, ends_C[-1] - end),
+            )
+            values_KM = self.dual_KN[c:, own] @ kernel_NM[own]
+            values_KM += second_KN @ kernel_NM[end:]
+            values_KM += self.intercept_P[pairs, None]
+            yield values_KM
 
     def coefficients(self, x_ND: Array) -> Array:
         """Weights (P, D) of the training rows' own features, for a linear kernel."""
         # Without intercepts: those of features of scale 1e18 would swallow the weights.
-        weights_PD: Array = replace(self, intercept_P=np.zeros_like(self.intercept_P)).decide(x_ND.T).T
-        return weights_PD
+        return np.concatenate(list(replace(self, intercept_P=np.zeros_like(self.intercept_P)).decide(x_ND.T)))
 
     def supported(self) -> tuple[Array, Machines]:
         """Which rows (N,) have a coefficient, and the machines over these alone."""
@@ -121,37 +130,50 @@ def bounds(y_N: Array, C: float, class_weight: Any) -> Array:
 
 
 def in_blocks(
-    decide: Callable[[Array], Array], rows_MX: Array, n_classes: int, reduce: Callable[[Array, int], Array]
+    decide: Callable[[Array], Iterator[Array]],
+    rows_MX: Array,
+    n_classes: int,
+    reduce: Callable[[Iterator[Array], int, int], Array],
 ) -> Array:
-    """`reduce(decide(rows), n_classes)` (M, C), for so many rows at a time that the values of pairs fit in memory."""
-    block = max(1, BLOCK_VALUES // max(1, n_classes * (n_classes - 1) // 2))
-    parts = [
-        reduce(decide(rows_MX[start : start + block]), n_classes) for start in range(0, len(rows_MX), block)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, n_classes))
+    """`reduce` of the pairs' values (M, C), for so many rows at a time that those of one class stay in the cache."""
+    size = max(1, BLOCK_VALUES // n_classes)
+    blocks = [rows_MX[start : start + size] for start in range(0, len(rows_MX), size)] or [rows_MX]
+
+    def reduce_block(block_MX: Array) -> Array:
+        return reduce(decide(block_MX), n_classes, len(block_MX))
+
+    if len(blocks) == 1:
+        return reduce_block(rows_MX)
+    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        return np.concatenate(list(pool.map(reduce_block, blocks)))
 
 
-def vote(values_MP: Array, n_classes: int) -> Array:
+def vote(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
     """Votes (M, C): every pair gives one to the class it prefers, as libsvm counts them."""
-    votes_MC = np.zeros((len(values_MP), n_classes))
-    for c, pairs in _pairs_by_first_class(n_classes):
-        first_MK = values_MP[:, pairs] > 0
-        votes_MC[:, c] += first_MK.sum(1)
-        votes_MC[:, c + 1 :] += ~first_MK
-    return votes_MC
+    votes_CM = np.repeat(np.arange(n_classes)[:, None], n_rows, axis=1)  # as if all classes before had lost
+    for c, values_KM in enumerate(values):
+        first_KM = values_KM > 0
+        votes_CM[c] += np.count_nonzero(first_KM, axis=0)
+        votes_CM[c + 1 :] -= first_KM
+    return votes_CM.T
 
 
-def confidence(values_MP: Array, n_classes: int) -> Array:
+def confidence(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
     """Votes and, within equal votes, confidence (M, C), as `SVC` with `decision_function_shape="ovr"` has them."""
-    sums_MC = np.zeros((len(values_MP), n_classes))
-    for c, pairs in _pairs_by_first_class(n_classes):
-        sums_MC[:, c] += values_MP[:, pairs].sum(1)
-        sums_MC[:, c + 1 :] -= values_MP[:, pairs]
-    values_MC: Array = vote(values_MP, n_classes) + sums_MC / (3 * (np.abs(sums_MC) + 1))
+    sums_CM = np.zeros((n_classes, n_rows))
+
+    def summed() -> Iterator[Array]:
+        for c, values_KM in enumerate(values):
+            sums_CM[c] += values_KM.sum(0)
+            sums_CM[c + 1 :] -= values_KM
+            yield values_KM
+
+    votes_MC = vote(summed(), n_classes, n_rows)
+    values_MC: Array = votes_MC + (sums_CM / (3 * (np.abs(sums_CM) + 1))).T
     return values_MC
 
 
-def _pairs_by_first_class(n_classes: int) -> Iterator[tuple[int, slice]]:
+def pairs_by_first_class(n_classes: int) -> Iterator[tuple[int, slice]]:
     """The pairs whose first class is c: with the classes after it, in their order."""
     start = 0
     for c in range(n_classes - 1):

@@ -63,6 +63,10 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         A row for each solution: `params`; `same_as`, the parameters of further settings with this one solution;
         `accuracy` and `macro_f1` on the validation data; `fit_s`, seconds of fitting, with an equal share of the
         seconds that all settings have in common. Settings that were added come last.
+    valid_predictions_ : ndarray of shape (n_rows, n_samples)
+        Labels that every setting predicts for the validation data, in the order of `cv_results_`.
+    best_index_ : int
+        The row of `cv_results_` that is chosen.
     best_params_ : dict
     best_estimator_ : estimator
     extended_ : dict of str to list of float
@@ -113,9 +117,10 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             new = grid.extend(rows[best].settings) if self.extend else []
         self._models = [row.solution.model for row in rows]
         self.cv_results_ = [row.report(shared_s / len(rows)) for row in rows]
+        self.valid_predictions_ = np.stack([row.predicted_M for row in rows])
         self.extended_ = grid.added
         self.at_edge_ = [axis for axis, _ in grid.edges(rows[best].settings)]
-        self.best_params_ = self.cv_results_[best]["params"]
+        self.best_index_, self.best_params_ = best, self.cv_results_[best]["params"]
         self.best_estimator_ = self._estimator(best)
         return self
 
@@ -203,7 +208,8 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         if new:
             predicted_SM = self.classes_[self._predict(self._rows, [own.model for own in new], valid[0])]
             for own, predicted_M in zip(new, predicted_SM, strict=True):
-                of_model[id(own.model)] = _Row(own, [], validation_scores(valid[1], predicted_M))
+                scores = validation_scores(valid[1], predicted_M)
+                of_model[id(own.model)] = _Row(own, [], predicted_M, scores)
         for own in solutions:
             of_model[id(own.model)].add(own, grid.scales)
         return list(of_model.values())
@@ -221,10 +227,11 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
 
 @dataclass
 class _Row:
-    """A solution, the settings that have it (the one with the smallest scales first), and its scores."""
+    """A solution, the settings that have it (the one with the smallest scales first), and what it predicts."""
 
     solution: Solution
     settings: list[Setting]
+    predicted_M: Array
     scores: dict[str, float]
     fit_s: float = 0.0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -23,12 +23,22 @@ from transfer.heads import primal
 from transfer.heads.gram import KERNELS, Gram, kernel_values, rows_that_fit
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked
-from transfer.heads.pairs import BLOCK_VALUES, Machines, confidence, in_blocks, solve, solve_settings, vote
+from transfer.heads.pairs import (
+    Machines,
+    confidence,
+    in_blocks,
+    pairs_by_first_class,
+    solve,
+    solve_settings,
+    vote,
+)
 from transfer.heads.selection import GridSearch, Solution
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
 Kernel = tuple[str, float | str]
+# Weights that a linear SVM may have: 256 MB.
+LARGEST_LAYER = 32_000_000
 FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "_scale_D", "_gamma"}
 
 log = logging.getLogger(__name__)
@@ -108,18 +118,22 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The transformation from pairs to classes is that of `SVC` with `decision_function_shape="ovr"`.
         """
         x_MD, n_classes = self._checked(X), len(self.classes_)
+        if self.one_vs_rest_:
+            return self._decide_layer(x_MD)
         if n_classes == 2:
-            signed: Array = -self._decide(x_MD)[:, 0]
-            return signed
-        return (
-            self._decide(x_MD) if self.one_vs_rest_ else in_blocks(self._decide, x_MD, n_classes, confidence)
-        )
+            signed_M: Array = -next(self._decide_pairs(x_MD))[0]
+            return signed_M
+        return in_blocks(self._decide_pairs, x_MD, n_classes, confidence)
 
     def predict(self, X: Any) -> Array:
         """The class with most votes, the first of equal ones, as libsvm has it; one-vs-rest, the class of the largest
         value (n_samples,)."""
         x_MD, n_classes = self._checked(X), len(self.classes_)
-        votes_MC = self._decide(x_MD) if self.one_vs_rest_ else in_blocks(self._decide, x_MD, n_classes, vote)
+        votes_MC = (
+            self._decide_layer(x_MD)
+            if self.one_vs_rest_
+            else in_blocks(self._decide_pairs, x_MD, n_classes, vote)
+        )
         labels: Array = self.classes_[votes_MC.argmax(1)]
         return labels
 
@@ -128,22 +142,29 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         x_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
         return x_MD
 
-    def _decide(self, x_MD: Array) -> Array:
-        """Values of the pairs (M, P), or of the classes (M, C)."""
+    def _decide_layer(self, x_MD: Array) -> Array:
+        """Values of the classes (M, C), each against the rest."""
+        values: Array = x_MD.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
+        return values
+
+    def _decide_pairs(self, x_MD: Array) -> Iterator[Array]:
+        """Values of the pairs, as `Machines.decide` yields them."""
         if hasattr(self, "coef_"):
-            values: Array = x_MD.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
-            return values
+            x_DM = x_MD.astype(self.coef_.dtype, copy=False).T
+            for _, pairs in pairs_by_first_class(len(self.classes_)):
+                yield self.coef_[pairs] @ x_DM + self.intercept_[pairs, None]
+            return
         x_MD = (x_MD - self._shift_D) / self._scale_D
         products_MV = x_MD @ self.support_vectors_.T
         kernel_MV = kernel_values(self.kernel, self._gamma, products_MV, x_MD, self.support_vectors_)
-        return Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
+        yield from Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
 
     def _take(self, gram: Gram, machines: Machines) -> Self:
         """Become the fitted estimator of these machines."""
         support_N, machines = machines.supported()
         support_VD = gram.x_ND[support_N]
         self.intercept_, self.one_vs_rest_ = machines.intercept_P, False
-        if self.kernel == "linear" and len(self.intercept_) * support_VD.shape[1] <= BLOCK_VALUES:
+        if self.kernel == "linear" and len(self.intercept_) * support_VD.shape[1] <= LARGEST_LAYER:
             # dual . (x - shift) / scale + intercept, written as weights for x itself; in float64, since those of raw
             # features far from zero cancel.
             self.coef_ = machines.coefficients(support_VD) / gram.scale_D

@@ -132,6 +132,12 @@ def _on_groups(result: Result) -> Iterator[str]:
 
 
 def _on_methods(result: Result) -> Iterator[str]:
+    unasked = result.config.get("repeats", 0) is None
+    if unasked and "test" in result.data["drawn"] and not result.comparison.get("repeats"):
+        yield (
+            f"with {len(result.data['classes']):,} classes the comparison is made on one split unless --repeats is "
+            "given: --repeats 10 shows how much the split decides, in about ten times the time"
+        )
     for name, reason in result.comparison.get("left_out", {}).items():
         yield f"{name} is left out: {reason}"
     missed = []
