@@ -209,3 +209,15 @@ def test_votes_are_counted_pair_by_pair() -> None:
         counted[:, a] += value > 0
         counted[:, b] += value <= 0
     np.testing.assert_array_equal(pairs.vote(by_first_class, 5, 20), counted)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@pytest.mark.parametrize("n_classes", [2, 7])
+def test_labels_and_values_of_one_pass_are_those_of_two(kernel: str, n_classes: int) -> None:
+    x, y = blobs(300, 20, n_classes)
+    svm_ = SVM(kernel=kernel).fit(x[:150], y[:150])
+    labels, values = svm_.predict_with_values(x)
+    np.testing.assert_array_equal(labels, svm_.predict(x))
+    np.testing.assert_array_equal(values, svm_.decision_function(x))
+    tied = SVM(kernel=kernel).fit(x[:150], y[:150]).predict_with_values(np.zeros_like(x[:3]))[0]
+    np.testing.assert_array_equal(tied, svm_.predict(np.zeros_like(x[:3])))

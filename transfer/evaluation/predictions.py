@@ -35,10 +35,12 @@ def score_labels(
         The largest probability of a head that has `predict_proba`, else its largest value of `decision_function`
         (of two classes its absolute value): comparable within a method only.
     """
-    labels_N = head.predict(x_ND)
     if hasattr(head, "predict_proba"):
-        return labels_N, head.predict_proba(x_ND).max(1).astype(np.float64)
-    values = np.asarray(head.decision_function(x_ND), np.float64)
+        return head.predict(x_ND), head.predict_proba(x_ND).max(1).astype(np.float64)
+    if hasattr(head, "predict_with_values"):
+        labels_N, values = head.predict_with_values(x_ND)
+    else:
+        labels_N, values = head.predict(x_ND), np.asarray(head.decision_function(x_ND), np.float64)
     return labels_N, np.abs(values) if values.ndim == 1 else values.max(1)
 
 
