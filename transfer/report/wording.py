@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# A difference with a smaller p is said to be more than chance explains.
+ALPHA = 0.05
 # Scores as they are called in text.
 SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 
@@ -69,5 +71,12 @@ def format_points(value: float, ci95: Sequence[float] | None) -> str:
 
 
 def format_p(p: float | None) -> str:
-    """A p value with two digits; `-` for none."""
-    return "-" if p is None else f"{p:.2g}" if p >= 1e-4 else "<.0001"
+    """A p value with two digits, and more where one below 0.05 would be rounded to it; `-` for none."""
+    if p is None:
+        return "-"
+    if p < 1e-4:
+        return "<.0001"
+    digits = 2
+    while p < ALPHA <= float(f"{p:.{digits}g}"):
+        digits += 1
+    return f"{p:.{digits}g}"
