@@ -49,7 +49,9 @@ def listed(folder: Path) -> Ids:
     """
     found = [np.empty((0, 32), np.uint8)]
     for manifest in sorted(shards.manifests(folder)):
-        with contextlib.suppress(Damaged, NewerVersion, FileNotFoundError):  # a shelf that is opened tells of it
+        with contextlib.suppress(
+            Damaged, NewerVersion, FileNotFoundError
+        ):  # a shelf that is opened tells of it
             found.append(shards.read_ids(manifest))
     return np.concatenate(found)
 
