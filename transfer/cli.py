@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer import __version__, commands, interrupt
+from transfer import __version__, commands, environment, interrupt
 from transfer.commands import DONE, FAILED
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, UserError, expand
 from transfer.heads import METHODS
@@ -30,6 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 def entry(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command, and end the process with its exit status."""
+    environment.sleep_at_barriers()
     status = main(argv)
     if status == interrupt.INTERRUPTED:  # to shut down all libraries would take seconds more
         sys.stdout.flush()
