@@ -66,7 +66,7 @@ def sleep_at_barriers() -> None:
     """Let OpenMP's threads sleep where they wait for each other, unless the user has said how they wait.
 
     By default they spin for some milliseconds, and keep from its core the very thread they wait for where other
-    processes are busy: an extraction on two such cores took 2 to 3 times as long. OpenMP's library reads this once,
+    processes are busy: an extraction on two such cores took 2 to 4 times as long. OpenMP's library reads this once,
     when it is loaded: this is called before torch is imported.
     """
     if not any(name in os.environ for name in OPENMP_WAITS):
