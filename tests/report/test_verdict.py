@@ -90,6 +90,10 @@ def test_a_narrow_interval_around_zero_is_the_same() -> None:
     assert "the same within 2 points" in verdict(result(macro_f1=difference(0.0, -0.01, 0.012, 0.9)))
 
 
+def test_no_zero_has_a_minus() -> None:
+    assert "+0.0 (+0.0 to +0.0) of macro F1" in verdict(result(macro_f1=difference(-0.0, -0.0, -0.0001, 1.0)))
+
+
 def test_a_p_value_never_contradicts_its_sentence() -> None:
     for p, told in ((0.04996, "0.04996"), (0.0499999, "0.0499999"), (0.0494, "0.049")):
         text = verdict(result(macro_f1=difference(0.09, 0.0, 0.18, p)))

@@ -66,8 +66,9 @@ def format_share(value: float | None) -> str:
 
 def format_points(value: float, ci95: Sequence[float] | None) -> str:
     """A difference in points with its interval: `+1.2 (-0.8 to +3.1)`."""
-    text = f"{round(100 * value, 1) + 0.0:+.1f}"  # of a small loss, +0.0 rather than -0.0
-    return text if ci95 is None else f"{text} ({100 * ci95[0]:+.1f} to {100 * ci95[1]:+.1f})"
+    # Of a small loss, +0.0 rather than -0.0.
+    text, *bounds = (f"{round(100 * points, 1) + 0.0:+.1f}" for points in (value, *(ci95 or ())))
+    return f"{text} ({bounds[0]} to {bounds[1]})" if bounds else text
 
 
 def format_p(p: float | None) -> str:
