@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -229,6 +230,8 @@ def test_trials_that_are_none_are_left_out() -> None:
         {**good, "setup_s": "soon"},
         {**good, "contention": "some"},
     ]
+    numbers = ("setup_s", "images_per_s", "cosine", "made_at", "contention")
+    broken += [{**good, name: value} for name in numbers for value in (math.inf, -math.inf, math.nan)]
     broken += [{**good, "images_per_s": 0}, {**good, "more": 1}]
     broken += [{name: value for name, value in good.items() if name != "made_at"}]
     # What is told beside it does no harm.

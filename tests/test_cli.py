@@ -562,6 +562,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--out", "/dev/null/x"], "--out"),
         (["run", ""], "DATA is empty"),
         (["run", "--store", "class0.txt"], "as the store"),
+        (["run", "--store="], "--store: the name of a file or folder is empty"),
         (["run", ".", "--weights", "none.pth"], "no such weights file: none.pth"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

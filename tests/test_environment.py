@@ -82,6 +82,24 @@ def test_a_system_without_proc_sys_git_or_nvidia_smi_has_a_record_too(
     assert found["memory_gb"] > 0
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "passive"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "30000"}, {"GOMP_SPINCOUNT": "30000"}),
+        ({"KMP_BLOCKTIME": "0"}, {"KMP_BLOCKTIME": "0"}),
+    ],
+)
+def test_openmp_threads_sleep_unless_the_user_has_said_how_they_wait(
+    given: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inherited = {name: value for name, value in os.environ.items() if name not in environment.OPENMP_WAITS}
+    monkeypatch.setattr(os, "environ", {**inherited, **given})
+    environment.sleep_at_barriers()
+    assert environment.describe()["openmp_waits"] == expected
+
+
 def test_what_changes_is_as_it_is_now() -> None:
     before = torch.get_num_threads()
     try:

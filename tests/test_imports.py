@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import transfer
+from transfer.environment import OPENMP_WAITS
 
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
@@ -93,6 +95,28 @@ def test_help_and_usage_errors_import_little(words: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == str(["transfer"])  # and the standard library
+
+
+def test_a_command_says_how_openmp_waits_before_torch_is_imported_and_the_library_does_not() -> None:
+    """OpenMP's library reads it once, when it is loaded."""
+    code = (
+        "import os, sys\n"
+        "def heavy(): return [name for name in ('torch', 'numpy', 'sklearn') if name in sys.modules]\n"
+        "import transfer\n"
+        "from transfer import commands, cli\n"
+        "print(os.environ.get('OMP_WAIT_POLICY'))\n"
+        "def env(args):\n"
+        "    print(os.environ.get('OMP_WAIT_POLICY'), heavy())\n"
+        "    return 0\n"
+        "commands.env = env\n"
+        "cli.entry(['env'])"
+    )
+    unset = {name: value for name, value in os.environ.items() if name not in OPENMP_WAITS}
+    for given, told in (({}, "None\npassive []\n"), ({"OMP_WAIT_POLICY": "active"}, "active\nactive []\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**unset, **given}
+        )
+        assert done.stdout == told
 
 
 @pytest.mark.parametrize("name", transfer.__all__)

@@ -452,6 +452,12 @@ class TestReplacing:
         with pytest.raises(Begun):
             experiment.run(config, models=copy, force=True)
 
+    def test_a_folder_among_the_images_is_refused_before_any_work(self, folder: Path) -> None:
+        models = folder / "images" / "train" / "models"
+        with pytest.raises(UserError, match="which holds images"):
+            experiment.run(self.config(folder), models=models)
+        assert not models.exists()
+
 
 def _changed(copy: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     record = json.loads((copy / "model.json").read_text())

@@ -84,6 +84,15 @@ def test_what_it_is_wrong_with_is_told_in_one_line_whatever_it_holds(tmp_path: P
         edited["data"]["name"] = "boats"
 
 
+def test_a_chosen_setting_that_was_not_fitted_is_refused(tmp_path: Path) -> None:
+    edited = record()
+    edited["methods"][0]["best_params"] = {"lr": 1e-7}
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(edited))
+    with pytest.raises(UserError, match="the chosen setting of 'fc-lab' was not fitted"):
+        results.load(path)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"best": "none"}, {"best_of_kind": {"SVM": "none"}}, {"pairs": []}],

@@ -90,6 +90,13 @@ def test_what_was_not_written_so_is_damaged_and_nothing_in_it_is_run(
     assert not Path("code-ran").exists()
 
 
+def test_a_shard_of_a_newer_version_is_not_damaged(shard: Shard) -> None:
+    rewrite(shard, schema_version=files.SCHEMA_VERSION + 1, ids="in another form")
+    for read in (shards.read, shards.read_ids):
+        with pytest.raises(shards.NewerVersion, match="version 3, where this program writes 2"):
+            read(shard.manifest)
+
+
 def test_an_absurd_shape_in_the_rows_takes_no_memory(shard: Shard) -> None:
     data = shard.rows.read_bytes().replace(b"(3, 5)", b"(3,5" + b"0" * 10 + b")")
     header = int.from_bytes(data[8:10], "little")

@@ -131,6 +131,24 @@ def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: s
     np.testing.assert_array_equal(healed.gather(ids), x)
 
 
+def test_a_shard_of_a_newer_version_is_left_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids, x, 1, "here")
+    [manifest] = shards.manifests(kept.folder)
+    told = files_module.unsealed(manifest.read_bytes())
+    manifest.write_bytes(files_module.sealed({**told, "schema_version": told["schema_version"] + 1}))
+    before = {path: path.read_bytes() for path in kept.folder.iterdir()}
+    seen = shelf(tmp_path)
+    assert not seen.holds(ids).any()
+    assert seen.damaged == []
+    assert "newer version" in caplog.text
+    assert len(shelf_module.listed(kept.folder)) == 0
+    assert {path: path.read_bytes() for path in kept.folder.iterdir()} == before
+
+
 def test_rows_without_a_manifest_do_not_count(tmp_path: Path) -> None:
     ids, x = rows(4)
     kept = shelf(tmp_path)

@@ -80,13 +80,14 @@ class Choice:
 
 
 def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Trials kept as plain data; what is none, or does not say when it was made, is left out."""
+    """Trials kept as plain data; what is none, lacks a number or has one that is not finite is left out."""
     found = []
     for record in records:
         with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
             numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine", "made_at")}
             contention = record.get("contention")
-            if numbers["images_per_s"] > 0:
+            finite = all(map(math.isfinite, [*numbers.values(), float(contention or 0)]))
+            if finite and numbers["images_per_s"] > 0:
                 found.append(
                     Trial(
                         engine=str(record["engine"]),

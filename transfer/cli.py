@@ -10,9 +10,10 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer import __version__, commands, interrupt
+from transfer import __version__, commands, environment, interrupt
 from transfer.commands import DONE, FAILED
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, UserError, expand
 from transfer.heads import METHODS
@@ -29,6 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 def entry(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command, and end the process with its exit status."""
+    environment.sleep_at_barriers()
     status = main(argv)
     if status == interrupt.INTERRUPTED:  # to shut down all libraries would take seconds more
         sys.stdout.flush()
@@ -114,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("data", nargs="?", type=_text, default="lagoon", metavar="DATA", help=_DATA_HELP)
     run.add_argument(
-        "--out", type=expand, metavar="DIR", help="write result.json, report.md and models/ there"
+        "--out", type=_path, metavar="DIR", help="write result.json, report.md and models/ there"
     )
     run.add_argument(
         "--force", action="store_true", help="replace the models in --out, whatever they were made from"
@@ -146,9 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     predict = _command(
         kinds, "predict", commands.predict, "name the classes of images", "predict out/photos new/ boat.jpg"
     )
-    predict.add_argument("model", type=expand, metavar="MODEL", help="the folder that a run wrote by --out")
+    predict.add_argument("model", type=_path, metavar="MODEL", help="the folder that a run wrote by --out")
     predict.add_argument(
-        "images", nargs="+", type=expand, metavar="IMAGES", help="image files, or folders of them"
+        "images", nargs="+", type=_path, metavar="IMAGES", help="image files, or folders of them"
     )
     predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
     _add_engine_options(predict, "as in the run", "as in the run")
@@ -165,11 +167,11 @@ def _parser() -> argparse.ArgumentParser:
         "show a result again, or several side by side",
         "report out/photos/result.json",
     )
-    report.add_argument("files", nargs="+", type=expand, metavar="FILE", help="result files")
+    report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
 
     env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
-    env.add_argument("--store", type=expand, metavar="DIR", help="whose trials of engines are shown too")
+    env.add_argument("--store", type=_path, metavar="DIR", help="whose trials of engines are shown too")
 
     _add_store(kinds)
     return parser
@@ -200,12 +202,20 @@ def _add_store(kinds: Any) -> None:
     prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins so")
     prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
     for parser in (lists, verify, prune):
-        parser.add_argument("--store", type=expand, metavar="DIR", help="which store (the user's cache)")
+        parser.add_argument("--store", type=_path, metavar="DIR", help="which store (the user's cache)")
+
+
+def _path(given: str) -> Path:
+    """A path, with the reason where it is none: of a `ValueError` argparse shows none."""
+    try:
+        return expand(given)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _text(given: str) -> str:
     """What may be a path, as text."""
-    return str(expand(given)) if given.startswith("~") else given
+    return str(_path(given)) if given.startswith("~") else given
 
 
 _DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
@@ -251,7 +261,7 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(
-        "--store", type=expand, metavar="DIR", help="where features are kept (the user's cache)"
+        "--store", type=_path, metavar="DIR", help="where features are kept (the user's cache)"
     )
     _add_bad_image_option(parser)
     parser.add_argument(

@@ -101,6 +101,8 @@ def run(
     UserError
         For what a user can mend; `ModelsNotSaved` where only saving failed.
     """
+    if models and config.data != BUILT_IN:
+        images.check_output(Path(config.data), models)
     if models and not force:
         model_files.check_replaceable(models, config)
     done = compare(config, on_progress)

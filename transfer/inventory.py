@@ -12,7 +12,7 @@ from typing import Any
 
 from transfer import files, shards
 from transfer.config import BUILT_IN, UserError
-from transfer.shards import KEY, SET_ASIDE, Damaged
+from transfer.shards import KEY, SET_ASIDE, Damaged, NewerVersion
 from transfer.store import FEATURES, MADE, MADE_KINDS, MAX_TOLD_BYTES, TRIALS, key_of
 
 # A folder or a file that is being deleted is called so first: whatever happens then, nobody takes it for an entry.
@@ -147,7 +147,7 @@ def _shelf_faults(entry: Entry) -> Iterator[str]:
     for manifest in sorted(shards.manifests(entry.path)):
         try:
             shards.read(manifest)
-        except FileNotFoundError:  # merged into another in this moment
+        except (FileNotFoundError, NewerVersion):  # merged into another in this moment; not ours to judge
             continue
         except OSError as error:
             yield f"{error.filename or manifest}: {error.strerror}"

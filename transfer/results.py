@@ -78,9 +78,13 @@ def _check_names(record: dict[str, Any], path: Path) -> None:
 
 
 def _check_shapes(record: dict[str, Any], path: Path) -> None:
-    """Raise `UserError` where scores are not those of all classes."""
+    """Raise `UserError` where a chosen setting is not in its sweep, or scores are not those of all classes."""
     n_classes = len(record["data"]["classes"])
     for method in record["methods"]:
+        if all(row["params"] != method["best_params"] for row in method["sweep"]):
+            raise UserError(
+                f"{path} is no valid result file: the chosen setting of {method['name']!r} was not fitted"
+            )
         for entry in (method, *method["sweep"]):
             for split in ("valid", "test"):
                 confusion = entry[split].get("confusion") or []

@@ -40,6 +40,10 @@ class Damaged(ValueError):
     """A shard that is not what was written; its text is the reason."""
 
 
+class NewerVersion(Exception):
+    """A shard that a newer version of this program wrote: not read here, and not damaged."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """Where a shard lies, and what its manifest says."""
@@ -87,7 +91,7 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
 def read(manifest: Path) -> tuple[Shard, Ids, Array]:
     """A shard whose bytes were checked, its images and its rows (N, D).
 
-    Raises `Damaged`, or `FileNotFoundError` where it is gone.
+    Raises `Damaged`, `NewerVersion`, or `FileNotFoundError` where it is gone.
     """
     with _damage(manifest):
         shard, ids_N32, sha256 = _read_manifest(manifest)
@@ -108,9 +112,12 @@ def read_ids(manifest: Path) -> Ids:
 def _read_manifest(manifest: Path) -> tuple[Shard, Ids, str]:
     """A shard, its images, and what the sha256 of its rows should be."""
     told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
+    version = told["schema_version"]
+    if isinstance(version, int) and version > files.SCHEMA_VERSION:
+        raise NewerVersion(f"version {version}, where this program writes {files.SCHEMA_VERSION}")
     shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
     ids_N32 = from_hex(told["ids"])
-    if told["schema_version"] != files.SCHEMA_VERSION or not 0 <= shard.seconds < math.inf:
+    if version != files.SCHEMA_VERSION or not 0 <= shard.seconds < math.inf:
         raise Damaged("its manifest is none of this version")
     return shard, ids_N32, told["sha256"]
 
@@ -120,7 +127,7 @@ def _damage(manifest: Path) -> Iterator[None]:
     """Tell what is damaged from what is gone, and from what is wrong with the machine at the moment."""
     try:
         yield
-    except (Damaged, MemoryError):
+    except (Damaged, NewerVersion, MemoryError):
         raise
     except FileNotFoundError as error:
         if (

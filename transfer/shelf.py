@@ -23,7 +23,7 @@ from transfer import files, leases, shards
 from transfer.config import UserError
 from transfer.ids import Ids, firsts, to_hex
 from transfer.index import Index, Places
-from transfer.shards import KEY, Array, Damaged, Shard
+from transfer.shards import KEY, Array, Damaged, NewerVersion, Shard
 
 SHARD_ROWS = 4096
 # A row's place: the number of its shard times this, and its row there.
@@ -49,7 +49,9 @@ def listed(folder: Path) -> Ids:
     """
     found = [np.empty((0, 32), np.uint8)]
     for manifest in sorted(shards.manifests(folder)):
-        with contextlib.suppress(Damaged, FileNotFoundError):  # a shelf that is opened tells of it
+        with contextlib.suppress(
+            Damaged, NewerVersion, FileNotFoundError
+        ):  # a shelf that is opened tells of it
             found.append(shards.read_ids(manifest))
     return np.concatenate(found)
 
@@ -202,6 +204,9 @@ class Shelf:
             return
         except PermissionError:
             log.warning("another user's shard can't be read, and its images are computed again: %s", manifest)
+            return
+        except NewerVersion as newer:
+            log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", manifest, newer)
             return
         except Damaged as damage:
             self.damaged.append(manifest.stem)

@@ -121,6 +121,14 @@ class TestMethod:
         np.testing.assert_array_equal(search.predict(x), search.best_estimator_.predict(x))
         assert (search.predict(x) == y).mean() > 0.3  # five classes: better than guessing
 
+    def test_features_far_from_zero_are_predicted_alike(self, name: str, data: dict[str, Any]) -> None:
+        parts = [(x + np.float32(1e6), y) for x, y in (data["train"], data["valid"])]
+        search = METHODS[name].build(CONFIG).fit(*parts[0], *parts[1])
+        x = np.concatenate([data["test"][0] + np.float32(1e6 + shift) for shift in np.linspace(-1, 1, 9)])
+        for i, row in enumerate(search.cv_results_):
+            own = search._estimator(i).predict(x)
+            np.testing.assert_array_equal(search.predict_each(x)[i], own, str(row["params"]))
+
     def test_is_deterministic(self, name: str, data: dict[str, Any]) -> None:
         one, two = (METHODS[name].build(CONFIG).fit(*data["train"], *data["valid"]) for _ in range(2))
         np.testing.assert_array_equal(one.predict_each(data["test"][0]), two.predict_each(data["test"][0]))

@@ -63,6 +63,12 @@ def test_the_phases_add_up_to_the_total(example: Result) -> None:
     assert sum(shares[:-1]) == pytest.approx(100, abs=len(rows))
 
 
+def test_a_result_without_seconds_has_no_shares(example: Result) -> None:
+    seconds = {name: 0.0 if name == "total" else [0.0] for name in example.seconds}
+    rows = report.tables(changed(example, seconds=seconds))[3].rows
+    assert {row[2] for row in rows[:-1]} == {"-"}
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_figure_is_cut_off_on_a_narrow_terminal(example: Result, width: int) -> None:
     methods = copy.deepcopy(example.methods)

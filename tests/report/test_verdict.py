@@ -90,6 +90,43 @@ def test_a_narrow_interval_around_zero_is_the_same() -> None:
     assert "the same within 2 points" in verdict(result(macro_f1=difference(0.0, -0.01, 0.012, 0.9)))
 
 
+def test_no_zero_has_a_minus() -> None:
+    assert "+0.0 (+0.0 to +0.0) of macro F1" in verdict(result(macro_f1=difference(-0.0, -0.0, -0.0001, 1.0)))
+
+
+def test_a_p_value_never_contradicts_its_sentence() -> None:
+    for p, told in ((0.04996, "0.04996"), (0.0499999, "0.0499999"), (0.0494, "0.049")):
+        text = verdict(result(macro_f1=difference(0.09, 0.0, 0.18, p)))
+        assert f"more than chance explains (p = {told})" in text
+    for p in (0.05, 0.0504):
+        assert "may be chance (p = 0.05)" in verdict(result(macro_f1=difference(0.09, -0.01, 0.18, p)))
+
+
+def test_a_sure_difference_that_is_rounded_to_zero_is_said_to_be_small() -> None:
+    text = verdict(result(macro_f1=difference(-0.0004, -0.0007, -0.0001, 0.01)))
+    assert "fc is ahead by less than 0.1 points, more than chance explains (p = 0.01)" in text
+
+
+def test_equal_scores_are_called_equal() -> None:
+    tie = result(macro_f1=difference(0.0, -0.05, 0.05, 1.0), accuracy=difference(0.0, -0.05, 0.05, 1.0))
+    assert "both have the same macro F1; it could have shown" in verdict(tie)
+    tie.comparison["select"] = "accuracy"
+    assert "both are right equally often; it could have shown" in verdict(tie)
+    assert "chance" not in verdict(tie)
+
+
+def test_equal_accuracies_of_an_old_result_are_called_equal() -> None:
+    old = result()
+    [pair] = old.comparison["pairs"]
+    del pair["macro_f1"]
+    for method, accuracy in zip(old.methods, (0.5, 0.6), strict=True):
+        method["test"]["accuracy"] = accuracy
+    assert "That may be chance (exact McNemar p = 0.5)" in verdict(old)
+    for method in old.methods:
+        method["test"]["accuracy"] = 0.5
+    assert "both are right equally often" in verdict(old)
+
+
 def test_with_repeats_the_splits_decide() -> None:
     """One split says p = 0.004, ten others say nothing of the kind."""
     repeats = repeated(mean(-0.004, -0.03, 0.02, 0.7, won=4, lost=6), [0.3, 0.6])

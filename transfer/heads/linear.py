@@ -18,6 +18,7 @@ from transfer.heads.parameters import check_parameters
 from transfer.heads.standardize import to_numpy
 
 Array = npt.NDArray[Any]
+FAR = 100
 
 
 def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tuple[Array, Array, Array]:
@@ -49,11 +50,17 @@ def _is_text(labels: Array) -> bool:
 
 
 def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:
-    """W (x - mean) / scale + b written as layers for x itself: float32 (S, C, D) and (S, C)."""
-    folded_SCD = weights_SCD / scale_D
+    """W (x - mean) / scale + b written as layers for x itself: (S, C, D) and (S, C).
+
+    They are float32, or float64 where a feature's mean is more than `FAR` times its scale: products with raw rows
+    cancel there, and in float32 a logit loses more digits than classes differ by.
+    """
+    mean_D, scale_D = mean_D.astype(np.float64), scale_D.astype(np.float64)
+    dtype = np.float64 if (np.abs(mean_D) > FAR * scale_D).any() else np.float32
     # A layer at the far edge of a grid may overflow float32; it then loses on the validation rows.
     with np.errstate(over="ignore", invalid="ignore"):
-        return folded_SCD.astype(np.float32), (biases_SC - folded_SCD @ mean_D).astype(np.float32)
+        folded_SCD = weights_SCD / scale_D
+        return folded_SCD.astype(dtype), (biases_SC - folded_SCD @ mean_D).astype(dtype)
 
 
 def outputs(head: Any, X: Any) -> Array:

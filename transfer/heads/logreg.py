@@ -44,7 +44,7 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     Attributes
     ----------
     classes_ : ndarray of shape (C,)
-    coef_, intercept_ : float32 ndarrays of shapes (C, D) and (C,)
+    coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
         The layer for raw features.
     n_iter_ : int
     """

@@ -45,7 +45,7 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (C,)
-    coef_, intercept_ : float32 ndarrays of shapes (C, D) and (C,)
+    coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
         The layer for raw features.
     """
 
@@ -190,7 +190,7 @@ class NormalEquations:
         return cls(gram_DD, right_DC, None, bias_C, mean_D, scale_D)
 
     def solve(self, alpha: float) -> Layer:
-        """The layer for raw features: float32 weights (C, D) and intercepts (C,)."""
+        """The layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
         shifted_KK = self.gram_KK.clone()
         shifted_KK.diagonal().add_(alpha)
         # By torch: NumPy's and SciPy's libraries each keep threads awake on the same cores, which took up to 0.8 s.

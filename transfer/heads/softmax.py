@@ -58,7 +58,7 @@ class Rows:
         return z_NR.T @ z_NR
 
     def fold(self, layer_CR: Array) -> tuple[Array, Array]:
-        """Float32 weights (C, D) and intercepts (C,) for raw features, of a layer whose last column is intercepts."""
+        """Weights (C, D) and intercepts (C,) for raw features, of a layer whose last column is intercepts."""
         weights_CD = layer_CR[:, :-1]
         if self.basis_RD is not None:
             weights_CD = weights_CD @ self.basis_RD

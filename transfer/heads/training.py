@@ -106,7 +106,8 @@ def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> t
 def compute_logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
     """Logits (M, P) of raw rows (M, D)."""
     # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
-    logits_MP: Array = torch.addmm(as_tensor(biases_P), as_tensor(X), as_tensor(weights_PD).T).numpy()
+    x_MD = as_tensor(X.astype(weights_PD.dtype, copy=False))
+    logits_MP: Array = torch.addmm(as_tensor(biases_P), x_MD, as_tensor(weights_PD).T).numpy()
     return logits_MP
 
 

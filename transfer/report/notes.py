@@ -103,7 +103,7 @@ def _are_too(count: int, second: str, first: str) -> str:
 
 def _on_groups(result: Result) -> Iterator[str]:
     groups = result.data.get("groups") or {"suggestion": None, "across_splits": []}
-    near = [one for one in result.data.get("near_duplicates") or [] if one["found"]]
+    near = [one for one in result.data.get("near_duplicates") or [] if one["found"] and one["pairs"]]
     suggestion = groups["suggestion"]
     command = f"--groups '{suggestion['pattern']}'" if suggestion else "--groups REGEX"
     for one in near:

@@ -250,7 +250,10 @@ def phases(result: Result) -> Table:
     spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
     shown = {name: seconds for name, seconds in spent.items() if seconds >= 0.005 * total}
     shown["everything else"] = total - sum(shown.values())
-    rows = [[name, format_seconds(seconds), f"{seconds / total:.0%}"] for name, seconds in shown.items()]
+    rows = [
+        [name, format_seconds(seconds), f"{seconds / total:.0%}" if total else "-"]
+        for name, seconds in shown.items()
+    ]
     speed = result.features["images_per_s"]
     computed = (
         f"{result.features['computed']} images computed at {speed:.1f} images/s"

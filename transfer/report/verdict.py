@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transfer.report.wording import (
+    ALPHA,
     SCORES,
     count_settings,
     format_p,
@@ -16,9 +17,9 @@ from transfer.results import Result
 
 # The question that the project is asked.
 QUESTION = {"fine-tuning", "SVM"}
-ALPHA = 0.05
 # Steps of the ladder that change how the last layer is trained; the others are other heads.
 TRAINING_STEPS = ("standardise", "train out", "weight decay", "balance")
+TIES = {"macro_f1": "both have the same macro F1", "accuracy": "both are right equally often"}
 # Differences of time that nobody waits for.
 SHORT_S = 1.0
 
@@ -114,17 +115,19 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
         return (
             f"Over {splits} the difference is {format_points(entry['mean'], entry['ci95'])} points of "
             f"{SCORES[select]}, and {first['name']} is ahead in {entry['won']}: "
-            f"{_conclude(first, second, entry['mean'], entry['ci95'], entry['p'])}."
+            f"{_conclude(first, second, select, entry['mean'], entry['ci95'], entry['p'])}."
         )
     if select not in pair:
         p = pair["mcnemar_p"]
+        if first["test"]["accuracy"] == second["test"]["accuracy"]:
+            return f"On this test split {TIES['accuracy']}."
         return (
             f"That may be chance (exact McNemar p = {format_p(p)})."
             if p >= ALPHA
             else f"That is more than chance explains (exact McNemar p = {format_p(p)})."
         )
     entry = pair[select]
-    text = _conclude(first, second, entry["difference"], entry["ci95"], entry["p"])
+    text = _conclude(first, second, select, entry["difference"], entry["ci95"], entry["p"])
     text = f"On this one split {text}"
     if entry["p"] >= ALPHA and entry["detectable"]:
         text += f"; it could have shown {100 * entry['detectable']:.1f} points"
@@ -134,15 +137,20 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
 def _conclude(
     first: dict[str, Any],
     second: dict[str, Any],
+    score: str,
     difference: float,
     ci95: list[float] | None,
     p: float | None,
 ) -> str:
     if p is not None and p < ALPHA:
         ahead = first if difference > 0 else second
+        if round(100 * difference, 1) == 0:
+            return f"{ahead['name']} is ahead by less than 0.1 points, more than chance explains (p = {format_p(p)})"
         return f"{ahead['name']} is ahead by more than chance explains (p = {format_p(p)})"
     if ci95 and ci95[0] >= -0.02 and ci95[1] <= 0.02:
         return "the two are the same within 2 points"
+    if difference == 0:
+        return TIES[score]
     return (
         f"that may be chance (p = {format_p(p)})" if p is not None else "one split says nothing about chance"
     )

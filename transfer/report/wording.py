@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# A difference with a smaller p is said to be more than chance explains.
+ALPHA = 0.05
 # Scores as they are called in text.
 SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 
@@ -64,10 +66,18 @@ def format_share(value: float | None) -> str:
 
 def format_points(value: float, ci95: Sequence[float] | None) -> str:
     """A difference in points with its interval: `+1.2 (-0.8 to +3.1)`."""
-    text = f"{round(100 * value, 1) + 0.0:+.1f}"  # of a small loss, +0.0 rather than -0.0
-    return text if ci95 is None else f"{text} ({100 * ci95[0]:+.1f} to {100 * ci95[1]:+.1f})"
+    # Of a small loss, +0.0 rather than -0.0.
+    text, *bounds = (f"{round(100 * points, 1) + 0.0:+.1f}" for points in (value, *(ci95 or ())))
+    return f"{text} ({bounds[0]} to {bounds[1]})" if bounds else text
 
 
 def format_p(p: float | None) -> str:
-    """A p value with two digits; `-` for none."""
-    return "-" if p is None else f"{p:.2g}" if p >= 1e-4 else "<.0001"
+    """A p value with two digits, and more where one below 0.05 would be rounded to it; `-` for none."""
+    if p is None:
+        return "-"
+    if p < 1e-4:
+        return "<.0001"
+    digits = 2
+    while p < ALPHA <= float(f"{p:.{digits}g}"):
+        digits += 1
+    return f"{p:.{digits}g}"
