@@ -207,3 +207,30 @@ def _complete(search: GridSearch) -> list[dict[str, Any]]:
     """The rows of settings that were trained to the end."""
     steps = [row["params"].get("steps") for row in search.cv_results_]
     return [row for row, n in zip(search.cv_results_, steps, strict=True) if n is None or n == max(steps)]
+
+
+@pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg"])
+def test_settings_whose_classes_weigh_alike_are_solved_once(
+    name: str, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = data["train"]
+    equal_N = np.concatenate([np.flatnonzero(y == label)[: np.bincount(y).min()] for label in np.unique(y)])
+    search = METHODS[name].build(CONFIG)
+    assert None in search.class_weight
+    assert "balanced" in search.class_weight
+    solved: list[Any] = []
+    solve = type(search)._solve
+    monkeypatch.setattr(
+        type(search),
+        "_solve",
+        lambda self, rows, settings, valid: solved.extend(settings) or solve(self, rows, settings, valid),
+    )
+    search.fit(x[equal_N], y[equal_N], *data["valid"])
+    assert {setting["class_weight"] for setting in solved} == {None}
+    for row in search.cv_results_:
+        weights = [own["class_weight"] for own in (row["params"], *row["same_as"])]
+        assert weights.count(None) >= 1
+    assert any("balanced" in (own["class_weight"] for own in row["same_as"]) for row in search.cv_results_)
+    uneven_N = np.append(equal_N, np.setdiff1d(np.arange(len(y)), equal_N)[:1])
+    unequal = METHODS[name].build(CONFIG).fit(x[uneven_N], y[uneven_N], *data["valid"])
+    assert {row["params"]["class_weight"] for row in unequal.cv_results_} == {None, "balanced"}

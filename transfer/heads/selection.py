@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
@@ -110,7 +111,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         rows: list[_Row] = []
         new = list(grid.settings)
         while new:
-            rows = self._merge(grid, rows, self._solve(self._rows, new, valid), valid)
+            rows = self._merge(grid, rows, self._solve_distinct(new, codes_N, valid), valid)
             inside = [not list(grid.edges(row.settings)) for row in rows]
             able = [i for i, row in enumerate(rows) if row.solution.complete]
             best = able[self._best([rows[i].scores for i in able], [inside[i] for i in able])]
@@ -176,6 +177,31 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         `valid` holds rows (M, D) float32 and their labels (M,), for searches that stop by them.
         """
         raise NotImplementedError
+
+    def _solve_distinct(
+        self, settings: Sequence[Setting], codes_N: Array, valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        """Solutions of the settings, where those whose classes weigh alike share theirs.
+
+        With as many rows of every class, "balanced" is None.
+        """
+        y_N, weights = self.classes_[codes_N], list(getattr(self, "class_weight", ()))
+        weight_WC = [compute_class_weight(own, classes=self.classes_, y=y_N).tolist() for own in weights]
+
+        def weigh(setting: Setting) -> Setting:
+            if "class_weight" not in setting:
+                return setting
+            return setting | {"class_weight": weight_WC[weights.index(setting["class_weight"])]}
+
+        weighed = [weigh(setting) for setting in settings]
+        first_S = [weighed.index(own) for own in weighed]
+        solutions = self._solve(self._rows, [settings[i] for i in dict.fromkeys(first_S)], valid)
+        return [
+            own if first == s else replace(own, setting=settings[s], fit_s=0.0)
+            for s, first in enumerate(first_S)
+            for own in solutions
+            if own.setting == settings[first]
+        ]
 
     def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
         """Indices of the classes that each of the models predicts (S, M)."""
