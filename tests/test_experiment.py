@@ -21,6 +21,7 @@ from transfer.heads import METHODS
 from transfer.report.notes import notes
 from transfer.results import Result, schema
 
+pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
 
 

@@ -25,6 +25,7 @@ from transfer.model_files import ModelsNotSaved
 from transfer.reading import BadImages
 from transfer.results import Result
 
+pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 WAY = {"engine": "eager", "precision": "fp32", "device": "cpu"}
 
 

@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from tests.engines.samples import BATCH, photographs, plan_of
+from tests.engines.samples import BATCH, SIZE, photographs, plan_of
 from transfer import backbone, decode, experiment, files, lagoon, shelf, store
 from transfer.config import RunConfig
 from transfer.engines import build
@@ -34,7 +34,6 @@ from transfer.engines.eager import Eager
 from transfer.heads import METHODS, gram, knn, primal, ridge, softmax, svm, training
 from transfer.ids import from_hex
 
-SIZE = (64, 96)
 COUNTS = {
     "train": 7,
     "valid": 3,
