@@ -130,7 +130,9 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
 
 
 @pytest.mark.trial
-def test_ten_more_images_are_all_that_is_computed(tmp_path: Path, forwards: list[int]) -> None:
+def test_ten_more_images_are_all_that_is_computed(
+    tmp_path: Path, forwards: list[int], pytestconfig: pytest.Config
+) -> None:
     rng = np.random.default_rng(0)
     root = tmp_path / "images"
     for c in range(2):
@@ -141,15 +143,16 @@ def test_ten_more_images_are_all_that_is_computed(tmp_path: Path, forwards: list
             pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
             PillowImage.fromarray(pixels).save(root / f"class{i % 2}" / f"{i:05}.bmp")
 
-    add(range(10_000))
+    before = 100 * int(pytestconfig.getoption("--trial-share"))
+    add(range(before))
     found = images.find(root)
     watch = Stopwatch()
-    assert extract.fill(_tiny(tmp_path), found, watch, lambda *_: None).computed == 10_000
+    assert extract.fill(_tiny(tmp_path), found, watch, lambda *_: None).computed == before
     forwards.clear()
-    add(range(10_000, 10_010))
+    add(range(before, before + 10))
     (root / "class0").rename(root / "renamed")
     more = extract.fill(_tiny(tmp_path), images.find(root), watch, lambda *_: None)
-    assert (more.computed, more.reused) == (10, 10_000)
+    assert (more.computed, more.reused) == (10, before)
     assert len(forwards) == 2
 
 
