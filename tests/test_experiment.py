@@ -115,6 +115,7 @@ def test_the_engine_is_told_with_the_trials_that_chose_it(result: Result, again:
     assert again.engine["reason"] == choice.CACHED
 
 
+@pytest.mark.slow
 def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent

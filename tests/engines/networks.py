@@ -31,6 +31,15 @@ from torchvision.models.swin_transformer import (
 )
 
 
+class _Plain(nn.Sequential):
+    """Two convolutions with batch norm, for what an engine promises of any network."""
+
+    def __init__(self) -> None:
+        layers = [nn.Conv2d(3, 16, 3, stride=4), nn.BatchNorm2d(16), nn.ReLU()]
+        layers += [nn.Conv2d(16, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU()]
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1000))
+
+
 def _shallow_swin(block: type[nn.Module], merging: type[nn.Module], window: int) -> nn.Module:
     return SwinTransformer(
         patch_size=[4, 4],
@@ -61,7 +70,7 @@ SHALLOW: dict[str, Callable[[], nn.Module]] = {
         last_channel=1280,
         norm_layer=partial(nn.BatchNorm2d, eps=1e-3),
     ),
-    "maxvit_t": lambda: MaxVit((224, 224), 64, 7, [64, 128], [1, 1], 32, 0.2),
+    "maxvit_t": lambda: MaxVit((112, 112), 64, 7, [64, 128], [1, 1], 32, 0.2),
     "mobilenet_v3_small": lambda: MobileNetV3(
         [
             InvertedResidualConfig(16, 3, 16, 16, True, "RE", 2, 1, 1),
@@ -69,6 +78,7 @@ SHALLOW: dict[str, Callable[[], nn.Module]] = {
         ],
         1024,
     ),
+    "plain": _Plain,
     "regnet_y_400mf": lambda: RegNet(BlockParams.from_init_params(4, 48, 27.89, 2.09, 8, se_ratio=0.25)),
     "resnet34": lambda: ResNet(BasicBlock, [1, 1, 1, 1]),
     "shufflenet_v2_x0_5": lambda: ShuffleNetV2([2, 1, 1], [24, 48, 96, 192, 1024]),
