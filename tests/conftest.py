@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Workers share the cores: more threads than one in each would wait for each other. Read when a library is imported.
+# Workers share the cores: more threads than one in each would wait for each other, and those of an engine, which has
+# as many as there are cores, would spin meanwhile. Libraries read this when they are imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(_name, "1")
 

@@ -80,6 +80,7 @@ def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
     assert right["embedded"] > right["untrained"] + 0.1, right
 
 
+@pytest.mark.slow
 def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_path: Path) -> None:
     data = make_images(tmp_path / "images", train=2, valid=1, test=1)
     config = RunConfig(

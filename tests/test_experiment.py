@@ -257,6 +257,7 @@ def test_a_given_test_split_is_not_repeated_unless_asked(root: Path, result: Res
     assert [len(method["accuracy"]) for method in repeats["methods"]] == [3, 3]
 
 
+@pytest.mark.slow
 def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         for path in (root / "images" / split).glob("*/*.jpg"):

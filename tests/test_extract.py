@@ -114,6 +114,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
     tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

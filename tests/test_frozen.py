@@ -68,6 +68,7 @@ def test_engine_its_version_and_precision_belong_to_the_key(
         assert one.shelf(plan("openvino")).key not in keys
 
 
+@pytest.mark.slow
 class TestCalibration:
     def test_it_sees_training_images_alone(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights

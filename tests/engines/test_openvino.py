@@ -22,6 +22,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_int8_features_are_close_to_those_of_fp32(calibrated: Path) -> None:
     x = photographs(20, seed=3)
     engine = build(network_of("resnet34"), plan_of("openvino", "int8", batch=20), SIZE, calibrated)
@@ -29,11 +30,13 @@ def test_int8_features_are_close_to_those_of_fp32(calibrated: Path) -> None:
     assert 0.95 < cosines(found, exact).min() < 0.99999
 
 
+@pytest.mark.slow
 def test_a_calibrated_model_is_a_quarter_of_the_network(calibrated: Path) -> None:
     floats = sum(value.numel() for value in network_of("resnet34").state_dict().values()) * 4
     assert calibrated.stat().st_size < 0.35 * floats
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf")
     openvino.calibrate(openvino.convert(network_of("squeezenet1_1"), SIZE), [photographs(2)])
@@ -58,6 +61,7 @@ def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_openvinos_telemetry_is_never_loaded() -> None:
     script = (
         "import sys, torch\n"

@@ -28,6 +28,7 @@ def recipe(**changed: Any) -> Recipe:
     return Recipe(**{**SMALL, **changed})
 
 
+@pytest.mark.slow
 def test_training_learns_a_few_pictures_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_module, "_mixed", lambda seed, step: seed)  # the same in every step
     met: list[Step] = []
@@ -55,6 +56,7 @@ def test_a_network_begins_shallow(name: str) -> None:
     assert met == [True] * (sum(map(len, stages)) - len(stages))
 
 
+@pytest.mark.slow
 def test_interrupted_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     def state(folder: Path, stops: int) -> dict[str, torch.Tensor]:
         for stop in range(1, stops + 1):
