@@ -13,6 +13,7 @@ from transfer import backbone
 from transfer.backbone import State
 from transfer.config import UserError
 
+pytestmark = pytest.mark.slow
 # Where each network keeps the layer that turns features into classes, and how many features it takes.
 LAST: dict[str, tuple[str, int]] = {
     "alexnet": ("classifier.6", 4096),

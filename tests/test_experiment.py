@@ -21,7 +21,7 @@ from transfer.heads import METHODS
 from transfer.report.notes import notes
 from transfer.results import Result, schema
 
-pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 MakeImages = Callable[..., Path]
 
 
@@ -115,7 +115,6 @@ def test_the_engine_is_told_with_the_trials_that_chose_it(result: Result, again:
     assert again.engine["reason"] == choice.CACHED
 
 
-@pytest.mark.slow
 def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
@@ -257,7 +256,6 @@ def test_a_given_test_split_is_not_repeated_unless_asked(root: Path, result: Res
     assert [len(method["accuracy"]) for method in repeats["methods"]] == [3, 3]
 
 
-@pytest.mark.slow
 def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         for path in (root / "images" / split).glob("*/*.jpg"):
@@ -304,7 +302,6 @@ def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) ->
         assert right / len(tested) == pytest.approx(done.result.method(name)["test"]["accuracy"])
 
 
-@pytest.mark.slow
 def test_real_photographs_end_to_end(boats: Path, tmp_path: Path) -> None:
     config = RunConfig(
         data=str(boats), store=tmp_path, backbone="resnet18", weights="random", size=(64, 224), device="cpu"

@@ -25,7 +25,7 @@ from transfer.extract import Features
 from transfer.frozen import Frozen
 from transfer.timing import Stopwatch
 
-pytestmark = pytest.mark.usefixtures("slim_resnets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 MakeImages = Callable[..., Path]
 
 
@@ -114,7 +114,6 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.slow
 def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
     tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from transfer.store import Store
 from transfer.timing import now
 from transfer.weights import Weights
 
-pytestmark = pytest.mark.usefixtures("slim_resnets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 MakeImages = Callable[..., Path]
 SIZE = (48, 64)
 
@@ -68,7 +68,6 @@ def test_engine_its_version_and_precision_belong_to_the_key(
         assert one.shelf(plan("openvino")).key not in keys
 
 
-@pytest.mark.slow
 class TestCalibration:
     def test_it_sees_training_images_alone(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights

@@ -25,7 +25,7 @@ from transfer.model_files import ModelsNotSaved
 from transfer.reading import BadImages
 from transfer.results import Result
 
-pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 WAY = {"engine": "eager", "precision": "fp32", "device": "cpu"}
 
 
@@ -575,7 +575,6 @@ class TestWay:
         assert loaded.decoder == "pillow"
         assert "nvJPEG" in caplog.text
 
-    @pytest.mark.slow
     def test_int8_takes_its_calibrated_network_along(
         self,
         folder: Path,

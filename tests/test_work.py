@@ -34,6 +34,7 @@ from transfer.engines.eager import Eager
 from transfer.heads import METHODS, gram, knn, primal, ridge, softmax, svm, training
 from transfer.ids import from_hex
 
+pytestmark = pytest.mark.slow
 COUNTS = {
     "train": 7,
     "valid": 3,
@@ -244,7 +245,6 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_compiler")
 def test_nothing_is_compiled_again_after_the_first_batch() -> None:
     engine = build(Tiny().eval(), plan_of("compile"), SIZE)

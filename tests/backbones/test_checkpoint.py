@@ -12,7 +12,7 @@ from transfer import backbone, weights
 from transfer.backbones import checkpoint
 from transfer.config import UserError
 
-pytestmark = pytest.mark.usefixtures("slim_resnets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 
 
 @pytest.mark.parametrize("form", forms.LOADED)

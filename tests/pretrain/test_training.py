@@ -15,7 +15,7 @@ from transfer.pretrain.__main__ import main
 from transfer.pretrain.scenes import BACKGROUNDS, FOREGROUNDS
 from transfer.pretrain.training import Recipe, Step, Training
 
-pytestmark = pytest.mark.usefixtures("slim_resnets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 SMALL = {"backbone": "resnet18", "steps": 4, "batch": 4, "side": 32, "last_side": 48, "final_side": 40}
 
 
@@ -28,7 +28,6 @@ def recipe(**changed: Any) -> Recipe:
     return Recipe(**{**SMALL, **changed})
 
 
-@pytest.mark.slow
 def test_training_learns_a_few_pictures_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_module, "_mixed", lambda seed, step: seed)  # the same in every step
     met: list[Step] = []
@@ -56,7 +55,6 @@ def test_a_network_begins_shallow(name: str) -> None:
     assert met == [True] * (sum(map(len, stages)) - len(stages))
 
 
-@pytest.mark.slow
 def test_interrupted_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     def state(folder: Path, stops: int) -> dict[str, torch.Tensor]:
         for stop in range(1, stops + 1):
