@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OUT ?= out
 ARGS ?=
+# How much `make bench` times: quick (each benchmark once; its times mean nothing), fast or full.
+PROFILE ?= fast
 # Processes that share the tests; benchmarks always have the machine to themselves.
 WORKERS ?= 2
 PYTEST_TESTS := $(BIN)/python -m pytest tests/ --numprocesses $(WORKERS) --dist worksteal
@@ -25,7 +27,7 @@ $(READY): pyproject.toml
 
 bench: $(READY)  ## compare the methods on the built-in images, then time everything (5 to 8 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS)
-	$(BIN)/python -m pytest bench --quiet -rs --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
+	$(BIN)/python -m pytest bench --quiet -rs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
 	$(BIN)/python -m bench.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
 	$(BIN)/python -m bench.summary $(OUT)/record.json
 

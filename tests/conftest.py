@@ -1,9 +1,18 @@
-"""What several test modules share: small labelled images, the project's own data where it is at hand."""
+"""What several test modules share: small images and networks, the project's own data where it is at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+# Workers share the cores: more threads than one in each would wait for each other, and those of an engine, which has
+# as many as there are cores, would spin meanwhile. Libraries read this when they are imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")
 
 import numpy as np
 import pytest
@@ -39,6 +48,42 @@ def boat_features() -> dict[str, np.ndarray]:
         pytest.skip(f"the boat features are not at {path}")
     with np.load(path) as found:
         return {name: found[name] for name in found.files if name[:2] in ("x_", "y_")}
+
+
+@pytest.fixture(scope="module")
+def slim_resnets() -> Iterator[None]:
+    """ResNet18 and ResNet34 with one or two blocks a stage and 64 features: built, kept and run in milliseconds."""
+    from torchvision import models
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    class Slim(ResNet):
+        def _make_layer(self, block: Any, planes: int, *args: Any, **settings: Any) -> Any:
+            return super()._make_layer(block, planes // 8, *args, **settings)
+
+    def slim(first: int) -> ResNet:
+        network = Slim(BasicBlock, [first, 1, 1, 1])
+        network.fc = type(network.fc)(64, 1000)
+        return network
+
+    blocks, real = {"resnet18": 1, "resnet34": 2}, models.get_model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            models,
+            "get_model",
+            lambda name, **settings: slim(blocks[name]) if name in blocks else real(name, **settings),
+        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def timed_once() -> Iterator[None]:
+    """Every search of a run is fitted once and not again until its times agree."""
+    from transfer.evaluation import fitting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "REST_S", 0)
+        patch.setattr(fitting, "TIMED_ONCE_S", 0)
+        yield
 
 
 @pytest.fixture

@@ -59,11 +59,11 @@ def test_a_network_is_built_of_it_and_answers_differently_to_different_images() 
 
 @pytest.mark.slow
 def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
-    names = ("Gondola", "Mototopo", "Patanella", "VaporettoACTV", "Topa", "Polizia")
+    names, each = ("Gondola", "Mototopo", "VaporettoACTV", "Polizia"), 12
     drawn = [
-        lagoon.draw(name, np.random.default_rng((c, i))) for c, name in enumerate(names) for i in range(16)
+        lagoon.draw(name, np.random.default_rng((c, i))) for c, name in enumerate(names) for i in range(each)
     ]
-    pixels = torch.from_numpy(np.stack([image.resize((320, 96)) for image in drawn]))
+    pixels = torch.from_numpy(np.stack([image.resize((240, 72)) for image in drawn]))
     states = {
         "embedded": weights.load(embedded.FILE, embedded.SHA256),
         "untrained": backbone.random_state(
@@ -76,14 +76,21 @@ def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
         with torch.inference_mode():
             x_ND = torch.cat([network(part) for part in pixels.split(16)]).numpy()
         head = make_pipeline(StandardScaler(), RidgeClassifier(1000))
-        right[name] = cross_val_score(head, x_ND, np.repeat(np.arange(len(names)), 16), cv=4).mean()
+        right[name] = cross_val_score(head, x_ND, np.repeat(np.arange(len(names)), each), cv=4).mean()
     assert right["embedded"] > right["untrained"] + 0.1, right
 
 
+@pytest.mark.slow
 def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_path: Path) -> None:
     data = make_images(tmp_path / "images", train=2, valid=1, test=1)
     config = RunConfig(
-        data=str(data), weights="embedded", store=tmp_path, methods=("knn",), size=(32, 32), device="cpu"
+        data=str(data),
+        weights="embedded",
+        store=tmp_path,
+        methods=("knn",),
+        size=(32, 32),
+        device="cpu",
+        engine="eager",
     )
     told = experiment.run(config).backbone
     assert (told["weights"], told["weights_sha256"]) == ("embedded", embedded.SHA256)

@@ -25,6 +25,7 @@ from transfer.extract import Features
 from transfer.frozen import Frozen
 from transfer.timing import Stopwatch
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 MakeImages = Callable[..., Path]
 
 
@@ -97,7 +98,7 @@ def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, 
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "weights": lambda patch: {"weights": "random", "seed": 1},
     "size": lambda patch: {"size": (64, 64)},
-    "backbone": lambda patch: {"backbone": "squeezenet1_0"},
+    "backbone": lambda patch: {"backbone": "resnet34"},
     "precision": lambda patch: {"precision": "bf16"},
     "engine": lambda patch: {"engine": "openvino"},
     "layer": lambda patch: patch.setattr(backbone, "LAYER", "another") or {},
@@ -117,7 +118,7 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
     tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_images(tmp_path / "images", train=2, valid=1, test=1)
-    given = {"backbone": "squeezenet1_1"}
+    given = {"backbone": "resnet18"}
     keys = {features(tmp_path, **given).extraction.shelf.key}
     for name, change in CHANGES.items():
         with monkeypatch.context() as patch:
@@ -129,7 +130,9 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
 
 
 @pytest.mark.trial
-def test_ten_more_images_are_all_that_is_computed(tmp_path: Path, forwards: list[int]) -> None:
+def test_ten_more_images_are_all_that_is_computed(
+    tmp_path: Path, forwards: list[int], pytestconfig: pytest.Config
+) -> None:
     rng = np.random.default_rng(0)
     root = tmp_path / "images"
     for c in range(2):
@@ -140,15 +143,16 @@ def test_ten_more_images_are_all_that_is_computed(tmp_path: Path, forwards: list
             pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
             PillowImage.fromarray(pixels).save(root / f"class{i % 2}" / f"{i:05}.bmp")
 
-    add(range(10_000))
+    before = 100 * int(pytestconfig.getoption("--trial-share"))
+    add(range(before))
     found = images.find(root)
     watch = Stopwatch()
-    assert extract.fill(_tiny(tmp_path), found, watch, lambda *_: None).computed == 10_000
+    assert extract.fill(_tiny(tmp_path), found, watch, lambda *_: None).computed == before
     forwards.clear()
-    add(range(10_000, 10_010))
+    add(range(before, before + 10))
     (root / "class0").rename(root / "renamed")
     more = extract.fill(_tiny(tmp_path), images.find(root), watch, lambda *_: None)
-    assert (more.computed, more.reused) == (10, 10_000)
+    assert (more.computed, more.reused) == (10, before)
     assert len(forwards) == 2
 
 
@@ -330,7 +334,7 @@ def test_features_that_are_not_finite_are_refused_and_not_kept(
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     path = _weights(tmp_path)
     state = torch.load(path)
-    state["layer4.1.bn2.weight"][0] = float("nan")
+    state["layer4.0.bn2.weight"][0] = float("nan")
     torch.save(state, path)
     with pytest.raises(UserError, match="not finite in fp32; try other weights"):
         features(tmp_path, weights=str(path))
@@ -365,12 +369,9 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     assert again.picked.trials == first.trials
 
 
-@pytest.mark.parametrize("engine", ["openvino", pytest.param("compile", marks=pytest.mark.slow)])
-def test_every_engine_gives_the_features_of_the_plain_one(
-    tmp_path: Path, make_images: MakeImages, engine: str
-) -> None:
+def test_another_engine_gives_the_features_of_the_plain_one(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images")
-    plain, other = (everything(features(tmp_path, engine=name)) for name in ("eager", engine))
+    plain, other = (everything(features(tmp_path, engine=name)) for name in ("eager", "openvino"))
     np.testing.assert_allclose(other, plain, rtol=1e-3, atol=1e-4)
     assert not np.array_equal(other, plain)
 
@@ -469,7 +470,7 @@ def three_quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 def _bf16_overflows(real: Callable[..., None]) -> Callable[..., None]:
     def compute(self: Frozen, ready: Any, *args: Any, **more: Any) -> None:
         overflowing = Instead(
-            ready.plan, lambda x_NHW3: lambda: np.full((len(x_NHW3), 512), np.inf, np.float32)
+            ready.plan, lambda x_NHW3: lambda: np.full((len(x_NHW3), 64), np.inf, np.float32)
         )
         real(self, overflowing if ready.plan.precision == "bf16" else ready, *args, **more)
 

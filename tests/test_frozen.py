@@ -19,6 +19,7 @@ from transfer.store import Store
 from transfer.timing import now
 from transfer.weights import Weights
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 MakeImages = Callable[..., Path]
 SIZE = (48, 64)
 

@@ -17,7 +17,7 @@ from transfer.lagoon.boats import BOATS, PALETTE
 from transfer.lagoon.parts import KINDS
 
 ONE = dict.fromkeys(lagoon.CLASSES, (0, 0, 0)) | {"Water": (1, 0, 0)}
-FEW = dict.fromkeys(lagoon.CLASSES, (1, 0, 0)) | {"Gondola": (2, 1, 1), "Water": (1, 1, 2)}
+FEW = ONE | {"Gondola": (2, 1, 1), "Topa": (1, 0, 0), "Water": (1, 1, 2)}
 
 
 def digest(root: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
-from tests.engines.samples import BATCH, photographs, plan_of
+from tests.engines.samples import BATCH, SIZE, photographs, plan_of
 from transfer import backbone, decode, experiment, files, lagoon, shelf, store
 from transfer.config import RunConfig
 from transfer.engines import build
@@ -34,7 +34,7 @@ from transfer.engines.eager import Eager
 from transfer.heads import METHODS, gram, knn, primal, ridge, softmax, svm, training
 from transfer.ids import from_hex
 
-SIZE = (64, 96)
+pytestmark = pytest.mark.slow
 COUNTS = {
     "train": 7,
     "valid": 3,
@@ -245,7 +245,6 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_compiler")
 def test_nothing_is_compiled_again_after_the_first_batch() -> None:
     engine = build(Tiny().eval(), plan_of("compile"), SIZE)

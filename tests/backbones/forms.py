@@ -196,8 +196,8 @@ LOADED: dict[str, Callable[[], Any]] = {
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "int8": (lambda: {k: (40 * v).to(torch.int8) for k, v in network().items()}, "not floating-point"),
     "a tensor is missing": (
-        lambda: {"model": {k: v for k, v in network().items() if k != "layer3.1.bn2.bias"}},
-        "under 'model'; missing: layer3.1.bn2.bias",
+        lambda: {"model": {k: v for k, v in network().items() if k != "layer3.0.bn2.bias"}},
+        "under 'model'; missing: layer3.0.bn2.bias",
     ),
     "resnet34": (lambda: network(0, "resnet34"), "they fit resnet34: give --backbone resnet34"),
     "resnet50, wrapped": (lambda: {"net": under("module.", network(0, "resnet50"))}, "--backbone resnet50"),

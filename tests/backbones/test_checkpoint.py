@@ -12,6 +12,8 @@ from transfer import backbone, weights
 from transfer.backbones import checkpoint
 from transfer.config import UserError
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
+
 
 @pytest.mark.parametrize("form", forms.LOADED)
 def test_every_form_of_a_network_gives_its_numbers(tmp_path: Path, form: str) -> None:

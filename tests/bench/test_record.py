@@ -231,6 +231,7 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_real_session_of_benchmarks_becomes_a_record(tmp_path: Path) -> None:
     machine_info = json.dumps(timed()["machine_info"])
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

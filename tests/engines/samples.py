@@ -65,10 +65,10 @@ def features(engine: Engine, x_NHW3: Pixels) -> Features:
     return engine.submit(x_NHW3)()
 
 
-def plain_features(x_NHW3: Pixels) -> npt.NDArray[np.float32]:
-    """ResNet18's features of each image by itself, from torchvision's own network and transforms."""
-    network = models.resnet18().eval()
-    network.load_state_dict(state_of("resnet18"), strict=False)
+def plain_features(name: str, x_NHW3: Pixels) -> npt.NDArray[np.float32]:
+    """A ResNet's features of each image by itself, from torchvision's own network and transforms."""
+    network = models.get_model(name, weights=None).eval()
+    network.load_state_dict(state_of(name), strict=False)
     network.fc = nn.Identity()
     usual = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]

@@ -18,22 +18,25 @@ openvino = pytest.importorskip("transfer.engines.openvino")
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("nncf")
     path: Path = tmp_path_factory.mktemp("calibrated") / "model.safetensors"
-    path.write_bytes(openvino.calibrate(openvino.convert(network_of("resnet18"), SIZE), [photographs(40)]))
+    path.write_bytes(openvino.calibrate(openvino.convert(network_of("resnet34"), SIZE), [photographs(40)]))
     return path
 
 
+@pytest.mark.slow
 def test_int8_features_are_close_to_those_of_fp32(calibrated: Path) -> None:
     x = photographs(20, seed=3)
-    engine = build(network_of("resnet18"), plan_of("openvino", "int8", batch=20), SIZE, calibrated)
-    found, exact = features(engine, x), features(engine_of(batch=20), x)
+    engine = build(network_of("resnet34"), plan_of("openvino", "int8", batch=20), SIZE, calibrated)
+    found, exact = features(engine, x), features(engine_of("resnet34", batch=20), x)
     assert 0.95 < cosines(found, exact).min() < 0.99999
 
 
+@pytest.mark.slow
 def test_a_calibrated_model_is_a_quarter_of_the_network(calibrated: Path) -> None:
-    floats = sum(value.numel() for value in network_of("resnet18").state_dict().values()) * 4
+    floats = sum(value.numel() for value in network_of("resnet34").state_dict().values()) * 4
     assert calibrated.stat().st_size < 0.35 * floats
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf")
     openvino.calibrate(openvino.convert(network_of("squeezenet1_1"), SIZE), [photographs(2)])
@@ -41,7 +44,7 @@ def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str])
 
 
 def test_converting_leaves_the_network_as_it_was() -> None:
-    network = network_of("resnet18")
+    network = network_of("resnet34")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     model = openvino.convert(network, SIZE)
     features(openvino.OpenVINO(model, plan_of("openvino")), photographs(2))
@@ -50,14 +53,15 @@ def test_converting_leaves_the_network_as_it_was() -> None:
 
 
 def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None:
-    alone = engine_of(engine="openvino", batch=1)
+    alone = engine_of("resnet34", "openvino", batch=1)
     assert alone.in_flight == 1
     x = photographs(3)
-    expected = features(engine_of(engine="openvino", batch=3), x)
+    expected = features(engine_of("resnet34", "openvino", batch=3), x)
     found = np.concatenate([features(alone, x[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_openvinos_telemetry_is_never_loaded() -> None:
     script = (
         "import sys, torch\n"

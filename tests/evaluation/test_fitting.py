@@ -13,6 +13,11 @@ from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.timing import Stopwatch
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "rest", lambda: None)
+
+
 @pytest.fixture
 def splits() -> dict[str, Any]:
     rng = np.random.default_rng(0)
@@ -57,7 +62,6 @@ def test_searches_take_turns(splits: dict[str, Any], monkeypatch: pytest.MonkeyP
         return real(self, *args)
 
     monkeypatch.setattr(Centroids, "fit", fit)
-    monkeypatch.setattr(fitting, "rest", lambda: None)
     unfitted = {"a": Centroids(shift=1.0), "b": Centroids(shift=2.0)}
     fitted = fit_in_turn(unfitted, splits, Stopwatch(), never)
     assert order[:6] == [1.0, 2.0] * 3

@@ -81,9 +81,12 @@ def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
     np.testing.assert_array_equal(search.predict(x_test), best)
 
 
-@pytest.mark.parametrize("standardize", [False, True], ids=["raw", "standardised"])
 @pytest.mark.parametrize(
-    "name", ["iris", "wine", "digits", pytest.param("breast_cancer", marks=pytest.mark.slow)]
+    ("name", "standardize"),
+    [
+        *((name, standardize) for name in ("iris", "wine", "digits") for standardize in (False, True)),
+        ("breast_cancer", True),  # raw, libsvm itself takes half a minute
+    ],
 )
 def test_on_scikit_learns_sets_every_setting_predicts_what_it_predicts(name: str, standardize: bool) -> None:
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)

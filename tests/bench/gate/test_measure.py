@@ -14,6 +14,8 @@ from bench.gate.plugin import PARTS
 from tests.bench.gate import made
 from transfer.config import UserError
 
+pytestmark = pytest.mark.slow  # processes of pytest
+
 
 @pytest.mark.trial
 def test_a_process_has_the_tree_it_was_given(tmp_path: Path) -> None:

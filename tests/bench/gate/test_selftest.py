@@ -79,11 +79,10 @@ def test_which_answers_are_right(
 @pytest.mark.parametrize(
     ("answers", "status", "trials"),
     [
-        ([PASSED, RED], PASSED, 2),
-        ([INCONCLUSIVE, PASSED, RED], PASSED, 3),
-        ([INCONCLUSIVE] * 6, INCONCLUSIVE, 6),
-        ([PASSED, PASSED], RED, 2),
-        ([RED, RED], RED, 2),
+        ([RED], PASSED, 1),
+        ([INCONCLUSIVE, RED], PASSED, 2),
+        ([INCONCLUSIVE] * 3, INCONCLUSIVE, 3),
+        ([PASSED], RED, 1),
     ],
 )
 def test_an_inconclusive_gate_is_asked_again(

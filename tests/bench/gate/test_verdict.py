@@ -77,6 +77,7 @@ def test_holm(p_values: dict[str, float], names: str) -> None:
     assert verdict.rejected(p_values, alpha=0.01) == set(names)
 
 
+@pytest.mark.slow
 def test_false_alarms_at_the_edge_of_the_tolerance_are_as_rare_as_promised() -> None:
     rng = np.random.default_rng(0)
     edge = math.log1p(TOLERANCE)
@@ -88,6 +89,7 @@ def test_false_alarms_at_the_edge_of_the_tolerance_are_as_rare_as_promised() -> 
 
 
 @pytest.mark.parametrize(("times", "least", "most"), [(1.2, 0.97, 1), (1.15, 0.5, 0.8), (1.12, 0, 0.1)])
+@pytest.mark.slow
 def test_how_often_slowness_is_named_is_what_the_documents_say(
     times: float, least: float, most: float
 ) -> None:
