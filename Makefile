@@ -28,11 +28,11 @@ $(READY): pyproject.toml
 bench: $(READY)  ## compare the methods on the built-in images, then time everything (5 to 8 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS)
 	$(BIN)/python -m pytest bench --quiet -rs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
-	$(BIN)/python -m bench.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
-	$(BIN)/python -m bench.summary $(OUT)/record.json
+	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
+	$(BIN)/python -m bench.reporting.summary $(OUT)/record.json
 
 results: $(READY)  ## keep what make bench found last in results/, and write results/README.md anew
-	$(BIN)/python -m bench.recorded $(OUT)/record.json $(ARGS)
+	$(BIN)/python -m bench.reporting.recorded $(OUT)/record.json $(ARGS)
 
 bench-quick: $(READY)  ## run every benchmark once, to see that it works; its times mean nothing
 	$(BIN)/python -m pytest bench --quiet --profile quick $(ARGS)

@@ -19,27 +19,27 @@ from bench import grids, references, ways
 from bench.conftest import Profile, usual_plan
 from bench.operation import Operation
 from bench.references import BATCH, adam_loop, pytorch_loop, uncached_loop
-from transfer import backbone, weights
-from transfer.config import UserError
+from transfer.backbones import networks, weights
 from transfer.engines import CAN, Engine
-from transfer.environment import has_bf16
-from transfer.frozen import Frozen
+from transfer.features.extractor import FeatureExtractor
 from transfer.metrics import cosines
+from transfer.system.errors import UserError
+from transfer.system.hardware import has_bf16
 
 LAB_ROUNDS = 1  # it takes 10 s a round on 2 cores, three times as long as any other way
-NVJPEG_ERROR = 6  # of 255, the mean over pixels: what nvJPEG and Pillow differ by, tests/test_nvjpeg.py
+NVJPEG_ERROR = 6  # of 255, the mean over pixels: what nvJPEG and Pillow differ by, tests/data/test_nvjpeg.py
 each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 Check = Callable[..., dict[str, float]]
 
 
 @pytest.fixture
-def extractor(opened: Callable[[str], Frozen], device: str) -> Frozen:
+def extractor(opened: Callable[[str], FeatureExtractor], device: str) -> FeatureExtractor:
     """The network and the photographs that a device is timed with."""
     return opened(device)
 
 
 @pytest.fixture(scope="module")
-def plain(opened: Callable[[str], Frozen]) -> Callable[[str], Any]:
+def plain(opened: Callable[[str], FeatureExtractor]) -> Callable[[str], Any]:
     """A function that gives features in plain fp32 on the processor, of the photographs of a device."""
 
     @cache
@@ -63,7 +63,9 @@ def agrees(plain: Callable[[str], Any], device: str) -> Check:
 
 
 @pytest.fixture(scope="module")
-def make_engine(profile: Profile, opened: Callable[[str], Frozen]) -> Iterator[Callable[..., Engine]]:
+def make_engine(
+    profile: Profile, opened: Callable[[str], FeatureExtractor]
+) -> Iterator[Callable[..., Engine]]:
     """A function that makes one of ours, once for forward passes and for files; skips what is not timed here."""
 
     @cache
@@ -85,7 +87,7 @@ def make_engine(profile: Profile, opened: Callable[[str], Frozen]) -> Iterator[C
 
 
 @pytest.fixture(scope="module")
-def make_reference(opened: Callable[[str], Frozen]) -> Iterator[Callable[[str, str], ways.Forward]]:
+def make_reference(opened: Callable[[str], FeatureExtractor]) -> Iterator[Callable[[str, str], ways.Forward]]:
     """A function that makes a reference ready, once for forward passes and for files."""
 
     @cache
@@ -98,7 +100,7 @@ def make_reference(opened: Callable[[str], Frozen]) -> Iterator[Callable[[str, s
 
 @pytest.mark.benchmark(group="decode, files to pixels")
 @each_device
-def bench_decode(operation: Operation, extractor: Frozen, agrees: Check, device: str) -> None:
+def bench_decode(operation: Operation, extractor: FeatureExtractor, agrees: Check, device: str) -> None:
     """What another decoder does to pixels is shown by the features of what it decoded."""
     eager = ways.engine(extractor, "eager", "fp32", "cpu")
 
@@ -125,7 +127,7 @@ def bench_forward(
     operation: Operation,
     subtests: pytest.Subtests,
     profile: Profile,
-    extractor: Frozen,
+    extractor: FeatureExtractor,
     agrees: Check,
     make_engine: Callable[..., Engine],
     make_reference: Callable[[str, str], ways.Forward],
@@ -173,7 +175,7 @@ def bench_extract(
     operation: Operation,
     subtests: pytest.Subtests,
     profile: Profile,
-    extractor: Frozen,
+    extractor: FeatureExtractor,
     photographs: Callable[[str], Path],
     agrees: Check,
     make_engine: Callable[..., Engine],
@@ -214,7 +216,7 @@ def bench_extract(
 def bench_train_from_files(
     operation: Operation,
     profile: Profile,
-    extractor: Frozen,
+    extractor: FeatureExtractor,
     photographs: Callable[[str], Path],
     untrained: Path,
     agrees: Check,
@@ -243,7 +245,7 @@ def bench_train_from_files(
         warm_up=lambda: ways.through(engine, ways.pixels(extractor)[:1]),
         **work,
     )
-    body = pytorch_loop.prepare(backbone.build(profile.backbone, weights.load(untrained))).to(device)
+    body = pytorch_loop.prepare(networks.build(profile.backbone, weights.load(untrained))).to(device)
     loader = references.loader(photographs(device), ways.SIZE)
 
     def on_device() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -279,7 +281,7 @@ def _ours(device: str) -> list[tuple[str, str]]:
     return [(name, precision) for (name, on), found in CAN.items() if on == device for precision in found]
 
 
-def _work(extractor: Frozen, profile: Profile) -> dict[str, Any]:
+def _work(extractor: FeatureExtractor, profile: Profile) -> dict[str, Any]:
     """What all ways of an operation go through, and how often."""
     return {
         "images": len(extractor.images),

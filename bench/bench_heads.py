@@ -24,9 +24,10 @@ from bench.features import Rows
 from bench.operation import Operation
 from bench.references import adam_loop, one_by_one, svc_grid
 from transfer.config import RunConfig
-from transfer.environment import usable_cores
-from transfer.heads import METHODS, SVM, SVM_KIND
-from transfer.heads.selection import GridSearch
+from transfer.heads import SVM
+from transfer.heads.base import GridSearch
+from transfer.heads.registry import METHODS, SVM_KIND
+from transfer.system.hardware import usable_cores
 
 LEAST = 0.4  # of the test rows are predicted right
 LONG_ROUNDS = 2  # of references that take a second or more, and

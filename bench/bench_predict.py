@@ -19,11 +19,13 @@ from bench.conftest import Profile, judge
 from bench.operation import Operation
 from bench.references import label_loop
 from bench.ways import SIZE
-from transfer import backbone, experiment, model, weights
+from transfer.backbones import networks, weights
 from transfer.config import RunConfig
 from transfer.engines import BATCH
-from transfer.model import Model
-from transfer.results import Result
+from transfer.evaluation import experiment
+from transfer.evaluation.results import Result
+from transfer.serving import predictor
+from transfer.serving.predictor import Model
 
 PREDICTED = ("fc", "svm")
 LEAST = 0.25  # more of the test images are predicted right than by chance
@@ -63,7 +65,7 @@ def load(runs: Callable[[str], Run]) -> Callable[..., Model]:
 
     @cache
     def loaded(method: str, device: str, batch: int = 1) -> Model:
-        return model.load(runs(device).models, method=method, device=device, batch=batch)
+        return predictor.load(runs(device).models, method=method, device=device, batch=batch)
 
     return loaded
 
@@ -79,7 +81,7 @@ def label(
     load: Callable[..., Model], profile: Profile, untrained: Path, files: list[Path], device: str
 ) -> Callable[[int], list[int]]:
     """The reference: a function that labels the first so many files, with the last layer for a head."""
-    body = backbone.build(profile.backbone, weights.load(untrained)).to(device)
+    body = networks.build(profile.backbone, weights.load(untrained)).to(device)
     head = load("fc", device).head
     return lambda count: label_loop.predict(files[:count], body, head, SIZE, device)
 

@@ -17,10 +17,10 @@ import pytest
 from bench.conftest import Profile
 from bench.operation import Operation
 from bench.ways import CLASSES, SIZE
-from transfer import experiment
 from transfer.config import RunConfig
-from transfer.heads import METHODS
-from transfer.results import Result
+from transfer.evaluation import experiment
+from transfer.evaluation.results import Result
+from transfer.heads.registry import METHODS
 
 LEAST = 0.25  # of the test images the method that was best on validation predicts right: more than by chance
 Run = Callable[[str, str, Path], Result]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from transfer.environment import BUSY, usable_cores
-from transfer.timing import now
+from transfer.system.hardware import BUSY, usable_cores
+from transfer.system.timer import now
 
 
 class OtherCores:
     """Measures the mean number of cores that other processes use, from when it is made.
 
-    Unlike `transfer.environment.CpuContention` it counts processes that this one starts as its own: `GridSearchCV`
+    Unlike `transfer.system.hardware.CpuContention` it counts processes that this one starts as its own: `GridSearchCV`
     has some.
     """
 

@@ -25,10 +25,11 @@ from sklearn.metrics import accuracy_score, f1_score
 from bench import features, ways
 from bench.features import Rows
 from bench.operation import Operation
-from bench.photographs import draw
-from transfer import engines, environment, timing
+from bench.synthetic_images import draw
+from transfer import engines
 from transfer.config import RunConfig
-from transfer.frozen import Frozen
+from transfer.features.extractor import FeatureExtractor
+from transfer.system import hardware, timer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Our own record of the machine; pytest-benchmark's names the host."""
     machine_info.clear()
-    machine_info.update(environment.describe())
+    machine_info.update(hardware.describe())
 
 
 def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict[str, Any]) -> None:
@@ -115,10 +116,10 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 def on_cuda() -> float:
     """Seconds on the clock of `timing`, read once the GPU has done what was queued."""
-    return timing.now("cuda")
+    return timer.now("cuda")
 
 
-CLOCKS = {"cpu": timing.now, "cuda": on_cuda}
+CLOCKS = {"cpu": timer.now, "cuda": on_cuda}
 
 
 def device_of(item: Any) -> str:
@@ -134,7 +135,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:
-    torch.set_num_threads(environment.usable_cores())
+    torch.set_num_threads(hardware.usable_cores())
     gc.freeze()  # what libraries made stays; without it a collection before each round takes 0.13 s
     yield PROFILES[request.config.getoption("--profile")]
     gc.unfreeze()  # else they tell of leaks at exit
@@ -190,12 +191,12 @@ def opened(
     photographs: Callable[[str], Path],
     untrained: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], Frozen]]:
+) -> Iterator[Callable[[str], FeatureExtractor]]:
     """A function that gives an untrained network for the photographs that a device is timed with."""
     with ExitStack() as stack:
 
         @cache
-        def for_device(device: str) -> Frozen:
+        def for_device(device: str) -> FeatureExtractor:
             work = tmp_path_factory.mktemp("frozen")
             return stack.enter_context(ways.opened(photographs(device), work, profile.backbone, untrained))
 

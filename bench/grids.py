@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.references import one_by_one, svc_grid
 from transfer.config import RunConfig
-from transfer.heads import METHODS
-from transfer.heads.selection import GridSearch
+from transfer.heads.base import GridSearch
+from transfer.heads.registry import METHODS
 
 CONFIG = RunConfig(data="features", device="cpu")
 # The grids of the references, in the words of our searches.
@@ -26,7 +26,7 @@ def search(name: str, device: str = "cpu", **grid: Any) -> GridSearch:
     Parameters
     ----------
     name
-        A method of `transfer.heads.METHODS`; those without an entry in `GRIDS` are built as they are.
+        A method of `transfer.heads.registry.METHODS`; those without an entry in `GRIDS` are built as they are.
     device
         `cpu` or `cuda`.
     **grid

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transfer.timing import now
+from transfer.system.timer import now
 
 # OpenBLAS's threads spin after a product in wait for the next one, and keep the cores from whatever other library
 # runs then: a Cholesky factor by SciPy took 0.78 s right after a product by NumPy, 0.27 s after 0.05 s of rest,

@@ -15,17 +15,18 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from bench import photographs
+from bench import synthetic_images
 from bench.references import BATCH, lab_extractor, loader, openvino_loop, pytorch_loop
-from transfer import backbone, engines, weights
+from transfer import engines
+from transfer.backbones import networks, weights
+from transfer.backbones.weights import Weights
+from transfer.cache.store import Store
+from transfer.data.dataset import SPLITS, find
+from transfer.data.loader import BadImages, batches, batches_on, read, workers
 from transfer.engines import Engine
-from transfer.environment import usable_cores
-from transfer.frozen import Frozen
-from transfer.images import SPLITS, find
-from transfer.reading import BadImages, batches, batches_on, read, workers
-from transfer.store import Store
-from transfer.timing import now
-from transfer.weights import Weights
+from transfer.features.extractor import FeatureExtractor
+from transfer.system.hardware import usable_cores
+from transfer.system.timer import now
 
 _fresh = itertools.count()
 
@@ -40,7 +41,7 @@ Forward = Callable[[torch.Tensor], Any]
 
 
 @contextmanager
-def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -> Iterator[Frozen]:
+def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -> Iterator[FeatureExtractor]:
     """An untrained network `name`, for the images of a folder of class folders, with a store in `work`.
 
     Without a file of `untrained` weights their statistics come from those images.
@@ -49,7 +50,7 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
     with workers(usable_cores()) as pool:
         found = read(find(images), pool, bad, lambda *_: None)
         path = untrained or work / "weights.safetensors"
-        frozen = Frozen(
+        frozen = FeatureExtractor(
             name=name,
             weights=Weights(source="random", path=path, sha256=""),
             size=SIZE,
@@ -68,17 +69,19 @@ def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
     for split, (folder, count) in enumerate(zip(SPLITS, counts, strict=True)):
         for kind, name in enumerate(CLASSES):
             for i in range(count):
-                photographs.draw(root / folder, name, i, seed=(split, kind, i))
+                synthetic_images.draw(root / folder, name, i, seed=(split, kind, i))
     return root
 
 
 def save_untrained(name: str, x_NHW3: Any, path: Path) -> None:
     """A file of untrained weights, their batch-norm statistics from these pixels `(N, H, W, 3)`."""
     x_N3HW = torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
-    save_file(backbone.random_state(name, seed=0, batches=[x_N3HW]), path)
+    save_file(networks.random_state(name, seed=0, batches=[x_N3HW]), path)
 
 
-def engine(frozen: Frozen, name: str, precision: str, device: str, batch: int | None = None) -> Engine:
+def engine(
+    frozen: FeatureExtractor, name: str, precision: str, device: str, batch: int | None = None
+) -> Engine:
     """One of ours; `UserError` where it can't be had."""
     plan = engines.options(name, precision, device)[0]
     return frozen.engine(replace(plan, batch=batch or plan.batch))
@@ -95,7 +98,7 @@ def through(engine: Engine, batches: list[Any]) -> list[Any]:
     return rows + [wait() for wait in waiting]
 
 
-def to_store(frozen: Frozen, engine: Engine) -> Any:
+def to_store(frozen: FeatureExtractor, engine: Engine) -> Any:
     """All images from their files to a shelf that holds none of them; their features by id."""
     shelf = frozen.store.shelf({"way": str(engine.plan), "round": next(_fresh)})
     frozen.compute(engine, frozen.images, shelf, now(), lambda *_: None)
@@ -114,7 +117,7 @@ def reference_precision(name: str, device: str) -> str:
     return pytorch_loop.precision(device)
 
 
-def references(frozen: Frozen, device: str = "cpu") -> dict[str, Callable[[], Forward]]:
+def references(frozen: FeatureExtractor, device: str = "cpu") -> dict[str, Callable[[], Forward]]:
     """The references by name, on a device that they run on; each is made ready by a call."""
 
     def lab() -> Forward:
@@ -124,12 +127,12 @@ def references(frozen: Frozen, device: str = "cpu") -> dict[str, Callable[[], Fo
         return lambda x_N3HW: lab_extractor.forward(body, x_N3HW.to(device))
 
     def pytorch() -> Forward:
-        network = backbone.build(frozen.name, weights.load(frozen.weights.path))
+        network = networks.build(frozen.name, weights.load(frozen.weights.path))
         body = pytorch_loop.prepare(network).to(device)
         return lambda x_N3HW: pytorch_loop.forward(body, x_N3HW.to(device))
 
     def openvino() -> Forward:
-        model = openvino_loop.prepare(backbone.build(frozen.name, weights.load(frozen.weights.path)), SIZE)
+        model = openvino_loop.prepare(networks.build(frozen.name, weights.load(frozen.weights.path)), SIZE)
         return lambda x_N3HW: openvino_loop.forward(model, x_N3HW)
 
     found = {OPENVINO: openvino, PYTORCH: pytorch, LAB: lab}
@@ -143,12 +146,12 @@ def from_files(forward: Forward, folder: Path) -> list[Any]:
     return [forward(x_N3HW) for x_N3HW, _ in loader(folder, SIZE)]
 
 
-def pixels(frozen: Frozen, batch: int = BATCH) -> list[Any]:
+def pixels(frozen: FeatureExtractor, batch: int = BATCH) -> list[Any]:
     """All images, in their order, in batches `(N, H, W, 3)`."""
     return [x_NHW3 for _, x_NHW3 in batches(frozen.images, batch, SIZE, frozen.pool, frozen.bad)]
 
 
-def pixels_on_device(frozen: Frozen) -> list[torch.Tensor]:
+def pixels_on_device(frozen: FeatureExtractor) -> list[torch.Tensor]:
     """All images, in their order, in batches `(N, H, W, 3)` decoded by the GPU."""
     ready = batches_on("cuda", frozen.images, engines.BATCH["cuda"], SIZE, frozen.pool, frozen.bad)
     found = [x_NHW3 for _, x_NHW3 in ready]
@@ -158,4 +161,4 @@ def pixels_on_device(frozen: Frozen) -> list[torch.Tensor]:
 
 def normalised(x_NHW3: Any) -> torch.Tensor:
     """What the references begin with."""
-    return backbone.normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()
+    return networks.normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()

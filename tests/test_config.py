@@ -6,15 +6,8 @@ from typing import Any
 import platformdirs
 import pytest
 
-from transfer.config import (
-    RunConfig,
-    UserError,
-    check_choice,
-    default_store,
-    expand,
-    parse_repeats,
-    parse_size,
-)
+from transfer.config import RunConfig, default_store, expand, parse_repeats, parse_size
+from transfer.system.errors import UserError, check_choice
 
 
 @pytest.mark.parametrize(

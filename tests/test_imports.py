@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import transfer
-from transfer.environment import OPENMP_WAITS
+from transfer.system.hardware import OPENMP_WAITS
 
 PACKAGE = Path(transfer.__file__).parent
 # Each line may import those above it, and nothing on its own line but what is named here.
@@ -103,7 +103,7 @@ def test_a_command_says_how_openmp_waits_before_torch_is_imported_and_the_librar
         "import os, sys\n"
         "def heavy(): return [name for name in ('torch', 'numpy', 'sklearn') if name in sys.modules]\n"
         "import transfer\n"
-        "from transfer import commands, cli\n"
+        "from transfer.cli import commands; from transfer import cli\n"
         "print(os.environ.get('OMP_WAIT_POLICY'))\n"
         "def env(args):\n"
         "    print(os.environ.get('OMP_WAIT_POLICY'), heavy())\n"

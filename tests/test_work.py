@@ -27,12 +27,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from tests.engines.samples import BATCH, SIZE, photographs, plan_of
-from transfer import backbone, decode, experiment, files, lagoon, shelf, store
+from transfer.backbones import networks
+from transfer.cache import feature_table, store
 from transfer.config import RunConfig
+from transfer.data import decode, lagoon
 from transfer.engines import build
 from transfer.engines.eager import Eager
-from transfer.heads import METHODS, gram, knn, primal, ridge, softmax, svm, training
-from transfer.ids import from_hex
+from transfer.evaluation import experiment
+from transfer.heads import kernels as gram
+from transfer.heads import knn, lbfgs, primal_svm, ridge, svm, training
+from transfer.heads.registry import METHODS
+from transfer.system import files
+from transfer.system.content_ids import from_hex
 
 pytestmark = pytest.mark.slow
 COUNTS = {
@@ -80,7 +86,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 image.save(folder / "images" / split / name / f"{i}.jpg")
     x_NHW3 = torch.from_numpy(photographs(BATCH))
     torch.save(
-        backbone.random_state("resnet18", seed=0, batches=[x_NHW3.permute(0, 3, 1, 2)]),
+        networks.random_state("resnet18", seed=0, batches=[x_NHW3.permute(0, 3, 1, 2)]),
         folder / "weights.pth",
     )
     return folder
@@ -130,7 +136,7 @@ def work_of_a_run(root: Path) -> Work:
     with pytest.MonkeyPatch.context() as patch, FlopCounterMode(display=False) as counter:
         counting(Eager, "submit", patch, lambda _, x_NHW3: work.submitted.append(len(x_NHW3)))
         counting(decode, "pixels", patch, decoded)
-        counting(backbone, "build", patch, built)
+        counting(networks, "build", patch, built)
         counting(files, "write", patch, lambda path, data: work.written.append((path, len(data))))
         hook = nn.modules.module.register_module_forward_pre_hook(passed)
         try:
@@ -203,7 +209,7 @@ def test_a_warm_run_builds_decodes_computes_and_writes_nothing(root: Path, cold:
 def test_however_many_rows_each_is_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Merging small shards into ever larger ones would write the first rows again and again."""
     work, total = Work(), 500
-    monkeypatch.setattr(shelf, "SHARD_ROWS", 4 * BATCH)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 4 * BATCH)
     counting(files, "write", monkeypatch, lambda path, data: work.written.append((path, len(data))))
     kept = store.Store(tmp_path).shelf({"made": "up"})
     ids_N32 = from_hex([hashlib.sha256(bytes([i // 256, i % 256])).hexdigest() for i in range(total)])
@@ -269,7 +275,7 @@ def test_a_search_standardises_once(
 ) -> None:
     """For a whole grid, not for each of its settings; an SVM is standardised in float64, by scikit-learn."""
     seen: list[int] = []
-    for module in (knn, primal, ridge, softmax, training):
+    for module in (knn, primal_svm, ridge, lbfgs, training):
         counting(module, "moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
     METHODS[name].build(RunConfig(data="x", epochs=1, device="cpu")).fit(*rows)
     times = {"fc-lab": 0, "svm-lab": 0, "svm": 0, "ridge": 2}.get(

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-__version__ = "0.1.0"
+from transfer.system.version import __version__ as __version__
+
 __all__ = ["SVM", "FineTune", "FineTuneSearch", "Result", "RunConfig", "SVMSearch", "UserError", "run"]
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are asked for: some bring PyTorch with them."""
     if name == "run":
-        from transfer.experiment import run
+        from transfer.evaluation.experiment import run
 
         return run
     if name in ("RunConfig", "UserError"):
@@ -17,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(config, name)
     if name == "Result":
-        from transfer.results import Result
+        from transfer.evaluation.results import Result
 
         return Result
     if name in __all__:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfer import embedded
+from transfer.backbones import bundled
+from transfer.system.errors import UserError, check_choice
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -21,17 +21,6 @@ REPEAT_GROUPS = "groups"
 # In the folder that a run writes to: its result, the folder of models, and in that what they are.
 RESULT, MODELS, RECORD = "result.json", "models", "model.json"
 NAMED_WEIGHTS = ("imagenet", "embedded", "random")
-
-
-class UserError(ValueError):
-    """A mistake in what the user gave: told in one line that says how to mend it, exit status 2."""
-
-
-def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
-    """Raise `UserError` naming `value` and the `allowed` ones unless it is among them."""
-    allowed = tuple(allowed)
-    if value not in allowed:
-        raise UserError(f"{what} is {value!r}; choose one of {', '.join(allowed)}")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -92,7 +81,7 @@ class RunConfig:
     data: str = BUILT_IN
     """A folder of labelled images, or `lagoon`."""
     methods: tuple[str, ...] = ()
-    """Names from `transfer.heads.METHODS`; empty means all of them."""
+    """Names from `transfer.heads.registry.METHODS`; empty means all of them."""
     backbone: str = "resnet50"
     weights: str | None = None
     """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
@@ -165,7 +154,7 @@ class RunConfig:
         where the backbone has them, `random` for any other."""
         if self.weights or self.data != BUILT_IN:
             return self.weights or "imagenet"
-        return "embedded" if self.backbone == embedded.BACKBONE else "random"
+        return "embedded" if self.backbone == bundled.BACKBONE else "random"
 
 
 def expand(given: str) -> Path:

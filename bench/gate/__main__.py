@@ -16,11 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.gate import report, trees
+from bench.gate import report, worktrees
 from bench.gate.compare import Outcome, compare
-from bench.status import exit_status
-from transfer import render
-from transfer.config import UserError
+from bench.reporting.status import exit_status
+from transfer.report import rendering
+from transfer.system.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,14 +39,14 @@ def gate(args: argparse.Namespace) -> Outcome:
     """What `compare` finds for the command line. Raises `UserError`."""
     if not 0 < args.tolerance < 1:
         raise UserError(f"--tolerance is {args.tolerance}; give a share between 0 and 1, such as 0.1")
-    base = trees.commit(args.base)
-    head = trees.commit(args.head) if args.head else trees.as_it_is()
+    base = worktrees.commit(args.base)
+    head = worktrees.commit(args.head) if args.head else worktrees.as_it_is()
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         work = Path(folder)
         with (
-            trees.tree(base, work / "base") as base_tree,
-            trees.tree(head, work / "head") as head_tree,
-            render.progress(False, speed=False) as told,
+            worktrees.tree(base, work / "base") as base_tree,
+            worktrees.tree(head, work / "head") as head_tree,
+            rendering.progress(False, speed=False) as told,
         ):
             return compare(
                 base_tree,

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.gate import measure, verdict
 from bench.gate.measure import CONTROL, Bench, Failed, Pairs
 from bench.gate.verdict import SLOWER, Ratio
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 PASSED, RED, INCONCLUSIVE = 0, 1, 4
 Stage = Callable[[str, Collection[str], int], dict[str, Pairs]]

@@ -21,7 +21,7 @@ from types import MappingProxyType
 import psutil
 
 from bench.gate.plugin import CORE, ONCE, PARTS, TURNS
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 SUITE, PLUGIN = Path("bench/gate/suite.py"), "bench.gate.plugin"
 CONTROL = "control_"
@@ -69,7 +69,7 @@ class Bench:
         suite, inputs = work / "suite", work / "inputs"
         shutil.copytree(tree / CARRIED[0], suite / CARRIED[0])
         shutil.copy(tree / CARRIED[1], suite / CARRIED[1])
-        code, told = _ended(_python(["-m", "bench.gate.inputs", str(inputs)], suite, tree, inputs))
+        code, told = _ended(_python(["-m", "bench.gate.fixtures", str(inputs)], suite, tree, inputs))
         if code:
             raise UserError(f"what the benchmarks work on can't be made: {_last_line(told)}")
         return cls(suite=suite, inputs=inputs)

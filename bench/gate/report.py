@@ -6,7 +6,7 @@ from rich.console import Console
 
 from bench.gate.compare import INCONCLUSIVE, PASSED, Outcome, Row
 from bench.gate.verdict import FASTER, SAME, SLOWER, UNCLEAR
-from transfer.render import Table, draw, say
+from transfer.report.rendering import Table, draw, say
 
 ORDER = [SLOWER, UNCLEAR, FASTER, SAME, ""]
 

@@ -23,12 +23,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.gate import measure, trees
+from bench.gate import measure, worktrees
 from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, compare
 from bench.gate.verdict import FASTER, SAME, SLOWER
-from bench.status import exit_status
-from transfer import environment, records
-from transfer.render import Table, draw
+from bench.reporting.status import exit_status
+from transfer.report.rendering import Table, draw
+from transfer.system import hardware, schemas
 
 # Appended to a module of one revision: a function that goes through its work once more in every so many calls.
 PLANT = """
@@ -44,7 +44,10 @@ def {function}(*args, **kwargs):
     return _planted(*args, **kwargs)
 """
 # A function that many calls of make one benchmark: module, its name, the benchmark.
-PLANTS = [("transfer/decode.py", "pixels", "decode"), ("transfer/evaluation/statistics.py", "score", "score")]
+PLANTS = [
+    ("transfer/data/decode.py", "pixels", "decode"),
+    ("transfer/evaluation/statistics.py", "score", "score"),
+]
 # How often an inconclusive gate is asked again.
 ASKED = 3
 BUSY = "while True: sum(range(1000))"
@@ -116,10 +119,10 @@ def _trial(
     blocks: int = 12,
     only: Sequence[str] = (),
 ) -> Trial:
-    start, revision = time.perf_counter(), trees.as_it_is()
+    start, revision = time.perf_counter(), worktrees.as_it_is()
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         work = Path(folder)
-        with trees.tree(revision, work / "base") as base, trees.tree(revision, work / "head") as head:
+        with worktrees.tree(revision, work / "base") as base, worktrees.tree(revision, work / "head") as head:
             for tree, plant in ((base, in_base), (head, in_head)):
                 if plant:
                     _plant(tree, *plant)
@@ -179,14 +182,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the trials in a file, and make none")
     args = parser.parse_args(argv)
     if args.show:
-        draw(table(records.parsed(args.show, "self-test", records.MAX_BYTES)["trials"]), Console())
+        draw(table(schemas.parsed(args.show, "self-test", schemas.MAX_BYTES)["trials"]), Console())
         return PASSED
     done: list[Trial] = []
     for trial in thorough(args.trials) if args.trials else quick():
         done.append(trial)
         print(f"{trial.kind}: {trial.told()}, {trial.seconds:.0f} s", file=sys.stderr, flush=True)
         if args.json:
-            kept = {"environment": environment.describe(), "trials": [recorded(trial) for trial in done]}
+            kept = {"environment": hardware.describe(), "trials": [recorded(trial) for trial in done]}
             args.json.write_text(json.dumps(kept, indent=1) + "\n")
     draw(table([recorded(trial) for trial in done]), Console())
     if any(trial.wrong for trial in done):

@@ -56,7 +56,7 @@ def timed(benchmark: Any) -> Timed:
 
 
 def bench_decode(timed: Timed) -> None:
-    from transfer import decode
+    from transfer.data import decode
 
     files = [path.read_bytes() for path in sorted(INPUTS.glob("photographs/*/*.jpg"))]
     pixels = timed(lambda: [decode.pixels(data, (240, 800)) for data in files], rounds=15)
@@ -64,10 +64,11 @@ def bench_decode(timed: Timed) -> None:
 
 
 def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
-    from transfer import extract, images
-    from transfer.timing import Stopwatch
+    from transfer.data import dataset
+    from transfer.features import extract
+    from transfer.system.timer import Stopwatch
 
-    found, fresh = images.find(INPUTS / "photographs", seed=0), count()
+    found, fresh = dataset.find(INPUTS / "photographs", seed=0), count()
     config = _config(tmp_path)
     done = timed(
         lambda config: extract.fill(config, found, Stopwatch(), lambda *_: None),
@@ -78,11 +79,12 @@ def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
 
 
 def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
-    from transfer import extract, images
-    from transfer.timing import Stopwatch
+    from transfer.data import dataset
+    from transfer.features import extract
+    from transfer.system.timer import Stopwatch
 
     def call() -> Any:
-        found = images.find(INPUTS / "photographs", seed=0)
+        found = dataset.find(INPUTS / "photographs", seed=0)
         return extract.extract(_config(tmp_path), found, Stopwatch(), lambda *_: None)
 
     call()
@@ -90,9 +92,10 @@ def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
 
 
 def bench_forward(timed: Timed) -> None:
-    from transfer import backbone, engines, weights
+    from transfer import engines
+    from transfer.backbones import networks, weights
 
-    network = backbone.build("resnet18", weights.load(INPUTS / "weights.safetensors"))
+    network = networks.build("resnet18", weights.load(INPUTS / "weights.safetensors"))
     plan = replace(engines.options("eager", "fp32", "cpu")[0], batch=4)
     engine = engines.build(network, plan, SIZE, None)
     x_NHW3 = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), np.uint8)
@@ -101,7 +104,7 @@ def bench_forward(timed: Timed) -> None:
 
 @pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg", "knn"])
 def bench_fit(timed: Timed, rows: Rows, name: str) -> None:
-    from transfer.heads import METHODS
+    from transfer.heads.registry import METHODS
 
     search = timed(
         lambda search: search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid),
@@ -113,7 +116,7 @@ def bench_fit(timed: Timed, rows: Rows, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fc", "svm-lab", "knn"])
 def bench_predict(timed: Timed, rows: Rows, name: str) -> None:
-    from transfer.heads import METHODS
+    from transfer.heads.registry import METHODS
 
     search = METHODS[name].build(_config(Path()))
     search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from transfer.environment import has_bf16
+from transfer.system.hardware import has_bf16
 
 
 def precision(device: str) -> str:

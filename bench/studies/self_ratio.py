@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from bench import features, grids, photographs, status, ways
+from bench import features, grids, synthetic_images, ways
 from bench.busy import OtherCores, is_busy
 from bench.conftest import PROFILES, Profile, usual_plan
 from bench.references import adam_loop
+from bench.reporting import status
 from bench.turns import Way, time_in_turn
-from transfer import environment
-from transfer.render import Table, draw
+from transfer.report.rendering import Table, draw
+from transfer.system import hardware
 
 LIMIT = 0.08
 
@@ -39,7 +40,7 @@ def operations(profile: Profile) -> Iterator[dict[str, tuple[Callable[[], Any], 
     fitted = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
     with tempfile.TemporaryDirectory() as folder:
         for i in range(profile.images):
-            photographs.draw(Path(folder) / "images", f"class{i % 2}", i, seed=i)
+            synthetic_images.draw(Path(folder) / "images", f"class{i % 2}", i, seed=i)
         with ways.opened(Path(folder) / "images", Path(folder), profile.backbone) as extractor:
             plan = usual_plan("cpu")
             engine = ways.engine(extractor, plan.engine, plan.precision, "cpu")
@@ -81,7 +82,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="operations whose name holds this (all)")
     parser.add_argument("--json", type=Path, help="ratios go there")
     args = parser.parse_args()
-    torch.set_num_threads(environment.usable_cores())
+    torch.set_num_threads(hardware.usable_cores())
     ratios: dict[str, list[float]] = {}
     others = OtherCores()
     with operations(PROFILES[args.profile]) as calls:
@@ -90,7 +91,7 @@ def main() -> int:
                 if args.only in name:
                     ratios.setdefault(name, []).append(ratio(call, rounds))
                     print(f"{name}: {ratios[name][-1]:.3f}", file=sys.stderr, flush=True)
-    machine, other_cores = environment.describe(), others.mean()
+    machine, other_cores = hardware.describe(), others.mean()
     if args.json:
         record = {"machine": machine, "other_cores": other_cores, "ratios": ratios}
         args.json.write_text(json.dumps(record, indent=1) + "\n")

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torchvision import models
 
-from transfer import backbone, weights
-from transfer.config import UserError
+from transfer.backbones import networks, weights
+from transfer.system.errors import UserError
 
 State = dict[str, torch.Tensor]
 
@@ -220,7 +220,7 @@ def outcome(held: Any, path: Path) -> tuple[torch.nn.Module | None, str]:
     """The network that a file of `held` gives, or why it gives none."""
     torch.save(held, path)
     try:
-        return backbone.build("resnet18", weights.load(path)), "loaded"
+        return networks.build("resnet18", weights.load(path)), "loaded"
     except UserError as error:
         return None, str(error)
     finally:

@@ -8,9 +8,8 @@ import torch
 from torchvision import models
 
 from tests.backbones import forms
-from transfer import backbone, weights
-from transfer.backbones import checkpoint
-from transfer.config import UserError
+from transfer.backbones import checkpoint, networks, weights
+from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
 
@@ -33,7 +32,7 @@ def test_what_holds_no_such_network_is_refused_with_the_nearest(tmp_path: Path, 
 
 def test_the_same_numbers_are_the_same_features(tmp_path: Path) -> None:
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    plain = backbone.build("resnet18", forms.network())
+    plain = networks.build("resnet18", forms.network())
     nested, _ = forms.outcome(forms.LOADED["MoCo"](), tmp_path / "w.pth")
     assert nested is not None
     with torch.inference_mode():
@@ -59,7 +58,7 @@ def test_the_same_numbers_are_the_same_features(tmp_path: Path) -> None:
 def test_a_choice_is_told_in_one_line(form: str, told: list[str]) -> None:
     state = checkpoint.flatten(forms.LOADED[form]())
     state = {name.removeprefix("state_dict."): value for name, value in state.items()}
-    found = backbone.remarks("resnet18", state)
+    found = networks.remarks("resnet18", state)
     assert len(found) == len(told)
     assert all(re.search(pattern, line) for pattern, line in zip(told, found, strict=True))
 
@@ -67,7 +66,7 @@ def test_a_choice_is_told_in_one_line(form: str, told: list[str]) -> None:
 def test_copies_with_the_same_numbers_are_no_choice() -> None:
     copy = {key: value.clone() for key, value in forms.network().items()}
     state = checkpoint.flatten({"model": forms.network(), "model_ema": copy})
-    assert backbone.remarks("resnet18", state) == []
+    assert networks.remarks("resnet18", state) == []
 
 
 def test_branches_that_are_for_training_alone_may_be_absent() -> None:
@@ -75,8 +74,8 @@ def test_branches_that_are_for_training_alone_may_be_absent() -> None:
         whole = models.get_model(name, weights=None, init_weights=False, aux_logits=True).state_dict()
         without = {key: value for key, value in whole.items() if not key.lower().startswith("aux")}
         assert len(without) < len(whole)
-        assert backbone.remarks(name, whole) == backbone.remarks(name, without) == []
-    network = backbone.build("googlenet", without if name == "googlenet" else _googlenet())
+        assert networks.remarks(name, whole) == networks.remarks(name, without) == []
+    network = networks.build("googlenet", without if name == "googlenet" else _googlenet())
     assert not any("aux" in key for key in network.state_dict())
 
 
@@ -87,7 +86,7 @@ def _googlenet() -> checkpoint.State:
 
 def test_names_of_the_network_within_a_longer_word_are_not_its() -> None:
     with pytest.raises(UserError, match="missing"):
-        backbone.build("resnet18", {f"x{key}": value for key, value in forms.network().items()})
+        networks.build("resnet18", {f"x{key}": value for key, value in forms.network().items()})
 
 
 @pytest.mark.parametrize("larger", ["resnet34", "convnext_small", "swin_s"])
@@ -97,7 +96,7 @@ def test_a_larger_network_of_the_same_names_is_not_taken_for_a_smaller_one(large
         state = dict(models.get_model(larger).state_dict())
     state = {key: torch.zeros(()).expand(value.shape) for key, value in state.items()}
     with pytest.raises(UserError, match=f"unexpected: .*; they fit {larger}: give --backbone {larger}"):
-        backbone.remarks(smaller, state)
+        networks.remarks(smaller, state)
 
 
 def test_dictionaries_within_themselves_are_followed_once() -> None:
@@ -128,7 +127,7 @@ def test_moving_averages_are_known_by_words(prefix: str, average: bool) -> None:
 def test_tensors_without_numbers_are_refused() -> None:
     state = {**forms.network(), "conv1.weight": torch.empty(64, 3, 7, 7, device="meta")}
     with pytest.raises(UserError, match="not floating-point numbers.*: conv1.weight"):
-        backbone.build("resnet18", state)
+        networks.build("resnet18", state)
 
 
 def test_a_file_with_several_objects_of_one_class_is_read(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from transfer import weights
-from transfer.backbones import formats
-from transfer.config import RunConfig, UserError
+from transfer.backbones import formats, weights
+from transfer.config import RunConfig
+from transfer.system.errors import UserError
 
 
 def packed(**members: bytes) -> bytes:

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from transfer import backbone
-from transfer.backbones import memory
-from transfer.config import UserError
+from transfer.backbones import memory, networks
+from transfer.system.errors import UserError
 
 
 def test_the_inputs_and_outputs_of_the_largest_operation_are_counted() -> None:
@@ -56,4 +55,4 @@ def test_untrained_weights_whose_statistics_do_not_fit_are_refused(monkeypatch: 
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
     batches = [torch.zeros(4, 3, 64, 64, dtype=torch.uint8)]
     with pytest.raises(UserError, match=r"4 images at 64x64 .* --size"):
-        backbone.random_state("resnet18", seed=0, batches=batches)
+        networks.random_state("resnet18", seed=0, batches=batches)

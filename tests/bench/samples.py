@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import record
-from bench.record import Record
+from bench.reporting import record
+from bench.reporting.record import Record
 
 DATA = Path(__file__).parents[1] / "data"
 RESULT = DATA / "result-v1.json"

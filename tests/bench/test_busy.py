@@ -8,7 +8,7 @@ import pytest
 
 from bench import busy
 from bench.busy import OtherCores, is_busy
-from transfer.environment import BUSY
+from transfer.system.hardware import BUSY
 
 Core = namedtuple("Core", "user system idle iowait steal")
 Own = namedtuple("Own", "user system children_user children_system")

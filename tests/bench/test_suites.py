@@ -14,7 +14,7 @@ from torch import nn
 import bench
 from bench import bench_heads, features, grids
 from bench.references import adam_loop, label_loop, one_by_one, pytorch_loop, svc_grid, uncached_loop
-from transfer.heads import METHODS
+from transfer.heads.registry import METHODS
 
 
 class Collected:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from transfer.config import UserError
 from transfer.data.class_folders import FOLDERS_NAMED, ClassFolders, find_class_folders
+from transfer.system.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 ACUTE = {form: unicodedata.normalize(form, "bébé") for form in ("NFC", "NFD")}

@@ -5,7 +5,7 @@ import pytest
 
 from transfer.data.copies import are_torn, copy_codes, count_copies, join_groups
 from transfer.data.splits import SPLITS
-from transfer.ids import Ids
+from transfer.system.content_ids import Ids
 
 
 def ids_of(contents: list[int]) -> Ids:

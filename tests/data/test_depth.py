@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from transfer import decode
+from transfer.data import decode
 
 Values = npt.NDArray[np.uint16]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer.config import UserError
 from transfer.data.groups import assign_groups, suggest_groups
-from transfer.names import Names
+from transfer.data.names import Names
+from transfer.system.errors import UserError
 
 NAMES = ["test/a/20130412_071134.jpg", "a/20130304_120000.jpg", "b/20130412_080000.jpg"]
 

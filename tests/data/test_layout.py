@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from transfer.config import UserError
 from transfer.data.layout import nearest, same_name, split_folders, split_of
 from transfer.data.listing import list_files
+from transfer.system.errors import UserError
 
 CLASSES = ("cats", "cows", "dogs")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transfer import decode
+from transfer.data import decode
 from transfer.data.limits import BadImage
 
 SIZE = (24, 40)

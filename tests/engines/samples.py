@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision import models, transforms
 
-from transfer import backbone
+from transfer.backbones import networks
 from transfer.engines import Engine, Plan, build
 
 Pixels = npt.NDArray[np.uint8]
@@ -30,13 +30,13 @@ def photographs(count: int, seed: int = 0) -> Pixels:
 
 
 @cache
-def state_of(name: str) -> backbone.State:
+def state_of(name: str) -> networks.State:
     images = torch.from_numpy(photographs(8, seed=99)).permute(0, 3, 1, 2)
-    return backbone.random_state(name, seed=0, batches=[images])
+    return networks.random_state(name, seed=0, batches=[images])
 
 
 def network_of(name: str) -> nn.Module:
-    return backbone.build(name, state_of(name))
+    return networks.build(name, state_of(name))
 
 
 def plan_of(

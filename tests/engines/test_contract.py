@@ -19,7 +19,7 @@ from tests.engines.samples import (
     plain_features,
     plan_of,
 )
-from transfer import backbone
+from transfer.backbones import networks
 from transfer.engines import CAN, Engine, build
 from transfer.metrics import cosines
 
@@ -53,13 +53,13 @@ SIDES = {"maxvit_t": 112, "swin_t": 112, "swin_v2_t": 128, "vit_b_32": 224}
 @pytest.mark.parametrize(
     "normalisation",
     [
-        backbone.Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        backbone.Normalisation(channel_order="bgr"),
-        backbone.Normalisation((0.407, 0.458, 0.485), (1 / 255, 1 / 255, 1 / 255), "bgr"),
+        networks.Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        networks.Normalisation(channel_order="bgr"),
+        networks.Normalisation((0.407, 0.458, 0.485), (1 / 255, 1 / 255, 1 / 255), "bgr"),
     ],
     ids=["half", "BGR", "Caffe's"],
 )
-def test_pixels_are_normalised_as_told(engine: str, normalisation: backbone.Normalisation) -> None:
+def test_pixels_are_normalised_as_told(engine: str, normalisation: networks.Normalisation) -> None:
     x = photographs(BATCH)
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
     torch.manual_seed(0)
@@ -68,9 +68,9 @@ def test_pixels_are_normalised_as_told(engine: str, normalisation: backbone.Norm
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (normalisation.mean, normalisation.std))
     ordered = pixels[:, [2, 1, 0]] if normalisation.channel_order == "bgr" else pixels
     scaled = (ordered / 255 - mean) / std
-    torch.testing.assert_close(backbone.normalise(pixels, normalisation), scaled)
+    torch.testing.assert_close(networks.normalise(pixels, normalisation), scaled)
     with torch.inference_mode():
-        expected, usual = network(scaled), network(backbone.normalise(pixels))
+        expected, usual = network(scaled), network(networks.normalise(pixels))
     found = features(ready, x)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
     assert np.abs(found - usual.numpy()).max() > 0.01 * float(usual.abs().max())
@@ -178,9 +178,9 @@ def test_every_kind_of_network_computes_what_torchvision_does(name: str) -> None
     size = (SIDES.get(name, 96),) * 2
     x = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
-    network = backbone.build(name, backbone.random_state(name, seed=0, batches=[pixels]))
+    network = networks.build(name, networks.random_state(name, seed=0, batches=[pixels]))
     with torch.inference_mode():
-        expected = network(backbone.normalise(pixels)).flatten(1).numpy()
+        expected = network(networks.normalise(pixels)).flatten(1).numpy()
     for engine in ("eager", "openvino"):
         found = features(build(network, plan_of(engine, batch=4), size), x)
         assert cosines(found, expected).min() > 0.999999, engine

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.engines.samples import BATCH, engine_of, features, network_of, photographs, plan_of
-from transfer.config import UserError
 from transfer.engines.eager import Eager
 from transfer.metrics import cosines
+from transfer.system.errors import UserError
 
 with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

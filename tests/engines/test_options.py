@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from transfer import engines
-from transfer.config import UserError
 from transfer.engines import options, pick_device
+from transfer.system.errors import UserError
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 
 class Centroids(BaseEstimator):  # type: ignore[misc]

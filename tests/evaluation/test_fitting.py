@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.evaluation.searches import Centroids
-from transfer.config import UserError
 from transfer.evaluation import fitting
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
-from transfer.timing import Stopwatch
+from transfer.system.errors import UserError
+from transfer.system.timer import Stopwatch
 
 
 @pytest.fixture(autouse=True)

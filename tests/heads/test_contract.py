@@ -18,8 +18,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from transfer import heads
 from transfer.config import RunConfig
-from transfer.heads import HEADS, METHODS
-from transfer.heads.selection import GridSearch
+from transfer.heads.base import GridSearch
+from transfer.heads.registry import HEADS, METHODS
 
 EVERY = [getattr(heads, name) for name in HEADS]
 CLASSIFIERS = [

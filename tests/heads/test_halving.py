@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from tests.heads.test_adam import GRID, SETTINGS, features
+from tests.heads.test_batched_adam import GRID, SETTINGS, features
 from transfer.heads import halving
-from transfer.heads.adam import LayerStack
+from transfer.heads.batched_adam import LayerStack
 from transfer.heads.halving import Share, rungs, train_shares
 
 N_STEPS = 40

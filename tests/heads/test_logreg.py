@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_sample_weight
 
+from transfer.heads.lbfgs import cross_entropy, minimise
 from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
-from transfer.heads.softmax import cross_entropy, minimise
 
 Array = np.ndarray
 

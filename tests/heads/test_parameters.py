@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from transfer.config import UserError
 from transfer.heads import (
     KNN,
     SVM,
@@ -20,6 +19,7 @@ from transfer.heads import (
     SVMSearch,
 )
 from transfer.heads.parameters import check_parameters
+from transfer.system.errors import UserError
 
 X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 Y = np.arange(30) % 3

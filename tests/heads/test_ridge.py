@@ -5,9 +5,9 @@ import pytest
 from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
-from transfer.config import UserError
 from transfer.heads import ridge
 from transfer.heads.ridge import RidgeHead, RidgeSearch
+from transfer.system.errors import UserError
 
 Array = np.ndarray
 ALPHA = (0.1, 1, 10, 1000, 1e5)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from transfer.heads.standardize import moments, to_numpy
+from transfer.heads.linear import moments, to_numpy
 
 
 def test_moments_equal_scikit_learns() -> None:

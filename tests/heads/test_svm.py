@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from transfer.heads import gram, pairs, svm
+from transfer.heads import kernels, one_vs_one, svm
 from transfer.heads.svm import SVM, SVMSearch
 
 Array = np.ndarray
@@ -103,13 +103,13 @@ def test_on_scikit_learns_sets_every_setting_predicts_what_it_predicts(name: str
 
 def test_one_gram_matrix_serves_the_whole_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = []
-    products = gram.Gram.products
+    products = kernels.Gram.products
 
-    def counted(self: gram.Gram, x_MD: Array) -> Array:
+    def counted(self: kernels.Gram, x_MD: Array) -> Array:
         shapes.append(x_MD.shape)
         return products(self, x_MD)
 
-    monkeypatch.setattr(gram.Gram, "products", counted)
+    monkeypatch.setattr(kernels.Gram, "products", counted)
     x, y = blobs(300, 20, 4)
     SVMSearch(gamma=("scale", 0.1), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     assert shapes == [(200, 20), (100, 20)]  # training, validation
@@ -132,8 +132,8 @@ def test_settings_whose_bounds_are_never_touched_are_solved_once_and_are_one_row
         solved.append(C)
         return solve(kernel_NN, y, C, class_weight)
 
-    solve = pairs.solve
-    monkeypatch.setattr(pairs, "solve", counted)
+    solve = one_vs_one.solve
+    monkeypatch.setattr(one_vs_one, "solve", counted)
     x, y = blobs(300, 200, 4)  # separable
     search = SVMSearch(kernels=("linear",), C=(1e-6, 1, 10, 100), extend=False)
     search.fit(x[:200], y[:200], x[200:], y[200:])
@@ -184,7 +184,7 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     x, y = blobs(400, 20, 12)
     whole = SVM(kernel=kernel).fit(x[:200], y[:200])
     searched = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
-    monkeypatch.setattr(pairs, "BLOCK_VALUES", 7 * 12)  # seven rows at a time
+    monkeypatch.setattr(one_vs_one, "BLOCK_VALUES", 7 * 12)  # seven rows at a time
     monkeypatch.setattr(svm, "LARGEST_LAYER", 0)
     parts = SVM(kernel=kernel).fit(x[:200], y[:200])
     assert hasattr(parts, "support_vectors_")
@@ -206,12 +206,12 @@ def test_raw_features_of_any_scale_give_what_scikit_learn_predicts(scale: float)
 
 def test_votes_are_counted_pair_by_pair() -> None:
     values = np.random.default_rng(0).normal(size=(20, 10))
-    by_first_class = [values[:, own].T for _, own in pairs.pairs_by_first_class(5)]
+    by_first_class = [values[:, own].T for _, own in one_vs_one.pairs_by_first_class(5)]
     counted = np.zeros((20, 5))
     for value, (a, b) in zip(values.T, itertools.combinations(range(5), 2), strict=True):
         counted[:, a] += value > 0
         counted[:, b] += value <= 0
-    np.testing.assert_array_equal(pairs.vote(by_first_class, 5, 20), counted)
+    np.testing.assert_array_equal(one_vs_one.vote(by_first_class, 5, 20), counted)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from transfer import report, results
-from transfer.results import Result
+from transfer import report
+from transfer.evaluation import results
+from transfer.evaluation.results import Result
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from transfer import lagoon, report, results
-from transfer.heads import METHODS
-from transfer.results import Result
+from transfer import report
+from transfer.data import lagoon
+from transfer.evaluation import results
+from transfer.evaluation.results import Result
+from transfer.heads.registry import METHODS
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
 

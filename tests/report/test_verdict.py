@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from transfer import results
+from transfer.evaluation import results
+from transfer.evaluation.results import Result
 from transfer.report.verdict import find_pair, verdict
-from transfer.results import Result
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
 

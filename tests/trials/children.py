@@ -119,8 +119,7 @@ def command(argv: list[str], out: Path, user: int | None = None) -> None:
 
 def stopped(argv: list[str], out: Path, ready: Path) -> None:
     """Run a command that will be stopped: what it says goes to `out` itself, since it may end at any moment."""
-    from transfer import commands
-    from transfer.cli import entry
+    from transfer.cli import commands, entry
 
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -140,14 +139,17 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
     """The features of the images in a folder, in `out`.npy, and how they came about, in `out`.json."""
     import fcntl
 
-    from transfer import cli, commands, extract, images
-    from transfer.timing import Stopwatch
+    from transfer import cli
+    from transfer.cli import commands
+    from transfer.data import dataset
+    from transfer.features import extract
+    from transfer.system.timer import Stopwatch
 
     if not locks:
         fcntl.flock = lambda *_: None  # type: ignore[assignment]
     args = cli._parser().parse_args(["extract", *words(folder, store)])
     config = commands._config(args)
-    found = extract.extract(config, images.find(Path(config.data)), Stopwatch(), lambda *_: None)
+    found = extract.extract(config, dataset.find(Path(config.data)), Stopwatch(), lambda *_: None)
     np.save(out.with_suffix(".npy"), np.concatenate([part.x_ND for part in found.splits.values()]))
     told = {
         "computed": found.extraction.computed,

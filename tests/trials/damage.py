@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer import inventory
-from transfer.ids import from_hex
-from transfer.store import Store
+from transfer.cache import inventory
+from transfer.cache.store import Store
+from transfer.system.content_ids import from_hex
 
 DECLARED = {"backbone": "resnet18", "size": [48, 64]}
 ROWS, PARTS, WIDTH = 24, 3, 16

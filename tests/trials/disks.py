@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.trials import children
-from transfer import shards
+from transfer.cache import shards
 
 EACH = 8
 NOBODY = 65534

@@ -27,12 +27,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from transfer import choice, decode, files, inventory, model_files, records, report, results, shards, weights
-from transfer.config import RunConfig, UserError
-from transfer.decode import BadImage
-from transfer.heads import RidgeHead, saved
-from transfer.ids import from_hex
-from transfer.store import Store
+from transfer import report
+from transfer.backbones import weights
+from transfer.cache import inventory, shards
+from transfer.cache.store import Store
+from transfer.config import RunConfig
+from transfer.data import decode
+from transfer.data.decode import BadImage
+from transfer.engines import autotune
+from transfer.evaluation import results
+from transfer.heads import RidgeHead, serialization
+from transfer.serving import bundle
+from transfer.system import files, schemas
+from transfer.system.content_ids import from_hex
+from transfer.system.errors import UserError
 
 LIMIT_S = 5.0
 MEMORY_KB = 1_000_000
@@ -344,11 +352,11 @@ def _large(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         (data["splits"]["train"] if place == "per_class" else data)[place] = "HERE"
         before, after = json.dumps(document).encode().split(b'"HERE"')
         one = value.encode() + b","
-        count = (records.MAX_BYTES - len(before) - len(after) - 2) // len(one)
+        count = (schemas.MAX_BYTES - len(before) - len(after) - 2) // len(one)
         return before + b"[" + (one * count)[:-1] + b"]" + after
 
     def objects() -> bytes:
-        return b"{" + b",".join(b'"%06x":0' % i for i in range(records.MAX_BYTES // 12)) + b"}"
+        return b"{" + b",".join(b'"%06x":0' % i for i in range(schemas.MAX_BYTES // 12)) + b"}"
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
@@ -439,8 +447,8 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path.write_bytes(data)
         for entry in inventory.entries(store.root):
             list(inventory.faults(entry))
-        choice.known(store.trials(declared))
-        list(choice.told(store.all_trials()))
+        autotune.known(store.trials(declared))
+        list(autotune.told(store.all_trials()))
         store.made("weights", declared)
 
     return _changed(document, seal=True), read
@@ -465,11 +473,11 @@ def _models(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         "best": "svm",
         "select": "macro_f1",
     }  # fmt: skip
-    path = folder / model_files.RECORD
+    path = folder / bundle.RECORD
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        kept = model_files.load(folder)
+        kept = bundle.load(folder)
         method = kept.method(None)
         kept.whole(method["name"], method["sha256"])  # there is none, so this is refused at the latest
 
@@ -479,12 +487,12 @@ def _models(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
 def _heads(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     rng = np.random.default_rng(0)
     head = RidgeHead().fit(rng.normal(size=(20, 4)).astype(np.float32), np.arange(20) % 3)
-    path = saved.save(head, folder / "head")
+    path = serialization.save(head, folder / "head")
     data = path.read_bytes()
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        saved.load(path).predict(np.zeros((2, 4), np.float32))
+        serialization.load(path).predict(np.zeros((2, 4), np.float32))
 
     return _mutated(
         [data, data[:200], struct.pack("<Q", 2**63) + data[8:]], lambda data: _resealed(data, path)
@@ -499,10 +507,10 @@ def _resealed(data: bytes, path: Path) -> bytes:
     try:
         arrays = arrays_of(data)
         length = int.from_bytes(data[:8], "little")
-        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][saved.KEY])
+        about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][serialization.KEY])
         about.pop("sha256", None)
-        about["sha256"] = saved._digest(about, arrays)
-        return to_bytes(arrays, metadata={saved.KEY: json.dumps(about)})
+        about["sha256"] = serialization._digest(about, arrays)
+        return to_bytes(arrays, metadata={serialization.KEY: json.dumps(about)})
     except Exception:  # too broken to be sealed
         return data
 

@@ -10,6 +10,6 @@ import safetensors.torch
 import torchvision
 
 import tests.trials.hostile
+import transfer.cache.pruning
 import transfer.cli
-import transfer.experiment
-import transfer.pruning
+import transfer.evaluation.experiment

@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.trials import children
 from tests.trials.hostile import MEMORY_KB
-from transfer.commands import SKIPPED_NAMED
-from transfer.evaluation import dataset
+from transfer.cli.commands import SKIPPED_NAMED
+from transfer.evaluation import data_summary
 
 # A run keeps features in memory (squeezenet's have 2 kB an image); very many images are extracted alone.
 RUN = ("run", "--methods=fc,svm", "--on-bad-image=skip")
@@ -59,7 +59,7 @@ def _bad(root: Path, count: int) -> list[dict[str, Any]]:
     assert (ran["status"], shown["status"]) == (3, 0)
     assert len(ran["told"].splitlines()) == min(count, SKIPPED_NAMED + 1)
     assert f"skipped {count - SKIPPED_NAMED:,} more images" in ran["told"]
-    assert (len(data["skipped"]), data["skipped_count"]) == (min(count, dataset.SKIPPED_NAMED), count)
+    assert (len(data["skipped"]), data["skipped_count"]) == (min(count, data_summary.SKIPPED_NAMED), count)
     return [refused, ran, shown]
 
 

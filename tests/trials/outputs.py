@@ -13,8 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.trials import children, disks
-from transfer import model_files
-from transfer.config import MODELS, RESULT, UserError
+from transfer.config import MODELS, RESULT
+from transfer.serving import bundle
+from transfer.system.errors import UserError
 
 EACH = 6
 KINDS = ("full", "pipe", "closed", "latin-1", "ascii")
@@ -62,7 +63,7 @@ def models_full(count: int, seed: int, folder: Path) -> Counter[str]:
     for case in range(count):
         with disks.small_disk(folder / "disk", 2 * kilobytes + 256) as disk:
             assert _run(argv, folder, disk / "out")["status"] == 0
-            first = model_files.load(disk / "out").record["made_from"]["result_sha256"]
+            first = bundle.load(disk / "out").record["made_from"]["result_sha256"]
             room = kilobytes + (case + 1) * (kilobytes + 64) // count + seed % 7
             subprocess.run(["mount", "-o", f"remount,size={room}k", disk], check=True)
             told = _run([*argv, "--seed=1"], folder, disk / "out")
@@ -74,7 +75,7 @@ def models_full(count: int, seed: int, folder: Path) -> Counter[str]:
                 assert "No space left on device" in str(told["told"]), told
             _check_models(disk / "out")
             json.loads((disk / "out" / RESULT).read_text())
-            kept = model_files.load(disk / "out").record["made_from"]["result_sha256"]
+            kept = bundle.load(disk / "out").record["made_from"]["result_sha256"]
             assert (kept == first) == (told["status"] == 2)
             assert not list((disk / "out").rglob(".new-*"))
     return met
@@ -109,7 +110,7 @@ def _with_output(kind: str, argv: list[str]) -> None:
 
 def _check_models(out: Path) -> None:
     """Every file of the models is the one that their record names."""
-    kept = model_files.load(out)
+    kept = bundle.load(out)
     try:
         kept.whole("backbone", kept.record["backbone"]["sha256"])
         for method in kept.record["methods"]:

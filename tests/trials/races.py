@@ -51,7 +51,7 @@ def _prune(begin: Any, store: Path, log: Path, locks: bool) -> None:
     """Prune everything that is not in use, again and again."""
     import fcntl
 
-    from transfer import inventory, pruning
+    from transfer.cache import inventory, pruning
 
     if not locks:
         fcntl.flock = lambda *_: None  # type: ignore[assignment]

@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 from tests.trials import children
-from transfer import interrupt, inventory
+from transfer.cache import inventory
+from transfer.system import signals
 
 EACH = 8
 # Two seconds are promised; a machine that does other things as well may take longer to begin.
@@ -39,7 +40,7 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
             time.sleep(0.001)
         (folder / "ready").unlink(missing_ok=True)
         time.sleep(rng.uniform(0, whole_s))
-        number, start = interrupt.SIGNALS[case % len(interrupt.SIGNALS)], time.perf_counter()
+        number, start = signals.SIGNALS[case % len(signals.SIGNALS)], time.perf_counter()
         assert process.pid
         with contextlib.suppress(ProcessLookupError):  # done already
             os.kill(process.pid, number)
@@ -47,8 +48,8 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
         met["cases"] += 1
         if status:
             told = (folder / "told").read_text()
-            assert status == interrupt.INTERRUPTED, f"status {status}: {told}"
-            assert told == f"transfer: {interrupt.TOLD}\n", told
+            assert status == signals.INTERRUPTED, f"status {status}: {told}"
+            assert told == f"transfer: {signals.TOLD}\n", told
             met[number.name] += 1
             met["slowest_ms"] = max(met["slowest_ms"], round(1000 * seconds))
             assert seconds < LIMIT_S, f"{seconds:.1f} s"

@@ -6,8 +6,8 @@ import os
 import zipfile
 from pathlib import Path
 
-from transfer.config import UserError
-from transfer.pickles import ARCHIVE
+from transfer.backbones.pickle_guard import ARCHIVE
+from transfer.system.errors import UserError
 
 SAFETENSORS, TORCH = "safetensors", "torch"
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from transfer.config import UserError
-from transfer.environment import available_bytes
+from transfer.system.errors import UserError
+from transfer.system.hardware import available_bytes
 
 # A pass took 0.8 times the inputs and outputs of its largest operation (resnet18 at 3000x4000, batches of 8 in eager
 # fp32, which folds batch norm); networks with branches hold more than those, and engines have buffers of their own.

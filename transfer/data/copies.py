@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.data.splits import SPLITS, Codes, SplitCodes
-from transfer.ids import Ids, keys
+from transfer.system.content_ids import Ids, keys
 
 
 class Copies(NamedTuple):

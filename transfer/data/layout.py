@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from transfer.config import UserError
 from transfer.data.listing import Folder, Listing
+from transfer.system.errors import UserError
 
 VALID_NAMES = ("valid", "val", "validation")
 # Files of an output folder: in a folder of images it is no class folder, whatever pictures are in it.

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from transfer.data.formats import is_image_file, suffix
-from transfer.names import Names
+from transfer.data.names import Names
 
 # Besides whatever begins with a dot; in lower case.
 SYSTEM_NAMES = frozenset(

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from transfer.backbone import IMAGENET, Normalisation
-from transfer.config import UserError, check_choice
-from transfer.environment import has_bf16, usable_cores
-from transfer.text import first_line
+from transfer.backbones.networks import IMAGENET, Normalisation
+from transfer.system.errors import UserError, check_choice
+from transfer.system.hardware import has_bf16, usable_cores
+from transfer.system.text import first_line
 
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
@@ -91,7 +91,7 @@ def _eager(
 def _compile(
     network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
 ) -> Engine:
-    from transfer.engines.compiled import Compiled
+    from transfer.engines.inductor import Compiled
 
     return Compiled(network, plan, normalisation)
 

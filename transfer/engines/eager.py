@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from transfer.backbone import IMAGENET, FromPixels, Normalisation
-from transfer.config import UserError
+from transfer.backbones.networks import IMAGENET, FromPixels, Normalisation
 from transfer.engines import Features, Pixels, Plan
 from transfer.engines.folding import fold_batch_norm
+from transfer.system.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

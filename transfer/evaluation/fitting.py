@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from transfer.timing import Stopwatch
+from transfer.system.timer import Stopwatch
 
 # A search that takes longer is timed once; a shorter one is timed again until its times agree, at most so often.
 TIMED_ONCE_S, MAX_ROUNDS, MIN_ROUNDS = 0.5, 7, 3

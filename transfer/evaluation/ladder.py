@@ -18,9 +18,9 @@ from transfer import metrics
 from transfer.config import RunConfig
 from transfer.evaluation import statistics
 from transfer.evaluation.fitting import FittedSearch, rest
-from transfer.heads import METHODS
-from transfer.text import first_line
-from transfer.timing import Stopwatch
+from transfer.heads.registry import METHODS
+from transfer.system.text import first_line
+from transfer.system.timer import Stopwatch
 
 FIRST = "fc-lab"
 

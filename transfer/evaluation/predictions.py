@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer import files
+from transfer.system import files
 
 
 def score_labels(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from transfer import metrics
 from transfer.evaluation import statistics
-from transfer.text import first_line
+from transfer.system.text import first_line
 
 Indices = npt.NDArray[np.intp]
 Split = tuple[Indices, Indices, Indices]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from transfer.heads.adam import LayerStack, redistribute
+from transfer.heads.batched_adam import LayerStack, redistribute
 
 # After this part of the steps, this part of the settings goes on.
 RUNGS = ((0.25, 0.5), (0.5, 0.25))

@@ -15,10 +15,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from transfer.heads.base import GridSearch, Solution
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked
-from transfer.heads.selection import GridSearch, Solution
-from transfer.heads.standardize import moments, to_numpy
+from transfer.heads.linear import checked, moments, to_numpy
 
 Array = npt.NDArray[Any]
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 
-from transfer.environment import usable_cores
+from transfer.heads.base import GridSearch, Solution, one_thread_each
 from transfer.heads.grid import Setting
+from transfer.heads.lbfgs import Rows, fit_layer, softmax
 from transfer.heads.linear import checked, outputs, predict_layers
-from transfer.heads.selection import GridSearch, Solution, one_thread_each
-from transfer.heads.softmax import Rows, fit_layer, softmax
+from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
 

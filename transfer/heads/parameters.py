@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 _COUNT = ("a whole number above 0", lambda value: isinstance(value, Integral) and int(value) > 0)
 _ABOVE_0 = ("a number above 0", lambda value: 0 < value < math.inf)

@@ -16,10 +16,9 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight, gen_batches
 
+from transfer.heads.base import GridSearch, Solution
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked, folded, outputs, predict_layers
-from transfer.heads.selection import GridSearch, Solution
-from transfer.heads.standardize import moments
+from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.config import UserError, check_choice
-from transfer.heads import primal
-from transfer.heads.gram import KERNELS, Gram, kernel_values, rows_that_fit
+from transfer.heads import primal_svm
+from transfer.heads.base import GridSearch, Solution
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked
-from transfer.heads.pairs import (
+from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
+from transfer.heads.linear import checked, to_numpy
+from transfer.heads.one_vs_one import (
     Machines,
     confidence,
     in_blocks,
@@ -32,8 +32,7 @@ from transfer.heads.pairs import (
     solve_settings,
     vote,
 )
-from transfer.heads.selection import GridSearch, Solution
-from transfer.heads.standardize import to_numpy
+from transfer.system.errors import UserError, check_choice
 
 Array = npt.NDArray[Any]
 Kernel = tuple[str, float | str]
@@ -105,7 +104,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             delattr(self, name)
         if len(X) > rows_that_fit(self.memory_gb):
             _refuse([self.kernel], len(X), self.memory_gb)
-            layers = primal.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
+            layers = primal_svm.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
             return self._take_layer(*layers[0])
         gram = Gram.of(X, y, self.standardize)
         kernel_NN = gram.kernel(self.kernel, self.gamma, gram.x_ND, gram.products(gram.x_ND))
@@ -344,7 +343,7 @@ class ManyRows:
         """Layers of the settings, each with an equal share of the seconds."""
         start = time.perf_counter()
         costs = [(setting["C"], setting["class_weight"]) for setting in settings]
-        layers = primal.fit(self.X, self.y_N, costs, self.standardize, self.device)
+        layers = primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
         share_s = (time.perf_counter() - start) / len(settings)
         return [Solution(own, layer, share_s) for own, layer in zip(settings, layers, strict=True)]
 

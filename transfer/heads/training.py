@@ -14,11 +14,10 @@ import numpy.typing as npt
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from transfer.heads.adam import LayerStack
+from transfer.heads.batched_adam import LayerStack
 from transfer.heads.grid import Setting
 from transfer.heads.halving import Loss
-from transfer.heads.linear import folded
-from transfer.heads.standardize import moments
+from transfer.heads.linear import folded, moments
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]

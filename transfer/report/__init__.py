@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from transfer import render
-from transfer.render import draw, say
+from transfer.evaluation.results import Result
+from transfer.report import rendering
 from transfer.report.notes import LAB, notes
+from transfer.report.rendering import draw, say
 from transfer.report.tables import side_by_side, tables
 from transfer.report.verdict import verdict
-from transfer.results import Result
-from transfer.text import escaped
+from transfer.system.text import escaped
 
 __all__ = [
     "LAB",
@@ -54,7 +54,7 @@ def markdown(result: Result) -> str:
         escaped(heading(result)),
         f"**{escaped(verdict(result))}**",
     ]
-    parts += [render.markdown(table) for table in tables(result)]
+    parts += [rendering.markdown(table) for table in tables(result)]
     parts += [f"Note: {escaped(note)}" for note in notes(result)]
     return "\n\n".join(parts) + "\n"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from transfer.config import NAMED_WEIGHTS
+from transfer.evaluation.results import Result, skipped_count
 from transfer.report.wording import format_params
-from transfer.results import Result, skipped_count
 
 # The lab report that began this, on its own data: accuracy / macro F1 and time.
 LAB = "the lab report had fine-tuning at 0.78 / 0.35 in about 3 min, the SVM at 0.87 / 0.56 in 15 s"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer.render import Table
+from transfer.evaluation.results import Result
+from transfer.report.rendering import Table
 from transfer.report.verdict import QUESTION, find_pair
 from transfer.report.wording import (
     SCORES,
@@ -18,7 +19,6 @@ from transfer.report.wording import (
     format_setting,
     format_share,
 )
-from transfer.results import Result
 
 # Phases that a run with all features in the cache has as well, before anything is fitted.
 WARM_PHASES = ("read", "open cache", "load")

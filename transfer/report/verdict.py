@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from transfer.evaluation.results import Result
 from transfer.report.wording import (
     ALPHA,
     SCORES,
@@ -13,7 +14,6 @@ from transfer.report.wording import (
     format_points,
     format_seconds,
 )
-from transfer.results import Result
 
 # The question that the project is asked.
 QUESTION = {"fine-tuning", "SVM"}

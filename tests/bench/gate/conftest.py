@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.gate import trees
+from bench.gate import worktrees
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (clone / "file").write_text(text)
         git(clone, "add", "file")
         git(clone, "commit", "--quiet", "--message", text)
-    monkeypatch.setattr(trees, "HERE", clone)
+    monkeypatch.setattr(worktrees, "HERE", clone)
     return clone
 
 

@@ -32,7 +32,7 @@ def tree(folder: Path, *, times: int = 1, suite: str = SUITE + WORK, inputs: str
     (folder / "bench/__init__.py").touch()
     (gate / "__init__.py").touch()
     (gate / "suite.py").write_text(suite)
-    (gate / "inputs.py").write_text(inputs)
+    (gate / "fixtures.py").write_text(inputs)
     (gate / "plugin.py").write_text(Path(plugin.__file__).read_text())
     (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\npython_functions = ['bench_*']\n")
     (folder / "transfer").mkdir()

@@ -14,7 +14,7 @@ from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, compare
 from bench.gate.measure import Bench, Failed, Pairs
 from bench.gate.verdict import SAME, SLOWER, UNCLEAR
 from tests.bench.gate import made
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 
 class Made:

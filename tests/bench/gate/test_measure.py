@@ -12,7 +12,7 @@ from bench.gate import measure
 from bench.gate.measure import Bench, Failed
 from bench.gate.plugin import PARTS
 from tests.bench.gate import made
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.slow  # processes of pytest
 

@@ -14,7 +14,7 @@ from bench.gate import __main__ as command
 from bench.gate import report
 from bench.gate.compare import Outcome, Row
 from bench.gate.verdict import FASTER, SAME, SLOWER, UNCLEAR, Ratio
-from transfer.config import UserError
+from transfer.system.errors import UserError
 
 
 def row(name: str, verdict: str, median: float = 1.0) -> Row:

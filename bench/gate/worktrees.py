@@ -1,0 +1,46 @@
+"""Two revisions as folders, out of git's way and gone afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from transfer.system.errors import UserError
+
+HERE = Path(__file__).parent.parent.parent
+
+
+@contextmanager
+def tree(commit: str, folder: Path) -> Iterator[Path]:
+    """The files of `commit` in `folder`, a worktree of this repository."""
+    try:
+        _git("worktree", "add", "--quiet", "--detach", str(folder), commit)
+        yield folder
+    finally:
+        with suppress(UserError):  # interrupted while it was made
+            _git("worktree", "remove", "--force", "--force", str(folder))
+
+
+def commit(revision: str) -> str:
+    """The full name of a revision. Raises `UserError` where there is none."""
+    return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+
+
+def as_it_is() -> str:
+    """A commit of the tracked files as they are now, on no branch; the last commit where none was changed."""
+    return _git("-c", "user.name=gate", "-c", "user.email=gate", "stash", "create") or commit("HEAD")
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(
+            f"can't run git ({error.strerror}); the gate compares revisions of a git clone"
+        ) from error
+    if done.returncode:
+        told = " ".join(done.stderr.split()) or f"no such revision: {words[-1].removesuffix('^{commit}')}"
+        raise UserError(f"{told}; give a revision that git knows (in a shallow clone: git fetch --unshallow)")
+    return done.stdout.strip()

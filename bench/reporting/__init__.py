@@ -1,0 +1,1 @@
+"""Records of `make bench`: written, summarised, and collected in `results/`."""

@@ -1,0 +1,26 @@
+"""How the commands of `bench` end: a line for a mistake, and an exit status."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+from transfer.system.errors import UserError
+from transfer.system.text import printable
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def exit_status(call: Callable[[], int]) -> int:
+    """What a command returns; 2 and one line on standard error for a mistake of the user's; 130 interrupted."""
+    # As Ctrl-C: what was begun is cleared away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return call()
+    except UserError as error:
+        print(f"bench: {printable(str(error))}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return INTERRUPTED

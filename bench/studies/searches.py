@@ -1,0 +1,181 @@
+"""Whole searches on features against the usual ways, taken in turn: `python -m bench.studies.searches`.
+
+Ours and a reference do the same: settings are fitted on the training rows and scored on the validation rows, and the
+winner's prediction of the test rows is there at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.svm import SVC
+
+from bench import features, grids
+from bench.busy import OtherCores, is_busy
+from bench.features import Rows
+from bench.references import adam_loop, one_by_one, svc_grid
+from bench.turns import Way, time_in_turn
+from transfer.config import RunConfig
+from transfer.heads.registry import METHODS
+from transfer.system import hardware
+
+CONFIG = RunConfig(data="features", device="cpu")
+# Rows of the lab's train, validation and test parts, and sides of the matrices that tell the processor's rate.
+ROWS, SIDE = (3474, 386, 1324), 2048
+
+
+def main() -> None:
+    """Measure in turn, check that the answers are the same, print tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.searches", description=__doc__)
+    parser.add_argument(
+        "--features", type=Path, help="a .npz file with x_train, y_train, x_valid, … (made up)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="of each way (5)")
+    parser.add_argument("--json", type=Path, help="raw seconds go there")
+    args = parser.parse_args()
+    torch.set_num_threads(hardware.usable_cores())
+    rows = features.real(args.features) if args.features else features.synthetic(*ROWS)
+    others = OtherCores()
+    seconds = {name: time_in_turn(ways, args.rounds) for name, ways in comparisons(rows).items()}
+    record: dict[str, Any] = {
+        "machine": hardware.describe(),
+        "rows": [len(rows.y_train), len(rows.y_valid), len(rows.y_test)],
+        "width": rows.x_train.shape[1],
+        "other_cores": others.mean(),
+        "seconds": seconds,
+        "scores": scores(rows),
+        "svc_predictions": same_as_svc(rows),
+    }
+    record["gemm_fraction"] = gemm_fraction(rows, args.rounds)
+    if args.json:
+        args.json.write_text(json.dumps(record, indent=1))
+    show(record)
+
+
+def comparisons(rows: Rows) -> dict[str, dict[str, Way]]:
+    """The ways of each search, all over the same settings; ours comes first."""
+
+    def ours(name: str) -> Way:
+        return Way(
+            call=lambda: (
+                grids.search(name)
+                .fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+                .predict(rows.x_test)
+            )
+        )
+
+    def grid(svc: Any) -> Way:
+        cores = hardware.usable_cores()
+        return Way(call=lambda: svc_grid.search(rows, n_jobs=cores, svc=svc)[1].predict(rows.x_test))
+
+    def loop(name: str) -> Way:
+        return Way(call=lambda: one_by_one.search(rows, one_by_one.GRIDS[name]).predict(rows.x_test))
+
+    def layers() -> Any:
+        return adam_loop.predict(adam_loop.search(rows, **adam_loop.LAB), rows.x_test)
+
+    found = {
+        "last layer, 4 rates": {"fc-lab": ours("fc-lab"), "DataLoader loop": Way(call=layers)},
+        "SVM, 10 settings": {"svm": ours("svm"), "GridSearchCV of SVC": grid(SVC)},
+        "ridge, 5 settings": {"ridge": ours("ridge"), "RidgeClassifier": loop("ridge")},
+        "logistic regression, 5 settings": {
+            "logreg": ours("logreg"),
+            "LogisticRegression": loop("logreg"),
+        },
+        "nearest neighbours, 3 settings": {
+            "knn": ours("knn"),
+            "KNeighborsClassifier": loop("knn"),
+        },
+    }
+    if find_spec("sklearnex"):
+        from sklearnex.svm import SVC as IntelSVC
+
+        found["SVM, 10 settings"]["GridSearchCV of scikit-learn-intelex"] = grid(IntelSVC)
+    return found
+
+
+def gemm_fraction(rows: Rows, rounds: int) -> float:
+    """Of the processor's rate of float32 products, what training the last layer at four rates reaches."""
+    x = torch.randn(SIDE, SIDE)
+    ways = {
+        "product": Way(call=lambda: x @ x),
+        "search": comparisons(rows)["last layer, 4 rates"]["fc-lab"],
+    }
+    median = {name: statistics.median(raw) for name, raw in time_in_turn(ways, rounds).items()}
+    n_classes = len(np.unique(rows.y_train))
+    # Forward, and the gradient of the weights.
+    flop = 4 * rows.x_train.size * n_classes * len(adam_loop.LAB["lr"]) * adam_loop.LAB["epochs"]
+    return float(flop / median["search"] / (2 * SIDE**3 / median["product"]))
+
+
+def scores(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Accuracy and macro F1 on the test rows of every method, its setting chosen on the validation rows."""
+    found = {}
+    for name, method in METHODS.items():
+        search = method.build(CONFIG).fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+        told = search.predict(rows.x_test)
+        found[name] = {
+            "best_params": search.best_params_,
+            "accuracy": float(accuracy_score(rows.y_test, told)),
+            "macro_f1": float(f1_score(rows.y_test, told, average="macro", zero_division=0)),
+        }
+    return found
+
+
+def same_as_svc(rows: Rows) -> dict[str, int]:
+    """Predictions of the test rows by all settings of `svm`, and those that scikit-learn's `SVC` makes otherwise."""
+    search = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+    other = 0
+    for row, told in zip(search.cv_results_, search.predict_each(rows.x_test), strict=True):
+        kernel, C = row["params"]["kernel"], row["params"]["C"]
+        other += int((svc_grid.one(rows, kernel, C).predict(rows.x_test) != told).sum())
+    return {"predictions": len(search.cv_results_) * len(rows.y_test), "other": other}
+
+
+def show(record: dict[str, Any]) -> None:
+    """Print what was measured."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for column in ("search and prediction", "median", "min", "max", "of ours"):
+        table.add_column(column, justify="left" if column.startswith("search") else "right", no_wrap=True)
+    for search, ways in record["seconds"].items():
+        table.add_row(search, style="bold")
+        ours = statistics.median(next(iter(ways.values())))
+        for name, raw in ways.items():
+            median = statistics.median(raw)
+            table.add_row(
+                f"  {name}",
+                f"{median:.3f} s",
+                f"{min(raw):.3f} s",
+                f"{max(raw):.3f} s",
+                f"{median / ours:.1f}x",
+            )
+    console = Console(highlight=False)
+    train, valid, test = record["rows"]
+    console.print(f"\n{train} x {record['width']} features train, {valid} validate, {test} are predicted")
+    console.print(table)
+    console.print(
+        f"last layer: {record['gemm_fraction']:.2f} of the rate of a product of {SIDE}x{SIDE} matrices"
+    )
+    if is_busy(record["other_cores"], record["machine"]["usable_cores"]):
+        console.print(f"busy: other processes used {record['other_cores']:.1f} cores")
+    svc = record["svc_predictions"]
+    console.print(f"SVM: {svc['other']} of {svc['predictions']:,} predictions are not those of SVC")
+    for name, row in record["scores"].items():
+        console.print(
+            f"{name:8} accuracy {row['accuracy']:.3f}, macro F1 {row['macro_f1']:.3f}, {row['best_params']}"
+        )
+
+
+if __name__ == "__main__":
+    main()

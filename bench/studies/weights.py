@@ -1,0 +1,167 @@
+"""What the package's weights are worth on frozen features: `python -m bench.studies.weights [DATA] --store DIR`.
+
+The method `svm` is searched on the features of the embedded network, and on those of untrained ones drawn from several
+seeds. Told are the points that the embedded one has more than the mean of the others: on the test split, with a paired
+bootstrap over its images, and over splits drawn anew from all images.
+
+N: images. S: untrained networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sklearn.model_selection import train_test_split
+
+from transfer import metrics
+from transfer.config import BUILT_IN, RunConfig
+from transfer.data.dataset import SPLITS
+from transfer.features.extract import Split, extract
+from transfer.features.image_sets import find_images
+from transfer.heads.registry import METHODS
+from transfer.metrics import Labels
+from transfer.system import hardware
+from transfer.system.timer import Stopwatch
+
+METHOD = "svm"
+RESAMPLES = 2000
+SCORES = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+Splits = dict[str, Split]
+
+
+def main() -> None:
+    """Extract with every network, fit, compare, print a table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.weights", description=__doc__)
+    parser.add_argument("data", nargs="?", default=BUILT_IN, help="an image set (lagoon)")
+    parser.add_argument("--seeds", type=int, default=5, help="untrained networks (5)")
+    parser.add_argument("--splits", type=int, default=20, help="splits drawn anew (20)")
+    parser.add_argument("--store", type=Path, required=True, help="where features are kept")
+    parser.add_argument("--json", type=Path, help="all scores go there")
+    args = parser.parse_args()
+    configs = {"embedded": RunConfig(data=args.data, weights="embedded", store=args.store)} | {
+        f"random, seed {seed}": RunConfig(data=args.data, weights="random", seed=seed, store=args.store)
+        for seed in range(args.seeds)
+    }
+    networks, predicted, drawn = {}, {}, {}
+    for name, config in configs.items():
+        found = extract(
+            config, find_images(config, Stopwatch(), lambda *_: None), Stopwatch(), lambda *_: None
+        )
+        networks[name] = {
+            "weights_sha256": found.extraction.weights.sha256,
+            "engine": f"{found.extraction.plan.engine} {found.extraction.plan.precision}",
+        }
+        predicted[name] = predictions(found.splits)
+        drawn[name] = [scored(anew(found.splits, seed)) for seed in range(args.splits)]
+        y_N, classes = found.splits["test"].y_N, len(found.extraction.classes)
+    (own_N, *others) = predicted.values()
+    record = {
+        "machine": hardware.describe(),
+        "data": args.data if args.data == BUILT_IN else Path(args.data).name,
+        "images": {split: len(found.splits[split].y_N) for split in SPLITS},
+        "networks": networks,
+        "test_split": {name: marks(y_N, labels_N) for name, labels_N in predicted.items()},
+        "gain": gain(y_N, own_N, others, classes),
+        "splits_drawn_anew": drawn,
+    }
+    if args.json:
+        args.json.write_text(json.dumps(record, indent=1))
+    show(record)
+
+
+def predictions(splits: Splits) -> Labels:
+    """What the method tells of the test images; its setting is chosen on the validation images."""
+    train, valid = splits["train"], splits["valid"]
+    search = METHODS[METHOD].build(RunConfig(data="given"))
+    search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+    return np.asarray(search.predict(splits["test"].x_ND))
+
+
+def marks(y_N: Labels, predicted_N: Labels) -> dict[str, float]:
+    """Accuracy and macro F1 of predictions."""
+    counts_CC = metrics.confusion(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
+    return {name: float(of(counts_CC)) for name, of in SCORES.items()}
+
+
+def scored(splits: Splits) -> dict[str, float]:
+    """The same on the test images of these splits."""
+    return marks(splits["test"].y_N, predictions(splits))
+
+
+def anew(splits: Splits, seed: int) -> Splits:
+    """All images dealt to splits as large as these, each class by its share."""
+    x_ND = np.concatenate([splits[split].x_ND for split in SPLITS])
+    y_N = np.concatenate([splits[split].y_N for split in SPLITS])
+    rows, dealt = np.arange(len(y_N)), {}
+    for split in ("test", "valid"):
+        rows, part = train_test_split(
+            rows, test_size=len(splits[split].y_N), stratify=y_N[rows], random_state=seed
+        )
+        dealt[split] = Split(x_ND[part], y_N[part])
+    return {**dealt, "train": Split(x_ND[rows], y_N[rows])}
+
+
+def gain(
+    y_N: Labels, own_N: Labels, others: Sequence[Labels], classes: int, *, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Points (1 is all) that `own_N` has more than the mean of others, and the 95 % bootstrap interval.
+
+    Images are resampled within each true class, the same ones for all.
+    """
+    rng, members = np.random.default_rng(seed), [np.flatnonzero(y_N == c) for c in np.unique(y_N)]
+
+    def more(rows: npt.NDArray[np.int64]) -> list[float]:
+        own_CC, *others_CC = (
+            metrics.confusion(y_N[rows], labels_N[rows], classes) for labels_N in (own_N, *others)
+        )
+        return [
+            float(of(own_CC) - np.mean([of(other_CC) for other_CC in others_CC])) for of in SCORES.values()
+        ]
+
+    told = more(np.arange(len(y_N)))
+    drawn = [more(np.concatenate([rng.choice(of, len(of)) for of in members])) for _ in range(RESAMPLES)]
+    between = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return {
+        name: {"mean": told[i], "ci95": [float(bound) for bound in between[:, i]]}
+        for i, name in enumerate(SCORES)
+    }
+
+
+def show(record: dict[str, Any]) -> None:
+    """A row a network, and what the first has more."""
+    counts = ", ".join(f"{count} {split}" for split, count in record["images"].items())
+    table = Table(title=f"{METHOD} on {record['data']}: {counts}", box=box.SIMPLE_HEAD, title_justify="left")
+    drawn = record["splits_drawn_anew"]
+    anew = f"mean of {len(drawn['embedded'])} splits"
+    for column in ("resnet50", "accuracy", "macro F1", f"accuracy, {anew}", f"macro F1, {anew}"):
+        table.add_column(column, justify="left" if column == "resnet50" else "right")
+    for name, own in record["test_split"].items():
+        means = (statistics.fmean(one[score] for one in drawn[name]) for score in SCORES)
+        table.add_row(name, *(f"{value:.3f}" for value in (*own.values(), *means)))
+    console = Console(width=110)
+    console.print(table)
+    own, *others = drawn.values()
+    for score, found in record["gain"].items():
+        more = [
+            one[score] - statistics.fmean(other[score] for other in same)
+            for one, *same in zip(own, *others, strict=True)
+        ]
+        low, high = found["ci95"]
+        console.print(
+            f"{score}: embedded has {100 * found['mean']:+.1f} points (95 % {100 * low:+.1f} to {100 * high:+.1f}); "
+            f"over splits {100 * statistics.fmean(more):+.1f} ({100 * min(more):+.1f} to {100 * max(more):+.1f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

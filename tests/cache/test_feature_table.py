@@ -1,0 +1,460 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transfer.cache import feature_table as shelf_module
+from transfer.cache import shards
+from transfer.cache.feature_table import Shelf
+from transfer.cache.store import Store
+from transfer.system import files as files_module
+from transfer.system.content_ids import Ids, from_hex, to_hex
+from transfer.system.errors import UserError
+
+DECLARED = {"backbone": "resnet18", "size": [48, 64], "mean": (0.485, 0.456, 0.406)}
+
+
+UNKNOWN = np.full((1, 32), 7, np.uint8)
+
+
+def rows(count: int, width: int = 5, seed: int = 0) -> tuple[Ids, np.ndarray]:
+    x = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+    return from_hex([hashlib.sha256(f"{seed}-{i}".encode()).hexdigest() for i in range(count)]), x
+
+
+def files(shelf: Shelf) -> int:
+    """How many shards lie in the folder."""
+    manifests = len(list(shelf.folder.glob("*.json"))) - 1
+    assert len(list(shelf.folder.glob("*.npy"))) == manifests
+    return manifests
+
+
+def shelf(root: Path) -> Shelf:
+    return Store(root).shelf(DECLARED)
+
+
+def test_rows_come_back_in_any_order_from_another_process_view(tmp_path: Path) -> None:
+    ids, x = rows(10)
+    first = shelf(tmp_path)
+    first.append(ids[:4], x[:4], 2.0, "here")
+    first.append(ids[4:], x[4:], 3.0, "here")
+    for seen in (first, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
+        assert seen.holds(np.concatenate([ids[3:5], UNKNOWN, ids[:1]])).tolist() == [True, True, False, True]
+        assert seen.seconds(ids, "here") == pytest.approx(5)
+        assert seen.seconds(ids[:2], "here") == pytest.approx(1)
+    with pytest.raises(KeyError, match="07" * 32):
+        first.gather(np.concatenate([ids, UNKNOWN]))
+
+
+def test_merging_keeps_every_row_and_the_time_it_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 8)
+    ids, x = rows(20)
+    kept = shelf(tmp_path)
+    for i in range(0, 20, 2):
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    reader = shelf(tmp_path)
+    kept.merge()
+    assert files(kept) == 3
+    for seen in (kept, shelf(tmp_path), reader):  # the reader's files were deleted under it
+        np.testing.assert_array_equal(seen.gather(ids), x)
+        assert seen.seconds(ids, "here") == pytest.approx(10)
+    before = sorted(kept.folder.iterdir())
+    shelf(tmp_path).merge()
+    assert len(sorted(kept.folder.iterdir())) == len(before)
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace"])
+@pytest.mark.parametrize("after", range(1, 5))
+def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: int
+) -> None:
+    ids, x = rows(8)
+    kept = shelf(tmp_path)
+    kept.append(ids[:4], x[:4], 1, "here")
+    calls = 0
+    where = {"open": Path, "fsync": os, "replace": Path}[step]
+    real = getattr(where, step)
+
+    def breaks(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        if step != "open" or "x" in str(args[1:]):
+            calls += 1
+            if calls == after:
+                raise OSError(28, "No space left on device")
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, breaks)
+        complete = False
+        with contextlib.suppress(UserError):  # nothing but our own line may come through
+            kept.append(ids[4:], x[4:], 1, "here")
+            complete = True
+    assert complete == (calls < after)
+    seen = shelf(tmp_path)
+    np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
+    assert seen.damaged == []
+    if complete:
+        np.testing.assert_array_equal(seen.gather(ids), x)
+    assert not list(kept.folder.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("kind", ["npy", "json"])
+@pytest.mark.parametrize("fault", ["cut", "flipped", "emptied"])
+def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: str, fault: str) -> None:
+    ids, x = rows(8)
+    kept = shelf(tmp_path)
+    kept.append(ids[:4], x[:4], 1, "here")
+    whole = set(kept.folder.iterdir())
+    kept.append(ids[4:], x[4:], 1, "here")
+    path = next(p for p in kept.folder.iterdir() if p not in whole and p.suffix == f".{kind}")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    path.write_bytes({"cut": data[: len(data) // 2], "flipped": data, "emptied": b""}[fault])
+    seen = shelf(tmp_path)
+    assert len(seen.damaged) == 1
+    assert seen.holds(ids).tolist() == [True] * 4 + [False] * 4
+    np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
+    assert len(list(kept.folder.glob("*.corrupt"))) == 2
+    seen.append(ids[4:], x[4:], 1, "here")
+    healed = shelf(tmp_path)
+    assert healed.damaged == []
+    np.testing.assert_array_equal(healed.gather(ids), x)
+
+
+def test_a_shard_of_a_newer_version_is_left_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids, x, 1, "here")
+    [manifest] = shards.manifests(kept.folder)
+    told = files_module.unsealed(manifest.read_bytes())
+    manifest.write_bytes(files_module.sealed({**told, "schema_version": told["schema_version"] + 1}))
+    before = {path: path.read_bytes() for path in kept.folder.iterdir()}
+    seen = shelf(tmp_path)
+    assert not seen.holds(ids).any()
+    assert seen.damaged == []
+    assert "newer version" in caplog.text
+    assert len(shelf_module.listed(kept.folder)) == 0
+    assert {path: path.read_bytes() for path in kept.folder.iterdir()} == before
+
+
+def test_rows_without_a_manifest_do_not_count(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids, x, 1, "here")
+    next(path for path in kept.folder.glob("*.json") if path.name != "key.json").unlink()
+    assert not shelf(tmp_path).holds(ids).any()
+
+
+def test_small_shards_are_merged_as_soon_as_they_have_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
+    ids, x = rows(100)
+    kept = shelf(tmp_path)
+    for i in range(0, 100, 3):
+        kept.append(ids[i : i + 3], x[i : i + 3], 1.0, "here")
+        assert files(kept) <= len(ids[: i + 3]) // 16 + 6
+        np.testing.assert_array_equal(shelf(tmp_path).gather(ids[: i + 3]), x[: i + 3])
+    for seen in (kept, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
+        assert seen.seconds(ids, "here") == pytest.approx(34)
+
+
+def test_small_shards_of_an_earlier_run_are_merged_when_they_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, x = rows(40)
+    kept = shelf(tmp_path)
+    for i in range(0, 40, 2):
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    assert files(kept) == 20
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
+    seen = shelf(tmp_path)
+    assert files(seen) == 2 + 4
+    np.testing.assert_array_equal(seen.gather(ids), x)
+    assert seen.seconds(ids, "here") == pytest.approx(20)
+
+
+@pytest.mark.parametrize("how", ["sticky", "unwritable", "refuses"])
+def test_shards_that_cant_be_deleted_are_not_merged_over_and_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    ids, x = rows(40)
+    kept = shelf(tmp_path)
+    for i in range(0, 40, 2):
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
+    if how == "sticky":
+        kept.folder.chmod(0o1777)
+        monkeypatch.setattr(os, "geteuid", lambda: kept.folder.stat().st_uid + 1)
+    elif how == "unwritable":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    else:
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no")))
+    for _ in range(3):
+        seen = shelf(tmp_path)
+        np.testing.assert_array_equal(seen.gather(ids), x)
+    if how != "refuses":  # where only trying tells, copies may lie beside
+        assert files(seen) == 20
+
+
+def test_a_shard_that_cant_be_read_counts_as_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    kept.append(ids[2:], x[2:], 1.0, "here")
+    closed = next(path for path in kept.folder.glob("*.json") if path.name != "key.json")
+    real = shards.read
+
+    def read(manifest: Path) -> object:
+        if manifest == closed:
+            raise PermissionError(13, "Permission denied", str(manifest))
+        return real(manifest)
+
+    monkeypatch.setattr(shards, "read", read)
+    assert shelf(tmp_path).holds(ids).sum() == 2
+    assert "can't be read, and its images are computed again" in caplog.text
+    assert closed.exists()
+
+
+@pytest.mark.parametrize("step", ["write", "unlink"])
+@pytest.mark.parametrize("after", range(1, 9))
+def test_a_merge_that_breaks_off_anywhere_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: int
+) -> None:
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 4)
+    ids, x = rows(12)
+    kept = shelf(tmp_path)
+    for i in range(3):
+        kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
+    calls = 0
+    where = {"write": files_module, "unlink": Path}[step]
+    real = getattr(where, step)
+
+    def breaks(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls >= after:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, breaks)
+        with contextlib.suppress(KeyboardInterrupt):
+            kept.append(ids[3:4], x[3:4], 1.0, "here")
+    seen = shelf(tmp_path)
+    np.testing.assert_array_equal(seen.gather(ids[:3]), x[:3])
+    if seen.holds(ids[3:4]).all():
+        np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
+        assert seen.seconds(ids[:4], "here") == pytest.approx(4)
+    seen.append(ids[3:], x[3:], 9.0, "here")
+    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+
+
+def test_of_rows_in_several_shards_one_answers_and_its_time_counts_once(tmp_path: Path) -> None:
+    ids, x = rows(6)
+    kept = shelf(tmp_path)
+    kept.append(ids[:4], x[:4], 4.0, "here")
+    kept.append(ids[2:], x[2:], 4.0, "here")
+    for seen in (kept, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids), x)
+        assert seen.seconds(ids, "here") == pytest.approx(6)
+        assert seen.seconds(ids[[1, 1, 5, 1]], "here") == pytest.approx(2)
+        np.testing.assert_array_equal(seen.gather(ids[[1, 1, 5, 1]]), x[[1, 1, 5, 1]])
+    kept.merge()
+    assert files(kept) == 1
+    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+
+
+def test_small_shards_whose_rows_are_all_in_others_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 4)
+    ids, x = rows(8)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    kept.append(ids[2:3], x[2:3], 1.0, "here")
+    kept.append(ids, x, 8.0, "here")
+    kept.merge()
+    assert files(kept) == 1
+    assert shelf(tmp_path).seconds(ids, "here") == pytest.approx(8)
+
+
+def test_what_another_process_merges_while_a_shelf_is_opened_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, x = rows(6)
+    other = shelf(tmp_path)
+    for i in range(6):
+        other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
+    real = shards.read
+
+    def after_a_merge(manifest: Path) -> object:
+        other.merge()
+        return real(manifest)
+
+    monkeypatch.setattr(shards, "read", after_a_merge)
+    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+
+
+def test_nothing_asked_is_nothing_given(tmp_path: Path) -> None:
+    ids, x = rows(2)
+    kept = shelf(tmp_path)
+    for _ in range(2):  # empty, then not
+        assert kept.holds(ids[:0]).shape == (0,)
+        assert kept.gather(ids[:0]).shape == (0, 0)
+        assert kept.seconds(ids[:0], "here") == 0
+        kept.merge()
+        kept.append(ids, x, 1.0, "here")
+
+
+def test_rows_in_memory_are_the_shelfs_own(tmp_path: Path) -> None:
+    ids, x = rows(3)
+    kept, given = shelf(tmp_path), x.copy()
+    kept.append(ids, given, 1.0, "here")
+    given[:] = 0
+    np.testing.assert_array_equal(kept.gather(ids), x)
+
+
+def test_manifests_hold_hexadecimal_ids(tmp_path: Path) -> None:
+    ids, x = rows(3)
+    kept = shelf(tmp_path)
+    kept.append(ids, x, 1.0, "here")
+    [manifest] = [path for path in kept.folder.glob("*.json") if path.name != "key.json"]
+    assert json.loads(manifest.read_text())["ids"] == to_hex(ids)
+
+
+def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    parts = [rows(30, seed=seed) for seed in range(4)]
+
+    def write(ids: Ids, x: np.ndarray) -> None:
+        own = shelf(tmp_path)
+        for i in range(30):
+            own.append(ids[i : i + 1], x[i : i + 1], 1, "here")
+        own.merge()
+
+    threads = [threading.Thread(target=write, args=part) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seen = shelf(tmp_path)
+    assert seen.damaged == []
+    for ids, x in parts:
+        np.testing.assert_array_equal(seen.gather(ids), x)
+
+
+def test_times_of_different_machines_are_never_added(tmp_path: Path) -> None:
+    ids, x = rows(6)
+    kept = shelf(tmp_path)
+    for i, machine in enumerate(("cpu", "cpu", "gpu", "gpu", "gpu", "cpu")):
+        kept.append(ids[i : i + 1], x[i : i + 1], 1.0, machine)
+    kept.merge()
+    for seen in (kept, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids), x)
+        assert seen.seconds(ids[[0, 5]], "cpu") == pytest.approx(2)
+        assert seen.seconds(ids[2:5], "gpu") == pytest.approx(3)
+        assert seen.seconds(ids, "cpu") is None
+    assert files(kept) == 2
+
+
+def test_looking_for_rows_makes_no_folder(tmp_path: Path) -> None:
+    shelf = Store(tmp_path).shelf(DECLARED)
+    assert len(shelf.holds(np.zeros((3, 32), np.uint8))) == 3
+    assert not shelf.folder.exists()
+
+
+def test_what_killed_runs_left_is_swept_when_a_shelf_is_opened(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids, x, 1.0, "here")
+    old, new = (kept.folder / f".a.npy.{c * 32}.tmp" for c in "ab")
+    orphan, coming = (kept.folder / f"{c * 32}.npy" for c in "ab")
+    for path in (old, new, orphan, coming):
+        path.write_bytes(b"rows")
+    for path in (old, orphan):
+        os.utime(path, (1, 1))
+    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+    assert [path.exists() for path in (old, new, orphan, coming)] == [False, True, False, True]
+
+
+def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kept = shelf(tmp_path)
+    kept.append(*rows(3, width=5), 1.0, "here")
+    shards.write(kept.folder, *rows(2, width=7, seed=1), 1.0, "here")
+    seen = shelf(tmp_path)
+    assert len(seen.damaged) == 1
+    assert "a damaged shard is set aside" in caplog.text
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("fault", ["gone", "other", "cut"])
+def test_what_a_shelf_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Path, fault: str) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    key = kept.folder / "key.json"
+    before = key.read_bytes()
+    key.unlink() if fault == "gone" else key.write_bytes(before[:9] if fault == "cut" else before + b"{}")
+    shelf(tmp_path)
+    assert key.read_bytes() == before
+
+
+def test_what_is_listed_is_what_a_shelf_holds_though_no_row_is_read(tmp_path: Path) -> None:
+    ids, x = rows(5)
+    kept = shelf(tmp_path)
+    assert shelf_module.listed(kept.folder).shape == (0, 32)
+    kept.append(ids[:3], x[:3], 1.0, "here")
+    kept.append(ids[3:], x[3:], 1.0, "here")
+    for path in kept.folder.glob("*.npy"):
+        path.write_bytes(b"damaged")
+    assert sorted(to_hex(shelf_module.listed(kept.folder))) == sorted(to_hex(ids))
+    assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids))
+    assert not shelf(tmp_path).holds(ids).any()
+
+
+def test_a_damaged_manifest_lists_nothing_and_is_left_where_it_is(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    kept = shelf(tmp_path)
+    kept.append(ids[:2], x[:2], 1.0, "here")
+    before = set(kept.folder.iterdir())
+    kept.append(ids[2:], x[2:], 1.0, "here")
+    [manifest] = {path for path in kept.folder.iterdir() if path.suffix == ".json"} - before
+    manifest.write_bytes(b"{}")
+    assert sorted(to_hex(shelf_module.listed(kept.folder))) == sorted(to_hex(ids[:2]))
+    assert manifest.exists()
+
+
+def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 8)
+    ids, x = rows(12)
+    first = shelf(tmp_path)
+    for i in range(0, 6, 2):
+        first.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    second = shelf(tmp_path)
+    first.append(ids[6:8], x[6:8], 1.0, "here")  # makes one large shard of all that there is
+    assert files(first) == 1
+    second.append(ids[8:10], x[8:10], 1.0, "here")  # would be the eighth row
+    second.append(ids[10:], x[10:], 1.0, "here")
+    second.merge()
+    for seen in (second, shelf(tmp_path)):
+        np.testing.assert_array_equal(seen.gather(ids[:6]), x[:6])
+        np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
+    assert sum(len(np.load(path)) for path in first.folder.glob("*.npy")) == 12
+    assert files(first) == 2

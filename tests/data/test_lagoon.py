@@ -1,0 +1,162 @@
+"""The built-in image set: what is drawn, that it is always the same, and that it is not too easy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transfer.data import lagoon
+from transfer.data.lagoon.boats import BOATS, PALETTE
+from transfer.data.lagoon.parts import KINDS
+from transfer.system.errors import UserError
+
+ONE = dict.fromkeys(lagoon.CLASSES, (0, 0, 0)) | {"Water": (1, 0, 0)}
+FEW = ONE | {"Gondola": (2, 1, 1), "Topa": (1, 0, 0), "Water": (1, 1, 2)}
+
+
+def digest(root: Path) -> dict[str, str]:
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int, int]]:
+    monkeypatch.setattr(lagoon, "COUNTS", FEW)
+    return FEW
+
+
+@pytest.mark.parametrize("name", lagoon.CLASSES)
+def test_every_class_is_drawn(name: str) -> None:
+    image = lagoon.draw(name, np.random.default_rng(0))
+    assert (image.mode, image.size) == ("RGB", (lagoon.WIDTH, lagoon.HEIGHT))
+    assert np.asarray(image).std() > 5
+
+
+def test_seed_decides_every_pixel() -> None:
+    first, again, other = (
+        lagoon.draw("Mototopo", np.random.default_rng(seed)).tobytes() for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_global_random_state_is_left_alone() -> None:
+    before = pickle.dumps(np.random.get_state(legacy=False))
+    lagoon.draw("Topa", np.random.default_rng(0))
+    assert pickle.dumps(np.random.get_state(legacy=False)) == before
+
+
+def test_classes_and_counts() -> None:
+    assert tuple(sorted(lagoon.COUNTS)) == lagoon.CLASSES
+    assert len(lagoon.CLASSES) == 16
+    assert {"Water", *BOATS} == set(lagoon.CLASSES)
+    counts = np.array([lagoon.COUNTS[name] for name in lagoon.CLASSES])
+    assert (counts >= (6, 3, 4)).all()
+    assert np.allclose(counts.sum(axis=0), (512, 128, 256), rtol=0.05)
+    largest = sorted(lagoon.CLASSES, key=lambda name: -sum(lagoon.COUNTS[name]))[:3]
+    assert largest == ["VaporettoACTV", "Water", "Mototopo"]
+
+
+@pytest.mark.parametrize("name", BOATS)
+def test_table_names_only_what_exists(name: str) -> None:
+    boat = BOATS[name]
+    colours = {*boat.hulls, *boat.decks, *boat.boots, *boat.rails, *boat.inner}
+    for part in boat.parts:
+        assert part.kind in KINDS
+        assert 0 <= part.span[0] <= part.span[1] <= 1
+        colours |= {*part.colours, *part.trim}
+    assert colours <= set(PALETTE)
+
+
+def test_make_writes_the_promised_files(tmp_path: Path, few: dict[str, tuple[int, int, int]]) -> None:
+    calls: list[tuple[int, int]] = []
+    root = lagoon.make(tmp_path / "new", seed=5, on_progress=lambda done, total: calls.append((done, total)))
+    expected = {
+        f"{split}/{name}/{i:04d}.jpg"
+        for name, counts in few.items()
+        for split, count in zip(("train", "valid", "test"), counts, strict=True)
+        for i in range(count)
+    }
+    assert root == tmp_path / "new" / f"lagoon-v{lagoon.VERSION}-seed5"
+    assert list((tmp_path / "new").iterdir()) == [root]
+    assert set(digest(root)) == expected
+    assert calls == [(i + 1, len(expected)) for i in range(len(expected))]
+    with Image.open(root / "test/Water/0001.jpg") as image:
+        assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (800, 240))
+
+
+def test_same_seed_same_bytes(
+    tmp_path: Path, few: dict[str, tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = digest(lagoon.make(tmp_path / "one"))
+    monkeypatch.setattr(lagoon, "usable_cores", lambda: 1)
+    assert digest(lagoon.make(tmp_path / "two")) == one
+    assert len(set(one.values())) == len(one)
+
+
+def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lagoon, "COUNTS", ONE)
+    root = lagoon.make(tmp_path)
+
+    def draw(name: str, rng: np.random.Generator) -> Image.Image:
+        raise AssertionError("nothing is left to draw")
+
+    monkeypatch.setattr(lagoon, "draw", draw)
+    assert lagoon.make(tmp_path) == root
+    with pytest.raises(AssertionError, match="nothing is left"):
+        lagoon.make(tmp_path, seed=1)
+
+
+def test_files_that_were_lost_are_drawn_again(tmp_path: Path, few: dict[str, tuple[int, int, int]]) -> None:
+    root = lagoon.make(tmp_path)
+    before = digest(root)
+    (root / "train/Gondola/0001.jpg").unlink()
+    (root / "test/Water/0000.jpg").unlink()
+    calls: list[tuple[int, int]] = []
+    lagoon.make(tmp_path, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
+    assert digest(root) == before
+
+
+def test_a_file_that_is_not_finished_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lagoon, "COUNTS", ONE)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="No space left"):
+            lagoon.make(tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(digest(lagoon.make(tmp_path))) == 1
+
+
+def test_mean_colour_does_not_tell_the_classes_apart() -> None:
+    names = (
+        "Topa",
+        "Patanella",
+        "Mototopo",
+        "Motobarca",
+        "VaporettoACTV",
+        "MotoscafoACTV",
+        "Polizia",
+        "Water",
+    )
+    colours = np.array(
+        [
+            [np.asarray(lagoon.draw(name, np.random.default_rng((kind, i)))).mean((0, 1)) for i in range(8)]
+            for kind, name in enumerate(names)
+        ]
+    )
+    centres = colours[:, :4].mean(axis=1)
+    guesses = np.linalg.norm(colours[:, 4:, None] - centres, axis=-1).argmin(axis=-1)
+    assert (guesses == np.arange(len(names))[:, None]).mean() < 0.5

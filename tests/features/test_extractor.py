@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from transfer.backbones import networks
+from transfer.backbones.weights import Weights
+from transfer.cache.store import Store
+from transfer.data import dataset
+from transfer.data.loader import BadImages, read, workers
+from transfer.engines import Plan, options
+from transfer.features import extractor
+from transfer.features.extractor import FeatureExtractor
+from transfer.system.errors import UserError
+from transfer.system.files import file_sha256
+from transfer.system.timer import now
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
+MakeImages = Callable[..., Path]
+SIZE = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    noise = torch.randint(256, (8, 3, *SIZE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    torch.save(networks.random_state("resnet18", seed=0, batches=[noise]), path)
+    return Weights(source="weights.pth", path=path, sha256=file_sha256(path))
+
+
+@contextmanager
+def opened(root: Path, weights: Weights, rule: str = "error", **settings: Any) -> Iterator[FeatureExtractor]:
+    bad = BadImages(root, rule)
+    with workers(2) as pool:
+        found = read(dataset.find(root), pool, bad, lambda *_: None)
+        given = {"name": "resnet18", "size": SIZE, "store": Store(root.parent / "store"), **settings}
+        yield FeatureExtractor(weights=weights, images=found, pool=pool, bad=bad, **given)
+
+
+def plan(engine: str = "eager", precision: str = "fp32") -> Plan:
+    return options(engine, precision, "cpu")[0]
+
+
+@pytest.mark.parametrize(
+    "other", [{"name": "resnet34"}, {"size": (40, 64)}], ids=lambda other: next(iter(other))
+)
+def test_network_and_size_belong_to_the_key(
+    tmp_path: Path, make_images: MakeImages, weights: Weights, other: dict[str, Any]
+) -> None:
+    root = make_images(tmp_path / "images")
+    with opened(root, weights) as one, opened(root, weights, **other) as two:
+        assert one.shelf(plan()).key != two.shelf(plan()).key
+        assert one.declare_trials(plan()) != two.declare_trials(plan())
+
+
+def test_engine_its_version_and_precision_belong_to_the_key(
+    tmp_path: Path, make_images: MakeImages, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(make_images(tmp_path / "images"), weights) as one:
+        plans = [plan(), plan("openvino"), plan("eager", "bf16"), plan("openvino", "bf16")]
+        keys = {one.shelf(each).key for each in plans}
+        assert len(keys) == 4
+        monkeypatch.setattr(extractor.engines, "version", lambda engine: f"{engine} 99")
+        assert one.shelf(plan("openvino")).key not in keys
+
+
+class TestCalibration:
+    def test_it_sees_training_images_alone(
+        self, tmp_path: Path, make_images: MakeImages, weights: Weights
+    ) -> None:
+        pytest.importorskip("nncf")
+        root = make_images(tmp_path / "images")
+        others = make_images(tmp_path / "others", seed=7)
+        with opened(root, weights) as one:
+            made = one.calibrated
+        for split in ("valid", "test"):
+            for path in (others / split).rglob("*.jpg"):
+                path.replace(root / path.relative_to(others))
+        with opened(root, weights) as changed:
+            assert changed.calibrated == made  # from the store: what it hangs on is the same
+        (others / "train/class0/0.jpg").replace(root / "train/class0/0.jpg")
+        with opened(root, weights) as changed:
+            assert changed.calibrated.path != made.path
+
+    def test_its_bytes_belong_to_the_key_of_int8_features(
+        self, tmp_path: Path, make_images: MakeImages, weights: Weights
+    ) -> None:
+        pytest.importorskip("nncf")
+        with opened(make_images(tmp_path / "images"), weights) as one:
+            declared = one.declare(plan("openvino", "int8"))
+            assert declared["calibrated_sha256"] == one.calibrated.sha256
+            assert one.declare(plan("openvino"))["calibrated_sha256"] is None
+
+    @pytest.mark.parametrize("changed", ["mean", "name"])
+    def test_what_is_built_into_the_model_belongs_to_its_name(
+        self,
+        tmp_path: Path,
+        make_images: MakeImages,
+        weights: Weights,
+        monkeypatch: pytest.MonkeyPatch,
+        changed: str,
+    ) -> None:
+        pytest.importorskip("nncf")
+        root = make_images(tmp_path / "images")
+        with opened(root, weights) as one:
+            made = one.calibrated
+        monkeypatch.setattr(extractor.openvino, "calibrate", lambda *_: b"other")
+        monkeypatch.setattr(extractor.openvino, "convert", lambda *_: None)
+        settings: dict[str, Any] = {
+            "mean": {"normalisation": networks.Normalisation(mean=(0.5, 0.5, 0.5))},
+            "name": {"name": "resnet34"},
+        }[changed]
+        with opened(root, weights, **settings) as two:
+            monkeypatch.setattr(FeatureExtractor, "network", None)
+            assert two.calibrated.path != made.path
+
+
+class TestSample:
+    def test_it_holds_readable_images_of_all_classes(
+        self, tmp_path: Path, make_images: MakeImages, weights: Weights
+    ) -> None:
+        root = make_images(tmp_path / "images", train=20)
+        bad = [root / f"train/class0/{i}.jpg" for i in range(8)]
+        for path in bad:
+            path.write_bytes(path.read_bytes()[:-600])
+        with opened(root, weights, "skip") as one:
+            x_NHW3 = one.sample(one.images, 8)
+        assert x_NHW3.shape == (8, *SIZE, 3)
+        assert len(np.unique(x_NHW3.mean(axis=(1, 2)).argmax(axis=1))) > 1  # each class has its own tint
+
+    def test_where_none_can_be_read_the_user_is_told(
+        self, tmp_path: Path, make_images: MakeImages, weights: Weights
+    ) -> None:
+        root = make_images(tmp_path / "images", train=2, valid=1, test=1)
+        for path in root.rglob("*.jpg"):
+            path.write_bytes(path.read_bytes()[:-600])
+        with opened(root, weights, "skip") as one, pytest.raises(UserError, match="none of 12 images"):
+            one.sample(one.images, 8)
+
+
+def test_a_disk_that_refuses_ends_the_run_in_one_line(
+    tmp_path: Path, make_images: MakeImages, weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(make_images(tmp_path / "images"), weights) as one:
+        shelf = one.shelf(plan("openvino"))
+        real = shelf.append
+        done = []
+
+        def full(*args: Any) -> None:
+            done.append(1)
+            if len(done) == 3:
+                raise UserError("can't write to the store (No space left on device)")
+            real(*args)
+
+        monkeypatch.setattr(shelf, "append", full)
+        with pytest.raises(UserError, match="No space left"):
+            one.compute(one.engine(plan("openvino")), one.images, shelf, now(), lambda *_: None)
+        assert one.shelf(plan("openvino")).holds(one.images.ids_N32).sum() >= 16

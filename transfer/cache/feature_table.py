@@ -1,0 +1,273 @@
+"""Feature rows on disk by image id, so that nothing done is lost.
+
+A shelf is one folder of the store: the features of one network, one input size, one way of computing, in shards.
+A small shard holds fewer than `SHARD_ROWS` rows. As soon as those of a machine have as many together, a large
+one is made of them and they are deleted, by this process or another; large ones stay for good.
+
+N: rows. D: features a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.cache import locks, shards
+from transfer.cache.shards import KEY, Array, Damaged, NewerVersion, Shard
+from transfer.system import files
+from transfer.system.content_ids import Ids, find, firsts, keys, to_hex
+from transfer.system.errors import UserError
+
+SHARD_ROWS = 4096
+# A row's place: the number of its shard times this, and its row there.
+PLACES = 2**32
+
+log = logging.getLogger(__name__)
+
+Places = npt.NDArray[np.int64]
+
+# Additions wait until they are a quarter of what is settled, or asked for: settling copies all there is.
+WAITING_SHARE, WAITING_LEAST = 4, 65_536
+# Ids looked up at a time: what a lookup needs beside its answer is several times as large.
+LOOKUP = 65_536
+
+
+class Index:
+    """The place of each id: a number from 0 up. Of several places given for one id the latest counts."""
+
+    def __init__(self) -> None:
+        self._key_N = np.empty(0, "S32")
+        self._place_N = np.array([-1])
+        """Of the sorted keys; at the end that of unknown ones."""
+        self._waiting: list[tuple[Ids, Places]] = []
+        self._waiting_rows = 0
+
+    def add(self, ids_M32: Ids, place_M: Places) -> None:
+        """Note the places of ids."""
+        self._waiting.append((ids_M32, place_M))
+        self._waiting_rows += len(ids_M32)
+        if self._waiting_rows > max(WAITING_LEAST, len(self._key_N) // WAITING_SHARE):
+            self._settle()
+
+    def find(self, ids_N32: Ids) -> Places:
+        """The place of each id; -1 where it has none."""
+        self._settle()
+        key_N = keys(ids_N32)
+        place_N = np.empty(len(key_N), np.int64)
+        for start in range(0, len(key_N), LOOKUP):
+            part = slice(start, start + LOOKUP)
+            place_N[part] = self._place_N[find(key_N[part], self._key_N)]
+        return place_N
+
+    def _settle(self) -> None:
+        if not self._waiting:
+            return
+        key_M = keys(np.concatenate([ids for ids, _ in self._waiting]))
+        place_M = np.concatenate([places for _, places in self._waiting])
+        self._waiting, self._waiting_rows = [], 0
+        order_M = np.argsort(key_M, kind="stable")
+        key_M, place_M = key_M[order_M], place_M[order_M]
+        latest_M = np.append(key_M[1:] != key_M[:-1], True)
+        key_M, place_M = key_M[latest_M], place_M[latest_M]
+        at_M = find(key_M, self._key_N)
+        known_M = at_M >= 0
+        self._place_N[at_M[known_M]] = place_M[known_M]
+        key_M, place_M = key_M[~known_M], place_M[~known_M]
+        at_M = np.searchsorted(self._key_N, key_M)
+        self._key_N = np.insert(self._key_N, at_M, key_M)
+        self._place_N = np.insert(self._place_N, at_M, place_M)
+
+
+def listed(folder: Path) -> Ids:
+    """The images that the manifests of a shelf list, copies included.
+
+    Their rows are neither read nor checked: that costs a hundred times as much, and only the features that are used
+    must be whole.
+
+    Parameters
+    ----------
+    folder
+        Of the shelf; it need not exist.
+
+    Returns
+    -------
+    Ids (N, 32).
+    """
+    found = [np.empty((0, 32), np.uint8)]
+    for manifest in sorted(shards.manifests(folder)):
+        with contextlib.suppress(
+            Damaged, NewerVersion, FileNotFoundError
+        ):  # a shelf that is opened tells of it
+            found.append(shards.read_ids(manifest))
+    return np.concatenate(found)
+
+
+class Shelf:
+    """Feature rows by image id (the sha256 of the image's bytes)."""
+
+    def __init__(self, folder: Path, key: str, declared: dict[str, Any]) -> None:
+        self.folder = folder
+        self.key = key
+        self._declared = declared
+        self.damaged: list[str] = []
+        """Names of shards that were set aside because their bytes were not what was written."""
+        self._numbers = count()
+        self._shards: dict[int, Shard] = {}
+        self._small: dict[int, tuple[Ids, Array]] = {}
+        """Small shards in memory, since another process may merge them and delete their files."""
+        self._unmerged: set[int] = set()
+        """Those of them whose files another process has merged and deleted."""
+        self._index = Index()
+        self._lease = locks.hold(folder)
+        self._has_key = False
+        opened: set[Path] = set()
+        # What another process merges in the meantime lies in a new shard: listed until there is none. Of a folder that
+        # is not held, since there was none a moment ago, nothing is taken: it may be pruned.
+        while self._lease and (found := shards.manifests(folder) - opened - self._manifests()):
+            for manifest in sorted(found):
+                self._open(manifest)
+            opened |= found
+        with contextlib.suppress(OSError, UserError):  # who only reads needs no right to write
+            if self._shards:
+                self._be_there()  # what is said of them may be damaged
+            for path in (*files.abandoned(folder), *shards.orphans(folder)):
+                path.unlink(missing_ok=True)
+
+    def _manifests(self) -> set[Path]:
+        return {shard.manifest for shard in self._shards.values()}
+
+    def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
+        """Which of the images have a row here."""
+        return self._index.find(ids_N32) >= 0
+
+    def append(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
+        """Keep rows `x_ND` (N, D) float32 of the images `ids_N32`, which took `seconds` on `made_on`.
+
+        They are durable on return.
+        """
+        self._be_there()
+        self._write(ids_N32, x_ND, seconds, made_on)
+        self._merge_gathered(made_on)
+
+    def gather(self, ids_N32: Ids) -> Array:
+        """Rows (N, D) of the images, in their order; `KeyError` where one is not held."""
+        locks.mark(self.folder)
+        shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
+        numbers = np.unique(shard_N).tolist()
+        width = self._shards[numbers[0]].shape[1] if numbers else 0
+        x_ND = np.empty((len(ids_N32), width), np.float32)
+        for number in numbers:
+            wanted_N = shard_N == number
+            x_ND[wanted_N] = self._rows(number)[row_N[wanted_N]]
+        return x_ND
+
+    def seconds(self, ids_N32: Ids, made_on: str) -> float | None:
+        """Seconds that computing the images' rows took, whenever that was; None if not all were `made_on`."""
+        places = np.unique(self._places(ids_N32))
+        numbers, counts = np.unique(places // PLACES, return_counts=True)
+        found = [self._shards[number] for number in numbers.tolist()]
+        if any(shard.made_on != made_on for shard in found):
+            return None
+        return float(np.dot([shard.seconds / shard.shape[0] for shard in found], counts))
+
+    def merge(self) -> None:
+        """Merge small shards into large ones; killed at any moment, it loses nothing."""
+        for machine in sorted(
+            {self._shards[number].made_on for number in self._small.keys() - self._unmerged}
+        ):
+            self._merge(machine)
+
+    def _places(self, ids_N32: Ids) -> Places:
+        place_N = self._index.find(ids_N32)
+        if (place_N < 0).any():
+            raise KeyError(to_hex(ids_N32[place_N < 0][:1])[0])
+        return place_N
+
+    def _rows(self, number: int) -> Array:
+        if number in self._small:
+            return self._small[number][1]
+        return self._shards[number].load()
+
+    def _small_of(self, made_on: str) -> list[int]:
+        left = self._small.keys() - self._unmerged
+        return sorted(number for number in left if self._shards[number].made_on == made_on)
+
+    def _merge_gathered(self, made_on: str) -> None:
+        if sum(self._shards[number].shape[0] for number in self._small_of(made_on)) >= SHARD_ROWS:
+            self._merge(made_on)
+
+    def _merge(self, made_on: str) -> None:
+        # What another process has merged lies in a shard of its own; merged again, it would lie there twice for good.
+        gone = {number for number in self._small_of(made_on) if not self._shards[number].manifest.exists()}
+        self._unmerged |= gone
+        small = self._small_of(made_on)
+        if len(small) < 2:
+            return
+        ids_N32 = np.concatenate([self._small[number][0] for number in small])
+        ids_N32 = ids_N32[np.sort(firsts(ids_N32))]
+        # Rows that another shard answers for are in it already.
+        ids_N32 = ids_N32[np.isin(self._places(ids_N32) // PLACES, small)]
+        for start in range(0, len(ids_N32), SHARD_ROWS):
+            part_N32 = ids_N32[start : start + SHARD_ROWS]
+            seconds = self.seconds(part_N32, made_on)
+            assert seconds is not None
+            self._write(part_N32, self.gather(part_N32), seconds, made_on)
+        for number in small:
+            shard = self._shards.pop(number)
+            del self._small[number]
+            shards.delete(shard)
+
+    def _be_there(self) -> None:
+        """Make the folder, hold it, and say in it what its features hang on; also where it was pruned since."""
+        if self._has_key and (self.folder / KEY).exists():
+            return
+        self._lease = locks.hold_new(self.folder)
+        told = json.dumps(self._declared, indent=1, sort_keys=True).encode()
+        try:
+            self._has_key = files.read(self.folder / KEY, len(told)) == told
+        except OSError:
+            self._has_key = False
+        if not self._has_key:
+            files.write(self.folder / KEY, told)
+            self._has_key = True
+
+    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
+        self._add(shards.write(self.folder, ids_N32, x_ND, seconds, made_on), ids_N32, x_ND)
+
+    def _add(self, shard: Shard, ids_N32: Ids, x_ND: Array) -> None:
+        number = next(self._numbers)
+        self._shards[number] = shard
+        self._index.add(ids_N32, number * PLACES + np.arange(len(ids_N32)))
+        if len(ids_N32) < SHARD_ROWS:
+            self._small[number] = (ids_N32, np.array(x_ND, np.float32))
+
+    def _open(self, manifest: Path) -> None:
+        try:
+            shard, ids_N32, x_ND = shards.read(manifest)
+            if self._shards and shard.shape[1] != next(iter(self._shards.values())).shape[1]:
+                raise Damaged("its rows are not as long as the others")
+        except FileNotFoundError:  # merged by another process since the folder was listed
+            return
+        except PermissionError:
+            log.warning("another user's shard can't be read, and its images are computed again: %s", manifest)
+            return
+        except NewerVersion as newer:
+            log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", manifest, newer)
+            return
+        except Damaged as damage:
+            self.damaged.append(manifest.stem)
+            log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", manifest, damage)
+            shards.set_aside(manifest)
+            return
+        self._add(shard, ids_N32, x_ND)
+        if not shards.can_delete(shard):  # merged, it would lie there twice for good
+            self._unmerged.add(max(self._shards))
+        with contextlib.suppress(UserError, OSError):  # who only reads needs no right to write
+            self._merge_gathered(shard.made_on)

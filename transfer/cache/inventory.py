@@ -1,0 +1,227 @@
+"""What lies in a store: entries with their size and last use, whether they are whole, and what killed runs left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transfer.cache import shards
+from transfer.cache.shards import KEY, SET_ASIDE, Damaged, NewerVersion
+from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_TOLD_BYTES, TRIALS, key_of
+from transfer.config import BUILT_IN
+from transfer.system import files
+from transfer.system.errors import UserError
+
+# A folder or a file that is being deleted is called so first: whatever happens then, nobody takes it for an entry.
+PRUNED = ".pruned-"
+_KEY = re.compile("[0-9a-f]{32}")
+_LAGOON = re.compile(r"lagoon-v\d+-seed\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Something in the store that can be deleted on its own, and is made again when it is needed."""
+
+    kind: str
+    """`features`, `weights`, `calibrated`, `trials` or `lagoon`."""
+    path: Path
+    """A folder or a file, by which what is used is held."""
+    told: Path
+    """The file that says what it hangs on."""
+    words: str
+    """What it hangs on; empty where that can't be read."""
+    images: int | None
+    bytes: int
+    used: float
+    """When it was used last, in seconds since 1970."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
+        return self.path.stem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leftover:
+    """A file or folder that nobody needs: what a killed process did not finish, what was damaged."""
+
+    path: Path
+    reason: str
+    bytes: int
+
+
+def entries(root: Path) -> list[Entry]:
+    """All entries of a store, the one used last first. Raises `UserError` where there is no store."""
+    if not root.is_dir():
+        raise UserError(f"no store at {root}; name another by --store")
+    found = [_shelf(folder) for folder in _folders(root / FEATURES)]
+    found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
+    found += [_trials(path) for path in sorted((root / TRIALS).glob("*.json")) if _KEY.fullmatch(path.stem)]
+    found.append(_drawn(root / BUILT_IN))
+    return sorted(filter(None, found), key=lambda entry: -entry.used)
+
+
+def faults(entry: Entry) -> Iterator[str]:
+    """What of an entry is not as it was written, a line each; every checksum is computed again.
+
+    The images of lagoon have none.
+    """
+    try:
+        if not entry.words:
+            yield f"{entry.told}: not what was written"
+        elif entry.kind in MADE_KINDS:
+            yield from _made_faults(entry)
+        if entry.kind == FEATURES:
+            yield from _shelf_faults(entry)
+    except FileNotFoundError:  # pruned in this moment
+        pass
+    except OSError as error:
+        yield f"{error.filename or entry.path}: {error.strerror}"
+
+
+def leftovers(root: Path) -> list[Leftover]:
+    """What killed processes left a day ago or earlier, and shards that were set aside."""
+    found: list[Leftover] = []
+
+    def add(paths: Iterable[Path], reason: str) -> None:
+        found.extend(Leftover(path=path, reason=reason, bytes=_size(path)) for path in sorted(paths))
+
+    shelves = list(_folders(root / FEATURES))
+    made = [folder for kind in MADE_KINDS for folder in _folders(root / kind)]
+    drawn = [path for path in (root / BUILT_IN).glob("lagoon-*/*/*") if path.is_dir()]
+    for folder in (root, *(root / kind for kind in (FEATURES, *MADE_KINDS, TRIALS))):
+        add(folder.glob(f"{PRUNED}*"), "not deleted to the end")
+    for folder in (*shelves, *made, *drawn, root / TRIALS):
+        add(files.abandoned(folder), "not written to the end")
+    for folder in shelves:
+        add(folder.glob(f"*{SET_ASIDE}"), "damaged, set aside")
+        add(shards.orphans(folder), "not written to the end")
+    empty = [folder for folder in shelves if not _shelf(folder)] + [
+        folder for folder in made if not _exists(folder / MADE)
+    ]
+    add((folder for folder in empty if files.is_abandoned(folder)), "not written to the end")
+    return found
+
+
+def _shelf(folder: Path) -> Entry | None:
+    manifests = shards.manifests(folder)
+    if not manifests and not _exists(folder / KEY):  # begun, and then nothing
+        return None
+    declared = _object(folder / KEY)
+    known = key_of(declared).startswith(folder.name)
+    images = sum(_rows(manifest) for manifest in manifests)
+    return _entry(FEATURES, folder, folder / KEY, _in_words(declared) if known else "", images)
+
+
+def _made(kind: str, folder: Path) -> Entry | None:
+    if not _exists(folder / MADE):
+        return None
+    return _entry(kind, folder, folder / MADE, _in_words(_sealed(folder / MADE).get("declared")))
+
+
+def _trials(path: Path) -> Entry | None:
+    return _entry(TRIALS, path, path, _in_words(_sealed(path).get("declared")))
+
+
+def _drawn(folder: Path) -> Entry | None:
+    """The built-in images; None where there are none, or where somebody else's files lie among them."""
+    names = [path.name for path in folder.glob("[!.]*")]
+    if not names or not all(_LAGOON.fullmatch(name) for name in names):
+        return None
+    images = sum(1 for _ in folder.glob("*/*/*/*.jpg"))
+    return _entry(BUILT_IN, folder, folder, "the built-in images", images)
+
+
+def _entry(kind: str, path: Path, told: Path, words: str, images: int | None = None) -> Entry | None:
+    try:
+        used = path.stat().st_mtime
+    except OSError:  # pruned in this moment
+        return None
+    return Entry(kind=kind, path=path, told=told, words=words, images=images, bytes=_size(path), used=used)
+
+
+def _shelf_faults(entry: Entry) -> Iterator[str]:
+    for manifest in sorted(shards.manifests(entry.path)):
+        try:
+            shards.read(manifest)
+        except (FileNotFoundError, NewerVersion):  # merged into another in this moment; not ours to judge
+            continue
+        except OSError as error:
+            yield f"{error.filename or manifest}: {error.strerror}"
+        except Damaged as damage:
+            yield f"{manifest}: {damage}"
+
+
+def _made_faults(entry: Entry) -> Iterator[str]:
+    told = str(_sealed(entry.told).get("sha256"))
+    path = entry.path / f"{told[:32]}.safetensors"
+    if not _exists(path) or files.file_sha256(path) != told:
+        yield f"{path}: not what was written"
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where there is none."""
+    try:
+        found = json.loads(files.read(path, MAX_TOLD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """The object that was sealed in a file; an empty one where it is not whole."""
+    try:
+        return files.unsealed(files.read(path, MAX_TOLD_BYTES))
+    except (OSError, ValueError):
+        return {}
+
+
+def _in_words(declared: object) -> str:
+    """What features, weights or trials hang on, as a person would say it; empty where nothing is declared."""
+    if not isinstance(declared, dict) or "backbone" not in declared:
+        return ""
+    size = declared.get("size")
+    words = [
+        f"{declared['backbone']}",
+        "x".join(map(str, size)) if isinstance(size, list) else "",
+        " ".join(str(declared[name]) for name in ("engine", "precision") if name in declared),
+        f"seed {declared['seed']}" if "seed" in declared else "",
+        f"weights {str(declared['weights_sha256'])[:8]}" if "weights_sha256" in declared else "",
+        f"{declared.get('decoder', '')}",
+        f"torch {declared['torch']}" if "torch" in declared else "",
+        f"on {declared['machine']}" if "machine" in declared else "",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _rows(manifest: Path) -> int:
+    try:
+        return int(_object(manifest)["shape"][0])
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        return 0
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """The folders in one that are called by a key; others are somebody else's."""
+    for path in sorted(folder.glob("*")):
+        if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            yield path
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files below a folder; 0 where it is gone."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            return sum(_size(child) for child in path.iterdir())
+        return path.lstat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,90 @@
+"""Which entries of a store go, and how they are deleted: never under a process that uses them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer.cache.inventory import PRUNED, Entry, Leftover
+from transfer.cache.locks import unused
+from transfer.system.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What is to go: all that any of these says. Nothing, where nothing is said."""
+
+    older_than_s: float | None = None
+    """Since it was used last."""
+    max_bytes: int | None = None
+    """What used longest ago is beyond it."""
+    keys: tuple[str, ...] = ()
+    """The first letters of keys."""
+
+
+def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
+    """The entries that are to go, what was used longest ago first.
+
+    Raises `UserError` for a key that no entry has, or several.
+    """
+    going = [entry for key in rule.keys for entry in _called(entries, key)]
+    if rule.older_than_s is not None:
+        oldest = time.time() - rule.older_than_s
+        going += [entry for entry in entries if entry.used < oldest]
+    if rule.max_bytes is not None:
+        left = sum(entry.bytes for entry in entries if entry not in going)
+        for entry in sorted(entries, key=lambda entry: entry.used):
+            if left > rule.max_bytes and entry not in going:
+                going.append(entry)
+                left -= entry.bytes
+    return sorted(set(going), key=lambda entry: (entry.used, entry.key))
+
+
+def in_use(entry: Entry) -> bool:
+    """Whether a process uses an entry now."""
+    with unused(entry.path) as free:
+        return not free and entry.path.exists()
+
+
+def delete(entry: Entry) -> bool:
+    """Delete an entry, unless a process uses it. Whether it is gone.
+
+    Raises `OSError` where it can't be deleted.
+    """
+    with unused(entry.path) as free:
+        if not free:
+            return not entry.path.exists()
+        gone = entry.path.with_name(f"{PRUNED}{uuid.uuid4().hex}")
+        entry.path.rename(gone)  # at once, for whoever comes now
+    _delete(gone)
+    return True
+
+
+def sweep(leftovers: Iterable[Leftover]) -> None:
+    """Delete what nobody needs. Raises `OSError` where it can't be deleted."""
+    for leftover in leftovers:
+        _delete(leftover.path)
+
+
+def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
+    found = [entry for entry in entries if key and entry.key.startswith(key[:32])]
+    if len({entry.path for entry in found}) != 1:
+        told = ", ".join(entry.key for entry in found[:3])
+        raise UserError(
+            f"--key is {key!r}; {'several entries begin so: ' + told if found else 'no entry begins so'}; "
+            "transfer store list --json has them whole"
+        )
+    return found
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)  # another process may delete it at the same time
+        if path.exists():
+            raise OSError(None, "can't delete it all", str(path))
+    else:
+        path.unlink(missing_ok=True)

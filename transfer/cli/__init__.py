@@ -1,0 +1,287 @@
+"""The command line: what may be given, which command is called, how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from transfer.cli import commands
+from transfer.cli.commands import DONE, FAILED
+from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
+from transfer.heads.registry import METHODS
+from transfer.system import hardware, signals
+from transfer.system.errors import UserError
+from transfer.system.text import printable
+from transfer.system.version import __version__
+
+USAGE = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, where argparse prints its usage too."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def entry(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command, and end the process with its exit status."""
+    hardware.sleep_at_barriers()
+    status = main(argv)
+    if status == signals.INTERRUPTED:  # to shut down all libraries would take seconds more
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is returned."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    # Of huge images, which `decode` refuses, of broken EXIF data, and of old files of weights: nothing to be done.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", message="Detected pickle protocol")
+    # Two images of each of many classes are a classification problem all the same.
+    warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names hold letters that a terminal may not have
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with signals.stoppable():
+            args = _parser().parse_args(argv)
+            _tell(quiet=getattr(args, "quiet", False))
+            status: int = args.command(args)
+            print(end="", flush=True)  # where that fails, at exit nobody would say so in one line
+            return status
+    except UserError as error:
+        return _fail(str(error), USAGE, argv)
+    except KeyboardInterrupt:
+        return _fail(signals.TOLD, signals.INTERRUPTED, argv)
+    except BrokenPipeError:  # the reader of our output had enough
+        _discard_output()
+        return DONE
+    except OSError as error:  # a full disk, a folder without permission
+        return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
+    except MemoryError:
+        return _fail("out of memory; what was computed is kept, run again with more memory free", USAGE, argv)
+    except Exception as error:
+        told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
+        return _fail(told, FAILED, argv)
+
+
+def _tell(*, quiet: bool) -> None:
+    """What happens on the way is told on standard error; where little is wanted, only what went wrong."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print(f"transfer: {printable(record.getMessage())}", file=sys.stderr)
+
+    logger = logging.getLogger("transfer")
+    logger.handlers = [Lines()]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
+
+
+def _discard_output() -> None:
+    """Leave nothing to flush at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, status: int, argv: Sequence[str]) -> int:
+    if "--debug" in argv:
+        raise  # the error that is being handled, with its traceback
+    try:
+        print(end="", flush=True)
+    except OSError:
+        _discard_output()
+    print(f"transfer: {printable(message)}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="transfer",
+        description="Fine-tune the last layer, or train an SVM on frozen features? Compared in one command.",
+    )
+    parser.add_argument("--version", action="version", version=f"transfer {__version__}")
+    kinds = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    run = _command(
+        kinds, "run", commands.run, "compare the methods on labelled images", "run photos --out out/photos"
+    )
+    run.add_argument("data", nargs="?", type=_text, default="lagoon", metavar="DATA", help=_DATA_HELP)
+    run.add_argument(
+        "--out", type=_path, metavar="DIR", help="write result.json, report.md and models/ there"
+    )
+    run.add_argument(
+        "--force", action="store_true", help="replace the models in --out, whatever they were made from"
+    )
+    run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
+    _add_extraction_options(run)
+    run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
+    run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
+    run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
+    run.add_argument(
+        "--repeats",
+        metavar="N",
+        help="compare on N other splits too, or: groups, to leave one group out after the other "
+        "(10 if the images bring no test split and have at most 300 classes, else 0)",
+    )
+    run.add_argument(
+        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
+    )
+    run.add_argument(
+        "--json", action="store_true", help="the result on standard output, and nothing else there"
+    )
+
+    extract = _command(
+        kinds, "extract", commands.extract, "fill the store only", "extract photos --device cuda"
+    )
+    extract.add_argument("data", type=_text, metavar="DATA", help=_DATA_HELP)
+    _add_extraction_options(extract)
+
+    predict = _command(
+        kinds, "predict", commands.predict, "name the classes of images", "predict out/photos new/ boat.jpg"
+    )
+    predict.add_argument("model", type=_path, metavar="MODEL", help="the folder that a run wrote by --out")
+    predict.add_argument(
+        "images", nargs="+", type=_path, metavar="IMAGES", help="image files, or folders of them"
+    )
+    predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    _add_engine_options(predict, "as in the run", "as in the run")
+    _add_bad_image_option(predict)
+    predict.add_argument(
+        "--json", action="store_true", help="a list on standard output, and nothing else there"
+    )
+    predict.add_argument("--quiet", action="store_true", help="no progress")
+
+    report = _command(
+        kinds,
+        "report",
+        commands.report,
+        "show a result again, or several side by side",
+        "report out/photos/result.json",
+    )
+    report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
+
+    env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
+    env.add_argument("--json", action="store_true", help="as JSON")
+    env.add_argument("--store", type=_path, metavar="DIR", help="whose trials of engines are shown too")
+
+    _add_store(kinds)
+    return parser
+
+
+def _add_store(kinds: Any) -> None:
+    store = kinds.add_parser("store", help="what is kept on disk", description="What is kept on disk.")
+    kinds = store.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    lists = _command(kinds, "list", commands.store_list, "what the store holds", "store list")
+    lists.add_argument("--json", action="store_true", help="as JSON, keys whole")
+    verify = _command(
+        kinds, "verify", commands.store_verify, "check every checksum; exit 1 for damage", "store verify"
+    )
+    verify.add_argument("--quiet", action="store_true", help="no progress")
+    prune = _command(
+        kinds,
+        "prune",
+        commands.store_prune,
+        "delete what was chosen and what killed runs left; by default tell what that is",
+        "store prune --older-than 90d --max-size 20GB",
+    )
+    prune.add_argument(
+        "--older-than", metavar="AGE", help="what was not used for so long, such as 90d or 12h"
+    )
+    prune.add_argument(
+        "--max-size", metavar="SIZE", help="what was used longest ago beyond a size, such as 20GB"
+    )
+    prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins so")
+    prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
+    for parser in (lists, verify, prune):
+        parser.add_argument("--store", type=_path, metavar="DIR", help="which store (the user's cache)")
+
+
+def _path(given: str) -> Path:
+    """A path, with the reason where it is none: of a `ValueError` argparse shows none."""
+    try:
+        return expand(given)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _text(given: str) -> str:
+    """What may be a path, as text."""
+    return str(_path(given)) if given.startswith("~") else given
+
+
+_DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
+
+
+def _command(commands: Any, name: str, call: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary.capitalize()}.", epilog=f"Example: transfer {example}"
+    )
+    parser.set_defaults(command=call)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
+    parser.add_argument(
+        "--weights",
+        type=_text,
+        metavar="W",
+        help="imagenet, embedded, random, or a .safetensors or .pth file",
+    )
+    parser.add_argument(
+        "--mean",
+        metavar="A,B,C",
+        help="of each channel, 0 to 1, that the weights were trained with (ImageNet's)",
+    )
+    parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
+    parser.add_argument(
+        "--channel-order",
+        choices=CHANNEL_ORDERS,
+        help="that the weights were trained with, and of --mean and --std (rgb)",
+    )
+    parser.add_argument(
+        "--size", metavar="HxW", help="input size (the images' own within bounds if all agree, else 224x224)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
+    parser.add_argument(
+        "--groups",
+        metavar="REGEX",
+        help="on file names; images that agree in its first group, or the whole match, share a split",
+    )
+    _add_engine_options(parser, "measured", "measured, never int8")
+    parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
+    parser.add_argument(
+        "--store", type=_path, metavar="DIR", help="where features are kept (the user's cache)"
+    )
+    _add_bad_image_option(parser)
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
+    )
+
+
+def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
+    """The options of an engine; what `auto` is for the engine and the precision."""
+    parser.add_argument("--device", choices=DEVICES, help="(auto)")
+    parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
+    parser.add_argument(
+        "--precision", metavar="P", help=f"auto, fp32, bf16, fp16 or int8 (auto: {precision})"
+    )
+
+
+def _add_bad_image_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
+    )

@@ -1,0 +1,336 @@
+"""What each command does with its arguments: call, print, and the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer.config import (
+    BUILT_IN,
+    EXAMPLES,
+    MODELS,
+    RESULT,
+    RunConfig,
+    default_store,
+    parse_age,
+    parse_bytes,
+    parse_numbers,
+    parse_repeats,
+    parse_size,
+)
+from transfer.system.errors import UserError
+from transfer.system.text import in_bytes, line, printable
+
+if TYPE_CHECKING:
+    from transfer.cache.inventory import Entry
+    from transfer.evaluation.experiment import Experiment
+    from transfer.report.rendering import Table
+
+# torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
+# that help and usage errors come at once.
+
+DONE, FAILED, SKIPPED = 0, 1, 3
+# Bad images that are named on standard error, one by one; a result file has more of them.
+SKIPPED_NAMED = 100
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the methods."""
+    config = _config(args)
+    models = args.out / MODELS if args.out else None
+    if models:
+        if config.data != BUILT_IN:
+            from transfer.data.dataset import check_output
+
+            check_output(Path(config.data), args.out)
+        _make_folder(args.out)
+        _make_folder(models)
+    from transfer import report
+    from transfer.evaluation import experiment, results
+    from transfer.report import rendering
+    from transfer.serving import bundle
+
+    if models and not args.force:
+        bundle.check_replaceable(models, config)
+    with rendering.progress(args.quiet or args.json) as on_progress:
+        done = experiment.compare(config, on_progress)
+    result = done.result
+    # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
+    failed = _write(args.out, done) if args.out else None
+    try:
+        if args.json:
+            print(done.result_json, end="", flush=True)
+        elif args.quiet:
+            print(report.verdict(result), flush=True)
+        else:
+            report.show(result, rendering.console())
+            print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        kept = f"the result is in {args.out}" if args.out and not failed else "give --out to keep the result"
+        failed = failed or UserError(f"can't write to standard output ({error.strerror}); {kept}")
+    if failed:
+        raise failed
+    skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
+    return _told_skipped(skipped, results.skipped_count(result))
+
+
+def _write(out: Path, done: Experiment) -> UserError | None:
+    """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
+    from transfer import report
+    from transfer.system import files, schemas
+
+    text = done.result_json.encode()
+    failures = []
+    for write in (
+        lambda: files.write(out / RESULT, text),
+        lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
+        lambda: done.save_predictions(out / "predictions.csv"),
+        lambda: done.save_models(out / MODELS),
+    ):
+        try:
+            write()
+        except UserError as error:
+            failures.append(error)
+    if len(text) > schemas.MAX_BYTES:
+        name = printable(str(out / RESULT))
+        print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
+    for further in failures[1:]:
+        print(f"transfer: {printable(str(further))}", file=sys.stderr)
+    return failures[0] if failures else None
+
+
+def extract(args: argparse.Namespace) -> int:
+    """Fill the store."""
+    config = _config(args)
+    from transfer.features.extract import check, fill
+    from transfer.features.image_sets import find_images
+    from transfer.report import rendering
+    from transfer.system.timer import Stopwatch
+
+    check(config)
+    watch = Stopwatch()
+    with rendering.progress(args.quiet) as on_progress:
+        found = fill(config, find_images(config, watch, on_progress), watch, on_progress)
+    if not args.quiet:
+        print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
+    return _told_skipped(found.skipped, len(found.skipped))
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Name the classes of images."""
+    from transfer.data import dataset
+    from transfer.data.loader import BadImages
+    from transfer.report import rendering
+    from transfer.serving import predictor
+
+    paths, left_out = dataset.below(args.images)
+    chosen = ("method", "device", "engine", "precision")
+    given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
+    loaded = predictor.load(args.model, batch=len(paths), **given)
+    bad = BadImages(None, args.on_bad_image or "error")
+    with rendering.progress(args.quiet or args.json) as on_progress:
+        found = loaded.predict(paths, bad, on_progress)
+    if args.json:
+        print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
+    else:
+        for one in found:
+            share = "-" if one.probability is None else f"{one.probability:.3f}"
+            print(line(str(one.path), one.label, share))
+    skipped = left_out | bad.skipped
+    return _told_skipped(skipped, len(skipped))
+
+
+def report(args: argparse.Namespace) -> int:
+    """Show results again."""
+    from transfer import report
+    from transfer.evaluation import results
+    from transfer.report import rendering
+    from transfer.serving.run_folder import check_same_run
+
+    loaded = [results.load(path) for path in args.files]
+    for path in args.files:
+        check_same_run(path.parent)
+    if len(loaded) == 1:
+        report.show(loaded[0], rendering.console())
+    else:
+        report.show_side_by_side(loaded, rendering.console())
+    return DONE
+
+
+def env(args: argparse.Namespace) -> int:
+    """Tell what this machine offers."""
+    from transfer.cache.store import Store
+    from transfer.engines import autotune
+    from transfer.system import hardware
+
+    found = hardware.describe()
+    trials = []
+    with contextlib.suppress(UserError):  # without a home folder there is no store to look into
+        trials = Store(args.store or default_store()).all_trials()
+    if args.json:
+        print(json.dumps({**found, "trials": trials}, indent=1))
+        return DONE
+    for name, value in found.items():
+        print(printable(f"{name:13} {value}"))
+    for told in autotune.told(trials):
+        print(printable(told))
+    return DONE
+
+
+def store_list(args: argparse.Namespace) -> int:
+    """List what a store holds."""
+    from transfer.cache import inventory
+    from transfer.report import rendering
+
+    root = args.store or default_store()
+    entries, leftovers = inventory.entries(root), inventory.leftovers(root)
+    if args.json:
+        told = [
+            {
+                "kind": entry.kind,
+                "key": entry.key,
+                "hangs_on": entry.words,
+                "images": entry.images,
+                "bytes": entry.bytes,
+                "used": entry.used,
+            }
+            for entry in entries
+        ]
+        print(json.dumps(told, indent=1))
+        return DONE
+    if entries:
+        rendering.draw(_entries("What the store holds, used last first", entries), rendering.console())
+    whole = sum(entry.bytes for entry in entries)
+    print(printable(f"{_count(len(entries), 'entries')}, {in_bytes(whole)}, in {root}"))
+    if leftovers:
+        left = in_bytes(sum(leftover.bytes for leftover in leftovers))
+        print(f"{_count(len(leftovers), 'leftovers')}, {left}: transfer store prune shows them")
+    return DONE
+
+
+def store_verify(args: argparse.Namespace) -> int:
+    """Check every checksum of a store."""
+    from transfer.cache import inventory
+    from transfer.report import rendering
+
+    entries, found = inventory.entries(args.store or default_store()), 0
+    with rendering.progress(args.quiet, speed=False) as on_progress:
+        for done, entry in enumerate(entries):
+            on_progress("checking", done, len(entries))
+            for fault in inventory.faults(entry):
+                found += 1
+                print(printable(fault))
+    if not found:
+        print(
+            f"{_count(len(entries), 'entries')}, all as they were written (the built-in images have no checksums)"
+        )
+        return DONE
+    print(f"{_count(found, 'faults')}; the next run that needs what is damaged makes it again")
+    return FAILED
+
+
+def store_prune(args: argparse.Namespace) -> int:
+    """Delete entries of a store, or tell which would be."""
+    from transfer.cache import inventory, pruning
+    from transfer.report import rendering
+
+    rule = pruning.Rule(
+        older_than_s=parse_age(args.older_than) if args.older_than else None,
+        max_bytes=parse_bytes(args.max_size) if args.max_size else None,
+        keys=tuple(args.key or ()),
+    )
+    root = args.store or default_store()
+    going, leftovers = pruning.chosen(inventory.entries(root), rule), inventory.leftovers(root)
+    if going:
+        rendering.draw(_entries("What is to go", going), rendering.console())
+    for leftover in leftovers:
+        print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
+    if args.yes:
+        kept = [entry for entry in going if not pruning.delete(entry)]
+        pruning.sweep(leftovers)
+    else:
+        kept = [entry for entry in going if pruning.in_use(entry)]
+    for entry in kept:
+        print(f"{entry.kind} {printable(entry.key[:8])} is in use, and kept")
+    freed = sum(leftover.bytes for leftover in leftovers) + sum(e.bytes for e in going if e not in kept)
+    told = f"{_count(len(going) - len(kept), 'entries')} and {_count(len(leftovers), 'leftovers')}, {in_bytes(freed)}"
+    print(f"{told}, deleted" if args.yes else f"{told}, would go; --yes deletes them")
+    return DONE
+
+
+def _count(number: int, many: str) -> str:
+    one = {"entries": "entry", "leftovers": "leftover", "faults": "fault"}[many]
+    return f"{number} {one if number == 1 else many}"
+
+
+def _entries(title: str, entries: Sequence[Entry]) -> Table:
+    from transfer.report.rendering import Table
+
+    return Table(
+        title,
+        ["key", "kind", "hangs on", " images", " size", " used"],
+        [
+            [
+                entry.key[:8],
+                entry.kind,
+                entry.words or "(not known: what says it is damaged or gone)",
+                "-" if entry.images is None else f"{entry.images:,}",
+                in_bytes(entry.bytes),
+                _ago(time.time() - entry.used),
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "now"
+
+
+def _told_skipped(skipped: dict[str, str], count: int) -> int:
+    """Name the first of `count` images that were left out, on standard error, and tell how many more; the status."""
+    named = list(skipped.items())[:SKIPPED_NAMED]
+    for name, reason in named:
+        print(f"transfer: skipped {name!r}: {printable(reason)}", file=sys.stderr)
+    if more := count - len(named):
+        print(f"transfer: skipped {more:,} more images", file=sys.stderr)
+    return SKIPPED if count else DONE
+
+
+def _config(args: argparse.Namespace) -> RunConfig:
+    """What was given on the command line; the rest keeps the defaults of `RunConfig`."""
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
+    if "size" in fields:
+        fields["size"] = parse_size(fields["size"])
+    if "repeats" in fields:
+        fields["repeats"] = parse_repeats(fields["repeats"])
+    if "methods" in fields:
+        fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
+    if "lr" in fields:
+        fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
+    for name in ("mean", "std"):
+        if name in fields:
+            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[f"--{name}"])
+    return RunConfig(**fields)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"can't write to {folder}; give another --out")

@@ -1,0 +1,159 @@
+"""The built-in image set: boats on a Venetian canal, drawn by the program and saved as JPEG files.
+
+It imitates the situation of a real set of photographs: a few large classes and many small ones, boats that
+differ in small things, and much in every picture that has nothing to do with its class.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from transfer.data.lagoon import scenery as canvas
+from transfer.data.lagoon.boats import BOATS
+from transfer.data.lagoon.hulls import Form, Pose, build
+from transfer.data.lagoon.parts import paint
+from transfer.data.lagoon.scenery import HEIGHT, WIDTH, Scene
+from transfer.system import files
+from transfer.system.hardware import usable_cores
+
+__all__ = ["CLASSES", "COUNTS", "HEIGHT", "VERSION", "WIDTH", "draw", "make"]
+
+VERSION = 1  # raised whenever the bytes of the files change
+SPLITS = ("train", "valid", "test")
+QUALITY = 90
+
+# Images in train, valid and test: the shares of the real set, with at least 6, 3 and 4 of each class.
+COUNTS: dict[str, tuple[int, int, int]] = {
+    "Alilaguna": (15, 4, 7),
+    "Ambulanza": (11, 3, 6),
+    "Barchino": (15, 4, 7),
+    "Gondola": (6, 3, 4),
+    "Lanciafino10m": (6, 3, 4),
+    "Motobarca": (28, 6, 13),
+    "Motopontonerettangolare": (6, 3, 4),
+    "MotoscafoACTV": (6, 3, 4),
+    "Mototopo": (112, 25, 55),
+    "Patanella": (36, 8, 17),
+    "Polizia": (9, 3, 5),
+    "Raccoltarifiuti": (12, 3, 6),
+    "Sandoloaremi": (6, 3, 4),
+    "Topa": (10, 3, 5),
+    "VaporettoACTV": (122, 27, 59),
+    "Water": (116, 27, 56),
+}
+CLASSES: tuple[str, ...] = tuple(sorted(COUNTS))
+
+
+def draw(name: str, rng: np.random.Generator) -> Image.Image:
+    """One picture of a class, RGB, WIDTH x HEIGHT pixels; every choice in it is drawn from `rng`."""
+    scene = canvas.scene(rng)
+    picture, surface = canvas.water(rng, scene)
+    if scene.quay:
+        canvas.quay(picture, rng, scene, surface)
+    if scene.glitter:
+        canvas.glitter(picture, rng, scene, surface)
+    for form, pose, force in fleet(name, rng, scene):
+        canvas.shadow(picture, surface, form, pose)
+        canvas.wake(picture, rng, surface, form, pose, force)
+        canvas.lay(picture, surface, *paint(form, pose, (WIDTH, HEIGHT), rng), 0.03)
+    canvas.clutter(picture, rng, scene, surface, empty=name not in BOATS)
+    return canvas.expose(picture, rng, scene)
+
+
+def fleet(name: str, rng: np.random.Generator, scene: Scene) -> list[tuple[Form, Pose, float]]:
+    """The boats of a picture, far ones first, each with its place and the force of its wake."""
+    boats: list[tuple[Form, Pose, float]] = []
+    others = sorted(BOATS)
+    if scene.quay > 12 and rng.random() < 0.5:
+        boats += [moored(others, rng, scene) for _ in range(int(rng.integers(1, 3)))]
+    if rng.random() < 0.18:
+        boats.append(cut_off(others[int(rng.integers(len(others)))], rng, scene))
+    if name in BOATS:
+        boats.append(subject(build(name, rng), rng, scene))
+    elif rng.random() < 0.3:
+        boats.append(gone(others[int(rng.integers(len(others)))], rng, scene))
+    return boats
+
+
+def subject(form: Form, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """The boat that gives a picture its class: nearly all of it inside the frame."""
+    flip, yaw = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13))
+    v = float(np.clip(rng.normal(134, 10), 100, 172))
+    pose = scene.pose(0.0, v, flip, yaw)
+    scale = min(pose.scale, float(rng.uniform(560, 700)) / form.length)
+    reach = 0.47 * form.length * scale
+    u = float(np.clip(rng.normal(WIDTH / 2, 60), reach, WIDTH - reach))
+    return form, scene.pose(u, v, flip, yaw, scale), float(rng.uniform(*form.boat.wake))
+
+
+def cut_off(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """A boat of which an edge of the frame leaves only an end."""
+    form = build(name, rng)
+    flip, yaw, v = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13)), float(rng.uniform(40, 230))
+    seen, reach = float(rng.uniform(10, 90)), form.length / 2 * scene.pose(0.0, v, flip, yaw).scale
+    u = seen - reach if rng.random() < 0.5 else WIDTH - seen + reach
+    return form, scene.pose(u, v, flip, yaw), float(rng.uniform(*form.boat.wake))
+
+
+def gone(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """A boat that has left the frame, but not its wake."""
+    form = build(name, rng)
+    flip, v = int(rng.choice((-1, 1))), float(rng.uniform(60, 210))
+    pose = scene.pose(0.0, v, flip, float(rng.normal(0, 0.1)))
+    away = WIDTH / 2 + form.length / 2 * pose.scale + float(rng.uniform(4, 120))
+    return form, replace(pose, u=WIDTH / 2 + flip * away), float(rng.uniform(0.5, 1))
+
+
+def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
+    """A small boat lying at the quay."""
+    small = [name for name in names if BOATS[name].length[0] < 9]
+    form = build(small[int(rng.integers(len(small)))], rng)
+    u = float(rng.uniform(0, WIDTH))
+    v = scene.quay + scene.slope * (u - WIDTH / 2) + float(rng.uniform(2, 12))
+    return form, scene.pose(u, v, 1, float(rng.normal(0, 0.05)), float(rng.uniform(8, 13))), 0.0
+
+
+def plan(root: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
+    """The files of a set below `root`: where, of what class, from which random numbers."""
+    return [
+        (root / part / name / f"{i:04d}.jpg", name, (seed, split, kind, i))
+        for split, part in enumerate(SPLITS)
+        for kind, name in enumerate(CLASSES)
+        for i in range(COUNTS[name][split])
+    ]
+
+
+def save(path: Path, name: str, key: tuple[int, ...]) -> None:
+    """Draws one file, whole or not at all; as its random numbers are its own, the order does not matter."""
+    rng = np.random.default_rng(np.random.SeedSequence(key))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = io.BytesIO()
+    draw(name, rng).save(data, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    files.write(path, data.getbuffer())
+
+
+def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
+    """Draws what is missing of the set below `folder` and returns its root.
+
+    The root holds train/, valid/ and test/, each with a folder of JPEG files a class. `on_progress` is called
+    with the number of files drawn and how many were missing. The same seed gives the same bytes, so it is no
+    matter who draws which file, or when, or whether two draw it at once.
+    """
+    root = folder / f"lagoon-v{VERSION}-seed{seed}"
+    missing = [job for job in plan(root, seed) if not job[0].exists()]
+    # numpy and Pillow let go of the interpreter's lock: threads draw as fast as processes, and start at once.
+    pool = ThreadPoolExecutor(usable_cores())
+    try:
+        for done, _ in enumerate(pool.map(lambda job: save(*job), missing), start=1):
+            if on_progress:
+                on_progress(done, len(missing))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return root

@@ -1,0 +1,344 @@
+"""Water, light, quays and the camera of the built-in image set: all of a picture that is not a boat.
+
+Pictures are float32 arrays (3, HEIGHT, WIDTH) of 0 to 255 until `expose` makes bytes of them; with the
+colours first numpy is several times as fast as with the colours last.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from transfer.data.lagoon.hulls import Form, Pose, Rgb, mix, pick
+
+HEIGHT, WIDTH = 240, 800
+Field = npt.NDArray[np.float32]  # (HEIGHT, WIDTH)
+Picture = npt.NDArray[np.float32]  # (3, HEIGHT, WIDTH)
+Area = tuple[slice, slice, slice]  # colours, rows and columns
+Corner = tuple[int, int]  # column and row
+ALL = slice(None)
+
+# Three cameras: the sine of the angle above the water, pixels a metre at the middle row, the rows that the
+# quay takes at the top (0 for none) and falls a column, and two colours between which the water lies.
+Camera = tuple[float, tuple[float, float], float, float, tuple[Rgb, Rgb]]
+CAMERAS: tuple[Camera, ...] = (
+    (0.52, (25, 29), 0, 0.03, ((88, 116, 120), (98, 108, 92))),
+    (0.42, (18, 22), 24, 0.01, ((94, 108, 92), (112, 112, 94))),
+    (0.47, (21, 25), 5, -0.02, ((98, 112, 126), (84, 98, 88))),
+)
+# How often, the light from everywhere, its colour and strength, how high the sun is, how often it glitters.
+LIGHTS: tuple[tuple[float, float, Rgb, tuple[float, float], float], ...] = (
+    (0.44, 0.55, (1.12, 1.11, 1.08), (0.6, 0.9), 0.35),
+    (0.30, 0.90, (0.94, 0.97, 1.00), (0.8, 0.95), 0.0),
+    (0.16, 0.50, (1.14, 1.06, 0.94), (0.22, 0.45), 0.6),
+    (0.10, 0.85, (0.70, 0.73, 0.76), (0.5, 0.8), 0.1),
+)
+# Waves as cells of noise: columns and rows of the middle of the picture, and how strong they are.
+Cells = tuple[tuple[float, float, float], ...]
+SWELL: Cells = ((320, 110, 0.8), (130, 34, 0.6), (60, 16, 0.4))
+RIPPLES: Cells = ((28, 5.4, 0.45), (13, 3, 0.7), (6.5, 2.2, 0.5))
+SPRAY: Cells = ((26, 9, 0.35), (9, 3.5, 0.5), (3.6, 1.8, 0.65))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The camera and the weather of one picture."""
+
+    rise: float  # sine of the camera's angle above the water
+    zoom: float  # pixels a metre at the middle row
+    slope: float  # rows the quay falls a column
+    quay: float  # rows of quay at the top, at the middle column; 0 for none
+    sun: tuple[float, float, float]  # unit vector: right, towards the camera, up
+    ambient: float
+    tint: Rgb
+    glitter: float
+    water: Rgb
+    chop: float  # strength of the waves
+    lean: float  # how far their crests turn away from the rows of the picture
+    haze: float
+    contrast: float
+    blur: float
+    noise: float  # standard deviation of the sensor's noise
+
+    def pose(self, u: float, v: float, flip: int, yaw: float, scale: float | None = None) -> Pose:
+        """A boat's place; without a scale it is as large as it looks at row v."""
+        scale = self.zoom * (0.75 + 0.5 * v / HEIGHT) if scale is None else scale
+        return Pose(u, v, scale, yaw, flip, self.rise, self.sun, self.ambient, self.tint)
+
+
+def scene(rng: np.random.Generator) -> Scene:
+    """A camera and a weather."""
+    light = int(rng.choice(len(LIGHTS), p=[kind[0] for kind in LIGHTS]))
+    _, ambient, tint, height, glitter = LIGHTS[light]
+    up, around = rng.uniform(*height), rng.uniform(0, 2 * math.pi)
+    flat = math.sqrt(1 - up * up)
+    strength = float(rng.uniform(0.95, 1.22))
+    red, green, blue = (part * strength + float(rng.normal(0, 0.02)) for part in tint)
+    rise, zoom, quay, slope, (one, other) = CAMERAS[int(rng.integers(len(CAMERAS)))]
+    return Scene(
+        rise=rise + float(rng.normal(0, 0.015)),
+        zoom=float(rng.uniform(*zoom)),
+        slope=slope + float(rng.normal(0, 0.006)),
+        quay=quay * float(rng.uniform(0.6, 1.4)),
+        sun=(flat * math.cos(around), flat * math.sin(around) * 0.8 - 0.1, up),
+        ambient=ambient * float(rng.uniform(0.9, 1.1)),
+        tint=(red, green, blue),
+        glitter=float(rng.uniform(0.5, 1.0)) if rng.random() < glitter else 0.0,
+        water=mix(one, other, float(rng.uniform())),
+        chop=float(rng.uniform(0.6, 1.6)),
+        lean=float(rng.uniform(-0.17, 0.17)),
+        haze=float(rng.uniform(0, 0.35)) if rng.random() < 0.22 else 0.0,
+        contrast=float(rng.uniform(1.0, 1.4)),
+        blur=float(rng.uniform(-0.14, 0.14)),
+        noise=float(rng.uniform(1.2, 4.5)),
+    )
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The waves of one picture, mean 0 and about 1 in size; they disturb all that the water mirrors."""
+
+    waves: Field
+    spray: Field  # finer, for foam and sparks
+
+
+def noise(rng: np.random.Generator, scene: Scene, cells: Cells) -> Field:
+    """Waves of several sizes, the largest first, seen in perspective."""
+    tall, wide = 420, 1080
+    grid = np.zeros((2, 2), np.float32)
+    for columns, rows, weight in cells:
+        size = int(wide / columns) + 3, int(tall / rows) + 3
+        grid = np.array(Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC))
+        grid += weight * rng.standard_normal(size[::-1], dtype=np.float32)
+    # Towards the top a pixel covers more water, 1.5 times across and 2.25 times along the view.
+    bend, across, along = 0.5 / HEIGHT, (grid.shape[1] - 2) / wide, (grid.shape[0] - 2) / tall
+    centre = across * wide / 2
+    lens = (across * 1.25, centre * bend, centre - across * 1.25 * WIDTH / 2,
+            along * scene.lean, along * 1.5, along * (80 - scene.lean * WIDTH / 2), 0.0, bend)  # fmt: skip
+    view, smooth = Image.Transform.PERSPECTIVE, Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(grid).transform((WIDTH, HEIGHT), view, lens, smooth))
+
+
+def water(rng: np.random.Generator, scene: Scene) -> tuple[Picture, Surface]:
+    """The empty canal, and what moves on it."""
+    swell, fine, spray = (noise(rng, scene, cells) for cells in (SWELL, RIPPLES, SPRAY))
+    row = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
+    column = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None]
+    # Old wakes cross the canal as trains of long low waves, some of them breaking.
+    phase = (column * rng.uniform(4, 22) + row * rng.uniform(-30, 30)) / (0.7 + 0.3 * row) + 0.9 * swell
+    train = np.maximum(np.sin(phase) - 0.55, 0) * np.maximum(0.4 + swell, 0)
+    waves = fine * np.clip(0.7 + 0.35 * swell, 0.25, 1.2) + 0.12 * swell + rng.uniform(0, 1.6) * train
+    level = (1.08 - 0.16 * row) + rng.uniform(-0.12, 0.12) * column + 0.06 * scene.chop * waves
+    glint = np.maximum(waves + 0.3 * spray - 1.2, 0) * 0.22 * scene.chop
+    share = rng.uniform(0.05, 0.25) * (1 - row) + 0.03 * scene.chop * waves + glint
+    level *= 1 - share
+    tint = plane(scene.tint)
+    picture = level * (plane(scene.water) * tint)
+    picture += share * (plane((166, 178, 186)) * tint)
+    return picture, Surface(waves, spray)
+
+
+def plane(colour: Rgb) -> Picture:
+    """A colour that broadcasts over a picture."""
+    return np.array(colour, np.float32)[:, None, None]
+
+
+def stain(picture: Picture, mask: Field, paint: Picture) -> None:
+    """Covers a picture, or a part of one, with a colour or a picture, as far as the mask (0 to 1) says."""
+    change = paint - picture
+    change *= mask
+    picture += change
+
+
+def soft(mask: Image.Image, radius: float) -> tuple[Area, Field]:
+    """The part of a half-size mask that is not empty, blurred: where it lies and how strong it is, 0 to 1."""
+    left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
+    pad = int(2.5 * radius) + 1
+    left, top = max(0, left - pad), max(0, top - pad)
+    right, bottom = min(mask.width, right + pad), min(mask.height, bottom + pad)
+    part = mask.crop((left, top, right, bottom)).filter(ImageFilter.GaussianBlur(radius))
+    part = part.resize((2 * part.width, 2 * part.height), Image.Resampling.BILINEAR)
+    area = ALL, slice(2 * top, 2 * bottom), slice(2 * left, 2 * right)
+    return area, np.asarray(part, np.float32) / np.float32(255)
+
+
+def halved(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(u / 2, v / 2) for u, v in points]
+
+
+def shadow(picture: Picture, surface: Surface, form: Form, pose: Pose) -> None:
+    """The boat's shadow on the water and its mirror image, both broken up by the waves."""
+    mask = Image.new("L", (WIDTH // 2, HEIGHT // 2))
+    pen = ImageDraw.Draw(mask)
+    right, near, up = pose.sun
+    drift_u, drift_v = -right / max(up, 0.35) * pose.scale, -near / max(up, 0.35) * pose.scale * pose.rise
+    for span, top in form.bulk():
+        edge = [pose.pixel(point) for point in form.outline(0.95, 0.0, span)]
+        for k in range(1, 13):
+            z = top * k / 12
+            pen.polygon(halved([(u + drift_u * z, v + drift_v * z) for u, v in edge]), 255)
+    direct = max(0.0, 1 - pose.ambient)
+    area, deep = soft(mask, 1.5)
+    deep *= (0.25 + 0.75 * direct) * (1 + 0.25 * surface.waves[area[1:]])
+    stain(picture[area], np.clip(deep, 0, 0.8), plane((16, 20, 20)))
+
+    mask.paste(0, (0, 0, *mask.size))
+    for span, top in form.bulk():
+        line = form.outline(0.9, 0.0, span)[:17]
+        mirrored = [(x, y, -0.8 * top) for x, y, _ in reversed(line)]
+        pen.polygon(halved([pose.pixel(point) for point in line + mirrored]), 255)
+    area, seen = soft(mask, 2.0)
+    seen *= 0.4 + 0.22 * surface.waves[area[1:]]
+    stain(picture[area], np.clip(seen, 0, 0.7), plane(mix((20, 24, 24), form.hull, 0.35)))
+
+
+def wake(
+    picture: Picture, rng: np.random.Generator, surface: Surface, form: Form, pose: Pose, force: float
+) -> None:
+    """Foam behind the boat, along its side and at its bow; `force` from 0 to 1."""
+    mask = Image.new("L", (WIDTH // 2, HEIGHT // 2))
+    pen = ImageDraw.Draw(mask)
+    back, half = form.x(0.02), form.beam * 0.36
+    reach, bend = rng.uniform(6, 34) * (0.3 + force), rng.normal(0, 0.006)
+    steps = np.linspace(0, reach, 15).tolist()
+    for near, far in pairwise(steps):
+        fade = (1 - near / reach) ** 1.1
+        wide = [half + 0.07 * d for d in (near, far)]
+        path = [bend * d * d for d in (near, far)]
+        quad = [(back - near, path[0] - wide[0], 0.0), (back - near, path[0] + wide[0], 0.0),
+                (back - far, path[1] + wide[1], 0.0), (back - far, path[1] - wide[1], 0.0)]  # fmt: skip
+        pen.polygon(halved([pose.pixel(p) for p in quad]), int(235 * fade * force))
+    for side in (-1, 1):
+        tail = [(d, side * (form.beam * 0.45 + 0.2 * d)) for d in (0.0, 0.4 * reach, 0.8 * reach)]
+        arm = [(form.x(0.8) - d, y, 0.0) for d, y in tail]
+        pen.line(halved([pose.pixel(p) for p in arm]), int(130 * force), max(1, round(0.25 * pose.scale / 2)))
+    skirt = [form.side(t, 0.0) for t in np.linspace(0.02, 0.98, 14).tolist()]
+    pen.line(halved([pose.pixel((x, y + 0.1, 0)) for x, y, _ in skirt]), int(60 + 160 * force), 2)
+    bulge = zip((0.2, 1.0, 1.2, 0.9, 0.0), skirt[8:13], strict=True)
+    curl = [(x, y + 0.9 * force * out, 0.0) for out, (x, y, _) in bulge]
+    pen.polygon(halved([pose.pixel(p) for p in [*skirt[8:13], *reversed(curl)]]), int(250 * force))
+    area, cover = soft(mask, 1.6)
+    white = np.clip(cover * 1.9 - 0.62 + 0.42 * surface.spray[area[1:]], 0, 1) * np.minimum(1, cover * 4)
+    foam = plane((232, 236, 236)) * plane(pose.tint)
+    stain(picture[area], np.minimum(0.92, white + cover * 0.14), foam)
+
+
+def glitter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface) -> None:
+    """The sun on the waves: sparks, closing up to a blinding patch."""
+    u, v = rng.uniform(-100, 900), rng.uniform(-60, 260)
+    wide, tall = rng.uniform(60, 260), rng.uniform(40, 130)
+    columns = np.exp(-(((np.arange(WIDTH, dtype=np.float32) - u) / wide) ** 2))
+    rows = np.exp(-(((np.arange(HEIGHT, dtype=np.float32) - v) / tall) ** 2))
+    patch = rows[:, None] * columns[None] * scene.glitter
+    lit = np.clip((surface.spray[:, ::-1] + 3.0 * patch - 2.0) * 2.5, 0, 1)
+    stain(picture, np.minimum(1, lit + 0.25 * patch), plane((262, 260, 250)))
+
+
+def lay(picture: Picture, surface: Surface, layer: Image.Image, corner: Corner, grain: float) -> None:
+    """Covers the picture with an RGBA layer whose top left corner lies at `corner`, a little uneven."""
+    area = ALL, slice(corner[1], corner[1] + layer.height), slice(corner[0], corner[0] + layer.width)
+    pixels = np.asarray(layer).transpose(2, 0, 1).astype(np.float32)
+    paint = pixels[:3] * (1 + grain * surface.waves[::-1, ::-1][area[1:]])
+    stain(picture[area], pixels[3] / 255, paint)
+
+
+def ink(colour: Rgb, scene: Scene, light: float = 0.8) -> tuple[int, int, int, int]:
+    """A colour as it looks in the light of the scene."""
+    red, green, blue = (min(255, max(0, int(c * t * light))) for c, t in zip(colour, scene.tint, strict=True))
+    return red, green, blue, 255
+
+
+def quay(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface) -> None:
+    """Walls and mooring poles along the top edge, and what the water shows of them."""
+    layer = Image.new("RGBA", (WIDTH, int(scene.quay) + 64))
+    # Coarse, as the water keeps no edge of it.
+    mirror = Image.new("RGB", (WIDTH // 16, HEIGHT // 16), ink(scene.water, scene)[:3])
+    pen, glass = ImageDraw.Draw(layer), ImageDraw.Draw(mirror)
+
+    def foot(u: float) -> float:
+        return scene.quay + scene.slope * (u - WIDTH / 2)
+
+    u, depth = rng.uniform(-200, 0), rng.uniform(15, 70)
+    while u < WIDTH:
+        right = u + rng.uniform(60, 340)
+        wall = pick(("cream", "rust", "tan", "void", "grey", "dark", "void"), rng)
+        for rise, colour in ((-99, wall), (-9, (74, 62, 48)), (-4, (34, 38, 30))):
+            band = [(u, foot(u) + rise), (u, foot(u)), (right, foot(right)), (right, foot(right) + rise)]
+            pen.polygon(band, ink(colour, scene))
+        for x in np.arange(u + 12, right - 20, rng.uniform(26, 60)).tolist():
+            pen.rectangle((x, foot(x) - 34, x + rng.uniform(8, 16), foot(x) - 14), ink((44, 40, 38), scene))
+        glass.rectangle((u / 16, 0, right / 16, HEIGHT), ink(mix(wall, (30, 34, 30), 0.4), scene))
+        u = right + (rng.uniform(20, 60) if rng.random() < 0.25 else 0)
+    near = slice(0, min(HEIGHT, int(scene.quay + 3 * depth)))
+    row = np.arange(near.stop, dtype=np.float32)[:, None] - scene.quay
+    below = np.exp(-np.maximum(row, 0) / depth * 1.5) * (0.4 + 0.4 * surface.waves[near])
+    seen = np.asarray(mirror.resize((WIDTH, HEIGHT))).transpose(2, 0, 1)[:, near]
+    stain(picture[:, near], np.clip(below, 0, 0.8), seen.astype(np.float32))
+    for x in np.sort(rng.uniform(0, WIDTH, int(rng.integers(2, 14)))).tolist():
+        wide, top, low = rng.uniform(2, 6), foot(x) - rng.uniform(8, 30), foot(x) + rng.uniform(-4, 30)
+        pen.rectangle((x, top, x + wide, low), ink((96, 76, 58), scene, rng.uniform(0.4, 1.1)))
+        pen.rectangle((x, top, x + wide, top + 4), ink((220, 214, 200), scene, rng.uniform(0.5, 0.9)))
+    lay(picture, surface, layer, (0, 0), 0.1)
+
+
+def clutter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface, empty: bool) -> None:
+    """What comes before the boat: a pole in the water, something afloat, the shade of a house."""
+    layer = Image.new("RGBA", (WIDTH, HEIGHT))
+    pen = ImageDraw.Draw(layer)
+    if rng.random() < (0.2 if empty else 0.12):
+        u, foot = rng.uniform(20, WIDTH - 20), rng.uniform(60, 250)
+        wide, lean = rng.uniform(5, 13), rng.normal(0, 6)
+        bark = mix((88, 70, 54), (150, 140, 126), rng.uniform(0, 1))
+        for k in range(5):
+            left, right = u + wide * k / 5, u + wide * (k + 1) / 5
+            edge = [(left + lean, -5), (right + lean, -5), (right, foot), (left, foot)]
+            pen.polygon(edge, ink(bark, scene, (0.6, 0.95, 1.1, 0.9, 0.6)[k]))
+    if rng.random() < (0.25 if empty else 0.1):
+        u, v, size = rng.uniform(0, WIDTH), rng.uniform(50, HEIGHT), rng.uniform(2, 9)
+        dirt = ink(pick(("tan", "white", "green", "dark"), rng), scene)
+        pen.ellipse((u, v, u + size * 2.5, v + size), dirt)
+        pen.ellipse((u + size * 2, v + 1, u + size * 4, v + size * 0.7), dirt)
+    box = layer.getbbox()
+    if box:
+        lay(picture, surface, layer.crop(box), box[:2], 0.12)
+    if rng.random() < 0.14:
+        half = Image.new("L", (WIDTH // 2, HEIGHT // 2))
+        start, turn = rng.uniform(-100, 400), rng.normal(0, 120)
+        edge = [(start, -5), (start + turn, 125), (500 if rng.random() < 0.5 else -100, 125)]
+        ImageDraw.Draw(half).polygon([*edge, (edge[2][0], -5)], 255)
+        area, shade = soft(half, rng.uniform(2, 14))
+        picture[area] *= 1 - rng.uniform(0.25, 0.5) * shade
+
+
+def expose(picture: Picture, rng: np.random.Generator, scene: Scene) -> Image.Image:
+    """The camera's part: haze, rain, contrast, blur and noise."""
+    veil = scene.haze * np.linspace(1.2, 0.8, HEIGHT, dtype=np.float32)[:, None]
+    picture *= scene.contrast * (1 - veil)
+    picture += scene.contrast * (veil * plane((176, 182, 186)) - 110) + 116 + rng.normal(0, 4)
+    if rng.random() < 0.08:
+        drops = noise(rng, scene, ((1.6, 26, 1.0),))
+        picture += 18 * np.maximum(drops - 1.0, 0)
+    np.minimum(picture, 255, out=picture)  # a sensor that is full stays sharp at the edge of what blinds it
+    for step in range(1, 1 if rng.random() < 0.85 else int(rng.integers(2, 4))):
+        smear(picture, step, 0.33)
+    smear(picture, 1, scene.blur)
+    smear(picture.transpose(0, 2, 1), 1, scene.blur)
+    grain = scene.noise * rng.standard_normal((HEIGHT, WIDTH), dtype=np.float32)
+    picture += grain
+    picture[2] += 0.6 * grain[::-1]
+    pixels = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def smear(picture: Picture, step: int, share: float) -> None:
+    """Mixes every column with those `step` to its left and right; a negative share sharpens."""
+    sides = picture[:, :, : -2 * step] + picture[:, :, 2 * step :]
+    sides *= share
+    inner = picture[:, :, step:-step]
+    inner *= 1 - 2 * share
+    inner += sides

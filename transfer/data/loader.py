@@ -1,0 +1,339 @@
+"""Image files read in threads: what they are, their pixels, and what becomes of bad ones.
+
+N: images. H, W: height and width in pixels.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as PillowImage
+
+from transfer.data import decode, nvjpeg
+from transfer.data.copies import copy_codes
+from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
+from transfer.data.decode import BadImage
+from transfer.data.names import Rows
+from transfer.system import files
+from transfer.system.content_ids import Ids, firsts
+from transfer.system.errors import UserError
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, how many images are done and how many there are."""
+
+Pixels = npt.NDArray[np.uint8]
+FILES_AHEAD, BATCHES_AHEAD = 256, 3
+Header = tuple[bytes, tuple[int, int], int | None]
+"""sha256, height and width, and the bits that the largest value takes where there are 16 and they were counted."""
+# Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
+MACHINE_ERRORS = frozenset(
+    {
+        errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE,
+        errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    }
+)  # fmt: skip
+# To hand one small file to a thread takes longer than to read it.
+FILES_A_TASK = 16
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class File:
+    """An image file of which nothing is known but its path."""
+
+    path: Path
+    shift: int = field(default=decode.SHIFT, kw_only=True)
+    """Bits that values of 16 bits are shifted right by."""
+
+    def data(self) -> bytes:
+        """The file's bytes. Raises `BadImage`."""
+        return _bytes(self.path)
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        return decode.pixels(self.data(), size, self.shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened(File):
+    """An image in memory; its path is a word that stands for it in messages."""
+
+    image: PillowImage.Image
+
+    def data(self) -> bytes:
+        """The bytes of a PNG of it. Raises `BadImage`."""
+        buffer = io.BytesIO()
+        size = decode.size_of_image(self.image)
+        PillowImage.fromarray(self.pixels(size)).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+    def pixels(self, size: tuple[int, int]) -> Pixels:
+        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        return decode.pixels_of(self.image, size, self.shift)
+
+
+Readable = TypeVar("Readable", bound=File)
+
+
+@dataclass(frozen=True)
+class Image(File):
+    """A labelled image that has been read once."""
+
+    label: int
+    split: str
+    id: str
+    """sha256 of the file's bytes."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+
+    def data(self) -> bytes:
+        """The file's bytes, those it had when it was read first. Raises `BadImage`."""
+        data = _bytes(self.path)
+        if hashlib.sha256(data).hexdigest() != self.id:
+            raise BadImage("changed while it was being read")
+        return data
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedImages(Sequence[Image]):
+    """Images that have been read once, in little memory; an `Image` is made when it is asked for."""
+
+    samples: Samples
+    split_N: npt.NDArray[np.uint8]
+    """Indices into `SPLITS`."""
+    ids_N32: Ids
+    size_N2: npt.NDArray[np.int32]
+    shift: int = decode.SHIFT
+    """Bits that values of 16 bits are shifted right by, one number for the whole set."""
+
+    @property
+    def label_N(self) -> npt.NDArray[np.int32]:
+        """The index of each image's class."""
+        return self.samples.label_N
+
+    @property
+    def group_N(self) -> npt.NDArray[np.int32] | None:
+        """The index of each image's group; None without groups."""
+        return self.samples.group_N
+
+    def select(self, rows: Rows) -> IndexedImages:
+        """Some of the images."""
+        if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
+            return self  # as a rule all are readable, and none or all are missing: no second copy of them
+        return IndexedImages(
+            self.samples.select(rows),
+            self.split_N[rows],
+            self.ids_N32[rows],
+            self.size_N2[rows],
+            self.shift,
+        )
+
+    def in_split(self, split: str) -> IndexedImages:
+        """The images of one split."""
+        return self.select(self.split_N == SPLITS.index(split))
+
+    def distinct(self) -> IndexedImages:
+        """Of copies of one image the first, in the order of the images."""
+        first_N = np.zeros(len(self), bool)
+        first_N[firsts(self.ids_N32)] = True
+        return self.select(first_N)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, at: int) -> Image: ...
+    @overload
+    def __getitem__(self, at: slice) -> IndexedImages: ...
+    def __getitem__(self, at: int | slice) -> Image | IndexedImages:
+        if isinstance(at, slice):
+            return self.select(at)
+        sample, (height, width) = self.samples[at], self.size_N2[at].tolist()
+        image_id = self.ids_N32[at].tobytes().hex()
+        split = SPLITS[self.split_N[at]]
+        return Image(sample.path, sample.label, split, image_id, (height, width), shift=self.shift)
+
+
+class BadImages:
+    """What becomes of images that can't be read: the first ends the run, or all are left out and named."""
+
+    def __init__(self, root: Path | None, rule: str) -> None:
+        self.root = root
+        self.rule = rule
+        self.skipped: dict[str, str] = {}
+        """Names relative to the root, or as they were given where there is none, and the reasons."""
+
+    def meet(self, path: Path, error: BadImage) -> None:
+        """Take note of a bad image; raise `UserError` unless the rule is `skip`."""
+        if self.rule == "error":
+            raise UserError(f"can't read {path}: {error}; mend or remove it, or use --on-bad-image skip")
+        name = path.relative_to(self.root) if self.root else path
+        self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads that, on an error or an interrupt, drops what has not begun instead of doing it."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> IndexedImages:
+    """Every readable image of the set with its id and its size, from one read of each file.
+
+    Splits that were drawn are drawn again if copies of an image lie in different ones. Where images have 16 bits, how
+    many of them the set uses is found by decoding them, until one uses all.
+    """
+    samples = images.samples()
+    codes = np.arange(len(SPLITS), dtype=np.uint8)
+    found = IndexedImages(
+        samples,
+        np.repeat(codes, [len(images.splits[split]) for split in SPLITS]),
+        np.empty((len(samples), 32), np.uint8),
+        np.empty((len(samples), 2), np.int32),
+    )
+    readable_N = np.ones(len(samples), bool)
+    parts = _parts((sample.path for sample in samples), FILES_A_TASK)
+    done, bits = 0, 0  # of the largest value in images of 16 bits
+
+    def read_part(paths: Sequence[Path]) -> list[Header | BadImage]:
+        return _ids_and_sizes(paths, count_bits=bits < 16)
+
+    for part, future in _begun(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
+        for i, (path, told) in enumerate(zip(part, future.result(), strict=True), done):
+            if isinstance(told, BadImage):
+                bad.meet(path, told)
+                readable_N[i] = False
+            else:
+                image_id, found.size_N2[i], used = told
+                bits = max(bits, used or 0)
+                found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
+        done += len(part)
+        on_progress("reading", done, len(samples))
+    shift = decode.shift_for(bits) if bits else decode.SHIFT
+    found = replace(found.select(readable_N), shift=shift)
+    if not images.drawn:
+        return found
+    order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
+    return replace(found.select(order_N), split_N=split_N)
+
+
+def batches(
+    images: Iterable[Readable], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
+) -> Iterator[tuple[list[Readable], Pixels]]:
+    """Images and their pixels `(N, H, W, 3)`, `batch` at a time, decoded ahead of their use."""
+    for part in _parts(_decoded(images, BATCHES_AHEAD * batch, size, pool, bad), batch):
+        yield [image for image, _ in part], np.stack([pixels for _, pixels in part])
+
+
+def batches_on(
+    device: str,
+    images: Iterable[Readable],
+    batch: int,
+    size: tuple[int, int],
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+) -> Iterator[tuple[list[Readable], torch.Tensor]]:
+    """As `batches`, decoded on a CUDA device, where the pixels stay. A bad image leaves its batch the smaller."""
+    parts = _parts(images, batch)
+    for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
+        x_NHW3, errors = future.result()
+        for i in sorted(errors):
+            bad.meet(part[i].path, errors[i])
+        if len(x_NHW3):
+            if x_NHW3.is_cuda:  # it was made on another stream than the one that will read it
+                x_NHW3.record_stream(torch.cuda.current_stream())
+            yield [image for i, image in enumerate(part) if i not in errors], x_NHW3
+
+
+def _decoded_on(
+    device: str, images: Sequence[File], size: tuple[int, int]
+) -> tuple[torch.Tensor, dict[int, BadImage]]:
+    found: dict[int, bytes] = {}
+    bad: dict[int, BadImage] = {}
+    for i, image in enumerate(images):
+        try:
+            found[i] = image.data()
+        except BadImage as error:
+            bad[i] = error
+    try:
+        shift = images[0].shift if images else decode.SHIFT
+        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the {device} device has too little memory to decode images; use --decoder pillow"
+        ) from error
+    places = list(found)
+    return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
+
+
+def _decoded(
+    images: Iterable[Readable], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
+) -> Iterator[tuple[Readable, Pixels]]:
+    for image, future in _begun(lambda image: image.pixels(size), images, ahead, pool):
+        try:
+            yield image, future.result()
+        except BadImage as error:
+            bad.meet(image.path, error)
+
+
+def _begun(
+    call: Callable[[Item], Made], items: Iterable[Item], ahead: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Item, Future[Made]]]:
+    """Each item and the future of what `call` makes of it, `ahead` of them begun before they are asked for."""
+    upcoming = iter(items)
+    queue: deque[tuple[Item, Future[Made]]] = deque()
+    while True:
+        queue.extend((item, pool.submit(call, item)) for item in islice(upcoming, ahead - len(queue)))
+        if not queue:
+            return
+        yield queue.popleft()
+
+
+def _parts(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    upcoming = iter(items)
+    return iter(lambda: list(islice(upcoming, count)), [])
+
+
+def _ids_and_sizes(paths: Sequence[Path], *, count_bits: bool) -> list[Header | BadImage]:
+    found: list[Header | BadImage] = []
+    for path in paths:
+        try:
+            data = _bytes(path)
+            size, is_deep = decode.header_of(data)
+            bits = decode.bits_of(data) if is_deep and count_bits else None
+            found.append((hashlib.sha256(data).digest(), size, bits))
+        except BadImage as error:
+            found.append(error)
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return files.read(path, decode.MAX_BYTES)
+    except OSError as error:
+        if error.errno in MACHINE_ERRORS:
+            raise UserError(
+                f"can't read {path} ({error.strerror}); the machine failed, not the image: "
+                "what was computed is kept, run again"
+            ) from error
+        raise BadImage(error.strerror or str(error)) from error

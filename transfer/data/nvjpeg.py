@@ -1,0 +1,76 @@
+"""JPEGs decoded on a CUDA device, a batch at a time; what nvJPEG may not get right is left to Pillow.
+
+N: images. H, W: height and width in pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+
+import torch
+import torchvision
+from torchvision import io
+from torchvision.transforms.v2.functional import resize
+
+from transfer.data import decode
+from transfer.data.decode import BadImage
+
+# What changes pixels and therefore belongs to the key that features are stored under.
+DECLARED = {
+    **decode.DECLARED,
+    "decoder": f"nvjpeg of torchvision {torchvision.__version__} up to {decode.LARGE_PIXELS} pixels, "
+    f"else {decode.DECLARED['decoder']}",
+}
+
+log = logging.getLogger(__name__)
+
+
+def pixels(
+    files: Sequence[bytes], size: tuple[int, int], device: str = "cuda", shift: int = decode.SHIFT
+) -> tuple[torch.Tensor, dict[int, BadImage]]:
+    """RGB pixels `(N, H, W, 3)` uint8 on `device` of the image files that can be read, and why the others can't.
+
+    Files are decoded together, 4.5 times as fast as one by one (https://github.com/pytorch/vision/issues/8495);
+    pixels of another size than `size` = (H, W) are stretched on the device. Files that are no plain JPEG go to
+    Pillow, which shifts 16 bits right by `shift`, and so does what nvJPEG refuses.
+    """
+    with contextlib.ExitStack() as stack:
+        if device == "cuda":
+            # torchvision decodes on a stream of its own, which waits for nothing that is queued elsewhere: memory
+            # that another stream still reads must not be handed out here. So this one has its own, and is done
+            # before anything of it is let go.
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stack.enter_context(torch.cuda.stream(stream))
+        found: dict[int, torch.Tensor] = {}
+        bad: dict[int, BadImage] = {}
+        plain = [i for i, data in enumerate(files) if decode.is_plain_jpeg(data)]
+        for i, x_3HW in zip(plain, _decoded([files[i] for i in plain], device), strict=True):
+            if x_3HW is not None:
+                found[i] = resize(x_3HW, list(size), antialias=True).permute(1, 2, 0)
+        for i in set(range(len(files))) - found.keys():
+            try:
+                found[i] = torch.tensor(decode.pixels(files[i], size, shift), device=device)
+            except BadImage as error:
+                bad[i] = error
+        if not found:
+            return torch.empty(0, *size, 3, dtype=torch.uint8, device=device), bad
+        whole = torch.stack([found[i] for i in sorted(found)])
+        if device == "cuda":
+            stream.synchronize()
+        return whole, bad
+
+
+def _decoded(files: Sequence[bytes], device: str) -> list[torch.Tensor | None]:
+    """Pixels (3, H, W) of each file; None where the decoder refuses it."""
+    raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
+    try:
+        return list(io.decode_jpeg(raw, io.ImageReadMode.RGB, device)) if raw else []
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # of a batch it does not tell which file it was
+        if len(files) > 1:
+            return [one for data in files for one in _decoded([data], device)]
+        log.warning("an image goes to Pillow: nvJPEG refuses it (%s)", str(error).splitlines()[0])
+        return [None]

@@ -1,0 +1,30 @@
+"""PyTorch's compiler, inductor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from transfer.backbones.networks import FromPixels, Normalisation
+from transfer.engines.eager import Eager
+
+
+class Compiled(Eager):
+    """As `Eager`, compiled for the one shape there is at its first batch; on a processor with weights frozen in.
+
+    Freezing folds batch norm and lays weights out for the processor's kernels.
+    """
+
+    def _prepare(
+        self, network: nn.Module, normalisation: Normalisation
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        module = FromPixels(copy.deepcopy(network), normalisation)
+        module = module.to(self.plan.device).to(memory_format=torch.channels_last)
+        freezing = self.plan.device == "cpu"
+        compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(
+            module, dynamic=False, options={"freezing": freezing}
+        )
+        return compiled

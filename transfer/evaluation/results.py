@@ -1,0 +1,95 @@
+"""The result of a run: one record, and its versioned JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transfer.system import schemas
+from transfer.system.errors import UserError
+
+# Files of version 1 are still read: they lack what the schema does not require.
+SCHEMA_VERSION = 2
+_LINE_BREAK = re.compile(r"\n\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A run, its parts as `result.schema.json` describes them."""
+
+    created: str
+    """UTC, ISO 8601."""
+    config: dict[str, Any]
+    data: dict[str, Any]
+    backbone: dict[str, Any]
+    engine: dict[str, Any]
+    environment: dict[str, Any]
+    features: dict[str, Any]
+    methods: list[dict[str, Any]]
+    comparison: dict[str, Any]
+    seconds: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+
+    def method(self, name: str) -> dict[str, Any]:
+        """The entry of the method `name`."""
+        return next(method for method in self.methods if method["name"] == name)
+
+    def to_json(self) -> str:
+        """The text of a result file."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
+        # Rows of numbers on one line each. No string holds a line break in JSON, so none is touched.
+        return (
+            re.sub(r"\[\n\s*([^][{}]*?)\n\s*\]", lambda row: f"[{_LINE_BREAK.sub(' ', row[1])}]", text) + "\n"
+        )
+
+
+def skipped_count(result: Result) -> int:
+    """How many bad images were left out; the result names the first of them (all, if it is an old one)."""
+    named: list[dict[str, str]] = result.data["skipped"]
+    return max(int(result.data.get("skipped_count", 0)), len(named))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of result files."""
+    return schemas.schema("result")
+
+
+def load(path: Path) -> Result:
+    """The result in a file. Raises `UserError` for a file that is none, or of another version."""
+    record = schemas.load(path, "result")
+    _check_names(record, path)
+    _check_shapes(record, path)
+    return Result(**{field.name: record[field.name] for field in dataclasses.fields(Result)})
+
+
+def _check_names(record: dict[str, Any], path: Path) -> None:
+    """Raise `UserError` where the comparison speaks of methods that are not there, or misses a pair."""
+    names = [method["name"] for method in record["methods"]]
+    comparison = record["comparison"]
+    champions = {comparison["best"], *comparison["best_of_kind"].values()}
+    pairs = {frozenset((pair["a"], pair["b"])) for pair in comparison["pairs"]}
+    if not champions <= set(names) or pairs != {frozenset(pair) for pair in itertools.combinations(names, 2)}:
+        raise UserError(f"{path} is no valid result file: its comparison does not fit its methods")
+
+
+def _check_shapes(record: dict[str, Any], path: Path) -> None:
+    """Raise `UserError` where a chosen setting is not in its sweep, or scores are not those of all classes."""
+    n_classes = len(record["data"]["classes"])
+    for method in record["methods"]:
+        if all(row["params"] != method["best_params"] for row in method["sweep"]):
+            raise UserError(
+                f"{path} is no valid result file: the chosen setting of {method['name']!r} was not fitted"
+            )
+        for entry in (method, *method["sweep"]):
+            for split in ("valid", "test"):
+                confusion = entry[split].get("confusion") or []
+                tables = [entry[split].get("per_class"), confusion or None, *confusion]
+                if {len(table) for table in tables if table is not None} - {n_classes}:
+                    raise UserError(
+                        f"{path} is no valid result file: a table of {method['name']!r} is not of {n_classes} classes"
+                    )

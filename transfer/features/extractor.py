@@ -1,0 +1,248 @@
+"""One network with its weights at one input size: the engines that run it, the shelves its features go on.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+from transfer import engines
+from transfer.backbones import networks, weights
+from transfer.backbones.memory import fit_batch
+from transfer.backbones.networks import IMAGENET, Normalisation
+from transfer.backbones.weights import Weights
+from transfer.cache.feature_table import Shelf
+from transfer.cache.store import MadeFile, Store
+from transfer.data import decode, nvjpeg
+from transfer.data.loader import (
+    BadImages,
+    File,
+    Image,
+    IndexedImages,
+    Progress,
+    Readable,
+    batches,
+    batches_on,
+)
+from transfer.engines import Engine, Features, Pixels, Plan, openvino
+from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
+from transfer.system.errors import UserError
+from transfer.system.files import SCHEMA_VERSION
+from transfer.system.hardware import processor
+from transfer.system.timer import now
+
+# Training images that int8 is calibrated on.
+CALIBRATION_IMAGES = 64
+# A sample may leave out bad images, if there are others among so many times as many.
+SAMPLED_FROM = 4
+
+
+class NotFinite(UserError):
+    """Features that are no numbers: they overflowed, or the weights are no numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureExtractor:
+    """A frozen network and what its features are made from and kept in."""
+
+    name: str
+    weights: Weights
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    images: IndexedImages
+    store: Store
+    pool: ThreadPoolExecutor
+    bad: BadImages
+    normalisation: Normalisation = IMAGENET
+    decoder: str = "pillow"
+    """Or `nvjpeg`, for its features; what it is calibrated and tried on is decoded by Pillow all the same."""
+
+    @property
+    def network(self) -> nn.Module:
+        """In torch, on the processor; built when first asked for."""
+        return self._built[0]
+
+    @cached_property
+    def _built(self) -> tuple[nn.Module, int]:
+        """The network, and the bytes that its largest operation takes for one image."""
+        state = weights.load(self.weights.path, self.weights.sha256)
+        network = networks.build(self.name, state, self.normalisation)
+        return network, networks.check_size(network, self.name, self.size)
+
+    def fit_batch(self, plans: Iterable[Plan]) -> dict[Plan, Plan]:
+        """Each plan with the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
+
+        Raises `UserError` where not even one image fits.
+        """
+        plans = list(plans)
+        on_cpu = [plan.batch for plan in plans if plan.device == "cpu"]
+        batch = fit_batch(self._built[1], max(on_cpu), self.size) if on_cpu else 0
+        return {
+            plan: replace(plan, batch=min(batch, plan.batch)) if plan.device == "cpu" else plan
+            for plan in plans
+        }
+
+    @cached_property
+    def calibrated(self) -> MadeFile:
+        """Its int8 version, made on training images alone where the store does not have it."""
+        train = self.images.in_split("train")
+        # The first by id: as good as drawn at random.
+        chosen = train.select(firsts(train.ids_N32)[:CALIBRATION_IMAGES])
+        declared = {
+            **self._declared,
+            "images": to_hex(chosen.ids_N32),
+            "engine": engines.version("openvino"),
+            "nncf": metadata.version("nncf"),
+        }
+        kept = self.store.made("calibrated", declared)
+        if kept:
+            return kept
+        start = now()
+        ready = batches(chosen, CALIBRATION_IMAGES, self.size, self.pool, self.bad)
+        data = openvino.calibrate(self._converted(), [x for _, x in ready])
+        return self.store.keep("calibrated", declared, data, now() - start, processor()[0])
+
+    def _converted(self) -> Any:
+        return openvino.convert(self.network, self.size, self.normalisation)
+
+    @property
+    def calibrated_s(self) -> float | None:
+        """Seconds that calibrating took; None if another machine did it."""
+        return self.calibrated.seconds if self.calibrated.made_on == processor()[0] else None
+
+    def engine(self, plan: Plan) -> Engine:
+        """An engine that runs it."""
+        calibrated = self.calibrated.path if plan.precision == "int8" else None
+        return engines.build(self.network, plan, self.size, calibrated, self.normalisation)
+
+    def shelf(self, plan: Plan) -> Shelf:
+        """Where its features by `plan` are kept."""
+        return self.store.shelf(self.declare(plan))
+
+    def listed(self, plan: Plan) -> Ids:
+        """The images whose features by `plan` are kept, as far as can be told without reading the features."""
+        return self.store.listed(self.declare(plan))
+
+    def declare(self, plan: Plan) -> dict[str, Any]:
+        """What its features hang on: the data that their key is made of. Nothing in it is code or a path."""
+        return {
+            **self._declared,
+            "engine": plan.engine,
+            "engine_version": engines.version(plan.engine),
+            "precision": plan.precision,
+            "calibrated_sha256": self.calibrated.sha256 if plan.precision == "int8" else None,
+        }
+
+    def declare_trials(self, plan: Plan) -> dict[str, Any]:
+        """What trials of its engines hang on."""
+        return {
+            **self._declared,
+            "openvino": engines.version("openvino"),
+            "machine": made_on(plan),
+            "batch": plan.batch,
+        }
+
+    @property
+    def _declared(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "backbone": self.name,
+            "layer": networks.LAYER,
+            "weights_sha256": self.weights.sha256,
+            "size": list(self.size),
+            **self.normalisation.declared,
+            **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
+            **decode.declare_shift(self.images.shift),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        }
+
+    def sample(self, images: IndexedImages, count: int) -> Pixels:
+        """The pixels `(N, H, W, 3)` of so many of the images that can be read, as good as drawn at random."""
+        by_id = images.select(firsts(images.ids_N32)[: SAMPLED_FROM * count])
+        for _, x_NHW3 in batches(by_id, count, self.size, self.pool, self.bad):
+            return x_NHW3
+        raise UserError(
+            f"none of {len(by_id)} images could be decoded: {next(iter(self.bad.skipped.items()))}"
+        )
+
+    def compute(
+        self,
+        engine: Engine,
+        images: IndexedImages,
+        shelf: Shelf,
+        start: float,
+        on_progress: Progress,
+        *,
+        phase: str = "extracting",
+    ) -> None:
+        """Features of all `images` onto the shelf: batches are decoded, computed and written side by side.
+
+        The first batch's seconds count from `start`, so that all of them make up the whole.
+        """
+        done = 0
+        keeping: Future[None] | None = None
+
+        def keep(batch: list[Image], x_ND: Features) -> None:
+            nonlocal done, keeping, start
+            check_finite(x_ND, batch, engine.plan)
+            seconds, start = now() - start, now()
+            if keeping:
+                keeping.result()
+            ids_N32 = from_hex([image.id for image in batch])
+            keeping = keeper.submit(shelf.append, ids_N32, x_ND, seconds, made_on(engine.plan))
+            done += len(batch)
+            on_progress(phase, done, len(images))
+
+        on_progress(phase, 0, len(images))
+        with ThreadPoolExecutor(1) as keeper:
+            try:  # an image that can't be read ends the run, but not what was under way before it
+                engines.run(
+                    engine,
+                    batches_for(engine.plan, images, self.size, self.decoder, self.pool, self.bad),
+                    keep,
+                )
+            finally:
+                if keeping:
+                    keeping.result()
+        shelf.merge()
+
+
+def batches_for(
+    plan: Plan,
+    images: Iterable[Readable],
+    size: tuple[int, int],
+    decoder: str,
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+) -> Iterator[tuple[list[Readable], Any]]:
+    """Images and their pixels `(N, H, W, 3)`, as many as the plan's batch, by the decoder and where it leaves them."""
+    if decoder == "nvjpeg":
+        return batches_on(plan.device, images, plan.batch, size, pool, bad)
+    return batches(images, plan.batch, size, pool, bad)
+
+
+def made_on(plan: Plan) -> str:
+    """What seconds hang on; those of different machines are never added up."""
+    chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
+    return f"{chip}, {plan.threads} threads"
+
+
+def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
+    """Raise `NotFinite` for features `(N, D)` that are no numbers."""
+    if not np.isfinite(x_ND).all():
+        raise NotFinite(
+            f"the network's features of {images[0].path} or one after it are not finite in "
+            f"{plan.precision}; try {'' if plan.precision == 'fp32' else '--precision fp32, or '}other weights"
+        )

@@ -1,0 +1,301 @@
+"""A head fitted over a whole grid of settings, and the choice among them by validation rows alone.
+
+N: training rows. M: rows to predict. S: settings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from transfer import metrics
+from transfer.config import SELECT_BY
+from transfer.heads.grid import Grid, Setting, product
+from transfer.heads.linear import checked, checked_labels, to_numpy
+from transfer.system.errors import check_choice
+from transfer.system.hardware import usable_cores
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fitted setting.
+
+    Settings with one and the same solution hold the same `model` object; a search may let settings share one only
+    where all settings with larger values of its scales share it too.
+    """
+
+    setting: Setting
+    model: Any
+    fit_s: float
+    """The setting's own seconds, without those that all settings share."""
+    found: Setting = field(default_factory=dict)
+    """Parameters that fitting settled: the steps it took, for example."""
+    complete: bool = True
+    """Whether fitting went on to its end; others are rows of the results, and never chosen."""
+
+
+class GridSearch(BaseEstimator):  # type: ignore[misc]
+    """A head fitted over a grid of settings that share their work, chosen by scores on validation data.
+
+    The grid extends itself: while the best value of a scale (see `SCALES`) is the lowest or highest one tried, one more
+    decade is fitted, at most three in each direction. Of equal scores one away from an edge is taken, then the first.
+
+    A subclass has one keyword-only parameter for each axis (a sequence of values), `select` (`macro_f1` or `accuracy`)
+    and `extend`, and defines the class variables and the methods `_prepare`, `_solve`, `_predict` and `_make`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    cv_results_ : list of dict
+        A row for each solution: `params`; `same_as`, the parameters of further settings with this one solution;
+        `accuracy` and `macro_f1` on the validation data; `fit_s`, seconds of fitting, with an equal share of the
+        seconds that all settings have in common. Settings that were added come last.
+    valid_predictions_ : ndarray of shape (n_rows, n_samples)
+        Labels that every setting predicts for the validation data, in the order of `cv_results_`.
+    best_index_ : int
+        The row of `cv_results_` that is chosen.
+    best_params_ : dict
+    best_estimator_ : estimator
+    extended_ : dict of str to list of float
+        The values that were added to each axis, in the order in which they were tried.
+    at_edge_ : list of str
+        Axes of which an outermost value is chosen all the same.
+    """
+
+    AXES: ClassVar[dict[str, str]]
+    """The search's parameters with several values, and the parameter of the estimator that each is for."""
+    SCALES: ClassVar[tuple[str, ...]] = ()
+    """The estimator's parameters, among these, that are extended by decades."""
+    LEAST_CLASSES: ClassVar[int] = 2
+
+    select: str
+    extend: bool
+
+    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
+        """Fit every setting, choose one, and extend the grid while the choice lies at its edge.
+
+        Parameters
+        ----------
+        X, X_valid : array or tensor of shape (n_samples, n_features)
+            Rows that settings are fitted to, and rows that they are scored on.
+        y, y_valid : array of shape (n_samples,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
+        check_choice("select", self.select, SELECT_BY)
+        start = time.perf_counter()
+        X, self.classes_, codes_N = checked(self, X, y, least=self.LEAST_CLASSES)
+        self._rows = self._prepare(X, codes_N)
+        shared_s = time.perf_counter() - start
+        X_valid = self._checked_rows(X_valid)
+        valid = (X_valid, checked_labels(y_valid, len(X_valid), self.classes_))
+        grid = Grid(self._settings(self._rows), self.SCALES)
+        rows: list[_Row] = []
+        new = list(grid.settings)
+        while new:
+            rows = self._merge(grid, rows, self._solve_distinct(new, codes_N, valid), valid)
+            inside = [not list(grid.edges(row.settings)) for row in rows]
+            able = [i for i, row in enumerate(rows) if row.solution.complete]
+            best = able[self._best([rows[i].scores for i in able], [inside[i] for i in able])]
+            new = grid.extend(rows[best].settings) if self.extend else []
+        self._models = [row.solution.model for row in rows]
+        self.cv_results_ = [row.report(shared_s / len(rows)) for row in rows]
+        self.valid_predictions_ = np.stack([row.predicted_M for row in rows])
+        self.extended_ = grid.added
+        self.at_edge_ = [axis for axis, _ in grid.edges(rows[best].settings)]
+        self.best_index_, self.best_params_ = best, self.cv_results_[best]["params"]
+        self.best_estimator_ = self._estimator(best)
+        return self
+
+    def fit_splits(self, X: Any, y: Any, splits: Sequence[tuple[Array, Array]]) -> list[Self]:
+        """Fit a clone of this search to each of several splits of the same rows.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+        splits : sequence of (train, valid)
+            Indices of the rows that a search is fitted to, and of those that its settings are scored on.
+
+        Returns
+        -------
+        list of searches
+            One for each split; each chooses and predicts what `fit` on these rows does.
+        """
+        X, y = to_numpy(X), to_numpy(y)
+
+        def fit_one(split: tuple[Array, Array]) -> Any:
+            train_N, valid_M = split
+            return clone(self).fit(X[train_N], y[train_N], X[valid_M], y[valid_M])
+
+        with one_thread_each(), ThreadPoolExecutor(self._n_workers(len(X))) as pool:
+            return list(pool.map(fit_one, splits))
+
+    def predict(self, X: Any) -> Array:
+        """Labels that the chosen setting predicts (n_samples,)."""
+        check_is_fitted(self)
+        labels: Array = self.best_estimator_.predict(X)
+        return labels
+
+    def predict_each(self, X: Any) -> Array:
+        """Labels that every setting predicts: (n_rows, n_samples), in the order of `cv_results_`."""
+        check_is_fitted(self)
+        labels: Array = self.classes_[self._predict(self._rows, self._models, self._checked_rows(X))]
+        return labels
+
+    def _settings(self, rows: Any) -> list[Setting]:
+        """The settings to begin with: by default all combinations of the axes' values."""
+        return product({own: getattr(self, name) for name, own in self.AXES.items()})
+
+    def _prepare(self, X: Array, codes_N: Array) -> Any:
+        """What all settings share, from float32 rows (N, D) and class indices (N,); raise for unusable values."""
+        raise NotImplementedError
+
+    def _solve(
+        self, rows: Any, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> Sequence[Solution]:
+        """Solutions of the settings, in their order; of one setting there may be several, side by side.
+
+        `valid` holds rows (M, D) float32 and their labels (M,), for searches that stop by them.
+        """
+        raise NotImplementedError
+
+    def _solve_distinct(
+        self, settings: Sequence[Setting], codes_N: Array, valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        """Solutions of the settings, where those whose classes weigh alike share theirs.
+
+        With as many rows of every class, "balanced" is None.
+        """
+        y_N, weights = self.classes_[codes_N], list(getattr(self, "class_weight", ()))
+        weight_WC = [compute_class_weight(own, classes=self.classes_, y=y_N).tolist() for own in weights]
+
+        def weigh(setting: Setting) -> Setting:
+            if "class_weight" not in setting:
+                return setting
+            return setting | {"class_weight": weight_WC[weights.index(setting["class_weight"])]}
+
+        weighed = [weigh(setting) for setting in settings]
+        first_S = [weighed.index(own) for own in weighed]
+        solutions = self._solve(self._rows, [settings[i] for i in dict.fromkeys(first_S)], valid)
+        return [
+            own if first == s else replace(own, setting=settings[s], fit_s=0.0)
+            for s, first in enumerate(first_S)
+            for own in solutions
+            if own.setting == settings[first]
+        ]
+
+    def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
+        """Indices of the classes that each of the models predicts (S, M)."""
+        raise NotImplementedError
+
+    def _make(self, rows: Any, params: Setting, model: Any) -> Any:
+        """The fitted estimator of one solution, but for `classes_` and `n_features_in_`."""
+        raise NotImplementedError
+
+    def _n_workers(self, n_rows: int) -> int:
+        """How many splits of so many rows to fit side by side."""
+        return usable_cores()
+
+    def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
+        """The row to choose by its scores; `inside` says which rows lie at no edge of the grid."""
+        first, *others = ranking(scored, self.select)
+        equal = [first, *(i for i in others if scored[i] == scored[first])]
+        return next((i for i in equal if inside[i]), first)
+
+    def _merge(
+        self,
+        grid: Grid,
+        rows: Sequence[_Row],
+        solutions: Sequence[Solution],
+        valid: tuple[Array, Array],
+    ) -> list[_Row]:
+        """The rows with new solutions among them, those of a new model scored on the validation data."""
+        of_model = {id(row.solution.model): row for row in rows}
+        new = list({id(own.model): own for own in solutions if id(own.model) not in of_model}.values())
+        if new:
+            predicted_SM = self.classes_[self._predict(self._rows, [own.model for own in new], valid[0])]
+            for own, predicted_M in zip(new, predicted_SM, strict=True):
+                scores = validation_scores(valid[1], predicted_M)
+                of_model[id(own.model)] = _Row(own, [], predicted_M, scores)
+        for own in solutions:
+            of_model[id(own.model)].add(own, grid.scales)
+        return list(of_model.values())
+
+    def _estimator(self, index: int) -> Any:
+        """The fitted estimator of one row of `cv_results_`."""
+        estimator = self._make(self._rows, self.cv_results_[index]["params"], self._models[index])
+        estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
+        return estimator
+
+    def _checked_rows(self, X: Any) -> Array:
+        rows_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        return rows_MD
+
+
+@dataclass
+class _Row:
+    """A solution, the settings that have it (the one with the smallest scales first), and what it predicts."""
+
+    solution: Solution
+    settings: list[Setting]
+    predicted_M: Array
+    scores: dict[str, float]
+    fit_s: float = 0.0
+
+    def add(self, solution: Solution, scales: Sequence[str]) -> None:
+        self.settings.append(solution.setting)
+        self.settings.sort(key=lambda setting: [setting[axis] for axis in scales])
+        self.fit_s += solution.fit_s
+
+    def report(self, shared_s: float) -> dict[str, Any]:
+        first, *others = (setting | self.solution.found for setting in self.settings)
+        return {"params": first, "same_as": others, **self.scores, "fit_s": self.fit_s + shared_s}
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Limit BLAS and torch to one thread in each of several threads that work side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
+    """Accuracy and macro F1 of predicted labels, over the classes that occur in either."""
+    names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
+    true_N, predicted_codes_N = np.split(codes.astype(np.int64), 2)
+    counts_CC = metrics.confusion(true_N, predicted_codes_N, len(names))
+    return {
+        "accuracy": float(metrics.accuracy(counts_CC)),
+        "macro_f1": float(metrics.macro_f1(counts_CC)),
+    }
+
+
+def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:
+    """The rows' indices, the best by `select` first; equal ones by the other score, then in their order."""
+    check_choice("select", select, SELECT_BY)
+    other = next(name for name in SELECT_BY if name != select)
+    return sorted(range(len(rows)), key=lambda i: (-rows[i][select], -rows[i][other], i))

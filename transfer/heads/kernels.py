@@ -1,0 +1,105 @@
+"""The products that every kernel of a grid is made of, computed once.
+
+N: training rows, class after class. M: rows to predict. D: features.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.preprocessing import StandardScaler
+
+from transfer.system.errors import check_choice
+from transfer.system.hardware import memory_gb, usable_cores
+
+Array = npt.NDArray[Any]
+KERNELS = ("linear", "rbf")
+BLOCK_ROWS = 64  # of a kernel, computed while they lie in a core's cache
+BYTES_A_PRODUCT = 8 + 8  # the products, and the kernel that is being solved
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Training rows in float64, and the products that every kernel is made of.
+
+    The rows of a class stand together, in their order: libsvm solves class against class, and finds the kernel of two
+    classes in one place. Products of float32, or of rows moved to their mean, would do for most data, but where a
+    linear SVM on raw features takes many steps the last digits decide where libsvm stops: of scikit-learn's breast
+    cancer data, 8 of 228 predictions at C = 100 differed from those of `SVC`, which computes in float64.
+    """
+
+    x_ND: Array
+    y_N: Array
+    shift_D: Array
+    scale_D: Array
+    gamma_scale: float
+
+    @classmethod
+    def of(cls, X: Array, y: Array, standardize: bool) -> Gram:
+        order_N = np.argsort(y, kind="stable")
+        x_ND = X[order_N].astype(np.float64)
+        shift_D, scale_D = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if standardize:
+            scaler = StandardScaler(copy=False).fit(x_ND)
+            shift_D, scale_D = scaler.mean_, scaler.scale_
+            x_ND = scaler.transform(x_ND)
+        variance = float(x_ND.var())
+        return cls(x_ND, y[order_N], shift_D, scale_D, 1 / (X.shape[1] * variance) if variance else 1.0)
+
+    def prepare(self, X: Array) -> Array:
+        """Rows to predict (M, D) as the training rows are."""
+        prepared: Array = (X.astype(np.float64) - self.shift_D) / self.scale_D
+        return prepared
+
+    def products(self, x_MD: Array) -> Array:
+        """Products (M, N) of prepared rows with the training rows."""
+        products_MN: Array = x_MD @ self.x_ND.T
+        return products_MN
+
+    def kernel(self, name: str, gamma: float | str, x_MD: Array, products_MN: Array) -> Array:
+        """Kernel values (M, N) of prepared rows, made of their products with the training rows."""
+        return kernel_values(name, self.gamma(gamma), products_MN, x_MD, self.x_ND)
+
+    def gamma(self, gamma: float | str) -> float:
+        """The number that `gamma` stands for, as in `SVC`."""
+        if isinstance(gamma, str):
+            check_choice("gamma", gamma, ("scale", "auto"))
+            return self.gamma_scale if gamma == "scale" else 1 / self.x_ND.shape[1]
+        return gamma
+
+
+def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array) -> Array:
+    """Kernel values (M, N) from the products of the rows; those of a linear kernel are the products themselves."""
+    if name == "linear":
+        return products_MN
+    kernel_MN: Array = np.empty(products_MN.shape)
+    near_M, near_N = gamma * squares(x_MD), gamma * squares(x_ND)
+
+    def fill(start: int) -> None:
+        rows = slice(start, start + BLOCK_ROWS)
+        block = np.multiply(products_MN[rows], 2 * gamma, out=kernel_MN[rows])
+        block -= near_M[rows, None]
+        block -= near_N
+        np.minimum(block, 0, out=block)
+        np.exp(block, out=block)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(fill, range(0, len(kernel_MN), BLOCK_ROWS)))
+    return kernel_MN
+
+
+def squares(x_ND: Array) -> Array:
+    """The squared length of every row (N,)."""
+    lengths_N: Array = np.einsum("nd,nd->n", x_ND, x_ND)
+    return lengths_N
+
+
+def rows_that_fit(budget_gb: float | None) -> int:
+    """How many training rows a Gram matrix may have (None: a quarter of the machine's memory)."""
+    budget = memory_gb() / 4 if budget_gb is None else budget_gb
+    return int(min((budget * 1e9 / BYTES_A_PRODUCT) ** 0.5, sys.maxsize))

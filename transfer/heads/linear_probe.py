@@ -1,0 +1,279 @@
+"""The last layer fine-tuned: AdamW and cross entropy, settings trained side by side.
+
+M: rows to predict. D: features. C: classes. S: settings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from transfer.heads.base import GridSearch, Solution, ranking
+from transfer.heads.flushing import flushing_threads
+from transfer.heads.grid import Setting
+from transfer.heads.halving import Share, Trained, train_shares
+from transfer.heads.lbfgs import softmax
+from transfer.heads.linear import checked, to_numpy
+from transfer.heads.training import Layer, TrainingRows, compute_logits
+
+Array = npt.NDArray[Any]
+
+
+class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A linear layer with softmax, trained on features by AdamW and cross entropy.
+
+    Parameters
+    ----------
+    lr, weight_decay : float
+        As in `torch.optim.AdamW`.
+    epochs : int
+        Passes over the rows.
+    steps : int, optional
+        Batches to train on, whatever the number of epochs they make; None trains `epochs` epochs.
+    cosine_steps : int, optional
+        Steps in which the learning rate falls to zero along half a cosine; None keeps it constant.
+    batch_size : int
+        Rows of a batch; the last one of an epoch may be smaller.
+    standardize : bool
+        Train on features of mean 0 and deviation 1, and fold that into the layer afterwards.
+    class_weight : None, "balanced" or dict
+        As in scikit-learn; enters the loss as in `torch.nn.CrossEntropyLoss(weight=...)`.
+    seed : int
+        Draws the first weights and the order of the rows.
+    device : str
+        `auto`, `cpu` or `cuda`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+    coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
+        The layer for raw features.
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        epochs: int = 10,
+        steps: int | None = None,
+        cosine_steps: int | None = None,
+        batch_size: int = 128,
+        standardize: bool = True,
+        class_weight: Any = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.epochs = epochs
+        self.steps = steps
+        self.cosine_steps = cosine_steps
+        self.batch_size = batch_size
+        self.standardize = standardize
+        self.class_weight = class_weight
+        self.seed = seed
+        self.device = device
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
+        X, self.classes_, codes_N = checked(self, X, y, least=1)
+        n_steps = self.steps if self.steps is not None else self.epochs * math.ceil(len(X) / self.batch_size)
+        rows = _prepare(self, X, codes_N)
+        settings = [{"lr": self.lr, "weight_decay": self.weight_decay, "class_weight": self.class_weight}]
+
+        def train() -> tuple[torch.Tensor, torch.Tensor]:
+            stack = rows.stack(settings, seed=self.seed, cosine_steps=self.cosine_steps)
+            stack.train(n_steps)
+            return stack.layers()
+
+        with flushing_threads(1) as pool:
+            [weights_CD], [biases_C] = pool.submit(train).result()
+        self.coef_, self.intercept_ = rows.fold(weights_CD, biases_C)
+        return self
+
+    def decision_function(self, X: Any) -> Array:
+        """Logits (n_samples, C); of two classes, the second's less the first's (n_samples,)."""
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Any) -> Array:
+        """Softmax of the logits (n_samples, C)."""
+        return softmax(self._logits(X))
+
+    def predict(self, X: Any) -> Array:
+        """The class of the largest logit (n_samples,)."""
+        best = self._logits(X).argmax(1)
+        labels: Array = self.classes_[best]
+        return labels
+
+    def _logits(self, X: Any) -> Array:
+        check_is_fitted(self)
+        X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        return compute_logits(X, self.coef_, self.intercept_)
+
+
+class FineTuneSearch(GridSearch):
+    """`FineTune` over a grid of settings, trained side by side, chosen on validation data.
+
+    A training is as long as `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
+    go on after a quarter of it and a quarter of them after half of it: those with the smallest cross entropy on the
+    validation data, which where `select` is `macro_f1` is averaged over classes. One that went on to the end is chosen
+    by `select`.
+
+    Parameters
+    ----------
+    lr, weight_decay, class_weight : sequence
+        Values to try, as `FineTune` takes them.
+    epochs, min_steps : int
+        See above; `min_steps=0` trains exactly `epochs` epochs, with early stopping at most that many.
+    cosine : bool
+        Whether learning rates fall to zero along half a cosine in the course of a training.
+    halve : bool
+        See above; without it all settings are trained to the end.
+    batch_size, standardize, device
+        As in `FineTune`.
+    select : str
+        `macro_f1` or `accuracy`: the score that chooses.
+    extend : bool
+        Whether learning rates and weight decays are added where the best one is an outermost one.
+    seed, n_seeds : int
+        Every setting is trained from `seed`, `seed + 1`, …, each with its own first weights and order: how far the
+        scores of its rows lie apart is chance. The setting with the best mean is chosen, of it the best seed.
+
+    Attributes
+    ----------
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`, with a row for each setting and seed. `params` are what `FineTune` needs to end in the
+        same layer, beside what all rows have in common: `lr`, `weight_decay`, `class_weight`; `steps`, unless all are
+        trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the time
+        in which the row was trained beside others, by its steps.
+    """
+
+    AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
+    SCALES = ("lr", "weight_decay")
+    LEAST_CLASSES = 1
+
+    def __init__(
+        self,
+        *,
+        lr: Sequence[float] = (1e-3, 1e-2, 1e-1),
+        weight_decay: Sequence[float] = (0.0, 1.0),
+        class_weight: Sequence[Any] = (None,),
+        epochs: int = 10,
+        min_steps: int = 500,
+        cosine: bool = True,
+        halve: bool = True,
+        batch_size: int = 128,
+        standardize: bool = True,
+        select: str = "macro_f1",
+        extend: bool = True,
+        seed: int = 0,
+        n_seeds: int = 1,
+        device: str = "auto",
+    ) -> None:
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.class_weight = class_weight
+        self.epochs = epochs
+        self.min_steps = min_steps
+        self.cosine = cosine
+        self.halve = halve
+        self.batch_size = batch_size
+        self.standardize = standardize
+        self.select = select
+        self.extend = extend
+        self.seed = seed
+        self.n_seeds = n_seeds
+        self.device = device
+
+    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
+        """Train every setting on `X`, `y`; choose by `select` on `X_valid`, `y_valid`. See `GridSearch.fit`."""
+        for name in ("epochs", "n_seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        super().fit(X, y, X_valid, y_valid)
+        self._rows = None  # layers are for raw features; the training rows need not be kept
+        return self
+
+    def _prepare(self, X: Array, codes_N: Array) -> TrainingRows:
+        return _prepare(self, X, codes_N)
+
+    def _solve(
+        self, rows: TrainingRows, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        start = time.perf_counter()
+        n_steps = max(self.min_steps, self.epochs * math.ceil(len(rows.x_ND) / self.batch_size))
+        cosine_steps = n_steps if self.cosine else None
+        loss = rows.loss(valid, balanced=self.select == "macro_f1") if self.halve else None
+        seeds = range(self.seed, self.seed + self.n_seeds)
+        # A share of the settings for every core; a GPU takes all of them at once.
+        n_threads = min(torch.get_num_threads() if rows.device == "cpu" else 1, len(settings) * len(seeds))
+        own = [list(range(len(settings)))[k::n_threads] for k in range(min(n_threads, len(settings)))]
+
+        def begin(job: tuple[int, list[int]]) -> Share:
+            seed, share = job
+            stack = rows.stack([settings[i] for i in share], seed=seed, cosine_steps=cosine_steps)
+            return Share(seed, share, stack)
+
+        with flushing_threads(n_threads) as pool:
+            shares = list(pool.map(begin, itertools.product(seeds, own)))
+            trained = train_shares(shares, n_steps, pool, loss)
+        second_a_step = (time.perf_counter() - start) / sum(one.steps for one in trained.values())
+        return [
+            self._solution(rows, setting, seed, trained[i, seed], n_steps, second_a_step)
+            for i, setting in enumerate(settings)
+            for seed in seeds
+        ]
+
+    def _solution(
+        self,
+        rows: TrainingRows,
+        setting: Setting,
+        seed: int,
+        trained: Trained,
+        n_steps: int,
+        second_a_step: float,
+    ) -> Solution:
+        found: Setting = {"cosine_steps": n_steps} if self.cosine else {}
+        if self.halve or self.min_steps:
+            found["steps"] = trained.steps
+        if self.n_seeds > 1:
+            found["seed"] = seed
+        layer = rows.fold(trained.weights_CD, trained.biases_C)
+        return Solution(setting, layer, trained.steps * second_a_step, found, trained.steps == n_steps)
+
+    def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
+        weights_SCD, biases_SC = (np.stack(parts) for parts in zip(*models, strict=True))
+        logits_MP = compute_logits(X, weights_SCD.reshape(-1, X.shape[1]), biases_SC.reshape(-1))
+        best_SM: Array = logits_MP.reshape(len(X), *biases_SC.shape).argmax(2).T
+        return best_SM
+
+    def _make(self, rows: Any, params: Setting, model: Layer) -> FineTune:
+        shared = ("epochs", "batch_size", "standardize", "seed", "device")
+        estimator = FineTune(**{name: getattr(self, name) for name in shared} | params)
+        estimator.coef_, estimator.intercept_ = model
+        return estimator
+
+    def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
+        n = self.n_seeds
+        groups = [scored[i : i + n] for i in range(0, len(scored), n)]
+        means = [
+            {name: float(np.mean([row[name] for row in group])) for name in group[0]} for group in groups
+        ]
+        first = super()._best(means, inside[::n])
+        return first * n + ranking(groups[first], self.select)[0]
+
+
+def _prepare(head: FineTune | FineTuneSearch, X: Array, codes_N: Array) -> TrainingRows:
+    shared = {name: getattr(head, name) for name in ("standardize", "batch_size", "device")}
+    return TrainingRows.prepare(X, codes_N, head.classes_, **shared)

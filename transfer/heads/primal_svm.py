@@ -1,0 +1,280 @@
+"""Linear SVMs one against the rest, solved for the weights themselves: no Gram matrix, rows a chunk at a time.
+
+N: training rows. B: rows of a chunk. U: rows with slack. D: features and, but for `X`, `coef`, `shift_D` and `scale_D`,
+a one for the intercept. C: classes. P: machines, solved together.
+
+The objective is that of `sklearn.svm.LinearSVC`: half the squared weights (the intercept's among them), and for every
+row what its class costs times its squared slack, `max(0, 1 - sign * score)`. The method is that of Keerthi and
+DeCoste 2005, "A Modified Finite Newton Method for Fast Solution of Large Scale Linear SVMs": Newton steps found by
+conjugate gradients, each as long as is best. Here they are preconditioned by the second moments of the rows, which
+all machines have in common.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import compute_class_weight
+
+from transfer.heads.linear import moments
+
+Array = npt.NDArray[Any]
+
+CHUNK_BYTES = 1 << 25  # what is read of the features, and of slacks, at a time
+GATHER_BYTES = 1 << 29  # up to which rows with slack are copied, so that products go through them alone
+MACHINE_BYTES = 1 << 30  # for slacks, of every row and machine: more machines are solved group after group
+SAMPLE_ROWS = 8192  # that second moments are taken from
+TOLERANCE = 2e-5  # a machine is done when a whole Newton step gains less than this part of its objective
+ENOUGH = 1e-3  # a Newton step is whole when this part of its squared residual is left
+# Which rows have slack changes with every step, so the first ones are rough: measured, ten products were twice as
+# fast as fifty. Where a machine gains less than SLOW they are no longer enough.
+FEW_PRODUCTS, MORE_PRODUCTS, MAX_PRODUCTS, MAX_STEPS, SLOW = 10, 30, 320, 300, 0.02
+
+
+def fit(
+    X: Array, y: Array, settings: Sequence[tuple[float, Any]], standardize: bool, device: str
+) -> list[tuple[Array, Array]]:
+    """For every C and class weight the weights (C, D) and intercepts (C,), float32, for raw features.
+
+    Two classes are one machine, (1, D), above zero for the first. `X` float32 may be a memory map: it is read in
+    chunks, and never copied whole.
+    """
+    classes, codes_N = np.unique(y, return_inverse=True)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    own, rest = [], []
+    for C, class_weight in settings:
+        cost_C = C * compute_class_weight(class_weight, classes=classes, y=y)
+        # As liblinear has it: of many classes, only the one that is set apart is weighted.
+        own.append(cost_C if len(classes) > 2 else cost_C[:1])
+        rest.append(np.full(len(classes), C) if len(classes) > 2 else cost_C[1:])
+    n_machines = len(own[0])
+    rows = Rows.of(X, standardize, device)
+    machines = Machines(
+        torch.from_numpy(codes_N).to(device),
+        torch.arange(n_machines, device=device).repeat(len(settings)),
+        torch.tensor(np.concatenate(own), dtype=torch.float32, device=device),
+        torch.tensor(np.concatenate(rest), dtype=torch.float32, device=device),
+    )
+    second, together = SecondMoments(rows), max(1, MACHINE_BYTES // (20 * len(X)))
+    every_P = torch.arange(len(machines.class_P), device=device)
+    groups = (every_P[i : i + together] for i in range(0, len(every_P), together))
+    w_DP = torch.cat([solve(rows, machines.take(which_P), second) for which_P in groups], 1)
+    # w . (scale * x + shift) + b, written as weights for x itself.
+    coef_PD = (w_DP[:-1] * rows.scale_D[:, None]).T
+    intercept_P = w_DP[-1] + rows.shift_D.double() @ w_DP[:-1]
+    layers = coef_PD.float().cpu().numpy(), intercept_P.float().cpu().numpy()
+    return list(zip(*(np.split(part, len(settings)) for part in layers), strict=True))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows, standardised chunk by chunk on the device that does the work: `x * scale + shift`."""
+
+    X: Array
+    shift_D: torch.Tensor
+    scale_D: torch.Tensor
+
+    @classmethod
+    def of(cls, X: Array, standardize: bool, device: str) -> Rows:
+        zero_D = torch.zeros(X.shape[1], device=device)
+        if not standardize:
+            return cls(X, zero_D, zero_D + 1)
+        mean_D, deviation_D = (torch.from_numpy(values).to(device) for values in moments(X))
+        return cls(X, -mean_D / deviation_D, 1 / deviation_D)
+
+    def parts(self, width: int) -> Iterator[slice]:
+        """Where chunks of rows lie that are `width` numbers wide."""
+        size = max(1, CHUNK_BYTES // (4 * width))
+        return (slice(start, min(start + size, len(self.X))) for start in range(0, len(self.X), size))
+
+    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Where a chunk lies, and its rows (B, D), which the next chunk's will overwrite."""
+        width = self.X.shape[1]
+        buffer_BD = self.shift_D.new_ones(next(self.parts(width)).stop, width + 1)
+        for part in self.parts(width):
+            # torch warns of memory that it may not write to, such as a map of a file that is only read.
+            raw = np.require(self.X[part], requirements=("C", "W"))
+            x_BD = buffer_BD[: len(raw)]
+            raw_BD = torch.from_numpy(raw).to(buffer_BD.device)
+            torch.addcmul(self.shift_D, raw_BD, self.scale_D, out=x_BD[:, :-1])
+            yield part, x_BD
+
+    def gather(self, used_N: torch.Tensor) -> torch.Tensor:
+        """Copies (U, D) of the rows that are used."""
+        x_UD, end = self.shift_D.new_empty(int(used_N.sum()), self.X.shape[1] + 1), 0
+        for part, x_BD in self.chunks():
+            own_BD = x_BD[used_N[part]]
+            x_UD[end : end + len(own_BD)] = own_BD
+            end += len(own_BD)
+        return x_UD
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What each machine separates: the rows of one class (`y_N`) from the rest, and what slack costs there and here."""
+
+    y_N: torch.Tensor
+    class_P: torch.Tensor
+    own_P: torch.Tensor
+    rest_P: torch.Tensor
+
+    def take(self, which_P: torch.Tensor) -> Machines:
+        return Machines(self.y_N, self.class_P[which_P], self.own_P[which_P], self.rest_P[which_P])
+
+    def signs(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """One for rows of a machine's class, minus one for others (B, P)."""
+        return (self.y_N[rows, None] == self.class_P).float().mul_(2).sub_(1)
+
+    def costs(self, rows: slice | torch.Tensor) -> torch.Tensor:
+        """What squared slack costs (B, P)."""
+        return torch.where(self.y_N[rows, None] == self.class_P, self.own_P, self.rest_P)
+
+
+class SecondMoments:
+    """The mean product of every two features, and what solves `(1 + weight * it) z = r` for many weights, roughly."""
+
+    def __init__(self, rows: Rows) -> None:
+        step = max(1, len(rows.X) // SAMPLE_ROWS)
+        sample = Rows(rows.X[::step], rows.shift_D, rows.scale_D)
+        products = [(x_BD.T @ x_BD).double() for _, x_BD in sample.chunks()]
+        self.mean_DD = torch.stack(products).sum(0) / len(sample.X)
+        self._factors: dict[float, torch.Tensor] = {}
+
+    def solve(self, weight_P: torch.Tensor, r_DP: torch.Tensor) -> torch.Tensor:
+        """Solutions (D, P); weights are rounded to powers of sixteen, so that few factors are needed."""
+        solved_DP, power_P = torch.empty_like(r_DP), (weight_P.log2() / 4).round() * 4
+        for power in set(power_P.tolist()):
+            if power not in self._factors:
+                # float32 products of the rows leave errors of this order.
+                floor = 1e-6 * torch.linalg.matrix_norm(self.mean_DD)
+                system_DD = self.mean_DD * 2**power
+                system_DD.diagonal().add_(1 + floor * 2**power)
+                self._factors[power] = torch.linalg.cholesky(system_DD).float()
+            own_P = power_P == power
+            solved_DP[:, own_P] = torch.cholesky_solve(r_DP[:, own_P].float(), self._factors[power]).double()
+        return solved_DP
+
+
+def solve(rows: Rows, machines: Machines, second: SecondMoments) -> torch.Tensor:
+    """Weights (D, P) float64 of all machines, the last row their intercepts."""
+    n_machines = len(machines.class_P)
+    w_DP = second.mean_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
+    slack_NP = torch.ones(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
+    solution_DP, live_P = w_DP.clone(), torch.arange(n_machines, device=w_DP.device)
+    before_P, found_P, n_products = torch.full_like(w_DP[0], torch.inf), live_P < 0, FEW_PRODUCTS
+    for _ in range(MAX_STEPS):
+        loss_P, slope_DP = evaluate(rows, machines, w_DP, slack_NP)
+        slow_P = before_P - loss_P <= TOLERANCE * loss_P
+        left_P = ~(slow_P & found_P)
+        if not left_P.any():
+            break
+        if slow_P[left_P].any():
+            n_products = min(2 * n_products, MAX_PRODUCTS)
+        elif (before_P - loss_P < SLOW * loss_P).any():
+            n_products = max(n_products, MORE_PRODUCTS)
+        live_P, before_P, machines = live_P[left_P], loss_P[left_P], machines.take(left_P)
+        w_DP, slope_DP, slack_NP = w_DP[:, left_P], slope_DP[:, left_P], slack_NP[:, left_P]
+        step_DP, found_P = newton_step(rows, machines, slope_DP, slack_NP, second, n_products)
+        change_NP, step32_DP = torch.empty_like(slack_NP), step_DP.float()
+        for part, x_BD in rows.chunks():
+            change_NP[part] = -machines.signs(part) * (x_BD @ step32_DP)
+        length_P = best_length(rows, machines, w_DP, step_DP, slack_NP, change_NP)
+        w_DP = w_DP + length_P * step_DP
+        slack_NP = slack_NP.addcmul_(change_NP, length_P.float())
+        solution_DP[:, live_P] = w_DP
+    else:
+        warnings.warn(f"linear SVMs stopped after {MAX_STEPS} steps", ConvergenceWarning, stacklevel=2)
+    return solution_DP
+
+
+def evaluate(
+    rows: Rows, machines: Machines, w_DP: torch.Tensor, slack_NP: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The objective (P,) and its slope (D, P)."""
+    loss_P, slope_DP = w_DP.square().sum(0) / 2, w_DP.clone()
+    for part, x_BD in rows.chunks():
+        slack_BP = slack_NP[part].clamp(min=0)
+        pull_BP = machines.costs(part) * slack_BP
+        loss_P += (pull_BP * slack_BP).sum(0)
+        slope_DP -= 2 * (x_BD.T @ pull_BP.mul_(machines.signs(part)))
+    return loss_P, slope_DP
+
+
+def newton_step(
+    rows: Rows,
+    machines: Machines,
+    slope_DP: torch.Tensor,
+    slack_NP: torch.Tensor,
+    second: SecondMoments,
+    n_products: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A step (D, P) to where the slope would be zero if no row gained or lost slack, by conjugate gradients.
+
+    Also whether it gets there (P,); after `n_products` products it stays a step in that direction.
+    """
+    used_N = (slack_NP > 0).any(1)
+    few = int(used_N.sum()) * len(slope_DP) * 4 <= GATHER_BYTES
+    used_N |= not few
+    gathered = [(slice(None), rows.gather(used_N))] if few else None
+    curve_UP = 2 * machines.costs(used_N) * (slack_NP[used_N] > 0)
+    weight_P = curve_UP.sum(0, dtype=torch.float64)
+    step_DP, rest_DP = torch.zeros_like(slope_DP), -slope_DP
+    toward_DP = near_DP = second.solve(weight_P, rest_DP)
+    size_P = start_P = (rest_DP * near_DP).sum(0)
+    for _ in range(n_products):
+        going_P = size_P > ENOUGH * start_P
+        if not going_P.any():
+            break
+        curved_DP, toward32_DP = toward_DP.clone(), toward_DP.float()
+        for part, x_BD in gathered or rows.chunks():
+            curved_DP += x_BD.T @ (x_BD @ toward32_DP).mul_(curve_UP[part])
+        rate_P = torch.where(going_P, size_P / (toward_DP * curved_DP).sum(0), 0)
+        step_DP += rate_P * toward_DP
+        rest_DP = rest_DP - rate_P * curved_DP
+        near_DP, before_P = second.solve(weight_P, rest_DP), size_P
+        size_P = (rest_DP * near_DP).sum(0)
+        toward_DP = near_DP + torch.where(going_P, size_P / before_P, 0) * toward_DP
+    return step_DP, size_P <= ENOUGH * start_P
+
+
+def best_length(
+    rows: Rows,
+    machines: Machines,
+    w_DP: torch.Tensor,
+    step_DP: torch.Tensor,
+    slack_NP: torch.Tensor,
+    change_NP: torch.Tensor,
+) -> torch.Tensor:
+    """How far to go along each step (P,), which changes slacks by `change_NP`.
+
+    Along a step the objective is convex, of pieces of parabolas: Newton's method finds where its slope is zero, kept
+    between lengths that are known to be too short and too long.
+    """
+    along_P, square_P = (w_DP * step_DP).sum(0), step_DP.square().sum(0)
+    low_P, high_P = torch.zeros_like(along_P), torch.full_like(along_P, torch.inf)
+    length_P = torch.ones_like(along_P)
+    for _ in range(30):
+        slope_P, curve_P = along_P + length_P * square_P, square_P.clone()
+        for part in rows.parts(len(along_P)):
+            change_BP = change_NP[part]
+            slack_BP = torch.addcmul(slack_NP[part], change_BP, length_P.float()).clamp_(min=0)
+            pull_BP = 2 * machines.costs(part) * change_BP
+            slope_P += (pull_BP * slack_BP).sum(0)
+            curve_P += (pull_BP * change_BP * (slack_BP > 0)).sum(0)
+        low_P = torch.where(slope_P < 0, length_P, low_P)
+        high_P = torch.where(slope_P < 0, high_P, length_P)
+        next_P = length_P - slope_P / curve_P.clamp(min=torch.finfo(curve_P.dtype).tiny)
+        middle_P = torch.where(high_P.isinf(), 2 * length_P, (low_P + high_P) / 2)
+        next_P = torch.where((next_P > low_P) & (next_P < high_P), next_P, middle_P)
+        if ((next_P - length_P).abs() <= 1e-3 * length_P).all():
+            break
+        length_P = next_P
+    return length_P

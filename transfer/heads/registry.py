@@ -1,0 +1,158 @@
+"""The heads and where they are defined, and the methods of the report that are made from them.
+
+A method is a search with its settings fixed by a name. To add one: a file with the search, and a line here.
+Nothing heavy is imported until a method is built, so that `transfer --help` can list them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transfer.config import RunConfig
+
+if TYPE_CHECKING:
+    from transfer.heads.base import GridSearch
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the report."""
+
+    name: str
+    kind: str
+    """What two methods must differ in for the report to set one against the other."""
+    summary: str
+    build: Callable[[RunConfig], GridSearch]
+
+
+def class_weights(config: RunConfig) -> tuple[str | None, ...]:
+    """Class weights to try: balanced ones too where classes count alike, whatever their size."""
+    return (None, "balanced") if config.select == "macro_f1" else (None,)
+
+
+def _fine_tuning(config: RunConfig, **settings: Any) -> GridSearch:
+    from transfer.heads.linear_probe import FineTuneSearch
+
+    return FineTuneSearch(
+        **settings,
+        batch_size=config.batch_size,
+        select=config.select,
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def _fc_lab(config: RunConfig) -> GridSearch:
+    return _fine_tuning(
+        config,
+        lr=config.lr or (1e-5, 1e-4, 1e-3, 1e-2),
+        weight_decay=(0.0,),
+        epochs=config.epochs or 10,
+        min_steps=0,
+        cosine=False,
+        halve=False,
+        standardize=False,
+        extend=False,
+    )
+
+
+def _fc(config: RunConfig) -> GridSearch:
+    own: dict[str, Any] = {} if config.lr is None else {"lr": config.lr}
+    if config.epochs is not None:
+        own |= {"epochs": config.epochs, "min_steps": 0}
+    return _fine_tuning(config, **own, class_weight=class_weights(config))
+
+
+def _svm(config: RunConfig, **settings: Any) -> GridSearch:
+    from transfer.heads.svm import SVMSearch
+
+    return SVMSearch(**settings, select=config.select, seed=config.seed, device=config.device)
+
+
+def _ridge(config: RunConfig) -> GridSearch:
+    from transfer.heads.ridge import RidgeSearch
+
+    return RidgeSearch(class_weight=class_weights(config), select=config.select, seed=config.seed)
+
+
+def _logreg(config: RunConfig) -> GridSearch:
+    from transfer.heads.logreg import LogisticRegressionSearch
+
+    return LogisticRegressionSearch(
+        class_weight=class_weights(config), select=config.select, seed=config.seed
+    )
+
+
+def _knn(config: RunConfig) -> GridSearch:
+    from transfer.heads.knn import KNNSearch
+
+    return KNNSearch(select=config.select, seed=config.seed)
+
+
+FINE_TUNING, SVM_KIND = "fine-tuning", "SVM"
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method(
+            "fc-lab",
+            FINE_TUNING,
+            "last layer, Adam, raw features: the lab's protocol",
+            _fc_lab,
+        ),
+        Method(
+            "fc",
+            FINE_TUNING,
+            "last layer, AdamW, the learning rate falling to zero, standardised features",
+            _fc,
+        ),
+        Method(
+            "svm-lab",
+            SVM_KIND,
+            "SVC as scikit-learn sets it (RBF, C=1), raw features: the lab's protocol",
+            lambda config: _svm(config, kernels=("rbf",), C=(1,), standardize=False, extend=False),
+        ),
+        Method(
+            "svm",
+            SVM_KIND,
+            "linear and RBF, C = 0.01 to 100, standardised features",
+            lambda config: _svm(config, class_weight=class_weights(config)),
+        ),
+        Method(
+            "ridge",
+            "ridge regression",
+            "least squares in closed form, alpha = 1 to 10,000, standardised features",
+            _ridge,
+        ),
+        Method(
+            "logreg",
+            "logistic regression",
+            "multinomial, C = 0.01 to 100, standardised features",
+            _logreg,
+        ),
+        Method(
+            "knn",
+            "nearest neighbours",
+            "1, 5 or 20 of them, standardised features; nothing is trained",
+            _knn,
+        ),
+    )
+}
+
+
+# Where the heads and their searches lie.
+HEADS = {
+    "FineTune": "linear_probe",
+    "FineTuneSearch": "linear_probe",
+    "SVM": "svm",
+    "SVMSearch": "svm",
+    "RidgeHead": "ridge",
+    "RidgeSearch": "ridge",
+    "LogisticRegressionHead": "logreg",
+    "LogisticRegressionSearch": "logreg",
+    "KNN": "knn",
+    "KNNSearch": "knn",
+}

@@ -1,0 +1,186 @@
+"""Fitted heads as files: safetensors with JSON in its header, nothing that could be executed.
+
+A checksum tells damage; it does not tell who wrote a file.
+
+A head is its parameters and what `fit` left on it, arrays and plain values by their names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from transfer.heads.registry import HEADS
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.version import __version__
+
+FORMAT = 1
+SUFFIX = ".safetensors"
+KEY = "transfer_head"
+DTYPES = {
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
+}  # fmt: skip
+
+log = logging.getLogger(__name__)
+
+
+def save(head: Any, path: Path | str) -> Path:
+    """Write a fitted head to `path` (`.safetensors` is added where it is missing), whole or not at all.
+
+    Raises `UserError` for what is no fitted head of `transfer.heads`, has a parameter or a label that JSON can't
+    hold, or can't be written.
+    """
+    name = type(head).__name__
+    if name not in _savable() or type(head) is not _class(name):
+        raise UserError(
+            f"can't save {name}; give one of {', '.join(_savable())} (a search's best_estimator_)"
+        )
+    params = head.get_params(deep=False)
+    fitted = {key: value for key, value in vars(head).items() if key not in params}
+    if "classes_" not in fitted:
+        raise UserError(f"this {name} is not fitted; call fit before it is saved")
+    arrays = {key: np.asarray(value) for key, value in fitted.items() if _is_array(value)}
+    # A product's last bits hang on how a matrix lies in memory.
+    by_column = [
+        key for key, value in arrays.items() if not value.flags.c_contiguous and value.flags.f_contiguous
+    ]
+    arrays = {key: np.asarray(value, order="C") for key, value in arrays.items()}
+    about = {
+        "format": FORMAT,
+        "transfer": __version__,
+        "head": name,
+        "params": {key: _plain(f"{name}'s {key}", value) for key, value in params.items()},
+        "fitted": {
+            key: _plain(f"{name}'s {key}", value) for key, value in fitted.items() if key not in arrays
+        },
+        "by_column": by_column,
+    }
+    about["sha256"] = _digest(about, arrays)
+    path = Path(path)
+    path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+    files.write(path, to_bytes(arrays, metadata={KEY: json.dumps(about)}))
+    return path
+
+
+def load(path: Path | str) -> Any:
+    """The head in a file that `save` wrote; it predicts the same bits. No code in a file is ever run.
+
+    Raises `UserError` for a file that is no such head, is damaged, or is of another format.
+    """
+    path = Path(path)
+    try:
+        files.opened(path).close()  # a pipe would be waited for
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {}).get(KEY, "null"))
+            if not isinstance(about, dict) or about.get("format") != FORMAT:
+                told = about.get("format") if isinstance(about, dict) else None
+                raise UserError(f"{path} is no saved head of format {FORMAT} (its format is {told!r})")
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        head = _restored(about, arrays)
+        head.predict(np.zeros((1, head.n_features_in_), np.float32))  # do its parts fit each other?
+        if about["transfer"] != __version__:
+            log.warning("%s was saved by transfer %s; this is %s", path, about["transfer"], __version__)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"can't read {path} ({error.strerror or 'no such file'})") from error
+    except (SafetensorError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is no saved head: {_line(error)}") from error
+    except Exception as error:  # parts that do not fit fail in every way
+        raise UserError(f"{path} is a damaged head: {_line(error)}") from error
+    return head
+
+
+def _restored(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Any:
+    if about.pop("sha256") != _digest(about, arrays):
+        raise ValueError("it does not hold what was saved")
+    name, params, plain = about["head"], about["params"], about["fitted"]
+    if name not in _savable():
+        raise ValueError(f"no head is called {name!r}")
+    head = _class(name)(**{key: _value(value) for key, value in params.items()})
+    for key in about["by_column"]:
+        arrays[key] = np.asfortranarray(arrays[key])
+    fitted = {key: _value(value) for key, value in plain.items()}
+    fitted |= {key: value if value.ndim else value[()] for key, value in arrays.items()}
+    for key, value in fitted.items():
+        if not re.fullmatch(r"_?[A-Za-z]\w*_|_[A-Za-z]\w*", key) or hasattr(type(head), key):
+            raise ValueError(f"a head has no fitted value {key!r}")
+        setattr(head, key, value)
+    # Checked before a row is made that is as long as the file says.
+    if all(not value.size or value.shape[-1:] != (head.n_features_in_,) for value in arrays.values()):
+        raise ValueError(f"no array has {head.n_features_in_!r} features")
+    return head
+
+
+def _savable() -> list[str]:
+    return [name for name in HEADS if not name.endswith("Search")]
+
+
+def _class(name: str) -> Any:
+    return getattr(import_module(f"transfer.heads.{HEADS[name]}"), name)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether a fitted value is kept as bytes: numbers of NumPy, alone or in an array."""
+    return isinstance(value, np.ndarray | np.generic) and str(value.dtype) in DTYPES
+
+
+def _plain(what: str, value: Any) -> Any:
+    """A value as JSON holds it: arrays of text, tuples and dicts keep their kind beside them."""
+    if (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind in "UO"
+        and all(isinstance(v, str) for v in value.flat)
+    ):
+        return {"kind": "text" if value.dtype.kind == "U" else "objects", "values": value.tolist()}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        pairs = [[_plain(what, key), _plain(what, own)] for key, own in value.items()]
+        return {"kind": "dict", "values": pairs}
+    if isinstance(value, list | tuple):
+        return {"kind": type(value).__name__, "values": [_plain(what, own) for own in value]}
+    if (
+        value is None
+        or isinstance(value, bool | int | str)
+        or (isinstance(value, float) and math.isfinite(value))
+    ):
+        return value
+    raise UserError(f"{what} is {value!r}; numbers, text and arrays of them can be saved")
+
+
+def _value(plain: Any) -> Any:
+    """What `_plain` was given."""
+    if not isinstance(plain, dict):
+        return plain
+    kind, values = plain["kind"], plain["values"]
+    if kind in ("text", "objects"):
+        return np.array(values, dtype=str if kind == "text" else object)
+    if kind == "dict":
+        return {_value(key): _value(own) for key, own in values}
+    return {"list": list, "tuple": tuple}[kind](_value(own) for own in values)
+
+
+def _digest(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> str:
+    """The sha256 of what is said about a head, and of its arrays' names, kinds, shapes and bytes."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for key in sorted(arrays):
+        digest.update(json.dumps([key, str(arrays[key].dtype), arrays[key].shape]).encode())
+        digest.update(np.ascontiguousarray(arrays[key]).data)
+    return digest.hexdigest()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

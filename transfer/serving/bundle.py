@@ -1,0 +1,276 @@
+"""The folder that a run keeps its models in: the network, a head for each method, and `model.json` on them.
+
+The names of the files are fixed or a method's; none is a path that `model.json` gives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as to_bytes
+
+from transfer.backbones import networks, weights
+from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
+from transfer.features.extract import Extraction
+from transfer.heads import serialization
+from transfer.heads.base import ranking
+from transfer.heads.registry import METHODS
+from transfer.serving.run_folder import check_same_run
+from transfer.system import files, schemas
+from transfer.system.errors import UserError
+from transfer.system.text import first_line
+from transfer.system.version import __version__
+
+SCHEMA_VERSION = 1
+STAGING = ".new-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A folder of models, and what its `model.json` says, as `model.schema.json` describes it."""
+
+    folder: Path
+    record: dict[str, Any]
+
+    def method(self, name: str | None) -> dict[str, Any]:
+        """The entry of a method; of the one that was best on the validation split where `name` is None."""
+        methods = {method["name"]: method for method in self.record["methods"]}
+        if name is not None and name not in methods:
+            raise UserError(f"method is {name!r}; {self.folder} has {', '.join(methods)}")
+        found: dict[str, Any] = methods[name or self.record["best"]]
+        return found
+
+    def whole(self, stem: str, sha256: str) -> Path:
+        """The file of that name. Raises `UserError` where it is not there or not what was written."""
+        path = self.folder / f"{stem}{serialization.SUFFIX}"
+        try:
+            found = files.file_sha256(path)
+        except OSError as error:
+            raise UserError(f"can't read {path} ({error.strerror}); copy the whole folder again") from error
+        if found != sha256:
+            raise UserError(f"{path} is not the file that {RECORD} names (its sha256 differs); run again")
+        return path
+
+
+class ModelsNotSaved(UserError):
+    """Some or all of the models of a comparison could not be saved.
+
+    Attributes
+    ----------
+    result : Result or None
+        What the comparison found, where `transfer.run` made it.
+    """
+
+    result: Any = None
+
+
+def check_replaceable(folder: Path, config: RunConfig) -> None:
+    """Refuse to replace a model of other data, or of another network, than those of a run.
+
+    A run on the same DATA with the same backbone, weights and, where it names one, input size may replace it, whatever
+    its methods and settings, and whatever images have come or gone since.
+
+    Parameters
+    ----------
+    folder
+        That models are to be saved in; it need not exist.
+    config
+        Of the run.
+
+    Raises
+    ------
+    UserError
+        For a model of something else, or a `model.json` that can't be read.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return
+    advice = "give another --out, or replace it with --force"
+    try:
+        record = schemas.load(path, "model")
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from error
+    made_from, size = record.get("made_from"), record["features"]["input_size"]
+    old, new = record["backbone"], _made_from(config, None)
+    weights_source = config.weights_or_default
+    if weights_source not in NAMED_WEIGHTS:
+        weights_source = Path(weights_source).name
+    reasons = []
+    if made_from and made_from["source_sha256"] != new["source_sha256"]:
+        elsewhere = " in another folder" if made_from["data"] == new["data"] else ""
+        reasons.append(f"of {made_from['data']!r}{elsewhere}, not {new['data']!r}")
+    if old["name"] != config.backbone:
+        reasons.append(f"with {old['name']}, not {config.backbone}")
+    if old["weights"] != weights_source:
+        reasons.append(f"with weights {old['weights']}, not {weights_source}")
+    if config.size and list(config.size) != size:
+        reasons.append(f"at {size[0]}x{size[1]}, not {config.size[0]}x{config.size[1]}")
+    if reasons:
+        raise UserError(f"{folder} holds a model {', '.join(reasons)}; {advice}")
+
+
+def save(
+    folder: Path,
+    config: RunConfig,
+    extraction: Extraction,
+    fitted: Mapping[str, tuple[dict[str, Any], Any]],
+    *,
+    fingerprint: str | None = None,
+    result_sha256: str | None = None,
+) -> None:
+    """Write the network and the heads of a run.
+
+    They are written beside what an earlier run left there, and replace it when all of them are: a disk that is full
+    costs the new models alone. `model.json` is gone while files are renamed and comes last, so a folder that has it is
+    whole. A head that can't be saved leaves the others.
+
+    Parameters
+    ----------
+    folder
+        Made where it is missing.
+    config, extraction
+        Of the run.
+    fitted
+        By name, a method's entry of the result, and its head.
+    fingerprint
+        Of the images, their labels and splits; None where it is not known.
+    result_sha256
+        Of the text of the run's result file; None where it is not known.
+
+    Raises
+    ------
+    ModelsNotSaved
+        After all that could be saved was.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as staging:
+            methods, failures = _save_heads(Path(staging), fitted)
+            if methods:
+                best = ranking([method["valid"] for method in methods], config.select)[0]
+                record = {
+                    "schema_version": SCHEMA_VERSION,
+                    "transfer": __version__,
+                    "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
+                    "backbone": _save_backbone(Path(staging), config.backbone, extraction),
+                    "features": _save_way(Path(staging), extraction),
+                    "classes": list(extraction.classes),
+                    "methods": methods,
+                    "best": methods[best]["name"],
+                    "select": config.select,
+                }
+                text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+                files.write(Path(staging) / RECORD, text.encode())
+                _replace(folder, Path(staging))
+    except Exception as error:  # memory may run out too, and the result is worth more than the models
+        left = "; those of an earlier run are still there" if (folder / RECORD).is_file() else ""
+        raise ModelsNotSaved(f"the models are not saved: {first_line(error)}{left}") from error
+    if failures:
+        raise ModelsNotSaved("; ".join(failures))
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs had not finished."""
+    for left in folder.glob(f"{STAGING}*"):
+        if files.is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    """Move written files to where those of an earlier run are; what it had beyond them goes."""
+    (folder / RECORD).unlink(missing_ok=True)
+    new = {path.name for path in staging.iterdir()}
+    for stem in (*METHODS, "calibrated"):
+        if f"{stem}{serialization.SUFFIX}" not in new:
+            (folder / f"{stem}{serialization.SUFFIX}").unlink(missing_ok=True)
+    for name in sorted(new, key=RECORD.__eq__):  # the record last
+        (staging / name).replace(folder / name)
+
+
+def load(folder: Path) -> Kept:
+    """What lies in a folder of models, or in the folder that a run wrote to.
+
+    Raises `UserError` where there is no whole `model.json`, or it speaks of methods that are not there.
+    """
+    path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
+    if path is None:
+        raise UserError(f"no {RECORD} in {folder}; give the folder that transfer run --out wrote to")
+    record = schemas.load(path, "model")
+    names = [method["name"] for method in record["methods"]]
+    if record["best"] not in names or len(set(names)) < len(names):
+        raise UserError(f"{path} is no valid model file: its best does not fit its methods")
+    if path.parent.name == MODELS:
+        check_same_run(path.parent.parent)
+    return Kept(folder=path.parent, record=record)
+
+
+def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
+    """What a run's images are, without the path: a model may be given away."""
+    source = BUILT_IN if config.data == BUILT_IN else str(Path(config.data).resolve())
+    return {
+        "data": Path(source).name,
+        "source_sha256": files.sha256(os.fsencode(source)),
+        "fingerprint": fingerprint,
+    }
+
+
+def _save_heads(
+    folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The entries in `model.json` of the heads that could be saved, and why the others could not."""
+    methods, failures = [], []
+    for name, (entry, head) in fitted.items():
+        try:
+            path = serialization.save(head, folder / f"{name}{serialization.SUFFIX}")
+        except UserError as error:
+            failures.append(f"{name} is not saved: {error}")
+            continue
+        methods.append(
+            {
+                "name": name,
+                "kind": entry["kind"],
+                "params": entry["best_params"],
+                **{
+                    split: {score: entry[split][score] for score in ("accuracy", "macro_f1")}
+                    for split in ("valid", "test")
+                },
+                "sha256": files.file_sha256(path),
+            }
+        )
+    return methods, failures
+
+
+def _save_backbone(folder: Path, name: str, extraction: Extraction) -> dict[str, Any]:
+    network = networks.build(name, weights.load(extraction.weights.path, extraction.weights.sha256))
+    return {
+        "name": name,
+        "sha256": files.write(
+            folder / f"backbone{serialization.SUFFIX}", to_bytes(dict(network.state_dict()))
+        ),
+        "weights": extraction.weights.source,
+        "weights_sha256": extraction.weights.sha256,
+        **extraction.normalisation.described,
+    }
+
+
+def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:
+    plan, calibrated = extraction.plan, extraction.calibrated
+    return {
+        "input_size": list(extraction.size),
+        "engine": plan.engine,
+        "precision": plan.precision,
+        "device": plan.device,
+        "batch": plan.batch,
+        "decoder": extraction.decoder,
+        "shift": extraction.images.shift,
+        "calibrated_sha256": calibrated
+        and files.write(folder / f"calibrated{serialization.SUFFIX}", calibrated.path.read_bytes()),
+    }

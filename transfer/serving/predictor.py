@@ -1,0 +1,298 @@
+"""A saved model at work: images to class names.
+
+H, W: height and width in pixels. N: images. D: features an image. C: classes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from threadpoolctl import ThreadpoolController
+from torch import nn
+
+from transfer import engines
+from transfer.backbones import networks, weights
+from transfer.backbones.networks import Normalisation
+from transfer.config import DEVICES, RECORD
+from transfer.data import decode
+from transfer.data.loader import BadImages, File, Opened, Progress, workers
+from transfer.engines import Engine, EngineError, Features, Plan
+from transfer.features.extractor import batches_for, check_finite
+from transfer.heads import serialization
+from transfer.serving import bundle
+from transfer.serving.bundle import Kept
+from transfer.system.errors import UserError, check_choice
+
+ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
+
+# Features that are held before the head sees them.
+ROWS = 4096
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says of an image."""
+
+    path: Path | None
+    """None where the image was given as pixels."""
+    label: str
+    """The name of a class."""
+    probability: float | None
+    """Of the label, as the head estimates it; None where it does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A network and a head, ready to run: loaded once, used as often as wanted, by one thread at a time."""
+
+    method: str
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+    """Height and width in pixels that images are stretched to."""
+    decoder: str
+    shift: int = decode.SHIFT
+    """Bits that values of 16 bits are shifted right by, as in the run."""
+    engine: Engine
+    head: Any
+
+    @property
+    def plan(self) -> Plan:
+        """The engine, the precision, the device and what goes with them."""
+        return self.engine.plan
+
+    def predict(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        bad: BadImages | None = None,
+        on_progress: Progress = lambda *_: None,
+    ) -> list[Prediction]:
+        """Predict the class of each image.
+
+        In the engine, the precision and the batch that the run had, labels are those that the run predicted. Another
+        engine or batch adds up the same products in another order, and bf16, fp16 and int8 round them: features
+        then differ, in fp32 in their last bits, and an image between two classes may get the other one's label.
+
+        Parameters
+        ----------
+        images
+            One image or several: paths of files, PIL images, or RGB pixels `(H, W, 3)` uint8. They are stretched to
+            the model's `size`.
+        bad
+            What becomes of images that can't be read; by default the first raises an error.
+        on_progress
+            Called with a phase, how many images are done, and how many there are.
+
+        Returns
+        -------
+        A list, in the order of the images, without those that `bad` left out.
+
+        Raises
+        ------
+        UserError
+            For an image that can't be read, unless `bad` says otherwise, and for what is no image.
+        """
+        files = [replace(file, shift=self.shift) for file in _readable(images)]
+        bad = bad or BadImages(None, "error")
+        found: list[Prediction] = []
+        with workers(self.plan.threads) as pool:
+            for start in range(0, len(files), ROWS):
+
+                def told(done: int, start: int = start) -> None:
+                    on_progress("predicting", start + done, len(files))
+
+                found += self._judged(*self._seen(files[start : start + ROWS], pool, bad, told))
+        return found
+
+    def _seen(
+        self, files: Sequence[File], pool: ThreadPoolExecutor, bad: BadImages, told: Callable[[int], None]
+    ) -> tuple[list[File], Features]:
+        """The files that can be read, and their features `(N, D)`."""
+        readable: list[File] = []
+        rows: list[Features] = []
+
+        def take(batch: list[File], x_ND: Features) -> None:
+            readable.extend(batch)
+            rows.append(x_ND)
+            told(len(readable))
+
+        engines.run(self.engine, batches_for(self.plan, files, self.size, self.decoder, pool, bad), take)
+        x_ND = np.concatenate(rows) if rows else np.empty((0, self.head.n_features_in_), np.float32)
+        check_finite(x_ND, readable, self.plan)
+        return readable, x_ND
+
+    def _judged(self, files: Sequence[File], x_ND: Features) -> list[Prediction]:
+        if not files:
+            return []
+        with self._libraries.limit(limits=self.plan.threads):
+            code_N = self.head.predict(x_ND)
+            share_NC = self.head.predict_proba(x_ND) if hasattr(self.head, "predict_proba") else None
+        column_N = np.searchsorted(self.head.classes_, code_N)
+        return [
+            Prediction(
+                path=None if isinstance(file, Opened) else file.path,
+                label=self.classes[int(code_N[i])],
+                probability=None if share_NC is None else float(share_NC[i, column_N[i]]),
+            )
+            for i, file in enumerate(files)
+        ]
+
+    @cached_property
+    def _libraries(self) -> ThreadpoolController:
+        # Those that see a whole host where a container gives two cores would start a thread for each.
+        return ThreadpoolController()
+
+
+def _readable(images: ImageLike | Sequence[ImageLike]) -> list[File]:
+    """What can be read of one image or several."""
+    several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
+    if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+        several = [images]
+    return [_file(image, f"images[{i}]") for i, image in enumerate(several)]
+
+
+def _file(image: ImageLike, name: str) -> File:
+    if isinstance(image, str | Path):
+        return File(Path(image))
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise UserError(
+                f"{name} is an array of shape {image.shape} and dtype {image.dtype}; give (H, W, 3) and uint8"
+            )
+        image = Image.fromarray(image)
+    if isinstance(image, Image.Image):
+        return Opened(Path(name), image)
+    raise UserError(f"{name} is of type {type(image).__name__}; give a path, a PIL image, or an array")
+
+
+def load(
+    folder: Path | str,
+    *,
+    method: str | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "auto",
+    batch: int = 1,
+) -> Model:
+    """The model of a method (None: the best on the validation split) from the folder that a run wrote to.
+
+    `auto` is the way that the features came from which the head was fitted on, where this machine has it, else eager
+    PyTorch in fp32, with a line that says so. `batch` is the number of images in a forward pass, at most as many as
+    a run has on that device; fewer are padded to as many. Raises `UserError` for a folder that holds no model, or
+    not what was written, and for what this machine can't do.
+    """
+    check_choice("device", device, DEVICES)
+    check_choice("engine", engine, ("auto", *engines.ENGINES))
+    check_choice("precision", precision, ("auto", *engines.PRECISIONS))
+    if batch < 1:
+        raise UserError(f"batch is {batch}; give a whole number from 1 up")
+    kept = bundle.load(Path(folder))
+    entry = kept.method(method)
+    classes = tuple(kept.record["classes"])
+    head = serialization.load(kept.whole(entry["name"], entry["sha256"]))
+    if not set(head.classes_.tolist()) <= set(range(len(classes))):
+        raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
+    ready = _engine(kept, device, engine, precision, batch, head.n_features_in_)
+    decoder = kept.record["features"]["decoder"]
+    if decoder == "nvjpeg" and ready.plan.device != "cuda":
+        log.warning("features came from nvJPEG, which takes a CUDA device; decoding by Pillow")
+        decoder = "pillow"
+    return Model(
+        method=entry["name"],
+        classes=classes,
+        size=_size(kept),
+        decoder=decoder,
+        shift=kept.record["features"].get("shift", decode.SHIFT),
+        engine=ready,
+        head=head,
+    )
+
+
+def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, width: int) -> Engine:
+    """An engine that gives features of that width: the run's own way where nothing else was asked for."""
+    about, way = kept.record["backbone"], kept.record["features"]
+    networks.check_name(about["name"])
+    normalisation = _normalisation(about)
+    state = weights.load(kept.whole("backbone", about["sha256"]))
+    network = networks.build(about["name"], state, normalisation)
+    calibrated = _calibrated(kept, precision)
+    plain = (
+        "eager" if engine == "auto" else engine,
+        "fp32" if precision == "auto" else precision,
+        engines.pick_device(device),
+    )
+    wanted = (
+        way["engine"] if engine == "auto" else engine,
+        way["precision"] if precision == "auto" else precision,
+        way["device"] if device == "auto" else plain[2],
+    )
+    failed: dict[str, str] = {}
+    for one in dict.fromkeys((wanted, plain)):
+        try:
+            ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width, normalisation)
+        except UserError as error:
+            failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
+            continue
+        for name, reason in failed.items():
+            told = f"going on with {' '.join(one)}: a label may differ now and then"
+            log.warning("%s, the way of the features, fails here (%s); %s", name, reason, told)
+        return ready
+    raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
+
+
+def _calibrated(kept: Kept, precision: str) -> Path | None:
+    """The network's int8 version, where there is one; `UserError` where there is none and int8 is asked for."""
+    sha256 = kept.record["features"]["calibrated_sha256"]
+    if sha256 is None and precision == "int8":
+        raise UserError(
+            f"{kept.folder} has no int8 version of its network; it takes a run with precision int8"
+        )
+    return kept.whole("calibrated", sha256) if sha256 else None
+
+
+def _plan(engine: str, precision: str, device: str, batch: int) -> Plan:
+    # Quantising a network takes NNCF; running one that was quantised does not.
+    of_same_kind = "fp32" if (engine, precision) == ("openvino", "int8") else precision
+    plan = engines.options(engine, of_same_kind, device)[0]
+    torch.set_num_threads(plan.threads)
+    return replace(plan, precision=precision, batch=min(batch, plan.batch))
+
+
+def _ready(
+    network: nn.Module,
+    plan: Plan,
+    size: tuple[int, int],
+    calibrated: Path | None,
+    width: int,
+    normalisation: Normalisation,
+) -> Engine:
+    """An engine of the plan that has run once: compilers compile then, and what can't run fails."""
+    quantised = calibrated if plan.precision == "int8" else None
+    engine = engines.build(network, plan, size, quantised, normalisation)
+    found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
+    if found != width:
+        raise UserError(f"the network has {found} features, the head takes {width}")
+    return engine
+
+
+def _normalisation(about: dict[str, Any]) -> Normalisation:
+    """That of the run; ImageNet's in files from before it was recorded."""
+    if "mean" not in about:
+        return networks.IMAGENET
+    return Normalisation(tuple(about["mean"]), tuple(about["std"]), about["channel_order"])
+
+
+def _size(kept: Kept) -> tuple[int, int]:
+    height, width = kept.record["features"]["input_size"]
+    return height, width

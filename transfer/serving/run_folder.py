@@ -1,0 +1,29 @@
+"""The folder that a run writes: whether its result and its models are of one run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from transfer.config import MODELS, RECORD, RESULT
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.schemas import MAX_BYTES, parsed
+
+log = logging.getLogger(__name__)
+
+
+def check_same_run(folder: Path) -> None:
+    """Warn where the result and the models in the folder that a run writes to are of two runs.
+
+    A run that is killed while it writes them leaves such a folder, and so do two runs at a time.
+    """
+    result, models = folder / RESULT, folder / MODELS / RECORD
+    try:
+        made_from = parsed(models, "model", MAX_BYTES).get("made_from")
+        expected = made_from.get("result_sha256") if isinstance(made_from, dict) else None
+        same = expected is None or files.file_sha256(result) == expected
+    except (UserError, OSError):  # one of them is not there
+        return
+    if not same:
+        log.warning("%s and the models beside it are of two different runs", result)

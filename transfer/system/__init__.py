@@ -1,0 +1,1 @@
+"""The machine and the process: hardware, time, signals, files, text and errors."""

@@ -1,0 +1,127 @@
+"""Files: what is written is there whole or not at all; what is read is a file, and no longer than it may be."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import time
+import uuid
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from transfer.system.errors import UserError
+
+# Of every file that the store keeps.
+SCHEMA_VERSION = 2
+SEAL = "checksum"
+# Whoever began to write a file so long ago was killed.
+ABANDONED_S = 24 * 3600
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+
+
+class Unfit(OSError):
+    """No file, or one that is longer than it may be."""
+
+
+def sha256(data: bytes | memoryview) -> str:
+    """Hexadecimal sha256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def opened(path: Path) -> BufferedReader:
+    """A file opened for reading. Raises `OSError`, `Unfit` for what is no file: a pipe, a device, a folder.
+
+    Such are refused before they are read: a pipe that nobody writes to would never end, a device may not either.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        raise Unfit(None, "Is a directory" if stat.S_ISDIR(kind) else "not a file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file. Raises `OSError` as `opened` does, `Unfit` for a file of more than `max_bytes`."""
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        # A read takes up as much memory as it asks for, whatever the file holds.
+        data = file.read(size + 1) if size <= max_bytes else None
+        if data is not None and len(data) > size:  # it grew, or its file system does not tell sizes
+            data += file.read(max_bytes + 1 - size)
+    if data is None or len(data) > max_bytes:
+        raise Unfit(None, f"larger than {max_bytes:,} bytes", str(path))
+    return data
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes. Raises `OSError` as `opened` does."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(told: dict[str, Any]) -> bytes:
+    """JSON of an object, with the sha256 of what it says."""
+    return json.dumps({**told, SEAL: _digest(told)}).encode()
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """The object that was sealed. Raises `ValueError` where a byte that matters is another."""
+    try:
+        told: dict[str, Any] = json.loads(data)
+        if told.pop(SEAL) == _digest(told):
+            return told
+    except Exception as error:  # broken bytes fail in every way
+        raise ValueError(f"not readable ({type(error).__name__})") from error
+    raise ValueError("not what was written")
+
+
+def _digest(told: dict[str, Any]) -> str:
+    return sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
+
+
+def write(path: Path, data: bytes | memoryview) -> str:
+    """Write a file whole or not at all, and durably: temporary beside it, fsync, rename, fsync the folder.
+
+    Its sha256 is returned. Raises `UserError` where it can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a folder that became read-only keeps it: see `abandoned`
+                temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UserError(
+            f"can't write {path} ({error.strerror or error}); what was done before is kept"
+        ) from error
+    return sha256(data)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether an unfinished file is so old that nobody will finish it."""
+    try:
+        return path.stat().st_mtime < time.time() - ABANDONED_S
+    except OSError:
+        return False
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """The temporary files in a folder that killed processes left there."""
+    return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)]

@@ -1,0 +1,77 @@
+"""JSON files that others may have written: read, and held against the schema they say they keep."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, NoReturn
+
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.text import printable
+
+# JSON made for it takes 15 times its size as objects, and 27 times where nearly every byte is an empty list.
+MAX_BYTES = 32_000_000
+MAX_CONTAINERS = 1_000_000
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of a kind of file, `result` or `model`."""
+    folder = {"result": "evaluation", "model": "serving"}[name]
+    text = resources.files("transfer").joinpath(folder, f"{name}.schema.json").read_text("utf-8")
+    published: dict[str, Any] = json.loads(text)
+    return published
+
+
+def load(path: Path, kind: str) -> dict[str, Any]:
+    """What a file of a kind, `result` or `model`, holds. Raises `UserError` as `parsed` and `check` do."""
+    record = parsed(path, kind, MAX_BYTES)
+    check(record, schema(kind), path, kind)
+    return record
+
+
+def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
+    """The JSON object in a file. Raises `UserError` where there is none, or the file is larger than that."""
+    try:
+        data = files.read(path, max_bytes)
+        if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
+            raise UserError(f"{path} is no {kind} file: more than {MAX_CONTAINERS:,} lists and objects")
+        found = json.loads(data.decode(), parse_constant=_refused)
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is no {kind} file: not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is no {kind} file: JSON, but no object")
+    return found
+
+
+def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: str) -> None:
+    """Raise `UserError` for a record of another version than that of the schema, or that does not keep it."""
+    allowed, version = published["properties"]["schema_version"], record.get("schema_version")
+    versions = allowed.get("enum", [allowed.get("const")])
+    if version not in versions:
+        wanted = " or ".join(map(str, versions))
+        raise UserError(f"{path} is no {kind} file of version {wanted} (schema_version is {version!r})")
+    validate(record, published, path, kind)
+
+
+def validate(found: Any, published: dict[str, Any], path: Path, kind: str) -> None:
+    """Raise `UserError` where something read from `path` does not keep a schema."""
+    import jsonschema_rs  # imported here: a run never needs it
+
+    try:
+        jsonschema_rs.validator_for(published).validate(found)
+    except jsonschema_rs.ValidationError as error:
+        where = "/".join(map(str, error.instance_path)) or "the top"
+        told = printable(f"at {where}, {error.message[:200]}")
+        raise UserError(f"{path} is no valid {kind} file: {told}") from error
+    except ValueError as error:  # nested deeper than it reads
+        raise UserError(f"{path} is no valid {kind} file: {error}") from error
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
