@@ -115,7 +115,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 
 def on_cuda() -> float:
-    """Seconds on the clock of `timing`, read once the GPU has done what was queued."""
+    """Seconds on the clock of `timer`, read once the GPU has done what was queued."""
     return timer.now("cuda")
 
 

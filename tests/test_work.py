@@ -34,8 +34,7 @@ from transfer.data import decode, lagoon
 from transfer.engines import build
 from transfer.engines.eager import Eager
 from transfer.evaluation import experiment
-from transfer.heads import kernels as gram
-from transfer.heads import knn, lbfgs, primal_svm, ridge, svm, training
+from transfer.heads import kernels, knn, lbfgs, primal_svm, ridge, svm, training
 from transfer.heads.registry import METHODS
 from transfer.system import files
 from transfer.system.content_ids import from_hex
@@ -289,18 +288,18 @@ def test_an_svm_search_makes_one_gram_matrix_and_a_kernel_for_each_kind(
     rows: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch, gammas: tuple[Any, ...]
 ) -> None:
     products: list[int] = []
-    kernels: list[tuple[str, int]] = []
-    counting(gram.Gram, "products", monkeypatch, lambda _, x_MD: products.append(len(x_MD)))
+    made: list[tuple[str, int]] = []
+    counting(kernels.Gram, "products", monkeypatch, lambda _, x_MD: products.append(len(x_MD)))
     counting(
-        gram,
+        kernels,
         "kernel_values",
         monkeypatch,
-        lambda name, _, products_MN, *__: kernels.append((name, len(products_MN))),
+        lambda name, _, products_MN, *__: made.append((name, len(products_MN))),
     )
     svm.SVMSearch(gamma=gammas, extend=False).fit(*rows)
     assert products == [200, 100]  # training rows, and once more validation rows with them
     kinds = {"linear": 1, "rbf": len(gammas)}
-    assert Counter(kernels) == {(kind, count): kinds[kind] for kind in kinds for count in (200, 100)}
+    assert Counter(made) == {(kind, count): kinds[kind] for kind in kinds for count in (200, 100)}
 
 
 @pytest.mark.parametrize("taken", [200, 15])

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfer.backbones import bundled
 from transfer.system.errors import UserError, check_choice
 
 SELECT_BY = ("macro_f1", "accuracy")
@@ -21,6 +20,8 @@ REPEAT_GROUPS = "groups"
 # In the folder that a run writes to: its result, the folder of models, and in that what they are.
 RESULT, MODELS, RECORD = "result.json", "models", "model.json"
 NAMED_WEIGHTS = ("imagenet", "embedded", "random")
+# The backbone whose weights come with the package.
+BUNDLED_BACKBONE = "resnet50"
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -154,7 +155,7 @@ class RunConfig:
         where the backbone has them, `random` for any other."""
         if self.weights or self.data != BUILT_IN:
             return self.weights or "imagenet"
-        return "embedded" if self.backbone == bundled.BACKBONE else "random"
+        return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
 def expand(given: str) -> Path:

@@ -1,6 +1,7 @@
-"""What one `make bench` gave, in a file small enough to keep: `python -m bench.reporting.record RESULT BENCHMARKS --out FILE`.
+"""What one `make bench` gave, in a file small enough to keep.
 
-RESULT is what `transfer run` wrote, BENCHMARKS what `pytest bench --benchmark-json` did. Seconds stay raw.
+`python -m bench.reporting.record RESULT BENCHMARKS --out FILE`: RESULT is what `transfer run` wrote, BENCHMARKS what
+`pytest bench --benchmark-json` did. Seconds stay raw.
 """
 
 from __future__ import annotations

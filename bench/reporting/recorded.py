@@ -1,6 +1,7 @@
-"""Files a record in `results/`, and writes `results/README.md` from all that is there: `python -m bench.reporting.recorded FILE`.
+"""Files a record in `results/`, and writes `results/README.md` from all that is there.
 
-Without FILE only the page is written. Records of different machines stand side by side and are never merged.
+`python -m bench.reporting.recorded FILE`; without FILE only the page is written. Records of different machines
+stand side by side and are never merged.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ KINDS = {
     "lagoon": "transfer run --out out with an empty store, on the built-in images",
     "weights-boats": "python -m bench.studies.weights boats --json FILE: embedded weights against untrained ones",
     "weights-lagoon": "python -m bench.studies.weights --json FILE: the same on the built-in images",
-    "rates": "python -m bench.studies.rates boats/train --json FILE: every way to extract, in turn, on 64 of the photographs",
-    "searches": "python -m bench.studies.searches --json FILE: every search and the usual way, in turn, on made-up features",
-    "searches-boats": "python -m bench.studies.searches --features FILE.npz --json FILE: the same on 3,474 features of boat "
-    "photographs from a pre-trained MobileNet",
+    "rates": "python -m bench.studies.rates boats/train --json FILE: every way to extract, in turn, on 64 of the "
+    "photographs",
+    "searches": "python -m bench.studies.searches --json FILE: every search and the usual way, in turn, on made-up "
+    "features",
+    "searches-boats": "python -m bench.studies.searches --features FILE.npz --json FILE: the same on 3,474 features of "
+    "boat photographs from a pre-trained MobileNet",
     "large": "python -m bench.studies.large --C 0.01 --json FILE: a linear SVM on 50,000 rows against LinearSVC",
     "gate": "python -m bench.gate.selftest --trials 10 --json FILE: equal revisions, and work added or taken away",
     "self-ratio": "python -m bench.studies.self_ratio --json FILE: a way timed against itself, in turn",
@@ -40,9 +43,9 @@ KINDS = {
 OTHER = re.compile(r"\d{4}-\d\d-\d\d-([a-z-]+)\.json")
 TOP = """# Recorded results
 
-Written by `python -m bench.reporting.recorded` from the files in the folders here, a folder for each machine: as the programs
-wrote them, never edited, never merged, never averaged. `python -m bench.reporting.summary FILE` shows a record of `make bench`
-again, `transfer report FILE` what `transfer run` wrote (`-boats`, `-lagoon`),
+Written by `python -m bench.reporting.recorded` from the files in the folders here, a folder for each machine: as the
+programs wrote them, never edited, never merged, never averaged. `python -m bench.reporting.summary FILE` shows a record
+of `make bench` again, `transfer report FILE` what `transfer run` wrote (`-boats`, `-lagoon`),
 `python -m bench.gate.selftest --show FILE` trials of the gate (`-gate`)."""
 PHOTOGRAPHS = """The photographs are a part of the data of the COMP6248 transfer-learning lab, derived from the MarDCT
 boat classification set (D. D. Bloisi, L. Iocchi, A. Pennisi, L. Tombolini, "ARGOS-Venice Boat Classification",

@@ -2,8 +2,8 @@
 
 Each way has a process of its own, as it has in use.
 
-`python -m bench.studies.rates FOLDER` takes images of a folder of class folders. `forward` begins with pixels in memory;
-`files` begins with files and ends, for ours, in the store. Figures are medians over rounds.
+`python -m bench.studies.rates FOLDER` takes images of a folder of class folders. `forward` begins with pixels in
+memory; `files` begins with files and ends, for ours, in the store. Figures are medians over rounds.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def test_what_is_held_is_in_use_until_it_is_let_go(tmp_path: Path, kind: str) ->
 
 def test_a_process_that_is_killed_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from transfer.cache import locks as leases\n"
-        "lease = leases.hold(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from transfer.cache import locks\n"
+        "lease = locks.hold(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert holder.stdout

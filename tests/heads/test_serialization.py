@@ -47,9 +47,8 @@ def path(tmp_path: Path, data: tuple[np.ndarray, np.ndarray]) -> Path:
 def parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a file says, and its arrays."""
     with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()[serialization.KEY]), {
-            key: file.get_tensor(key) for key in file.keys()
-        }  # noqa: SIM118
+        about = json.loads(file.metadata()[serialization.KEY])
+        return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 def rewrite(path: Path, about: Any, arrays: dict[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""`model` at work, and the folder that `model_files` keeps it in."""
+"""`predictor` at work, and the folder that `bundle` keeps it in."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A shelf is one folder of the store: the features of one network, one input size,
 A small shard holds fewer than `SHARD_ROWS` rows. As soon as those of a machine have as many together, a large
 one is made of them and they are deleted, by this process or another; large ones stay for good.
 
-N: rows. D: features a row.
+N: rows, or images asked for. M: images being added. D: features a row.
 """
 
 from __future__ import annotations

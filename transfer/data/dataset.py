@@ -14,7 +14,6 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from transfer.cache.locks import Lease
 from transfer.data.class_folders import ClassFolders, describe_lost, find_class_folders
 from transfer.data.copies import are_torn, join_groups
 from transfer.data.formats import IMAGE_SUFFIXES
@@ -99,7 +98,7 @@ class ImageSet:
     """Names of class folders that hold no image in any split, and so are no class."""
     seed: int = 0
     """Of the splits that were drawn."""
-    lease: Lease | None = None
+    lease: object | None = None
     """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
     def samples(self) -> Samples:

@@ -1,6 +1,6 @@
-"""What linear heads share: checks of data and parameters, layers for raw features, and their outputs.
+"""What heads share: checks of data and parameters, standardisation, layers for raw features, and their outputs.
 
-N: training rows. M: rows to predict. D: features. C: classes. S: settings.
+N: training rows. B: rows of a part. M: rows to predict. D: features. C: classes. S: settings.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Support vector machines: one Gram matrix shared by a whole grid, solved by scikit-learn's libsvm.
 
-Linear ones on more rows than a Gram matrix may have are solved by `primal` instead.
+Linear ones on more rows than a Gram matrix may have are solved by `primal_svm` instead.
 
 M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes. K: C - 1. S: settings.
 """
@@ -184,7 +184,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _take_layer(self, coef: Array, intercept: Array) -> Self:
-        """Become the fitted estimator of one layer that `primal` solved."""
+        """Become the fitted estimator of one layer that `primal_svm` solved."""
         self.coef_, self.intercept_, self.one_vs_rest_ = coef, intercept, len(coef) > 1
         return self
 
@@ -330,7 +330,7 @@ class KernelRows:
 
 @dataclass(frozen=True)
 class ManyRows:
-    """Training rows too many for a Gram matrix: linear settings alone, solved together by `primal`."""
+    """Training rows too many for a Gram matrix: linear settings alone, solved together by `primal_svm`."""
 
     X: Array
     y_N: Array
