@@ -99,10 +99,10 @@ def through(engine: Engine, batches: list[Any]) -> list[Any]:
 
 
 def to_store(frozen: FeatureExtractor, engine: Engine) -> Any:
-    """All images from their files to a shelf that holds none of them; their features by id."""
-    shelf = frozen.store.shelf({"way": str(engine.plan), "round": next(_fresh)})
-    frozen.compute(engine, frozen.images, shelf, now(), lambda *_: None)
-    return shelf.gather(frozen.images.ids_N32)
+    """All images from their files to a table that holds none of them; their features by id."""
+    table = frozen.store.table({"way": str(engine.plan), "round": next(_fresh)})
+    frozen.compute(engine, frozen.images, table, now(), lambda *_: None)
+    return table.gather(frozen.images.ids_N32)
 
 
 def least_cosine(precision: str) -> float:

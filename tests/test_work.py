@@ -210,7 +210,7 @@ def test_however_many_rows_each_is_written_twice(tmp_path: Path, monkeypatch: py
     work, total = Work(), 500
     monkeypatch.setattr(feature_table, "SHARD_ROWS", 4 * BATCH)
     counting(files, "write", monkeypatch, lambda path, data: work.written.append((path, len(data))))
-    kept = store.Store(tmp_path).shelf({"made": "up"})
+    kept = store.Store(tmp_path).table({"made": "up"})
     ids_N32 = from_hex([hashlib.sha256(bytes([i // 256, i % 256])).hexdigest() for i in range(total)])
     for start in range(0, total, BATCH):
         part_N32 = ids_N32[start : start + BATCH]

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer.cache import feature_table as shelf_module
-from transfer.cache import shards
-from transfer.cache.feature_table import Shelf
+from transfer.cache import feature_table, shards
+from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import Store
 from transfer.system import files as files_module
 from transfer.system.content_ids import Ids, from_hex, to_hex
@@ -29,23 +28,23 @@ def rows(count: int, width: int = 5, seed: int = 0) -> tuple[Ids, np.ndarray]:
     return from_hex([hashlib.sha256(f"{seed}-{i}".encode()).hexdigest() for i in range(count)]), x
 
 
-def files(shelf: Shelf) -> int:
+def files(table: FeatureTable) -> int:
     """How many shards lie in the folder."""
-    manifests = len(list(shelf.folder.glob("*.json"))) - 1
-    assert len(list(shelf.folder.glob("*.npy"))) == manifests
+    manifests = len(list(table.folder.glob("*.json"))) - 1
+    assert len(list(table.folder.glob("*.npy"))) == manifests
     return manifests
 
 
-def shelf(root: Path) -> Shelf:
-    return Store(root).shelf(DECLARED)
+def table(root: Path) -> FeatureTable:
+    return Store(root).table(DECLARED)
 
 
 def test_rows_come_back_in_any_order_from_another_process_view(tmp_path: Path) -> None:
     ids, x = rows(10)
-    first = shelf(tmp_path)
+    first = table(tmp_path)
     first.append(ids[:4], x[:4], 2.0, "here")
     first.append(ids[4:], x[4:], 3.0, "here")
-    for seen in (first, shelf(tmp_path)):
+    for seen in (first, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
         assert seen.holds(np.concatenate([ids[3:5], UNKNOWN, ids[:1]])).tolist() == [True, True, False, True]
         assert seen.seconds(ids, "here") == pytest.approx(5)
@@ -57,19 +56,19 @@ def test_rows_come_back_in_any_order_from_another_process_view(tmp_path: Path) -
 def test_merging_keeps_every_row_and_the_time_it_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 8)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 8)
     ids, x = rows(20)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for i in range(0, 20, 2):
         kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
-    reader = shelf(tmp_path)
+    reader = table(tmp_path)
     kept.merge()
     assert files(kept) == 3
-    for seen in (kept, shelf(tmp_path), reader):  # the reader's files were deleted under it
+    for seen in (kept, table(tmp_path), reader):  # the reader's files were deleted under it
         np.testing.assert_array_equal(seen.gather(ids), x)
         assert seen.seconds(ids, "here") == pytest.approx(10)
     before = sorted(kept.folder.iterdir())
-    shelf(tmp_path).merge()
+    table(tmp_path).merge()
     assert len(sorted(kept.folder.iterdir())) == len(before)
 
 
@@ -79,7 +78,7 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: int
 ) -> None:
     ids, x = rows(8)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:4], x[:4], 1, "here")
     calls = 0
     where = {"open": Path, "fsync": os, "replace": Path}[step]
@@ -100,7 +99,7 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
             kept.append(ids[4:], x[4:], 1, "here")
             complete = True
     assert complete == (calls < after)
-    seen = shelf(tmp_path)
+    seen = table(tmp_path)
     np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
     assert seen.damaged == []
     if complete:
@@ -112,7 +111,7 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
 @pytest.mark.parametrize("fault", ["cut", "flipped", "emptied"])
 def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: str, fault: str) -> None:
     ids, x = rows(8)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:4], x[:4], 1, "here")
     whole = set(kept.folder.iterdir())
     kept.append(ids[4:], x[4:], 1, "here")
@@ -120,13 +119,13 @@ def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: s
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x40
     path.write_bytes({"cut": data[: len(data) // 2], "flipped": data, "emptied": b""}[fault])
-    seen = shelf(tmp_path)
+    seen = table(tmp_path)
     assert len(seen.damaged) == 1
     assert seen.holds(ids).tolist() == [True] * 4 + [False] * 4
     np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
     assert len(list(kept.folder.glob("*.corrupt"))) == 2
     seen.append(ids[4:], x[4:], 1, "here")
-    healed = shelf(tmp_path)
+    healed = table(tmp_path)
     assert healed.damaged == []
     np.testing.assert_array_equal(healed.gather(ids), x)
 
@@ -135,39 +134,39 @@ def test_a_shard_of_a_newer_version_is_left_as_it_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids, x = rows(4)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids, x, 1, "here")
     [manifest] = shards.manifests(kept.folder)
     told = files_module.unsealed(manifest.read_bytes())
     manifest.write_bytes(files_module.sealed({**told, "schema_version": told["schema_version"] + 1}))
     before = {path: path.read_bytes() for path in kept.folder.iterdir()}
-    seen = shelf(tmp_path)
+    seen = table(tmp_path)
     assert not seen.holds(ids).any()
     assert seen.damaged == []
     assert "newer version" in caplog.text
-    assert len(shelf_module.listed(kept.folder)) == 0
+    assert len(feature_table.listed(kept.folder)) == 0
     assert {path: path.read_bytes() for path in kept.folder.iterdir()} == before
 
 
 def test_rows_without_a_manifest_do_not_count(tmp_path: Path) -> None:
     ids, x = rows(4)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids, x, 1, "here")
     next(path for path in kept.folder.glob("*.json") if path.name != "key.json").unlink()
-    assert not shelf(tmp_path).holds(ids).any()
+    assert not table(tmp_path).holds(ids).any()
 
 
 def test_small_shards_are_merged_as_soon_as_they_have_gathered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 16)
     ids, x = rows(100)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for i in range(0, 100, 3):
         kept.append(ids[i : i + 3], x[i : i + 3], 1.0, "here")
         assert files(kept) <= len(ids[: i + 3]) // 16 + 6
-        np.testing.assert_array_equal(shelf(tmp_path).gather(ids[: i + 3]), x[: i + 3])
-    for seen in (kept, shelf(tmp_path)):
+        np.testing.assert_array_equal(table(tmp_path).gather(ids[: i + 3]), x[: i + 3])
+    for seen in (kept, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[::-1]), x[::-1])
         assert seen.seconds(ids, "here") == pytest.approx(34)
 
@@ -176,12 +175,12 @@ def test_small_shards_of_an_earlier_run_are_merged_when_they_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids, x = rows(40)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for i in range(0, 40, 2):
         kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
     assert files(kept) == 20
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
-    seen = shelf(tmp_path)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 16)
+    seen = table(tmp_path)
     assert files(seen) == 2 + 4
     np.testing.assert_array_equal(seen.gather(ids), x)
     assert seen.seconds(ids, "here") == pytest.approx(20)
@@ -192,10 +191,10 @@ def test_shards_that_cant_be_deleted_are_not_merged_over_and_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     ids, x = rows(40)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for i in range(0, 40, 2):
         kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 16)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 16)
     if how == "sticky":
         kept.folder.chmod(0o1777)
         monkeypatch.setattr(os, "geteuid", lambda: kept.folder.stat().st_uid + 1)
@@ -204,7 +203,7 @@ def test_shards_that_cant_be_deleted_are_not_merged_over_and_over(
     else:
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no")))
     for _ in range(3):
-        seen = shelf(tmp_path)
+        seen = table(tmp_path)
         np.testing.assert_array_equal(seen.gather(ids), x)
     if how != "refuses":  # where only trying tells, copies may lie beside
         assert files(seen) == 20
@@ -214,7 +213,7 @@ def test_a_shard_that_cant_be_read_counts_as_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids, x = rows(4)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")
     kept.append(ids[2:], x[2:], 1.0, "here")
     closed = next(path for path in kept.folder.glob("*.json") if path.name != "key.json")
@@ -226,7 +225,7 @@ def test_a_shard_that_cant_be_read_counts_as_not_there(
         return real(manifest)
 
     monkeypatch.setattr(shards, "read", read)
-    assert shelf(tmp_path).holds(ids).sum() == 2
+    assert table(tmp_path).holds(ids).sum() == 2
     assert "can't be read, and its images are computed again" in caplog.text
     assert closed.exists()
 
@@ -236,9 +235,9 @@ def test_a_shard_that_cant_be_read_counts_as_not_there(
 def test_a_merge_that_breaks_off_anywhere_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: int
 ) -> None:
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 4)
     ids, x = rows(12)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for i in range(3):
         kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
     calls = 0
@@ -256,49 +255,49 @@ def test_a_merge_that_breaks_off_anywhere_loses_nothing(
         patch.setattr(where, step, breaks)
         with contextlib.suppress(KeyboardInterrupt):
             kept.append(ids[3:4], x[3:4], 1.0, "here")
-    seen = shelf(tmp_path)
+    seen = table(tmp_path)
     np.testing.assert_array_equal(seen.gather(ids[:3]), x[:3])
     if seen.holds(ids[3:4]).all():
         np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
         assert seen.seconds(ids[:4], "here") == pytest.approx(4)
     seen.append(ids[3:], x[3:], 9.0, "here")
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+    np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
 
 def test_of_rows_in_several_shards_one_answers_and_its_time_counts_once(tmp_path: Path) -> None:
     ids, x = rows(6)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:4], x[:4], 4.0, "here")
     kept.append(ids[2:], x[2:], 4.0, "here")
-    for seen in (kept, shelf(tmp_path)):
+    for seen in (kept, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids), x)
         assert seen.seconds(ids, "here") == pytest.approx(6)
         assert seen.seconds(ids[[1, 1, 5, 1]], "here") == pytest.approx(2)
         np.testing.assert_array_equal(seen.gather(ids[[1, 1, 5, 1]]), x[[1, 1, 5, 1]])
     kept.merge()
     assert files(kept) == 1
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+    np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
 
 def test_small_shards_whose_rows_are_all_in_others_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 4)
     ids, x = rows(8)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")
     kept.append(ids[2:3], x[2:3], 1.0, "here")
     kept.append(ids, x, 8.0, "here")
     kept.merge()
     assert files(kept) == 1
-    assert shelf(tmp_path).seconds(ids, "here") == pytest.approx(8)
+    assert table(tmp_path).seconds(ids, "here") == pytest.approx(8)
 
 
-def test_what_another_process_merges_while_a_shelf_is_opened_is_seen(
+def test_what_another_process_merges_while_a_table_is_opened_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids, x = rows(6)
-    other = shelf(tmp_path)
+    other = table(tmp_path)
     for i in range(6):
         other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
     real = shards.read
@@ -308,12 +307,12 @@ def test_what_another_process_merges_while_a_shelf_is_opened_is_seen(
         return real(manifest)
 
     monkeypatch.setattr(shards, "read", after_a_merge)
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+    np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
 
 def test_nothing_asked_is_nothing_given(tmp_path: Path) -> None:
     ids, x = rows(2)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for _ in range(2):  # empty, then not
         assert kept.holds(ids[:0]).shape == (0,)
         assert kept.gather(ids[:0]).shape == (0, 0)
@@ -322,9 +321,9 @@ def test_nothing_asked_is_nothing_given(tmp_path: Path) -> None:
         kept.append(ids, x, 1.0, "here")
 
 
-def test_rows_in_memory_are_the_shelfs_own(tmp_path: Path) -> None:
+def test_rows_in_memory_are_the_tables_own(tmp_path: Path) -> None:
     ids, x = rows(3)
-    kept, given = shelf(tmp_path), x.copy()
+    kept, given = table(tmp_path), x.copy()
     kept.append(ids, given, 1.0, "here")
     given[:] = 0
     np.testing.assert_array_equal(kept.gather(ids), x)
@@ -332,7 +331,7 @@ def test_rows_in_memory_are_the_shelfs_own(tmp_path: Path) -> None:
 
 def test_manifests_hold_hexadecimal_ids(tmp_path: Path) -> None:
     ids, x = rows(3)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids, x, 1.0, "here")
     [manifest] = [path for path in kept.folder.glob("*.json") if path.name != "key.json"]
     assert json.loads(manifest.read_text())["ids"] == to_hex(ids)
@@ -342,7 +341,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     parts = [rows(30, seed=seed) for seed in range(4)]
 
     def write(ids: Ids, x: np.ndarray) -> None:
-        own = shelf(tmp_path)
+        own = table(tmp_path)
         for i in range(30):
             own.append(ids[i : i + 1], x[i : i + 1], 1, "here")
         own.merge()
@@ -352,7 +351,7 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    seen = shelf(tmp_path)
+    seen = table(tmp_path)
     assert seen.damaged == []
     for ids, x in parts:
         np.testing.assert_array_equal(seen.gather(ids), x)
@@ -360,11 +359,11 @@ def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
 
 def test_times_of_different_machines_are_never_added(tmp_path: Path) -> None:
     ids, x = rows(6)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     for i, machine in enumerate(("cpu", "cpu", "gpu", "gpu", "gpu", "cpu")):
         kept.append(ids[i : i + 1], x[i : i + 1], 1.0, machine)
     kept.merge()
-    for seen in (kept, shelf(tmp_path)):
+    for seen in (kept, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids), x)
         assert seen.seconds(ids[[0, 5]], "cpu") == pytest.approx(2)
         assert seen.seconds(ids[2:5], "gpu") == pytest.approx(3)
@@ -373,14 +372,14 @@ def test_times_of_different_machines_are_never_added(tmp_path: Path) -> None:
 
 
 def test_looking_for_rows_makes_no_folder(tmp_path: Path) -> None:
-    shelf = Store(tmp_path).shelf(DECLARED)
-    assert len(shelf.holds(np.zeros((3, 32), np.uint8))) == 3
-    assert not shelf.folder.exists()
+    table = Store(tmp_path).table(DECLARED)
+    assert len(table.holds(np.zeros((3, 32), np.uint8))) == 3
+    assert not table.folder.exists()
 
 
-def test_what_killed_runs_left_is_swept_when_a_shelf_is_opened(tmp_path: Path) -> None:
+def test_what_killed_runs_left_is_swept_when_a_table_is_opened(tmp_path: Path) -> None:
     ids, x = rows(4)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids, x, 1.0, "here")
     old, new = (kept.folder / f".a.npy.{c * 32}.tmp" for c in "ab")
     orphan, coming = (kept.folder / f"{c * 32}.npy" for c in "ab")
@@ -388,72 +387,72 @@ def test_what_killed_runs_left_is_swept_when_a_shelf_is_opened(tmp_path: Path) -
         path.write_bytes(b"rows")
     for path in (old, orphan):
         os.utime(path, (1, 1))
-    np.testing.assert_array_equal(shelf(tmp_path).gather(ids), x)
+    np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
     assert [path.exists() for path in (old, new, orphan, coming)] == [False, True, False, True]
 
 
 def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(*rows(3, width=5), 1.0, "here")
     shards.write(kept.folder, *rows(2, width=7, seed=1), 1.0, "here")
-    seen = shelf(tmp_path)
+    seen = table(tmp_path)
     assert len(seen.damaged) == 1
     assert "a damaged shard is set aside" in caplog.text
     assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("fault", ["gone", "other", "cut"])
-def test_what_a_shelf_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Path, fault: str) -> None:
+def test_what_a_table_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Path, fault: str) -> None:
     ids, x = rows(4)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")
     key = kept.folder / "key.json"
     before = key.read_bytes()
     key.unlink() if fault == "gone" else key.write_bytes(before[:9] if fault == "cut" else before + b"{}")
-    shelf(tmp_path)
+    table(tmp_path)
     assert key.read_bytes() == before
 
 
-def test_what_is_listed_is_what_a_shelf_holds_though_no_row_is_read(tmp_path: Path) -> None:
+def test_what_is_listed_is_what_a_table_holds_though_no_row_is_read(tmp_path: Path) -> None:
     ids, x = rows(5)
-    kept = shelf(tmp_path)
-    assert shelf_module.listed(kept.folder).shape == (0, 32)
+    kept = table(tmp_path)
+    assert feature_table.listed(kept.folder).shape == (0, 32)
     kept.append(ids[:3], x[:3], 1.0, "here")
     kept.append(ids[3:], x[3:], 1.0, "here")
     for path in kept.folder.glob("*.npy"):
         path.write_bytes(b"damaged")
-    assert sorted(to_hex(shelf_module.listed(kept.folder))) == sorted(to_hex(ids))
+    assert sorted(to_hex(feature_table.listed(kept.folder))) == sorted(to_hex(ids))
     assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids))
-    assert not shelf(tmp_path).holds(ids).any()
+    assert not table(tmp_path).holds(ids).any()
 
 
 def test_a_damaged_manifest_lists_nothing_and_is_left_where_it_is(tmp_path: Path) -> None:
     ids, x = rows(4)
-    kept = shelf(tmp_path)
+    kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")
     before = set(kept.folder.iterdir())
     kept.append(ids[2:], x[2:], 1.0, "here")
     [manifest] = {path for path in kept.folder.iterdir() if path.suffix == ".json"} - before
     manifest.write_bytes(b"{}")
-    assert sorted(to_hex(shelf_module.listed(kept.folder))) == sorted(to_hex(ids[:2]))
+    assert sorted(to_hex(feature_table.listed(kept.folder))) == sorted(to_hex(ids[:2]))
     assert manifest.exists()
 
 
 def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf_module, "SHARD_ROWS", 8)
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 8)
     ids, x = rows(12)
-    first = shelf(tmp_path)
+    first = table(tmp_path)
     for i in range(0, 6, 2):
         first.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
-    second = shelf(tmp_path)
+    second = table(tmp_path)
     first.append(ids[6:8], x[6:8], 1.0, "here")  # makes one large shard of all that there is
     assert files(first) == 1
     second.append(ids[8:10], x[8:10], 1.0, "here")  # would be the eighth row
     second.append(ids[10:], x[10:], 1.0, "here")
     second.merge()
-    for seen in (second, shelf(tmp_path)):
+    for seen in (second, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[:6]), x[:6])
         np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
     assert sum(len(np.load(path)) for path in first.folder.glob("*.npy")) == 12

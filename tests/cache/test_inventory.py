@@ -29,7 +29,7 @@ IDS = np.eye(3, 32, dtype=np.uint8)
 def root(tmp_path: Path) -> Path:
     """A store with one entry of each kind."""
     store = Store(tmp_path / "store")
-    store.shelf(DECLARED).append(IDS, np.ones((3, 5), np.float32), 1, "here")
+    store.table(DECLARED).append(IDS, np.ones((3, 5), np.float32), 1, "here")
     store.keep("weights", {"backbone": "resnet18", "seed": 3}, b"weights", 2.5, "here")
     store.keep("calibrated", {**DECLARED, "images": ["0a"]}, b"calibrated", 2.5, "here")
     store.keep_trials({**DECLARED, "machine": "a processor"}, [{"engine": "eager"}])
@@ -64,7 +64,7 @@ def test_what_was_used_last_comes_first(root: Path) -> None:
     os.utime(entry(root, "features").path, (1, 1))
     os.utime(entry(root, "weights").path, (2, 2))
     assert [entry.kind for entry in inventory.entries(root)][-2:] == ["weights", "features"]
-    Store(root).shelf(DECLARED).gather(IDS)
+    Store(root).table(DECLARED).gather(IDS)
     assert Store(root).made("weights", {"backbone": "resnet18", "seed": 3})
     assert all(time.time() - entry.used < 60 for entry in inventory.entries(root))
 
@@ -117,11 +117,11 @@ def test_what_says_nothing_sensible_is_no_words(root: Path) -> None:
 
 
 def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None:
-    shelf = entry(root, "features").path
+    table = entry(root, "features").path
     some = "0123456789abcdef" * 2
     made = [
-        shelf / f".a.npy.{some}.tmp",
-        shelf / f"{some}.npy",
+        table / f".a.npy.{some}.tmp",
+        table / f"{some}.npy",
         root / f"trials/.b.{some}.tmp",
         root / f"lagoon/lagoon-v1-seed0/train/Topa/.c.{some}.tmp",
     ]
@@ -134,7 +134,7 @@ def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None
     assert inventory.leftovers(root) == []
     for path in made:
         os.utime(path, (1, 1))
-    aside = shelf / "d.npy.corrupt"
+    aside = table / "d.npy.corrupt"
     aside.write_bytes(b"12345")
     pruned = root / "features/.pruned-e"
     pruned.mkdir()

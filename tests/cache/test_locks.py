@@ -38,7 +38,7 @@ def test_what_is_held_is_in_use_until_it_is_let_go(tmp_path: Path, kind: str) ->
 def test_a_process_that_is_killed_holds_nothing(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from transfer.cache import locks\n"
-        "lease = locks.hold(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
+        "lock = locks.hold(Path(sys.argv[1])); print(flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert holder.stdout

@@ -63,7 +63,7 @@ def test_a_key_has_to_name_one_entry(key: str, told: str) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
-    store.shelf({"backbone": "a"}).append(IDS, np.ones((3, 5), np.float32), 1, "here")
+    store.table({"backbone": "a"}).append(IDS, np.ones((3, 5), np.float32), 1, "here")
     store.keep("weights", {"backbone": "a"}, b"weights", 1, "here")
     store.keep_trials({"backbone": "a"}, [])
     store.folder("lagoon").joinpath("lagoon-v1-seed0/train").mkdir(parents=True)
@@ -77,32 +77,32 @@ def test_whatever_is_deleted_is_gone_and_made_again(store: Store) -> None:
     assert inventory.leftovers(store.root) == []
     assert [path for path in store.root.rglob("*") if not path.is_dir()] == []
     assert store.made("weights", {"backbone": "a"}) is None
-    shelf = store.shelf({"backbone": "a"})
-    assert not shelf.holds(IDS).any()
-    shelf.append(IDS, np.ones((3, 5), np.float32), 1, "here")
-    assert Store(store.root).shelf({"backbone": "a"}).holds(IDS).all()
+    table = store.table({"backbone": "a"})
+    assert not table.holds(IDS).any()
+    table.append(IDS, np.ones((3, 5), np.float32), 1, "here")
+    assert Store(store.root).table({"backbone": "a"}).holds(IDS).all()
 
 
 def test_what_is_in_use_stays(store: Store) -> None:
-    shelf, made = store.shelf({"backbone": "a"}), store.made("weights", {"backbone": "a"})
+    table, made = store.table({"backbone": "a"}), store.made("weights", {"backbone": "a"})
     lagoon = locks.hold(store.root / "lagoon")
     assert lagoon
     assert made
     kept = {entry.kind for entry in entries(store.root) if not delete(entry)}
     assert kept == {"features", "weights", "lagoon"}
-    assert shelf.gather(IDS).shape == (3, 5)
+    assert table.gather(IDS).shape == (3, 5)
     assert made.path.read_bytes() == b"weights"
-    del shelf, made, lagoon
+    del table, made, lagoon
     assert all(delete(entry) for entry in entries(store.root))
 
 
-def test_a_shelf_whose_folder_was_deleted_all_the_same_goes_on(store: Store) -> None:
-    shelf = store.shelf({"backbone": "a"})
+def test_a_table_whose_folder_was_deleted_all_the_same_goes_on(store: Store) -> None:
+    table = store.table({"backbone": "a"})
     [entry] = [entry for entry in entries(store.root) if entry.kind == "features"]
     entry.path.rename(store.root / "gone")  # by hand, or where locks do nothing
     more = np.eye(3, 32, 5, dtype=np.uint8)
-    shelf.append(more, np.ones((3, 5), np.float32), 1, "here")
-    again = Store(store.root).shelf({"backbone": "a"})
+    table.append(more, np.ones((3, 5), np.float32), 1, "here")
+    again = Store(store.root).table({"backbone": "a"})
     assert again.holds(more).all()
     assert not again.holds(IDS).any()
     assert not again.holds(IDS).any()
@@ -126,7 +126,7 @@ def test_a_deletion_that_breaks_off_leaves_no_half_of_an_entry(
         patch.setattr(pruning.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             delete(entry)
-    assert not store.shelf({"backbone": "a"}).holds(IDS).any()
+    assert not store.table({"backbone": "a"}).holds(IDS).any()
     left = inventory.leftovers(store.root)
     assert [leftover.reason for leftover in left] == ["not deleted to the end"]
     pruning.sweep(left)

@@ -18,8 +18,8 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
     for name in DECLARED:
         assert key_of({**DECLARED, name: "other"}) != key_of(DECLARED)
     ids = np.eye(3, 32, dtype=np.uint8)
-    Store(tmp_path).shelf(DECLARED).append(ids, np.ones((3, 5), np.float32), 1, "here")
-    assert not Store(tmp_path).shelf({**DECLARED, "size": [48, 65]}).holds(ids).any()
+    Store(tmp_path).table(DECLARED).append(ids, np.ones((3, 5), np.float32), 1, "here")
+    assert not Store(tmp_path).table({**DECLARED, "size": [48, 65]}).holds(ids).any()
     written = next(tmp_path.glob("features/*/key.json"))
     assert json.loads(written.read_text())["backbone"] == "resnet18"
 
@@ -27,7 +27,7 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
 def test_a_store_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="as the store .*--store"):
-        Store(tmp_path / "file" / "store").shelf(DECLARED)
+        Store(tmp_path / "file" / "store").table(DECLARED)
 
 
 @pytest.mark.parametrize("fault", ["cut", "gone", "unsaid"])

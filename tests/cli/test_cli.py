@@ -446,7 +446,7 @@ class TestStore:
     def root(self, tmp_path: Path) -> Path:
         store = Store(tmp_path / "store")
         ids = np.eye(3, 32, dtype=np.uint8)
-        store.shelf({"backbone": "resnet18"}).append(ids, np.ones((3, 5), np.float32), 1, "here")
+        store.table({"backbone": "resnet18"}).append(ids, np.ones((3, 5), np.float32), 1, "here")
         store.keep("weights", {"backbone": "resnet18", "seed": 1}, b"weights", 1, "here")
         store.keep("weights", {"backbone": "resnet50\n\x1b[31m[red]", "seed": 1}, b"others", 1, "here")
         left = store.folder("trials") / f".w.{'0' * 32}.tmp"
@@ -486,7 +486,7 @@ class TestStore:
         assert cli.main(words) == 0
         assert "3 entries and 1 leftover" in capsys.readouterr().out
         assert sorted(root.rglob("*")) == before
-        held = Store(root).shelf({"backbone": "resnet18"})
+        held = Store(root).table({"backbone": "resnet18"})
         assert cli.main([*words, "--yes"]) == 0
         out = capsys.readouterr().out
         assert "is in use, and kept" in out

@@ -124,12 +124,12 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
 ) -> None:
     make_images(tmp_path / "images", train=2, valid=1, test=1)
     given = {"backbone": "resnet18"}
-    keys = {features(tmp_path, **given).extraction.shelf.key}
+    keys = {features(tmp_path, **given).extraction.table.key}
     for name, change in CHANGES.items():
         with monkeypatch.context() as patch:
             found = features(tmp_path, **given | change(patch)).extraction
             assert found.computed == len(found.images) == 12, f"{name}: stale"
-            keys.add(found.shelf.key)
+            keys.add(found.table.key)
         assert features(tmp_path, **given).extraction.computed == 0, name
     assert len(keys) == len(CHANGES) + 1
 
@@ -185,7 +185,7 @@ def test_images_are_known_by_their_bytes(
         shutil.copy(tmp_path / f"more/train/class2/{i}.jpg", root / f"train/class2/new{i}.jpg")
     added = features(tmp_path, weights=str(_weights(tmp_path)))
     assert forwards == [3]
-    assert added.extraction.shelf.key == before.extraction.shelf.key
+    assert added.extraction.table.key == before.extraction.table.key
 
 
 def _weights(root: Path) -> Path:
@@ -210,7 +210,7 @@ def test_whatever_changes_features_changes_their_key(
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     one = features(tmp_path)
     other = features(tmp_path, **change)
-    assert other.extraction.shelf.key != one.extraction.shelf.key
+    assert other.extraction.table.key != one.extraction.table.key
     assert other.extraction.computed == 21
 
 
@@ -231,7 +231,7 @@ def test_images_decoded_on_the_device_have_a_key_of_their_own(
     # torchvision's decoder for processors stands in for the device.
     monkeypatch.setattr(extract, "check", lambda config: engines.options("eager", "fp32", "cpu"))
     other = features(tmp_path, weights=weights, decoder="nvjpeg")
-    assert other.extraction.shelf.key != one.extraction.shelf.key
+    assert other.extraction.table.key != one.extraction.table.key
     assert other.extraction.computed == 21
     np.testing.assert_allclose(everything(other), everything(one), rtol=1e-4, atol=1e-5)
 
@@ -247,15 +247,15 @@ def test_decoder_and_normalisation_belong_to_the_key(
     if declared == "DECLARED":
         monkeypatch.setitem(decode.DECLARED, "decoder", "pillow 99")
     other = features(tmp_path, weights=weights, **settings.get(declared, {}))
-    assert other.extraction.shelf.key != one.extraction.shelf.key
+    assert other.extraction.table.key != one.extraction.table.key
 
 
 def test_imagenets_statistics_given_are_the_default(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     weights = str(_weights(tmp_path))
-    key = features(tmp_path, weights=weights).extraction.shelf.key
+    key = features(tmp_path, weights=weights).extraction.table.key
     given = features(tmp_path, weights=weights, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    assert given.extraction.shelf.key == key
+    assert given.extraction.table.key == key
     assert given.extraction.computed == 0
 
 
@@ -304,7 +304,7 @@ def test_a_set_of_12_bits_of_16_is_seen_as_the_same_set_of_8(tmp_path: Path) -> 
     assert [one.extraction.images.shift for one in found.values()] == [8, 4, 6]
     for one in found.values():
         np.testing.assert_array_equal(one.x_ND, found[8].x_ND)
-    assert len({one.extraction.shelf.key for one in found.values()}) == 3
+    assert len({one.extraction.table.key for one in found.values()}) == 3
 
 
 @pytest.mark.parametrize("value", [0, 77])
@@ -352,7 +352,7 @@ def test_auto_goes_on_with_the_way_that_the_store_holds(tmp_path: Path, make_ima
     asked = features(tmp_path, weights=weights, engine="openvino", precision="fp32")
     auto = features(tmp_path, weights=weights, engine="auto", precision="auto")
     assert auto.extraction.picked.reason == autotune.CACHED
-    assert (auto.extraction.computed, auto.extraction.shelf.key) == (0, asked.extraction.shelf.key)
+    assert (auto.extraction.computed, auto.extraction.table.key) == (0, asked.extraction.table.key)
 
 
 def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,7 +458,9 @@ def test_errors_that_are_not_the_engines_are_passed_on(
     def fails(*_: Any) -> None:
         raise KeyError("a mistake of our own")
 
-    monkeypatch.setattr(*{"decoding": (decode, "pixels"), "keeping": (extract.Shelf, "append")}[where], fails)
+    monkeypatch.setattr(
+        *{"decoding": (decode, "pixels"), "keeping": (extract.FeatureTable, "append")}[where], fails
+    )
     with pytest.raises(KeyError, match="a mistake of our own"):
         features(tmp_path, weights=weights, engine="eager")
 
@@ -535,7 +537,7 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
             lambda *_: None,
         )
     assert found.computed == 0
-    assert {manifest.parent for manifest in checked} == {found.shelf.folder}
+    assert {manifest.parent for manifest in checked} == {found.table.folder}
     assert len(watch.seconds["open cache"]) == 2  # what is listed, and the features that are used
     assert caplog.messages[-1] == (
         "eager fp32: the cache holds its features of 48 of 48 images (--engine and --precision name others)"

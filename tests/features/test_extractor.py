@@ -55,7 +55,7 @@ def test_network_and_size_belong_to_the_key(
 ) -> None:
     root = make_images(tmp_path / "images")
     with opened(root, weights) as one, opened(root, weights, **other) as two:
-        assert one.shelf(plan()).key != two.shelf(plan()).key
+        assert one.table(plan()).key != two.table(plan()).key
         assert one.declare_trials(plan()) != two.declare_trials(plan())
 
 
@@ -64,10 +64,10 @@ def test_engine_its_version_and_precision_belong_to_the_key(
 ) -> None:
     with opened(make_images(tmp_path / "images"), weights) as one:
         plans = [plan(), plan("openvino"), plan("eager", "bf16"), plan("openvino", "bf16")]
-        keys = {one.shelf(each).key for each in plans}
+        keys = {one.table(each).key for each in plans}
         assert len(keys) == 4
         monkeypatch.setattr(extractor.engines, "version", lambda engine: f"{engine} 99")
-        assert one.shelf(plan("openvino")).key not in keys
+        assert one.table(plan("openvino")).key not in keys
 
 
 class TestCalibration:
@@ -148,8 +148,8 @@ def test_a_disk_that_refuses_ends_the_run_in_one_line(
     tmp_path: Path, make_images: MakeImages, weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(make_images(tmp_path / "images"), weights) as one:
-        shelf = one.shelf(plan("openvino"))
-        real = shelf.append
+        table = one.table(plan("openvino"))
+        real = table.append
         done = []
 
         def full(*args: Any) -> None:
@@ -158,7 +158,7 @@ def test_a_disk_that_refuses_ends_the_run_in_one_line(
                 raise UserError("can't write to the store (No space left on device)")
             real(*args)
 
-        monkeypatch.setattr(shelf, "append", full)
+        monkeypatch.setattr(table, "append", full)
         with pytest.raises(UserError, match="No space left"):
-            one.compute(one.engine(plan("openvino")), one.images, shelf, now(), lambda *_: None)
-        assert one.shelf(plan("openvino")).holds(one.images.ids_N32).sum() >= 16
+            one.compute(one.engine(plan("openvino")), one.images, table, now(), lambda *_: None)
+        assert one.table(plan("openvino")).holds(one.images.ids_N32).sum() >= 16

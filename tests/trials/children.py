@@ -154,7 +154,7 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
     told = {
         "computed": found.extraction.computed,
         "reused": found.extraction.reused,
-        "damaged": len(found.extraction.shelf.damaged),
+        "damaged": len(found.extraction.table.damaged),
     }
     out.with_suffix(".json").write_text(json.dumps(told))
 

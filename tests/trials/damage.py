@@ -39,7 +39,7 @@ def damage(count: int, seed: int, folder: Path) -> Counter[str]:
     rng = random.Random(seed)
     ids = from_hex([hashlib.sha256(bytes([i])).hexdigest() for i in range(ROWS)])
     x = np.random.default_rng(0).normal(size=(ROWS, WIDTH)).astype(np.float32)
-    whole = Store(folder / "whole").shelf(DECLARED)
+    whole = Store(folder / "whole").table(DECLARED)
     for part in np.split(np.arange(ROWS), PARTS):
         whole.append(ids[part], x[part], 1.5, "here")
     paths = sorted(path.relative_to(folder / "whole") for path in whole.folder.iterdir())
@@ -70,18 +70,18 @@ def _check(folder: Path, path: Path, after: bytes, ids: np.ndarray, x: np.ndarra
     (store / path).write_bytes(after)
     [entry] = inventory.entries(store)
     found = list(inventory.faults(entry))
-    shelf = Store(store).shelf(DECLARED)
-    held = shelf.holds(ids)
-    np.testing.assert_array_equal(shelf.gather(ids[held]), x[held])
+    table = Store(store).table(DECLARED)
+    held = table.holds(ids)
+    np.testing.assert_array_equal(table.gather(ids[held]), x[held])
     if _says(after) != _says(before):
         assert found, f"{path}: not found"
         if path.name != "key.json":
-            assert len(shelf.damaged) == 1
+            assert len(table.damaged) == 1
             assert held.sum() == ROWS - ROWS // PARTS, "more rows are lost than were damaged"
-    shelf.append(ids[~held], x[~held], 1.5, "here") if not held.all() else shelf.append(
+    table.append(ids[~held], x[~held], 1.5, "here") if not held.all() else table.append(
         ids[:1], x[:1], 1, "here"
     )
-    healed = Store(store).shelf(DECLARED)
+    healed = Store(store).table(DECLARED)
     assert healed.damaged == []
     np.testing.assert_array_equal(healed.gather(ids), x)
     [entry] = inventory.entries(store)

@@ -374,28 +374,28 @@ def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     ids = from_hex([f"{i:064x}" for i in range(4)])
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
     store = Store(folder / "store")
-    shelf = store.shelf({"backbone": "a"})
-    shelf.append(ids[:2], x[:2], 1.0, "here")
-    other = shards.write(shelf.folder, ids[2:], x[2:], 1.0, "here")
+    table = store.table({"backbone": "a"})
+    table.append(ids[:2], x[:2], 1.0, "here")
+    other = shards.write(table.folder, ids[2:], x[2:], 1.0, "here")
     told, rows = files.unsealed(other.manifest.read_bytes()), other.rows.read_bytes()
-    kept = {path: path.read_bytes() for path in shelf.folder.iterdir()}
+    kept = {path: path.read_bytes() for path in table.folder.iterdir()}
 
     def read(data: bytes) -> None:
-        shutil.rmtree(shelf.folder)
-        shelf.folder.mkdir()
+        shutil.rmtree(table.folder)
+        table.folder.mkdir()
         for path, before in kept.items():
             path.write_bytes(before)
         other.manifest.write_bytes(data)
         [entry] = inventory.entries(store.root)
         list(inventory.faults(entry))
-        seen = store.shelf({"backbone": "a"})
+        seen = store.table({"backbone": "a"})
         held = seen.holds(ids)
         if held[:2].all():  # unless the hostile one was opened first and has rows of another length
             np.testing.assert_array_equal(seen.gather(ids[:2]), x[:2])
         seen.gather(ids[held])
         seen.seconds(ids[held], "here")
         seen.append(ids, x, 1.0, "here")
-        np.testing.assert_array_equal(store.shelf({"backbone": "a"}).gather(ids[:2]), x[:2])
+        np.testing.assert_array_equal(store.table({"backbone": "a"}).gather(ids[:2]), x[:2])
 
     assert rows
     return _changed(told, seal=True), read
@@ -420,7 +420,7 @@ def _rows(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
 
 
 def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
-    """What the store says of shelves, made files and trials."""
+    """What the store says of tables, made files and trials."""
     store = Store(folder / "store")
     declared = {
         "backbone": "resnet18",
@@ -429,7 +429,7 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         "weights_sha256": "ab",
         "torch": "2",
     }
-    store.shelf(declared).append(from_hex(["00" * 32]), np.ones((1, 3), np.float32), 1.0, "here")
+    store.table(declared).append(from_hex(["00" * 32]), np.ones((1, 3), np.float32), 1.0, "here")
     made = store.keep("weights", declared, b"weights", 1.0, "here")
     trial = {"engine": "eager", "precision": "fp32", "setup_s": 1.0, "images_per_s": 5.0, "cosine": 1.0}
     store.keep_trials(declared, [trial])

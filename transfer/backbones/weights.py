@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from torchvision import models
 
 from transfer.backbones import bundled, checkpoint, formats, networks, pickle_guard
-from transfer.cache.locks import Lease
+from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
 from transfer.config import NAMED_WEIGHTS, RunConfig
 from transfer.data import decode
@@ -57,7 +57,7 @@ class Weights:
     """Seconds that making them took; 0 for those that were given, None if another machine made them."""
     remarks: tuple[str, ...] = ()
     """Lines on what was taken from the user's file."""
-    lease: Lease | None = field(default=None, compare=False, repr=False)
+    lock: SharedLock | None = field(default=None, compare=False, repr=False)
 
 
 def check(config: RunConfig) -> None:
@@ -91,7 +91,7 @@ def find(
     if source == "random":
         made = _random(config, images, size, store, pool, bad)
         made_s = made.seconds if made.made_on == processor()[0] else None
-        return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s, lease=made.lease)
+        return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s, lock=made.lock)
     if source == "embedded":
         return Weights(source=source, path=bundled.FILE, sha256=_embedded_sha256())
     if source == "imagenet":

@@ -1,6 +1,6 @@
 """Feature rows on disk by image id, so that nothing done is lost.
 
-A shelf is one folder of the store: the features of one network, one input size, one way of computing, in shards.
+A table is one folder of the store: the features of one network, one input size, one way of computing, in shards.
 A small shard holds fewer than `SHARD_ROWS` rows. As soon as those of a machine have as many together, a large
 one is made of them and they are deleted, by this process or another; large ones stay for good.
 
@@ -86,7 +86,7 @@ class Index:
 
 
 def listed(folder: Path) -> Ids:
-    """The images that the manifests of a shelf list, copies included.
+    """The images that the manifests of a table list, copies included.
 
     Their rows are neither read nor checked: that costs a hundred times as much, and only the features that are used
     must be whole.
@@ -94,7 +94,7 @@ def listed(folder: Path) -> Ids:
     Parameters
     ----------
     folder
-        Of the shelf; it need not exist.
+        Of the table; it need not exist.
 
     Returns
     -------
@@ -104,12 +104,12 @@ def listed(folder: Path) -> Ids:
     for manifest in sorted(shards.manifests(folder)):
         with contextlib.suppress(
             Damaged, NewerVersion, FileNotFoundError
-        ):  # a shelf that is opened tells of it
+        ):  # a table that is opened tells of it
             found.append(shards.read_ids(manifest))
     return np.concatenate(found)
 
 
-class Shelf:
+class FeatureTable:
     """Feature rows by image id (the sha256 of the image's bytes)."""
 
     def __init__(self, folder: Path, key: str, declared: dict[str, Any]) -> None:

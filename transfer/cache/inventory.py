@@ -59,7 +59,7 @@ def entries(root: Path) -> list[Entry]:
     """All entries of a store, the one used last first. Raises `UserError` where there is no store."""
     if not root.is_dir():
         raise UserError(f"no store at {root}; name another by --store")
-    found = [_shelf(folder) for folder in _folders(root / FEATURES)]
+    found = [_table(folder) for folder in _folders(root / FEATURES)]
     found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
     found += [_trials(path) for path in sorted((root / TRIALS).glob("*.json")) if _KEY.fullmatch(path.stem)]
     found.append(_drawn(root / BUILT_IN))
@@ -77,7 +77,7 @@ def faults(entry: Entry) -> Iterator[str]:
         elif entry.kind in MADE_KINDS:
             yield from _made_faults(entry)
         if entry.kind == FEATURES:
-            yield from _shelf_faults(entry)
+            yield from _table_faults(entry)
     except FileNotFoundError:  # pruned in this moment
         pass
     except OSError as error:
@@ -91,24 +91,24 @@ def leftovers(root: Path) -> list[Leftover]:
     def add(paths: Iterable[Path], reason: str) -> None:
         found.extend(Leftover(path=path, reason=reason, bytes=_size(path)) for path in sorted(paths))
 
-    shelves = list(_folders(root / FEATURES))
+    tables = list(_folders(root / FEATURES))
     made = [folder for kind in MADE_KINDS for folder in _folders(root / kind)]
     drawn = [path for path in (root / BUILT_IN).glob("lagoon-*/*/*") if path.is_dir()]
     for folder in (root, *(root / kind for kind in (FEATURES, *MADE_KINDS, TRIALS))):
         add(folder.glob(f"{PRUNED}*"), "not deleted to the end")
-    for folder in (*shelves, *made, *drawn, root / TRIALS):
+    for folder in (*tables, *made, *drawn, root / TRIALS):
         add(files.abandoned(folder), "not written to the end")
-    for folder in shelves:
+    for folder in tables:
         add(folder.glob(f"*{SET_ASIDE}"), "damaged, set aside")
         add(shards.orphans(folder), "not written to the end")
-    empty = [folder for folder in shelves if not _shelf(folder)] + [
+    empty = [folder for folder in tables if not _table(folder)] + [
         folder for folder in made if not _exists(folder / MADE)
     ]
     add((folder for folder in empty if files.is_abandoned(folder)), "not written to the end")
     return found
 
 
-def _shelf(folder: Path) -> Entry | None:
+def _table(folder: Path) -> Entry | None:
     manifests = shards.manifests(folder)
     if not manifests and not _exists(folder / KEY):  # begun, and then nothing
         return None
@@ -145,7 +145,7 @@ def _entry(kind: str, path: Path, told: Path, words: str, images: int | None = N
     return Entry(kind=kind, path=path, told=told, words=words, images=images, bytes=_size(path), used=used)
 
 
-def _shelf_faults(entry: Entry) -> Iterator[str]:
+def _table_faults(entry: Entry) -> Iterator[str]:
     for manifest in sorted(shards.manifests(entry.path)):
         try:
             shards.read(manifest)

@@ -21,14 +21,14 @@ DELETED_WITHIN_S = 1.0
 TRIES = 100
 
 
-class Lease:
+class SharedLock:
     """Held while this object lives."""
 
     def __init__(self, descriptor: int) -> None:
         self._close = weakref.finalize(self, os.close, descriptor)
 
 
-def hold(path: Path) -> Lease | None:
+def hold(path: Path) -> SharedLock | None:
     """Hold a file or a folder; None where there is none. Raises `OSError` for one that can't be opened.
 
     One that is being deleted is waited for: it is gone in a moment.
@@ -39,20 +39,20 @@ def hold(path: Path) -> Lease | None:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        lease = Lease(descriptor)
+        lock = SharedLock(descriptor)
         if _lock(descriptor, exclusive=False) and _is_at(descriptor, path):
-            return lease
+            return lock
         if time.monotonic() > until:  # whoever deletes it was stopped on the way
-            return lease
+            return lock
         time.sleep(0.005)
 
 
-def hold_new(folder: Path) -> Lease:
+def hold_new(folder: Path) -> SharedLock:
     """Make a folder where there is none, and hold it. Raises `OSError` where that can't be done."""
     while True:
         make(folder)
-        if lease := hold(folder):  # unless it was pruned before it was held
-            return lease
+        if lock := hold(folder):  # unless it was pruned before it was held
+            return lock
 
 
 def make(folder: Path) -> None:

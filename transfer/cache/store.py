@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from transfer.cache import feature_table, locks
-from transfer.cache.feature_table import Shelf
-from transfer.cache.locks import Lease
+from transfer.cache.feature_table import FeatureTable
+from transfer.cache.locks import SharedLock
 from transfer.system import files
 from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError
@@ -41,7 +41,7 @@ class MadeFile:
     sha256: str
     seconds: float
     made_on: str
-    lease: Lease | None = field(default=None, compare=False, repr=False)
+    lock: SharedLock | None = field(default=None, compare=False, repr=False)
 
 
 def _named(folder: Path, sha256: str) -> Path:
@@ -49,25 +49,25 @@ def _named(folder: Path, sha256: str) -> Path:
 
 
 class Store:
-    """A folder of shelves, of files that were made rather than given, and of what trials of engines found."""
+    """A folder of tables, of files that were made rather than given, and of what trials of engines found."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def shelf(self, declared: dict[str, Any]) -> Shelf:
-        """The shelf of what is declared; its folder is made when the first rows are kept."""
+    def table(self, declared: dict[str, Any]) -> FeatureTable:
+        """The table of what is declared; its folder is made when the first rows are kept."""
         key = key_of(declared)
-        return Shelf(self.folder(FEATURES) / key[:32], key, declared)
+        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
-        """The ids (N, 32) of the images that the shelf of what is declared lists; see `feature_table.listed`."""
+        """The ids (N, 32) of the images that the table of what is declared lists; see `feature_table.listed`."""
         return feature_table.listed(self.folder(FEATURES) / key_of(declared)[:32])
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
         """The file of a kind made from what is declared; None if there is none, or not as it was written."""
         folder = self._made_folder(kind, declared)
-        lease = locks.hold(folder)
-        if not lease:  # what comes from here on may be pruned before it is held
+        lock = locks.hold(folder)
+        if not lock:  # what comes from here on may be pruned before it is held
             return None
         try:
             told = files.unsealed(files.read(folder / MADE, MAX_TOLD_BYTES))
@@ -76,7 +76,7 @@ class Store:
                 told["sha256"],
                 float(told["seconds"]),
                 str(told["made_on"]),
-                lease,
+                lock,
             )
             if files.file_sha256(made.path) != made.sha256:
                 raise ValueError("not what was written")
@@ -93,13 +93,13 @@ class Store:
     ) -> MadeFile:
         """Keep a file of a kind, made from what is declared, which took `seconds` on the machine `made_on`."""
         folder = self._made_folder(kind, declared)
-        lease = locks.hold_new(folder)
+        lock = locks.hold_new(folder)
         # Whoever else makes it may have made other bytes, and use them: each has its own name.
         path = _named(folder, files.sha256(data))
         digest = files.write(path, data)
         told = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
         files.write(folder / MADE, files.sealed(told))
-        return MadeFile(path, digest, seconds, made_on, lease)
+        return MadeFile(path, digest, seconds, made_on, lock)
 
     def _made_folder(self, kind: str, declared: dict[str, Any]) -> Path:
         return self.folder(kind) / key_of(declared)[:32]

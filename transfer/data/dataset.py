@@ -98,7 +98,7 @@ class ImageSet:
     """Names of class folders that hold no image in any split, and so are no class."""
     seed: int = 0
     """Of the splits that were drawn."""
-    lease: object | None = None
+    lock: object | None = None
     """Where the images are the program's own: pruning leaves them alone as long as this lives."""
 
     def samples(self) -> Samples:

@@ -365,7 +365,7 @@ def _group_names(images: IndexedImages, names: Sequence[str]) -> list[str]:
 
 def _describe_features(extraction: Extraction) -> dict[str, Any]:
     return {
-        "key": extraction.shelf.key,
+        "key": extraction.table.key,
         "shift": extraction.images.shift,
         "images": len(extraction.images),
         "computed": extraction.computed,
@@ -373,7 +373,7 @@ def _describe_features(extraction: Extraction) -> dict[str, Any]:
         "images_per_s": extraction.computed / extraction.extract_s if extraction.computed else None,
         "seconds": extraction.extract_s,
         "cold_seconds": extraction.cold_s,
-        "damaged_shards": len(extraction.shelf.damaged),
+        "damaged_shards": len(extraction.table.damaged),
     }
 
 

@@ -18,7 +18,7 @@ from transfer import engines
 from transfer.backbones import networks, weights
 from transfer.backbones.networks import Normalisation
 from transfer.backbones.weights import Weights
-from transfer.cache.feature_table import Shelf
+from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
@@ -55,7 +55,7 @@ class Split:
 class Extraction:
     """All features of an image set in the store, and how they came there."""
 
-    shelf: Shelf
+    table: FeatureTable
     images: IndexedImages
     """Those whose features there are."""
     classes: tuple[str, ...]
@@ -75,7 +75,7 @@ class Extraction:
     they were computed; None if another machine or device had a part in it."""
     calibrated: MadeFile | None
     """The network's int8 version, where the features are its."""
-    exact: tuple[Shelf, IndexedImages] | None
+    exact: tuple[FeatureTable, IndexedImages] | None
     """Where the others are int8: some of the test images, and their features in fp32."""
     skipped: dict[str, str]
     """Images left out: name and reason."""
@@ -113,7 +113,7 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
     found = fill(config, images, watch, on_progress)
     parts = {split: found.images.in_split(split) for split in SPLITS}
     with watch("load"):
-        x_ND = found.shelf.gather(found.images.ids_N32)
+        x_ND = found.table.gather(found.images.ids_N32)
         # Images come split after split, so that each split is a part of the array and no copy.
         ends = np.searchsorted(found.images.split_N, range(len(SPLITS) + 1))
         return Features(
@@ -123,7 +123,7 @@ def extract(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: 
                 for split, start, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)
             },
             exact=_gather(*found.exact) if found.exact else None,
-            coarse=_gather(found.shelf, found.exact[1]) if found.exact else None,
+            coarse=_gather(found.table, found.exact[1]) if found.exact else None,
             alike=_alike(x_ND, found),
             extraction=found,
         )
@@ -163,16 +163,16 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
                 calibrated_s = frozen.calibrated_s
         least = SANE if config.precision in ("bf16", "fp16") else AGREES
         may_change = config.precision == "auto"
-        picked, shelf, missing = _compute(frozen, options, least, may_change, watch, on_progress)
-        kept = found.select(shelf.holds(found.ids_N32))
+        picked, table, missing = _compute(frozen, options, least, may_change, watch, on_progress)
+        kept = found.select(table.holds(found.ids_N32))
         _check_splits(kept, images)
         exact = None
         if picked.plan.precision == "int8":
             with watch("extract in fp32"):
-                exact = _exact(frozen, picked.plan, shelf, kept.in_split("test"), on_progress)
-    cold = [shelf.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
+                exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
+    cold = [table.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
     return Extraction(
-        shelf=shelf,
+        table=table,
         images=kept,
         classes=images.classes,
         size=size,
@@ -180,7 +180,7 @@ def fill(config: RunConfig, images: ImageSet, watch: Stopwatch, on_progress: Pro
         picked=picked,
         normalisation=frozen.normalisation,
         decoder=config.decoder,
-        computed=int(shelf.holds(missing.ids_N32).sum()),
+        computed=int(table.holds(missing.ids_N32).sum()),
         extract_s=watch.last("extract") if missing else 0.0,
         cold_s=None if None in cold else sum(filter(None, cold)),
         calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
@@ -206,7 +206,7 @@ def _compute(
     may_change_precision: bool,
     watch: Stopwatch,
     on_progress: Progress,
-) -> tuple[Choice, Shelf, IndexedImages]:
+) -> tuple[Choice, FeatureTable, IndexedImages]:
     """Compute what the cache lacks by one of the options.
 
     An engine that fails after all, and a precision that overflows unless the user named it, is passed over where
@@ -214,7 +214,7 @@ def _compute(
 
     Returns
     -------
-    The option that was taken, the shelf of its features, and the images that had to be computed.
+    The option that was taken, the table of its features, and the images that had to be computed.
     """
     start, distinct = now(watch.device), frozen.images.distinct()
     with watch("open cache"):
@@ -227,8 +227,8 @@ def _compute(
     while True:
         picked = _pick(frozen, distinct, missing_N, least_cosine, watch)
         with watch("open cache"):
-            shelf = frozen.shelf(picked.plan)
-            missing = distinct.select(~shelf.holds(distinct.ids_N32))
+            table = frozen.table(picked.plan)
+            missing = distinct.select(~table.holds(distinct.ids_N32))
         opened_s += watch.last("open cache")
         try:
             if missing:
@@ -236,8 +236,8 @@ def _compute(
                     engine = picked.engine or frozen.engine(picked.plan)
                 with watch("extract"):
                     # To open the cache is no part of what features cost that are not in it.
-                    frozen.compute(engine, missing, shelf, start + opened_s, on_progress)
-            return replace(picked, engine=None), shelf, missing
+                    frozen.compute(engine, missing, table, start + opened_s, on_progress)
+            return replace(picked, engine=None), table, missing
         except EngineError as error:
             failed: UserError = error
             faulty = [picked.plan]
@@ -282,18 +282,18 @@ def _pick(
 
 
 def _exact(
-    frozen: FeatureExtractor, plan: Plan, shelf: Shelf, tested: IndexedImages, on_progress: Progress
-) -> tuple[Shelf, IndexedImages]:
-    """Some test images, the first by id, and a shelf that holds them in fp32."""
+    frozen: FeatureExtractor, plan: Plan, table: FeatureTable, tested: IndexedImages, on_progress: Progress
+) -> tuple[FeatureTable, IndexedImages]:
+    """Some test images, the first by id, and a table that holds them in fp32."""
     sample = tested.select(firsts(tested.ids_N32)[:EXACT_IMAGES])
     plan = replace(plan, precision="fp32")
-    exact = frozen.shelf(plan)
+    exact = frozen.table(plan)
     missing = sample.select(~exact.holds(sample.ids_N32))
     if missing:
         start = now(plan.device)
         frozen.compute(frozen.engine(plan), missing, exact, start, on_progress, phase="extracting in fp32")
     sample = sample.select(exact.holds(sample.ids_N32))
-    least = cosines(shelf.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
+    least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
     log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))
     return exact, sample
 
@@ -324,8 +324,8 @@ def _alike(x_ND: npt.NDArray[np.float32], found: Extraction) -> tuple[int, int] 
     return low, high
 
 
-def _gather(shelf: Shelf, images: IndexedImages) -> Split:
-    return Split(shelf.gather(images.ids_N32), images.label_N.astype(np.int64))
+def _gather(table: FeatureTable, images: IndexedImages) -> Split:
+    return Split(table.gather(images.ids_N32), images.label_N.astype(np.int64))
 
 
 def _check_splits(images: IndexedImages, whole: ImageSet) -> None:

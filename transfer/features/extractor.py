@@ -1,4 +1,4 @@
-"""One network with its weights at one input size: the engines that run it, the shelves its features go on.
+"""One network with its weights at one input size: the engines that run it, the tables its features go on.
 
 N: images. D: features an image.
 """
@@ -22,7 +22,7 @@ from transfer.backbones import networks, weights
 from transfer.backbones.memory import fit_batch
 from transfer.backbones.networks import IMAGENET, Normalisation
 from transfer.backbones.weights import Weights
-from transfer.cache.feature_table import Shelf
+from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
 from transfer.data import decode, nvjpeg
 from transfer.data.loader import (
@@ -126,9 +126,9 @@ class FeatureExtractor:
         calibrated = self.calibrated.path if plan.precision == "int8" else None
         return engines.build(self.network, plan, self.size, calibrated, self.normalisation)
 
-    def shelf(self, plan: Plan) -> Shelf:
+    def table(self, plan: Plan) -> FeatureTable:
         """Where its features by `plan` are kept."""
-        return self.store.shelf(self.declare(plan))
+        return self.store.table(self.declare(plan))
 
     def listed(self, plan: Plan) -> Ids:
         """The images whose features by `plan` are kept, as far as can be told without reading the features."""
@@ -181,13 +181,13 @@ class FeatureExtractor:
         self,
         engine: Engine,
         images: IndexedImages,
-        shelf: Shelf,
+        table: FeatureTable,
         start: float,
         on_progress: Progress,
         *,
         phase: str = "extracting",
     ) -> None:
-        """Features of all `images` onto the shelf: batches are decoded, computed and written side by side.
+        """Features of all `images` onto the table: batches are decoded, computed and written side by side.
 
         The first batch's seconds count from `start`, so that all of them make up the whole.
         """
@@ -201,7 +201,7 @@ class FeatureExtractor:
             if keeping:
                 keeping.result()
             ids_N32 = from_hex([image.id for image in batch])
-            keeping = keeper.submit(shelf.append, ids_N32, x_ND, seconds, made_on(engine.plan))
+            keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, made_on(engine.plan))
             done += len(batch)
             on_progress(phase, done, len(images))
 
@@ -216,7 +216,7 @@ class FeatureExtractor:
             finally:
                 if keeping:
                     keeping.result()
-        shelf.merge()
+        table.merge()
 
 
 def batches_for(

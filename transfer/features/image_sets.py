@@ -20,7 +20,7 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
         return dataset.find(Path(config.data), seed=config.seed, groups=config.groups)
     with watch("draw"):
         folder = Store(config.store).folder(BUILT_IN)
-        lease = locks.hold_new(folder)
+        lock = locks.hold_new(folder)
         locks.mark(folder)
         root = lagoon.make(folder, on_progress=lambda done, total: on_progress("drawing", done, total))
-    return replace(dataset.find(root, groups=config.groups), name=BUILT_IN, lease=lease)
+    return replace(dataset.find(root, groups=config.groups), name=BUILT_IN, lock=lock)
