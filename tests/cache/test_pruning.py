@@ -22,7 +22,7 @@ def entry(name: str, *, days: float = 0, size: int = 10) -> Entry:
     return Entry(
         kind="weights",
         path=path,
-        told=path,
+        record=path,
         words="w",
         images=None,
         bytes=size,

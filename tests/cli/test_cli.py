@@ -521,12 +521,12 @@ class TestStore:
 
 
 def test_many_skipped_images_are_counted_not_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands._told_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}, 1_000) == 3
+    assert commands._report_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}, 1_000) == 3
     err = capsys.readouterr().err
     assert len(err.splitlines()) == commands.SKIPPED_NAMED + 1
     assert "skipped 900 more images" in err
     assert "\x1b" not in err
-    assert commands._told_skipped({"0.jpg": "broken"}, 5_000) == 3
+    assert commands._report_skipped({"0.jpg": "broken"}, 5_000) == 3
     assert "skipped 4,999 more images" in capsys.readouterr().err
 
 
@@ -700,7 +700,7 @@ def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     running.send_signal(signal.SIGTERM)
     _, err = running.communicate()
     assert running.returncode == 130
-    assert err == "transfer: interrupted; a run or an extraction goes on where it was when started again\n"
+    assert err == "transfer: interrupted; a run or an extraction resumes when started again\n"
     assert list(tmp_path.glob("store/features/*/*.npy"))
     assert not list(tmp_path.glob("store/**/*.tmp"))
 

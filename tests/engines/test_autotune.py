@@ -143,7 +143,7 @@ def test_a_way_that_errs_is_passed_over_with_a_line(
         picked = usual({VINO: None, VINO_BF16: None}).choose(200)
     assert picked.plan == EAGER_BF16
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == ["openvino bf16 fails here (no compiler); going on without it"]
+    assert lines == ["openvino bf16 fails here (no compiler); continuing without it"]
     assert ("openvino", "bf16") not in {(t.engine, t.precision) for t in picked.trials}
 
 

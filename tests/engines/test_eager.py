@@ -48,8 +48,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         found = features(engine, x)
     assert [record.getMessage() for record in caplog.records] == [
-        "the cpu device is out of memory; going on in batches of 4",
-        "the cpu device is out of memory; going on in batches of 2",
+        "the cpu device is out of memory; continuing in batches of 4",
+        "the cpu device is out of memory; continuing in batches of 2",
     ]
     np.testing.assert_allclose(found, features(engine_of(), x), rtol=1e-4, atol=1e-5)
     caplog.clear()

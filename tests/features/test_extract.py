@@ -395,7 +395,7 @@ def test_an_engine_that_fails_is_passed_over_and_the_run_goes_on(
     found = features(tmp_path, engine="auto")
     assert found.extraction.plan.engine == "eager"
     assert found.extraction.computed == 48
-    assert "openvino fp32 fails here (this processor is too old); going on without it" in caplog.messages
+    assert "openvino fp32 fails here (this processor is too old); continuing without it" in caplog.messages
 
 
 @pytest.mark.parametrize("moment", ["build", "later"])
@@ -428,7 +428,7 @@ def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
     found = features(tmp_path, weights=weights, engine="auto", precision="fp32").extraction
     assert found.plan.engine == "eager"
     assert found.computed == len(found.images)
-    assert "openvino fp32 fails here (device lost); going on without it" in caplog.messages
+    assert "openvino fp32 fails here (device lost); continuing without it" in caplog.messages
 
 
 class Instead:
@@ -497,7 +497,7 @@ def test_where_auto_took_a_precision_that_overflows_another_takes_over(
         features(tmp_path, weights=weights, engine="auto", precision="bf16")
     found = features(tmp_path, weights=weights, engine="auto", precision="auto").extraction
     assert (found.plan.precision, found.computed, len(found.images)) == ("fp32", 49, 49)
-    assert "features are not finite in bf16; going on without it" in caplog.messages
+    assert "features are not finite in bf16; continuing without it" in caplog.messages
 
 
 @pytest.mark.usefixtures("three_quick_engines")

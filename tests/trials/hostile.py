@@ -448,7 +448,7 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         for entry in inventory.entries(store.root):
             list(inventory.faults(entry))
         autotune.known(store.trials(declared))
-        list(autotune.told(store.all_trials()))
+        list(autotune.describe_trials(store.all_trials()))
         store.made("weights", declared)
 
     return _changed(document, seal=True), read

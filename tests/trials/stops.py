@@ -49,7 +49,7 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
         if status:
             told = (folder / "told").read_text()
             assert status == signals.INTERRUPTED, f"status {status}: {told}"
-            assert told == f"transfer: {signals.TOLD}\n", told
+            assert told == f"transfer: {signals.INTERRUPTED_MESSAGE}\n", told
             met[number.name] += 1
             met["slowest_ms"] = max(met["slowest_ms"], round(1000 * seconds))
             assert seconds < LIMIT_S, f"{seconds:.1f} s"

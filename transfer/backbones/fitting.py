@@ -99,9 +99,9 @@ def fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
         "not floating-point numbers, as after quantisation": other_kind,
     }
     if any(faults.values()):
-        told = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
+        details = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
         raise Misfit(
-            f"these weights do not fit {name}: {_where(found.prefix)}{told}",
+            f"these weights do not fit {name}: {_where(found.prefix)}{details}",
             of_another=bool(misshapen or unexpected) or len(missing) > _FEW,
         )
     return _remarks(name, found, [key for key in extra if not TRAINING_ONLY.match(key)])

@@ -36,7 +36,7 @@ class Normalisation:
 
     @property
     def declared(self) -> dict[str, object]:
-        """What features hang on. The order of channels is named where it is not the usual one."""
+        """What features depend on. The order of channels is named where it is not the usual one."""
         order = {} if self.channel_order == "rgb" else {"channel_order": self.channel_order}
         return {"mean": self.mean, "std": self.std, **order}
 
@@ -140,7 +140,7 @@ def _without_branches(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
 
 def cut(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
     """The network `name`, untrained and without its last layer, and the name of that layer."""
-    # GoogLeNet and Inception warn, as a matter of form, unless told whether to draw their own weights.
+    # GoogLeNet and Inception warn unless `init_weights` says whether to initialise their weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)
     if hasattr(network, "transform_input"):
@@ -191,12 +191,12 @@ def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> int:
 
     Returns the bytes that the largest operation takes for one image, as `count_activation_bytes` does.
     """
-    with _size_told(name, size):
+    with _size_reported(name, size):
         return count_activation_bytes(network, size)
 
 
 @contextmanager
-def _size_told(name: str, size: Sequence[int]) -> Iterator[None]:
+def _size_reported(name: str, size: Sequence[int]) -> Iterator[None]:
     try:
         yield
     except (AssertionError, RuntimeError, ValueError) as error:
@@ -239,6 +239,6 @@ def estimated(
             size = (x_N3HW.shape[2], x_N3HW.shape[3])
             check_batch(check_size(network, name, size), len(x_N3HW), size)
         if len(x_N3HW) > 1:  # of one image, a last map of 1x1 pixels has no spread
-            with _size_told(name, x_N3HW.shape[2:]), torch.no_grad():
+            with _size_reported(name, x_N3HW.shape[2:]), torch.no_grad():
                 network(normalise(x_N3HW, normalisation))
     return {key: value.contiguous() for key, value in network.state_dict().items()}

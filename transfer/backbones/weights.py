@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # Images that an untrained network's batch-norm statistics are estimated on, and how many at a time.
 ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
 # What is said of weights in a file, which does not tell how its images were scaled.
-UNTOLD_NORMALISATION = (
+ASSUMED_NORMALISATION = (
     f"pixels are scaled by ImageNet's mean {networks.MEAN} and deviation {networks.STD}; "
     "give --mean, --std and --channel-order if these weights were trained otherwise"
 )
@@ -110,7 +110,7 @@ def _from_file(config: RunConfig, path: Path) -> Weights:
     for remark in remarks:
         log.warning("%s: %s", path.name, remark)
     if config.mean is None and config.std is None:
-        log.info("%s", UNTOLD_NORMALISATION)
+        log.info("%s", ASSUMED_NORMALISATION)
     return Weights(source=path.name, path=path, sha256=sha256, remarks=tuple(remarks))
 
 
@@ -162,7 +162,7 @@ def load(path: Path, sha256: str | None = None) -> networks.State:
         ) from error
     except Exception as error:  # broken bytes make the readers fail in every way
         raise UserError(f"{path} can't be read as weights: {first_line(error)}") from error
-    if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be told
+    if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be known
         raise UserError(f"{path} changed while it was being used; run again")
     state = checkpoint.flatten(found)
     if state:
@@ -248,7 +248,7 @@ def _random(
 ) -> MadeFile:
     """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
     train = images.in_split("train")
-    # The first by id: as good as drawn at random, and among thousands a few new ones seldom change the choice.
+    # The first by id: equivalent to a random draw, and among thousands a few new ones rarely change the choice.
     chosen = train.select(firsts(train.ids_N32)[:ESTIMATE_IMAGES])
     scaled = normalisation(config)
     declared = {

@@ -125,12 +125,12 @@ class FeatureTable:
         self._unmerged: set[int] = set()
         """Those of them whose files another process has merged and deleted."""
         self._index = Index()
-        self._lease = locks.hold(folder)
+        self._lock = locks.hold(folder)
         self._has_key = False
         opened: set[Path] = set()
         # What another process merges in the meantime lies in a new shard: listed until there is none. Of a folder that
         # is not held, since there was none a moment ago, nothing is taken: it may be pruned.
-        while self._lease and (found := shards.manifests(folder) - opened - self._manifests()):
+        while self._lock and (found := shards.manifests(folder) - opened - self._manifests()):
             for manifest in sorted(found):
                 self._open(manifest)
             opened |= found
@@ -225,17 +225,17 @@ class FeatureTable:
             shards.delete(shard)
 
     def _be_there(self) -> None:
-        """Make the folder, hold it, and say in it what its features hang on; also where it was pruned since."""
+        """Make and lock the folder and write what its features depend on; also if it was pruned since."""
         if self._has_key and (self.folder / KEY).exists():
             return
-        self._lease = locks.hold_new(self.folder)
-        told = json.dumps(self._declared, indent=1, sort_keys=True).encode()
+        self._lock = locks.hold_new(self.folder)
+        key_json = json.dumps(self._declared, indent=1, sort_keys=True).encode()
         try:
-            self._has_key = files.read(self.folder / KEY, len(told)) == told
+            self._has_key = files.read(self.folder / KEY, len(key_json)) == key_json
         except OSError:
             self._has_key = False
         if not self._has_key:
-            files.write(self.folder / KEY, told)
+            files.write(self.folder / KEY, key_json)
             self._has_key = True
 
     def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:

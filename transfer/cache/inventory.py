@@ -12,7 +12,7 @@ from typing import Any
 
 from transfer.cache import shards
 from transfer.cache.shards import KEY, SET_ASIDE, Damaged, NewerVersion
-from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_TOLD_BYTES, TRIALS, key_of
+from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_RECORD_BYTES, TRIALS, key_of
 from transfer.config import BUILT_IN
 from transfer.system import files
 from transfer.system.errors import UserError
@@ -31,10 +31,10 @@ class Entry:
     """`features`, `weights`, `calibrated`, `trials` or `lagoon`."""
     path: Path
     """A folder or a file, by which what is used is held."""
-    told: Path
-    """The file that says what it hangs on."""
+    record: Path
+    """The file that says what it depends on."""
     words: str
-    """What it hangs on; empty where that can't be read."""
+    """What it depends on; empty if that can't be read."""
     images: int | None
     bytes: int
     used: float
@@ -73,7 +73,7 @@ def faults(entry: Entry) -> Iterator[str]:
     """
     try:
         if not entry.words:
-            yield f"{entry.told}: not what was written"
+            yield f"{entry.record}: not what was written"
         elif entry.kind in MADE_KINDS:
             yield from _made_faults(entry)
         if entry.kind == FEATURES:
@@ -137,12 +137,14 @@ def _drawn(folder: Path) -> Entry | None:
     return _entry(BUILT_IN, folder, folder, "the built-in images", images)
 
 
-def _entry(kind: str, path: Path, told: Path, words: str, images: int | None = None) -> Entry | None:
+def _entry(kind: str, path: Path, record: Path, words: str, images: int | None = None) -> Entry | None:
     try:
         used = path.stat().st_mtime
     except OSError:  # pruned in this moment
         return None
-    return Entry(kind=kind, path=path, told=told, words=words, images=images, bytes=_size(path), used=used)
+    return Entry(
+        kind=kind, path=path, record=record, words=words, images=images, bytes=_size(path), used=used
+    )
 
 
 def _table_faults(entry: Entry) -> Iterator[str]:
@@ -158,16 +160,16 @@ def _table_faults(entry: Entry) -> Iterator[str]:
 
 
 def _made_faults(entry: Entry) -> Iterator[str]:
-    told = str(_sealed(entry.told).get("sha256"))
-    path = entry.path / f"{told[:32]}.safetensors"
-    if not _exists(path) or files.file_sha256(path) != told:
+    sha256 = str(_sealed(entry.record).get("sha256"))
+    path = entry.path / f"{sha256[:32]}.safetensors"
+    if not _exists(path) or files.file_sha256(path) != sha256:
         yield f"{path}: not what was written"
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one where there is none."""
+    """The JSON object in a file; an empty one if there is none."""
     try:
-        found = json.loads(files.read(path, MAX_TOLD_BYTES))
+        found = json.loads(files.read(path, MAX_RECORD_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -176,13 +178,13 @@ def _object(path: Path) -> dict[str, Any]:
 def _sealed(path: Path) -> dict[str, Any]:
     """The object that was sealed in a file; an empty one where it is not whole."""
     try:
-        return files.unsealed(files.read(path, MAX_TOLD_BYTES))
+        return files.unsealed(files.read(path, MAX_RECORD_BYTES))
     except (OSError, ValueError):
         return {}
 
 
 def _in_words(declared: object) -> str:
-    """What features, weights or trials hang on, as a person would say it; empty where nothing is declared."""
+    """Readable summary of what features, weights or trials depend on; empty if nothing is declared."""
     if not isinstance(declared, dict) or "backbone" not in declared:
         return ""
     size = declared.get("size")

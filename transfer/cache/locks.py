@@ -29,7 +29,7 @@ class SharedLock:
 
 
 def hold(path: Path) -> SharedLock | None:
-    """Hold a file or a folder; None where there is none. Raises `OSError` for one that can't be opened.
+    """Hold a file or a folder; None if it does not exist. Raises `OSError` for one that can't be opened.
 
     One that is being deleted is waited for: it is gone in a moment.
     """
@@ -48,7 +48,7 @@ def hold(path: Path) -> SharedLock | None:
 
 
 def hold_new(folder: Path) -> SharedLock:
-    """Make a folder where there is none, and hold it. Raises `OSError` where that can't be done."""
+    """Make a folder if it does not exist, and hold it. Raises `OSError` where that can't be done."""
     while True:
         make(folder)
         if lock := hold(folder):  # unless it was pruned before it was held
@@ -56,7 +56,7 @@ def hold_new(folder: Path) -> SharedLock:
 
 
 def make(folder: Path) -> None:
-    """Make a folder where there is none, whatever is pruned meanwhile. Raises `OSError` where that can't be done."""
+    """Make a folder if it does not exist, whatever is pruned meanwhile. Raises `OSError` where that can't be done."""
     for _ in range(TRIES):
         with contextlib.suppress(FileExistsError):  # it was there, and gone when `mkdir` looked what it is
             folder.mkdir(parents=True, exist_ok=True)

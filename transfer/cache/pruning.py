@@ -73,9 +73,9 @@ def sweep(leftovers: Iterable[Leftover]) -> None:
 def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
     found = [entry for entry in entries if key and entry.key.startswith(key[:32])]
     if len({entry.path for entry in found}) != 1:
-        told = ", ".join(entry.key for entry in found[:3])
+        keys = ", ".join(entry.key for entry in found[:3])
         raise UserError(
-            f"--key is {key!r}; {'several entries begin so: ' + told if found else 'no entry begins so'}; "
+            f"--key is {key!r}; {'several entries begin so: ' + keys if found else 'no entry begins so'}; "
             "transfer store list --json has them whole"
         )
     return found

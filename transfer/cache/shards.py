@@ -28,7 +28,7 @@ from transfer.system.content_ids import Ids, from_hex, to_hex
 
 # A manifest has about 70 bytes for each row, and a shard some thousand rows.
 MAX_MANIFEST_BYTES = 4_000_000
-# In the folder of shards, and no manifest: what the features were declared to hang on.
+# In the folder of shards, and no manifest: what the features were declared to depend on.
 KEY = "key.json"
 SET_ASIDE = ".corrupt"
 _NAME = re.compile("[0-9a-f]{32}")
@@ -76,7 +76,7 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(x_ND, np.float32), allow_pickle=False)
     shard = Shard(folder / f"{uuid.uuid4().hex}.json", x_ND.shape, seconds, made_on)
-    told = {
+    record = {
         "schema_version": files.SCHEMA_VERSION,
         "ids": to_hex(ids_N32),
         "shape": list(x_ND.shape),
@@ -84,7 +84,7 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
         "seconds": seconds,
         "made_on": made_on,
     }
-    files.write(shard.manifest, files.sealed(told))
+    files.write(shard.manifest, files.sealed(record))
     return shard
 
 
@@ -111,20 +111,20 @@ def read_ids(manifest: Path) -> Ids:
 
 def _read_manifest(manifest: Path) -> tuple[Shard, Ids, str]:
     """A shard, its images, and what the sha256 of its rows should be."""
-    told = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
-    version = told["schema_version"]
+    record = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
+    version = record["schema_version"]
     if isinstance(version, int) and version > files.SCHEMA_VERSION:
         raise NewerVersion(f"version {version}, where this program writes {files.SCHEMA_VERSION}")
-    shard = Shard(manifest, tuple(told["shape"]), float(told["seconds"]), str(told["made_on"]))
-    ids_N32 = from_hex(told["ids"])
+    shard = Shard(manifest, tuple(record["shape"]), float(record["seconds"]), str(record["made_on"]))
+    ids_N32 = from_hex(record["ids"])
     if version != files.SCHEMA_VERSION or not 0 <= shard.seconds < math.inf:
         raise Damaged("its manifest is none of this version")
-    return shard, ids_N32, told["sha256"]
+    return shard, ids_N32, record["sha256"]
 
 
 @contextlib.contextmanager
 def _damage(manifest: Path) -> Iterator[None]:
-    """Tell what is damaged from what is gone, and from what is wrong with the machine at the moment."""
+    """Distinguish what is damaged from what is gone and from temporary faults of the machine."""
     try:
         yield
     except (Damaged, NewerVersion, MemoryError):
@@ -176,6 +176,6 @@ def can_delete(shard: Shard) -> bool:
 
 def orphans(folder: Path) -> list[Path]:
     """Rows without a manifest that a killed process left there; others may be about to get theirs."""
-    told = {manifest.stem for manifest in manifests(folder)}
+    listed = {manifest.stem for manifest in manifests(folder)}
     rows = (path for path in folder.glob("*.npy") if _NAME.fullmatch(path.stem))
-    return [path for path in rows if path.stem not in told and files.is_abandoned(path)]
+    return [path for path in rows if path.stem not in listed and files.is_abandoned(path)]

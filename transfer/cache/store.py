@@ -19,10 +19,10 @@ from transfer.system.errors import UserError
 
 FEATURES, TRIALS = "features", "trials"
 MADE_KINDS = ("weights", "calibrated")
-# In the folder of a file that was made: which file, and what it hangs on.
+# In the folder of a file that was made: which file, and what it depends on.
 MADE = "made.json"
-# What is said about a file, or about trials, is a few kilobytes.
-MAX_TOLD_BYTES = 4_000_000
+# The record of a file, or of trials, is a few kilobytes.
+MAX_RECORD_BYTES = 4_000_000
 
 
 def key_of(declared: dict[str, Any]) -> str:
@@ -70,12 +70,12 @@ class Store:
         if not lock:  # what comes from here on may be pruned before it is held
             return None
         try:
-            told = files.unsealed(files.read(folder / MADE, MAX_TOLD_BYTES))
+            record = files.unsealed(files.read(folder / MADE, MAX_RECORD_BYTES))
             made = MadeFile(
-                _named(folder, told["sha256"]),
-                told["sha256"],
-                float(told["seconds"]),
-                str(told["made_on"]),
+                _named(folder, record["sha256"]),
+                record["sha256"],
+                float(record["seconds"]),
+                str(record["made_on"]),
                 lock,
             )
             if files.file_sha256(made.path) != made.sha256:
@@ -97,8 +97,8 @@ class Store:
         # Whoever else makes it may have made other bytes, and use them: each has its own name.
         path = _named(folder, files.sha256(data))
         digest = files.write(path, data)
-        told = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
-        files.write(folder / MADE, files.sealed(told))
+        record = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
+        files.write(folder / MADE, files.sealed(record))
         return MadeFile(path, digest, seconds, made_on, lock)
 
     def _made_folder(self, kind: str, declared: dict[str, Any]) -> Path:
@@ -124,8 +124,8 @@ class Store:
     def _trials(self, pattern: str) -> list[dict[str, Any]]:
         found = []
         for path in sorted((self.root / TRIALS).glob(pattern)):
-            with contextlib.suppress(OSError, ValueError):  # as good as absent: they are made again
-                entry = files.unsealed(files.read(path, MAX_TOLD_BYTES))
+            with contextlib.suppress(OSError, ValueError):  # treated as absent: they are made again
+                entry = files.unsealed(files.read(path, MAX_RECORD_BYTES))
                 if isinstance(entry.get("trials"), list) and isinstance(entry.get("declared"), dict):
                     found.append(entry)
         return found

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error), USAGE, argv)
     except KeyboardInterrupt:
-        return _fail(signals.TOLD, signals.INTERRUPTED, argv)
+        return _fail(signals.INTERRUPTED_MESSAGE, signals.INTERRUPTED, argv)
     except BrokenPipeError:  # the reader of our output had enough
         _discard_output()
         return DONE
@@ -72,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory; what was computed is kept, run again with more memory free", USAGE, argv)
     except Exception as error:
-        told = f"unexpected {type(error).__name__}: {error}; --debug shows where"
-        return _fail(told, FAILED, argv)
+        message = f"unexpected {type(error).__name__}: {error}; --debug shows where"
+        return _fail(message, FAILED, argv)
 
 
 def _tell(*, quiet: bool) -> None:
-    """What happens on the way is told on standard error; where little is wanted, only what went wrong."""
+    """Log progress to standard error; with `quiet`, warnings and errors only."""
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -283,5 +283,5 @@ def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision:
 
 def _add_bad_image_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or go on and exit with 3 (error)"
+        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or continue and exit with 3 (error)"
     )

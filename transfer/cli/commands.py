@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
-    return _told_skipped(skipped, results.skipped_count(result))
+    return _report_skipped(skipped, results.skipped_count(result))
 
 
 def _write(out: Path, done: Experiment) -> UserError | None:
@@ -122,7 +122,7 @@ def extract(args: argparse.Namespace) -> int:
         found = fill(config, find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
-    return _told_skipped(found.skipped, len(found.skipped))
+    return _report_skipped(found.skipped, len(found.skipped))
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -146,7 +146,7 @@ def predict(args: argparse.Namespace) -> int:
             share = "-" if one.probability is None else f"{one.probability:.3f}"
             print(line(str(one.path), one.label, share))
     skipped = left_out | bad.skipped
-    return _told_skipped(skipped, len(skipped))
+    return _report_skipped(skipped, len(skipped))
 
 
 def report(args: argparse.Namespace) -> int:
@@ -181,8 +181,8 @@ def env(args: argparse.Namespace) -> int:
         return DONE
     for name, value in found.items():
         print(printable(f"{name:13} {value}"))
-    for told in autotune.told(trials):
-        print(printable(told))
+    for text in autotune.describe_trials(trials):
+        print(printable(text))
     return DONE
 
 
@@ -194,7 +194,7 @@ def store_list(args: argparse.Namespace) -> int:
     root = args.store or default_store()
     entries, leftovers = inventory.entries(root), inventory.leftovers(root)
     if args.json:
-        told = [
+        records = [
             {
                 "kind": entry.kind,
                 "key": entry.key,
@@ -205,7 +205,7 @@ def store_list(args: argparse.Namespace) -> int:
             }
             for entry in entries
         ]
-        print(json.dumps(told, indent=1))
+        print(json.dumps(records, indent=1))
         return DONE
     if entries:
         rendering.draw(_entries("What the store holds, used last first", entries), rendering.console())
@@ -262,8 +262,8 @@ def store_prune(args: argparse.Namespace) -> int:
     for entry in kept:
         print(f"{entry.kind} {printable(entry.key[:8])} is in use, and kept")
     freed = sum(leftover.bytes for leftover in leftovers) + sum(e.bytes for e in going if e not in kept)
-    told = f"{_count(len(going) - len(kept), 'entries')} and {_count(len(leftovers), 'leftovers')}, {in_bytes(freed)}"
-    print(f"{told}, deleted" if args.yes else f"{told}, would go; --yes deletes them")
+    total = f"{_count(len(going) - len(kept), 'entries')} and {_count(len(leftovers), 'leftovers')}, {in_bytes(freed)}"
+    print(f"{total}, deleted" if args.yes else f"{total}, would go; --yes deletes them")
     return DONE
 
 
@@ -277,7 +277,7 @@ def _entries(title: str, entries: Sequence[Entry]) -> Table:
 
     return Table(
         title,
-        ["key", "kind", "hangs on", " images", " size", " used"],
+        ["key", "kind", "depends on", " images", " size", " used"],
         [
             [
                 entry.key[:8],
@@ -299,7 +299,7 @@ def _ago(seconds: float) -> str:
     return "now"
 
 
-def _told_skipped(skipped: dict[str, str], count: int) -> int:
+def _report_skipped(skipped: dict[str, str], count: int) -> int:
     """Name the first of `count` images that were left out, on standard error, and tell how many more; the status."""
     named = list(skipped.items())[:SKIPPED_NAMED]
     for name, reason in named:

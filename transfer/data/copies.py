@@ -61,7 +61,7 @@ def join_groups(groups_N: Codes, copies_N: Codes) -> Codes:
     ndarray of shape (N,)
         Group of each image: of groups that were joined, directly or through others, the first.
     """
-    from scipy.sparse import coo_matrix  # takes a while to import, and is seldom needed
+    from scipy.sparse import coo_matrix  # takes a while to import, and is rarely needed
     from scipy.sparse.csgraph import connected_components
 
     n_groups, n = int(groups_N.max()) + 1, len(groups_N)

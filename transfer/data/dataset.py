@@ -295,9 +295,9 @@ def _suffixes() -> str:
 
 def _check(found: ImageSet, folders: ClassFolders) -> None:
     if not any(found.splits.values()):
-        told = folders.describe_empty("train")
+        reason = folders.describe_empty("train")
         raise UserError(
-            f"no images in {found.root} ({told}); class folders with {_suffixes()} files are wanted"
+            f"no images in {found.root} ({reason}); class folders with {_suffixes()} files are wanted"
         )
     trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
@@ -309,20 +309,20 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
             "smaller groups, or take the class out"
         )
     if empty and len(trained) >= 2:
-        told = folders.lost.get(f"train/{empty[0]}", "")
+        reason = folders.lost.get(f"train/{empty[0]}", "")
         raise UserError(
-            f"class {empty[0]!r} has no image in train/ ({told}); add some, or take its folder out"
+            f"class {empty[0]!r} has no image in train/ ({reason}); add some, or take its folder out"
         )
     if len(trained) < 2:
         inside = found.root / found.classes[0]
-        told = next(iter(folders.lost.values()), "")
+        reason = next(iter(folders.lost.values()), "")
         if len(found.classes) == 1 and len(_folders(inside)) >= 2:
-            told = f"did you mean {inside}?"
+            reason = f"did you mean {inside}?"
         raise UserError(
-            f"{found.root} has fewer than two classes with images{told and f' ({told})'}; "
+            f"{found.root} has fewer than two classes with images{reason and f' ({reason})'}; "
             "a comparison needs at least two"
         )
     for split in SPLITS:
         if not found.splits[split]:
-            told = folders.describe_empty(split)
-            raise UserError(f"the {split} split of {found.root} has no images; {told}")
+            reason = folders.describe_empty(split)
+            raise UserError(f"the {split} split of {found.root} has no images; {reason}")

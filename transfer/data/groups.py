@@ -1,4 +1,4 @@
-"""Groups of images that a split must not tear apart: one video, one day, one patient, as told by file names.
+"""Groups of images that a split must not tear apart: one video, one day, one patient, recognised by file names.
 
 N: images. G: groups. C: classes.
 """

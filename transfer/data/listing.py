@@ -117,7 +117,7 @@ class Listing:
 def list_files(root: Path, *, once_in: int = 2) -> Listing:
     """List the files below `root`.
 
-    Links to folders are followed, unless they lead to a folder on the way to them. What is an image is told by its
+    Links to folders are followed, unless they lead to a folder on the way to them. An image is recognised by its
     suffix, or by its first bytes where the suffix is none of an image.
 
     Parameters

@@ -219,12 +219,12 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
         return _ids_and_sizes(paths, count_bits=bits < 16)
 
     for part, future in _begun(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
-        for i, (path, told) in enumerate(zip(part, future.result(), strict=True), done):
-            if isinstance(told, BadImage):
-                bad.meet(path, told)
+        for i, (path, result) in enumerate(zip(part, future.result(), strict=True), done):
+            if isinstance(result, BadImage):
+                bad.meet(path, result)
                 readable_N[i] = False
             else:
-                image_id, found.size_N2[i], used = told
+                image_id, found.size_N2[i], used = result
                 bits = max(bits, used or 0)
                 found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
         done += len(part)

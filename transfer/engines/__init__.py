@@ -66,7 +66,7 @@ class EngineError(UserError):
 class Engine(Protocol):
     """A backbone ready to run. Every batch is padded to the same number of images.
 
-    Then an image's features do not hang on how many others were left over, and a run that was interrupted ends
+    Then an image's features do not depend on how many others were left over, and a run that was interrupted ends
     in the same bits as one that was not. (Its place within the batch may move the last bits in some networks, and
     so does a batch that was halved for want of memory.)
     """
@@ -196,7 +196,7 @@ def options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
 
 
 def version(engine: str) -> str:
-    """What of an engine, other than the version of torch, its features may hang on."""
+    """What of an engine, other than the version of torch, its features may depend on."""
     return {
         "eager": "batch norm folded",
         "compile": "inductor",

@@ -100,8 +100,8 @@ def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
     return found
 
 
-def told(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Lines on the trials that a store keeps: for each network, input size and machine, what was found."""
+def describe_trials(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield lines on the trials that a store keeps: for each network, input size and machine, what was found."""
     for entry in entries:
         declared, trials = entry["declared"], known(entry["trials"])
         # The store is a folder: anything may lie in it.
@@ -174,7 +174,7 @@ def choose(
             engine = trials.ready[plan] if plan in trials.ready else build(plan)
         except EngineError as error:
             trials.failed[plan] = error.reason
-            log.warning("%s %s fails here (%s); going on without it", *_way(plan), trials.failed[plan])
+            log.warning("%s %s fails here (%s); continuing without it", *_way(plan), trials.failed[plan])
             continue
         reason = "measured" if trials.measured else "measured before"
         return Choice(plan=plan, reason=reason, trials=tuple(trials.found.values()), engine=engine)
@@ -229,7 +229,7 @@ class _Trials:
         self.found[_way(plan)], self.measured = trial, True
         if trial.cosine < self.least_cosine:
             log.warning(
-                "%s %s disagrees with fp32 (cosine %.4f, wanted %g); going on without it",
+                "%s %s disagrees with fp32 (cosine %.4f, wanted %g); continuing without it",
                 *(*_way(plan), trial.cosine, self.least_cosine),
             )
         self.ready[plan] = engine

@@ -117,4 +117,6 @@ class Eager:
             ) from None
         self.batch //= 2
         torch.cuda.empty_cache()
-        log.warning("the %s device is out of memory; going on in batches of %d", self.plan.device, self.batch)
+        log.warning(
+            "the %s device is out of memory; continuing in batches of %d", self.plan.device, self.batch
+        )

@@ -187,7 +187,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
 
 
 class _LeftOut:
-    """Methods that failed, and why: each is told, and costs the others nothing."""
+    """Methods that failed, and why: each is reported and does not affect the others."""
 
     def __init__(self, *, alone: bool) -> None:
         self._alone = alone

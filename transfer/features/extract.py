@@ -33,11 +33,11 @@ from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
 from transfer.system.timer import Stopwatch, now
 
-# Test images whose features are computed in fp32 too where the others are int8: what that cost is told from them.
+# Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs.
 EXACT_IMAGES = 128
 
-# Features that differ by less than this share of the largest are nearly the same; looked at in so many rows, and told
-# from the pixels of so many images.
+# Features that differ by less than this share of the largest are nearly the same; checked in so many rows,
+# and reported with the range of the pixels of so many images.
 ALIKE, ALIKE_ROWS, ALIKE_IMAGES = 1e-3, 1000, 8
 
 log = logging.getLogger(__name__)
@@ -241,16 +241,16 @@ def _compute(
         except EngineError as error:
             failed: UserError = error
             faulty = [picked.plan]
-            told = f"{picked.plan.engine} {picked.plan.precision} fails here ({error.reason})"
+            fault = f"{picked.plan.engine} {picked.plan.precision} fails here ({error.reason})"
         except NotFinite as error:
             if not may_change_precision or picked.plan.precision == "fp32":
                 raise
             failed, faulty = error, [plan for plan in missing_N if plan.precision == picked.plan.precision]
-            told = f"features are not finite in {picked.plan.precision}"
+            fault = f"features are not finite in {picked.plan.precision}"
         missing_N = {plan: rows_N for plan, rows_N in missing_N.items() if plan not in faulty}
         if not missing_N:
             raise failed
-        log.warning("%s; going on without it", told)
+        log.warning("%s; continuing without it", fault)
 
 
 def _pick(
@@ -269,8 +269,8 @@ def _pick(
     if settled:
         if settled.reason == autotune.CACHED:
             plan, held = settled.plan, len(distinct) - left[settled.plan]
-            told = f"{plan.engine} {plan.precision}: {settled.reason} of {held} of {len(distinct)} images"
-            log.info("%s (--engine and --precision name others)", told)
+            choice = f"{plan.engine} {plan.precision}: {settled.reason} of {held} of {len(distinct)} images"
+            log.info("%s (--engine and --precision name others)", choice)
         return settled
     with watch("choose"):
         sample = frozen.sample(distinct, options[0].batch)

@@ -1,4 +1,4 @@
-"""One network with its weights at one input size: the engines that run it, the tables its features go on.
+"""One network with its weights at one input size: the engines that run it, the tables its features are kept in.
 
 N: images. D: features an image.
 """
@@ -97,7 +97,7 @@ class FeatureExtractor:
     def calibrated(self) -> MadeFile:
         """Its int8 version, made on training images alone where the store does not have it."""
         train = self.images.in_split("train")
-        # The first by id: as good as drawn at random.
+        # The first by id: equivalent to a random draw.
         chosen = train.select(firsts(train.ids_N32)[:CALIBRATION_IMAGES])
         declared = {
             **self._declared,
@@ -131,11 +131,11 @@ class FeatureExtractor:
         return self.store.table(self.declare(plan))
 
     def listed(self, plan: Plan) -> Ids:
-        """The images whose features by `plan` are kept, as far as can be told without reading the features."""
+        """The images whose features by `plan` are kept, as far as is known without reading the features."""
         return self.store.listed(self.declare(plan))
 
     def declare(self, plan: Plan) -> dict[str, Any]:
-        """What its features hang on: the data that their key is made of. Nothing in it is code or a path."""
+        """What its features depend on: the data that their key is made of. Nothing in it is code or a path."""
         return {
             **self._declared,
             "engine": plan.engine,
@@ -145,7 +145,7 @@ class FeatureExtractor:
         }
 
     def declare_trials(self, plan: Plan) -> dict[str, Any]:
-        """What trials of its engines hang on."""
+        """What trials of its engines depend on."""
         return {
             **self._declared,
             "openvino": engines.version("openvino"),
@@ -169,7 +169,7 @@ class FeatureExtractor:
         }
 
     def sample(self, images: IndexedImages, count: int) -> Pixels:
-        """The pixels `(N, H, W, 3)` of so many of the images that can be read, as good as drawn at random."""
+        """The pixels `(N, H, W, 3)` of so many of the images that can be read, equivalent to a random draw."""
         by_id = images.select(firsts(images.ids_N32)[: SAMPLED_FROM * count])
         for _, x_NHW3 in batches(by_id, count, self.size, self.pool, self.bad):
             return x_NHW3
@@ -234,7 +234,7 @@ def batches_for(
 
 
 def made_on(plan: Plan) -> str:
-    """What seconds hang on; those of different machines are never added up."""
+    """What seconds depend on; those of different machines are never added up."""
     chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
     return f"{chip}, {plan.threads} threads"
 

@@ -139,7 +139,7 @@ class LayerStack:
         return self._x_ND.new_ones(len(self._x_ND), len(self._lr_P1) // self._n_classes)
 
     def capture(self) -> None:
-        """Let later steps on full batches be replays of one CUDA graph; warn and go on without where that fails."""
+        """Let later steps on full batches be replays of one CUDA graph; warn and continue without where that fails."""
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -196,14 +196,14 @@ class LayerStack:
 
 
 def redistribute(stacks: Sequence[LayerStack], kept: Sequence[int]) -> None:
-    """Go on with some settings of several stacks only, in equal shares.
+    """Continue with some settings of several stacks only, in equal shares.
 
     Parameters
     ----------
     stacks : sequence of LayerStack
         Trained on the same batches for the same number of steps, on the CPU.
     kept : sequence of int
-        The settings that go on, by their place among those of all stacks one after the other. Stack `k` of `n` takes
+        The settings that continue, by their place among those of all stacks one after the other. Stack `k` of `n` takes
         `kept[k::n]`; of fewer settings than stacks, the last stacks take none and are not to be trained.
     """
     first = stacks[0]

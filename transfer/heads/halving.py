@@ -17,7 +17,7 @@ import torch
 
 from transfer.heads.batched_adam import LayerStack, redistribute
 
-# After this part of the steps, this part of the settings goes on.
+# After this part of the steps, this part of the settings continues.
 RUNGS = ((0.25, 0.5), (0.5, 0.25))
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -90,7 +90,7 @@ def train_shares(
 
 
 def rungs(n_steps: int, n_settings: int, *, halve: bool) -> Iterator[tuple[int, int]]:
-    """The steps until which settings are trained, and how many of them go on from there."""
+    """The steps until which settings are trained, and how many of them continue from there."""
     for part, kept in RUNGS if halve else ():
         if step := int(part * n_steps):
             yield step, math.ceil(kept * n_settings)
@@ -98,7 +98,7 @@ def rungs(n_steps: int, n_settings: int, *, halve: bool) -> Iterator[tuple[int, 
 
 
 def _keep(shares: Sequence[Share], on: Sequence[int]) -> list[Share]:
-    """Share the settings that go on out among the stacks; those of a GPU go on as they are, at no cost."""
+    """Distribute the settings that continue among the stacks; those of a GPU stay as they are, at no cost."""
     if any(share.stack.is_cuda for share in shares):
         return list(shares)
     kept = []

@@ -27,7 +27,7 @@ PART = 256
 
 def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Mean (D,) and standard deviation (D,) of every feature; a constant feature gets the deviation 1."""
-    # float32 sums over a million rows lose digits that the deviation needs; a float64 copy of all rows is dear.
+    # float32 sums over a million rows lose digits that the deviation needs; a float64 copy of all rows is costly.
     about_D = x_ND[:PART].mean(0, dtype=np.float64)
     sum_D, squares_D = np.zeros_like(about_D), np.zeros_like(about_D)
     for part in gen_batches(len(x_ND), PART):

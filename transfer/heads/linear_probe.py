@@ -126,8 +126,8 @@ class FineTuneSearch(GridSearch):
     """`FineTune` over a grid of settings, trained side by side, chosen on validation data.
 
     A training is as long as `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
-    go on after a quarter of it and a quarter of them after half of it: those with the smallest cross entropy on the
-    validation data, which where `select` is `macro_f1` is averaged over classes. One that went on to the end is chosen
+    continue after a quarter of it and a quarter of them after half of it: those with the smallest cross entropy on the
+    validation data, which where `select` is `macro_f1` is averaged over classes. One trained to the end is chosen
     by `select`.
 
     Parameters

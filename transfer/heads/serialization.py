@@ -52,7 +52,7 @@ def save(head: Any, path: Path | str) -> Path:
     if "classes_" not in fitted:
         raise UserError(f"this {name} is not fitted; call fit before it is saved")
     arrays = {key: np.asarray(value) for key, value in fitted.items() if _is_array(value)}
-    # A product's last bits hang on how a matrix lies in memory.
+    # A product's last bits depend on how a matrix lies in memory.
     by_column = [
         key for key, value in arrays.items() if not value.flags.c_contiguous and value.flags.f_contiguous
     ]
@@ -85,8 +85,8 @@ def load(path: Path | str) -> Any:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "null"))
             if not isinstance(about, dict) or about.get("format") != FORMAT:
-                told = about.get("format") if isinstance(about, dict) else None
-                raise UserError(f"{path} is no saved head of format {FORMAT} (its format is {told!r})")
+                given = about.get("format") if isinstance(about, dict) else None
+                raise UserError(f"{path} is no saved head of format {FORMAT} (its format is {given!r})")
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         head = _restored(about, arrays)
         head.predict(np.zeros((1, head.n_features_in_), np.float32))  # do its parts fit each other?

@@ -176,7 +176,7 @@ def repeats(result: Result) -> Table:
                 "-" if pair is None else f"{pair[select]['won']} of {repeated['n']}",
             ]
         )
-    how = "one group left out after the other" if repeated["scheme"] == "groups" else "drawn anew, stratified"
+    how = "one group left out after the other" if repeated["scheme"] == "groups" else "random, stratified"
     return Table(
         f"Other splits of the same images: {repeated['n']}, {how} (mean, least to most; {top} against each in "
         f"points of {SCORES[select]}, corrected 95 % interval)",

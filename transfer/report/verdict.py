@@ -49,7 +49,7 @@ def verdict(result: Result) -> str:
 
 
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
-    """The entry of two methods, its differences being `a` minus `b`; None where there is none."""
+    """The entry of two methods, its differences being `a` minus `b`; None if there is none."""
     for pair in pairs:
         if (pair["a"], pair["b"]) == (a, b):
             return pair

@@ -109,14 +109,14 @@ class Model:
         with workers(self.plan.threads) as pool:
             for start in range(0, len(files), ROWS):
 
-                def told(done: int, start: int = start) -> None:
+                def report(done: int, start: int = start) -> None:
                     on_progress("predicting", start + done, len(files))
 
-                found += self._judged(*self._seen(files[start : start + ROWS], pool, bad, told))
+                found += self._judged(*self._seen(files[start : start + ROWS], pool, bad, report))
         return found
 
     def _seen(
-        self, files: Sequence[File], pool: ThreadPoolExecutor, bad: BadImages, told: Callable[[int], None]
+        self, files: Sequence[File], pool: ThreadPoolExecutor, bad: BadImages, report: Callable[[int], None]
     ) -> tuple[list[File], Features]:
         """The files that can be read, and their features `(N, D)`."""
         readable: list[File] = []
@@ -125,7 +125,7 @@ class Model:
         def take(batch: list[File], x_ND: Features) -> None:
             readable.extend(batch)
             rows.append(x_ND)
-            told(len(readable))
+            report(len(readable))
 
         engines.run(self.engine, batches_for(self.plan, files, self.size, self.decoder, pool, bad), take)
         x_ND = np.concatenate(rows) if rows else np.empty((0, self.head.n_features_in_), np.float32)
@@ -245,8 +245,8 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
             failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
             continue
         for name, reason in failed.items():
-            told = f"going on with {' '.join(one)}: a label may differ now and then"
-            log.warning("%s, the way of the features, fails here (%s); %s", name, reason, told)
+            instead = f"continuing with {' '.join(one)}: a label may differ now and then"
+            log.warning("%s, the way of the features, fails here (%s); %s", name, reason, instead)
         return ready
     raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
 

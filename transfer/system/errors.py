@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: told in one line that says how to mend it, exit status 2."""
+    """A mistake in what the user gave: reported in one line that says how to correct it, exit status 2."""
 
 
 def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:

@@ -65,24 +65,24 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sealed(told: dict[str, Any]) -> bytes:
-    """JSON of an object, with the sha256 of what it says."""
-    return json.dumps({**told, SEAL: _digest(told)}).encode()
+def sealed(record: dict[str, Any]) -> bytes:
+    """JSON of an object, with the sha256 of its contents."""
+    return json.dumps({**record, SEAL: _digest(record)}).encode()
 
 
 def unsealed(data: bytes) -> dict[str, Any]:
     """The object that was sealed. Raises `ValueError` where a byte that matters is another."""
     try:
-        told: dict[str, Any] = json.loads(data)
-        if told.pop(SEAL) == _digest(told):
-            return told
+        record: dict[str, Any] = json.loads(data)
+        if record.pop(SEAL) == _digest(record):
+            return record
     except Exception as error:  # broken bytes fail in every way
         raise ValueError(f"not readable ({type(error).__name__})") from error
     raise ValueError("not what was written")
 
 
-def _digest(told: dict[str, Any]) -> str:
-    return sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode())
+def _digest(record: dict[str, Any]) -> str:
+    return sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode())
 
 
 def write(path: Path, data: bytes | memoryview) -> str:

@@ -67,8 +67,8 @@ def validate(found: Any, published: dict[str, Any], path: Path, kind: str) -> No
         jsonschema_rs.validator_for(published).validate(found)
     except jsonschema_rs.ValidationError as error:
         where = "/".join(map(str, error.instance_path)) or "the top"
-        told = printable(f"at {where}, {error.message[:200]}")
-        raise UserError(f"{path} is no valid {kind} file: {told}") from error
+        fault = printable(f"at {where}, {error.message[:200]}")
+        raise UserError(f"{path} is no valid {kind} file: {fault}") from error
     except ValueError as error:  # nested deeper than it reads
         raise UserError(f"{path} is no valid {kind} file: {error}") from error
 

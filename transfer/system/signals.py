@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = 130  # the exit status
-TOLD = "interrupted; a run or an extraction goes on where it was when started again"
+INTERRUPTED_MESSAGE = "interrupted; a run or an extraction resumes when started again"
 # Libraries come back from a fit or a compilation when they are done, and threads are waited for. What is kept is
 # kept whole at any moment, so nothing is lost by not waiting longer.
 GRACE_S = 1.0
@@ -88,5 +88,7 @@ def _watch(watched: socket.socket, ended: threading.Event) -> None:
         with suppress(Exception):
             call()
     with suppress(OSError):
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"transfer: {TOLD}\n".encode())
+        os.write(
+            sys.__stderr__.fileno() if sys.__stderr__ else 2, f"transfer: {INTERRUPTED_MESSAGE}\n".encode()
+        )
     os._exit(INTERRUPTED)
