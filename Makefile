@@ -31,7 +31,7 @@ bench: $(READY)  ## compare the methods on the built-in images, then time everyt
 	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
 	$(BIN)/python -m bench.reporting.summary $(OUT)/record.json
 
-results: $(READY)  ## keep what make bench found last in results/, and write results/README.md anew
+results: $(READY)  ## keep the last result of make bench in results/ and regenerate results/README.md
 	$(BIN)/python -m bench.reporting.recorded $(OUT)/record.json $(ARGS)
 
 bench-quick: $(READY)  ## run every benchmark once, to see that it works; its times mean nothing

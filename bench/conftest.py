@@ -138,7 +138,7 @@ def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:
     torch.set_num_threads(hardware.usable_cores())
     gc.freeze()  # what libraries made stays; without it a collection before each round takes 0.13 s
     yield PROFILES[request.config.getoption("--profile")]
-    gc.unfreeze()  # else they tell of leaks at exit
+    gc.unfreeze()  # otherwise they report leaks at exit
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Several ways of doing one thing, timed in turn: whatever else the machine does meets all of them alike."""
+"""Several ways of doing one thing, timed in turn: other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def gate(args: argparse.Namespace) -> Outcome:
         with (
             worktrees.tree(base, work / "base") as base_tree,
             worktrees.tree(head, work / "head") as head_tree,
-            rendering.progress(False, speed=False) as told,
+            rendering.progress(False, speed=False) as progress,
         ):
             return compare(
                 base_tree,
@@ -56,7 +56,7 @@ def gate(args: argparse.Namespace) -> Outcome:
                 blocks=args.blocks,
                 seed=args.seed,
                 only=args.only.split(",") if args.only else (),
-                told=told,
+                progress=progress,
             )
 
 

@@ -42,10 +42,10 @@ class Outcome:
     failed: list[str]
     """Those that do not run on the newer revision."""
     new: list[str]
-    """Those that the older revision's suite has not; compared all the same where they run on it."""
+    """Those that the older revision's suite lacks; compared if they run on it."""
     uncompared: list[str]
     """Those that its suite has, and that do not run on it as the newer revision has them."""
-    told: str
+    pytest_output: str
     """What pytest said of those that do not run."""
     stages: list[dict[str, Pairs]] = field(repr=False)
     """Seconds (base, head) of every block by benchmark, stage by stage."""
@@ -69,7 +69,7 @@ def compare(
     blocks: int,
     seed: int,
     only: Collection[str] = (),
-    told: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Outcome:
     """Whether `head` is slower than `base`, folders with a revision each; `only` names benchmarks (empty: all).
 
@@ -81,8 +81,8 @@ def compare(
         unknown, known = sorted(set(only) - had - has), sorted(has)
         raise UserError(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")
     had, has = _chosen(had, only), _chosen(has, only)
-    on_head, head_told = bench.tried(head, has)
-    on_base, base_told = bench.tried(base, on_head)
+    on_head, head_output = bench.tried(head, has)
+    on_base, base_output = bench.tried(base, on_head)
     timed = _timed(on_base)
     if timed and blocks < verdict.fewest_blocks(len(timed)):
         raise UserError(
@@ -92,16 +92,16 @@ def compare(
 
     def stage(phase: str, names: Collection[str], seed: int) -> dict[str, Pairs]:
         return bench.blocks(
-            base, head, names, n=blocks, seed=seed, told=lambda done: told(phase, done, blocks)
+            base, head, names, n=blocks, seed=seed, progress=lambda done: progress(phase, done, blocks)
         )
 
-    failed, uncompared, said = has - on_head, (on_head - on_base) & had, [head_told] * (has != on_head)
+    failed, uncompared, said = has - on_head, (on_head - on_base) & had, [head_output] * (has != on_head)
     try:
         stages = _stages(stage, on_base, seed, tolerance) if timed else []
     except Failed as error:
         stages = []
         (failed if error.tree == head else uncompared).update(error.names)
-        said.append(error.told)
+        said.append(error.output)
     rows = _rows(stages, tolerance) if stages else []
     return Outcome(
         rows=[row for row in rows if row.verdict],
@@ -111,13 +111,13 @@ def compare(
         failed=sorted(failed),
         new=sorted(_timed(has - had)),
         uncompared=sorted(uncompared),
-        told="\n".join([*said, *([base_told] if on_head != on_base else [])]),
+        pytest_output="\n".join([*said, *([base_output] if on_head != on_base else [])]),
         stages=stages,
     )
 
 
 def _stages(stage: Stage, names: Collection[str], seed: int, tolerance: float) -> list[dict[str, Pairs]]:
-    """The times of all, and fresh ones of what they flag, with the controls; those moved, more would tell nothing."""
+    """The times of all, and new ones of what they flag, unless a control moved: more times would show nothing then."""
     pairs = stage("timing", names, seed)
     ratios, timed = _ratios(pairs, tolerance), _timed(names)
     flags = verdict.flagged({name: ratios[name] for name in timed})
@@ -137,14 +137,14 @@ def _rows(stages: list[dict[str, Pairs]], tolerance: float) -> list[Row]:
     rows = []
     for name in sorted(first):
         base_s, head_s = zip(*(stages[-1] if name in again else stages[0])[name], strict=True)
-        ratio, told = judged.get(name, (again.get(name, first[name]), ""))
+        ratio, judgement = judged.get(name, (again.get(name, first[name]), ""))
         rows.append(
             Row(
                 name=name,
                 base_s=statistics.median(base_s),
                 head_s=statistics.median(head_s),
                 ratio=ratio,
-                verdict=told,
+                verdict=judgement,
             )
         )
     return rows

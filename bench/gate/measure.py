@@ -29,7 +29,7 @@ CONTROL = "control_"
 CARRIED = ("bench", "pyproject.toml")
 PROCESS_LIMIT_S = 300
 # A process has one thread, whatever library it is of, and the same hashes as any other. Memory that it has freed it
-# keeps: whether glibc gives it back to the system hangs on where else in the heap something lies, and what comes next
+# keeps: whether glibc returns it to the system depends on what else lies in the heap, and what comes next
 # is then a third slower (decoding, 14 or 19 ms by the process).
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -43,16 +43,16 @@ TIMES = "times.json"
 
 Medians = dict[str, float]
 Pairs = list[tuple[float, float]]
-Told = Callable[[int], None]
+Progress = Callable[[int], None]
 _PREFIX = "bench_"
 
 
 class Failed(Exception):
     """Benchmarks that ran on a tree and then did not."""
 
-    def __init__(self, tree: Path, names: Collection[str], told: str) -> None:
+    def __init__(self, tree: Path, names: Collection[str], output: str) -> None:
         super().__init__(f"{', '.join(sorted(names))} ran on {tree.name} and then failed")
-        self.tree, self.names, self.told = tree, sorted(names), told
+        self.tree, self.names, self.output = tree, sorted(names), output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,9 @@ class Bench:
         suite, inputs = work / "suite", work / "inputs"
         shutil.copytree(tree / CARRIED[0], suite / CARRIED[0])
         shutil.copy(tree / CARRIED[1], suite / CARRIED[1])
-        code, told = _ended(_python(["-m", "bench.gate.fixtures", str(inputs)], suite, tree, inputs))
+        code, output = _ended(_python(["-m", "bench.gate.fixtures", str(inputs)], suite, tree, inputs))
         if code:
-            raise UserError(f"what the benchmarks work on can't be made: {_last_line(told)}")
+            raise UserError(f"what the benchmarks work on can't be made: {_last_line(output)}")
         return cls(suite=suite, inputs=inputs)
 
     def names(self) -> set[str]:
@@ -81,31 +81,31 @@ class Bench:
     def tried(self, tree: Path, names: Collection[str]) -> tuple[set[str], str]:
         """Those of `names` that run with `transfer` of `tree`, and what pytest says of the others."""
         code = "import transfer; print(transfer.__file__)"
-        _, told = _ended(_python(["-c", code], self.suite, tree, self.inputs))
+        _, output = _ended(_python(["-c", code], self.suite, tree, self.inputs))
         # Were another one imported, all that is measured would be of the wrong revision.
-        if Path(_last_line(told)).resolve() != (tree / "transfer/__init__.py").resolve():
-            raise UserError(f"{tree.name}: its own transfer can't be imported: {_last_line(told)}")
+        if Path(_last_line(output)).resolve() != (tree / "transfer/__init__.py").resolve():
+            raise UserError(f"{tree.name}: its own transfer can't be imported: {_last_line(output)}")
         out = self.inputs / "tried"
-        _, told = _ended(self._begun(tree, names, out, {ONCE: "1"}))
-        return set(_medians(out, parts=1)), told
+        _, output = _ended(self._begun(tree, names, out, {ONCE: "1"}))
+        return set(_medians(out, parts=1)), output
 
     def blocks(
-        self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, told: Told
+        self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, progress: Progress
     ) -> dict[str, Pairs]:
         """Seconds (base, head) of benchmarks, one pair for each of `n` blocks.
 
-        Half of the blocks begin with the base, in random order: whoever goes first pays for what lay idle before.
+        Half of the blocks begin with the base, in random order: the first process is slower after idle time.
         Raises `Failed` for a benchmark that does not run.
         """
         orders = [(base, head), (head, base)] * n
         orders = random.Random(seed).sample(orders[: n + n % 2], n)
         pairs: dict[str, Pairs] = {name: [] for name in names}
         for done, order in enumerate(orders):
-            told(done)
+            progress(done)
             medians = self._block(order, names)
             for name in names:
                 pairs[name].append((medians[base][name], medians[head][name]))
-        told(n)
+        progress(n)
         return pairs
 
     def _block(self, order: tuple[Path, Path], names: Collection[str]) -> dict[Path, Medians]:
@@ -126,9 +126,9 @@ class Bench:
             # Theirs alone from now on: one that ends is no longer waited for.
             for descriptor in chain.from_iterable(ends):
                 os.close(descriptor)
-        with ThreadPoolExecutor(len(processes)) as pool:  # one whose output nobody reads may wait for ever
+        with ThreadPoolExecutor(len(processes)) as pool:  # a process whose output is not read may block
             try:
-                told = [said for _, said in pool.map(_ended, processes)]
+                outputs = [output for _, output in pool.map(_ended, processes)]
             except BaseException:  # an interrupt
                 for process in processes:
                     process.kill()
@@ -137,7 +137,7 @@ class Bench:
         for i, tree in enumerate(order):
             medians[tree] = _medians(self.inputs / str(i))
             if lost := set(names) - medians[tree].keys():
-                raise Failed(tree, lost, told[i])
+                raise Failed(tree, lost, outputs[i])
         return medians
 
     def _begun(
@@ -178,10 +178,10 @@ def names(root: Path, inputs: Path) -> set[str]:
     if not (root / SUITE).exists():
         return set()
     words = ["-m", "pytest", "--noconftest", "--collect-only", "--quiet", str(SUITE)]
-    code, told = _ended(_python(words, root, root, inputs))
+    code, output = _ended(_python(words, root, root, inputs))
     if code:
-        raise UserError(f"the suite can't be collected: {_last_line(told)}")
-    return {_name(line.rsplit("::", 1)[1]) for line in told.splitlines() if "::" in line}
+        raise UserError(f"the suite can't be collected: {_last_line(output)}")
+    return {_name(line.rsplit("::", 1)[1]) for line in output.splitlines() if "::" in line}
 
 
 def spread(names: Collection[str]) -> list[str]:
@@ -224,17 +224,17 @@ def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """The exit status and the output of a process."""
     with process:
         try:
-            told, _ = process.communicate(timeout=PROCESS_LIMIT_S)
+            output, _ = process.communicate(timeout=PROCESS_LIMIT_S)
         except BaseException as error:
             process.kill()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             return 1, f"not done after {PROCESS_LIMIT_S} s"
-    return process.returncode, told
+    return process.returncode, output
 
 
 def _idlest_core() -> int | None:
-    """The core that has least to do; None where that can't be told. What else runs has the others."""
+    """The core that has least to do; None where that can't be found out. What else runs has the others."""
     own = psutil.Process()
     if not hasattr(own, "cpu_affinity"):  # macOS
         return None

@@ -11,7 +11,7 @@ import pytest
 # A process goes through all benchmarks so often, with a share of each one's rounds.
 PARTS = 3
 # Descriptors to wait on and to write to, and the core to be on: both processes of a block have the same one, and while
-# one runs a part of a benchmark, the other waits. So whatever else the machine does in that second meets both.
+# one runs a part of a benchmark, the other waits. So other load on the machine in that second affects both.
 TURNS, CORE = "GATE_TURNS", "GATE_CORE"
 # Set where one part is enough, to see what runs.
 ONCE = "GATE_ONCE"

@@ -13,8 +13,8 @@ ORDER = [SLOWER, UNCLEAR, FASTER, SAME, ""]
 
 def show(outcome: Outcome, console: Console) -> None:
     """Print every benchmark, the worst first, and the verdict."""
-    if outcome.told:
-        for line in outcome.told.splitlines():
+    if outcome.pytest_output:
+        for line in outcome.pytest_output.splitlines():
             say(console, line)
     draw(table(outcome), console)
     say(console, verdict(outcome), style="bold")
@@ -26,13 +26,13 @@ def table(outcome: Outcome) -> Table:
         _row(row) for row in sorted(outcome.rows + outcome.controls, key=lambda row: ORDER.index(row.verdict))
     ]
     compared = {row.name for row in outcome.rows}
-    for names, told in (
+    for names, status in (
         (outcome.missing, "MISSING"),
         (outcome.failed, "FAILED"),
         (outcome.uncompared, "NOT COMPARED"),
         ([name for name in outcome.new if name not in {*compared, *outcome.failed}], "NEW"),
     ):
-        rows += [[name, "-", "-", "-", "-", told] for name in names]
+        rows += [[name, "-", "-", "-", "-", status] for name in names]
     columns = ["benchmark", " base, ms", " head, ms", " head/base", " interval", "verdict"]
     return Table("Medians of processes, one core and one thread (interval: 95 % and more)", columns, rows)
 
@@ -52,11 +52,11 @@ def verdict(outcome: Outcome) -> str:
     if not outcome.rows:
         parts.append("nothing was compared")
     elif outcome.moved:
-        parts.append(f"{', '.join(outcome.moved)} moved, which no revision can cause: times tell nothing")
+        parts.append(f"{', '.join(outcome.moved)} moved, which no revision can cause: the times show nothing")
     elif slower:
         parts.append(f"slower by more than the tolerance: {', '.join(slower)}")
     else:
-        parts.append("no benchmark is slower by more than the tolerance, as far as these times tell")
+        parts.append("no benchmark is slower by more than the tolerance, as far as these times show")
     word = {PASSED: "passed", INCONCLUSIVE: "inconclusive"}.get(outcome.status, "red")
     return f"{word}: {'; '.join(parts)}"
 

@@ -68,7 +68,7 @@ class Trial:
         """Whether it said what is not true; an inconclusive one said nothing."""
         return not self.right and self.outcome.status != INCONCLUSIVE
 
-    def told(self) -> str:
+    def described(self) -> str:
         """The exit status, and whatever is not SAME."""
         others = [f"{row.name} {row.verdict}" for row in self.outcome.rows if row.verdict != SAME]
         return ", ".join([f"exit {self.outcome.status}", *others])
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done: list[Trial] = []
     for trial in thorough(args.trials) if args.trials else quick():
         done.append(trial)
-        print(f"{trial.kind}: {trial.told()}, {trial.seconds:.0f} s", file=sys.stderr, flush=True)
+        print(f"{trial.kind}: {trial.described()}, {trial.seconds:.0f} s", file=sys.stderr, flush=True)
         if args.json:
             kept = {"environment": hardware.describe(), "trials": [recorded(trial) for trial in done]}
             args.json.write_text(json.dumps(kept, indent=1) + "\n")
@@ -229,7 +229,7 @@ def table(trials: Sequence[dict[str, Any]]) -> Table:
     for kind in dict.fromkeys(trial["kind"] for trial in trials):
         own = [trial for trial in trials if trial["kind"] == kind]
         ends = Counter(trial["status"] for trial in own)
-        told = Counter(
+        found = Counter(
             f"{name} {row['verdict']}"
             for trial in own
             for name, row in trial["rows"].items()
@@ -241,7 +241,7 @@ def table(trials: Sequence[dict[str, Any]]) -> Table:
                 *(str(ends[status]) for status in (PASSED, RED, INCONCLUSIVE)),
                 f"{max(trial['seconds'] for trial in own) / 60:.1f} min",
                 ", ".join(
-                    f"{name} ({count})" if len(own) > 1 else name for name, count in sorted(told.items())
+                    f"{name} ({count})" if len(own) > 1 else name for name, count in sorted(found.items())
                 ),
                 "WRONG" if any(trial["wrong"] for trial in own) else "right",
             ]

@@ -33,7 +33,7 @@ if TURNS in os.environ:  # imported before the first turn: it takes as long as a
         import_module(name)
 
 _warm: set[str] = set()
-"""Benchmarks that this process has begun."""
+"""Benchmarks that this process has started."""
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +120,7 @@ def bench_predict(timed: Timed, rows: Rows, name: str) -> None:
 
     search = METHODS[name].build(_config(Path()))
     search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
-    # A call of the last layer takes a tenth of a millisecond, which no clock tells from its neighbour.
+    # A call of the last layer takes a tenth of a millisecond, too short for one call to be timed reliably.
     calls = 50 if name == "fc" else 1
     predicted = timed(lambda: [search.predict(rows.x_test) for _ in range(calls)], rounds=25)
     assert (predicted[-1] == rows.y_test).mean() > 0.4

@@ -1,4 +1,4 @@
-"""What paired times say: as fast as before, faster, slower, or not to be told.
+"""What paired times say: as fast as before, faster, slower, or inconclusive.
 
 d: for each block the logarithm of the newer revision's time over the older one's. A block is a process of each, taking
 turns; processes are what is independent, rounds within one are not.
@@ -35,7 +35,7 @@ class Ratio:
 
 
 def ratio(logs: Sequence[float], tolerance: float) -> Ratio:
-    """The ratio that `logs` (d, one a block) tell, and its tests against a `tolerance` such as 0.1.
+    """Estimate the ratio from `logs` (d, one a block), and test it against a `tolerance` such as 0.1.
 
     The tests are Wilcoxon's signed-rank tests (Biometrics Bulletin 1, 1945), exact, one-sided, of d shifted by the
     tolerance; the interval lies between order statistics (Conover, Practical Nonparametric Statistics, 1999, 3.2).
@@ -65,7 +65,7 @@ def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
 
 
 def flagged(ratios: Mapping[str, Ratio]) -> dict[str, str]:
-    """The benchmarks that are SLOWER or FASTER by more than the tolerance, as far as one stage tells."""
+    """The benchmarks that are SLOWER or FASTER by more than the tolerance, according to one stage."""
     slower = rejected({name: found.slower_p for name, found in ratios.items()})
     faster = rejected({name: found.faster_p for name, found in ratios.items()})
     return dict.fromkeys(slower, SLOWER) | dict.fromkeys(faster, FASTER)

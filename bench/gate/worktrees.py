@@ -24,7 +24,7 @@ def tree(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def commit(revision: str) -> str:
-    """The full name of a revision. Raises `UserError` where there is none."""
+    """The full name of a revision. Raises `UserError` if git finds no such revision."""
     return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
@@ -41,6 +41,8 @@ def _git(*words: str) -> str:
             f"can't run git ({error.strerror}); the gate compares revisions of a git clone"
         ) from error
     if done.returncode:
-        told = " ".join(done.stderr.split()) or f"no such revision: {words[-1].removesuffix('^{commit}')}"
-        raise UserError(f"{told}; give a revision that git knows (in a shallow clone: git fetch --unshallow)")
+        message = " ".join(done.stderr.split()) or f"no such revision: {words[-1].removesuffix('^{commit}')}"
+        raise UserError(
+            f"{message}; give a revision that git knows (in a shallow clone: git fetch --unshallow)"
+        )
     return done.stdout.strip()

@@ -63,7 +63,7 @@ def search(rows: Rows, **settings: Any) -> nn.Linear:
 def predict(layer: nn.Linear, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Class indices (N,)."""
     with torch.inference_mode():
-        told_N: npt.NDArray[np.int64] = (
+        predicted_N: npt.NDArray[np.int64] = (
             layer(torch.from_numpy(x_ND).to(layer.weight.device)).argmax(1).cpu().numpy()
         )
-    return told_N
+    return predicted_N

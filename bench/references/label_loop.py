@@ -20,10 +20,10 @@ def predict(
     paths: Sequence[Path], body: nn.Module, head: Any, size: tuple[int, int], device: str
 ) -> list[int]:
     """Class indices, batch after batch; `body` is in eval mode on `device`."""
-    steps, told = transform(size), []
+    steps, predicted = transform(size), []
     for start in range(0, len(paths), BATCH):
         images = [steps(Image.open(path).convert("RGB")) for path in paths[start : start + BATCH]]
         with torch.inference_mode():
             x_ND = body(torch.stack(images).to(device)).flatten(1).cpu().numpy()
-        told += head.predict(x_ND).tolist()
-    return told
+        predicted += head.predict(x_ND).tolist()
+    return predicted

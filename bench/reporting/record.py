@@ -33,7 +33,7 @@ MAX_BYTES = 300_000
 FILED = re.compile(r"\d{4}-\d\d-\d\d(-\d+)?\.json")
 # What two files of one `make bench` agree in.
 SAME = ("processor", "usable_cores", "python", "libraries", "commit")
-# Besides the raw seconds, what tells one benchmark from another.
+# The fields that identify a benchmark; no two benchmarks of a record agree in all of them.
 OWN = ("operation", "way", "reference", "device", "precision", "batch", "images", "shape", "network")
 
 
@@ -183,13 +183,13 @@ def _checked(record: dict[str, Any], path: Path) -> Record:
         )
     schemas.validate(record, schema(), path, "record")
     if record["machine"] != machine(record["environment"]):
-        raise UserError(f"{path} makes no valid record: machine is not what its environment tells")
+        raise UserError(f"{path} makes no valid record: machine is not what its environment says")
     _check_work(record["benchmarks"], path)
     return Record(**{field.name: record[field.name] for field in dataclasses.fields(Record)})
 
 
 def _check_work(benchmarks: list[dict[str, Any]], path: Path) -> None:
-    """Raise `UserError` where ways can't be told apart, or ours and a reference did not do the same."""
+    """Raise `UserError` where two ways can't be distinguished, or ours and a reference did not do the same."""
     own = Counter(_dumped([benchmark.get(key) for key in OWN]) for benchmark in benchmarks)
     twice, count = own.most_common(1)[0]
     if count > 1:

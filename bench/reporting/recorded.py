@@ -126,12 +126,12 @@ def listing(results: Path) -> Table:
     """Every file, with its commit, how busy its machine was before, and the command that made it."""
     rows = []
     for path in sorted(results.glob("*/[!.]*")):
-        name, environment, command = f"{path.parent.name}/{path.name}", *_told(path)
+        name, environment, command = f"{path.parent.name}/{path.name}", *_read(path)
         rows.append([name, path.name[:10], summary.commit(environment), summary.load(environment), command])
     return Table("Every recorded file", ["file", "date", "commit", "load before", "command"], rows)
 
 
-def _told(path: Path) -> tuple[dict[str, Any], str]:
+def _read(path: Path) -> tuple[dict[str, Any], str]:
     """The environment that a file was made in, and the command. Raises `UserError` for what does not belong here."""
     if record.FILED.fullmatch(path.name):
         one = record.load(path)
@@ -141,14 +141,14 @@ def _told(path: Path) -> tuple[dict[str, Any], str]:
     match = OTHER.fullmatch(path.name)
     if not match or match[1] not in KINDS:
         raise UserError(
-            f"{path} is no recorded file: its name tells no kind; move it away, or name its kind in KINDS"
+            f"{path} is no recorded file: its name contains no known kind; move it elsewhere, or name its kind in KINDS"
         )
     found = schemas.parsed(path, "recorded", schemas.MAX_BYTES)
     for key in ("environment", "machine", "machine_info"):
         if key in found:
             schemas.validate(found[key], record.schema()["properties"]["environment"], path, "recorded")
             return found[key], KINDS[match[1]]
-    raise UserError(f"{path} does not tell its machine; run its command again: {KINDS[match[1]]}")
+    raise UserError(f"{path} does not name its machine; run its command again: {KINDS[match[1]]}")
 
 
 def _cell(benchmark: dict[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ USAGE, INTERRUPTED = 2, 130
 
 def exit_status(call: Callable[[], int]) -> int:
     """What a command returns; 2 and one line on standard error for a mistake of the user's; 130 interrupted."""
-    # As Ctrl-C: what was begun is cleared away.
+    # Handled as Ctrl-C is, so that temporary files and child processes are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return call()

@@ -34,7 +34,7 @@ def amount(benchmarks: Iterable[Benchmark]) -> str:
 
 
 def labelled(benchmarks: Sequence[Benchmark]) -> dict[str, Benchmark]:
-    """Benchmarks of one operation on one device by the name of their way, with what tells alike ones apart."""
+    """Benchmarks of one operation on one device by the name of their way; what differs is added to equal names."""
     short = [_label(benchmark) for benchmark in benchmarks]
     several = len(_amounts(benchmarks)) > 1
     found = {}
@@ -74,7 +74,7 @@ def time_and_rate(benchmark: Benchmark | None) -> list[str]:
 
 
 def unit_of(seconds: float) -> tuple[str, float]:
-    """The unit that seconds are told in, and the seconds it has."""
+    """The unit in which to show a duration, and its length in seconds."""
     return ("min", 60) if seconds >= 120 else ("s", 1) if seconds >= 1 else ("ms", 1e-3)
 
 

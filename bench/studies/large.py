@@ -89,7 +89,7 @@ def make(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
 
 @contextmanager
 def prepare(name: str, folder: Path, C: float) -> Iterator[Prepared]:
-    """Load the features, warm up on few of them; calls that fit on all and tell what that took and gave."""
+    """Load the features, warm up on few of them; yield calls that fit on all and return seconds and results."""
     x_ND, y_N = np.load(folder / "x.npy"), np.load(folder / "y.npy")
     WAYS[name](C).fit(x_ND[:FEW], y_N[:FEW])
     before, heads = peak_bytes(), {}

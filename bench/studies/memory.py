@@ -17,7 +17,7 @@ from transfer.cache.feature_table import SHARD_ROWS
 BACKBONE, SIDE, CLASSES = "squeezenet1_1", 32, 10
 # Until its first shards are merged an extraction holds fewer rows than later on; both sizes lie beyond that.
 SIZES = (2 * SHARD_ROWS, 8 * SHARD_ROWS)
-# Told by the command's own process before it ends: to shut down, torch needs 100 MB more, which would hide the rest.
+# The process prints its own peak before it exits: torch needs 100 MB more to shut down, which would hide the rest.
 CHILD = """
 import resource, sys
 from transfer.cli import main
@@ -82,8 +82,8 @@ def peak_bytes(images: Path, weights: Path, store: Path, engine: str) -> int:
         "--store": store,
     }
     words = ["extract", images, *(word for option in options.items() for word in option), "--quiet"]
-    told = subprocess.run([sys.executable, "-c", CHILD, *map(str, words)], stdout=subprocess.PIPE, check=True)
-    return int(told.stdout) * (1 if sys.platform == "darwin" else 1024)
+    done = subprocess.run([sys.executable, "-c", CHILD, *map(str, words)], stdout=subprocess.PIPE, check=True)
+    return int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

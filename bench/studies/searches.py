@@ -31,7 +31,7 @@ from transfer.heads.registry import METHODS
 from transfer.system import hardware
 
 CONFIG = RunConfig(data="features", device="cpu")
-# Rows of the lab's train, validation and test parts, and sides of the matrices that tell the processor's rate.
+# Rows of the lab's train, validation and test parts, and the side of the matrices that measure the processor's rate.
 ROWS, SIDE = (3474, 386, 1324), 2048
 
 
@@ -124,11 +124,11 @@ def scores(rows: Rows) -> dict[str, dict[str, Any]]:
     found = {}
     for name, method in METHODS.items():
         search = method.build(CONFIG).fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
-        told = search.predict(rows.x_test)
+        predicted = search.predict(rows.x_test)
         found[name] = {
             "best_params": search.best_params_,
-            "accuracy": float(accuracy_score(rows.y_test, told)),
-            "macro_f1": float(f1_score(rows.y_test, told, average="macro", zero_division=0)),
+            "accuracy": float(accuracy_score(rows.y_test, predicted)),
+            "macro_f1": float(f1_score(rows.y_test, predicted, average="macro", zero_division=0)),
         }
     return found
 
@@ -137,9 +137,9 @@ def same_as_svc(rows: Rows) -> dict[str, int]:
     """Predictions of the test rows by all settings of `svm`, and those that scikit-learn's `SVC` makes otherwise."""
     search = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
     other = 0
-    for row, told in zip(search.cv_results_, search.predict_each(rows.x_test), strict=True):
+    for row, predicted in zip(search.cv_results_, search.predict_each(rows.x_test), strict=True):
         kernel, C = row["params"]["kernel"], row["params"]["C"]
-        other += int((svc_grid.one(rows, kernel, C).predict(rows.x_test) != told).sum())
+        other += int((svc_grid.one(rows, kernel, C).predict(rows.x_test) != predicted).sum())
     return {"predictions": len(search.cv_results_) * len(rows.y_test), "other": other}
 
 

@@ -1,8 +1,8 @@
 """What the package's weights are worth on frozen features: `python -m bench.studies.weights [DATA] --store DIR`.
 
 The method `svm` is searched on the features of the embedded network, and on those of untrained ones drawn from several
-seeds. Told are the points that the embedded one has more than the mean of the others: on the test split, with a paired
-bootstrap over its images, and over splits drawn anew from all images.
+seeds. The result is the difference in points between the embedded one and the mean of the others: on the test
+split, with a paired bootstrap over its images, and over splits drawn again from all images.
 
 N: images. S: untrained networks.
 """
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.studies.weights", description=__doc__)
     parser.add_argument("data", nargs="?", default=BUILT_IN, help="an image set (lagoon)")
     parser.add_argument("--seeds", type=int, default=5, help="untrained networks (5)")
-    parser.add_argument("--splits", type=int, default=20, help="splits drawn anew (20)")
+    parser.add_argument("--splits", type=int, default=20, help="splits drawn again (20)")
     parser.add_argument("--store", type=Path, required=True, help="where features are kept")
     parser.add_argument("--json", type=Path, help="all scores go there")
     args = parser.parse_args()
@@ -62,7 +62,7 @@ def main() -> None:
             "engine": f"{found.extraction.plan.engine} {found.extraction.plan.precision}",
         }
         predicted[name] = predictions(found.splits)
-        drawn[name] = [scored(anew(found.splits, seed)) for seed in range(args.splits)]
+        drawn[name] = [scored(redrawn(found.splits, seed)) for seed in range(args.splits)]
         y_N, classes = found.splits["test"].y_N, len(found.extraction.classes)
     (own_N, *others) = predicted.values()
     record = {
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def predictions(splits: Splits) -> Labels:
-    """What the method tells of the test images; its setting is chosen on the validation images."""
+    """Predictions of the method for the test images; its setting is chosen on the validation images."""
     train, valid = splits["train"], splits["valid"]
     search = METHODS[METHOD].build(RunConfig(data="given"))
     search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
@@ -98,7 +98,7 @@ def scored(splits: Splits) -> dict[str, float]:
     return marks(splits["test"].y_N, predictions(splits))
 
 
-def anew(splits: Splits, seed: int) -> Splits:
+def redrawn(splits: Splits, seed: int) -> Splits:
     """All images dealt to splits as large as these, each class by its share."""
     x_ND = np.concatenate([splits[split].x_ND for split in SPLITS])
     y_N = np.concatenate([splits[split].y_N for split in SPLITS])
@@ -128,11 +128,11 @@ def gain(
             float(of(own_CC) - np.mean([of(other_CC) for other_CC in others_CC])) for of in SCORES.values()
         ]
 
-    told = more(np.arange(len(y_N)))
+    difference = more(np.arange(len(y_N)))
     drawn = [more(np.concatenate([rng.choice(of, len(of)) for of in members])) for _ in range(RESAMPLES)]
     between = np.quantile(drawn, (0.025, 0.975), axis=0)
     return {
-        name: {"mean": told[i], "ci95": [float(bound) for bound in between[:, i]]}
+        name: {"mean": difference[i], "ci95": [float(bound) for bound in between[:, i]]}
         for i, name in enumerate(SCORES)
     }
 
@@ -142,8 +142,8 @@ def show(record: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {split}" for split, count in record["images"].items())
     table = Table(title=f"{METHOD} on {record['data']}: {counts}", box=box.SIMPLE_HEAD, title_justify="left")
     drawn = record["splits_drawn_anew"]
-    anew = f"mean of {len(drawn['embedded'])} splits"
-    for column in ("resnet50", "accuracy", "macro F1", f"accuracy, {anew}", f"macro F1, {anew}"):
+    suffix = f"mean of {len(drawn['embedded'])} splits"
+    for column in ("resnet50", "accuracy", "macro F1", f"accuracy, {suffix}", f"macro F1, {suffix}"):
         table.add_column(column, justify="left" if column == "resnet50" else "right")
     for name, own in record["test_split"].items():
         means = (statistics.fmean(one[score] for one in drawn[name]) for score in SCORES)

@@ -1,4 +1,4 @@
-"""`python -m tools.pretrain FOLDER`: train on drawn pictures, go on where it was, write the weights in the end."""
+"""`python -m tools.pretrain FOLDER`: train on drawn pictures, resume if interrupted, write the weights at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train for some minutes, or to the end; the exit status is 0 when the weights were written, 3 before."""
     parser = argparse.ArgumentParser(prog="python -m tools.pretrain", description=__doc__)
     parser.add_argument("folder", type=Path, help="of the checkpoint, and of weights.safetensors")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop then; start again to go on")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after that time; start again to resume"
+    )
     parser.add_argument("--device", default="auto", choices=DEVICES, help="(a GPU where there is one)")
     for field in dataclasses.fields(Recipe):
         kind = type(field.default)
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with signals.stoppable():
             return _trained(recipe, args.folder, args.device, args.minutes)
     except KeyboardInterrupt:
-        print("pretrain: interrupted; give the folder again to go on from its checkpoint", file=sys.stderr)
+        print("pretrain: interrupted; give the folder again to resume from its checkpoint", file=sys.stderr)
         return signals.INTERRUPTED
     except UserError as error:
         print(f"pretrain: {error}", file=sys.stderr)
@@ -70,9 +72,10 @@ class _Shown:
                 for name in ("loss", "foreground", "background")
             }
             seconds = time.monotonic() - self.since  # the means have waited for the device
-            told = ", ".join(f"{name} {value:.3f}" for name, value in mean.items())
+            means = ", ".join(f"{name} {value:.3f}" for name, value in mean.items())
             print(
-                f"step {step.step} of {self.steps}: {told}, {len(self.met) / seconds:.2f} steps/s", flush=True
+                f"step {step.step} of {self.steps}: {means}, {len(self.met) / seconds:.2f} steps/s",
+                flush=True,
             )
             self.met, self.since = [], time.monotonic()
 

@@ -42,7 +42,7 @@ class Chance:
         return torch.randint(high, shape, generator=self.generator, device=self.drawn_on).to(self.device)
 
     def integers_on_host(self, n: int, high: int) -> Tensor:
-        """The same on the host, where what hangs on them is told without waiting for a GPU."""
+        """The same on the host, so that branches that depend on them need not wait for a GPU."""
         return torch.randint(high, (n,), generator=self.host_generator)
 
     def often(self, *shape: int, share: float) -> Tensor:
@@ -104,6 +104,6 @@ def noise(chance: Chance, n: int, cells: int, side: int) -> Tensor:
 
 def sampled(lattice_N1LL: Tensor, places_NSS2: Tensor) -> Tensor:
     """A lattice of random values that repeats itself, read between its points `(N, S, S)`."""
-    wrapped = (places_NSS2 + 1).remainder(4) - 2  # there and back, so that it goes on smoothly
+    wrapped = (places_NSS2 + 1).remainder(4) - 2  # there and back, so that the field is continuous
     folded = wrapped.abs() - 1
     return F.grid_sample(lattice_N1LL, folded, mode="bilinear", align_corners=True)[:, 0]

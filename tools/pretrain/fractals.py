@@ -12,7 +12,7 @@ from tools.pretrain.fields import Chance, each
 
 MAPS, POINTS, BEFORE, STEPS = 4, 512, 12, 16
 ZOOM, TURN, SHIFT = (0.5, 1.1), 0.3, 0.3
-# An attractor must fill some of a coarse grid to be told from dust, as FractalDB asks too.
+# An attractor must fill some of a coarse grid to be distinguished from dust, as FractalDB asks too.
 COARSE, FILLED = 32, 0.1
 
 

@@ -64,7 +64,7 @@ class Scenes:
 
         ground = _coloured(self.textures.draw(behind, places, chance), chance)
         ground = _with_sky(ground, places, chance)
-        # What stands there has a surface of its own, of any texture: its form and colours alone tell what it is.
+        # The foreground has a surface of any texture, so that only its form and colours identify its class.
         surface = self.textures.draw(chance.integers_on_host(n, high=TEXTURES), places, chance)
         thing = thing * (1 - each(0.5 * chance.uniform(n) ** 2, 3) * surface[:, None])
         x_N3SS = _shadowed(ground, cover, chance)
@@ -94,7 +94,7 @@ def _facts(x_N3SS: Tensor, cover_NSS: Tensor, places_NSS2: Tensor) -> Tensor:
 
 
 def _coloured(grey_NSS: Tensor, chance: Chance) -> Tensor:
-    """Grey as a mixture of two colours `(N, 3, S, S)`, chosen anew in every picture and seldom gaudy."""
+    """Grey as a mixture of two colours `(N, 3, S, S)`, chosen for each picture and rarely saturated."""
     n = len(grey_NSS)
     mean = chance.uniform(n, 2, 1)
     colours = (mean + 0.6 * chance.uniform(n, 1, 1) ** 1.5 * (chance.uniform(n, 2, 3) - 0.5)).clamp(0, 1)

@@ -101,6 +101,6 @@ def _varied(values_NP: Tensor, chance: Chance, spread: float) -> Tensor:
 
 
 def _colours(chance: Chance, n: int) -> Tensor:
-    """Colours of `n` things `(N, K, 3)`: from black to white, seldom gaudy."""
+    """Colours of `n` things `(N, K, 3)`: from black to white, rarely saturated."""
     grey = chance.uniform(n, COLOURS, 1)
     return grey + chance.uniform(n, COLOURS, 1) ** 1.5 * (chance.uniform(n, COLOURS, 3) - grey)

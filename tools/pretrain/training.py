@@ -1,4 +1,4 @@
-"""Training on drawn pictures: a network that tells what stands there, and before what.
+"""Training on drawn pictures: a network that classifies foreground and background.
 
 N: pictures. D: features a picture. S: side in pixels.
 """
@@ -37,7 +37,7 @@ STATISTICS_BATCHES, STATISTICS_BATCH = 64, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What the weights hang on, but for the device, what it multiplies fast, and the version of PyTorch."""
+    """What determines the weights, apart from the device, its fast matrix formats and the version of PyTorch."""
 
     backbone: str = "resnet50"
     seed: int = 0
@@ -85,12 +85,12 @@ class Step:
     step: int
     loss: Tensor
     foreground: Tensor
-    """The share of pictures whose foreground was told right, as `background` is of theirs."""
+    """The share of pictures whose foreground was classified correctly; `background` likewise."""
     background: Tensor
 
 
 class Training:
-    """Training by a recipe, in a folder: begun there, or gone on with where it was."""
+    """Training by a recipe, in a folder: started there, or resumed from its checkpoint."""
 
     def __init__(self, recipe: Recipe, folder: Path, device: str) -> None:
         self.recipe, self.device = recipe, torch.device(device)
@@ -141,7 +141,7 @@ class Training:
 
     def _one(self) -> Step:
         recipe = self.recipe
-        # A step's pictures follow from its number, so that it is no matter where training was interrupted.
+        # A step's pictures follow from its number, so that an interrupted training ends in the same weights.
         chance = Chance(_mixed(recipe.seed, self.step), self.device)
         pictures = self.scenes.draw(recipe.batch, _side(recipe, self.step), chance)
         for group in self.optimizer.param_groups:
@@ -149,8 +149,8 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             ahead, behind, facts = self.network(pictures.x_N3SS.contiguous(memory_format=torch.channels_last))
         losses = [
-            F.cross_entropy(told.float(), label_N, label_smoothing=SMOOTHING)
-            for told, label_N in ((ahead, pictures.foreground_N), (behind, pictures.background_N))
+            F.cross_entropy(logits_NC.float(), label_N, label_smoothing=SMOOTHING)
+            for logits_NC, label_N in ((ahead, pictures.foreground_N), (behind, pictures.background_N))
         ]
         loss = losses[0] + losses[1] + FACTS_WEIGHT * F.smooth_l1_loss(facts.float(), pictures.facts_NF)
         self.optimizer.zero_grad()

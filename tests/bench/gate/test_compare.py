@@ -34,7 +34,9 @@ class Made:
         broken = {"broken", f"broken_on_{tree.name}"}
         return self.runs[tree.name] & set(names) - broken, f"why it broke on {tree.name}"
 
-    def blocks(self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, told: Any) -> Any:
+    def blocks(
+        self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, progress: Any
+    ) -> Any:
         self.timed.append(set(names))
         if "flaky" in names:
             raise Failed(head if "flaky" in self.runs["base"] else base, ["flaky"], "it broke now")
@@ -101,7 +103,7 @@ def test_a_missing_benchmark_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_benchmark_that_fails_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     found = outcome(monkeypatch, Made({"a": 1.0}, head="broken", base="broken"))
     assert found.failed == ["broken"]
-    assert found.told == "why it broke on head"
+    assert found.pytest_output == "why it broke on head"
     assert found.status == RED
 
 
@@ -132,13 +134,13 @@ def test_what_the_base_has_and_cannot_run_is_told_with_the_reason(monkeypatch: p
     found = outcome(monkeypatch, Made({"a": 1.0}, head=name, base=name))
     assert (found.uncompared, found.new, found.failed) == ([name], [], [])
     assert found.status == PASSED
-    assert found.told == "why it broke on base"
+    assert found.pytest_output == "why it broke on base"
 
 
 def test_a_benchmark_that_fails_once_in_a_while_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     found = outcome(monkeypatch, Made({"a": 1.0, "flaky": 1.0}, base="flaky"))
     assert (found.failed, found.status) == (["flaky"], RED)
-    assert found.told == "it broke now"
+    assert found.pytest_output == "it broke now"
 
 
 def test_a_renamed_benchmark_is_missing_and_new(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_a_process_has_the_tree_it_was_given(tmp_path: Path) -> None:
     bench = Bench.of(new, tmp_path)
     names, _ = bench.tried(old, {"work", "control_sum"})
     assert names == {"work", "control_sum"}
-    pairs = bench.blocks(old, new, names, n=2, seed=0, told=lambda _: None)
+    pairs = bench.blocks(old, new, names, n=2, seed=0, progress=lambda _: None)
     assert min(measure.logs(pairs["work"])) > math.log(5)  # fifty times the work
 
 
@@ -104,7 +104,7 @@ def bench_once(benchmark):
     bench = Bench.of(tree, tmp_path)
     assert "once" in bench.tried(tree, {"once", "control_sum"})[0]
     with pytest.raises(Failed, match="once ran on tree and then failed"):
-        bench.blocks(tree, tree, {"once", "control_sum"}, n=1, seed=0, told=lambda _: None)
+        bench.blocks(tree, tree, {"once", "control_sum"}, n=1, seed=0, progress=lambda _: None)
 
 
 def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_half_of_the_blocks_begin_with_the_base(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Bench, "_block", block)
     bench, base, head = Bench(suite=tmp_path, inputs=tmp_path), tmp_path / "base", tmp_path / "head"
-    bench.blocks(base, head, {"a"}, n=6, seed=1, told=lambda _: None)
+    bench.blocks(base, head, {"a"}, n=6, seed=1, progress=lambda _: None)
     firsts = order[::2]
     assert firsts.count("base") == firsts.count("head") == 3
     assert firsts != sorted(firsts)
@@ -165,7 +165,7 @@ def test_processes_of_a_block_take_turns(tmp_path: Path) -> None:
         made.tree(tmp_path / name, suite=made.SUITE + TURN.format(log=str(log))) for name in ("a", "b")
     )
     bench = Bench.of(new, tmp_path)
-    bench.blocks(old, new, {"turn", "control_sum"}, n=2, seed=0, told=lambda _: None)
+    bench.blocks(old, new, {"turn", "control_sum"}, n=2, seed=0, progress=lambda _: None)
     turns = log.read_text().split()
     blocks = turns[: 2 * PARTS], turns[2 * PARTS :]
     assert sorted(block[0] for block in blocks) == ["a", "b"]
@@ -191,4 +191,4 @@ def bench_dies(benchmark):
     (new / "transfer/__init__.py").write_text("def work():\n    return 190\n")
     bench = Bench.of(new, tmp_path)
     with pytest.raises(Failed, match="ran on old and then failed"):
-        bench.blocks(new, old, {"dies", "control_sum"}, n=1, seed=0, told=lambda _: None)
+        bench.blocks(new, old, {"dies", "control_sum"}, n=1, seed=0, progress=lambda _: None)

@@ -25,7 +25,7 @@ def row(name: str, verdict: str, median: float = 1.0) -> Row:
 def outcome(**parts: Any) -> Outcome:
     lists = ("rows", "controls", "moved", "missing", "failed", "new", "uncompared", "stages")
     empty: dict[str, Any] = {name: [] for name in lists}
-    return Outcome(**{**empty, "told": "", **parts})
+    return Outcome(**{**empty, "pytest_output": "", **parts})
 
 
 def printed(found: Outcome) -> str:
@@ -50,7 +50,7 @@ def test_the_worst_comes_first() -> None:
         ({"rows": [row("a", UNCLEAR), row("b", FASTER)]}, 0, "passed: no benchmark is slower"),
         ({"rows": [row("a", SLOWER)]}, 1, "red: slower by more than the tolerance: a"),
         ({"missing": ["a"]}, 1, "red: missing on the newer revision: a"),
-        ({"failed": ["a"], "told": "E  why"}, 1, "red: fails on the newer revision: a"),
+        ({"failed": ["a"], "pytest_output": "E  why"}, 1, "red: fails on the newer revision: a"),
         ({"new": ["a"]}, 4, "inconclusive: new: a; nothing was compared"),
         ({"rows": [row("a", SAME)], "new": ["b"]}, 0, "passed: new: b; no benchmark is slower"),
         (
@@ -66,7 +66,7 @@ def test_verdict(parts: dict[str, Any], status: int, line: str) -> None:
     found = outcome(**parts)
     assert found.status == status
     assert report.verdict(found).startswith(line)
-    assert parts.get("told", "") in printed(found)
+    assert parts.get("pytest_output", "") in printed(found)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def outcome(status: int, **verdicts: str) -> Outcome:
     ]
     parts: dict[str, Any] = {name: [] for name in ("controls", "missing", "new", "uncompared", "stages")}
     moved = ["control"] if status == INCONCLUSIVE else []
-    made = Outcome(**parts, rows=rows, moved=moved, failed=[], told="")
+    made = Outcome(**parts, rows=rows, moved=moved, failed=[], pytest_output="")
     assert made.status == status
     return made
 

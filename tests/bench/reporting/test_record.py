@@ -210,7 +210,7 @@ def test_what_is_no_record_is_told_in_one_line(tmp_path: Path, text: bytes, told
 
 def test_a_machine_that_was_renamed_by_hand_is_told(tmp_path: Path) -> None:
     renamed = dataclasses.replace(made_up(), machine="faster")
-    with pytest.raises(UserError, match="machine is not what its environment tells"):
+    with pytest.raises(UserError, match="machine is not what its environment says"):
         record.load(written(renamed, tmp_path / "record.json"))
 
 

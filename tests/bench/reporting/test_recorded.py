@@ -104,9 +104,9 @@ def test_other_measurements_are_listed_with_their_command(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("2026-11-20-new.json", "{}", "its name tells no kind"),
-        ("notes.txt", "", "its name tells no kind"),
-        ("2026-11-20-large.json", "{}", "does not tell its machine"),
+        ("2026-11-20-new.json", "{}", "its name contains no known kind"),
+        ("notes.txt", "", "its name contains no known kind"),
+        ("2026-11-20-large.json", "{}", "does not name its machine"),
         ("2026-11-20-large.json", '{"machine": {"commit": 7}}', "at the top"),
         ("2026-11-20-large.json", "{", "not JSON"),
         ("2026-11-20-large.json", "[]", "no object"),

@@ -122,7 +122,7 @@ def test_a_stopped_command_says_so_in_one_line(
     assert main([str(tmp_path), "--backbone=resnet18"]) == 130
     assert (
         capsys.readouterr().err
-        == "pretrain: interrupted; give the folder again to go on from its checkpoint\n"
+        == "pretrain: interrupted; give the folder again to resume from its checkpoint\n"
     )
 
 
