@@ -135,7 +135,7 @@ class FineTuneSearch(GridSearch):
     lr, weight_decay, class_weight : sequence
         Values to try, as `FineTune` takes them.
     epochs, min_steps : int
-        See above; `min_steps=0` trains exactly `epochs` epochs, with early stopping at most that many.
+        See above; `min_steps=0` trains exactly `epochs` epochs.
     cosine : bool
         Whether learning rates fall to zero along half a cosine in the course of a training.
     halve : bool
