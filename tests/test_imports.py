@@ -152,11 +152,14 @@ def test_a_command_says_how_openmp_waits_before_torch_is_imported_and_the_librar
         "cli.entry(['env'])"
     )
     unset = {name: value for name, value in os.environ.items() if name not in OPENMP_WAITS}
-    for given, told in (({}, "None\npassive []\n"), ({"OMP_WAIT_POLICY": "active"}, "active\nactive []\n")):
+    for given, expected in (
+        ({}, "None\npassive []\n"),
+        ({"OMP_WAIT_POLICY": "active"}, "active\nactive []\n"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**unset, **given}
         )
-        assert done.stdout == told
+        assert done.stdout == expected
 
 
 @pytest.mark.parametrize("name", transfer.__all__)

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from tools.pretrain.scenes import FRACTALS, TEXTURES, THINGS
 from tools.pretrain.training import Recipe
 from transfer.backbones import bundled, networks, weights
-from transfer.config import RunConfig
+from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.data import lagoon
 from transfer.evaluation import experiment
 from transfer.system.errors import UserError
@@ -51,7 +51,7 @@ def test_the_card_tells_the_recipe_that_is_the_default() -> None:
 
 def test_a_network_is_built_of_it_and_answers_differently_to_different_images() -> None:
     state = weights.load(bundled.FILE, bundled.SHA256)
-    network = networks.build(bundled.BACKBONE, state)
+    network = networks.build(BUNDLED_BACKBONE, state)
     assert all(value.isfinite().all() for value in network.state_dict().values() if value.is_floating_point())
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(4, 3, 6, 6, generator=generator)
@@ -70,12 +70,12 @@ def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
     states = {
         "embedded": weights.load(bundled.FILE, bundled.SHA256),
         "untrained": networks.random_state(
-            bundled.BACKBONE, seed=0, batches=pixels[::2].permute(0, 3, 1, 2).split(16)
+            BUNDLED_BACKBONE, seed=0, batches=pixels[::2].permute(0, 3, 1, 2).split(16)
         ),
     }
     right = {}
     for name, state in states.items():
-        network = networks.FromPixels(networks.build(bundled.BACKBONE, state))
+        network = networks.FromPixels(networks.build(BUNDLED_BACKBONE, state))
         with torch.inference_mode():
             x_ND = torch.cat([network(part) for part in pixels.split(16)]).numpy()
         head = make_pipeline(StandardScaler(), RidgeClassifier(1000))
@@ -95,8 +95,8 @@ def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_
         device="cpu",
         engine="eager",
     )
-    told = experiment.run(config).backbone
-    assert (told["weights"], told["weights_sha256"]) == ("embedded", bundled.SHA256)
+    backbone = experiment.run(config).backbone
+    assert (backbone["weights"], backbone["weights_sha256"]) == ("embedded", bundled.SHA256)
 
 
 def test_another_backbone_is_refused_before_anything_is_read() -> None:

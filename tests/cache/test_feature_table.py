@@ -137,8 +137,9 @@ def test_a_shard_of_a_newer_version_is_left_as_it_is(
     kept = table(tmp_path)
     kept.append(ids, x, 1, "here")
     [manifest] = shards.manifests(kept.folder)
-    told = files_module.unsealed(manifest.read_bytes())
-    manifest.write_bytes(files_module.sealed({**told, "schema_version": told["schema_version"] + 1}))
+    record = files_module.unsealed(manifest.read_bytes())
+    newer = {**record, "schema_version": record["schema_version"] + 1}
+    manifest.write_bytes(files_module.sealed(newer))
     before = {path: path.read_bytes() for path in kept.folder.iterdir()}
     seen = table(tmp_path)
     assert not seen.holds(ids).any()

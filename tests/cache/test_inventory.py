@@ -104,8 +104,8 @@ def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, tol
 
 def test_a_shard_of_a_newer_version_is_no_fault(root: Path) -> None:
     [path] = root.glob("features/*/[!k]*.json")
-    told = files.unsealed(path.read_bytes())
-    path.write_bytes(files.sealed({**told, "schema_version": files.SCHEMA_VERSION + 1}))
+    record = files.unsealed(path.read_bytes())
+    path.write_bytes(files.sealed({**record, "schema_version": files.SCHEMA_VERSION + 1}))
     assert [fault for each in inventory.entries(root) for fault in inventory.faults(each)] == []
 
 

@@ -95,9 +95,9 @@ def test_no_zero_has_a_minus() -> None:
 
 
 def test_a_p_value_never_contradicts_its_sentence() -> None:
-    for p, told in ((0.04996, "0.04996"), (0.0499999, "0.0499999"), (0.0494, "0.049")):
+    for p, shown in ((0.04996, "0.04996"), (0.0499999, "0.0499999"), (0.0494, "0.049")):
         text = verdict(result(macro_f1=difference(0.09, 0.0, 0.18, p)))
-        assert f"more than chance explains (p = {told})" in text
+        assert f"more than chance explains (p = {shown})" in text
     for p in (0.05, 0.0504):
         assert "may be chance (p = 0.05)" in verdict(result(macro_f1=difference(0.09, -0.01, 0.18, p)))
 

@@ -136,8 +136,8 @@ class TestPredict:
 
     def test_images_of_another_size_and_format_are_stretched(self, copy: Path, tmp_path: Path) -> None:
         Image.new("L", (500, 90), 80).save(tmp_path / "grey.png")
-        (told,) = predictor.load(copy).predict([tmp_path / "grey.png"])
-        assert told.label in ("class0", "class1", "class2")
+        (prediction,) = predictor.load(copy).predict([tmp_path / "grey.png"])
+        assert prediction.label in ("class0", "class1", "class2")
 
     def test_many_images_go_to_the_head_in_parts(
         self, folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,7 +23,7 @@ from torchvision import models
 from transfer.backbones import bundled, checkpoint, formats, networks, pickle_guard
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
-from transfer.config import NAMED_WEIGHTS, RunConfig
+from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.data import decode
 from transfer.data.loader import BadImages, IndexedImages, batches
 from transfer.system.content_ids import firsts, to_hex
@@ -70,9 +70,9 @@ def check(config: RunConfig) -> None:
                 f"{what}: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
             )
         formats.kind_of(Path(source))
-    if source == "embedded" and config.backbone != bundled.BACKBONE:
+    if source == "embedded" and config.backbone != BUNDLED_BACKBONE:
         raise UserError(
-            f"--weights embedded is a {bundled.BACKBONE}, and --backbone {config.backbone}; "
+            f"--weights embedded is a {BUNDLED_BACKBONE}, and --backbone {config.backbone}; "
             "give imagenet, random, or a .safetensors or .pth file"
         )
 

@@ -102,9 +102,8 @@ def listed(folder: Path) -> Ids:
     """
     found = [np.empty((0, 32), np.uint8)]
     for manifest in sorted(shards.manifests(folder)):
-        with contextlib.suppress(
-            Damaged, NewerVersion, FileNotFoundError
-        ):  # a table that is opened tells of it
+        # Opening a table reports these.
+        with contextlib.suppress(Damaged, NewerVersion, FileNotFoundError):
             found.append(shards.read_ids(manifest))
     return np.concatenate(found)
 

@@ -159,9 +159,8 @@ def choose(
     those of eager fp32. An engine that fails is passed over, with a line in the log. Raises `UserError` where none is
     left.
     """
-    kept = [
-        trial for trial in kept if trial.is_current or trial.cosine < least_cosine
-    ]  # disagreement does not age
+    # Disagreement with fp32 does not age.
+    kept = [trial for trial in kept if trial.is_current or trial.cosine < least_cosine]
     trials = _Trials(options, left, build, x_NHW3, kept, least_cosine)
     while True:
         plan = min(trials.open, key=trials.expected_s, default=None)

@@ -65,9 +65,8 @@ def has_bf16() -> bool:
 def sleep_at_barriers() -> None:
     """Let OpenMP's threads sleep where they wait for each other, unless the user has said how they wait.
 
-    By default they spin for some milliseconds, and keep from its core the very thread they wait for where other
-    processes are busy: an extraction on two such cores took 2 to 4 times as long. OpenMP's library reads this once,
-    when it is loaded: this is called before torch is imported.
+    By default they spin for some milliseconds: where other processes are busy, they occupy the core that the thread
+    they wait for needs. OpenMP's library reads this once, when it is loaded: call this before torch is imported.
     """
     if not any(name in os.environ for name in OPENMP_WAITS):
         os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -4,8 +4,5 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transfer.config import BUNDLED_BACKBONE
-
-BACKBONE = BUNDLED_BACKBONE
 FILE = Path(__file__).with_name("resnet50.safetensors")
 SHA256 = "74eabe78fe9fa54a682c46e9d746ea66ba7aa466afb8f785201f39e94405a16d"
