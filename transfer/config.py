@@ -17,8 +17,9 @@ EXAMPLES = {"--mean": "0.485,0.456,0.406", "--std": "0.229,0.224,0.225"}
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
-# In the folder that a run writes to: its result, the folder of models, and in that what they are.
-RESULT, MODELS, RECORD = "result.json", "models", "model.json"
+# In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
+RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
+MODELS, RECORD = "models", "model.json"
 NAMED_WEIGHTS = ("imagenet", "embedded", "random")
 # The backbone whose weights come with the package.
 BUNDLED_BACKBONE = "resnet50"

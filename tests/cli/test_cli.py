@@ -54,6 +54,41 @@ def test_run_prints_the_report_and_writes_it(
     record = json.loads((tmp_path / "deep/out/result.json").read_text())
     assert record["schema_version"] == 2
     assert "Table 3" in (tmp_path / "deep/out/report.md").read_text()
+    page = (tmp_path / "deep/out/report.html").read_text()
+    assert "data:image/jpeg;base64," in page
+    assert out.splitlines()[-1].startswith(f"Written to {tmp_path / 'deep/out'}: report.html")
+
+
+def test_report_writes_the_page_again_with_the_images_named(ready: list[str], tmp_path: Path) -> None:
+    out, images, page = tmp_path / "out", Path(ready[0]), tmp_path / "page.html"
+    assert (
+        cli.main(["run", *ready, "--methods=ridge,knn", "--engine=eager", "--quiet", "--out", str(out)]) == 0
+    )
+    result = str(out / "result.json")
+    assert cli.main(["report", result, "--html", str(page), "--images", str(images)]) == 0
+    assert page.read_text() == (out / "report.html").read_text()
+    assert cli.main(["report", result, "--html", str(page)]) == 0
+    assert "data:image/jpeg;base64," not in page.read_text()
+    (out / "predictions.csv").unlink()
+    assert cli.main(["report", result, "--html", str(page)]) == 0
+    assert "Confusion matrix" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["RESULT", "RESULT", "--html", "PAGE"], "the page of one result"),
+        (["RESULT", "--html", "PAGE", "--images", "missing"], "--images is missing, which is no folder"),
+        (["RESULT", "--images", "missing"], "--images needs --html"),
+    ],
+)
+def test_a_page_that_can_not_be_written_is_refused(
+    words: list[str], wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"RESULT": str(EXAMPLE), "PAGE": str(tmp_path / "page.html")}
+    assert cli.main(["report", *(places.get(word, word) for word in words)]) == 2
+    assert wrong in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_a_result_too_large_to_be_read_again_is_told(
@@ -372,7 +407,13 @@ def test_output_that_fails_costs_nothing_that_was_computed(
     monkeypatch.setattr("sys.stdout", _Output(error))
     found = cli.main(["run", *ready, "--methods=svm-lab", "--engine=eager", "--out", str(out), *words])
     assert found == status
-    assert {path.name for path in out.iterdir()} == {"result.json", "report.md", "predictions.csv", "models"}
+    assert {path.name for path in out.iterdir()} == {
+        "result.json",
+        "report.html",
+        "report.md",
+        "predictions.csv",
+        "models",
+    }
     assert (out / "models/model.json").is_file()
     err = capsys.readouterr().err
     assert err.count(f"can't write to standard output ({error.strerror}); the result is in {out}") == (

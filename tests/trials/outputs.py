@@ -13,13 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 from tests.trials import children, disks
-from transfer.config import MODELS, RESULT
+from transfer.config import MODELS, PAGE, PREDICTIONS, RESULT
 from transfer.serving import bundle
 from transfer.system.errors import UserError
 
 EACH = 6
 KINDS = ("full", "pipe", "closed", "latin-1", "ascii")
-WRITTEN = {RESULT, "report.md", "predictions.csv", MODELS}
+WRITTEN = {RESULT, PAGE, "report.md", PREDICTIONS, MODELS}
 
 
 def failing(count: int, seed: int, folder: Path) -> Counter[str]:

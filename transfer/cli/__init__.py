@@ -171,6 +171,8 @@ def _parser() -> argparse.ArgumentParser:
         "report out/photos/result.json",
     )
     report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
+    report.add_argument("--html", type=_path, metavar="PAGE", help="write the page of one result there")
+    report.add_argument("--images", type=_path, metavar="DATA", help="folder whose images the page shows")
 
     env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")

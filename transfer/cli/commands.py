@@ -16,6 +16,8 @@ from transfer.config import (
     BUILT_IN,
     EXAMPLES,
     MODELS,
+    PAGE,
+    PREDICTIONS,
     RESULT,
     RunConfig,
     default_store,
@@ -31,6 +33,8 @@ from transfer.system.text import in_bytes, line, printable
 if TYPE_CHECKING:
     from transfer.cache.inventory import Entry
     from transfer.evaluation.experiment import Experiment
+    from transfer.evaluation.results import Result
+    from transfer.report import Thumbnail
     from transfer.report.rendering import Table
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             print(report.verdict(result), flush=True)
         else:
             report.show(result, rendering.console())
-            print(end="", flush=True)
+            print(printable(_where(args.out)), flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -81,6 +85,13 @@ def run(args: argparse.Namespace) -> int:
         raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
     return _report_skipped(skipped, results.skipped_count(result))
+
+
+def _where(out: Path | None) -> str:
+    """Say where the result was written."""
+    if out is None:
+        return "Nothing was kept but the features: --out DIR writes a page with pictures, the result and the models."
+    return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {MODELS}/"
 
 
 def _write(out: Path, done: Experiment) -> UserError | None:
@@ -93,8 +104,9 @@ def _write(out: Path, done: Experiment) -> UserError | None:
     for write in (
         lambda: files.write(out / RESULT, text),
         lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
-        lambda: done.save_predictions(out / "predictions.csv"),
+        lambda: done.save_predictions(out / PREDICTIONS),
         lambda: done.save_models(out / MODELS),
+        lambda: _write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
     ):
         try:
             write()
@@ -106,6 +118,15 @@ def _write(out: Path, done: Experiment) -> UserError | None:
     for further in failures[1:]:
         print(f"transfer: {printable(str(further))}", file=sys.stderr)
     return failures[0] if failures else None
+
+
+def _write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbnail) -> None:
+    """Write the page of a result, without pictures where there are no predictions."""
+    from transfer import report
+    from transfer.system import files
+
+    page = report.page(result, predictions if predictions.exists() else None, thumbnail)
+    files.write(path, page.encode())
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -156,13 +177,37 @@ def report(args: argparse.Namespace) -> int:
     from transfer.report import rendering
     from transfer.serving.run_folder import check_same_run
 
+    if args.images and not args.html:
+        raise UserError("--images needs --html, which names the page to write")
     loaded = [results.load(path) for path in args.files]
     for path in args.files:
         check_same_run(path.parent)
+    if args.html:
+        return _report_page(args, loaded)
     if len(loaded) == 1:
         report.show(loaded[0], rendering.console())
     else:
         report.show_side_by_side(loaded, rendering.console())
+    return DONE
+
+
+def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
+    """Write the page of a result again; its images are shown where --images says they lie."""
+    from transfer.data.decode import SHIFT
+    from transfer.data.loader import File
+    from transfer.data.thumbnails import make_thumbnail
+
+    if len(loaded) > 1:
+        raise UserError("--html writes the page of one result; give one")
+    result, root = loaded[0], args.images
+    if root and not root.is_dir():
+        raise UserError(f"--images is {root}, which is no folder; give the one that was compared")
+    shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
+
+    def thumbnail(file: str) -> bytes | None:
+        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root else None
+
+    _write_page(args.html, result, args.files[0].parent / PREDICTIONS, thumbnail)
     return DONE
 
 

@@ -22,6 +22,7 @@ from transfer.data.copies import copy_codes, join_groups
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.loader import IndexedImages, Progress
 from transfer.data.splits import draw_repeats, leave_group_out, split_shares
+from transfer.data.thumbnails import make_thumbnail
 from transfer.evaluation import data_summary, ladder, predictions, repeats, statistics
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.evaluation.results import Result
@@ -79,6 +80,15 @@ class Experiment:
             self.image_set.classes,
             {name: one.search.best_estimator_ for name, one in self.fitted.items()},
         )
+
+    def thumbnail(self, file: str) -> bytes | None:
+        """Return a small JPEG of an image, by its file as `predictions.csv` names it."""
+        image = self.features.extraction.images[self._places[file]]
+        return make_thumbnail(image, image.size)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.features.extraction.images.samples.names)}
 
 
 def run(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -19,6 +20,7 @@ __all__ = [
     "heading",
     "markdown",
     "notes",
+    "page",
     "show",
     "show_side_by_side",
     "side_by_side",
@@ -26,6 +28,8 @@ __all__ = [
     "verdict",
 ]
 
+Thumbnail = Callable[[str], bytes | None]
+"""Given the file of an image, the bytes of a small JPEG of it, or None."""
 # Settings of a method that a terminal shows; report.md and result.json have all.
 SETTINGS_SHOWN = 3
 
@@ -57,6 +61,28 @@ def markdown(result: Result) -> str:
     parts += [rendering.markdown(table) for table in tables(result)]
     parts += [f"Note: {escaped(note)}" for note in notes(result)]
     return "\n\n".join(parts) + "\n"
+
+
+def page(result: Result, predictions: Path | None, thumbnail: Thumbnail = lambda file: None) -> str:
+    """Return the whole report as one page of HTML, with pictures where there are predictions.
+
+    Parameters
+    ----------
+    result : Result
+    predictions : Path, optional
+        The `predictions.csv` of the same run.
+    thumbnail : callable
+        Given the file of an image as the predictions name it, the bytes of a small JPEG, or None.
+
+    Raises
+    ------
+    UserError
+        If the predictions can't be read.
+    """
+    from transfer.report import html  # Jinja takes time to import, and a terminal needs none
+
+    answers = html.read_answers(predictions) if predictions else None
+    return html.render(result, heading(result), answers, thumbnail)
 
 
 def heading(result: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -133,20 +134,11 @@ def classes(result: Result) -> Table:
 
 def pairs(result: Result) -> Table:
     """Differences between the best method and each other, and of the pair that was asked for, on the test split."""
-    comparison = result.comparison
-    best = comparison["best"]
-    names = [method["name"] for method in result.methods]
-    shown = [(best, name) for name in names if name != best]
-    if comparison["best_of_kind"].keys() >= QUESTION:
-        asked = tuple(comparison["best_of_kind"][kind] for kind in sorted(QUESTION, reverse=True))
-        shown += [asked] if best not in asked else []
     rows = []
-    for a, b in shown:
-        pair = find_pair(comparison["pairs"], a, b)
-        assert pair is not None, "every pair of methods has an entry"
+    for pair in shown_pairs(result):
         rows.append(
             [
-                f"{a} - {b}",
+                f"{pair['a']} - {pair['b']}",
                 *(format_points(pair[s]["difference"], pair[s]["ci95"]) for s in ("accuracy", "macro_f1")),
                 f"{format_p(pair['accuracy']['p'])} / {format_p(pair['macro_f1']['p'])}",
                 f"{format_p(pair['accuracy']['p_holm'])} / {format_p(pair['macro_f1']['p_holm'])}",
@@ -158,6 +150,19 @@ def pairs(result: Result) -> Table:
         columns,
         rows,
     )
+
+
+def shown_pairs(result: Result) -> list[dict[str, Any]]:
+    """Return the entries of the best method against each other one, and of the pair that was asked for."""
+    comparison = result.comparison
+    best = comparison["best"]
+    names = [method["name"] for method in result.methods]
+    shown = [(best, name) for name in names if name != best]
+    if comparison["best_of_kind"].keys() >= QUESTION:
+        first, second = (comparison["best_of_kind"][kind] for kind in sorted(QUESTION, reverse=True))
+        shown += [(first, second)] if best not in (first, second) else []
+    found = [find_pair(comparison["pairs"], a, b) for a, b in shown]
+    return [pair for pair in found if pair is not None]
 
 
 def repeats(result: Result) -> Table:

@@ -25,6 +25,11 @@ SHORT_S = 1.0
 
 
 def verdict(result: Result) -> str:
+    """Return the sentences of the answer as one paragraph."""
+    return " ".join(sentences(result))
+
+
+def sentences(result: Result) -> list[str]:
     """Say who is ahead, whether that is more than chance, what mattered more, and what it costs in time.
 
     Fine-tuning is compared with the SVM where both were run, else the two kinds of method that did best. Each kind is
@@ -32,20 +37,20 @@ def verdict(result: Result) -> str:
     the test split is looked at.
     """
     select = result.comparison["select"]
-    champions = _champions(result)
-    if len(champions) < 2:
-        return f"{_describe(champions[0], select)}; with one kind of method there is nothing to compare."
-    first, second = champions
+    compared = champions(result)
+    if len(compared) < 2:
+        return [f"{_describe(compared[0], select)}; with one kind of method there is nothing to compare."]
+    first, second = compared
     pair = find_pair(result.comparison["pairs"], first["name"], second["name"])
     assert pair is not None, "every pair of methods has an entry"
-    sentences = [
+    found = [
         _lead(result, first, second, pair),
         _significance(result, first, second, pair),
         _larger_effects(result, pair),
         _time(result, first, second),
         _best_of_all(result, first, second),
     ]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return [sentence for sentence in found if sentence]
 
 
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
@@ -70,13 +75,13 @@ def _negate(entry: dict[str, Any]) -> dict[str, Any]:
     return turned
 
 
-def _champions(result: Result) -> list[dict[str, Any]]:
-    """The methods that answer the question, the better one on validation first."""
+def champions(result: Result) -> list[dict[str, Any]]:
+    """Return the one or two methods that answer the question, the better one on validation first."""
     best_of_kind = result.comparison["best_of_kind"]
     asked = QUESTION if best_of_kind.keys() >= QUESTION else best_of_kind.keys()
-    champions = [result.method(name) for kind, name in best_of_kind.items() if kind in asked]
-    champions.sort(key=lambda method: -method["valid"][result.comparison["select"]])
-    return champions[:2]
+    found = [result.method(name) for kind, name in best_of_kind.items() if kind in asked]
+    found.sort(key=lambda method: -method["valid"][result.comparison["select"]])
+    return found[:2]
 
 
 def _describe(method: dict[str, Any], select: str) -> str:

@@ -1,0 +1,149 @@
+"""The page in headless Chromium; skipped where there is none.
+
+`AXE_CORE` names the file axe.min.js of the npm package axe-core, for the checks of accessibility.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.html.conftest import Make
+from transfer import report
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+NARROW, WIDE = (390, 800), (1280, 900)
+HOSTILE = ["a<b>", '</script><img src=x onerror="alert(1)">', "quo\"te'", "ä & b"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def opened(browser: Any, make: Make, jpeg: bytes, tmp_path: Path) -> Any:
+    """A function that opens the page of a made result."""
+
+    def open_page(classes: list[str], support: list[int], size: tuple[int, int] = WIDE) -> Any:
+        result, text = make(classes, support)
+        predictions, page = tmp_path / "predictions.csv", tmp_path / "report.html"
+        predictions.write_text(text)
+        page.write_text(report.page(result, predictions, lambda file: jpeg))
+        browser.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
+        )
+        browser.get(page.as_uri())
+        return browser
+
+    return open_page
+
+
+def test_nothing_is_requested_and_nothing_fails(opened: Any) -> None:
+    page = opened(HOSTILE, [6, 6, 6, 6])
+    assert page.get_log("browser") == []
+    resources = page.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
+    assert [name for name in resources if not name.startswith("data:")] == []
+
+
+@pytest.mark.parametrize("n_classes", [16, 200])
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_the_page_never_scrolls_sideways(opened: Any, n_classes: int, size: tuple[int, int]) -> None:
+    page = opened([f"a rather long class name {i}" for i in range(n_classes)], [4] * n_classes, size)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+
+
+def test_names_with_markup_stay_text(opened: Any) -> None:
+    page = opened(HOSTILE, [6, 6, 6, 6])
+    names = page.execute_script(
+        "return [...document.querySelectorAll('#matrix tbody th')].map(one => one.textContent)"
+    )
+    assert names == HOSTILE
+    assert page.execute_script("return document.querySelectorAll('img:not([src^=\"data:\"])').length") == 0
+
+
+@pytest.mark.parametrize("n_classes", [16, 200])
+def test_a_click_on_a_cell_shows_its_images(opened: Any, n_classes: int) -> None:
+    page = opened([f"class {i}" for i in range(n_classes)], [6] * n_classes)
+    title, count, files = page.execute_script(
+        """
+        const cells = [...document.querySelectorAll("#matrix button")];
+        const most = cells.find((cell) => !/class (\\d+), called class \\1:/.test(cell.title));
+        most.click();
+        return [most.title, +most.textContent,
+                [...document.querySelectorAll("#cell-images .file")].map((one) => one.textContent)];
+        """
+    )
+    label = title.split(", called ")[0]
+    assert len(files) == count > 0
+    assert all(file.startswith(f"test/{label}/") for file in files)
+
+
+def test_the_matrix_follows_the_method(opened: Any) -> None:
+    page = opened(["a", "b"], [20, 20])
+    read = "return [...document.querySelectorAll('#matrix button')].map(one => one.textContent).join()"
+    before = page.execute_script(read)
+    page.execute_script(
+        "const method = document.getElementById('method'); method.value = 'fc-lab'; "
+        "method.dispatchEvent(new Event('change'))"
+    )
+    assert page.execute_script(read) != before
+
+
+def test_classes_are_sorted_by_the_column_clicked(opened: Any) -> None:
+    page = opened(["c", "a", "b"], [3, 9, 6])
+    read = "return [...document.querySelectorAll('#classes tbody th')].map(one => one.textContent)"
+    click = "document.querySelectorAll('#classes thead button')[arguments[0]].click()"
+    page.execute_script(click, 0)
+    assert page.execute_script(read) == ["a", "b", "c"]
+    page.execute_script(click, 1)
+    assert page.execute_script(read) == ["c", "b", "a"]
+    page.execute_script(click, 1)
+    assert page.execute_script(read) == ["a", "b", "c"]
+
+
+def test_every_control_is_reached_by_keyboard(opened: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page = opened(["a", "b"], [8, 8])
+    controls = page.execute_script("return document.querySelectorAll('button, select, a, summary').length")
+    reached = set()
+    for _ in range(3 * controls):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        reached.add(page.switch_to.active_element.id)
+    found = page.find_elements("css selector", "button, select, a, summary")
+    assert {element.id for element in found} <= reached
+
+
+@pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE does not name axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(opened: Any, scheme: str) -> None:
+    page = opened(["a", "b", "c"], [8, 8, 8])
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    page.execute_script(Path(os.environ["AXE_CORE"]).read_text())
+    found = page.execute_async_script(
+        "axe.run().then((done) => arguments[arguments.length - 1]("
+        "done.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200)).slice(0, 3)])))"
+    )
+    assert found == []

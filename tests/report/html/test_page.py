@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.html.conftest import EXAMPLE, METHODS, Make
+from transfer import report
+from transfer.evaluation import results
+from transfer.report.html import pictures
+from transfer.system.errors import UserError
+
+HOSTILE = ["a<b>", "</script><script>alert(1)</script>", "quo\"te'", "line\nbreak", "\udcff", "ä & b"]
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the texts between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.data = json.loads(
+            re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1]
+        )  # type: ignore[index]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Any:
+    def write(text: str) -> Path:
+        path = tmp_path / "predictions.csv"
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        return path
+
+    return write
+
+
+def test_a_result_of_version_1_without_predictions_has_a_page() -> None:
+    page = Page(report.page(results.load(EXAMPLE), None))
+    assert not any(tag == "img" for tag, _ in page.elements)
+    assert ("h2", {"id": "pictures"}) not in page.elements
+    assert sum(tag == "svg" for tag, _ in page.elements) >= 3
+
+
+def test_the_page_refers_to_nothing_outside_itself(make: Make, predictions: Any, jpeg: bytes) -> None:
+    result, text = make(["a", "b"], [5, 5])
+    page = Page(report.page(result, predictions(text), lambda file: jpeg))
+    addresses = [
+        value or ""
+        for _, attributes in page.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "action", "data", "srcset")
+    ]
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in addresses)
+
+
+def test_names_are_text_whatever_they_hold(make: Make, predictions: Any) -> None:
+    result, text = make(HOSTILE, [4] * len(HOSTILE))
+    page = Page(report.page(result, predictions(text)))
+    assert sum(tag == "script" for tag, _ in page.elements) == 2
+    assert not {"b", "alert"} & {tag for tag, _ in page.elements}
+    shown = "".join(page.texts)
+    assert "a<b>" in shown
+    assert page.data["classes"][0] == "a<b>"
+    page_bytes = report.page(result, predictions(text)).encode()
+    assert page_bytes.decode().isprintable() or b"\x1b" not in page_bytes
+
+
+def test_lists_hold_what_only_one_method_got_right_and_the_surest_mistakes(
+    make: Make, predictions: Any
+) -> None:
+    _, text = make(["a", "b", "c"], [10, 10, 10])
+    answers = pictures.read_answers(predictions(text))
+    only_svm, only_fc, mistakes = pictures.lists(answers, "svm", "fc")
+    for i in only_svm["images"]:
+        assert answers.said["svm"][i] == answers.labels[i] != answers.said["fc"][i]
+    for i in only_fc["images"]:
+        assert answers.said["fc"][i] == answers.labels[i] != answers.said["svm"][i]
+    sure = [answers.scores["svm"][i] for i in mistakes["images"]]
+    assert sure == sorted(sure, reverse=True)
+    wrong = sum(said != label for said, label in zip(answers.said["svm"], answers.labels, strict=True))
+    assert mistakes["count"] == wrong > 0
+
+
+def test_thumbnails_are_bounded_in_number_and_bytes(
+    make: Make, predictions: Any, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, text = make(["a", "b"], [40, 40])
+    monkeypatch.setattr(pictures, "MOST_THUMBNAILS", 5)
+    page = Page(report.page(result, predictions(text), lambda file: jpeg))
+    assert len(page.data["thumbnails"]) == 5
+    monkeypatch.setattr(pictures, "MOST_BYTES", 2 * len(jpeg))
+    page = Page(report.page(result, predictions(text), lambda file: jpeg))
+    assert len(page.data["thumbnails"]) == 2
+    assert "2 images have a picture in this page" in "".join(page.texts)
+
+
+def test_images_that_can_not_be_read_any_more_have_no_picture(make: Make, predictions: Any) -> None:
+    result, text = make(["a", "b"], [5, 5])
+    page = Page(report.page(result, predictions(text), lambda file: None))
+    assert page.data["thumbnails"] == {}
+    assert len(page.data["files"]) == 10
+
+
+def test_near_duplicates_are_shown_in_pairs(make: Make, predictions: Any, jpeg: bytes) -> None:
+    near = {
+        "first": "train",
+        "second": "test",
+        "compared": 10,
+        "found": 1,
+        "pairs": [["train/a/x.jpg", "test/a/y.jpg"]],
+    }
+    result, text = make(["a", "b"], [5, 5], data={"near_duplicates": [near]})
+    page = Page(report.page(result, predictions(text), lambda file: jpeg))
+    assert {"train/a/x.jpg", "test/a/y.jpg"} <= set(page.texts)
+
+
+def test_a_class_without_test_images_has_no_recall(make: Make, predictions: Any) -> None:
+    result, text = make(["a", "b", "none"], [5, 5, 0])
+    page = Page(report.page(result, predictions(text)))
+    row = page.texts.index("none")
+    assert "-" in page.texts[row : row + 12]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n1,2\n", "split,file,group,label,svm,svm:score\ntest,x,,a,a,high\n"]
+)
+def test_a_file_that_holds_no_predictions_is_refused(predictions: Any, text: str) -> None:
+    with pytest.raises(UserError, match="can't be read as predictions"):
+        pictures.read_answers(predictions(text))
+
+
+def test_every_method_is_drawn(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    shown = "".join(Page(report.page(result, None)).texts)
+    for name in METHODS:
+        assert f"{name}: macro F1" in shown

@@ -1,0 +1,126 @@
+"""A result as one self-contained page of HTML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from transfer.evaluation.results import Result
+from transfer.report.html import charts, pictures
+from transfer.report.html.advice import advise
+from transfer.report.html.pictures import Answers, read_answers
+from transfer.report.notes import notes
+from transfer.report.tables import tables
+from transfer.report.verdict import champions, sentences
+from transfer.report.wording import (
+    SCORES,
+    format_params,
+    format_score,
+    format_seconds,
+    format_share,
+)
+from transfer.system.text import printable
+
+__all__ = ["Answers", "read_answers", "render"]
+
+# A matrix of more classes is a list of its largest entries.
+MATRIX_CLASSES = 40
+
+
+def render(
+    result: Result,
+    heading: str,
+    answers: Answers | None = None,
+    thumbnail: Callable[[str], bytes | None] = lambda file: None,
+) -> str:
+    """Write the page of a result.
+
+    Parameters
+    ----------
+    result : Result
+    heading : str
+        What was run on what, in one line.
+    answers : Answers, optional
+        What every method says about every test image; without them no pictures are shown.
+    thumbnail : callable
+        Given the file of an image as the answers name it, the bytes of a small JPEG, or None where there is none.
+
+    Returns
+    -------
+    str
+        HTML that refers to nothing outside itself.
+    """
+    first, second = [*(method["name"] for method in champions(result)), None][:2]
+    answers = answers or Answers()
+    chosen = pictures.lists(answers, first, second) if answers.files else []
+    near = pictures.near_duplicates(result)
+    wanted = pictures.files_to_embed(answers, chosen, near, _order(first, second, answers))
+    thumbnails = pictures.embed(wanted, thumbnail)
+    page: str = _template().render(
+        result=result,
+        heading=heading,
+        sentences=sentences(result),
+        notes=notes(result),
+        advice=advise(result),
+        differences=charts.differences(result),
+        methods=[(SCORES[score], charts.score_against_time(result, score)) for score in SCORES],
+        splits=[(SCORES[score], drawn) for score in SCORES if (drawn := charts.splits(result, score))],
+        ladder=charts.ladder(result),
+        sweeps=charts.sweeps(result),
+        time=charts.time(result),
+        tables=tables(result),
+        answers=answers,
+        lists=chosen,
+        near=near,
+        thumbnails=thumbnails,
+        data=_data(result, answers, thumbnails),
+        settings=json.dumps({"config": result.config, "environment": result.environment}, indent=1),
+    )
+    return page
+
+
+def _order(first: str, second: str | None, answers: Answers) -> list[str]:
+    """Return the methods whose mistakes get pictures, in turn."""
+    return list(dict.fromkeys(name for name in (first, second, *answers.said) if name in answers.said))
+
+
+def _data(result: Result, answers: Answers, thumbnails: dict[str, str]) -> Markup:
+    """Return what the script of the page reads, as JSON that is safe inside a script element."""
+    classes = {name: i for i, name in enumerate(result.data["classes"])}
+    content: dict[str, Any] = {
+        "classes": [printable(name) for name in classes],
+        "confusion": {method["name"]: method["test"].get("confusion") for method in result.methods},
+        "matrix_classes": MATRIX_CLASSES,
+        "files": [printable(file) for file in answers.files],
+        "labels": [classes[label] for label in answers.labels],
+        "said": {name: [classes[label] for label in labels] for name, labels in answers.said.items()},
+        "thumbnails": {i: thumbnails[file] for i, file in enumerate(answers.files) if file in thumbnails},
+    }
+    text = json.dumps(content, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+@cache
+def _template() -> Any:
+    folder = files("transfer.report.html")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "printable": printable,
+        "seconds": format_seconds,
+        "share": format_share,
+        "params": format_params,
+    }
+    environment.globals |= {
+        "format_score": format_score,
+        "style": Markup((folder / "style.css").read_text("utf-8")),
+        "script": Markup((folder / "script.js").read_text("utf-8")),
+    }
+    return environment.from_string((folder / "template.html").read_text("utf-8"))

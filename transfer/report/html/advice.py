@@ -1,0 +1,72 @@
+"""What to do next, as it follows from a result: a reason and, where there is one, the option to add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from transfer.evaluation.results import Result
+from transfer.report.notes import FEW_IMAGES
+from transfer.report.wording import SCORES
+
+# Classes with fewer training images, or found less often, are named as in want of images.
+FEW_TRAINING_IMAGES, LOW_RECALL = 30, 0.5
+NAMED = 5
+
+
+def advise(result: Result) -> list[tuple[str, str | None]]:
+    """Return reasons to act, the most useful first, each with an option of `transfer run` or None."""
+    return list(_steps(result))
+
+
+def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
+    data, comparison = result.data, result.comparison
+    best = result.method(comparison["best"])
+    groups = data.get("groups") or {}
+    if suggestion := groups.get("suggestion"):
+        yield (
+            "File names look like groups of one scene or moment: keep each group on one side of a split.",
+            f"--groups '{suggestion['pattern']}'",
+        )
+    elif groups.get("across_splits"):
+        yield (
+            "Groups lie on both sides of a split: leave out one group after the other to see what a new one costs.",
+            "--repeats groups",
+        )
+    if not comparison.get("repeats"):
+        yield "One split says little about the next one: compare on other splits as well.", "--repeats 10"
+    rows = zip(data["splits"]["train"]["per_class"], best["test"]["per_class"], strict=True)
+    poor = sorted(
+        (row["recall"], row["class"], train)
+        for train, row in rows
+        if row["recall"] is not None and row["recall"] < LOW_RECALL and train < FEW_TRAINING_IMAGES
+    )
+    if poor:
+        names = ", ".join(f"{name} ({train})" for _, name, train in poor[:NAMED])
+        more = f" and {len(poor) - NAMED} more" if len(poor) > NAMED else ""
+        yield (
+            f"Label more images of classes that {best['name']} finds least, with few training images: {names}{more}.",
+            None,
+        )
+    few = sum(count < FEW_IMAGES for count in data["splits"]["test"]["per_class"])
+    if few:
+        yield (
+            f"{few} classes have fewer than {FEW_IMAGES} test images: a larger test split would say more about them.",
+            None,
+        )
+    for method in result.methods:
+        if method.get("at_edge"):
+            yield (
+                f"{method['name']} chose a value at the end of its range ({', '.join(method['at_edge'])}): "
+                "wider ranges may do better.",
+                None,
+            )
+    if result.backbone["weights"] == "random":
+        yield "The network is untrained: with trained weights every method gains.", "--weights imagenet"
+    elif np.mean([row["recall"] or 0 for row in best["test"]["per_class"]]) < LOW_RECALL:
+        yield (
+            f"{SCORES['macro_f1'].capitalize()} is low with every method: another network may separate the classes "
+            "better.",
+            "--backbone NAME",
+        )

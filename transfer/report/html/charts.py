@@ -1,0 +1,233 @@
+"""The drawings of a result's page: each takes a result, and returns nothing where it has no figures for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from transfer.evaluation.results import Result
+from transfer.report.html.svg import (
+    WIDTH,
+    Axis,
+    dot,
+    drawing,
+    element,
+    horizontal_axis,
+    line,
+    span,
+    text,
+    vertical_axis,
+)
+from transfer.report.tables import shown_pairs
+from transfer.report.wording import (
+    SCORES,
+    format_params,
+    format_points,
+    format_score,
+    format_seconds,
+)
+
+LABELS = 150  # pixels for names at the left
+ROW = 26
+# Colours of methods in the style sheet; further methods begin again.
+COLOURS = 8
+# Phases that are drawn by themselves; shorter ones are summed up.
+LEAST_SHARE = 0.01
+
+
+def method_class(result: Result, name: str) -> str:
+    """Return the class in the style sheet that colours a method."""
+    index = next((i for i, method in enumerate(result.methods) if method["name"] == name), 0)
+    return f"m{index % COLOURS}"
+
+
+def differences(result: Result) -> Markup | None:
+    """Draw the differences that the table of pairs shows, with their 95 % intervals, in points."""
+    select = result.comparison["select"]
+    rows = [
+        (
+            pair["a"],
+            pair["b"],
+            *(100 * value for value in (pair[select]["difference"], *pair[select]["ci95"])),
+        )
+        for pair in shown_pairs(result)
+        if select in pair and pair[select]["ci95"]
+    ]
+    if not rows:
+        return None
+    low, high = span([0, *(bound for row in rows for bound in row[3:])])
+    axis, bottom = Axis(low, high, LABELS, WIDTH - 20), 10 + ROW * len(rows)
+    parts = [horizontal_axis(axis, 6, bottom, lambda value: f"{value:+g}" if value else "0")]
+    parts.append(line(axis(0), 6, axis(0), bottom, class_="zero"))
+    for i, (a, b, difference, least, most) in enumerate(rows):
+        y = 10 + ROW * (i + 0.5)
+        title = f"{a} - {b}: {difference:+.1f} ({least:+.1f} to {most:+.1f})"
+        parts += [
+            text(LABELS - 10, y + 4, f"{a} - {b}", "end"),
+            line(axis(least), y, axis(most), y, class_="interval"),
+            dot(axis(difference), y, title),
+        ]
+    parts.append(text(WIDTH - 20, bottom + 34, f"points of {SCORES[select]}, test split", "end"))
+    label = f"Differences of {SCORES[select]} between pairs of methods"
+    return drawing(bottom + 42, label, *parts)
+
+
+def score_against_time(result: Result, score: str) -> Markup:
+    """Draw a score of every method with its interval against the seconds of its search."""
+    fits = [max(method["fit_s"], 1e-4) for method in result.methods]
+    bounds = [bound for method in result.methods for bound in method["test"][f"{score}_ci95"]]
+    x = Axis(min(fits) / 2, max(fits) * 4, 50, WIDTH - 20, log=True)
+    y = Axis(max(0, min(bounds) - 0.03), min(1, max(bounds) + 0.03), 260, 16)
+    parts = [
+        horizontal_axis(x, 16, 260, lambda v: f"{v:g} s"),
+        vertical_axis(y, 50, WIDTH - 20, lambda v: f"{v:.2f}"),
+    ]
+    for method, fit_s in zip(result.methods, fits, strict=True):
+        low, high = method["test"][f"{score}_ci95"]
+        own = method_class(result, method["name"])
+        reached = format_score(method["test"], score)
+        words = f"{method['name']}: {SCORES[score]} {reached}, fitted in {format_seconds(fit_s)}"
+        parts += [
+            line(x(fit_s), y(low), x(fit_s), y(high), class_=f"interval {own}"),
+            dot(x(fit_s), y(method["test"][score]), words, 6, class_=own),
+            text(x(fit_s) + 9, y(method["test"][score]) + 4, method["name"]),
+        ]
+    parts.append(text(WIDTH - 20, 296, "seconds to fit the whole search", "end"))
+    return drawing(302, f"{SCORES[score]} of each method against the time of its search", *parts)
+
+
+def splits(result: Result, score: str) -> Markup | None:
+    """Draw the score of every method on every other split, the dots of a method joined."""
+    repeated = result.comparison.get("repeats")
+    if not repeated:
+        return None
+    names = repeated.get("names") or [str(i + 1) for i in range(repeated["n"])]
+    values = [value for method in repeated["methods"] for value in method[score]]
+    low, high = span(values)
+    x, y = Axis(-0.5, repeated["n"] - 0.5, 50, WIDTH - 20), Axis(max(0, low), min(1, high), 240, 16)
+    every = -(-len(names) // 10)
+    parts = [vertical_axis(y, 50, WIDTH - 20, lambda v: f"{v:.2f}")]
+    parts += [text(x(i), 258, names[i][:12], "middle") for i in range(0, len(names), every)]
+    for method in repeated["methods"]:
+        own = method_class(result, method["name"])
+        points = [(x(i), y(value)) for i, value in enumerate(method[score])]
+        joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        parts.append(element("polyline", points=joined, class_=f"path {own}"))
+        parts += [
+            dot(a, b, f"{method['name']}, {names[i]}: {value:.3f}", 4, class_=own)
+            for i, ((a, b), value) in enumerate(zip(points, method[score], strict=True))
+        ]
+    what = "group left out" if repeated["scheme"] == "groups" else "split"
+    parts.append(text(WIDTH - 20, 278, what, "end"))
+    named = [(method["name"], method_class(result, method["name"])) for method in repeated["methods"]]
+    parts += _legend(named, 300)
+    return drawing(
+        300 + 18 * -(-len(named) // 3), f"{SCORES[score]} of each method on {repeated['n']} splits", *parts
+    )
+
+
+def ladder(result: Result) -> Markup | None:
+    """Draw the score after each change from the lab's fine-tuning to the best method."""
+    steps = result.comparison.get("ladder") or []
+    if len(steps) < 2:
+        return None
+    select = result.comparison["select"]
+    low, high = span([step[select] for step in steps], 0.15)
+    axis, bottom = Axis(max(0, low), min(1, high), 260, WIDTH - 120), 10 + ROW * len(steps)
+    parts = [horizontal_axis(axis, 6, bottom, lambda v: f"{v:.2f}")]
+    for i, step in enumerate(steps):
+        y, change = 10 + ROW * (i + 0.5), step["change"]
+        title = f"{step['step']}: {step[select]:.3f}"
+        if change:
+            title += f", {format_points(change[select]['difference'], change[select]['ci95'])} points"
+            parts.append(line(axis(steps[i - 1][select]), y, axis(step[select]), y, class_="interval"))
+        parts += [
+            text(250, y + 4, step["step"], "end"),
+            dot(axis(step[select]), y, title),
+            text(WIDTH - 10, y + 4, format_seconds(step["fit_s"]), "end"),
+        ]
+    parts.append(text(WIDTH - 10, bottom + 34, f"{SCORES[select]}, test split; seconds to fit", "end"))
+    return drawing(bottom + 42, f"{SCORES[select]} after each change", *parts)
+
+
+def sweeps(result: Result) -> list[tuple[str, Markup]]:
+    """Draw the validation score of every method against the one of its parameters that spans decades."""
+    return [
+        (method["name"], drawn) for method in result.methods if (drawn := _sweep(method, result)) is not None
+    ]
+
+
+def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
+    select = result.comparison["select"]
+    numbers = {
+        name
+        for row in method["sweep"]
+        for name, value in row["params"].items()
+        if isinstance(value, float | int) and not isinstance(value, bool) and value > 0
+    }
+    values = {
+        name: {row["params"][name] for row in method["sweep"] if row["params"].get(name)} for name in numbers
+    }
+    name = max(values, key=lambda key: (key in ("lr", "C", "alpha"), len(values[key])), default=None)
+    if name is None or len(values[name]) < 2:
+        return None
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in method["sweep"]:
+        rest = {
+            key: value for key, value in row["params"].items() if key not in (name, "cosine_steps", "steps")
+        }
+        if row["params"].get(name):
+            lines.setdefault(format_params(rest) or "-", []).append(
+                (row["params"][name], row["valid"][select])
+            )
+    x = Axis(min(values[name]), max(values[name]), 60, WIDTH - 30, log=True)
+    low, high = span([score for points in lines.values() for _, score in points])
+    y = Axis(max(0, low), min(1, high), 190, 12)
+    parts = [
+        horizontal_axis(x, 12, 190, lambda v: f"{v:g}"),
+        vertical_axis(y, 60, WIDTH - 30, lambda v: f"{v:.2f}"),
+    ]
+    for i, (setting, points) in enumerate(sorted(lines.items())):
+        own = f"m{i % COLOURS}"
+        placed = [(x(value), y(score), value, score) for value, score in sorted(points)]
+        joined = " ".join(f"{a:.1f},{b:.1f}" for a, b, _, _ in placed)
+        parts.append(element("polyline", points=joined, class_=f"path {own}"))
+        parts += [
+            dot(a, b, f"{setting}, {name} {value:g}: {score:.3f}", 4, class_=own)
+            for a, b, value, score in placed
+        ]
+    parts += _legend([(setting, f"m{i % COLOURS}") for i, setting in enumerate(sorted(lines))], 226)
+    parts.append(text(WIDTH - 30, 222, name, "end"))
+    label = f"{SCORES[select]} of {method['name']} on validation against {name}"
+    return drawing(236 + 18 * -(-len(lines) // 3), label, *parts)
+
+
+def _legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
+    """Name the classes of the style sheet that colour lines, three in a row."""
+    for i, (name, own) in enumerate(entries):
+        left, y = 60 + 210 * (i % 3), top + 18 * (i // 3)
+        yield dot(left, y, name, 4, class_=own) + text(left + 9, y + 4, name[:30])
+
+
+def time(result: Result) -> Markup:
+    """Draw the seconds of every phase as a bar; short phases are summed up."""
+    total = result.seconds["total"] or 1.0
+    spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
+    shown = {name: seconds for name, seconds in spent.items() if seconds >= LEAST_SHARE * total}
+    rest = total - sum(shown.values())
+    rows = [
+        *sorted(shown.items(), key=lambda row: -row[1]),
+        *([("everything else", rest)] if rest > 0 else []),
+    ]
+    axis = Axis(0, max(seconds for _, seconds in rows) or 1.0, LABELS, WIDTH - 130)
+    parts = []
+    for i, (name, seconds) in enumerate(rows):
+        y = 6 + ROW * i
+        parts += [
+            text(LABELS - 10, y + 16, name, "end"),
+            element("rect", x=LABELS, y=y + 3, width=axis(seconds) - LABELS, height=ROW - 8, class_="bar"),
+            text(axis(seconds) + 8, y + 16, f"{format_seconds(seconds)}, {seconds / total:.0%}"),
+        ]
+    return drawing(12 + ROW * len(rows), "Seconds of each phase", *parts)
