@@ -1,4 +1,4 @@
-"""The answer in at most five sentences."""
+"""The conclusion of a run in at most five sentences."""
 
 from __future__ import annotations
 
@@ -25,11 +25,19 @@ SHORT_S = 1.0
 
 
 def verdict(result: Result) -> str:
-    """Say who is ahead, whether that is more than chance, what mattered more, and what it costs in time.
+    """Say which method is ahead, whether that may be chance, what mattered more, and what it costs in time.
 
-    Fine-tuning is compared with the SVM where both were run, else the two kinds of method that did best. Each kind is
+    Fine-tuning is compared with the SVM if both were run, else the two kinds of method that did best. Each kind is
     represented by its method that did best on the validation split, so the one pair that is tested is fixed before
-    the test split is looked at.
+    the test split is used.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    str
     """
     select = result.comparison["select"]
     champions = _champions(result)
@@ -49,7 +57,7 @@ def verdict(result: Result) -> str:
 
 
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
-    """The entry of two methods, its differences being `a` minus `b`; None if there is none."""
+    """Return the entry of two methods, with differences `a` minus `b`; None if there is none."""
     for pair in pairs:
         if (pair["a"], pair["b"]) == (a, b):
             return pair
@@ -71,7 +79,7 @@ def _negate(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _champions(result: Result) -> list[dict[str, Any]]:
-    """The methods that answer the question, the better one on validation first."""
+    """Return the methods that answer the question, the better one on validation first."""
     best_of_kind = result.comparison["best_of_kind"]
     asked = QUESTION if best_of_kind.keys() >= QUESTION else best_of_kind.keys()
     champions = [result.method(name) for kind, name in best_of_kind.items() if kind in asked]
@@ -102,7 +110,7 @@ def _lead(result: Result, first: dict[str, Any], second: dict[str, Any], pair: d
 
 
 def _significance(result: Result, first: dict[str, Any], second: dict[str, Any], pair: dict[str, Any]) -> str:
-    """Whether the difference is more than chance: over other splits where there are any, else on the test split."""
+    """Say whether the difference may be chance: over other splits if there are any, else on the test split."""
     select, repeated = result.comparison["select"], result.comparison.get("repeats")
     found = repeated and find_pair(repeated["pairs"], first["name"], second["name"])
     if repeated and found:
@@ -157,7 +165,7 @@ def _conclude(
 
 
 def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
-    """What changed the score by more than the choice between the two heads."""
+    """Name what changed the score by more than the choice between the two heads."""
     select = result.comparison["select"]
     if select not in pair:
         return ""
@@ -181,7 +189,7 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
 
 
 def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
-    """What the two searches cost; which is faster only where the times say so."""
+    """State the cost of the two searches; which is faster only if the times show it."""
     slow, fast = sorted((first, second), key=lambda method: -method["fit_s"])
 
     def cost(method: dict[str, Any]) -> str:
