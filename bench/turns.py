@@ -1,4 +1,4 @@
-"""Several ways of doing one thing, timed in turn: other load on the machine affects all of them alike."""
+"""Several ways of doing one thing, timed in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REST_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way of doing what is timed.
+    """A way of doing what is timed.
 
     Parameters
     ----------

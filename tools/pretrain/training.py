@@ -37,7 +37,7 @@ STATISTICS_BATCHES, STATISTICS_BATCH = 64, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What determines the weights, apart from the device, its fast matrix formats and the version of PyTorch."""
+    """Everything that determines the weights, apart from the device, its matrix formats and PyTorch's version."""
 
     backbone: str = "resnet50"
     seed: int = 0
@@ -54,7 +54,7 @@ class Recipe:
 
 
 class Named(nn.Module):
-    """A network cut before its last layer, and two layers that name what a picture shows."""
+    """A network cut before its last layer, with two layers that classify what a picture shows."""
 
     def __init__(self, name: str, seed: int) -> None:
         super().__init__()
@@ -74,13 +74,14 @@ class Named(nn.Module):
             self.facts = nn.Linear(features, FACTS)
 
     def forward(self, x_N3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits of the foreground, of the background, and the further facts."""
         x_ND = self.body(networks.normalise(255 * x_N3SS)).flatten(1)
         return self.foreground(x_ND), self.background(x_ND), self.facts(x_ND)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a step of training came to: numbers on the device, where reading one waits for it."""
+    """The outcome of a training step: numbers on the device; reading one waits for it."""
 
     step: int
     loss: Tensor
@@ -114,9 +115,9 @@ class Training:
             self._load()
 
     def run(self, until: float, on_step: Callable[[Step], None]) -> bool:
-        """Train until all is done, or `timer.now()` is past `until`; whether it is done is returned.
+        """Train to the end, or until `timer.now()` is past `until`; return whether it has reached the end.
 
-        A checkpoint is written every few minutes, and at the end of either.
+        A checkpoint is written every few minutes, and when it stops.
         """
         self.network.train()
         kept = now()
@@ -130,7 +131,7 @@ class Training:
         return self.step == self.recipe.steps
 
     def weights(self) -> dict[str, Tensor]:
-        """The state of the network before its last layer, batch-norm's statistics taken from larger pictures."""
+        """Return the state of the network before its last layer, with batch-norm statistics from larger pictures."""
         recipe = self.recipe
         chance = Chance(_mixed(recipe.seed, recipe.steps), self.device)
         pictures = (
@@ -180,7 +181,7 @@ class Training:
 
 
 def _share(step: int, steps: int) -> float:
-    """Of the learning rate, at a step: up in a line, down in half a cosine."""
+    """Return the factor of the learning rate at a step: a linear increase, then half a cosine down."""
     rise = max(round(WARM_UP * steps), 1)
     if step < rise:
         return (step + 1) / rise
@@ -188,12 +189,12 @@ def _share(step: int, steps: int) -> float:
 
 
 def _side(recipe: Recipe, step: int) -> int:
-    """Of the pictures of a step: as at first for the first half, then ever larger, by equal shares."""
+    """Return the side of the pictures of a step: constant for the first half, then growing in equal shares."""
     late = max(2 * step / recipe.steps - 1, 0)
     grown: float = recipe.side * (recipe.last_side / recipe.side) ** late
     return round(grown / 16) * 16
 
 
 def _mixed(seed: int, step: int) -> int:
-    """A seed for each step that is no other's."""
+    """Return a distinct seed for each step."""
     return seed * 1_000_003 + step
