@@ -38,22 +38,22 @@ class Profile:
 
     rounds: int
     network_rounds: int
-    """Of whatever runs the network over images, where a round takes seconds."""
+    """Rounds of what runs the network over images, where a round takes seconds."""
     images: int
     """Photographs of 240x800 that a processor extracts in a round."""
     images_cuda: int
-    """Those that a GPU extracts: its batches have 128 images, and are padded where fewer are left."""
+    """Those that a GPU extracts: its batches have 128 images, and smaller ones are padded."""
     labelled: tuple[int, int, int]
     """Training, validation and test photographs of each of four classes, for whole runs."""
     rows: int
     """Training rows of the synthetic features; a tenth as many validate, three eighths are predicted."""
     backbone: str
     long_setups: bool
-    """Whether engines that compile for half a minute are timed, and runs that try engines out."""
+    """Whether to time engines that compile for half a minute, and runs with trials of engines."""
     emulated: bool = False
     """Whether bf16 is timed on a processor that only emulates it."""
     batches: tuple[int, ...] = ()
-    """Sizes of batch that forward passes are timed at beside an engine's own."""
+    """Batch sizes of forward passes, in addition to an engine's own."""
 
 
 PROFILES = {

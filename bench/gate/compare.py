@@ -38,13 +38,13 @@ class Outcome:
     moved: list[str]
     """Controls that moved: something else than the revisions changed while they were timed."""
     missing: list[str]
-    """Benchmarks that the older revision has and the newer has not."""
+    """Benchmarks that only the older revision has."""
     failed: list[str]
     """Those that do not run on the newer revision."""
     new: list[str]
     """Those that the older revision's suite lacks; compared if they run on it."""
     uncompared: list[str]
-    """Those that its suite has, and that do not run on it as the newer revision has them."""
+    """Those that its suite has, but that do not run on it in the newer revision's form."""
     pytest_output: str
     """What pytest said of those that do not run."""
     stages: list[dict[str, Pairs]] = field(repr=False)

@@ -61,7 +61,7 @@ class Trial:
     outcome: Outcome
     seconds: float
     right: bool
-    """Whether it said what is true."""
+    """Whether its answer is true."""
 
     @property
     def wrong(self) -> bool:

@@ -30,7 +30,7 @@ class Ratio:
     high: float
     """The ends of the interval, its confidence at least 95 %."""
     slower_p: float
-    """How likely such times are of a benchmark that became slower by the tolerance, and no more."""
+    """p of the hypothesis that the benchmark became slower by at most the tolerance."""
     faster_p: float
 
 

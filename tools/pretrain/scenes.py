@@ -28,11 +28,11 @@ class Pictures:
     x_N3SS: Tensor
     """RGB between 0 and 1."""
     foreground_N: Tensor
-    """Class of what stands there, below `FOREGROUNDS`."""
+    """Class of the object, below `FOREGROUNDS`."""
     background_N: Tensor
-    """Class of what it stands before, below `BACKGROUNDS`."""
+    """Class of the ground, below `BACKGROUNDS`."""
     facts_NF: Tensor
-    """The mean colour of what stands there and of what is behind it (six numbers), how much of the picture it
+    """The mean colours of the object and of the ground (six numbers), the share of the picture that the object
     covers, and its middle (x, y): each of mean about 0 and deviation about 1."""
 
 

@@ -44,11 +44,11 @@ class Recipe:
     steps: int = 3700
     batch: int = 512
     side: int = 96
-    """Pixels that a picture has each way in the first half of training."""
+    """Side of a picture in pixels in the first half of training."""
     last_side: int = 224
-    """And at the end, by steps of 16: small ones teach most for their price, large ones are what users have."""
+    """Side at the end, in steps of 16: small pictures are cheap to learn from, large ones are what users have."""
     final_side: int = 224
-    """Pixels of those that batch-norm's statistics are taken from in the end: images of users are larger."""
+    """Side of those for the final batch-norm statistics: images of users are larger."""
     lr: float = 2e-3
     weight_decay: float = 0.05
 
@@ -86,8 +86,9 @@ class Step:
     step: int
     loss: Tensor
     foreground: Tensor
-    """The share of pictures whose foreground was classified correctly; `background` likewise."""
+    """Share of pictures with a correctly classified foreground."""
     background: Tensor
+    """The same for the background."""
 
 
 class Training:

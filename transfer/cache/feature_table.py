@@ -133,7 +133,7 @@ class FeatureTable:
         self._small: dict[int, tuple[Ids, Array]] = {}
         """Small shards in memory, since another process may merge them and delete their files."""
         self._unmerged: set[int] = set()
-        """Those of them whose files another process has merged and deleted."""
+        """Those of them with files that another process has merged and deleted."""
         self._index = Index()
         self._lock = locks.hold(folder)
         self._has_key = False

@@ -51,7 +51,7 @@ class Shard:
     manifest: Path
     shape: tuple[int, int]
     seconds: float
-    """That computing its rows took."""
+    """Time that computing its rows took."""
     made_on: str
 
     @property

@@ -36,9 +36,9 @@ class ClassFolders:
     empty: set[str] = field(default_factory=set)
     """Names of class folders that hold no image in any split."""
     loose: dict[str, str] = field(default_factory=dict)
-    """Folders with images beside the class folders, which are not used, and what to do."""
+    """Folders with images outside the class folders, which are not used, and what to do."""
     lost: dict[str, str] = field(default_factory=dict)
-    """What lies in class folders that hold no image, or lost a good part of their files."""
+    """Description of class folders without an image, or with many files that are not images."""
 
     def describe_empty(self, split: str) -> str:
         """Return what lies in the folder of a split that has no images, and what to do."""

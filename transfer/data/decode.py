@@ -31,7 +31,7 @@ DECLARED = {
     "resize": "stretched, bilinear, antialiased",
 }
 SHIFT = depth.SHIFT
-"""How many bits 16-bit values are shifted right by where all 16 are used."""
+"""Bits that 16-bit values are shifted right by if all 16 are used."""
 _ORIENTATION = 0x0112
 # By EXIF orientation.
 _TURNS = {

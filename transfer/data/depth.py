@@ -17,7 +17,7 @@ from transfer.data.limits import BadImage
 
 BITS = 16
 SHIFT = BITS - 8
-"""How many bits 16-bit values are shifted right by where all 16 are used."""
+"""Bits that 16-bit values are shifted right by if all 16 are used."""
 STRIP = 256  # rows of an image that are converted at once
 
 # Pillow decodes 16-bit colour to the high byte of each value. Read in the other byte order it gives the low byte.

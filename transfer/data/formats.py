@@ -7,10 +7,10 @@ import os
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 )
-"""Suffixes, in lower case, of files that are taken for images without a look at their contents."""
+"""Suffixes, in lower case, of files that are images without a check of their contents."""
 
 FIRST_BYTES = 64
-"""As many bytes as `image_format` looks at."""
+"""Number of bytes that `image_format` needs."""
 
 # Raw photographs are TIFF files by their first bytes, and what Pillow reads of them is the thumbnail.
 _RAW_SUFFIXES = frozenset(

@@ -32,9 +32,9 @@ class Files:
 
     images: Names = field(default_factory=lambda: Names.of(()))
     not_images: list[str] = field(default_factory=list)
-    """Files that are no images, and links that lead nowhere."""
+    """Files that are not images, and broken links."""
     ignored: list[str] = field(default_factory=list)
-    """Hidden files, what systems create, links to folders that are in the listing anyway. A folder counts once."""
+    """Hidden files, system files, links to folders that are listed already. A folder counts once."""
 
     @classmethod
     def join(cls, parts: Iterable[Files]) -> Files:

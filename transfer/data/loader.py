@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
 Header = tuple[bytes, tuple[int, int], int | None]
-"""sha256, height and width, and the bits that the largest value takes where there are 16 and they were counted."""
+"""sha256, height and width, and the bits of the largest 16-bit value if they were counted."""
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
 MACHINE_ERRORS = frozenset(
     {

@@ -13,9 +13,9 @@ import numpy.typing as npt
 Size = tuple[int, int]
 
 DEFAULT = (224, 224)
-"""Where sizes differ."""
+"""The input size if sizes differ."""
 MAX_AREA = 480 * 640
-"""Pixels of an input image. A forward pass takes time and memory by the pixel, and networks were trained on 224x224."""
+"""Pixels of an input image. Time and memory of a forward pass grow with it, and networks were trained on 224x224."""
 # With 32 pixels a side one cell is left of the last map of most networks. Eight classes of boats at 32x64 were
 # classified with an accuracy of 0.57 at their own size, 0.68 at 64x128, 0.61 at 128x256 and 0.63 at 224x448 (linear
 # SVM on 260 images, embedded weights, standard deviation over five folds 0.02 to 0.08).

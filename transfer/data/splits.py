@@ -50,7 +50,7 @@ class GroupOverlap(NamedTuple):
     second: str
     groups: int
     images: int
-    """Images of the second split whose group is in the first one too."""
+    """Images of the second split with a group that is in the first one too."""
 
 
 def split_shares(split_N: SplitCodes) -> dict[str, float]:

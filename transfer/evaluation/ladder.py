@@ -34,7 +34,7 @@ class Step:
     name: str
     search: Any
     method: str | None = None
-    """The method that the search is, where it is one."""
+    """The method, if the search is one."""
 
 
 def steps(config: RunConfig, best: str) -> Iterator[Step]:

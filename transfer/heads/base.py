@@ -43,9 +43,9 @@ class Solution:
     fit_s: float
     """The setting's own seconds, without those that all settings share."""
     found: Setting = field(default_factory=dict)
-    """Parameters that fitting settled: the steps it took, for example."""
+    """Parameters determined by fitting, such as the number of steps."""
     complete: bool = True
-    """Whether fitting went on to its end; others are rows of the results, and never chosen."""
+    """Whether fitting was completed; others are rows of the results, but never chosen."""
 
 
 class GridSearch(BaseEstimator):  # type: ignore[misc]
@@ -78,9 +78,9 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     """
 
     AXES: ClassVar[dict[str, str]]
-    """The search's parameters with several values, and the parameter of the estimator that each is for."""
+    """Each parameter of the search with several values, and the estimator's parameter that they are for."""
     SCALES: ClassVar[tuple[str, ...]] = ()
-    """The estimator's parameters, among these, that are extended by decades."""
+    """Those of the estimator's parameters that are extended by decades."""
     LEAST_CLASSES: ClassVar[int] = 2
 
     select: str

@@ -107,7 +107,7 @@ def solve_settings(
 ) -> list[tuple[Machines, float]]:
     """Return the machines of several C and class weights for one kernel, and the seconds that each setting took.
 
-    A solution whose coefficients stay well below the bounds that C sets is the solution of all settings with larger
+    A solution with coefficients well below the bounds that C sets is the solution of all settings with larger
     bounds too: they get the same object, and the first of them its seconds. So the largest bounds are solved first, in
     parallel with the smallest, which are the least likely to share it.
 

@@ -188,7 +188,7 @@ class NormalEquations:
     gram_KK: torch.Tensor
     right_KC: torch.Tensor
     rows_ND: torch.Tensor | None
-    """Where K is N, the rows that take a solution back to weights of features."""
+    """If K is N, the rows that transform a solution to weights of features."""
     bias_C: Array
     mean_D: Array
     scale_D: Array
