@@ -126,9 +126,9 @@ class Training:
             while self.step < self.recipe.steps and now() < until:
                 on_step(self._one())
                 if now() - kept > KEPT_EVERY_S:
-                    files.write(self.checkpoint, self._told())
+                    files.write(self.checkpoint, self._serialised())
                     kept = now()
-        files.write(self.checkpoint, self._told())
+        files.write(self.checkpoint, self._serialised())
         return self.step == self.recipe.steps
 
     def weights(self) -> dict[str, Tensor]:
@@ -166,7 +166,7 @@ class Training:
             background=(behind.argmax(1) == pictures.background_N).float().mean(),
         )
 
-    def _told(self) -> bytes:
+    def _serialised(self) -> bytes:
         file = io.BytesIO()
         held = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
         torch.save({"recipe": asdict(self.recipe), "step": self.step, **held}, file)
