@@ -23,7 +23,7 @@ from transfer.evaluation.results import Result
 from transfer.system import schemas
 from transfer.system.errors import UserError
 
-# Raised with every change of the file; one of the version before is then kept in tests/data/ and still read.
+# Raised with every change of the file; one of the version before is then kept in tests/recorded/ and still read.
 SCHEMA_VERSION = 2
 SCHEMA = Path(__file__).with_name("record.schema.json")
 RESULTS = Path(__file__).parents[2] / "results"

@@ -28,7 +28,7 @@ from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

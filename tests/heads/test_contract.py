@@ -34,6 +34,11 @@ CONFIG = RunConfig(data="x", epochs=10, device="cpu")
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
+    return made_data()
+
+
+def made_data() -> dict[str, Any]:
+    """Features and labels of three splits, five classes."""
     x, y = make_classification(
         400, 30, n_informative=10, n_classes=5, n_clusters_per_class=1, class_sep=2, random_state=0
     )

@@ -11,7 +11,7 @@ from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

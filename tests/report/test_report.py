@@ -16,7 +16,7 @@ from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.heads.registry import METHODS
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

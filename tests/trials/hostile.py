@@ -44,7 +44,7 @@ from transfer.system.errors import UserError
 
 LIMIT_S = 5.0
 MEMORY_KB = 1_000_000
-RESULT = Path(__file__).parents[1] / "data" / "result-v1.json"
+RESULT = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 NUMBERS = (0, 1, -1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 
 Read = Callable[[bytes], None]
