@@ -201,7 +201,7 @@ def delete(shard: Shard) -> None:
 
 
 def can_delete(shard: Shard) -> bool:
-    """Return whether this user may delete a shard: with the sticky bit, only its owner and the folder's may."""
+    """Return whether this user may delete a shard: with the sticky bit, only its owner and the folder's owner may."""
     try:
         folder = shard.manifest.parent.stat()
         owners = {folder.st_uid, shard.manifest.stat().st_uid}

@@ -60,7 +60,7 @@ def shift_for(bits: int) -> int:
 
 
 def declare_shift(shift: int) -> dict[str, str]:
-    """Return the entry to add to `DECLARED` if 16 bits are not shifted by 8; empty for 8."""
+    """Return the entry that a shift adds to `DECLARED`; empty for the usual shift of 8 bits."""
     return {} if shift == SHIFT else {"depth": f"16 bits shifted right by {shift}"}
 
 
@@ -85,7 +85,24 @@ def size_of(data: bytes) -> tuple[int, int]:
 
 
 def header_of(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Return what `size_of` does, and whether the image has more than 8 bits a channel."""
+    """Return the size of an image and whether it has more than 8 bits a channel, from the header alone.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    size : (int, int)
+        As `size_of` returns it.
+    is_deep : bool
+
+    Raises
+    ------
+    BadImage
+        If `data` is not an image of a known format.
+    """
     with _bad_images(data):
         image = _open(data)
         return size_of_image(image), depth.is_deep(image)

@@ -331,9 +331,25 @@ def batches_on(
     pool: ThreadPoolExecutor,
     bad: BadImages,
 ) -> Iterator[tuple[list[Readable], torch.Tensor]]:
-    """Yield images and their pixels as `batches` does, decoded on a CUDA device.
+    """Yield images and their pixels in batches, decoded on a CUDA device.
 
-    The pixels are tensors that stay on the device. A batch with a bad image is smaller.
+    Parameters
+    ----------
+    device : str
+    images, batch, size, pool, bad
+        As for `batches`.
+
+    Yields
+    ------
+    images : list of File
+        Fewer than `batch` if some of the batch can't be decoded.
+    pixels : tensor of shape (N, H, W, 3), uint8
+        On the device.
+
+    Raises
+    ------
+    UserError
+        If the device has too little memory.
     """
     parts = _parts(images, batch)
     for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):

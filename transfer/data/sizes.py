@@ -25,7 +25,7 @@ MAX_SIDE = 8192
 
 
 def common_size(size_N2: npt.NDArray[np.int32]) -> Size | None:
-    """Return the height and width that all images have; None if they differ."""
+    """Return the height and width that all images `(N, 2)` have; None if they differ."""
     height, width = size_N2[0].tolist()
     return (height, width) if (size_N2 == size_N2[0]).all() else None
 

@@ -76,7 +76,13 @@ class Units:
         return np.bincount(self.code_N, weights=values_N, minlength=self.count).astype(np.float64)
 
     def jackknife_variance(self, change_U: Floats) -> float:
-        """Return the variance from the changes when each unit is deleted (Efron and Tibshirani 1993, chapter 11)."""
+        """Return the jackknife variance of a statistic (Efron and Tibshirani 1993, chapter 11).
+
+        Parameters
+        ----------
+        change_U : (U,)
+            Change of the statistic when each unit is deleted.
+        """
         return float((self.count - 1) / self.count * (change_U**2).sum())
 
 

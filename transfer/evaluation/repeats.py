@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def default_count(*, test_is_drawn: bool, n_classes: int) -> int:
-    """Return the default number of repeats: 10 for drawn test splits of at most 300 classes, else 0."""
+    """Return the default number of repeats: 10, or 0 if the folder has a test split or more than 300 classes."""
     return DRAWN_REPEATS if test_is_drawn and n_classes <= MOST_CLASSES else 0
 
 

@@ -63,7 +63,22 @@ class Gram:
         return products_MN
 
     def kernel(self, name: str, gamma: float | str, x_MD: Array, products_MN: Array) -> Array:
-        """Return the kernel values (M, N) of prepared rows, computed from their products with the training rows."""
+        """Return the kernel values of prepared rows with the training rows.
+
+        Parameters
+        ----------
+        name : {"linear", "rbf"}
+        gamma : float or {"scale", "auto"}
+            As in `SVC`.
+        x_MD : (M, D)
+            Rows as `prepare` returns them.
+        products_MN : (M, N)
+            Their products with the training rows.
+
+        Returns
+        -------
+        (M, N) float64
+        """
         return kernel_values(name, self.gamma(gamma), products_MN, x_MD, self.x_ND)
 
     def gamma(self, gamma: float | str) -> float:
@@ -75,7 +90,21 @@ class Gram:
 
 
 def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array) -> Array:
-    """Return kernel values (M, N) from the products of the rows; a linear kernel is the products themselves."""
+    """Return kernel values from the products of two sets of rows.
+
+    Parameters
+    ----------
+    name : {"linear", "rbf"}
+    gamma : float
+    products_MN : (M, N)
+        Returned as they are for a linear kernel.
+    x_MD, x_ND : (M, D) and (N, D)
+        The rows.
+
+    Returns
+    -------
+    (M, N)
+    """
     if name == "linear":
         return products_MN
     kernel_MN: Array = np.empty(products_MN.shape)

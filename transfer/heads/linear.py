@@ -26,7 +26,17 @@ PART = 256
 
 
 def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return mean (D,) and standard deviation (D,) of every feature; 1 as the deviation of a constant feature."""
+    """Compute the moments of every feature, with sums in float64.
+
+    Parameters
+    ----------
+    x_ND : (N, D) float32
+
+    Returns
+    -------
+    mean, deviation : (D,) float32
+        The deviation of a constant feature is 1.
+    """
     # float32 sums over a million rows lose digits that the deviation needs; a float64 copy of all rows is costly.
     about_D = x_ND[:PART].mean(0, dtype=np.float64)
     sum_D, squares_D = np.zeros_like(about_D), np.zeros_like(about_D)
@@ -142,7 +152,18 @@ def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) 
 
 
 def outputs(head: Any, X: Any) -> Array:
-    """Return the outputs of a fitted layer (M, C)."""
+    """Return the outputs of a fitted layer.
+
+    Parameters
+    ----------
+    head : estimator
+        With `coef_` (C, D) and `intercept_` (C,).
+    X : array or tensor of shape (M, D)
+
+    Returns
+    -------
+    (M, C)
+    """
     check_is_fitted(head)
     X = validate_data(head, to_numpy(X), dtype=np.float32, reset=False)
     values: Array = X @ head.coef_.T + head.intercept_

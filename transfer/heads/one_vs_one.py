@@ -162,7 +162,22 @@ def in_blocks(
     n_classes: int,
     reduce: Callable[[Iterator[Array], int, int], Array],
 ) -> Array:
-    """Apply `reduce` to the values of the pairs (M, C), in blocks of rows that fit into the cache."""
+    """Compute something from the values of the pairs, in blocks of rows that fit into the cache.
+
+    Parameters
+    ----------
+    decide : callable
+        From rows to the values of the pairs, as `Machines.decide` yields them.
+    rows_MX : (M, X)
+        Argument of `decide`.
+    n_classes : int
+    reduce : callable
+        From these values, the number of classes and the number of rows to (rows, C): `vote` or `confidence`.
+
+    Returns
+    -------
+    (M, C)
+    """
     size = max(1, BLOCK_VALUES // n_classes)
     blocks = [rows_MX[start : start + size] for start in range(0, len(rows_MX), size)] or [rows_MX]
 
@@ -176,7 +191,18 @@ def in_blocks(
 
 
 def vote(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
-    """Count votes (M, C): every pair votes for the class it prefers, as in libsvm."""
+    """Count the votes for each class: every pair votes for the class it prefers, as in libsvm.
+
+    Parameters
+    ----------
+    values : iterable of (K, M)
+        Values of the pairs, as `Machines.decide` yields them.
+    n_classes, n_rows : int
+
+    Returns
+    -------
+    (M, C) int
+    """
     votes_CM = np.repeat(np.arange(n_classes)[:, None], n_rows, axis=1)  # as if all classes before had lost
     for c, values_KM in enumerate(values):
         first_KM = values_KM > 0
@@ -186,7 +212,17 @@ def vote(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
 
 
 def confidence(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
-    """Return votes plus, within equal votes, confidence (M, C), as `SVC` with `decision_function_shape="ovr"`."""
+    """Return votes plus, within equal votes, confidence, as `SVC` with `decision_function_shape="ovr"`.
+
+    Parameters
+    ----------
+    values, n_classes, n_rows
+        As for `vote`.
+
+    Returns
+    -------
+    (M, C) float64
+    """
     sums_CM = np.zeros((n_classes, n_rows))
 
     def summed() -> Iterator[Array]:

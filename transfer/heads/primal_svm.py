@@ -214,7 +214,22 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments) -> torch.Tensor
 def evaluate(
     rows: Rows, machines: Machines, w_DP: torch.Tensor, slack_NP: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the objective (P,) and its gradient (D, P)."""
+    """Evaluate the objective and its gradient.
+
+    Parameters
+    ----------
+    rows : Rows
+    machines : Machines
+    w_DP : (D, P)
+        Weights.
+    slack_NP : (N, P)
+        Slack of each row, below zero for rows without.
+
+    Returns
+    -------
+    objective : (P,)
+    gradient : (D, P)
+    """
     loss_P, slope_DP = w_DP.square().sum(0) / 2, w_DP.clone()
     for part, x_BD in rows.chunks():
         slack_BP = slack_NP[part].clamp(min=0)
@@ -232,10 +247,26 @@ def newton_step(
     second: SecondMoments,
     n_products: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a Newton step (D, P), found by conjugate gradients, and whether it converged (P,).
+    """Return Newton steps, found by preconditioned conjugate gradients.
 
-    It leads to where the gradient would be zero if no row gained or lost slack; after `n_products` products the step
-    found so far is taken.
+    They lead to where the gradient would be zero if no row gained or lost slack.
+
+    Parameters
+    ----------
+    rows : Rows
+    machines : Machines
+    slope_DP : (D, P)
+        Gradients.
+    slack_NP : (N, P)
+    second : SecondMoments
+        The preconditioner.
+    n_products : int
+        Largest number of products with the rows; after them the step found so far is taken.
+
+    Returns
+    -------
+    step : (D, P)
+    converged : (P,) bool
     """
     used_N = (slack_NP > 0).any(1)
     few = int(used_N.sum()) * len(slope_DP) * 4 <= GATHER_BYTES
@@ -270,10 +301,23 @@ def best_length(
     slack_NP: torch.Tensor,
     change_NP: torch.Tensor,
 ) -> torch.Tensor:
-    """Return the length of each step (P,) that minimises the objective; the steps change slacks by `change_NP`.
+    """Return the length of each step that minimises the objective.
 
     Along a step the objective is convex and piecewise quadratic: Newton's method finds the zero of its slope, within an
     interval that is known to contain it.
+
+    Parameters
+    ----------
+    rows : Rows
+    machines : Machines
+    w_DP, step_DP : (D, P)
+        Weights and steps.
+    slack_NP, change_NP : (N, P)
+        Slacks, and their changes by a step of length 1.
+
+    Returns
+    -------
+    (P,)
     """
     along_P, square_P = (w_DP * step_DP).sum(0), step_DP.square().sum(0)
     low_P, high_P = torch.zeros_like(along_P), torch.full_like(along_P, torch.inf)

@@ -67,7 +67,20 @@ class TrainingRows:
         return self.x_ND.device.type
 
     def stack(self, settings: Sequence[Setting], *, seed: int, cosine_steps: int | None) -> LayerStack:
-        """Return untrained layers, one for each setting's `lr`, `weight_decay` and `class_weight`."""
+        """Create untrained layers.
+
+        Parameters
+        ----------
+        settings : sequence of dict
+            `lr`, `weight_decay` and `class_weight` of each layer.
+        seed : int
+        cosine_steps : int or None
+            As in `LayerStack`.
+
+        Returns
+        -------
+        LayerStack
+        """
         class_weight_SC = None
         if any(setting["class_weight"] is not None for setting in settings):
             y_N = self.classes[self.codes_N]

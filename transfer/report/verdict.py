@@ -57,7 +57,20 @@ def verdict(result: Result) -> str:
 
 
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
-    """Return the entry of two methods, with differences `a` minus `b`; None if there is none."""
+    """Return the entry of two methods.
+
+    Parameters
+    ----------
+    pairs : list of dict
+        Of a result.
+    a, b : str
+        Names of methods.
+
+    Returns
+    -------
+    dict or None
+        With differences `a` minus `b`; None if there is no such entry.
+    """
     for pair in pairs:
         if (pair["a"], pair["b"]) == (a, b):
             return pair

@@ -146,7 +146,7 @@ def write(path: Path, data: bytes | memoryview) -> str:
     Raises
     ------
     UserError
-        If it can't be written; the file that was there before is kept.
+        If it can't be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

@@ -108,7 +108,18 @@ def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: s
 
 
 def validate(found: Any, published: dict[str, Any], path: Path, kind: str) -> None:
-    """Validate something read from `path` against a schema.
+    """Validate something read from a file against a schema.
+
+    Parameters
+    ----------
+    found : object
+        JSON values.
+    published : dict
+        The schema.
+    path : Path
+        The file, for messages.
+    kind : str
+        Kind of file, for messages.
 
     Raises
     ------
