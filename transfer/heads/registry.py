@@ -27,7 +27,7 @@ class Method:
     kind : str
         Family of the method; the report compares methods of different families.
     summary : str
-        One line for `transfer run --help`.
+        One line that describes it in the result file.
     build : callable
         Makes the search, not fitted, from a `RunConfig`.
     """
