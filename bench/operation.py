@@ -98,13 +98,13 @@ class Operation:
             What is timed.
         check
             Given what the last call returned; raises `AssertionError` if that is wrong, and returns what shows that
-            it is right, to be kept beside the times.
+            it is right, to be kept with the times.
         reference
             Whether it is not ours.
         warm_up, at_most
             As in `bench.turns.Way`.
         **info
-            Kept beside the times, in the words of `SOMETIMES`.
+            Kept with the times, under keys of `SOMETIMES`.
         """
         parts = [way, info.get("precision", ""), f"batch {info['batch']}" if "batch" in info else ""]
         name = " ".join(part for part in parts if part)
