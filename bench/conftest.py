@@ -39,6 +39,8 @@ class Profile:
     rounds: int
     network_rounds: int
     """Rounds of what runs the network over images, where a round takes seconds."""
+    more_s: float
+    """Short operations get further rounds until their calls have taken so many seconds together."""
     images: int
     """Photographs of 240x800 that a processor extracts in a round."""
     images_cuda: int
@@ -61,6 +63,7 @@ PROFILES = {
     "quick": Profile(
         rounds=1,
         network_rounds=1,
+        more_s=0,
         images=8,
         images_cuda=8,
         labelled=(4, 2, 4),
@@ -71,6 +74,7 @@ PROFILES = {
     "fast": Profile(
         rounds=4,
         network_rounds=2,
+        more_s=4,
         images=16,
         images_cuda=256,
         labelled=(3, 2, 3),
@@ -81,6 +85,7 @@ PROFILES = {
     "full": Profile(
         rounds=7,
         network_rounds=7,
+        more_s=20,
         images=64,
         images_cuda=512,
         labelled=(20, 5, 10),
@@ -150,7 +155,14 @@ def operation(
 ) -> Operation:
     """Return the operation of a test, to which its ways are added."""
     device = device_of(request.node)
-    return Operation(benchmark, subtests, device=device, rounds=profile.rounds, clock=CLOCKS[device])
+    return Operation(
+        benchmark,
+        subtests,
+        device=device,
+        rounds=profile.rounds,
+        more_s=profile.more_s,
+        clock=CLOCKS[device],
+    )
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,8 @@ class Operation:
         `cpu` or `cuda`.
     rounds
         The number of rounds; before a single one nothing is warmed up.
+    more_s
+        As in `bench.turns.time_in_turn`.
     clock
         Gives seconds, and waits for the device.
     """
@@ -71,10 +73,11 @@ class Operation:
         *,
         device: str,
         rounds: int,
+        more_s: float = 0.0,
         clock: Callable[[], float],
     ) -> None:
         self._benchmark, self._subtests, self._device = benchmark, subtests, device
-        self._rounds, self._clock = rounds, clock
+        self._rounds, self._more_s, self._clock = rounds, more_s, clock
         self._ways: dict[str, _Added] = {}
 
     def add(
@@ -130,6 +133,7 @@ class Operation:
                 for name, way in self._ways.items()
             },
             self._rounds,
+            more_s=self._more_s,
             warm_up=self._rounds > 1,
             clock=self._clock,
         )

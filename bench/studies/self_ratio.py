@@ -68,9 +68,9 @@ def operations(profile: Profile) -> Iterator[dict[str, tuple[Callable[[], Any], 
             }
 
 
-def ratio(call: Callable[[], Any], rounds: int) -> float:
-    """Return the median of the way under one name over its median under the other."""
-    both = time_in_turn({"one": Way(call=call), "other": Way(call=call)}, rounds)
+def ratio(call: Callable[[], Any], rounds: int, more_s: float) -> float:
+    """Time a way under two names, and divide the medians."""
+    both = time_in_turn({"one": Way(call=call), "other": Way(call=call)}, rounds, more_s=more_s)
     return statistics.median(both["one"]) / statistics.median(both["other"])
 
 
@@ -89,7 +89,7 @@ def main() -> int:
         for _ in range(args.runs):
             for name, (call, rounds) in calls.items():
                 if args.only in name:
-                    ratios.setdefault(name, []).append(ratio(call, rounds))
+                    ratios.setdefault(name, []).append(ratio(call, rounds, PROFILES[args.profile].more_s))
                     print(f"{name}: {ratios[name][-1]:.3f}", file=sys.stderr, flush=True)
     machine, other_cores = hardware.describe(), others.mean()
     if args.json:

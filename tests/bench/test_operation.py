@@ -21,6 +21,7 @@ Run = Callable[..., tuple[pytest.RunResult, dict[str, Any]]]
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that runs made-up benchmarks under the conftest of the real ones; the outcome and the file left."""
     monkeypatch.setattr(turns, "REST_S", 0)
+    monkeypatch.setattr(turns, "MOST_ROUNDS", 0)  # the profile's rounds and no more
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
 
     def run(source: str, *options: str) -> tuple[pytest.RunResult, dict[str, Any]]:

@@ -44,6 +44,17 @@ def test_a_long_way_takes_part_in_the_first_rounds(calls: list[str]) -> None:
     assert {name: len(raw) for name, raw in seconds.items()} == {"A": 3, "B": 1}
 
 
+def test_short_ways_get_further_rounds(calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(0, 0.5)
+
+    def rounds(more_s: float) -> int:
+        ways = {"A": Way(call=lambda: calls.append("A"))}
+        return len(time_in_turn(ways, 2, more_s=more_s, warm_up=False, clock=lambda: float(next(ticks)))["A"])
+
+    monkeypatch.setattr(turns, "MOST_ROUNDS", 5)
+    assert [rounds(more_s) for more_s in (0, 1, 2, 100)] == [2, 2, 4, 5]  # a call takes 0.5 s
+
+
 def test_the_clock_is_read_around_the_call_alone(calls: list[str]) -> None:
     ticks = itertools.count()
 
