@@ -1,1 +1,1 @@
-"""Timing: pytest-benchmark suites, and the references that ours is measured against in the same run."""
+"""Timing: pytest-benchmark suites, and the references that are timed in the same run."""

@@ -1,6 +1,6 @@
 """Forward passes and files to features, by engine, precision, batch and device, against the usual ways.
 
-Networks are converted and on their device before the clock starts, and files in the system's cache.
+Networks are converted and on their device before the clock starts, and files are in the system's cache.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Check = Callable[..., dict[str, float]]
 
 @pytest.fixture
 def extractor(opened: Callable[[str], FeatureExtractor], device: str) -> FeatureExtractor:
-    """The network and the photographs that a device is timed with."""
+    """Return the network and the photographs that a device is timed with."""
     return opened(device)
 
 
 @pytest.fixture(scope="module")
 def plain(opened: Callable[[str], FeatureExtractor]) -> Callable[[str], Any]:
-    """A function that gives features in plain fp32 on the processor, of the photographs of a device."""
+    """Return a function that computes features of a device's photographs in plain fp32 on the processor."""
 
     @cache
     def computed(device: str) -> Any:
@@ -52,7 +52,7 @@ def plain(opened: Callable[[str], FeatureExtractor]) -> Callable[[str], Any]:
 
 @pytest.fixture
 def agrees(plain: Callable[[str], Any], device: str) -> Check:
-    """A function that gives the least cosine of features with plain fp32; `AssertionError` where it is low."""
+    """Return a function that gives the smallest cosine of features with plain fp32, and fails if it is low."""
 
     def check(x_ND: Any, *, least: float, order: Any = slice(None)) -> dict[str, float]:
         cosine = float(cosines(x_ND, plain(device)[order]).min())
@@ -66,7 +66,7 @@ def agrees(plain: Callable[[str], Any], device: str) -> Check:
 def make_engine(
     profile: Profile, opened: Callable[[str], FeatureExtractor]
 ) -> Iterator[Callable[..., Engine]]:
-    """A function that makes one of ours, once for forward passes and for files; skips what is not timed here."""
+    """Return a function that makes an engine, once for forward passes and files; skips what is not timed here."""
 
     @cache
     def make(name: str, precision: str, device: str, batch: int | None = None) -> Engine:
@@ -88,7 +88,7 @@ def make_engine(
 
 @pytest.fixture(scope="module")
 def make_reference(opened: Callable[[str], FeatureExtractor]) -> Iterator[Callable[[str, str], ways.Forward]]:
-    """A function that makes a reference ready, once for forward passes and for files."""
+    """Return a function that makes a reference ready, once for forward passes and files."""
 
     @cache
     def make(name: str, device: str) -> ways.Forward:
@@ -101,7 +101,7 @@ def make_reference(opened: Callable[[str], FeatureExtractor]) -> Iterator[Callab
 @pytest.mark.benchmark(group="decode, files to pixels")
 @each_device
 def bench_decode(operation: Operation, extractor: FeatureExtractor, agrees: Check, device: str) -> None:
-    """What another decoder does to pixels is shown by the features of what it decoded."""
+    """Time decoders; features of the decoded pixels show what another decoder changes."""
     eager = ways.engine(extractor, "eager", "fp32", "cpu")
 
     def check(batches: list[Any]) -> dict[str, float]:
@@ -133,6 +133,7 @@ def bench_forward(
     make_reference: Callable[[str, str], ways.Forward],
     device: str,
 ) -> None:
+    """Time forward passes of engines and references."""
     if device == "cpu" and not profile.long_setups:
         pytest.skip("nearly all that a processor takes from files to store; timed with --profile full")
     work = _work(extractor, profile)
@@ -182,6 +183,7 @@ def bench_extract(
     make_reference: Callable[[str, str], ways.Forward],
     device: str,
 ) -> None:
+    """Time the way from files to the store, or to features in memory for the references."""
     work, some = _work(extractor, profile), ways.pixels(extractor)[:1]
     for name, precision in _ours(device):
         with subtests.test(f"{name} {precision}"):
@@ -223,7 +225,7 @@ def bench_train_from_files(
     make_engine: Callable[..., Engine],
     device: str,
 ) -> None:
-    """Both sides begin with the same files and train the same four layers for ten epochs.
+    """Time the way from the same files to the same four layers, trained for ten epochs.
 
     Ours runs the network once and then the method `fc-lab`, all of it timed. The tutorial's loop runs the network in
     every epoch of every rate; one epoch is timed and counted 40 times.
@@ -277,12 +279,12 @@ def bench_train_from_files(
 
 
 def _ours(device: str) -> list[tuple[str, str]]:
-    """Engines and precisions of ours on a device."""
+    """Return our engines and precisions on a device."""
     return [(name, precision) for (name, on), found in CAN.items() if on == device for precision in found]
 
 
 def _work(extractor: FeatureExtractor, profile: Profile) -> dict[str, Any]:
-    """What all ways of an operation go through, and how often."""
+    """Return the amount of work that all ways of an operation do, and how often."""
     return {
         "images": len(extractor.images),
         "shape": list(ways.SIZE),
@@ -292,7 +294,7 @@ def _work(extractor: FeatureExtractor, profile: Profile) -> dict[str, Any]:
 
 
 def _checked(agrees: Check, precision: str, order: Any = slice(None)) -> Callable[[Any], dict[str, float]]:
-    """A check of features, whole or in batches, as closely as their precision allows."""
+    """Return a check of features, whole or in batches, as strict as their precision allows."""
     return lambda x: agrees(
         np.concatenate(x) if isinstance(x, list) else x, least=ways.least_cosine(precision), order=order
     )

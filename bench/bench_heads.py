@@ -2,7 +2,7 @@
 
 Features lie in memory and are read before the clock starts. Ours and the references of an operation do the same:
 the same settings are fitted to the training rows and scored on the validation rows, and the best is kept. On CUDA the
-clock includes the way of the features to the device and of the weights back. Heads predict on the processor wherever
+clock includes moving the features to the device and the weights back. Heads predict on the processor wherever
 they were fitted, so predictions have no CUDA cases.
 """
 
@@ -38,7 +38,7 @@ each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 @dataclass(frozen=True)
 class Reference:
-    """The usual way of a search of ours."""
+    """The usual way to do one of our searches."""
 
     name: str
     fit: Callable[[Rows], Any]
@@ -47,19 +47,19 @@ class Reference:
 
 
 def fit_svc(rows: Rows) -> Any:
-    """One SVC, scored on the validation rows."""
+    """Fit one SVC, scored on the validation rows."""
     svc = SVC().fit(rows.x_train, rows.y_train)
     svc.predict(rows.x_valid)
     return svc
 
 
 def fit_grid(rows: Rows) -> Any:
-    """The winner of a `GridSearchCV`."""
+    """Return the winner of a `GridSearchCV`."""
     return svc_grid.search(rows, n_jobs=usable_cores())[1]
 
 
 def fit_one_by_one(name: str, rows: Rows) -> Any:
-    """The best of a loop over pipelines."""
+    """Return the best of a loop over pipelines."""
     return one_by_one.search(rows, one_by_one.GRIDS[name])
 
 
@@ -80,27 +80,27 @@ EQUAL = {
 
 
 def fit(search: GridSearch, rows: Rows) -> GridSearch:
-    """Fit a search of ours."""
+    """Fit one of our searches."""
     return search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
 
 
 def first(rows: Rows, count: int) -> Rows:
-    """The first training rows of all, with the rows that validate and judge."""
+    """Return the first training rows, with all validation and test rows."""
     return replace(rows, x_train=rows.x_train[:count], y_train=rows.y_train[:count])
 
 
 def shape(rows: Rows) -> list[int]:
-    """Training rows and their width."""
+    """Return the number of training rows and their width."""
     return list(rows.x_train.shape)
 
 
 def takes_device(method: str) -> bool:
-    """Whether a method takes a device."""
+    """Return whether a method takes a device."""
     return "device" in grids.search(method).get_params()
 
 
 def skip_where_cuda_is_not_used(call: Callable[[], Any], device: str) -> None:
-    """Skip a way that is given a GPU and puts nothing into its memory."""
+    """Skip a way that is given a GPU but does not use its memory."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -112,7 +112,7 @@ def skip_where_cuda_is_not_used(call: Callable[[], Any], device: str) -> None:
 @pytest.mark.benchmark(group="fit, methods of transfer run")
 @each_device
 def bench_methods(operation: Operation, subtests: pytest.Subtests, rows: Rows, device: str) -> None:
-    """Of these no two do the same work."""
+    """Time every method; no two of them do the same work."""
     for name in METHODS:
         if device == "cuda" and not takes_device(name):
             continue
@@ -129,7 +129,7 @@ def bench_methods(operation: Operation, subtests: pytest.Subtests, rows: Rows, d
 @pytest.mark.benchmark(group="fit, last layer, 4 rates, 10 epochs")
 @each_device
 def bench_last_layer(operation: Operation, rows: Rows, device: str) -> None:
-    """The lab's protocol."""
+    """Time the lab's protocol."""
     operation.add(
         "fc-lab",
         lambda: fit(grids.search("fc-lab", device), rows),
@@ -153,6 +153,7 @@ def bench_last_layer(operation: Operation, rows: Rows, device: str) -> None:
     [pytest.param(*ways, marks=pytest.mark.benchmark(group=name), id=name) for name, ways in EQUAL.items()],
 )
 def bench_search(operation: Operation, rows: Rows, method: str, reference: Reference) -> None:
+    """Time a search and its reference over the same settings."""
     few = first(rows, FEW)
     operation.add(
         f"{method}, these settings",
@@ -174,6 +175,7 @@ def bench_search(operation: Operation, rows: Rows, method: str, reference: Refer
 
 @pytest.mark.benchmark(group="predict, chosen setting")
 def bench_predict(operation: Operation, rows: Rows) -> None:
+    """Time predictions with the chosen setting."""
     for name in METHODS:
         search = fit(METHODS[name].build(RunConfig(data="synthetic", device="cpu")), rows)
         operation.add(
@@ -192,7 +194,7 @@ def _judge(rows: Rows, fitted: Any) -> dict[str, float]:
 
 
 def _judge_reference(rows: Rows, method: str, fitted: Any) -> dict[str, float]:
-    """Scores; of SVMs also whether our head of the same setting predicts the same."""
+    """Return scores; for SVMs also whether our head with the same setting predicts the same."""
     predicted_N = fitted.predict(rows.x_test)
     if METHODS[method].kind == SVM_KIND:
         svc = fitted if isinstance(fitted, SVC) else fitted[-1]

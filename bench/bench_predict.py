@@ -1,4 +1,4 @@
-"""A saved model at work: one image file to its label, and all test images to theirs.
+"""Predictions of a saved model: one image file to its label, and all test images to theirs.
 
 Models are loaded and have run once before the clock starts; files are in the system's cache. One image goes through
 the network alone; many go in batches of the size that features were computed with.
@@ -34,13 +34,13 @@ each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run whose models were kept in a folder."""
+    """A run with models that were kept in a folder."""
 
     result: Result
     models: Path
 
     def accuracy(self, method: str) -> float:
-        """On the test images, as the run had it."""
+        """Return the accuracy of a method on the test images, as the run reported it."""
         entry = next(entry for entry in self.result.methods if entry["name"] == method)
         accuracy: float = entry["test"]["accuracy"]
         return accuracy
@@ -48,7 +48,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def runs(config: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """A function that gives the run on a device, with `PREDICTED` for methods."""
+    """Return a function that gives the run on a device, with the methods in `PREDICTED`."""
 
     @cache
     def on(device: str) -> Run:
@@ -61,7 +61,7 @@ def runs(config: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def load(runs: Callable[[str], Run]) -> Callable[..., Model]:
-    """A function that loads the model of a method on a device, each once."""
+    """Return a function that loads the model of a method on a device, each once."""
 
     @cache
     def loaded(method: str, device: str, batch: int = 1) -> Model:
@@ -72,7 +72,7 @@ def load(runs: Callable[[str], Run]) -> Callable[..., Model]:
 
 @pytest.fixture(scope="module")
 def files(labelled: Path) -> list[Path]:
-    """The test images; the folder of each is its label."""
+    """Return the test images; the folder of each is its label."""
     return sorted((labelled / "test").glob("*/*.jpg"))
 
 
@@ -80,7 +80,7 @@ def files(labelled: Path) -> list[Path]:
 def label(
     load: Callable[..., Model], profile: Profile, untrained: Path, files: list[Path], device: str
 ) -> Callable[[int], list[int]]:
-    """The reference: a function that labels the first so many files, with the last layer for a head."""
+    """Return the reference: a function that labels the first files, with the last layer as the head."""
     body = networks.build(profile.backbone, weights.load(untrained)).to(device)
     head = load("fc", device).head
     return lambda count: label_loop.predict(files[:count], body, head, SIZE, device)
@@ -96,6 +96,7 @@ def bench_one(
     label: Callable[[int], list[int]],
     device: str,
 ) -> None:
+    """Time the prediction of one image."""
     truth = [path.parent.name for path in files]
     work: dict[str, Any] = {"batch": 1, "images": 1, "shape": list(SIZE), "network": profile.backbone}
 
@@ -141,6 +142,7 @@ def bench_many(
     label: Callable[[int], list[int]],
     device: str,
 ) -> None:
+    """Time the prediction of all test images."""
     truth = [path.parent.name for path in files]
     work: dict[str, Any] = {
         "images": len(files),
@@ -183,5 +185,5 @@ def bench_many(
 
 
 def _eager_precision(device: str) -> str:
-    """The precision that torch computes convolutions in by default."""
+    """Return the precision that torch computes convolutions in by default."""
     return "fp32" if device == "cpu" else "tf32"

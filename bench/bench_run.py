@@ -1,8 +1,8 @@
 """A whole run: every method on a few photographs, with an empty store and with a full one.
 
 The clock starts with the modules imported and the files in the system's cache, and includes all that `transfer run`
-does until its result is there: images read, an engine made ready, features, searches, scores. The engine is the
-usual one, named; with `auto` trials of all come first, which for so few photographs take longer than anything else.
+does until its result exists: reading images, preparing an engine, features, searches, scores. The engine is the
+usual one, by name; with `auto` trials of all come first, which take longer than anything else for so few photographs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 @pytest.fixture(scope="module")
 def run(config: Callable[..., RunConfig]) -> Run:
-    """A function that runs with an engine, on a device, with a store."""
+    """Return a function that runs with an engine, on a device, with a store."""
     return lambda engine, device, store: experiment.run(config(engine, device, store))
 
 
 @pytest.fixture(scope="module")
 def filled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Result]]:
-    """A store that a first run has filled, and its result; as a run it warms up those that are timed."""
+    """Return a store that a first run has filled, and its result; this run also warms up the timed ones."""
 
     @cache
     def on(device: str) -> tuple[Path, Result]:
@@ -55,6 +55,7 @@ def bench_cold(
     tmp_path_factory: pytest.TempPathFactory,
     device: str,
 ) -> None:
+    """Time a run with an empty store."""
     names = {"usual": "run", "auto": "run, engine auto"}
 
     def cold(engine: str) -> Result:
@@ -80,6 +81,7 @@ def bench_warm(
     filled: Callable[[str], tuple[Path, Result]],
     device: str,
 ) -> None:
+    """Time a run with a full store."""
     store, first = filled(device)
 
     def check(result: Result) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def bench_warm(
 
 
 def shown(result: Result, *, computed: int) -> dict[str, Any]:
-    """What ran, and how right it was; `AssertionError` where it was not what was asked for."""
+    """Return what ran and its scores; fail if it is not what was asked for."""
     best = next(method for method in result.methods if method["name"] == result.comparison["best"])
     assert result.features["computed"] == computed
     assert {method["name"] for method in result.methods} == set(METHODS)
@@ -106,12 +108,12 @@ def shown(result: Result, *, computed: int) -> dict[str, Any]:
 
 
 def scores(result: Result) -> dict[str, Any]:
-    """What depends on the features alone."""
+    """Return what depends on the features alone."""
     return {method["name"]: (method["best_params"], method["test"]) for method in result.methods}
 
 
 def _work(profile: Profile) -> dict[str, Any]:
-    """What all ways go through, and how often."""
+    """Return the amount of work that all ways do, and how often."""
     return {
         "images": _count(profile),
         "shape": list(SIZE),
@@ -121,5 +123,5 @@ def _work(profile: Profile) -> dict[str, Any]:
 
 
 def _count(profile: Profile) -> int:
-    """Photographs of all splits."""
+    """Return the number of photographs in all splits."""
     return len(CLASSES) * sum(profile.labelled)

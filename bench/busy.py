@@ -1,4 +1,4 @@
-"""How much of the processor other processes take while something is timed."""
+"""The load by other processes while something is timed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from transfer.system.timer import now
 
 
 class OtherCores:
-    """Measures the mean number of cores that other processes use, from when it is made.
+    """The mean number of cores that other processes use, from the creation of this object on.
 
     Unlike `transfer.system.hardware.CpuContention` it counts processes that this one starts as its own: `GridSearchCV`
-    has some.
+    starts some.
     """
 
     def __init__(self) -> None:
         self._start_s, self._used_s = now(), _used_by_others_s()
 
     def mean(self) -> float | None:
-        """Mean number of cores; None where it is unknown: without psutil, or where the host's cores are not ours."""
+        """Return the mean number of cores; None if unknown: without psutil, or if others share the host's cores."""
         used_s = _used_by_others_s()
         if used_s is None or self._used_s is None:
             return None
@@ -26,12 +26,12 @@ class OtherCores:
 
 
 def is_busy(other_cores: float | None, cores: int) -> bool:
-    """Whether other processes took so much of `cores` that times are unreliable."""
+    """Return whether other processes took so much of `cores` that times are unreliable."""
     return other_cores is not None and other_cores > BUSY * cores
 
 
 def _used_by_others_s() -> float | None:
-    """Seconds of processor time of all other processes since the machine was started."""
+    """Return the seconds of processor time of all other processes since the machine was started."""
     try:
         import psutil
     except ImportError:

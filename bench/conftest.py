@@ -2,7 +2,7 @@
 
 A test is an operation (pytest-benchmark's `group`) on a device. It adds the ways of doing it, ours and the references,
 and these are timed in turn (`bench.operation`, `bench.turns`), with files in the system's cache, networks in memory
-and a rest before every round.
+and a pause before every round.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from transfer.system import hardware, timer
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """How much is timed."""
+    """The amount of work that is timed."""
 
     rounds: int
     network_rounds: int
-    """Of whatever runs the network over images, where a round takes seconds."""
+    """Rounds of what runs the network over images, where a round takes seconds."""
     more_s: float
     """Short operations get further rounds until their calls have taken so many seconds together."""
     images: int
     """Photographs of 240x800 that a processor extracts in a round."""
     images_cuda: int
-    """Those that a GPU extracts: its batches have 128 images, and are padded where fewer are left."""
+    """Those that a GPU extracts: its batches have 128 images, and smaller ones are padded."""
     labelled: tuple[int, int, int]
     """Training, validation and test photographs of each of four classes, for whole runs."""
     rows: int
     """Training rows of the synthetic features; a tenth as many validate, three eighths are predicted."""
     backbone: str
     long_setups: bool
-    """Whether engines that compile for half a minute are timed, and runs that try engines out."""
+    """Whether to time engines that compile for half a minute, and runs with trials of engines."""
     emulated: bool = False
     """Whether bf16 is timed on a processor that only emulates it."""
     batches: tuple[int, ...] = ()
-    """Sizes of batch that forward passes are timed at beside an engine's own."""
+    """Batch sizes of forward passes, in addition to an engine's own."""
 
 
 PROFILES = {
@@ -99,28 +99,29 @@ PROFILES = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--profile`."""
     parser.addoption("--profile", choices=PROFILES, default="fast", help="how much is timed (fast)")
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Our own record of the machine; pytest-benchmark's names the host."""
+    """Replace the record of the machine by our own: pytest-benchmark's contains the host name."""
     machine_info.clear()
     machine_info.update(hardware.describe())
 
 
 def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict[str, Any]) -> None:
-    """The commit; where it was checked out says nothing."""
+    """Keep the commit only; where it was checked out does not matter."""
     for name in ("project", "branch"):
         commit_info.pop(name, None)
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Times of different profiles are of different work."""
+    """Record the profile: times of different profiles are of different work."""
     output_json["profile"] = config.getoption("--profile")
 
 
 def on_cuda() -> float:
-    """Seconds on the clock of `timer`, read once the GPU has done what was queued."""
+    """Return seconds on the clock of `timer`, read once the GPU has done what was queued."""
     return timer.now("cuda")
 
 
@@ -128,18 +129,20 @@ CLOCKS = {"cpu": timer.now, "cuda": on_cuda}
 
 
 def device_of(item: Any) -> str:
-    """The parameter `device` of a benchmark; those without one run on the processor."""
+    """Return the parameter `device` of a benchmark; those without one run on the processor."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("device", "cpu")) if callspec else "cpu"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what can't be timed on this machine."""
     if device_of(item) == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
 
 
 @pytest.fixture(scope="session")
 def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:
+    """Yield the profile that was asked for."""
     torch.set_num_threads(hardware.usable_cores())
     gc.freeze()  # what libraries made stays; without it a collection before each round takes 0.13 s
     yield PROFILES[request.config.getoption("--profile")]
@@ -150,7 +153,7 @@ def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:
 def operation(
     request: pytest.FixtureRequest, benchmark: Any, subtests: pytest.Subtests, profile: Profile
 ) -> Operation:
-    """The operation of a test, which its ways are added to."""
+    """Return the operation of a test, to which its ways are added."""
     device = device_of(request.node)
     return Operation(
         benchmark,
@@ -164,13 +167,13 @@ def operation(
 
 @pytest.fixture(scope="session")
 def rows(profile: Profile) -> Rows:
-    """Synthetic features of ResNet50's width, the same every time."""
+    """Return synthetic features of ResNet50's width, the same every time."""
     return features.synthetic(profile.rows, profile.rows // 10, profile.rows * 3 // 8)
 
 
 @pytest.fixture(scope="session")
 def photographs(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A folder of class folders with photographs of lagoon, as many as a device is timed with."""
+    """Return a function that gives a folder of class folders with the built-in photographs for a device."""
 
     @cache
     def drawn(device: str) -> Path:
@@ -184,13 +187,13 @@ def photographs(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture(scope="session")
 def labelled(profile: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of lagoon in train/ valid/ test/ of four classes."""
+    """Return a folder with built-in photographs in train/ valid/ test/ of four classes."""
     return ways.draw_splits(tmp_path_factory.mktemp("labelled"), profile.labelled)
 
 
 @pytest.fixture(scope="session")
 def untrained(profile: Profile, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file: making untrained weights takes seconds, and is no part of anything that is timed."""
+    """Return a weights file: making untrained weights takes seconds, and is not part of anything that is timed."""
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     files = sorted((labelled / "train").glob("*/*.jpg"))[:: max(1, profile.labelled[0] // 4)]
     ways.save_untrained(profile.backbone, np.stack([np.asarray(Image.open(file)) for file in files]), path)
@@ -204,7 +207,7 @@ def opened(
     untrained: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str], FeatureExtractor]]:
-    """A function that gives an untrained network for the photographs that a device is timed with."""
+    """Return a function that gives an untrained network for the photographs that a device is timed with."""
     with ExitStack() as stack:
 
         @cache
@@ -216,14 +219,14 @@ def opened(
 
 
 def usual_plan(device: str) -> engines.Plan:
-    """The engine that is usually chosen on a device; which one is in the end takes trials to know."""
+    """Return the engine that is usually chosen on a device; the actual choice takes trials."""
     engine = "openvino" if device == "cpu" and find_spec("openvino") else "eager"
     return engines.options(engine, "auto", device)[-1]
 
 
 @pytest.fixture(scope="session")
 def config(profile: Profile, labelled: Path, untrained: Path) -> Callable[..., RunConfig]:
-    """A function that gives a whole run on those photographs: its engine (`usual` or `auto`), device and store."""
+    """Return a function that configures a whole run on those photographs: engine (`usual` or `auto`), device, store."""
 
     def of(engine: str, device: str, store: Path) -> RunConfig:
         plan = usual_plan(device)
@@ -242,7 +245,7 @@ def config(profile: Profile, labelled: Path, untrained: Path) -> Callable[..., R
 
 
 def judge(y_N: Any, predicted_N: Any, *, least: float) -> dict[str, float]:
-    """Accuracy and macro F1 of predictions; `AssertionError` where not more than `least` of them are right."""
+    """Return accuracy and macro F1 of predictions; fail unless more than `least` of them are right."""
     accuracy = float(accuracy_score(y_N, predicted_N))
     assert accuracy > least
     macro_f1 = float(f1_score(y_N, predicted_N, average="macro", zero_division=0))

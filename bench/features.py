@@ -1,4 +1,4 @@
-"""Features with labels in 16 unequal classes: made up, or real ones from a file.
+"""Features with labels in 16 unequal classes: synthetic, or real ones from a file.
 
 N: rows. D: features.
 """
@@ -19,7 +19,7 @@ WIDTH = 2048
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that train, rows that settings are chosen on, rows that judge."""
+    """Training, validation and test rows."""
 
     x_train: npt.NDArray[np.float32]
     y_train: npt.NDArray[np.int64]
@@ -30,7 +30,7 @@ class Rows:
 
 
 def synthetic(train: int, valid: int, test: int, *, width: int = WIDTH, classes: int = 16) -> Rows:
-    """Made-up features, by default of ResNet50's width, the same every time."""
+    """Make synthetic features, by default of ResNet50's width, the same every time."""
     shares = SHARES[:classes] if classes <= len(SHARES) else np.ones(classes)
     x_ND, y_N = make_classification(
         train + valid + test,
@@ -48,7 +48,7 @@ def synthetic(train: int, valid: int, test: int, *, width: int = WIDTH, classes:
 
 
 def real(path: Path) -> Rows:
-    """Those of a NumPy file that holds `x_train`, `y_train`, `x_valid`, …"""
+    """Load the features in a NumPy file that holds `x_train`, `y_train`, `x_valid` and so on."""
     with np.load(path) as found:
         return Rows(
             **{

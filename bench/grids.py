@@ -1,4 +1,4 @@
-"""Our searches over exactly the settings that a reference goes through, so that both do the same work."""
+"""Our searches over exactly the settings that a reference tries, so that both do the same work."""
 
 from __future__ import annotations
 

@@ -48,18 +48,18 @@ class _Added:
 
 
 class Operation:
-    """Ways of one operation on one device.
+    """The ways of one operation on one device.
 
     Parameters
     ----------
     benchmark
         pytest-benchmark's fixture of the test.
     subtests
-        pytest's fixture: a way whose answer is wrong fails alone and leaves no time behind.
+        pytest's fixture: a way with a wrong answer fails alone and leaves no time.
     device
         `cpu` or `cuda`.
     rounds
-        The number of rounds; of a single one nothing is warmed up before it.
+        The number of rounds; before a single one nothing is warmed up.
     more_s
         As in `bench.turns.time_in_turn`.
     clock
@@ -101,13 +101,13 @@ class Operation:
             What is timed.
         check
             Given what the last call returned; raises `AssertionError` if that is wrong, and returns what shows that
-            it is right, to be kept beside the times.
+            it is right, to be kept with the times.
         reference
             Whether it is not ours.
         warm_up, at_most
             As in `bench.turns.Way`.
         **info
-            Kept beside the times, in the words of `SOMETIMES`.
+            Kept with the times, under keys of `SOMETIMES`.
         """
         parts = [way, info.get("precision", ""), f"batch {info['batch']}" if "batch" in info else ""]
         name = " ".join(part for part in parts if part)
@@ -147,7 +147,7 @@ class Operation:
                 self._store(name, info, seconds[name])
 
     def _store(self, name: str, info: dict[str, Any], seconds: list[float]) -> None:
-        """Hand a way to pytest-benchmark, which has no public way to take times that it did not measure."""
+        """Hand a way to pytest-benchmark, which has no public method for times that it did not measure."""
         benchmark, test, path = self._benchmark, self._benchmark.name, self._benchmark.fullname
         if benchmark.disabled:
             return
@@ -159,7 +159,7 @@ class Operation:
 
 
 def check_info(group: str | None, info: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless a benchmark has an operation and is stored with the words of all."""
+    """Raise `ValueError` unless a benchmark has an operation and only the known extra information."""
     if not group:
         raise ValueError("the benchmark has no group: mark it with its operation")
     missing, unknown = ALWAYS.keys() - info.keys(), info.keys() - ALWAYS.keys() - SOMETIMES.keys()

@@ -1,4 +1,4 @@
-"""A process of its own that prepares something once and then works whenever it is asked to."""
+"""A process that prepares something once and then works on request."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Prepared = tuple[Mapping[str, Callable[[], Any]], Any]
 
 
 class Worker:
-    """A process that prepares calls, and runs one whenever `call` names it; leave its `with` block to end it.
+    """A process that prepares calls, and runs one when `call` names it; leaving its `with` block ends it.
 
     Parameters
     ----------
     prepare
         A function of a module that returns a context manager of calls by name and of facts about them.
     *arguments
-        What `prepare` is given; must be picklable.
+        Arguments of `prepare`; must be picklable.
 
     Attributes
     ----------

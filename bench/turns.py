@@ -1,4 +1,4 @@
-"""Several ways of doing one thing, timed in turn: other load on the machine affects all of them alike."""
+"""Several ways of doing one thing, timed in turn, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ROUNDS = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way of doing what is timed.
+    """A way of doing what is timed.
 
     Parameters
     ----------

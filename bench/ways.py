@@ -42,7 +42,7 @@ Forward = Callable[[torch.Tensor], Any]
 
 @contextmanager
 def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -> Iterator[FeatureExtractor]:
-    """An untrained network `name`, for the images of a folder of class folders, with a store in `work`.
+    """Open an untrained network `name` for the images of a folder of class folders, with a store in `work`.
 
     Without a file of `untrained` weights their statistics come from those images.
     """
@@ -65,7 +65,7 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
 
 
 def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
-    """`root` with train/ valid/ test/ of photographs of lagoon, so many of each class in each."""
+    """Draw built-in photographs in `root`, in train/ valid/ test/ with `counts` of each class; return `root`."""
     for split, (folder, count) in enumerate(zip(SPLITS, counts, strict=True)):
         for kind, name in enumerate(CLASSES):
             for i in range(count):
@@ -74,7 +74,7 @@ def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
 
 
 def save_untrained(name: str, x_NHW3: Any, path: Path) -> None:
-    """A file of untrained weights, their batch-norm statistics from these pixels `(N, H, W, 3)`."""
+    """Write a file of untrained weights, with batch-norm statistics from these pixels `(N, H, W, 3)`."""
     x_N3HW = torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
     save_file(networks.random_state(name, seed=0, batches=[x_N3HW]), path)
 
@@ -82,13 +82,13 @@ def save_untrained(name: str, x_NHW3: Any, path: Path) -> None:
 def engine(
     frozen: FeatureExtractor, name: str, precision: str, device: str, batch: int | None = None
 ) -> Engine:
-    """One of ours; `UserError` where it can't be had."""
+    """Build one of our engines. Raises `UserError` if it is not available."""
     plan = engines.options(name, precision, device)[0]
     return frozen.engine(replace(plan, batch=batch or plan.batch))
 
 
 def through(engine: Engine, batches: list[Any]) -> list[Any]:
-    """Features of batches of pixels `(N, H, W, 3)`, as many in flight as the engine takes."""
+    """Compute features of batches of pixels `(N, H, W, 3)`, with as many in flight as the engine takes."""
     rows: list[Any] = []
     waiting: list[Callable[[], Any]] = []
     for x_NHW3 in batches:
@@ -99,26 +99,26 @@ def through(engine: Engine, batches: list[Any]) -> list[Any]:
 
 
 def to_store(frozen: FeatureExtractor, engine: Engine) -> Any:
-    """All images from their files to a table that holds none of them; their features by id."""
+    """Extract all images from their files to an empty table; return their features by id."""
     table = frozen.store.table({"way": str(engine.plan), "round": next(_fresh)})
     frozen.compute(engine, frozen.images, table, now(), lambda *_: None)
     return table.gather(frozen.images.ids_N32)
 
 
 def least_cosine(precision: str) -> float:
-    """What the features of a precision are held to: the least cosine of an image with plain fp32."""
+    """Return the smallest accepted cosine of an image's features in a precision with plain fp32."""
     return _LEAST_COSINE.get(precision, 0.99)
 
 
 def reference_precision(name: str, device: str) -> str:
-    """What a reference computes in on this machine."""
+    """Return the precision of a reference on this machine."""
     if name == LAB:
         return "tf32" if device == "cuda" else "fp32"  # torch's default for convolutions there
     return pytorch_loop.precision(device)
 
 
 def references(frozen: FeatureExtractor, device: str = "cpu") -> dict[str, Callable[[], Forward]]:
-    """The references by name, on a device that they run on; each is made ready by a call."""
+    """Return the references by name, on a device that they run on; a call makes each ready."""
 
     def lab() -> Forward:
         network: nn.Module = models.get_model(frozen.name, weights=None)
@@ -142,17 +142,17 @@ def references(frozen: FeatureExtractor, device: str = "cpu") -> dict[str, Calla
 
 
 def from_files(forward: Forward, folder: Path) -> list[Any]:
-    """Features of a folder of class folders by a reference, its images loaded as tutorials do, in order of path."""
+    """Compute features of a folder of class folders by a reference, in order of path, loaded as tutorials do."""
     return [forward(x_N3HW) for x_N3HW, _ in loader(folder, SIZE)]
 
 
 def pixels(frozen: FeatureExtractor, batch: int = BATCH) -> list[Any]:
-    """All images, in their order, in batches `(N, H, W, 3)`."""
+    """Return all images, in their order, in batches `(N, H, W, 3)`."""
     return [x_NHW3 for _, x_NHW3 in batches(frozen.images, batch, SIZE, frozen.pool, frozen.bad)]
 
 
 def pixels_on_device(frozen: FeatureExtractor) -> list[torch.Tensor]:
-    """All images, in their order, in batches `(N, H, W, 3)` decoded by the GPU."""
+    """Return all images, in their order, in batches `(N, H, W, 3)` decoded by the GPU."""
     ready = batches_on("cuda", frozen.images, engines.BATCH["cuda"], SIZE, frozen.pool, frozen.bad)
     found = [x_NHW3 for _, x_NHW3 in ready]
     torch.cuda.synchronize()
@@ -160,5 +160,5 @@ def pixels_on_device(frozen: FeatureExtractor) -> list[torch.Tensor]:
 
 
 def normalised(x_NHW3: Any) -> torch.Tensor:
-    """What the references begin with."""
+    """Return the inputs of the references."""
     return networks.normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()

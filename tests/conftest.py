@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+# Real photographs and features of some: not part of the repository, see CONTRIBUTING.md.
+DATA = Path(os.environ.get("TRANSFER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -40,7 +40,7 @@ def test_a_size_is_height_by_width(text: str, size: tuple[int, int]) -> None:
         "999999x224",
     ],
 )
-def test_a_size_that_is_none_is_told_with_an_example(text: str) -> None:
+def test_a_size_that_is_none_is_reported_with_an_example(text: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_size(text)
     message = str(caught.value)
@@ -69,7 +69,7 @@ def test_the_defaults_are_valid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "parts"),
     [
         ({"select": "f1"}, ["--select", "'f1'", "macro_f1", "accuracy"]),
         ({"device": "gpu"}, ["--device", "'gpu'", "auto", "cpu", "cuda"]),
@@ -100,13 +100,13 @@ def test_the_defaults_are_valid() -> None:
     ],
 )
 def test_an_error_names_the_flag_the_value_and_what_is_allowed(
-    values: dict[str, Any], told: list[str]
+    values: dict[str, Any], parts: list[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
         RunConfig(**values)
     message = str(caught.value)
     assert "\n" not in message
-    for part in told:
+    for part in parts:
         assert part in message
 
 
@@ -205,6 +205,6 @@ def test_the_home_folder_is_expanded_in_variables_and_options(
     assert default_store() == tmp_path / "cache"
     assert expand("~/results") == tmp_path / "results"
     assert expand("a~b/~") == Path("a~b/~")
-    for given, told in (("", "is empty"), ("~nobody-of-that-name/x", "no home folder")):
-        with pytest.raises(UserError, match=told):
+    for given, message in (("", "is empty"), ("~nobody-of-that-name/x", "no home folder")):
+        with pytest.raises(UserError, match=message):
             expand(given)

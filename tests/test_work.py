@@ -47,10 +47,13 @@ COUNTS = {
 }  # of each of two classes: 26 images, three batches and two left over
 N, D = 26, 512
 BATCHES = math.ceil(N / BATCH)
-SIZE_CHECK = 1  # a pass of one image, from which a network that can't take this size is told before any trial
+SIZE_CHECK = 1  # a pass of one image, so that a network that can't take this size is refused before any trial
 NPY_HEADER = 128  # bytes before the numbers of a small array, which NumPy pads to that
-ROW_TOLD = 68  # an id in a manifest: 64 digits, two quotes, a comma and a space
-SHARD_TOLD, KEY_TOLD = 300, 1000  # at most: what a manifest has beside its ids, and what features hang on
+ROW_LISTED = 68  # an id in a manifest: 64 digits, two quotes, a comma and a space
+SHARD_RECORD, KEY_RECORD = (
+    300,
+    1000,
+)  # at most: what a manifest has beside its ids, and what features depend on
 
 
 @dataclass
@@ -154,7 +157,7 @@ def cold(root: Path) -> Work:
 def files_of(folder: Path) -> dict[Path, tuple[int, int]]:
     """The bytes of every file and when it was written, in nanoseconds."""
     found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    return {path: (told.st_size, told.st_mtime_ns) for path, told in found.items()}
+    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
 
 
 def test_a_cold_run_is_one_pass_for_each_batch(cold: Work) -> None:
@@ -185,7 +188,7 @@ def test_a_cold_run_writes_each_row_twice_and_little_else(cold: Work) -> None:
     """Once with its batch, which a kill must not lose; once more where small shards become one."""
     shards = BATCHES + 1
     assert cold.bytes_of(".npy") == 2 * N * D * 4 + shards * NPY_HEADER
-    assert cold.bytes_of(".json") < 2 * N * ROW_TOLD + shards * SHARD_TOLD + KEY_TOLD
+    assert cold.bytes_of(".json") < 2 * N * ROW_LISTED + shards * SHARD_RECORD + KEY_RECORD
     assert {path.suffix for path, _ in cold.written} == {".npy", ".json"}
     assert len(cold.written) == 2 * shards + 1  # pairs, and the key
 
@@ -195,7 +198,7 @@ def test_the_store_keeps_the_features_and_little_else(root: Path, cold: Work) ->
     rows, *others = sorted(sizes, key=lambda path: -sizes[path])
     assert sizes[rows] == N * D * 4 + NPY_HEADER
     assert sorted(path.suffix for path in others) == [".json", ".json"]
-    assert sum(sizes[path] for path in others) < N * ROW_TOLD + SHARD_TOLD + KEY_TOLD
+    assert sum(sizes[path] for path in others) < N * ROW_LISTED + SHARD_RECORD + KEY_RECORD
 
 
 def test_a_warm_run_builds_decodes_computes_and_writes_nothing(root: Path, cold: Work) -> None:

@@ -1,1 +1,1 @@
-"""How files that come with the package were made; not in the wheel."""
+"""Tools that made the files that come with the package; not in the wheel."""

@@ -8,7 +8,7 @@ __all__ = ["SVM", "FineTune", "FineTuneSearch", "Result", "RunConfig", "SVMSearc
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when they are asked for: some bring PyTorch with them."""
+    """Import a public name when it is first used: some import PyTorch."""
     if name == "run":
         from transfer.evaluation.experiment import run
 

@@ -1,4 +1,4 @@
-"""How good predictions are: confusion matrix, accuracy, macro F1, per class. How close feature arrays are.
+"""Scores of predictions: confusion matrix, accuracy, macro F1, per class. Cosines between feature arrays.
 
 N: images. C: classes. D: features. `...`: any leading axes, of a stack of confusion matrices.
 """
@@ -22,7 +22,7 @@ def confusion(y_N: Labels, predicted_N: Labels, n_classes: int) -> Counts:
     Parameters
     ----------
     y_N, predicted_N : (N,) int64
-        Class codes from 0 to `n_classes` - 1.
+        Class indices from 0 to `n_classes` - 1.
     n_classes : int
 
     Returns
@@ -34,22 +34,41 @@ def confusion(y_N: Labels, predicted_N: Labels, n_classes: int) -> Counts:
 
 
 def accuracy(confusion_CC: Counts) -> Floats:
-    """Share of images predicted correctly, for each confusion matrix of a stack `(..., C, C)`."""
+    """Return the share of images predicted correctly.
+
+    Parameters
+    ----------
+    confusion_CC : (..., C, C) int
+        One or a stack of confusion matrices.
+
+    Returns
+    -------
+    (...) float64
+    """
     correct: Floats = np.trace(confusion_CC, axis1=-2, axis2=-1) / confusion_CC.sum((-2, -1))
     return correct
 
 
 def macro_f1(confusion_CC: Counts) -> Floats:
-    """Mean over classes of F1, for each confusion matrix of a stack `(..., C, C)`.
+    """Return the mean of F1 over classes.
 
     A class that is neither true nor predicted anywhere has no F1 and is left out, as scikit-learn does.
+
+    Parameters
+    ----------
+    confusion_CC : (..., C, C) int
+        One or a stack of confusion matrices.
+
+    Returns
+    -------
+    (...) float64
     """
     hits = np.diagonal(confusion_CC, axis1=-2, axis2=-1)
     return mean_f1(hits, confusion_CC.sum(-1) + confusion_CC.sum(-2))
 
 
 def mean_f1(hits_C: npt.NDArray[Any], occurrences_C: npt.NDArray[Any]) -> Floats:
-    """Macro F1 from counts `(..., C)`.
+    """Return macro F1 from counts of each class.
 
     Parameters
     ----------
@@ -68,11 +87,18 @@ def mean_f1(hits_C: npt.NDArray[Any], occurrences_C: npt.NDArray[Any]) -> Floats
 
 
 def score_classes(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Support, recall, precision and F1 of each class; None where the divisor is zero.
+    """Return support, recall, precision and F1 of each class.
+
+    Parameters
+    ----------
+    confusion_CC : (C, C) int64
+    classes : sequence of str
+        Names in the order of the matrix.
 
     Returns
     -------
-    list of `{class, support, recall, precision, f1}`
+    list of dict
+        `{class, support, recall, precision, f1}`, None where the divisor is zero.
     """
     support, predicted, hits = confusion_CC.sum(1), confusion_CC.sum(0), np.diagonal(confusion_CC)
     return [
@@ -88,9 +114,16 @@ def score_classes(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str
 
 
 def cosines(x_ND: npt.NDArray[np.float32], y_ND: npt.NDArray[np.float32]) -> Floats:
-    """Cosine of each row of `x_ND` with the same row of `y_ND` `(N,)`.
+    """Return the cosine between each row of `x_ND` and the same row of `y_ND`.
 
-    1 where the rows are equal, 0 where one is zero or not finite.
+    Parameters
+    ----------
+    x_ND, y_ND : (N, D) float32
+
+    Returns
+    -------
+    (N,) float64
+        1 where the rows are equal, 0 where one of them is zero or not finite.
     """
     with np.errstate(all="ignore"):
         dot_N = np.einsum("nd,nd->n", x_ND, y_ND, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""`python -m bench.gate BASE [HEAD]`: is HEAD slower than BASE?
+"""Runtime gate, `python -m bench.gate BASE [HEAD]`: test whether HEAD is slower than BASE.
 
 Exit status: 0 no benchmark is slower; 1 one is, or is missing or fails; 2 wrong usage; 4 inconclusive, since a control
 moved or nothing could be compared; 130 interrupted.
@@ -24,7 +24,7 @@ from transfer.system.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare two revisions and print what was found; the exit status is returned."""
+    """Compare two revisions, print the outcome, and return the exit status."""
     args = _parser().parse_args(argv)
     if args.json and not args.json.parent.is_dir():
         raise UserError(f"--json is {args.json}; there is no folder {args.json.parent}")
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def gate(args: argparse.Namespace) -> Outcome:
-    """What `compare` finds for the command line. Raises `UserError`."""
+    """Compare the revisions that the command line names. Raises `UserError`."""
     if not 0 < args.tolerance < 1:
         raise UserError(f"--tolerance is {args.tolerance}; give a share between 0 and 1, such as 0.1")
     base = worktrees.commit(args.base)

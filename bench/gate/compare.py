@@ -1,4 +1,4 @@
-"""Two trees compared in two stages: the second times again what the first flagged."""
+"""Comparison of two trees in two stages: the second times again what the first flagged."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a gate found."""
+    """The outcome of a gate run."""
 
     rows: list[Row]
     controls: list[Row]
     moved: list[str]
     """Controls that moved: something else than the revisions changed while they were timed."""
     missing: list[str]
-    """Benchmarks that the older revision has and the newer has not."""
+    """Benchmarks that only the older revision has."""
     failed: list[str]
     """Those that do not run on the newer revision."""
     new: list[str]
     """Those that the older revision's suite lacks; compared if they run on it."""
     uncompared: list[str]
-    """Those that its suite has, and that do not run on it as the newer revision has them."""
+    """Those that its suite has, but that do not run on it in the newer revision's form."""
     pytest_output: str
     """What pytest said of those that do not run."""
     stages: list[dict[str, Pairs]] = field(repr=False)
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def status(self) -> int:
-        """The exit status."""
+        """Exit status."""
         if self.missing or self.failed:  # counted, not timed: no noise can be the reason
             return RED
         if self.moved or not self.rows:
@@ -71,9 +71,29 @@ def compare(
     only: Collection[str] = (),
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Outcome:
-    """Whether `head` is slower than `base`, folders with a revision each; `only` names benchmarks (empty: all).
+    """Test whether `head` is slower than `base`, folders with a revision each.
 
-    Raises `UserError` for blocks too few to show anything.
+    Parameters
+    ----------
+    base, head : Path
+    work : Path
+        Folder for temporary files.
+    tolerance : float
+        Relative difference that is accepted.
+    blocks : int
+    seed : int
+    only : collection of str
+        Benchmarks to run; all if empty.
+    progress : callable
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UserError
+        If there are too few blocks to show anything.
     """
     bench = Bench.of(head, work)
     had, has = measure.names(base, bench.inputs), bench.names()
@@ -117,7 +137,7 @@ def compare(
 
 
 def _stages(stage: Stage, names: Collection[str], seed: int, tolerance: float) -> list[dict[str, Pairs]]:
-    """The times of all, and new ones of what they flag, unless a control moved: more times would show nothing then."""
+    """Return the times of all, then new ones of what they flag, unless a control moved and made more times useless."""
     pairs = stage("timing", names, seed)
     ratios, timed = _ratios(pairs, tolerance), _timed(names)
     flags = verdict.flagged({name: ratios[name] for name in timed})
@@ -127,7 +147,7 @@ def _stages(stage: Stage, names: Collection[str], seed: int, tolerance: float) -
 
 
 def _rows(stages: list[dict[str, Pairs]], tolerance: float) -> list[Row]:
-    """Every benchmark with its verdict, and the controls as the last stage has them."""
+    """Return every benchmark with its verdict, and the controls of the last stage."""
     first, again = _ratios(stages[0], tolerance), _ratios(stages[-1] if stages[1:] else {}, tolerance)
     judged = verdict.judged(
         {name: ratio for name, ratio in first.items() if name in _timed(first)},
@@ -155,7 +175,7 @@ def _chosen(names: set[str], only: Collection[str]) -> set[str]:
 
 
 def _timed(names: Collection[str]) -> set[str]:
-    """Those of `names` that are no controls."""
+    """Return those of `names` that are not controls."""
     return {name for name in names if not name.startswith(CONTROL)}
 
 

@@ -1,4 +1,4 @@
-"""What the gate's benchmarks work on: drawn once, so that both revisions are given the same bytes."""
+"""Inputs of the gate's benchmarks: drawn once, so that both revisions are given the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETWORK = "resnet18"
 
 
 def make(folder: Path) -> None:
-    """Photographs of 240x800 in folders by class, and weights that no one trained."""
+    """Write photographs of 240x800 in folders by class, and untrained weights."""
     for i in range(PHOTOGRAPHS):
         synthetic_images.draw(folder / "photographs", CLASSES[i % len(CLASSES)], i, seed=i)
     save_file(networks.random_state(NETWORK, seed=0, batches=[]), folder / "weights.safetensors")

@@ -1,4 +1,4 @@
-"""Benchmarks of two trees timed by turns: blocks of two fresh processes that share a core, in random order."""
+"""Benchmarks of two trees timed in turns: blocks of two fresh processes that share a core, in random order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PREFIX = "bench_"
 
 
 class Failed(Exception):
-    """Benchmarks that ran on a tree and then did not."""
+    """Benchmarks that ran on a tree once and then failed."""
 
     def __init__(self, tree: Path, names: Collection[str], output: str) -> None:
         super().__init__(f"{', '.join(sorted(names))} ran on {tree.name} and then failed")
@@ -65,7 +65,7 @@ class Bench:
 
     @classmethod
     def of(cls, tree: Path, work: Path) -> Bench:
-        """Those of a tree, with what they work on made in `work`."""
+        """Take the benchmarks of a tree, with their inputs made in `work`."""
         suite, inputs = work / "suite", work / "inputs"
         shutil.copytree(tree / CARRIED[0], suite / CARRIED[0])
         shutil.copy(tree / CARRIED[1], suite / CARRIED[1])
@@ -75,11 +75,11 @@ class Bench:
         return cls(suite=suite, inputs=inputs)
 
     def names(self) -> set[str]:
-        """All benchmarks, whether or not they run."""
+        """Return the names of all benchmarks, whether or not they run."""
         return names(self.suite, self.inputs)
 
     def tried(self, tree: Path, names: Collection[str]) -> tuple[set[str], str]:
-        """Those of `names` that run with `transfer` of `tree`, and what pytest says of the others."""
+        """Return those of `names` that run with `transfer` of `tree`, and pytest's output about the others."""
         code = "import transfer; print(transfer.__file__)"
         _, output = _ended(_python(["-c", code], self.suite, tree, self.inputs))
         # Were another one imported, all that is measured would be of the wrong revision.
@@ -92,7 +92,7 @@ class Bench:
     def blocks(
         self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, progress: Progress
     ) -> dict[str, Pairs]:
-        """Seconds (base, head) of benchmarks, one pair for each of `n` blocks.
+        """Return the seconds (base, head) of benchmarks, one pair for each of `n` blocks.
 
         Half of the blocks begin with the base, in random order: the first process is slower after idle time.
         Raises `Failed` for a benchmark that does not run.
@@ -109,7 +109,7 @@ class Bench:
         return pairs
 
     def _block(self, order: tuple[Path, Path], names: Collection[str]) -> dict[Path, Medians]:
-        """Medians by tree, of two processes of which the first begins with every part of every benchmark."""
+        """Return medians by tree, of two processes; the first of them begins with every part of every benchmark."""
         ends = [os.pipe() for _ in order]
         core = _idlest_core()
         try:
@@ -148,7 +148,7 @@ class Bench:
         environment: Mapping[str, str] = MappingProxyType({}),
         descriptors: Collection[int] = (),
     ) -> subprocess.Popen[str]:
-        """A process with the suite on a tree; `_medians(out)` are its own when it has ended."""
+        """Start a process with the suite on a tree; `_medians(out)` are its results when it has ended."""
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         chosen = [f"{SUITE}::{_PREFIX}{name}" for name in spread(names)]
@@ -160,7 +160,7 @@ class Bench:
 
 
 def _medians(out: Path, *, parts: int = PARTS) -> Medians:
-    """Medians of the rounds of a process, in seconds, of the benchmarks that ran in all of so many parts."""
+    """Return the medians of the rounds of a process, in seconds, of the benchmarks that ran in all parts."""
     try:
         found = json.loads((out / TIMES).read_text())["benchmarks"]
     except (OSError, ValueError):  # nothing ran
@@ -174,7 +174,7 @@ def _medians(out: Path, *, parts: int = PARTS) -> Medians:
 
 
 def names(root: Path, inputs: Path) -> set[str]:
-    """The benchmarks that the suite of a tree has; none where it has no suite."""
+    """Return the benchmarks in the suite of a tree; empty if it has no suite."""
     if not (root / SUITE).exists():
         return set()
     words = ["-m", "pytest", "--noconftest", "--collect-only", "--quiet", str(SUITE)]
@@ -185,7 +185,7 @@ def names(root: Path, inputs: Path) -> set[str]:
 
 
 def spread(names: Collection[str]) -> list[str]:
-    """All benchmarks in an order, the controls at even distances: they feel what the others do, whenever that is."""
+    """Order the benchmarks with the controls at even distances, so that any disturbance affects them too."""
     timed = sorted(name for name in names if not name.startswith(CONTROL))
     controls = sorted(set(names) - set(timed))
     places = {name: float(i) for i, name in enumerate(timed)}
@@ -194,7 +194,7 @@ def spread(names: Collection[str]) -> list[str]:
 
 
 def logs(pairs: Pairs) -> list[float]:
-    """d of each block: the logarithm of head's time over base's."""
+    """Return d of each block: the logarithm of head's time over base's."""
     return [math.log(head / base) for base, head in pairs]
 
 
@@ -206,7 +206,7 @@ def _python(
     environment: Mapping[str, str] = MappingProxyType({}),
     descriptors: Collection[int] = (),
 ) -> subprocess.Popen[str]:
-    """Python with `transfer` of a tree and the suite of a folder."""
+    """Start Python with `transfer` of a tree and the suite of a folder."""
     paths = os.pathsep.join((str(suite), str(tree)))
     return subprocess.Popen(
         [sys.executable, *words],
@@ -221,7 +221,7 @@ def _python(
 
 
 def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """The exit status and the output of a process."""
+    """Wait for a process; return its exit status and output."""
     with process:
         try:
             output, _ = process.communicate(timeout=PROCESS_LIMIT_S)
@@ -234,7 +234,7 @@ def _ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def _idlest_core() -> int | None:
-    """The core that has least to do; None where that can't be found out. What else runs has the others."""
+    """Return the least busy core; None if that can't be found out. Other processes use the others."""
     own = psutil.Process()
     if not hasattr(own, "cpu_affinity"):  # macOS
         return None

@@ -1,4 +1,4 @@
-"""A plugin of pytest: benchmarks run in parts, in turn with another process; a wrong answer leaves no time."""
+"""A pytest plugin: benchmarks run in parts, in turn with another process; a wrong answer leaves no time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ ONCE = "GATE_ONCE"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every benchmark, then every one again. (pytest would keep the fixtures of a single one between its parts.)"""
+    """Repeat the list of benchmarks, part by part: pytest would keep fixtures between consecutive parts of one."""
     if ONCE not in os.environ:
         items *= PARTS
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now, both processes imported side by side; from here on they share a core."""
+    """Pin the process to the shared core, after both processes have done their imports in parallel."""
     if CORE in os.environ:
         os.sched_setaffinity(0, {int(os.environ[CORE])})
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Iterator[None]:
-    """Wait for the turn, and give it to the other process; one that is gone is not waited for."""
+    """Wait for the turn, and give it to the other process, unless that has ended."""
     turns = [int(descriptor) for descriptor in os.environ.get(TURNS, "").split(",") if descriptor]
     if turns:
         os.read(turns[0], 1)
@@ -45,7 +45,7 @@ def pytest_runtest_protocol() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """pytest-benchmark keeps the times of a call that returned, whatever is asserted of it afterwards."""
+    """Mark a failed benchmark: pytest-benchmark keeps the times of a call that returned, even if a check fails."""
     try:
         yield
     except BaseException:

@@ -1,4 +1,4 @@
-"""What the gate found, as a table and a line."""
+"""Report of a gate run: a table and a line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def table(outcome: Outcome) -> Table:
-    """Times, ratios and verdicts."""
+    """Return a table of times, ratios and verdicts."""
     rows = [
         _row(row) for row in sorted(outcome.rows + outcome.controls, key=lambda row: ORDER.index(row.verdict))
     ]
@@ -38,7 +38,7 @@ def table(outcome: Outcome) -> Table:
 
 
 def verdict(outcome: Outcome) -> str:
-    """What a reader has to know, in a line."""
+    """Summarise the outcome in a line."""
     slower = [row.name for row in outcome.rows if row.verdict == SLOWER]
     parts = []
     if outcome.missing:

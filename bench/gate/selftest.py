@@ -1,7 +1,7 @@
-"""Does the gate say what is true? It is given equal revisions, and revisions with work added or taken away.
+"""Test of the gate itself, with equal revisions, and revisions with work added or removed.
 
-`python -m bench.gate.selftest` is quick; `--trials 10` is what the documents tell of. Exit status: 0 the gate was
-right; 1 it was wrong; 4 it was inconclusive, however often it was asked.
+`python -m bench.gate.selftest` is quick; `--trials 10` is what the documents report. Exit status: 0 the gate was
+right; 1 it was wrong; 4 it was inconclusive in every attempt.
 """
 
 from __future__ import annotations
@@ -55,38 +55,38 @@ BUSY = "while True: sum(range(1000))"
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A gate run whose right answer is known."""
+    """A gate run with a known right answer."""
 
     kind: str
     outcome: Outcome
     seconds: float
     right: bool
-    """Whether it said what is true."""
+    """Whether its answer is true."""
 
     @property
     def wrong(self) -> bool:
-        """Whether it said what is not true; an inconclusive one said nothing."""
+        """Whether its answer is wrong; an inconclusive one is not."""
         return not self.right and self.outcome.status != INCONCLUSIVE
 
     def described(self) -> str:
-        """The exit status, and whatever is not SAME."""
+        """Describe the exit status, and every verdict but SAME."""
         others = [f"{row.name} {row.verdict}" for row in self.outcome.rows if row.verdict != SAME]
         return ", ".join([f"exit {self.outcome.status}", *others])
 
 
 def equal(seed: int, **options: Any) -> Trial:
-    """One revision against itself: never red."""
+    """Compare a revision with itself: nothing must be flagged."""
     return _trial("equal revisions", lambda o: o.status == PASSED, seed, **options)
 
 
 def busy(seed: int, **options: Any) -> Trial:
-    """The same while another process keeps a core busy: never red either."""
+    """Compare a revision with itself while another process keeps a core busy: nothing must be flagged either."""
     with _busy_core():
         return _trial("equal, a core busy", lambda o: o.status == PASSED, seed, **options)
 
 
 def slower(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -> Trial:
-    """Work added to the newer revision, one in `every` times as much again: that benchmark is named, and no other."""
+    """Add work to the newer revision, one in `every` times as much again: that benchmark alone must be SLOWER."""
     module, function, name = plant
     return _trial(
         f"{name}: {100 // every} % added",
@@ -98,7 +98,7 @@ def slower(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -
 
 
 def faster(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -> Trial:
-    """Work taken away, one of `every` + 1 parts: FASTER."""
+    """Remove work, one of `every` + 1 parts: the benchmark must be FASTER."""
     module, function, name = plant
     return _trial(
         f"{name}: {100 // (every + 1)} % taken away",
@@ -151,13 +151,13 @@ def _busy_core() -> Iterator[None]:
 
 
 def quick() -> Iterator[Trial]:
-    """The least that shows a gate to work: a function does its work twice, and one of two benchmarks shows it."""
+    """Yield the smallest useful test: a function does its work twice, and one of two benchmarks shows it."""
     names = [name for _, _, name in PLANTS]
     yield from _answered(partial(slower, PLANTS[1], 1, blocks=8, only=names))
 
 
 def thorough(trials: int) -> Iterator[Trial]:
-    """A fifth of work added and taken away, equal revisions `trials` times, a busy machine."""
+    """Yield trials with a fifth of work added and removed, `trials` with equal revisions, and one on a busy machine."""
     for plant in PLANTS:
         yield from _answered(partial(slower, plant, 5))
     yield from _answered(partial(faster, PLANTS[0], 4))
@@ -166,7 +166,7 @@ def thorough(trials: int) -> Iterator[Trial]:
 
 
 def _answered(trial: Callable[[int], Trial]) -> Iterator[Trial]:
-    """A trial, and again as long as it is inconclusive: the same question, in other minutes."""
+    """Yield a trial, and repeat it at another time as long as it is inconclusive."""
     for seed in range(ASKED):
         done = trial(seed)
         yield done
@@ -175,7 +175,7 @@ def _answered(trial: Callable[[int], Trial]) -> Iterator[Trial]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print every trial, and whether what it said was right; the exit status is returned."""
+    """Print every trial and whether its answer was right, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.gate.selftest", description=__doc__)
     parser.add_argument("--trials", type=int, metavar="N", help="of equal revisions, with all benchmarks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial there")
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def recorded(trial: Trial) -> dict[str, Any]:
-    """A trial as a file holds it: ratios with their intervals, and what was said."""
+    """Convert a trial for a file: ratios with their intervals, and the verdicts."""
     outcome = trial.outcome
     return {
         "kind": trial.kind,
@@ -224,7 +224,7 @@ def recorded(trial: Trial) -> dict[str, Any]:
 
 
 def table(trials: Sequence[dict[str, Any]]) -> Table:
-    """How often each kind of trial ended how, and every verdict but SAME."""
+    """Count how often each kind of trial ended how, and list every verdict but SAME."""
     rows = []
     for kind in dict.fromkeys(trial["kind"] for trial in trials):
         own = [trial for trial in trials if trial["kind"] == kind]

@@ -1,8 +1,8 @@
-"""What the gate times: milliseconds of each kind of work, from files to scores, and controls.
+"""Benchmarks of the gate: milliseconds of each kind of work, from files to scores, and controls.
 
 Run by the gate alone, with the newer revision's copy of this file and either revision's `transfer`. So nothing of
 `transfer` is imported before a benchmark needs it: what an older revision does not have fails that benchmark alone.
-A process has one core and one thread: how well work spreads over cores is not what is compared here.
+A process has one core and one thread: parallel speed-up is not compared here.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _warm: set[str] = set()
 
 @pytest.fixture(scope="session")
 def rows() -> Rows:
+    """Return synthetic features."""
     from bench import features
 
     return features.synthetic(800, 100, 800, width=384)
@@ -45,7 +46,10 @@ def rows() -> Rows:
 
 @pytest.fixture
 def timed(benchmark: Any) -> Timed:
-    """Times `call(*setup())`, a part's share of `rounds`; one warms up at first. The last result comes back."""
+    """Return a function that times `call(*setup())` for a part's share of `rounds`, after a warm-up.
+
+    It returns the last result.
+    """
 
     def time(call: Callable[..., Any], *, rounds: int, setup: Callable[[], tuple[Any, ...]] = tuple) -> Any:
         share, cold = ceil(rounds / PARTS), benchmark.name not in _warm
@@ -56,6 +60,7 @@ def timed(benchmark: Any) -> Timed:
 
 
 def bench_decode(timed: Timed) -> None:
+    """Time decoding."""
     from transfer.data import decode
 
     files = [path.read_bytes() for path in sorted(INPUTS.glob("photographs/*/*.jpg"))]
@@ -64,6 +69,7 @@ def bench_decode(timed: Timed) -> None:
 
 
 def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
+    """Time an extraction with an empty store."""
     from transfer.data import dataset
     from transfer.features import extract
     from transfer.system.timer import Stopwatch
@@ -79,6 +85,7 @@ def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
 
 
 def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
+    """Time an extraction with a full store."""
     from transfer.data import dataset
     from transfer.features import extract
     from transfer.system.timer import Stopwatch
@@ -92,6 +99,7 @@ def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
 
 
 def bench_forward(timed: Timed) -> None:
+    """Time forward passes."""
     from transfer import engines
     from transfer.backbones import networks, weights
 
@@ -104,6 +112,7 @@ def bench_forward(timed: Timed) -> None:
 
 @pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg", "knn"])
 def bench_fit(timed: Timed, rows: Rows, name: str) -> None:
+    """Time the search of a method."""
     from transfer.heads.registry import METHODS
 
     search = timed(
@@ -116,6 +125,7 @@ def bench_fit(timed: Timed, rows: Rows, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fc", "svm-lab", "knn"])
 def bench_predict(timed: Timed, rows: Rows, name: str) -> None:
+    """Time predictions."""
     from transfer.heads.registry import METHODS
 
     search = METHODS[name].build(_config(Path()))
@@ -127,6 +137,7 @@ def bench_predict(timed: Timed, rows: Rows, name: str) -> None:
 
 
 def bench_score(timed: Timed) -> None:
+    """Time scores with their intervals."""
     from transfer.evaluation.statistics import score
 
     rng = np.random.default_rng(0)
@@ -142,6 +153,7 @@ def bench_score(timed: Timed) -> None:
 
 
 def bench_control_product(timed: Timed) -> None:
+    """Time a matrix product."""
     import torch
 
     x_NN = torch.rand(640, 640, generator=torch.Generator().manual_seed(0))
@@ -149,11 +161,14 @@ def bench_control_product(timed: Timed) -> None:
 
 
 def bench_control_sort(timed: Timed) -> None:
+    """Time a sort."""
     x_N = np.random.default_rng(0).random(2_000_000)
     assert (np.diff(timed(lambda: np.sort(x_N), rounds=25)) >= 0).all()
 
 
 def bench_control_python(timed: Timed) -> None:
+    """Time a loop in Python."""
+
     def loop() -> (
         int
     ):  # integers alone: what lies where in memory makes dictionaries a tenth slower or faster

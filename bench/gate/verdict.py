@@ -1,7 +1,7 @@
-"""What paired times say: as fast as before, faster, slower, or inconclusive.
+"""Statistics of paired times: as fast as before, faster, slower, or inconclusive.
 
 d: for each block the logarithm of the newer revision's time over the older one's. A block is a process of each, taking
-turns; processes are what is independent, rounds within one are not.
+turns; processes are independent, rounds within one are not.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CONTROL_MOVED = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """Newer time over older time of one benchmark."""
+    """The ratio of the newer to the older time of one benchmark."""
 
     median: float
     low: float
     high: float
     """The ends of the interval, its confidence at least 95 %."""
     slower_p: float
-    """How likely such times are of a benchmark that became slower by the tolerance, and no more."""
+    """p of the hypothesis that the benchmark became slower by at most the tolerance."""
     faster_p: float
 
 
@@ -52,9 +52,9 @@ def ratio(logs: Sequence[float], tolerance: float) -> Ratio:
 
 
 def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
-    """The names whose hypothesis falls, any of them wrongly with a probability of at most `alpha`.
+    """Return the names with a rejected hypothesis; any is rejected wrongly with a probability of at most `alpha`.
 
-    Holm's procedure (Scandinavian Journal of Statistics 6, 1979): the smallest first, until one stands.
+    Holm's procedure (Scandinavian Journal of Statistics 6, 1979): the smallest first, until one is kept.
     """
     found: set[str] = set()
     for name in sorted(p_values, key=p_values.__getitem__):
@@ -65,7 +65,7 @@ def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
 
 
 def flagged(ratios: Mapping[str, Ratio]) -> dict[str, str]:
-    """The benchmarks that are SLOWER or FASTER by more than the tolerance, according to one stage."""
+    """Return the benchmarks that are SLOWER or FASTER by more than the tolerance, according to one stage."""
     slower = rejected({name: found.slower_p for name, found in ratios.items()})
     faster = rejected({name: found.faster_p for name, found in ratios.items()})
     return dict.fromkeys(slower, SLOWER) | dict.fromkeys(faster, FASTER)
@@ -74,10 +74,10 @@ def flagged(ratios: Mapping[str, Ratio]) -> dict[str, str]:
 def judged(
     first: Mapping[str, Ratio], again: Mapping[str, Ratio], tolerance: float
 ) -> dict[str, tuple[Ratio, str]]:
-    """Ratio and verdict of every benchmark after its first stage, and `again` of those that it flagged.
+    """Return ratio and verdict of every benchmark after its first stage, and `again` of those that it flagged.
 
-    What was flagged is SLOWER or FASTER if both stages say so. Its ratio is that of the second stage: picked for being
-    far off, the first is further off than the truth.
+    What was flagged is SLOWER or FASTER if both stages agree. Its ratio is that of the second stage: the first one was
+    selected for being extreme and overestimates the difference.
     """
     flags, confirmed = flagged(first), flagged(again)
     found = {}
@@ -92,10 +92,10 @@ def judged(
 
 
 def moved(control: Ratio) -> bool:
-    """Whether a control's median is off by more than a control may be."""
+    """Return whether a control's median changed by more than is accepted."""
     return abs(math.log(control.median)) > math.log1p(CONTROL_MOVED)
 
 
 def fewest_blocks(benchmarks: int) -> int:
-    """Blocks below which nothing could be flagged among so many benchmarks: the smallest p there is 2^-blocks."""
+    """Return the number of blocks below which nothing could be flagged: the smallest p is 2^-blocks."""
     return math.ceil(math.log2(benchmarks / ALPHA))

@@ -1,4 +1,4 @@
-"""Two revisions as folders, out of git's way and gone afterwards."""
+"""Two revisions as folders, in temporary git worktrees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent.parent.parent
 
 @contextmanager
 def tree(commit: str, folder: Path) -> Iterator[Path]:
-    """The files of `commit` in `folder`, a worktree of this repository."""
+    """Check out `commit` in `folder`, as a worktree that is removed afterwards."""
     try:
         _git("worktree", "add", "--quiet", "--detach", str(folder), commit)
         yield folder
@@ -24,12 +24,12 @@ def tree(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def commit(revision: str) -> str:
-    """The full name of a revision. Raises `UserError` if git finds no such revision."""
+    """Return the full hash of a revision. Raises `UserError` if git finds no such revision."""
     return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
 
 
 def as_it_is() -> str:
-    """A commit of the tracked files as they are now, on no branch; the last commit where none was changed."""
+    """Return a commit of the tracked files as they are now, on no branch; the last commit if none was changed."""
     return _git("-c", "user.name=gate", "-c", "user.email=gate", "stash", "create") or commit("HEAD")
 
 

@@ -1,4 +1,4 @@
-"""The way most people would write it, timed beside ours in the same run."""
+"""References: the way most people would write it, timed in the same run as ours."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BATCH = 8
 
 
 def loader(folder: Path, size: tuple[int, int]) -> DataLoader[Any]:
-    """Normalised images `(N, 3, H, W)` and labels of a folder of class folders, as tutorials load them."""
+    """Load normalised images `(N, 3, H, W)` and labels of a folder of class folders, as tutorials do."""
     return DataLoader(ImageFolder(folder, transform(size)), batch_size=BATCH)
 
 
 def transform(size: tuple[int, int]) -> Any:
-    """What tutorials do to an image: a normalised tensor `(3, H, W)`."""
+    """Return the transform of tutorials, from an image to a normalised tensor `(3, H, W)`."""
     return transforms.Compose(
         [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     )

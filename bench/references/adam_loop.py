@@ -1,4 +1,4 @@
-"""The last layer trained on features in the usual loop: `DataLoader`, `torch.optim.Adam`, rate after rate.
+"""The last layer trained on features in the usual loop: `DataLoader`, `torch.optim.Adam`, one rate after the other.
 
 N: training rows. B: rows of a batch. D: features.
 """
@@ -31,7 +31,7 @@ def fit(
     batch_size: int,
     device: str = "cpu",
 ) -> list[nn.Linear]:
-    """One linear layer for each learning rate, on `device`."""
+    """Train one linear layer for each learning rate, on `device`."""
     layers = []
     for rate in lr:
         torch.manual_seed(0)
@@ -49,7 +49,7 @@ def fit(
 
 
 def search(rows: Rows, **settings: Any) -> nn.Linear:
-    """The layer with the best macro F1 on the validation rows; `settings` are those of `fit`."""
+    """Return the layer with the best macro F1 on the validation rows; `settings` are those of `fit`."""
     x_ND, y_N = torch.from_numpy(rows.x_train), torch.from_numpy(rows.y_train)
     layers = fit(x_ND, y_N, int(y_N.max()) + 1, **settings)
     return max(
@@ -61,7 +61,7 @@ def search(rows: Rows, **settings: Any) -> nn.Linear:
 
 
 def predict(layer: nn.Linear, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Class indices (N,)."""
+    """Return class indices (N,)."""
     with torch.inference_mode():
         predicted_N: npt.NDArray[np.int64] = (
             layer(torch.from_numpy(x_ND).to(layer.weight.device)).argmax(1).cpu().numpy()

@@ -19,7 +19,7 @@ from bench.references import BATCH, transform
 def predict(
     paths: Sequence[Path], body: nn.Module, head: Any, size: tuple[int, int], device: str
 ) -> list[int]:
-    """Class indices, batch after batch; `body` is in eval mode on `device`."""
+    """Return class indices, batch after batch; `body` is in eval mode on `device`."""
     steps, predicted = transform(size), []
     for start in range(0, len(paths), BATCH):
         images = [steps(Image.open(path).convert("RGB")) for path in paths[start : start + BATCH]]

@@ -1,4 +1,4 @@
-"""A grid in the usual loop: one fit of a scikit-learn pipeline after the other, the best kept."""
+"""A grid search in the usual loop: one fit of a scikit-learn pipeline after the other, the best kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRIDS = {
 
 
 def search(rows: Rows, classifiers: Iterable[Any]) -> Any:
-    """The fitted pipeline with the best macro F1 on the validation rows."""
+    """Return the fitted pipeline with the best macro F1 on the validation rows."""
     pipelines = [make_pipeline(StandardScaler(), clone(one)) for one in classifiers]
     fitted = [pipeline.fit(rows.x_train, rows.y_train) for pipeline in pipelines]
     return max(

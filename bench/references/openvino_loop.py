@@ -18,7 +18,7 @@ TRACED = (64, 64)
 
 
 def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
-    """The network as the loop runs it: in bf16 if the processor multiplies it, else in fp32: OpenVINO's default."""
+    """Compile the network with OpenVINO's default: bf16 if the processor multiplies it, else fp32."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -31,6 +31,6 @@ def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
 
 
 def forward(model: Any, x_N3HW: torch.Tensor) -> npt.NDArray[np.float32]:
-    """One batch."""
+    """Compute the features of one batch."""
     rows: npt.NDArray[np.float32] = model(x_N3HW.numpy())[0]
     return rows.reshape(len(rows), -1)

@@ -1,4 +1,4 @@
-"""Features with what PyTorch's tutorials advise: channels_last, no gradients, autocast where that is faster."""
+"""Features as PyTorch's tutorials advise: channels_last, no gradients, autocast where that is faster."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from transfer.system.hardware import has_bf16
 
 
 def precision(device: str) -> str:
-    """What the loop computes in: bf16, or fp32 on processors that only emulate bf16 (three times as slow)."""
+    """Return the loop's precision: bf16, or fp32 on processors that only emulate bf16 (three times as slow)."""
     return "bf16" if device == "cuda" or has_bf16() else "fp32"
 
 
 def prepare(network: nn.Module) -> nn.Module:
-    """The network as the loop runs it."""
+    """Prepare the network for the loop."""
     return network.to(memory_format=torch.channels_last)
 
 
 def features(body: nn.Module, x_N3HW: torch.Tensor) -> torch.Tensor:
-    """Features (N, D) of one batch, where the network is."""
+    """Compute the features (N, D) of one batch, on the network's device."""
     device = x_N3HW.device.type
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision(device) == "bf16"):
         x_ND: torch.Tensor = body(x_N3HW.to(memory_format=torch.channels_last))
@@ -29,6 +29,6 @@ def features(body: nn.Module, x_N3HW: torch.Tensor) -> torch.Tensor:
 
 
 def forward(body: nn.Module, x_N3HW: torch.Tensor) -> npt.NDArray[np.float32]:
-    """The same as an array."""
+    """Compute the features of one batch as an array."""
     rows: npt.NDArray[np.float32] = features(body, x_N3HW).cpu().numpy()
     return rows

@@ -17,12 +17,12 @@ KERNELS, GRID_C = ("linear", "rbf"), (0.01, 0.1, 1, 10, 100)
 
 
 def one(rows: Rows, kernel: str, C: float) -> Any:
-    """One setting, fitted to the training rows."""
+    """Fit one setting to the training rows."""
     return make_pipeline(StandardScaler(), SVC(kernel=kernel, C=C)).fit(rows.x_train, rows.y_train)
 
 
 def search(rows: Rows, *, n_jobs: int, svc: Any = SVC) -> tuple[GridSearchCV, Any]:
-    """The search over all settings, and its winner fitted again to the training rows alone."""
+    """Return the search over all settings, and its winner fitted again to the training rows alone."""
     fold = np.repeat([-1, 0], [len(rows.y_train), len(rows.y_valid)])
     grid = GridSearchCV(
         make_pipeline(StandardScaler(), svc()),

@@ -1,4 +1,4 @@
-"""What one `make bench` gave, in a file small enough to keep.
+"""Record of one `make bench`, in a file small enough to keep.
 
 `python -m bench.reporting.record RESULT BENCHMARKS --out FILE`: RESULT is what `transfer run` wrote, BENCHMARKS what
 `pytest bench --benchmark-json` did. Seconds stay raw.
@@ -23,7 +23,7 @@ from transfer.evaluation.results import Result
 from transfer.system import schemas
 from transfer.system.errors import UserError
 
-# Raised with every change of the file; one of the version before is then kept in tests/data/ and still read.
+# Raised with every change of the file; one of the version before is then kept in tests/recorded/ and still read.
 SCHEMA_VERSION = 2
 SCHEMA = Path(__file__).with_name("record.schema.json")
 RESULTS = Path(__file__).parents[2] / "results"
@@ -39,7 +39,7 @@ OWN = ("operation", "way", "reference", "device", "precision", "batch", "images"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A `make bench`, its parts as `record.schema.json` describes them."""
+    """The record of a `make bench`, with its parts as `record.schema.json` describes them."""
 
     created: str
     """When the benchmarks were done, UTC, ISO 8601."""
@@ -51,7 +51,7 @@ class Record:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """The text of a record file, a line for each benchmark."""
+        """Return the text of a record file, a line for each benchmark."""
         parts = dataclasses.asdict(self)
         benchmarks = ",\n".join(f"  {_dumped(benchmark)}" for benchmark in parts.pop("benchmarks"))
         lines = [f' "{name}": {_dumped(value)}' for name, value in parts.items()]
@@ -59,7 +59,7 @@ class Record:
 
 
 def made(result: Path, benchmarks: Path) -> Record:
-    """The record of two files of one `make bench`. Raises `UserError` where they are not, or can't be read."""
+    """Make the record of two files of one `make bench`. Raises `UserError` if they are not, or can't be read."""
     ran, timed = results.load(result), schemas.parsed(benchmarks, "benchmark", schemas.MAX_BYTES)
     for key in ("machine_info", "datetime", "benchmarks", "profile"):
         if key not in timed:
@@ -87,18 +87,18 @@ def made(result: Path, benchmarks: Path) -> Record:
 
 
 def load(path: Path) -> Record:
-    """The record in a file. Raises `UserError` for a file that is none, of another version or edited by hand."""
+    """Read a record file. Raises `UserError` if it is not one, has another version or was edited by hand."""
     return _checked(schemas.parsed(path, "record", MAX_BYTES), path)
 
 
 def filed(folder: Path) -> list[Record]:
-    """All records under `folder/<machine>/`, the oldest first; other measurements lie there too, with longer names."""
+    """Return all records under `folder/<machine>/`, the oldest first; other measurements there have longer names."""
     found = [load(path) for path in sorted(folder.glob("*/*.json")) if FILED.fullmatch(path.name)]
     return sorted(found, key=lambda record: record.created)
 
 
 def machine(environment: dict[str, Any]) -> str:
-    """The machine's name in file names: processor, usable cores and GPUs, such as `amd-epyc-2-cores`."""
+    """Return the machine's name for file names: processor, usable cores and GPUs, such as `amd-epyc-2-cores`."""
     gpus = Counter(gpu["name"] for gpu in environment["gpus"])
     parts = [environment["processor"], f"{environment['usable_cores']} cores"]
     parts += [name if count == 1 else f"{count} {name}" for name, count in gpus.items()]
@@ -107,7 +107,7 @@ def machine(environment: dict[str, Any]) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of record files."""
+    """Return the JSON Schema of record files."""
     published: dict[str, Any] = json.loads(SCHEMA.read_text("utf-8"))
     return published
 
@@ -127,7 +127,7 @@ def main() -> int:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file. Raises `UserError` where that can't be done."""
+    """Write a text file. Raises `UserError` if that can't be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
@@ -136,7 +136,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _run(result: Result) -> dict[str, Any]:
-    """What tables need of a result: without every setting of the sweeps and without the confusions."""
+    """Return what tables need of a result: without every setting of the sweeps and without the confusions."""
     return {
         "data": {
             "name": result.data["name"],
@@ -189,7 +189,7 @@ def _checked(record: dict[str, Any], path: Path) -> Record:
 
 
 def _check_work(benchmarks: list[dict[str, Any]], path: Path) -> None:
-    """Raise `UserError` where two ways can't be distinguished, or ours and a reference did not do the same."""
+    """Raise `UserError` if two ways can't be distinguished, or ours and a reference did not do the same."""
     own = Counter(_dumped([benchmark.get(key) for key in OWN]) for benchmark in benchmarks)
     twice, count = own.most_common(1)[0]
     if count > 1:

@@ -1,4 +1,4 @@
-"""Files a record in `results/`, and writes `results/README.md` from all that is there.
+"""Recorded runs: file a record in `results/`, and write `results/README.md` from all that is there.
 
 `python -m bench.reporting.recorded FILE`; without FILE only the page is written. Records of different machines
 stand side by side and are never merged.
@@ -53,7 +53,7 @@ AVSS 2015); they are not in this repository."""
 
 
 def file(new: Record, results: Path, *, replace: bool) -> Path:
-    """Where the record now lies: beside others of its day and machine, or in place of the last of them."""
+    """File a record next to others of its day and machine, or in place of the last of them; return its path."""
     if new.profile == "quick":
         raise UserError("profile quick shows that the benchmarks run, its times mean nothing; run make bench")
     text = new.to_json()
@@ -70,7 +70,7 @@ def file(new: Record, results: Path, *, replace: bool) -> Path:
 
 
 def page(results: Path) -> str:
-    """The text of the page, from all files in the folders of `results` and nothing else."""
+    """Return the text of the page, from all files in the folders of `results` and nothing else."""
     newest = {one.machine: one for one in record.filed(results)}
     parts = [TOP]
     if newest:
@@ -88,7 +88,7 @@ def page(results: Path) -> str:
 
 
 def accuracies(shown: Sequence[Record]) -> Table:
-    """Accuracy and macro F1 by image set, network and method, a column for each machine."""
+    """Tabulate accuracy and macro F1 by image set, network and method, a column for each machine."""
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for one in shown:
         run = one.run
@@ -105,7 +105,7 @@ def accuracies(shown: Sequence[Record]) -> Table:
 
 
 def times(shown: Sequence[Record]) -> Table:
-    """Medians with the least and the most, a column for each machine; only equal work stands side by side."""
+    """Tabulate medians with minimum and maximum, a column for each machine; only equal work shares a row."""
     works: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
     for one in shown:
         for operation, benchmarks in operations(one.benchmarks).items():
@@ -123,7 +123,7 @@ def times(shown: Sequence[Record]) -> Table:
 
 
 def listing(results: Path) -> Table:
-    """Every file, with its commit, how busy its machine was before, and the command that made it."""
+    """List every file, with its commit, how busy its machine was before, and the command that made it."""
     rows = []
     for path in sorted(results.glob("*/[!.]*")):
         name, environment, command = f"{path.parent.name}/{path.name}", *_read(path)
@@ -132,7 +132,7 @@ def listing(results: Path) -> Table:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
-    """The environment that a file was made in, and the command. Raises `UserError` for what does not belong here."""
+    """Return the environment that a file was made in, and the command. Raises `UserError` for any other file."""
     if record.FILED.fullmatch(path.name):
         one = record.load(path)
         if one.machine != path.parent.name:
@@ -157,7 +157,7 @@ def _cell(benchmark: dict[str, Any] | None) -> str:
 
 
 def main() -> int:
-    """File a record where one is given, and write the page, or check it."""
+    """File a record if one is given, and write the page, or check it."""
     parser = argparse.ArgumentParser(prog="python -m bench.reporting.recorded", description=__doc__)
     parser.add_argument(
         "file", type=Path, nargs="?", metavar="FILE", help="a record, as bench.reporting.record makes it"

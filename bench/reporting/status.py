@@ -1,4 +1,4 @@
-"""How the commands of `bench` end: a line for a mistake, and an exit status."""
+"""Exit status of the commands of `bench`, with one line for a mistake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USAGE, INTERRUPTED = 2, 130
 
 
 def exit_status(call: Callable[[], int]) -> int:
-    """What a command returns; 2 and one line on standard error for a mistake of the user's; 130 interrupted."""
+    """Return what a command returns; 2 after one line on standard error for a user's mistake; 130 if interrupted."""
     # Handled as Ctrl-C is, so that temporary files and child processes are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

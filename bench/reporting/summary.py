@@ -1,4 +1,4 @@
-"""What a record says, as tables: `python -m bench.reporting.summary FILE`."""
+"""Tables of a record: `python -m bench.reporting.summary FILE`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAIT_S = 1
 
 
 def show(shown: Record, filed: Sequence[Record], console: Console) -> None:
-    """Print all tables of a record; where it has no GPU, `filed` may lend one."""
+    """Print all tables of a record; if it has no GPU, one of the `filed` records may provide a column."""
     console.print()
     say(console, heading(shown))
     draw(accuracies(shown), console)
@@ -52,7 +52,7 @@ def show(shown: Record, filed: Sequence[Record], console: Console) -> None:
 
 
 def heading(shown: Record) -> str:
-    """What was measured where, in a line."""
+    """Describe in a line what was measured where."""
     environment = shown.environment
     gpus = ", ".join(gpu["name"] for gpu in environment["gpus"]) or "no GPU"
     return (
@@ -62,7 +62,7 @@ def heading(shown: Record) -> str:
 
 
 def accuracies(shown: Record) -> Table:
-    """Accuracy and macro F1 on the test split by method, with intervals."""
+    """Tabulate accuracy and macro F1 on the test split by method, with intervals."""
     run = shown.run
     rows = [
         [
@@ -78,13 +78,13 @@ def accuracies(shown: Record) -> Table:
 
 
 def network(run: dict[str, Any]) -> str:
-    """The network of a run and its weights, `resnet50 (embedded weights, 74eabe78)`: the package may get others."""
+    """Name the network of a run and its weights, `resnet50 (embedded weights, 74eabe78)`: the package's may change."""
     backbone = run["backbone"]
     return f"{backbone['name']} ({backbone['weights']} weights, {backbone['weights_sha256'][:8]})"
 
 
 def times(shown: Record, lent: Record | None) -> Table:
-    """Medians with the least and the most, and images a second, CPU beside GPU; each operation's fastest way first."""
+    """Tabulate medians with minimum and maximum, and images a second, CPU next to GPU; the fastest way first."""
     title = "Time by operation, for so many images or rows: median (least-most)"
     if lent:
         title += f"; GPU: {lent.machine}, recorded {day(lent)}, not this machine"
@@ -103,7 +103,7 @@ def times(shown: Record, lent: Record | None) -> Table:
 
 
 def ratios(shown: Record) -> Table:
-    """How many times as fast as each reference on the same device each of our ways is, the fastest first."""
+    """Tabulate how many times as fast as each reference on the same device each of our ways is, the fastest first."""
     found = []
     for operation, benchmarks in operations(shown.benchmarks).items():
         for device, name in DEVICES.items():
@@ -122,12 +122,12 @@ def ratios(shown: Record) -> Table:
 
 
 def times_as_fast(ours_s: float, reference_s: float) -> str:
-    """How many times as fast ours is; no ratio where both are too short for one."""
+    """Format how many times as fast ours is; no ratio if both times are too short for one."""
     return "both short" if max(ours_s, reference_s) < SHORT_S else timings.ratio(reference_s / ours_s)
 
 
 def notes(shown: Record) -> list[str]:
-    """What a reader must know to read the tables rightly."""
+    """Return notes that a reader needs to read the tables correctly."""
     found = []
     if busy := busy_operations(shown):
         found.append(f"busy, times may be too long: other processes used cores during {', '.join(busy)}")
@@ -157,7 +157,7 @@ def notes(shown: Record) -> list[str]:
 
 
 def busy_operations(shown: Record) -> list[str]:
-    """Operations during which other processes used more of the cores than times can bear, and how many cores."""
+    """List the operations during which other processes used too many of the cores, and how many."""
     found = {
         (b["operation"], b["device"]): b["other_cores"]
         for b in shown.benchmarks
@@ -167,7 +167,7 @@ def busy_operations(shown: Record) -> list[str]:
 
 
 def answer(shown: Record) -> str:
-    """How many times as long as the SVM fine-tuning took, next to what the lab report found."""
+    """Say how many times as long as the SVM fine-tuning took, next to what the lab report found."""
     methods = {method["name"]: method for method in shown.run["methods"]}
     lab = (
         f"in the lab report {LAB_FINE_TUNING_S / LAB_SVM_S:g} times "
@@ -196,7 +196,7 @@ def answer(shown: Record) -> str:
 
 
 def lender(shown: Record, filed: Sequence[Record]) -> Record | None:
-    """Of the records filed, the newest that has one of the same operations on a GPU, where `shown` has no GPU."""
+    """Return the newest of the filed records with one of the same operations on a GPU, if `shown` has no GPU."""
     if on(shown.benchmarks, GPU):
         return None
     wanted = operations(shown.benchmarks).keys()
@@ -205,28 +205,28 @@ def lender(shown: Record, filed: Sequence[Record]) -> Record | None:
 
 
 def times_as_long(fine_tuning_s: float, svm_s: float) -> str:
-    """One time measured by another."""
+    """Format the ratio of one time to another."""
     return f"{timings.ratio(fine_tuning_s / svm_s).removesuffix('x')} times"
 
 
 def against(fine_tuning_s: float, svm_s: float) -> str:
-    """Both times."""
+    """Format both times."""
     return f"{timings.duration(fine_tuning_s)} against {timings.duration(svm_s)}"
 
 
 def day(shown: Record) -> str:
-    """The day of a record."""
+    """Return the day of a record."""
     return shown.created[:10]
 
 
 def commit(environment: dict[str, Any]) -> str:
-    """The commit in short, and whether the tree differed from it."""
+    """Return the abbreviated commit, and whether the tree differed from it."""
     revision = (environment.get("commit") or "unknown")[:7]
     return f"{revision} with changes" if environment.get("dirty") else revision
 
 
 def load(environment: dict[str, Any]) -> str:
-    """Load of the minute before it began, marked where others had more than half of the cores."""
+    """Format the load of the minute before it began, marked if others used more than half of the cores."""
     if not environment.get("load_before"):
         return "not taken"
     before: float = environment["load_before"][0]
@@ -234,7 +234,7 @@ def load(environment: dict[str, Any]) -> str:
 
 
 def with_interval(method: dict[str, Any], score: str) -> str:
-    """A score and its interval."""
+    """Format a score with its interval."""
     low, high = method[f"{score}_ci95"]
     return f"{method[score]:.3f} ({low:.2f}-{high:.2f})"
 

@@ -1,4 +1,4 @@
-"""The benchmarks of a record: by operation and way, the fastest first, and their figures as words."""
+"""The benchmarks of a record, by operation and way, the fastest first, with formatted figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Benchmark = dict[str, Any]
 
 
 def operations(benchmarks: Iterable[Benchmark]) -> dict[str, list[Benchmark]]:
-    """Benchmarks by operation, in the order of the alphabet."""
+    """Group benchmarks by operation, in alphabetical order."""
     found: dict[str, list[Benchmark]] = {}
     for benchmark in sorted(benchmarks, key=itemgetter("operation")):
         found.setdefault(benchmark["operation"], []).append(benchmark)
@@ -23,18 +23,18 @@ def operations(benchmarks: Iterable[Benchmark]) -> dict[str, list[Benchmark]]:
 
 
 def on(benchmarks: Iterable[Benchmark], device: str) -> list[Benchmark]:
-    """Those on a device."""
+    """Return the benchmarks on a device."""
     return [benchmark for benchmark in benchmarks if benchmark["device"] == device]
 
 
 def amount(benchmarks: Iterable[Benchmark]) -> str:
-    """What benchmarks of one operation on one device go through, `16 images`; empty where they do not agree."""
+    """Describe the amount of work of benchmarks of one operation on one device, `16 images`; empty if they differ."""
     amounts = _amounts(benchmarks)
     return amounts.pop() if len(amounts) == 1 else ""
 
 
 def labelled(benchmarks: Sequence[Benchmark]) -> dict[str, Benchmark]:
-    """Benchmarks of one operation on one device by the name of their way; what differs is added to equal names."""
+    """Return benchmarks of one operation on one device by the name of their way; equal names get what differs."""
     short = [_label(benchmark) for benchmark in benchmarks]
     several = len(_amounts(benchmarks)) > 1
     found = {}
@@ -48,19 +48,19 @@ def labelled(benchmarks: Sequence[Benchmark]) -> dict[str, Benchmark]:
 
 
 def by_time(*columns: dict[str, Benchmark]) -> list[str]:
-    """All labels, the fastest first, by the first column that has them."""
+    """Return all labels, the fastest first, by the first column that has them."""
     first = {label: i for i, column in reversed(list(enumerate(columns))) for label in column}
     return sorted(first, key=lambda label: (first[label], median_s(columns[first[label]][label])))
 
 
 def median_s(benchmark: Benchmark) -> float:
-    """The median of all rounds, of the whole work."""
+    """Return the median of all rounds, for the whole work."""
     seconds: list[float] = benchmark["seconds"]
     return statistics.median(seconds) * float(benchmark.get("scaled_by", 1))
 
 
 def time_and_rate(benchmark: Benchmark | None) -> list[str]:
-    """The median with the least and the most, in one unit, and images a second."""
+    """Format the median with minimum and maximum, in one unit, and images a second."""
     if benchmark is None:
         return ["-", ""]
     typical_s, scale = median_s(benchmark), benchmark.get("scaled_by", 1)
@@ -74,18 +74,18 @@ def time_and_rate(benchmark: Benchmark | None) -> list[str]:
 
 
 def unit_of(seconds: float) -> tuple[str, float]:
-    """The unit in which to show a duration, and its length in seconds."""
+    """Return the unit in which to show a duration, and its length in seconds."""
     return ("min", 60) if seconds >= 120 else ("s", 1) if seconds >= 1 else ("ms", 1e-3)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
+    """Format seconds in a suitable unit."""
     unit, unit_s = unit_of(seconds)
     return f"{_figure(seconds / unit_s)} {unit}"
 
 
 def ratio(value: float) -> str:
-    """`4.3x`; below 1 with digits that are not zero, so that slow never reads as nothing."""
+    """Format a ratio, `4.3x`; below 1 with digits that are not zero, so that a small ratio never reads as 0."""
     figure = f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
     return f"{figure if value >= 0.1 else f'{value:.2g}'}x"
 
@@ -110,6 +110,6 @@ def _label(benchmark: Benchmark) -> str:
 
 
 def _figure(value: float, digits_of: float | None = None) -> str:
-    """Three digits or so; those after the point as `digits_of` has them, so that figures of one kind look alike."""
+    """Format about three digits; after the point as many as `digits_of` has, so that related figures match."""
     size = value if digits_of is None else digits_of
     return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 4}f}"

@@ -1,4 +1,4 @@
-"""What an engine and its precision change in the answer: `python -m bench.studies.agreement FOLDER --store DIR`.
+"""Changes of predictions by engine and precision: `python -m bench.studies.agreement FOLDER --store DIR`.
 
 Every method is fitted on the features of OpenVINO in each precision; shown is the share of test images on which it
 predicts the same as fitted on features of plain fp32 in PyTorch, with accuracy, and the cosine of the features.
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def predictions(name: str, features: Features) -> tuple[Labels, list[Labels]]:
-    """What a method predicts for the test images with the setting chosen on these features, and with each setting."""
+    """Return a method's predictions for the test images with the setting chosen on these features, and with each."""
     train, valid, test = (features.splits[split] for split in ("train", "valid", "test"))
     search = METHODS[name].build(RunConfig(data="given")).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
     return np.asarray(search.predict(test.x_ND)), list(search.predict_each(test.x_ND))

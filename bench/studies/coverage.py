@@ -1,4 +1,4 @@
-"""Do 95 % intervals hold the truth in 95 % of cases? `python -m bench.studies.coverage`.
+"""Coverage of the 95 % intervals: `python -m bench.studies.coverage`.
 
 Predictions are drawn from a known truth (`simulated.py`) for the 256 test images of the built-in set, 4 to 59 a class.
 Class counts are fixed, as in a stratified split, or drawn. The truth of macro F1 is its value at the expected counts.
@@ -53,7 +53,7 @@ Intervals = dict[str, list[tuple[float, float]]]
 
 @dataclass(frozen=True)
 class Row:
-    """Share of runs in which an interval held the truth, and in which it lay above or below."""
+    """Shares of runs in which an interval contained the truth, and in which it lay above or below."""
 
     scenario: str
     model: str
@@ -65,7 +65,7 @@ class Row:
 
 
 def main() -> None:
-    """Simulate, print tables, and write them where asked."""
+    """Simulate, print tables, and write them to a file if one is given."""
     parser = argparse.ArgumentParser(description="Coverage of 95 % intervals and rate of false alarms.")
     parser.add_argument("--runs", type=int, default=2000, help="simulated test splits a scenario")
     parser.add_argument("--comparisons", type=int, default=200, help="simulated comparisons of equal methods")
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def cover_scores(runs: int) -> Iterable[Row]:
-    """Accuracy, macro F1, and recall, averaged over the classes whose true recall is neither 0 nor 1."""
+    """Yield the coverage of accuracy, macro F1, and mean recall of classes with a true recall between 0 and 1."""
     for scenario in SCENARIOS:
         shares_CC = confusion_shares(scenario)
         recall_C = np.diagonal(shares_CC)
@@ -123,7 +123,7 @@ def cover_scores(runs: int) -> Iterable[Row]:
 
 
 def cover_differences(runs: int) -> Iterable[Row]:
-    """Paired differences of accuracy and macro F1."""
+    """Yield the coverage of paired differences of accuracy and macro F1."""
     for a, b, same in PAIRS:
         a_CC = confusion_shares(a)
         fresh_CC = confusion_shares(b)
@@ -144,7 +144,7 @@ def cover_differences(runs: int) -> Iterable[Row]:
 
 
 def cover_groups(runs: int) -> Iterable[Row]:
-    """Accuracy and macro F1 with groups resampled, and as if images were independent."""
+    """Yield the coverage of accuracy and macro F1 with groups as units, and as if images were independent."""
     for scenario in ("svm", "good"):
         for spread in (0.3, 1.0):
             for groups in (6, 10, 20):

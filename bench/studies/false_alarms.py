@@ -1,4 +1,4 @@
-"""How often two methods that are equally good are said to differ.
+"""False alarms: how often two equally good methods are said to differ.
 
 Each comparison draws new images with two views of the same distribution: the same class means, other noise. One method
 is trained on each view, so neither is better, while their errors on shared images stay from split to split.
@@ -33,7 +33,7 @@ ALPHA = 0.05
 
 @dataclass
 class Rates:
-    """Comparisons in which a rule said that one of two equal methods is ahead, by rule and score."""
+    """Counts of comparisons in which a rule said that one of two equal methods is ahead, by rule and score."""
 
     comparisons: int
     alarms: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Rates:
 
 
 def count_false_alarms(comparisons: int, seed: int = 0) -> Rates:
-    """Compare two equal methods so often, by one split, by random splits and by groups left out."""
+    """Compare two equal methods repeatedly, by one split, by random splits and by groups left out."""
     rates = Rates(comparisons)
     for child in np.random.SeedSequence(seed).spawn(comparisons):
         rng = np.random.default_rng(child)
@@ -99,12 +99,12 @@ def _compare_groups(y_N: Labels, views: list[Floats], group_N: Labels, rates: Ra
 
 
 def _plain_t_rejects(values_R: Floats) -> bool:
-    """Whether a t test that takes the differences as independent finds one."""
+    """Return whether a t test that takes the differences as independent rejects."""
     return bool(values_R.any() and ttest_1samp(values_R, 0).pvalue < ALPHA)
 
 
 def _draw_views(rng: np.random.Generator, groups: int) -> tuple[Labels, list[Floats], Labels]:
-    """Classes, two views, and the group of each image; each group moves each view by an offset of its own."""
+    """Draw classes, two views, and the group of each image; each group shifts each view by its own offset."""
     y_N = np.concatenate(
         [np.repeat(np.arange(CLASSES), 10), rng.choice(CLASSES, IMAGES - 10 * CLASSES, p=SIZES / SIZES.sum())]
     )
@@ -120,7 +120,7 @@ def _draw_views(rng: np.random.Generator, groups: int) -> tuple[Labels, list[Flo
 
 
 def _predict(x_ND: Floats, y_N: Labels, train: Labels, test: Labels) -> Labels:
-    """Class of the largest score of ridge regression on indicators."""
+    """Return the class of the largest score of ridge regression on indicators."""
     ones_ND = np.column_stack([x_ND, np.ones(len(x_ND))])
     targets_NC = 2.0 * np.eye(CLASSES)[y_N[train]] - 1
     gram_DD = ones_ND[train].T @ ones_ND[train] + np.eye(ones_ND.shape[1])

@@ -1,7 +1,7 @@
-"""How the time of every search grows: `python -m bench.studies.growth --plot docs/growth.svg`.
+"""Growth of the time of every search: `python -m bench.studies.growth --plot docs/growth.svg`.
 
 Rows, classes, width or settings are doubled while the others stay. The exponent of a line is the slope between its
-last two points: 1 is time in proportion, 2 its square.
+last two points: 1 is linear, 2 quadratic.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def grown(what: str, rounds: int) -> dict[str, dict[int, list[float]]]:
-    """Raw seconds of every search by how much there is of `what`, the searches taken in turn."""
+    """Return raw seconds of every search by the amount of `what`, the searches taken in turn."""
     seconds: dict[str, dict[int, list[float]]] = {name: {} for name in GRIDS}
     for count in GROWING[what]:
         size = {**USUAL, what: count}
@@ -81,7 +81,7 @@ def grown(what: str, rounds: int) -> dict[str, dict[int, list[float]]]:
 
 
 def fit(name: str, rows: Rows, settings: int) -> None:
-    """Fit one search over so many settings."""
+    """Fit one search over a number of settings."""
     parameter, span = GRIDS[name]
     grid = range(1, settings + 1) if span is None else np.logspace(*span, settings)
     axis: dict[str, Any] = {parameter: tuple(grid)}
@@ -90,7 +90,7 @@ def fit(name: str, rows: Rows, settings: int) -> None:
 
 
 def exponent(raw: dict[int, list[float]]) -> float:
-    """The slope of log time by log count between the last two points."""
+    """Return the slope of log time by log count between the last two points."""
     (less, before), (more, after) = [(n, statistics.median(seconds)) for n, seconds in raw.items()][-2:]
     return math.log(after / before) / math.log(more / less)
 
@@ -110,7 +110,7 @@ def show(seconds: Seconds) -> None:
 
 
 def draw(seconds: Seconds, path: Path, machine: dict[str, Any]) -> None:
-    """The same as four plots."""
+    """Draw four plots of the same."""
     import matplotlib as mpl
 
     mpl.use("svg")

@@ -1,7 +1,7 @@
-"""A linear SVM on more rows than a Gram matrix is made for, against `LinearSVC`: `python -m bench.studies.large`.
+"""A linear SVM on too many rows for a Gram matrix, against `LinearSVC`: `python -m bench.studies.large`.
 
-Each has a process of its own, which tells what the fit took beyond its time: memory beyond the features, and how low
-it brought the objective that both have. Fits are taken in turn, after a warm-up on few rows.
+Each has its own process, which reports, beyond the time of the fit, the memory beyond the features, and the value of
+the common objective. Fits are taken in turn, after a warm-up on few rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WAYS: dict[str, Any] = {
 
 
 def main() -> None:
-    """Fit both, print what each took."""
+    """Fit both, print time, memory and objective."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.large", description=__doc__)
     parser.add_argument("--rows", type=int, default=50_000, help="training rows (50,000)")
     parser.add_argument("--width", type=int, default=features.WIDTH, help=f"features ({features.WIDTH})")
@@ -77,7 +77,7 @@ def main() -> None:
 
 @contextmanager
 def make(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
-    """Write standardised features and labels as NumPy files, in a process whose memory goes with it."""
+    """Write standardised features and labels as NumPy files, in a process of its own that releases the memory."""
     made = features.synthetic(rows, 0, 0, width=width, classes=CLASSES)
     x_ND = made.x_train
     x_ND -= x_ND.mean(0, dtype=np.float64).astype(np.float32)
@@ -108,12 +108,15 @@ def prepare(name: str, folder: Path, C: float) -> Iterator[Prepared]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def objective(head: Any, x_ND: Any, y_N: Any, C: float) -> float:
-    """LinearSVC's, summed over classes: squared hinge, one class against the rest, the intercept penalised too."""
+    """Return the objective of LinearSVC, summed over classes.
+
+    Squared hinge, one class against the rest, the intercept penalised too.
+    """
     w_CD, b_C = head.coef_.astype(np.float64), head.intercept_.astype(np.float64)
     loss = 0.0
     for i in range(0, len(x_ND), CHUNK):

@@ -28,7 +28,7 @@ sys.exit(status)
 
 
 def main() -> None:
-    """Print the peaks of two extractions, of few images and of many, and what an image adds."""
+    """Print the peaks of two extractions, of few images and of many, and the memory of an additional image."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.memory", description=__doc__)
     parser.add_argument("few", type=int, nargs="?", default=SIZES[0], help="images of the small set")
     parser.add_argument("many", type=int, nargs="?", default=SIZES[1], help="images of the large set")
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def make_weights(path: Path) -> None:
-    """Untrained weights, the same for every set of images."""
+    """Write untrained weights, the same for every set of images."""
     from safetensors.torch import save_file
 
     from transfer.backbones import networks
@@ -61,7 +61,7 @@ def make_weights(path: Path) -> None:
 
 
 def make_images(root: Path, count: int) -> None:
-    """`count` small JPEGs of noise, all different, in class folders."""
+    """Write `count` small JPEGs of noise, all different, in class folders."""
     rng = np.random.default_rng(0)
     for label in range(CLASSES):
         (root / f"class{label}").mkdir(parents=True)
@@ -71,7 +71,7 @@ def make_images(root: Path, count: int) -> None:
 
 
 def peak_bytes(images: Path, weights: Path, store: Path, engine: str) -> int:
-    """The largest resident memory of a process that runs `transfer extract` on `images`."""
+    """Return the largest resident memory of a process that runs `transfer extract` on `images`."""
     options = {
         "--backbone": BACKBONE,
         "--weights": weights,

@@ -1,6 +1,6 @@
-"""Images a second of every way to extract, taken in turn so that a noisy machine harms all alike.
+"""Images a second of every way to extract, taken in turn so that other load affects all alike.
 
-Each way has a process of its own, as it has in use.
+Each way has its own process, as in practice.
 
 `python -m bench.studies.rates FOLDER` takes images of a folder of class folders. `forward` begins with pixels in
 memory; `files` begins with files and ends, for ours, in the store. Figures are medians over rounds.
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def copied(folder: Path, to: Path, count: int) -> Path:
-    """So many of the images, evenly over the folder, in one of their own."""
+    """Copy a number of the images, evenly over the folder, to another one."""
     paths = sorted(path for path in folder.glob("*/*") if path.suffix == ".jpg")
     for path in paths[:: max(1, len(paths) // count)][:count]:
         (to / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def copied(folder: Path, to: Path, count: int) -> Path:
 
 
 def chosen(frozen: FeatureExtractor) -> tuple[Choice, float]:
-    """What `auto` takes for many images, and the seconds that choosing took beyond making that engine ready."""
+    """Return the choice of `auto` for many images, and the seconds of choosing without preparing that engine."""
     options = engines.options("auto", "auto", "cpu")
     x_NHW3 = frozen.sample(frozen.images, BATCH)
     _ = frozen.network  # built before the clock runs: every way needs it
@@ -123,7 +123,7 @@ def prepare(name: str, images: Path, root: Path) -> Iterator[Prepared]:
 def ready(
     name: str, frozen: FeatureExtractor, images: Path
 ) -> tuple[Callable[[], Any], Callable[[], Any], dict[str, Any]]:
-    """The two calls of a way, and its precision; of `auto` also what it took."""
+    """Return the two calls of a way, and its precision; for `auto` also the choice."""
     batches = ways.pixels(frozen)
     if name in ways.references(frozen):
         tensors = [ways.normalised(x_NHW3) for x_NHW3 in batches]
@@ -144,19 +144,19 @@ def ready(
 
 
 def check(facts: dict[str, dict[str, Any]]) -> None:
-    """Every way gives the features of the lab's extractor, as closely as its precision allows."""
+    """Check that every way gives the features of the lab's extractor, as closely as its precision allows."""
     for name, fact in facts.items():
         least = ways.least_cosine(fact["precision"])
         assert cosines(fact["x_ND"], facts[ways.LAB]["x_ND"]).min() > least, name
 
 
 def _discard(call: Callable[[], Any]) -> None:
-    """Features stay in their process: sending them is no part of what is timed."""
+    """Drop the result of a call: sending features to another process is not part of what is timed."""
     call()
 
 
 def show(record: dict[str, Any]) -> None:
-    """Print the table and what choosing cost."""
+    """Print the table and the cost of choosing."""
     forward, files = (
         {name: record["images"] / statistics.median(raw) for name, raw in record["seconds"][level].items()}
         for level in ("forward", "files")

@@ -1,7 +1,7 @@
 """Whole searches on features against the usual ways, taken in turn: `python -m bench.studies.searches`.
 
 Ours and a reference do the same: settings are fitted on the training rows and scored on the validation rows, and the
-winner's prediction of the test rows is there at the end.
+winner's prediction of the test rows is the end.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def comparisons(rows: Rows) -> dict[str, dict[str, Way]]:
-    """The ways of each search, all over the same settings; ours comes first."""
+    """Return the ways of each search, all over the same settings; ours comes first."""
 
     def ours(name: str) -> Way:
         return Way(
@@ -106,7 +106,7 @@ def comparisons(rows: Rows) -> dict[str, dict[str, Way]]:
 
 
 def gemm_fraction(rows: Rows, rounds: int) -> float:
-    """Of the processor's rate of float32 products, what training the last layer at four rates reaches."""
+    """Return the fraction of the processor's float32 product rate that training four last layers reaches."""
     x = torch.randn(SIDE, SIDE)
     ways = {
         "product": Way(call=lambda: x @ x),
@@ -120,7 +120,7 @@ def gemm_fraction(rows: Rows, rounds: int) -> float:
 
 
 def scores(rows: Rows) -> dict[str, dict[str, Any]]:
-    """Accuracy and macro F1 on the test rows of every method, its setting chosen on the validation rows."""
+    """Return accuracy and macro F1 on the test rows of every method, its setting chosen on the validation rows."""
     found = {}
     for name, method in METHODS.items():
         search = method.build(CONFIG).fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
@@ -134,7 +134,7 @@ def scores(rows: Rows) -> dict[str, dict[str, Any]]:
 
 
 def same_as_svc(rows: Rows) -> dict[str, int]:
-    """Predictions of the test rows by all settings of `svm`, and those that scikit-learn's `SVC` makes otherwise."""
+    """Count predictions of the test rows by all settings of `svm`, and those that differ from scikit-learn's `SVC`."""
     search = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
     other = 0
     for row, predicted in zip(search.cv_results_, search.predict_each(rows.x_test), strict=True):

@@ -1,8 +1,8 @@
-"""How far a way is from itself: `python -m bench.studies.self_ratio`.
+"""Ratio of a way to itself: `python -m bench.studies.self_ratio`.
 
 The same call is timed twice in turn under two names, as `make bench` times ours and a reference. The ratio of the two
-medians ought to be 1; how far it is off, in several runs, is what other ratios may be off by.
-Exit status: 0 if no ratio is further off than `LIMIT`; 1 otherwise.
+medians should be 1; its deviation in several runs is the error to expect of other ratios.
+Exit status: 0 if no ratio deviates by more than `LIMIT`; 1 otherwise.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LIMIT = 0.08
 
 @contextmanager
 def operations(profile: Profile) -> Iterator[dict[str, tuple[Callable[[], Any], int]]]:
-    """Calls of the suites by name, short and long ones, with the rounds that `make bench` gives them."""
+    """Yield calls of the suites by name, short and long ones, with the rounds that `make bench` gives them."""
     rows = features.synthetic(profile.rows, profile.rows // 10, profile.rows * 3 // 8)
     fitted = grids.search("svm").fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def ratio(call: Callable[[], Any], rounds: int, more_s: float) -> float:
 
 
 def main() -> int:
-    """Time everything, print the ratios."""
+    """Time everything, print the ratios, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.self_ratio", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="(5)")
     parser.add_argument("--profile", choices=PROFILES, default="fast", help="whose rounds and sizes (fast)")
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def furthest(ratios: list[float]) -> float:
-    """How far the furthest ratio is from 1: 0.1 for 1.1 and for 1 / 1.1."""
+    """Return the largest deviation of a ratio from 1: 0.1 for 1.1 and for 1 / 1.1."""
     return max(max(one, 1 / one) for one in ratios) - 1
 
 

@@ -32,10 +32,10 @@ SCENARIOS = (*RECALLS, "chance")
 
 
 def confusion_shares(scenario: str) -> Floats:
-    """Chance of each predicted class (columns) for an image of each true class (rows) `(C, C)`.
+    """Return the probability of each predicted class (columns) for an image of each true class (rows) `(C, C)`.
 
     Nine in ten misses go to classes by their size to the power of 1.5, as rare classes are mistaken for common ones;
-    `chance` predicts every class by its size whatever the image.
+    `chance` predicts every class by its size, independently of the image.
     """
     if scenario == "chance":
         return np.tile(SIZES / SIZES.sum(), (CLASSES, 1))
@@ -51,7 +51,7 @@ def confusion_shares(scenario: str) -> Floats:
 
 
 def draw_labels(runs: int, fixed: bool, rng: np.random.Generator) -> Labels:
-    """True classes `(R, N)`: of fixed counts, or of counts drawn from a multinomial with no class missing."""
+    """Draw true classes `(R, N)`: of fixed counts, or of counts drawn from a multinomial with no class missing."""
     if fixed:
         return np.tile(np.repeat(np.arange(CLASSES), SIZES), (runs, 1))
     counts_RC = rng.multinomial(SIZES.sum(), SIZES / SIZES.sum(), size=5 * runs)
@@ -60,7 +60,7 @@ def draw_labels(runs: int, fixed: bool, rng: np.random.Generator) -> Labels:
 
 
 def draw_predictions(y_RN: Labels, shares_CC: Floats, rng: np.random.Generator) -> Labels:
-    """A prediction of each image."""
+    """Draw a prediction of each image."""
     bounds_CC = shares_CC.cumsum(1)
     bounds_CC[:, -1] = 1
     drawn: Labels = (rng.random(y_RN.shape)[..., None] > bounds_CC[y_RN]).sum(-1)
@@ -68,18 +68,19 @@ def draw_predictions(y_RN: Labels, shares_CC: Floats, rng: np.random.Generator) 
 
 
 def true_f1(shares_CC: Floats) -> float:
-    """Macro F1 where counts are as expected."""
+    """Return macro F1 at the expected counts."""
     expected_CC = SIZES[:, None] * shares_CC
     return float((2 * np.diagonal(expected_CC) / (expected_CC.sum(0) + SIZES)).mean())
 
 
 def true_accuracy(shares_CC: Floats) -> float:
+    """Return accuracy at the expected counts."""
     return float(SIZES @ np.diagonal(shares_CC) / SIZES.sum())
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """Runs whose images lie in groups, each with an effect of its own on whether images are predicted correctly."""
+    """Runs with images in groups, each with its own effect on whether images are predicted correctly."""
 
     y_RN: Labels
     predicted_RN: Labels
@@ -91,10 +92,11 @@ class Grouped:
 def draw_grouped(
     scenario: str, groups: int, spread: float, runs: int, rng: np.random.Generator, *, even: bool
 ) -> Grouped:
-    """Draw groups from a population: their sizes, their class mixes, and predictions.
+    """Draw groups from a population: their sizes, their class distributions, and predictions.
 
-    The log odds of a hit move by a normal effect of each group, with standard deviation `spread`. A group's class
-    mix is Dirichlet around the population's, as of 32 images. Sizes are even, or Dirichlet(2). No class is missing.
+    The log odds of a hit are shifted by a normal effect of each group, with standard deviation `spread`. A group's
+    class distribution is Dirichlet around the population's, as of 32 images. Sizes are even, or Dirichlet(2). No class
+    is missing.
     """
     shares_CC = confusion_shares(scenario)
     recall_C = np.diagonal(shares_CC).clip(0.002, 0.998)

@@ -1,4 +1,4 @@
-"""What the package's weights are worth on frozen features: `python -m bench.studies.weights [DATA] --store DIR`.
+"""Value of the package's weights on frozen features: `python -m bench.studies.weights [DATA] --store DIR`.
 
 The method `svm` is searched on the features of the embedded network, and on those of untrained ones drawn from several
 seeds. The result is the difference in points between the embedded one and the mean of the others: on the test
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def predictions(splits: Splits) -> Labels:
-    """Predictions of the method for the test images; its setting is chosen on the validation images."""
+    """Return predictions of the method for the test images; its setting is chosen on the validation images."""
     train, valid = splits["train"], splits["valid"]
     search = METHODS[METHOD].build(RunConfig(data="given"))
     search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
@@ -88,18 +88,18 @@ def predictions(splits: Splits) -> Labels:
 
 
 def marks(y_N: Labels, predicted_N: Labels) -> dict[str, float]:
-    """Accuracy and macro F1 of predictions."""
+    """Return accuracy and macro F1 of predictions."""
     counts_CC = metrics.confusion(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
     return {name: float(of(counts_CC)) for name, of in SCORES.items()}
 
 
 def scored(splits: Splits) -> dict[str, float]:
-    """The same on the test images of these splits."""
+    """Return accuracy and macro F1 on the test images of these splits."""
     return marks(splits["test"].y_N, predictions(splits))
 
 
 def redrawn(splits: Splits, seed: int) -> Splits:
-    """All images dealt to splits as large as these, each class by its share."""
+    """Draw splits of the same sizes from all images again, stratified by class."""
     x_ND = np.concatenate([splits[split].x_ND for split in SPLITS])
     y_N = np.concatenate([splits[split].y_N for split in SPLITS])
     rows, dealt = np.arange(len(y_N)), {}
@@ -114,7 +114,7 @@ def redrawn(splits: Splits, seed: int) -> Splits:
 def gain(
     y_N: Labels, own_N: Labels, others: Sequence[Labels], classes: int, *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Points (1 is all) that `own_N` has more than the mean of others, and the 95 % bootstrap interval.
+    """Return the difference of `own_N` to the mean of others (as a share), and its 95 % bootstrap interval.
 
     Images are resampled within each true class, the same ones for all.
     """
@@ -138,7 +138,7 @@ def gain(
 
 
 def show(record: dict[str, Any]) -> None:
-    """A row a network, and what the first has more."""
+    """Print a row for each network, and the gain of the first."""
     counts = ", ".join(f"{count} {split}" for split, count in record["images"].items())
     table = Table(title=f"{METHOD} on {record['data']}: {counts}", box=box.SIMPLE_HEAD, title_justify="left")
     drawn = record["splits_drawn_anew"]

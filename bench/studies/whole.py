@@ -1,7 +1,7 @@
 """A whole image set from an empty store, against the lab's extractor: `python -m bench.studies.whole FOLDER`.
 
-Ours is the command `transfer extract` in a process of its own: its start, choosing and converting included. The
-lab's extractor is timed over the same files in this process, its start and its imports not.
+Ours is the command `transfer extract` in its own process, with its start, choosing and converting included. The
+lab's extractor is timed over the same files in this process, without start and imports.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def ours(folder: Path, weights: Path, store: Path, options: list[str]) -> None:
-    """The whole command, with an empty store."""
+    """Run the whole command, with an empty store."""
     words = ["extract", folder, "--weights", weights, "--store", store, "--size", "240x800", *options]
     subprocess.run([sys.executable, "-m", "transfer", *map(str, words)], check=True)
 
 
 def lab(splits: list[Path], weights: Path) -> None:
-    """The lab's extractor over all splits."""
+    """Run the lab's extractor over all splits."""
     network: nn.Module = models.get_model(BACKBONE, weights=None)
     network.load_state_dict(torch.load(weights), strict=False)
     body = lab_extractor.prepare(network)

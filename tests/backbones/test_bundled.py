@@ -34,7 +34,7 @@ def test_the_file_is_the_one_that_the_package_names() -> None:
 
 def test_the_card_tells_the_recipe_that_is_the_default() -> None:
     card, recipe = " ".join(bundled.FILE.with_name("CARD.md").read_text().split()), Recipe()
-    for told in (
+    for message in (
         f"{recipe.steps:,} steps of {recipe.batch} pictures",
         f"rate {recipe.lr}",
         f"weight decay {recipe.weight_decay}",
@@ -46,7 +46,7 @@ def test_the_card_tells_the_recipe_that_is_the_default() -> None:
         f"{FRACTALS} classes of *fractals*",
         f"{TEXTURES} classes of *textures*",
     ):
-        assert told in card
+        assert message in card
 
 
 def test_a_network_is_built_of_it_and_answers_differently_to_different_images() -> None:

@@ -41,7 +41,7 @@ def test_the_same_numbers_are_the_same_features(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "patterns"),
     [
         ("state dict", []),
         ("Lightning", []),
@@ -55,12 +55,12 @@ def test_the_same_numbers_are_the_same_features(tmp_path: Path) -> None:
         ("other head", []),
     ],
 )
-def test_a_choice_is_told_in_one_line(form: str, told: list[str]) -> None:
+def test_a_choice_is_reported_in_one_line(form: str, patterns: list[str]) -> None:
     state = checkpoint.flatten(forms.LOADED[form]())
     state = {name.removeprefix("state_dict."): value for name, value in state.items()}
     found = networks.remarks("resnet18", state)
-    assert len(found) == len(told)
-    assert all(re.search(pattern, line) for pattern, line in zip(told, found, strict=True))
+    assert len(found) == len(patterns)
+    assert all(re.search(pattern, line) for pattern, line in zip(patterns, found, strict=True))
 
 
 def test_copies_with_the_same_numbers_are_no_choice() -> None:

@@ -105,7 +105,7 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path, suffix: str) -> None
         assert torch.equal(weights.load(path)["a"], state["a"])
 
 
-def test_a_folder_is_told_from_a_file_that_is_missing(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_distinguished(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a folder, not a weights file"):
         weights.check(RunConfig(data="images", weights=str(tmp_path)))
     with pytest.raises(UserError, match="no such weights file"):

@@ -182,7 +182,7 @@ def test_building_leaves_the_given_state_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "parts"),
     [
         ("missing", ["missing", "layer1.0.conv1.weight"]),
         ("unexpected", ["unexpected", "layer1.2.conv1.weight"]),
@@ -190,7 +190,7 @@ def test_building_leaves_the_given_state_alone() -> None:
         ("all", ["missing", "layer1.0.conv1.weight", "unexpected", "head.weight", "shape", "conv1.weight"]),
     ],
 )
-def test_weights_that_do_not_fit_are_told_by_key(kind: str, told: list[str]) -> None:
+def test_weights_that_do_not_fit_are_reported_by_key(kind: str, parts: list[str]) -> None:
     state = resnet18_state()
     if kind in ("missing", "all"):
         del state["layer1.0.conv1.weight"]
@@ -201,9 +201,9 @@ def test_weights_that_do_not_fit_are_told_by_key(kind: str, told: list[str]) -> 
     if kind in ("wrong", "all"):
         state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
     message = refusal("resnet18", state)
-    for part in ["resnet18", *told]:
+    for part in ["resnet18", *parts]:
         assert part in message
-    for other in {"missing", "unexpected", "shape"} - set(told):
+    for other in {"missing", "unexpected", "shape"} - set(parts):
         assert other not in message
 
 
@@ -232,7 +232,7 @@ def test_batch_norms_without_a_count_of_batches_load() -> None:
 
 @pytest.mark.usefixtures("quick_init")
 def test_densenets_as_torchvision_publishes_them_load() -> None:
-    """torchvision's DenseNet files name their layers `norm.1`, which its own loader turns into `norm1`."""
+    """Torchvision's DenseNet files name their layers `norm.1`, which its own loader turns into `norm1`."""
     whole = lively("densenet121")
     state = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value
@@ -248,7 +248,7 @@ def test_densenets_as_torchvision_publishes_them_load() -> None:
 
 @pytest.mark.usefixtures("quick_init")
 def test_vision_transformers_as_torchvision_publishes_them_load() -> None:
-    """torchvision's first ViT files name layers `linear_1` and `linear_2`; its modules load them all the same."""
+    """Torchvision's first ViT files name layers `linear_1` and `linear_2`; its modules load them all the same."""
     whole = lively("vit_b_16")
     renamed = {"mlp.0": "mlp.linear_1", "mlp.3": "mlp.linear_2"}
     state = {

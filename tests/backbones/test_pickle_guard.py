@@ -34,7 +34,7 @@ def test_checkpoints_pass(tmp_path: Path, archive: bool) -> None:
 
 
 @pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
-def test_tuples_that_take_centuries_to_hash_are_told_at_once(tmp_path: Path, archive: bool) -> None:
+def test_tuples_that_take_centuries_to_hash_are_reported_at_once(tmp_path: Path, archive: bool) -> None:
     # Pickled as a value, since as a key it would never have been made; either way it could become one.
     torch.save({"a": doubled(60)}, tmp_path / "w.pth", _use_new_zipfile_serialization=archive)
     assert (tmp_path / "w.pth").stat().st_size < 3_000

@@ -381,7 +381,7 @@ def test_no_connection_is_left_open_after_an_error(tmp_path: Path, server: Serve
     gc.collect()  # an open socket warns when it is collected, and warnings are errors here
 
 
-def test_a_server_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_gone_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -401,7 +401,7 @@ def test_a_server_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     ],
     ids=["nothing", "no HTTP", "half a file", "half a chunk"],
 )
-def test_a_broken_answer_is_told_and_nothing_kept(
+def test_a_broken_answer_is_reported_and_nothing_kept(
     tmp_path: Path, raw_server: Callable[[bytes | None], str], answer: bytes
 ) -> None:
     url = raw_server(answer)
@@ -422,7 +422,7 @@ def test_a_server_that_never_answers_is_given_up(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, server: Server) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, server: Server) -> None:
     (tmp_path / "file").touch()
     name = hashed_name(b"data")
     server.files[f"/{name}"] = b"data"
@@ -618,7 +618,7 @@ def test_a_file_of_the_user_is_taken_as_it_is(finder: Finder, name: str) -> None
     assert found == weights.Weights(source=name, path=path, sha256=expected)
 
 
-def test_a_file_of_another_network_is_told_before_an_engine_is_made(finder: Finder) -> None:
+def test_a_file_of_another_network_is_reported_before_an_engine_is_made(finder: Finder) -> None:
     path = finder.root / "mine.pth"
     torch.save({"model": models.shufflenet_v2_x1_0().state_dict()}, path)
     message = refusal(lambda: finder(weights=str(path)))
@@ -650,7 +650,7 @@ def test_imagenets_statistics_follow_the_order_of_channels() -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
-def test_a_weights_file_that_is_none_is_told(finder: Finder, kind: str) -> None:
+def test_a_weights_file_that_is_none_is_reported(finder: Finder, kind: str) -> None:
     path = finder.root / "mine.pth"
     if kind == "folder":
         path.mkdir()
@@ -670,7 +670,9 @@ def test_imagenet_weights_are_found_in_torchs_cache(
     assert found == weights.Weights(source="imagenet", path=path, sha256=expected)
 
 
-def test_a_size_that_the_network_cannot_take_is_told_before_random_weights_are_made(tmp_path: Path) -> None:
+def test_a_size_that_the_network_cannot_take_is_reported_before_random_weights_are_made(
+    tmp_path: Path,
+) -> None:
     images = image_set(tmp_path / "images", train=4, size=(32, 32))
     config = RunConfig(
         backbone="inception_v3", weights="random", device="cpu", precision="fp32", store=tmp_path / "store"

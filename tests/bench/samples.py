@@ -10,9 +10,9 @@ from typing import Any
 from bench.reporting import record
 from bench.reporting.record import Record
 
-DATA = Path(__file__).parents[1] / "data"
-RESULT = DATA / "result-v1.json"
-OLD_FILES = sorted(DATA.glob("record-v*.json"))
+RECORDED = Path(__file__).parents[1] / "recorded"
+RESULT = RECORDED / "result-v1.json"
+OLD_FILES = sorted(RECORDED.glob("record-v*.json"))
 
 
 def benchmark(

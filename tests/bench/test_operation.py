@@ -40,7 +40,7 @@ class TestVocabulary:
         operation.check_info("fit", {**COMMON, "shape": [3, 4], "accuracy": 0.5})
 
     @pytest.mark.parametrize(
-        ("group", "info", "told"),
+        ("group", "info", "message"),
         [
             (None, {**COMMON, "accuracy": 0.5}, "no group"),
             ("fit", {"way": "svm", "device": "cpu", "threads": 2, "accuracy": 0.5}, r"lacks \['reference'\]"),
@@ -49,8 +49,8 @@ class TestVocabulary:
             ("fit", {**COMMON, "shape": [3, 4]}, "nothing shows that the answer was right"),
         ],
     )
-    def test_what_differs_is_named(self, group: str | None, info: dict[str, Any], told: str) -> None:
-        with pytest.raises(ValueError, match=told):
+    def test_what_differs_is_named(self, group: str | None, info: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             operation.check_info(group, info)
 
 

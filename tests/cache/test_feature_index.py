@@ -55,7 +55,7 @@ def test_it_does_not_matter_when_additions_are_settled(least: int, monkeypatch: 
     assert index.find(ids_N32).tolist() == expected.tolist()
 
 
-def test_many_small_additions_settle_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_small_additions_are_sorted_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_module, "WAITING_LEAST", 64)
     settled = 0
     real = Index._settle

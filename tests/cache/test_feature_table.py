@@ -403,7 +403,7 @@ def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("fault", ["gone", "other", "cut"])
-def test_what_a_table_hangs_on_is_written_anew_where_it_is_damaged(tmp_path: Path, fault: str) -> None:
+def test_damaged_declared_data_of_a_table_is_written_again(tmp_path: Path, fault: str) -> None:
     ids, x = rows(4)
     kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")

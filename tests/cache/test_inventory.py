@@ -44,7 +44,7 @@ def entry(root: Path, kind: str) -> inventory.Entry:
     return found
 
 
-def test_each_kind_is_told_in_words_with_its_size(root: Path) -> None:
+def test_each_kind_is_described_with_its_size(root: Path) -> None:
     found = {entry.kind: entry for entry in inventory.entries(root)}
     assert found.keys() == {"features", "weights", "calibrated", "trials", "lagoon"}
     assert found["features"].words == "resnet18, 48x64, eager fp32, weights abcdef01, pillow 13, torch 2.15"
@@ -69,14 +69,14 @@ def test_what_was_used_last_comes_first(root: Path) -> None:
     assert all(time.time() - entry.used < 60 for entry in inventory.entries(root))
 
 
-def test_a_folder_that_is_no_store_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_store_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no store at"):
         inventory.entries(tmp_path / "none")
     assert inventory.entries(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("kind", "pattern", "told"),
+    ("kind", "pattern", "message"),
     [
         ("features", "features/*/[!k]*.npy", "not those that were written"),
         ("features", "features/*/[!k]*.json", "not readable|not what was written"),
@@ -87,7 +87,7 @@ def test_a_folder_that_is_no_store_is_told(tmp_path: Path) -> None:
         ("trials", "trials/*.json", "json: not what was written"),
     ],
 )
-def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, told: str) -> None:
+def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, message: str) -> None:
     [path] = root.glob(pattern)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -97,7 +97,7 @@ def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, tol
         if each.kind == kind:
             [fault] = found
             assert fault.startswith(str(path.parent))
-            assert re.search(told, fault)
+            assert re.search(message, fault)
         else:
             assert found == []
 
@@ -170,7 +170,7 @@ def test_what_the_program_did_not_make_is_no_entry(root: Path) -> None:
     assert [entry.kind for entry in inventory.entries(root)] == [e.kind for e in before if e.kind != "lagoon"]
 
 
-def test_a_disk_that_fails_is_told_and_the_rest_is_checked(
+def test_a_disk_that_fails_is_reported_and_the_rest_is_checked(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = files.file_sha256

@@ -124,7 +124,7 @@ def test_a_folder_that_is_pruned_while_it_is_made_is_made_again(
     assert folder.is_dir()
 
 
-def test_a_file_where_the_folder_belongs_is_told(tmp_path: Path) -> None:
+def test_a_file_where_the_folder_belongs_is_reported(tmp_path: Path) -> None:
     (tmp_path / "entry").touch()
     with pytest.raises(FileExistsError):
         locks.hold_new(tmp_path / "entry")

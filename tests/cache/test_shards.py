@@ -26,10 +26,10 @@ def shard(tmp_path: Path) -> Shard:
     return shards.write(tmp_path, IDS, X, 1.5, "here")
 
 
-def rewrite(shard: Shard, **told: Any) -> None:
+def rewrite(shard: Shard, **changes: Any) -> None:
     """A manifest that says something else, and is sealed all the same."""
     before = files.unsealed(shard.manifest.read_bytes())
-    shard.manifest.write_bytes(files.sealed({**before, **told}))
+    shard.manifest.write_bytes(files.sealed({**before, **changes}))
 
 
 def rows(shard: Shard, x: Any, **options: Any) -> None:

@@ -28,7 +28,7 @@ from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture
@@ -91,13 +91,13 @@ def test_a_page_that_can_not_be_written_is_refused(
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_result_too_large_to_be_read_again_is_told(
+def test_a_result_too_large_to_be_read_again_is_reported(
     ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(schemas, "MAX_BYTES", 1000)
     assert cli.main(["run", *ready, "--methods=knn", "--out", str(tmp_path)]) == 0
-    told = f"transfer: {tmp_path}/result.json is larger than what transfer report reads"
-    assert told in capsys.readouterr().err.splitlines()
+    warning = f"transfer: {tmp_path}/result.json is larger than what transfer report reads"
+    assert warning in capsys.readouterr().err.splitlines()
 
 
 def test_json_is_all_there_is_on_standard_output(
@@ -116,7 +116,7 @@ def test_quiet_leaves_the_verdict(ready: list[str], capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("command", ["run", "extract"])
-def test_what_a_class_loses_is_told_in_spite_of_quiet(
+def test_what_a_class_loses_is_reported_in_spite_of_quiet(
     ready: list[str], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     folder = Path(ready[0]) / "test/class1"
@@ -178,7 +178,7 @@ def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[s
     assert record["engine"]["precision"] == "fp32"
 
 
-def test_skipped_images_are_told_and_exit_3(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_images_are_reported_and_exit_3(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (Path(ready[0]) / "train/class0/1.jpg").write_bytes(b"no image")
     assert cli.main(["run", *ready, "--quiet"]) == 2
     assert "class0/1.jpg" in capsys.readouterr().err
@@ -227,11 +227,11 @@ class TestPredict:
         lines = [line.split("\t") for line in out.splitlines()]
         expected = [folder / "class2" / "3.jpg", *sorted(folder.rglob("*.jpg"))]
         assert [path for path, _, _ in lines] == [str(path) for path in expected]
-        told = Counter((Path(path).parent.name, label) for path, label, _ in lines[1:])
+        counts = Counter((Path(path).parent.name, label) for path, label, _ in lines[1:])
         result = json.loads((Path(model) / "result.json").read_text())
         (fc,) = (method for method in result["methods"] if method["name"] == "fc")
         classes = result["data"]["classes"]
-        assert [[told[a, b] for b in classes] for a in classes] == fc["test"]["confusion"]
+        assert [[counts[a, b] for b in classes] for a in classes] == fc["test"]["confusion"]
         assert all(0 < float(share) <= 1 for _, _, share in lines)
         assert err == ""
 
@@ -240,8 +240,8 @@ class TestPredict:
     ) -> None:
         path = str(Path(ready[0]) / "test" / "class1" / "0.jpg")
         assert cli.main(["predict", model, path, "--json", "--method=svm-lab"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert told == [{"path": path, "label": "class1", "probability": None}]
+        printed = json.loads(capsys.readouterr().out)
+        assert printed == [{"path": path, "label": "class1", "probability": None}]
         assert cli.main(["predict", model, path, "--method=svm-lab"]) == 0
         assert capsys.readouterr().out == f"{path}\tclass1\t-\n"
 
@@ -353,7 +353,7 @@ def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     assert not (tmp_path / "out/models/model.json").exists()
 
 
-def test_a_result_and_models_of_two_runs_are_told(
+def test_a_result_and_models_of_two_runs_are_reported(
     ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -504,9 +504,9 @@ class TestStore:
         assert "\x1b" not in out
         assert "[red]" in out
         assert cli.main(["store", "list", "--store", str(root), "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert {entry["kind"] for entry in told} == {"features", "weights"}
-        assert all((root / entry["kind"] / entry["key"]).is_dir() for entry in told)
+        printed = json.loads(capsys.readouterr().out)
+        assert {entry["kind"] for entry in printed} == {"features", "weights"}
+        assert all((root / entry["kind"] / entry["key"]).is_dir() for entry in printed)
 
     def test_verify(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = ["store", "verify", "--store", str(root)]
@@ -519,7 +519,7 @@ class TestStore:
         assert "not those that were written" in out[0]
         assert next(root.glob("features/*/*.npy")).exists()  # a check changes nothing
 
-    def test_prune_tells_and_deletes_only_when_told(
+    def test_prune_lists_and_deletes_only_with_yes(
         self, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = sorted(root.rglob("*"))
@@ -541,7 +541,7 @@ class TestStore:
         assert "0 entries and 1 leftover, 3 bytes, deleted" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
-        ("words", "told"),
+        ("words", "message"),
         [
             (["prune", "--older-than", "soon"], "--older-than is 'soon'"),
             (["prune", "--max-size", "20"], "--max-size is '20'"),
@@ -552,12 +552,12 @@ class TestStore:
         ids=str,
     )
     def test_wrong_usage_is_one_line(
-        self, root: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+        self, root: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert cli.main(["store", *words, *([] if "--store" in words else ["--store", str(root)])]) == 2
         out, err = capsys.readouterr()
         assert out == ""
-        assert told in err
+        assert message in err
         assert len(err.splitlines()) == 1
 
 
@@ -586,7 +586,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "COMMAND"),
         (["fly"], "'fly'"),
@@ -626,7 +626,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_usage_is_one_line_and_exit_2(
     words: list[str],
-    told: str,
+    message: str,
     make_images: MakeImages,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -646,11 +646,11 @@ def test_wrong_usage_is_one_line_and_exit_2(
     assert out == ""
     assert len(err.splitlines()) == 1
     assert err.startswith("transfer: ")
-    assert re.search(told, err)
+    assert re.search(message, err)
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "store/x"), 2, "No space left on device: store/x"),
@@ -668,7 +668,7 @@ def test_no_traceback_reaches_a_user(
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
     status: int,
-    told: str,
+    message: str,
 ) -> None:
     def fails(*_: object, **__: object) -> None:
         raise error
@@ -676,7 +676,7 @@ def test_no_traceback_reaches_a_user(
     monkeypatch.setattr(experiment, "compare", fails)
     assert cli.main(["run", *ready]) == status
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert len(err.splitlines()) == 1
     with pytest.raises(type(error)):
         cli.main(["run", *ready, "--debug"])
@@ -754,13 +754,13 @@ def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture
     assert len(err.splitlines()) == 1
 
 
-def test_which_engine_was_taken_is_told_on_standard_error_and_by_env(
+def test_the_chosen_engine_is_reported_on_standard_error_and_by_env(
     ready: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["extract", *ready]) == 0
-    told = capsys.readouterr()
-    assert re.fullmatch(r"transfer: \w+ \w+, measured \(images/s: eager fp32 [\d.]+.*\)\n", told.err)
-    assert "images computed" in told.out
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"transfer: \w+ \w+, measured \(images/s: eager fp32 [\d.]+.*\)\n", printed.err)
+    assert "images computed" in printed.out
     store = next(word.removeprefix("--store=") for word in ready if word.startswith("--store="))
     assert cli.main(["env", "--store", store]) == 0
     assert re.search(

@@ -48,13 +48,13 @@ def test_a_set_that_loses_nothing_says_nothing(tmp_path: Path, caplog: pytest.Lo
     assert sorted(found.others) == [".DS_Store", "a/@eaDir/", "a/Thumbs.db", "readme.txt"]
 
 
-@pytest.mark.parametrize(("lost", "told"), [(1, False), (2, True), (9, True)])
+@pytest.mark.parametrize(("lost", "message"), [(1, False), (2, True), (9, True)])
 def test_a_class_that_loses_a_tenth_of_its_files_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: int, told: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: int, message: bool
 ) -> None:
     touch(tmp_path, *many("a", 18), *many("a", lost, ".xyz"), *many("b", 18))
     expected = [f"class a: {lost} of {18 + lost} files are not images: {lost} .xyz"]
-    assert warnings(find_class_folders(tmp_path), caplog) == (expected if told else [])
+    assert warnings(find_class_folders(tmp_path), caplog) == (expected if message else [])
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -63,13 +63,13 @@ def test_a_class_of_any_split_is_named(tmp_path: Path, caplog: pytest.LogCapture
         touch(tmp_path, *many(f"{other}/a", 3), *many(f"{other}/b", 3))
     touch(tmp_path, *many(f"{split}/b", 2, ".heif"), f"{split}/b/notes")
     found = find_class_folders(tmp_path)
-    told = f"class {split}/b: 3 of 6 files are not images: 2 .heif, 1 without a suffix"
-    assert warnings(found, caplog) == [told]
+    message = f"class {split}/b: 3 of 6 files are not images: 2 .heif, 1 without a suffix"
+    assert warnings(found, caplog) == [message]
     assert len(found.others) == 3
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         (many("c", 15, ".xyz"), "15 of 15 files are not images: 15 .xyz"),
         (["c/deep/er/1.doc"], "1 of 1 files are not images: 1 .doc"),
@@ -78,13 +78,13 @@ def test_a_class_of_any_split_is_named(tmp_path: Path, caplog: pytest.LogCapture
     ],
 )
 def test_a_class_folder_without_an_image_is_named_with_what_it_holds(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, files: list[str], told: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, files: list[str], message: str
 ) -> None:
     touch(tmp_path, *many("a", 3), *many("b", 3), *files)
     (tmp_path / "c").mkdir(exist_ok=True)
     found = find_class_folders(tmp_path)
     assert found.empty == {"c"}
-    assert warnings(found, caplog) == [f"class folder c has no image: {told}"]
+    assert warnings(found, caplog) == [f"class folder c has no image: {message}"]
 
 
 def test_a_class_without_test_images_but_with_files_is_named(
@@ -94,8 +94,8 @@ def test_a_class_without_test_images_but_with_files_is_named(
         touch(
             tmp_path, *many(f"{split}/a", 3), *(many(f"{split}/b", 3, ".xyz" if split == "test" else ".jpg"))
         )
-    told = "class folder test/b has no image: 3 of 3 files are not images: 3 .xyz"
-    assert warnings(find_class_folders(tmp_path), caplog) == [told]
+    message = "class folder test/b has no image: 3 of 3 files are not images: 3 .xyz"
+    assert warnings(find_class_folders(tmp_path), caplog) == [message]
 
 
 def test_broken_links_are_files_that_are_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,9 +132,9 @@ def test_images_beside_the_class_folders_are_named(tmp_path: Path, caplog: pytes
 
 def test_warnings_are_a_bounded_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, *(f"class{i:02}/0.xyz" for i in range(30)), *many("a", 3), *many("b", 3))
-    told = warnings(find_class_folders(tmp_path), caplog)
-    assert len(told) == FOLDERS_NAMED + 1
-    assert told[-1] == f"{30 - FOLDERS_NAMED} more folders hold files that are not used"
+    message = warnings(find_class_folders(tmp_path), caplog)
+    assert len(message) == FOLDERS_NAMED + 1
+    assert message[-1] == f"{30 - FOLDERS_NAMED} more folders hold files that are not used"
 
 
 @pytest.mark.parametrize(("train", "test"), [("NFC", "NFD"), ("NFD", "NFC")])
@@ -166,7 +166,7 @@ def test_two_class_folders_that_look_alike_are_one_class(tmp_path: Path) -> None
         ("emu", "add training images of it, or take it out"),
     ],
 )
-def test_an_unknown_class_is_told_with_the_nearest_name(tmp_path: Path, name: str, hint: str) -> None:
+def test_an_unknown_class_is_reported_with_the_nearest_name(tmp_path: Path, name: str, hint: str) -> None:
     touch(
         tmp_path,
         *many("train/Gondola", 3),

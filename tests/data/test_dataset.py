@@ -277,7 +277,7 @@ def test_images_are_found_at_any_depth(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["splits", "classes"])
-def test_other_files_are_told_by_relative_name(tmp_path: Path, layout: str) -> None:
+def test_other_files_are_reported_by_relative_name(tmp_path: Path, layout: str) -> None:
     folder = "" if layout == "classes" else "train/"
     if layout == "classes":
         class_folders(tmp_path, {"a": 5, "b": 5})
@@ -472,7 +472,7 @@ def nothing_to_draw_test_from(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "parts"),
     [
         (nothing, ["no such folder", "{root}", "lagoon"]),
         (a_file, ["no such folder", "{root}", "lagoon"]),
@@ -496,12 +496,12 @@ def nothing_to_draw_test_from(root: Path) -> None:
     ],
 )
 def test_a_folder_that_cannot_serve_is_refused(
-    tmp_path: Path, make: Callable[[Path], None], told: list[str]
+    tmp_path: Path, make: Callable[[Path], None], parts: list[str]
 ) -> None:
     root = tmp_path / "images"
     make(root)
     message = refusal(root)
-    for part in told:
+    for part in parts:
         assert part.format(root=root) in message
 
 

@@ -37,7 +37,7 @@ class TestAssignGroups:
         np.testing.assert_array_equal(kept.codes_N, listed.codes_N)
 
     @pytest.mark.parametrize(
-        ("pattern", "told"),
+        ("pattern", "parts"),
         [
             ("[", ["'['", "unterminated character set", "regular expression"]),
             ("train", ["'train'", "in 3 of 3 file names", "'20130412_071134.jpg'"]),  # not in the folders
@@ -48,12 +48,12 @@ class TestAssignGroups:
             (r"^\d+_\d+", ["a group of each of 3 images"]),
         ],
     )
-    def test_a_pattern_that_makes_no_groups_is_refused(self, pattern: str, told: list[str]) -> None:
+    def test_a_pattern_that_makes_no_groups_is_refused(self, pattern: str, parts: list[str]) -> None:
         with pytest.raises(UserError) as caught:
             assign_groups(NAMES, pattern)
         message = str(caught.value)
         assert "\n" not in message
-        for part in ["--groups", *told]:
+        for part in ["--groups", *parts]:
             assert part in message
 
 

@@ -55,10 +55,10 @@ def refusal(root: Path) -> str:
     ],
 )
 def test_splits_under_other_names_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
-    told = refusal(splits(tmp_path, *names))
-    assert "seems to hold splits (" in told
-    assert told.endswith("; name them train/, valid/ and test/")
-    inside = told.split("(")[1].split(")")[0]
+    message = refusal(splits(tmp_path, *names))
+    assert "seems to hold splits (" in message
+    assert message.endswith("; name them train/, valid/ and test/")
+    inside = message.split("(")[1].split(")")[0]
     assert sorted(inside.split(", ")) == sorted(names)
 
 
@@ -76,8 +76,8 @@ def test_splits_within_a_folder_of_their_own_name_are_refused(tmp_path: Path) ->
 def test_folders_within_folders_of_their_own_names_are_looked_into(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    told = refusal(splits(tmp_path, *(f"{name}/{name}" for name in names)))
-    assert all(f"{name}/{name}" in told for name in names)
+    message = refusal(splits(tmp_path, *(f"{name}/{name}" for name in names)))
+    assert all(f"{name}/{name}" in message for name in names)
 
 
 def test_splits_share_most_classes_not_all(tmp_path: Path) -> None:
@@ -134,16 +134,16 @@ def test_a_validation_folder_is_used_whatever_its_form(tmp_path: Path, valid: st
 
 @pytest.mark.parametrize("other", ["Test", "test2", "extra", "pred", "Train", "eval"])
 def test_other_folders_of_the_classes_are_refused(tmp_path: Path, other: str) -> None:
-    told = refusal(splits(tmp_path, "train", "test", other))
-    assert told.startswith(f"{other}/ holds class folders too")
-    assert told.endswith("name it valid/, or move it away")
+    message = refusal(splits(tmp_path, "train", "test", other))
+    assert message.startswith(f"{other}/ holds class folders too")
+    assert message.endswith("name it valid/, or move it away")
 
 
 def test_a_second_validation_folder_is_refused(tmp_path: Path) -> None:
-    told = refusal(splits(tmp_path / "a", "train", "test", "valid", "dev"))
-    assert told == "dev/ holds class folders too, beside train, test, valid; move it away"
-    told = refusal(splits(tmp_path / "b", "train", "test", "Val", "dev"))
-    assert "has both Val/ and dev/; keep one of them" in told
+    message = refusal(splits(tmp_path / "a", "train", "test", "valid", "dev"))
+    assert message == "dev/ holds class folders too, beside train, test, valid; move it away"
+    message = refusal(splits(tmp_path / "b", "train", "test", "Val", "dev"))
+    assert "has both Val/ and dev/; keep one of them" in message
 
 
 def test_folders_of_no_class_stay_beside_the_splits(tmp_path: Path) -> None:
@@ -153,13 +153,13 @@ def test_folders_of_no_class_stay_beside_the_splits(tmp_path: Path) -> None:
 
 
 def test_a_test_folder_by_another_name_is_named(tmp_path: Path) -> None:
-    told = refusal(splits(tmp_path, "train", "Test_Images"))
-    assert "no test/; name Test_Images/ test/" in told
+    message = refusal(splits(tmp_path, "train", "Test_Images"))
+    assert "no test/; name Test_Images/ test/" in message
 
 
 def test_class_folders_one_level_too_deep_are_refused(tmp_path: Path) -> None:
-    told = refusal(splits(tmp_path, "train/train", "test/test"))
-    assert told == "train/ has its class folders in train/train/; move them up into train/"
+    message = refusal(splits(tmp_path, "train/train", "test/test"))
+    assert message == "train/ has its class folders in train/train/; move them up into train/"
 
 
 @pytest.mark.parametrize(

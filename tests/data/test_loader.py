@@ -295,7 +295,7 @@ def test_reading_tells_its_progress(tmp_path: Path, pool: ThreadPoolExecutor) ->
     write_png(tmp_path / "a.png", 0)
     found = image_set(tmp_path, {"train": ["a.png"] * (2 * FILES_A_TASK + 3), "valid": [], "test": []})
     calls: list[tuple[str, int, int]] = []
-    read(found, pool, BadImages(tmp_path, "error"), lambda *told: calls.append(told))
+    read(found, pool, BadImages(tmp_path, "error"), lambda *call: calls.append(call))
     total = 2 * FILES_A_TASK + 3
     assert calls == [("reading", done, total) for done in (FILES_A_TASK, 2 * FILES_A_TASK, total)]
 
@@ -350,7 +350,7 @@ def test_bad_images_are_left_out_and_listed(tmp_path: Path, pool: ThreadPoolExec
     spoil(tmp_path / "a4.png", "gone")
     bad = BadImages(tmp_path, "skip")
     calls: list[tuple[str, int, int]] = []
-    images = read(found, pool, bad, lambda *told: calls.append(told))
+    images = read(found, pool, bad, lambda *call: calls.append(call))
     assert [image.path.name for image in images] == ["b1.png", "a2.png", "b3.png", "b5.png"]
     assert [image.label for image in images] == [1, 0, 1, 1]
     assert bad.skipped == {"a0.png": REASONS["text"], "a4.png": REASONS["gone"]}
@@ -463,7 +463,7 @@ def test_batches_are_stretched_to_the_size_asked_for(tmp_path: Path, pool: Threa
 
 
 def truncate(path: Path) -> str:
-    """Cut a file so that its size can still be told but not its pixels; the id it has then."""
+    """Cut a file so that its size can still be read but not its pixels; return its new id."""
     path.write_bytes(path.read_bytes()[:-60])
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -28,9 +28,9 @@ X = np.zeros((8, 4, 4, 3), np.uint8)
 TRUTH = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
 
 
-def trial(**told: Any) -> Trial:
+def trial(**fields: Any) -> Trial:
     """A trial made now, on a machine that was not busy."""
-    return Trial(**{"cosine": 1.0, "made_at": time.time(), "contention": 0.0, **told})
+    return Trial(**{"cosine": 1.0, "made_at": time.time(), "contention": 0.0, **fields})
 
 
 class World:
@@ -147,7 +147,7 @@ def test_a_way_that_errs_is_passed_over_with_a_line(
     assert ("openvino", "bf16") not in {(t.engine, t.precision) for t in picked.trials}
 
 
-def test_where_none_is_left_the_user_is_told(usual: Callable[..., World]) -> None:
+def test_no_engine_left_is_reported(usual: Callable[..., World]) -> None:
     with pytest.raises(
         UserError, match=r"openvino bf16: disagrees with fp32; .*--engine eager --precision fp32"
     ):
@@ -234,7 +234,7 @@ def test_trials_that_are_none_are_left_out() -> None:
     broken += [{**good, name: value} for name in numbers for value in (math.inf, -math.inf, math.nan)]
     broken += [{**good, "images_per_s": 0}, {**good, "more": 1}]
     broken += [{name: value for name, value in good.items() if name != "made_at"}]
-    # What is told beside it does no harm.
+    # Further keys do no harm.
     assert [asdict(each) for each in known([*broken, good])] == [good, good]
 
 
@@ -256,7 +256,7 @@ def test_what_is_known_to_disagree_is_not_taken_from_the_store(usual: Callable[.
     assert (found.plan, found.trials) == (VINO_BF16, trials)
 
 
-def test_where_plain_pytorch_fails_the_user_is_told(usual: Callable[..., World]) -> None:
+def test_a_failure_of_plain_pytorch_is_reported(usual: Callable[..., World]) -> None:
     with pytest.raises(UserError, match=r"plain PyTorch in fp32 fails here \(no compiler\)"):
         usual({EAGER: None}).choose(500)
 

@@ -59,7 +59,7 @@ SIDES = {"maxvit_t": 112, "swin_t": 112, "swin_v2_t": 128, "vit_b_32": 224}
     ],
     ids=["half", "BGR", "Caffe's"],
 )
-def test_pixels_are_normalised_as_told(engine: str, normalisation: networks.Normalisation) -> None:
+def test_pixels_are_normalised_as_declared(engine: str, normalisation: networks.Normalisation) -> None:
     x = photographs(BATCH)
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
     torch.manual_seed(0)

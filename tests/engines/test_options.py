@@ -66,7 +66,7 @@ def test_int8_is_openvinos_and_only_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "precision", "told"),
+    ("engine", "precision", "message"),
     [
         ("eager", "int8", "--engine eager can't do --precision int8 on cpu; it can do fp32, bf16"),
         ("compile", "int8", "--engine compile can't do --precision int8 on cpu; it can do fp32, bf16"),
@@ -74,8 +74,8 @@ def test_int8_is_openvinos_and_only_when_asked_for() -> None:
         ("openvino", "fp16", "--precision is fp16, which processors only emulate"),
     ],
 )
-def test_what_no_engine_can_do_is_told(engine: str, precision: str, told: str) -> None:
-    assert told in refusal(engine, precision, "cpu")
+def test_what_no_engine_can_do_is_reported(engine: str, precision: str, message: str) -> None:
+    assert message in refusal(engine, precision, "cpu")
 
 
 def test_what_is_for_processors_is_refused_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "precision", "told"),
+    ("engine", "precision", "parts"),
     [
         ("warp", "auto", ["--engine", "'warp'", "auto", "eager", "openvino", "compile"]),
         ("", "auto", ["--engine", "''", "auto", "eager"]),
@@ -113,11 +113,11 @@ def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
         ("auto", "FP32", ["--precision", "'FP32'", "auto", "fp32", "bf16", "fp16", "int8"]),
     ],
 )
-def test_an_unknown_choice_is_told_with_the_allowed_ones(
-    engine: str, precision: str, told: list[str]
+def test_an_unknown_choice_is_reported_with_the_allowed_ones(
+    engine: str, precision: str, parts: list[str]
 ) -> None:
     message = refusal(engine, precision, "cpu")
-    for part in told:
+    for part in parts:
         assert part in message
 
 

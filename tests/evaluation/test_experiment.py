@@ -108,7 +108,7 @@ def test_scores_follow_from_the_confusion(result: Result) -> None:
         assert method["test"]["accuracy"] == pytest.approx(float(metrics.accuracy(counts)))
 
 
-def test_the_engine_is_told_with_the_trials_that_chose_it(result: Result, again: Result) -> None:
+def test_the_engine_is_reported_with_the_trials_that_chose_it(result: Result, again: Result) -> None:
     assert result.engine["reason"] == "measured"
     trials = {(trial["engine"], trial["precision"]): trial for trial in result.engine["trials"]}
     assert trials["eager", "fp32"]["cosine"] == 1.0
@@ -120,7 +120,7 @@ def test_the_engine_is_told_with_the_trials_that_chose_it(result: Result, again:
     assert again.engine["reason"] == autotune.CACHED
 
 
-def test_what_int8_costs_is_told(root: Path, tmp_path: Path) -> None:
+def test_the_cost_of_int8_is_reported(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
     found = run(root, precision="int8", methods=("svm-lab", "fc"))
@@ -215,7 +215,7 @@ def test_test_images_that_are_training_images_are_counted(root: Path, tmp_path: 
     assert data["contradictions"] == 2
 
 
-def test_what_can_be_known_wrong_is_told_before_any_work(
+def test_mistakes_known_in_advance_are_reported_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_sets.lagoon, "make", lambda *_, **__: pytest.fail("drawn"))

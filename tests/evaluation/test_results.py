@@ -40,7 +40,7 @@ def test_a_method_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "not JSON"),
         ("{", "not JSON"),
@@ -53,16 +53,18 @@ def test_a_method_is_found_by_its_name() -> None:
     ],
     ids=["empty", "cut", "deep", "list", "nothing", "version", "keys missing", "not utf-8"],
 )
-def test_what_is_no_result_file_is_told_in_one_line(tmp_path: Path, text: str | bytes, told: str) -> None:
+def test_what_is_no_result_file_is_reported_in_one_line(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         results.load(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
 
-def test_a_file_edited_by_hand_is_told_where_it_is_wrong(tmp_path: Path) -> None:
+def test_an_invalid_file_is_reported_with_the_place(tmp_path: Path) -> None:
     edited = record()
     edited["methods"][1]["test"]["accuracy"] = 1.5
     path = tmp_path / "result.json"
@@ -71,7 +73,7 @@ def test_a_file_edited_by_hand_is_told_where_it_is_wrong(tmp_path: Path) -> None
         results.load(path)
 
 
-def test_what_it_is_wrong_with_is_told_in_one_line_whatever_it_holds(tmp_path: Path) -> None:
+def test_the_fault_is_reported_in_one_line_for_any_contents(tmp_path: Path) -> None:
     edited = record()
     edited["data"]["name"] = {"a\x85b": "\n"}
     edited["environment"]["libraries"]["\x1b[31m\u2028"] = 1

@@ -544,7 +544,7 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
     )
 
 
-def test_an_engine_that_was_named_and_fails_is_told_in_one_line(
+def test_an_engine_that_was_named_and_fails_is_reported_in_one_line(
     tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_images(tmp_path / "images")
@@ -553,9 +553,9 @@ def test_an_engine_that_was_named_and_fails_is_told_in_one_line(
         raise RuntimeError("no compiler\nlong story")
 
     monkeypatch.setitem(engines.ENGINES, "compile", broken)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as message:
         features(tmp_path, engine="compile")
-    assert str(told.value) == "compile fp32 fails here (no compiler); try --engine eager --precision fp32"
+    assert str(message.value) == "compile fp32 fails here (no compiler); try --engine eager --precision fp32"
 
 
 def test_bad_images_in_the_sample_of_a_trial_are_left_out(tmp_path: Path, make_images: MakeImages) -> None:
@@ -634,10 +634,10 @@ config = RunConfig(
     device="cpu", engine="eager", precision="fp32"
 )
 real = Eager.submit
-def told(self, x):
+def message(self, x):
     print(len(x), flush=True)
     return real(self, x)
-Eager.submit = told
+Eager.submit = message
 extract.extract(config, dataset.find(root / "images"), Stopwatch(), lambda *_: None)
 """
 

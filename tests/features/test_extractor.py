@@ -134,7 +134,7 @@ class TestSample:
         assert x_NHW3.shape == (8, *SIZE, 3)
         assert len(np.unique(x_NHW3.mean(axis=(1, 2)).argmax(axis=1))) > 1  # each class has its own tint
 
-    def test_where_none_can_be_read_the_user_is_told(
+    def test_no_readable_image_is_reported(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights
     ) -> None:
         root = make_images(tmp_path / "images", train=2, valid=1, test=1)

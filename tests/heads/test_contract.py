@@ -34,6 +34,11 @@ CONFIG = RunConfig(data="x", epochs=10, device="cpu")
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Any]:
+    return made_data()
+
+
+def made_data() -> dict[str, Any]:
+    """Features and labels of three splits, five classes."""
     x, y = make_classification(
         400, 30, n_informative=10, n_classes=5, n_clusters_per_class=1, class_sep=2, random_state=0
     )
@@ -88,7 +93,9 @@ class TestHead:
             clone(head).fit(x, y).predict(x[:, 1:])
 
     @pytest.mark.parametrize("rows", [1, 10])
-    def test_one_class_is_refused_or_told(self, head: BaseEstimator, data: dict[str, Any], rows: int) -> None:
+    def test_one_class_is_refused_or_predicted(
+        self, head: BaseEstimator, data: dict[str, Any], rows: int
+    ) -> None:
         x, names, alone = data["train"][0], ["ant"] * rows, clone(head)
         if isinstance(head, heads.FineTune | heads.KNN):
             assert set(alone.fit(x[:rows], names).predict(x)) == {"ant"}
@@ -149,7 +156,7 @@ class TestMethod:
         np.testing.assert_array_equal(one.predict(half_valid), two.predict(half_valid))
 
     @pytest.mark.parametrize(
-        ("labels", "told"),
+        ("labels", "message"),
         [
             (lambda y: y[:-1], "X_valid has 100 rows, y_valid has 99"),
             (lambda y: np.append(y, 0), "y_valid has 101"),
@@ -160,9 +167,9 @@ class TestMethod:
         ],
     )
     def test_validation_labels_that_fit_no_rows_are_refused(
-        self, name: str, data: dict[str, Any], labels: Any, told: str
+        self, name: str, data: dict[str, Any], labels: Any, message: str
     ) -> None:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             METHODS[name].build(CONFIG).fit(*data["train"], data["valid"][0], labels(data["valid"][1]))
 
     def test_keeps_class_names(self, name: str, data: dict[str, Any]) -> None:

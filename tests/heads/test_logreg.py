@@ -79,7 +79,7 @@ def test_the_least_value_of_a_long_valley_is_found() -> None:
     assert n_iter < 300
 
 
-def test_too_few_iterations_are_told() -> None:
+def test_too_few_iterations_are_reported() -> None:
     x, y = blobs(100, 20, 3)
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
         LogisticRegressionHead(max_iter=2).fit(x, y)

@@ -26,7 +26,7 @@ Y = np.arange(30) % 3
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "message"),
     [
         (FineTune(lr=math.nan), "lr is nan; give a number above 0"),
         (FineTune(lr=math.inf), "lr is inf"),
@@ -46,13 +46,13 @@ Y = np.arange(30) % 3
         (KNN(k=0), "k is 0"),
     ],
 )
-def test_a_head_refuses_what_no_fit_can_use(head: BaseEstimator, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_head_refuses_what_no_fit_can_use(head: BaseEstimator, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         head.fit(X, Y)
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    ("search", "message"),
     [
         (FineTuneSearch(lr=()), "lr is empty; give at least one value"),
         (FineTuneSearch(lr=(0.1, math.nan)), "lr is nan"),
@@ -64,8 +64,8 @@ def test_a_head_refuses_what_no_fit_can_use(head: BaseEstimator, told: str) -> N
         (KNNSearch(k=(1, 0)), "k is 0"),
     ],
 )
-def test_a_search_refuses_them_too(search: BaseEstimator, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_a_search_refuses_them_too(search: BaseEstimator, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         search.fit(X, Y, X, Y)
 
 

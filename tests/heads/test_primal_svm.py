@@ -150,7 +150,7 @@ def test_machines_in_groups_are_those_of_one_stack(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(SVM(memory_gb=TINY_GB).fit(x, y).coef_, expected.coef_, rtol=0.02, atol=1e-3)
 
 
-def test_what_did_not_converge_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_that_did_not_converge_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(primal_svm, "MAX_STEPS", 2)
     with pytest.warns(ConvergenceWarning, match="stopped after 2 steps"):
         SVM(memory_gb=TINY_GB).fit(*blobs(400, 20, 3))

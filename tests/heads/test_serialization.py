@@ -112,7 +112,7 @@ def test_what_cannot_be_saved_is_named(tmp_path: Path, data: tuple[np.ndarray, n
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_cut_or_changed_anywhere_is_told_in_one_line(path: Path) -> None:
+def test_a_file_cut_or_changed_anywhere_is_reported_in_one_line(path: Path) -> None:
     whole = path.read_bytes()
     # The header's sizes, its JSON, the first and the last numbers; then a cut.
     broken = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in (0, 3, 9, 60, -500, -1)]
@@ -160,7 +160,7 @@ def test_an_empty_array_of_any_width_makes_no_row_of_that_width(path: Path) -> N
 
 
 @pytest.mark.parametrize("about", [None, [], {"format": 2}, {"format": "1"}])
-def test_another_format_is_told(path: Path, about: Any) -> None:
+def test_another_format_is_reported(path: Path, about: Any) -> None:
     rewrite(path, about, {"x": np.ones(3)})
     with pytest.raises(UserError, match="no saved head of format 1"):
         serialization.load(path)
@@ -169,12 +169,12 @@ def test_another_format_is_told(path: Path, about: Any) -> None:
         serialization.load(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't read"):
         serialization.load(tmp_path / "none.safetensors")
 
 
-def test_another_version_is_told_and_loads(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_version_is_reported_and_loads(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     about, arrays = parts(path)
     rewrite(path, {**about, "transfer": "0.0.1"}, arrays)
     with caplog.at_level(logging.WARNING):

@@ -158,11 +158,11 @@ def test_classes_of_one_image_and_weights_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"kernel": "poly"}, "linear, rbf"), ({"gamma": "x"}, "scale, auto")]
+    ("settings", "message"), [({"kernel": "poly"}, "linear, rbf"), ({"gamma": "x"}, "scale, auto")]
 )
-def test_unknown_settings_are_named_with_the_allowed_ones(settings: dict[str, str], told: str) -> None:
+def test_unknown_settings_are_named_with_the_allowed_ones(settings: dict[str, str], message: str) -> None:
     x, y = blobs(60, 5, 2)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         SVM(**{"kernel": "rbf", **settings}).fit(x, y)
 
 

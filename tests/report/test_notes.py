@@ -11,7 +11,7 @@ from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_size_that_the_bounds_changed_is_named(example: Result) -> None:
     assert "scaled to" not in notes(example, data={"image_size": None}, backbone=backbone, config=config)
 
 
-def test_what_the_pixels_are_is_told_where_it_is_unusual(example: Result) -> None:
+def test_what_the_pixels_are_is_reported_where_it_is_unusual(example: Result) -> None:
     text = notes(example, features={**example.features, "shift": 4, "alike": [0, 3]})
     assert "images of 16 bits use 12 of them" in text
     assert "nearly the same (pixels are 0 to 3 of 255)" in text

@@ -16,7 +16,7 @@ from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.heads.registry import METHODS
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture
@@ -148,9 +148,9 @@ def test_the_verdict_answers_the_question_and_names_what_did_better(example: Res
         "best_of_kind": {"ridge regression": "ridge", **example.comparison["best_of_kind"]},
         "pairs": [*example.comparison["pairs"], *pairs],
     }
-    told = report.verdict(changed(example, methods=[*example.methods, other], comparison=comparison))
-    assert told.startswith("fc (fine-tuning")
-    assert "Best of all on the validation split: ridge (" in told
+    text = report.verdict(changed(example, methods=[*example.methods, other], comparison=comparison))
+    assert text.startswith("fc (fine-tuning")
+    assert "Best of all on the validation split: ridge (" in text
 
 
 def test_a_cold_total_of_another_machine_is_left_blank(example: Result) -> None:
@@ -175,7 +175,7 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     backbone = {**example.backbone, "weights": "random"}
     drawn = changed(example, backbone={**example.backbone, "weights": "embedded"})
     assert "trained on drawn pictures alone" in " ".join(report.notes(drawn))
-    told = " ".join(report.notes(changed(example, data=data, features=features, backbone=backbone)))
+    text = " ".join(report.notes(changed(example, data=data, features=features, backbone=backbone)))
     for part in (
         "untrained",
         "no own split valid",
@@ -183,7 +183,7 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
         "x.jpg (truncated) and 1 more",
         "2 damaged",
     ):
-        assert part in told
+        assert part in text
     many = changed(example, data={**data, "skipped_count": 3_000_000})
     assert "x.jpg (truncated) and 2999999 more" in " ".join(report.notes(many))
     trained = " ".join(report.notes(changed(example, backbone={**example.backbone, "weights": "imagenet"})))
@@ -213,7 +213,7 @@ def test_the_built_in_images_and_every_method_fit_a_terminal_of_80_columns(examp
     assert max(map(len, printed(changed(example, methods=methods), 80).splitlines())) <= 80
 
 
-def test_the_trials_of_engines_are_told(example: Result) -> None:
+def test_the_trials_of_engines_are_reported(example: Result) -> None:
     assert not any("images/s" in note for note in report.notes(example))
     trials = [
         {"engine": "eager", "precision": "fp32", "setup_s": 0.1, "images_per_s": 7.61, "cosine": 1.0},
@@ -226,8 +226,8 @@ def test_the_trials_of_engines_are_told(example: Result) -> None:
         "reason": "measured",
         "trials": trials,
     }
-    told = next(note for note in report.notes(changed(example, engine=engine)) if "images/s" in note)
-    assert told == (
+    text = next(note for note in report.notes(changed(example, engine=engine)) if "images/s" in note)
+    assert text == (
         "openvino bf16: measured (trials, images/s: eager fp32 7.6, openvino bf16 28.3); "
         "on the trial's images its features' cosine with fp32 was 0.9993 at least"
     )

@@ -11,7 +11,7 @@ from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.report.verdict import find_pair, verdict
 
-EXAMPLE = Path(__file__).parents[1] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 def difference(value: float, low: float, high: float, p: float) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def tested(folder: Path) -> list[Path]:
 
 def confusion(predictions: list[predictor.Prediction], classes: tuple[str, ...]) -> list[list[int]]:
     counts = Counter((one.path.parent.name, one.label) for one in predictions)
-    return [[counts[truth, told] for told in classes] for truth in classes]
+    return [[counts[truth, predicted] for predicted in classes] for truth in classes]
 
 
 def close(probability: float | None) -> Any:
@@ -120,10 +120,10 @@ class TestPredict:
     ) -> None:
         paths = tested(folder)
         loaded = predictor.load(copy, method="logreg", batch=8)
-        told = loaded.predict(paths)
+        predicted = loaded.predict(paths)
         _, x_ND = seen(loaded, paths)
         share_NC = loaded.head.predict_proba(x_ND)
-        assert [p.probability for p in told] == pytest.approx(share_NC.max(axis=1).tolist())
+        assert [p.probability for p in predicted] == pytest.approx(share_NC.max(axis=1).tolist())
         assert {p.probability for p in predictor.load(copy, method="svm").predict(paths[:2])} == {None}
 
     def test_order_and_paths_are_the_callers(self, folder: Path, copy: Path) -> None:
@@ -146,7 +146,7 @@ class TestPredict:
         whole = loaded.predict(tested(folder))
         monkeypatch.setattr(predictor, "ROWS", 7)
         calls: list[tuple[str, int, int]] = []
-        assert loaded.predict(tested(folder), on_progress=lambda *told: calls.append(told)) == whole
+        assert loaded.predict(tested(folder), on_progress=lambda *call: calls.append(call)) == whole
         assert calls == [("predicting", done, 24) for done in (7, 14, 21, 24)]
 
     def test_a_bad_image_ends_it_or_is_left_out_and_the_model_works_on(
@@ -207,7 +207,7 @@ class TestPredict:
         assert (in_memory.label, in_memory.probability) == (file.label, file.probability)
 
     @pytest.mark.parametrize(
-        ("image", "told"),
+        ("image", "message"),
         [
             (
                 np.zeros((3, 48, 64), np.uint8),
@@ -223,11 +223,11 @@ class TestPredict:
         ],
         ids=["channels first", "floats", "grey", "empty", "bytes"],
     )
-    def test_what_is_no_image_is_told(self, folder: Path, copy: Path, image: Any, told: str) -> None:
-        with pytest.raises(UserError, match=told):
+    def test_what_is_no_image_is_reported(self, folder: Path, copy: Path, image: Any, message: str) -> None:
+        with pytest.raises(UserError, match=message):
             predictor.load(copy).predict([tested(folder)[0], image])
 
-    def test_features_that_are_no_numbers_are_told(self, folder: Path, copy: Path) -> None:
+    def test_features_that_are_no_numbers_are_reported(self, folder: Path, copy: Path) -> None:
         loaded = predictor.load(copy)
 
         class Broken:
@@ -259,9 +259,9 @@ class TestFolder:
         assert record["best"] == result.comparison["best"]
         assert record["backbone"]["weights_sha256"] == result.backbone["weights_sha256"]
         for method in record["methods"]:
-            told = result.method(method["name"])
-            assert method["params"] == told["best_params"]
-            assert method["test"]["accuracy"] == told["test"]["accuracy"]
+            entry = result.method(method["name"])
+            assert method["params"] == entry["best_params"]
+            assert method["test"]["accuracy"] == entry["test"]["accuracy"]
 
     def test_pixels_are_scaled_as_in_the_run(self, folder: Path, tmp_path: Path) -> None:
         shutil.copytree(folder / "images", tmp_path / "images")
@@ -372,7 +372,7 @@ class TestFolder:
         run(tmp_path, methods=("svm",))
         assert [path.name for path in models.glob(".*")] == [f"{bundle.STAGING}new"]
 
-    def test_a_head_that_cant_be_saved_is_told_and_left_out(
+    def test_a_head_that_cant_be_saved_is_reported_and_left_out(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         photographs(tmp_path / "images")
@@ -421,7 +421,7 @@ class TestReplacing:
         bundle.check_replaceable(copy, self.config(folder))
 
     @pytest.mark.parametrize(
-        ("settings", "told"),
+        ("settings", "message"),
         [
             ({"data": "/elsewhere/photos"}, "a model of 'images', not 'photos'"),
             ({"data": "/elsewhere/images"}, "a model of 'images' in another folder, not 'images'"),
@@ -433,9 +433,9 @@ class TestReplacing:
         ids=str,
     )
     def test_a_run_on_something_else_may_not(
-        self, folder: Path, copy: Path, settings: dict[str, Any], told: str
+        self, folder: Path, copy: Path, settings: dict[str, Any], message: str
     ) -> None:
-        with pytest.raises(UserError, match=rf"{told}; give another --out, or replace it with --force"):
+        with pytest.raises(UserError, match=rf"{message}; give another --out, or replace it with --force"):
             bundle.check_replaceable(copy, self.config(folder, **settings))
 
     def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
@@ -474,7 +474,7 @@ def _changed(copy: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 class TestDamage:
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "message"),
         [
             (lambda r: r.update(schema_version=2), r"no model file of version 1 \(schema_version is 2\)"),
             (lambda r: r.update(classes="class0"), 'at classes, "class0" is not of type "array"'),
@@ -492,10 +492,10 @@ class TestDamage:
         ],
     )
     def test_a_record_edited_by_hand_is_refused_in_a_line(
-        self, copy: Path, change: Callable[[dict[str, Any]], Any], told: str
+        self, copy: Path, change: Callable[[dict[str, Any]], Any], message: str
     ) -> None:
         _changed(copy, change)
-        with pytest.raises(UserError, match=told) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             predictor.load(copy)
         assert "\n" not in str(caught.value)
 
@@ -561,7 +561,7 @@ class TestWay:
             predictor.load(copy, engine="openvino", precision="fp32")
 
     @pytest.mark.parametrize(
-        ("settings", "told"),
+        ("settings", "message"),
         [
             ({"engine": "warp"}, "^engine is 'warp'"),
             ({"precision": "fp8"}, "^precision is 'fp8'"),
@@ -573,8 +573,10 @@ class TestWay:
         ],
         ids=str,
     )
-    def test_what_cant_be_is_told(self, copy: Path, settings: dict[str, Any], told: str) -> None:
-        with pytest.raises(UserError, match=told):
+    def test_impossible_settings_are_reported(
+        self, copy: Path, settings: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(UserError, match=message):
             predictor.load(copy, **settings)
 
     def test_a_model_of_a_gpu_works_on_a_machine_without(

@@ -42,7 +42,7 @@ def test_keys_of_every_other_id_are_right_too() -> None:
     assert keys(with_zeros()[::2]).tolist() == keys(with_zeros()).tolist()[::2]
 
 
-def test_the_first_of_copies_is_told_in_the_order_of_the_ids() -> None:
+def test_the_first_of_copies_is_found_in_the_order_of_the_ids() -> None:
     ids_N32 = with_zeros()[[5, 0, 5, 1, 0]]
     assert firsts(ids_N32).tolist() == [1, 3, 0]
     assert firsts(ids_N32[:0]).tolist() == []

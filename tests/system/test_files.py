@@ -46,9 +46,9 @@ def test_a_file_longer_than_it_may_be_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
-@pytest.mark.parametrize("told", [None, 0], ids=["size known", "size not told"])
+@pytest.mark.parametrize("reported", [None, 0], ids=["size known", "size not reported"])
 def test_a_read_asks_for_no_more_than_the_file_holds(
-    tmp_path: Path, size: int, told: int | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, size: int, reported: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
@@ -75,11 +75,13 @@ def test_a_read_asks_for_no_more_than_the_file_holds(
         return Counted()
 
     monkeypatch.setattr(files, "opened", opened)
-    if told is not None:
-        monkeypatch.setattr(files.os, "fstat", lambda _: SimpleNamespace(st_size=told, st_mode=stat.S_IFREG))
+    if reported is not None:
+        monkeypatch.setattr(
+            files.os, "fstat", lambda _: SimpleNamespace(st_size=reported, st_mode=stat.S_IFREG)
+        )
     assert files.read(path, 100_000) == b"x" * size
-    assert asked[0] == (size if told is None else told) + 1
-    assert len(asked) == 1 or told is not None
+    assert asked[0] == (size if reported is None else reported) + 1
+    assert len(asked) == 1 or reported is not None
 
 
 @pytest.mark.parametrize("where", ["no/such/folder", "file/below"])
@@ -97,9 +99,9 @@ def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("told", [{}, {"a": 1.5, "b": ["x", None]}, {"name": "caf\u00e9 \udcff\n"}])
-def test_what_was_sealed_comes_back(told: dict[str, object]) -> None:
-    assert files.unsealed(files.sealed(told)) == told
+@pytest.mark.parametrize("record", [{}, {"a": 1.5, "b": ["x", None]}, {"name": "caf\u00e9 \udcff\n"}])
+def test_what_was_sealed_comes_back(record: dict[str, object]) -> None:
+    assert files.unsealed(files.sealed(record)) == record
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_what_was_sealed_comes_back(told: dict[str, object]) -> None:
     [b"", b"[]", b"{}", b"7", b"\xff", b"[" * 100_000, b'{"checksum": 1}', b'{"checksum": "", "a": 1e999}'],
     ids=lambda data: repr(data[:20]),
 )
-def test_what_is_no_seal_is_told(data: bytes) -> None:
+def test_what_is_no_seal_is_reported(data: bytes) -> None:
     with pytest.raises(ValueError, match="not readable|not what was written"):
         files.unsealed(data)
 

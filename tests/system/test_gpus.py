@@ -52,7 +52,7 @@ def states() -> list[dict[str, Any]]:
     return [{name: gpu[name] for name in UNKNOWN} for gpu in gpus.describe()]
 
 
-def test_a_gpu_is_told_with_its_clocks_and_what_slows_it(machine: Machine) -> None:
+def test_a_gpu_is_described_with_its_clocks_and_what_slows_it(machine: Machine) -> None:
     machine.printed = ROW_A.encode()
     assert gpus.describe() == [
         {
@@ -76,7 +76,7 @@ def test_drivers_of_either_age_are_asked_by_the_name_they_know(machine: Machine,
     assert machine.asked[-1].endswith(next(iter(knows)))
 
 
-def test_gpus_are_told_apart_by_id_in_torchs_order(machine: Machine) -> None:
+def test_gpus_are_distinguished_by_id_in_torchs_order(machine: Machine) -> None:
     machine.printed, machine.ids = (ROW_A + ROW_B).encode(), [B, A]
     assert [state["sm_mhz"] for state in states()] == [345, 1980]
     machine.ids = ["33333333-aaaa-bbbb-cccc-000000000003"]

@@ -42,7 +42,7 @@ LIBC = "7f1-7f2 r-xp 00000000 fe:00 11   /usr/lib/x86_64-linux-gnu/libc.so.6\n"
         ("", None),
     ],
 )
-def test_the_allocator_is_told_by_the_libraries_of_the_process(
+def test_the_allocator_is_recognised_by_the_libraries_of_the_process(
     tmp_path: Path, maps: str, name: str | None
 ) -> None:
     (tmp_path / "maps").write_bytes(b"\xff /a/name/that/is/no/utf-8\n" + maps.encode())
@@ -162,7 +162,7 @@ def test_contention_is_what_others_leave_too_little_for(
     assert hardware.CpuContention().share(usable) == pytest.approx(share)
 
 
-def test_contention_that_is_not_told_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contention_is_unknown_where_the_system_does_not_report_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "_cpu_s_of_others", lambda: None)
     assert hardware.CpuContention().share(2) is None
 

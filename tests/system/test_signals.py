@@ -42,9 +42,9 @@ def test_work_that_does_not_come_back_is_ended(number: signal.Signals, work: str
     process.stdout.readline()
     time.sleep(0.2)
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=30)
     assert process.returncode == signals.INTERRUPTED
-    assert told == f"cleared\ntransfer: {signals.INTERRUPTED_MESSAGE}\n"
+    assert stderr == f"cleared\ntransfer: {signals.INTERRUPTED_MESSAGE}\n"
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)

@@ -35,7 +35,7 @@ def test_markdown_and_html_find_nothing_to_act_on(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "shown"),
     [
         (0, "0 bytes"),
         (999, "999 bytes"),
@@ -47,5 +47,5 @@ def test_markdown_and_html_find_nothing_to_act_on(name: str) -> None:
         (5 * 10**15, "5000 TB"),
     ],
 )
-def test_bytes_are_told_in_the_largest_unit(count: int, told: str) -> None:
-    assert text.in_bytes(count) == told
+def test_bytes_are_shown_in_the_largest_unit(count: int, shown: str) -> None:
+    assert text.in_bytes(count) == shown

@@ -42,15 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                     print(f"failed: python -m tests.trials --trial {name} --seed {seed}{cases}", flush=True)
                     raise
             seconds = time.monotonic() - start
-            print(f"{name:12} seed {seed} {seconds:6.1f} s  {_told(counted)}", flush=True)
+            print(f"{name:12} seed {seed} {seconds:6.1f} s  {_formatted(counted)}", flush=True)
             met[name] += 1
             if args.trial or time.monotonic() > until:
-                print(f"no fault; rounds of each: {_told(met)}")
+                print(f"no fault; rounds of each: {_formatted(met)}")
                 return 0
         seed += 1
 
 
-def _told(counted: Counter[str]) -> str:
+def _formatted(counted: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counted.items())
 
 

@@ -24,7 +24,7 @@ CONTEXT.set_forkserver_preload(["tests.trials.imported"])
 LIMIT_S = 60
 CLASSES, SIZE = 3, 32
 # A status can be read once, and whoever starts a process reads those of all others: threads that did so at the
-# same time would be told 255 of one that ended well (multiprocessing/popen_forkserver.py, poll).
+# same time would get 255 for one that ended well (multiprocessing/popen_forkserver.py, poll).
 _TURN = threading.Lock()
 
 
@@ -104,8 +104,8 @@ def command(argv: list[str], out: Path, user: int | None = None) -> None:
     start = time.perf_counter()
     if user is not None:
         os.seteuid(user)
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(io.StringIO()):
         status = cli.main(argv)
     if user is not None:
         os.seteuid(0)
@@ -113,7 +113,7 @@ def command(argv: list[str], out: Path, user: int | None = None) -> None:
         "seconds": time.perf_counter() - start,
         "peak_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
-    out.write_text(json.dumps({"status": status, "told": told.getvalue(), **took}))
+    out.write_text(json.dumps({"status": status, "stderr": stderr.getvalue(), **took}))
     sys.exit(status)
 
 
@@ -151,12 +151,12 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
     config = commands._config(args)
     found = extract.extract(config, dataset.find(Path(config.data)), Stopwatch(), lambda *_: None)
     np.save(out.with_suffix(".npy"), np.concatenate([part.x_ND for part in found.splits.values()]))
-    told = {
+    counts = {
         "computed": found.extraction.computed,
         "reused": found.extraction.reused,
         "damaged": len(found.extraction.table.damaged),
     }
-    out.with_suffix(".json").write_text(json.dumps(told))
+    out.with_suffix(".json").write_text(json.dumps(counts))
 
 
 def committed(store: Path) -> set[str]:

@@ -36,12 +36,12 @@ def full(count: int, seed: int, folder: Path) -> Counter[str]:
     for case in range(count):
         kilobytes = weights // 2 if not case else weights + 32 + rows * case // count + seed % 7
         with small_disk(folder / "disk", kilobytes) as disk:
-            told = _command(folder, disk)
+            outcome = _command(folder, disk)
             met["cases"] += 1
-            met["full"] += told["status"] == 2
-            if told["status"] == 2:
-                assert len(told["told"].splitlines()) == 1, told
-                assert "No space left on device" in told["told"], told
+            met["full"] += outcome["status"] == 2
+            if outcome["status"] == 2:
+                assert len(outcome["stderr"].splitlines()) == 1, outcome
+                assert "No space left on device" in outcome["stderr"], outcome
             held = children.committed(disk)
             met["rows kept"] += len(held)
             subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
@@ -57,18 +57,18 @@ def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
         met["cases"] += 1
         with small_disk(folder / "disk", 1 << 20) as disk:
             process = children.start(
-                children.command, ["extract", *children.words(folder, disk)], folder / "told"
+                children.command, ["extract", *children.words(folder, disk)], folder / "outcome"
             )
             wanted = (case + seed) % count * images // count
             while process.is_alive() and len(list(disk.glob("features/*/*.json"))) * 8 < wanted:
                 time.sleep(0.001)
             _become_read_only(disk, process)
             status = children.ended(process)
-            told = json.loads((folder / "told").read_text())
+            outcome = json.loads((folder / "outcome").read_text())
             if status:
-                assert status == 2, told
-                assert len(told["told"].splitlines()) == 1, told
-                assert "Read-only file system" in told["told"], told
+                assert status == 2, outcome
+                assert len(outcome["stderr"].splitlines()) == 1, outcome
+                assert "Read-only file system" in outcome["stderr"], outcome
                 met["became read-only"] += 1
             held = children.committed(disk)
             if len(held) == images:  # a store that can only be read serves a run that finds everything in it
@@ -102,10 +102,10 @@ def forbidden(folder: Path) -> Counter[str]:
         path.chmod(0o755)
     empty = folder / "empty"
     empty.mkdir(mode=0o555)
-    told = _command(folder, empty, user=NOBODY)
-    assert told["status"] == 2
-    assert len(told["told"].splitlines()) == 1
-    assert "Permission denied" in told["told"]
+    outcome = _command(folder, empty, user=NOBODY)
+    assert outcome["status"] == 2
+    assert len(outcome["stderr"].splitlines()) == 1
+    assert "Permission denied" in outcome["stderr"]
     assert _command(folder, folder / "calm", user=NOBODY)["status"] == 0
     _goes_on(folder, folder / "calm", images, children.committed(folder / "calm"), calm)
     return Counter(refused=1, served=1)
@@ -129,8 +129,8 @@ def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
         path.chmod(0o1777 if path.is_dir() else 0o644)
     for case in range(count):
         (folder / f"images/test/class0/new{case}.png").write_bytes(_new_image(case))
-        told = _command(folder, store, user=NOBODY + 1)
-        assert told["status"] == 0, told
+        outcome = _command(folder, store, user=NOBODY + 1)
+        assert outcome["status"] == 0, outcome
         met["cases"] += 1
         rows = sum(len(shards.read_ids(manifest)) for manifest in shards.manifests(features))
         assert rows == len(children.committed(store)) == images + case + 1, "rows lie there twice"
@@ -150,17 +150,17 @@ def _calm(folder: Path) -> tuple[int, bytes]:
 
 
 def _command(folder: Path, store: Path, *, user: int | None = None) -> dict[str, object]:
-    told = folder / "told"
+    out = folder / "outcome"
     argv = ["extract", *children.words(folder, store)]
-    children.ended(children.start(children.command, argv, told, user))
-    return json.loads(told.read_text())
+    children.ended(children.start(children.command, argv, out, user))
+    return json.loads(out.read_text())
 
 
 def _goes_on(folder: Path, store: Path, images: int, held: set[str], calm: bytes) -> None:
     out = folder / "after"
     children.complete(children.features, folder, store, out)
-    told = json.loads(out.with_suffix(".json").read_text())
-    assert told == {"computed": images - len(held), "reused": len(held), "damaged": 0}, told
+    counts = json.loads(out.with_suffix(".json").read_text())
+    assert counts == {"computed": images - len(held), "reused": len(held), "damaged": 0}, counts
     assert out.with_suffix(".npy").read_bytes() == calm
 
 

@@ -44,7 +44,7 @@ from transfer.system.errors import UserError
 
 LIMIT_S = 5.0
 MEMORY_KB = 1_000_000
-RESULT = Path(__file__).parents[1] / "data" / "result-v1.json"
+RESULT = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 NUMBERS = (0, 1, -1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 
 Read = Callable[[bytes], None]
@@ -77,14 +77,14 @@ def hostile(kind: str, count: int, number: int, folder: Path) -> Counter[str]:
         try:
             read(data)
             met["read"] += 1
-            told = "read"
+            message = "read"
         except (UserError, BadImage) as error:
             met["refused"] += 1
-            told = str(error)
+            message = str(error)
         except Exception:
             (folder / "failed").write_bytes(data)  # Hypothesis would print all of it
             raise
-        assert len(told.splitlines()) == 1, told
+        assert len(message.splitlines()) == 1, message
         seconds = time.perf_counter() - start
         met["slowest_ms"] = max(met["slowest_ms"], round(1000 * seconds))
         assert seconds < LIMIT_S, f"{seconds:.1f} s"
@@ -145,7 +145,7 @@ def _flipped(one: bytes, noise: bytes) -> bytes:
 
 
 def _number(data: bytes, at: int, noise: bytes, order: str) -> bytes:
-    """Another number where one may be, also early in a file, where sizes are told."""
+    """Another number where one may be, also early in a file, where sizes are declared."""
     at = at % 64 if noise[0] % 2 else at
     value = NUMBERS[noise[-1] % len(NUMBERS)] & 0xFFFFFFFF
     width = "I" if noise[0] % 3 else "H"
@@ -308,9 +308,9 @@ def _results(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         result = results.load(path)
         report.show(result, nowhere)
         report.show_side_by_side([result, result], nowhere)
-        told = report.markdown(result)
-        assert "<script>" not in told
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", told)
+        text = report.markdown(result)
+        assert "<script>" not in text
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
         result.to_json()
         nowhere.file = io.StringIO()
 
@@ -361,10 +361,10 @@ def _large(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     def read(data: bytes) -> None:
         path.write_bytes(data)
         ended = subprocess.run([sys.executable, "-c", REPORT, str(path)], capture_output=True, text=True)
-        *told, peak_kb = ended.stderr.splitlines()
+        *lines, peak_kb = ended.stderr.splitlines()
         assert int(peak_kb) < MEMORY_KB, f"{peak_kb} kB"
         if ended.returncode:
-            raise UserError("\n".join(told))
+            raise UserError("\n".join(lines))
 
     builds = [*(partial(written, *one) for one in made), objects]
     return st.sampled_from(builds).map(lambda build: build()), read
@@ -377,7 +377,7 @@ def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     table = store.table({"backbone": "a"})
     table.append(ids[:2], x[:2], 1.0, "here")
     other = shards.write(table.folder, ids[2:], x[2:], 1.0, "here")
-    told, rows = files.unsealed(other.manifest.read_bytes()), other.rows.read_bytes()
+    record, rows = files.unsealed(other.manifest.read_bytes()), other.rows.read_bytes()
     kept = {path: path.read_bytes() for path in table.folder.iterdir()}
 
     def read(data: bytes) -> None:
@@ -398,18 +398,18 @@ def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         np.testing.assert_array_equal(store.table({"backbone": "a"}).gather(ids[:2]), x[:2])
 
     assert rows
-    return _changed(told, seal=True), read
+    return _changed(record, seal=True), read
 
 
 def _rows(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     """The other file of a shard, its checksum in the manifest mended: whoever writes a store may write that too."""
     ids = from_hex([f"{i:064x}" for i in range(4)])
     shard = shards.write(folder, ids, np.ones((4, 3), np.float32), 1.0, "here")
-    told, rows = files.unsealed(shard.manifest.read_bytes()), shard.rows.read_bytes()
+    record, rows = files.unsealed(shard.manifest.read_bytes()), shard.rows.read_bytes()
 
     def read(data: bytes) -> None:
         shard.rows.write_bytes(data)
-        shard.manifest.write_bytes(files.sealed({**told, "sha256": files.sha256(data)}))
+        shard.manifest.write_bytes(files.sealed({**record, "sha256": files.sha256(data)}))
         try:
             found, _, _ = shards.read(shard.manifest)
         except shards.Damaged as error:

@@ -41,7 +41,7 @@ def kills(count: int, seed: int, folder: Path) -> Counter[str]:
                 after, more_s = rng.uniform(_written(store) - 2, FILES), rng.uniform(0, 0.02)
                 met["cases"] += 1
             words = ["extract", *children.words(folder, store)]
-            process = children.start(children.command, words, own / "told")
+            process = children.start(children.command, words, own / "outcome")
             while children.status(process) is None and _written(store) < after:
                 time.sleep(0.001)
             time.sleep(more_s)
@@ -54,8 +54,8 @@ def kills(count: int, seed: int, folder: Path) -> Counter[str]:
                 met["none done" if not held else "all done" if len(held) == images else "some done"] += 1
             before = held
         children.complete(children.features, folder, store, out)
-        told = json.loads(out.with_suffix(".json").read_text())
-        assert told == {"computed": images - len(before), "reused": len(before), "damaged": 0}, told
+        counts = json.loads(out.with_suffix(".json").read_text())
+        assert counts == {"computed": images - len(before), "reused": len(before), "damaged": 0}, counts
         assert out.with_suffix(".npy").read_bytes() == calm, (
             "features differ from those of an undisturbed run"
         )

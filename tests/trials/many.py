@@ -23,7 +23,7 @@ LIMIT_S_A_FILE = 0.02
 
 
 def many(count: int, seed: int, folder: Path) -> Counter[str]:
-    """`count` files of each kind among some usual images: all are computed, or told in few lines.
+    """`count` files of each kind among some usual images: all are computed, or reported in few lines.
 
     Of images, which a network sees one by one, there are a tenth as many.
     """
@@ -46,7 +46,7 @@ def many(count: int, seed: int, folder: Path) -> Counter[str]:
 
 def _images(root: Path, count: int) -> list[dict[str, Any]]:
     extracted = _command(root, "extract", *children.words(root, root / "store"), files=count)
-    assert (extracted["status"], extracted["told"]) == (0, "")
+    assert (extracted["status"], extracted["stderr"]) == (0, "")
     assert len(children.committed(root / "store")) == count + USUAL
     return [extracted]
 
@@ -54,11 +54,11 @@ def _images(root: Path, count: int) -> list[dict[str, Any]]:
 def _bad(root: Path, count: int) -> list[dict[str, Any]]:
     refused = _command(root, "extract", *children.words(root, root / "store"), files=count)
     assert refused["status"] == 2
-    assert len(refused["told"].splitlines()) == 1
+    assert len(refused["stderr"].splitlines()) == 1
     ran, shown, data = _run(root, count)
     assert (ran["status"], shown["status"]) == (3, 0)
-    assert len(ran["told"].splitlines()) == min(count, SKIPPED_NAMED + 1)
-    assert f"skipped {count - SKIPPED_NAMED:,} more images" in ran["told"]
+    assert len(ran["stderr"].splitlines()) == min(count, SKIPPED_NAMED + 1)
+    assert f"skipped {count - SKIPPED_NAMED:,} more images" in ran["stderr"]
     assert (len(data["skipped"]), data["skipped_count"]) == (min(count, data_summary.SKIPPED_NAMED), count)
     return [refused, ran, shown]
 
@@ -67,7 +67,7 @@ def _others(root: Path, count: int) -> list[dict[str, Any]]:
     ran, shown, data = _run(root, count)
     assert (ran["status"], shown["status"]) == (0, 0)
     assert (
-        len(ran["told"].splitlines()) == children.CLASSES
+        len(ran["stderr"].splitlines()) == children.CLASSES
     )  # a line for each class, which has lost most files
     assert (data["others"]["count"], data["skipped"]) == (count, [])
     return [ran, shown]
@@ -83,13 +83,13 @@ def _run(root: Path, count: int) -> tuple[dict[str, Any], dict[str, Any], dict[s
 
 
 def _command(root: Path, *words: str, files: int) -> dict[str, Any]:
-    out = root / "told"
+    out = root / "outcome"
     out.unlink(missing_ok=True)
     process = children.start(children.command, list(words), out)
     status = children.ended(process, children.LIMIT_S + LIMIT_S_A_FILE * files)
-    told: dict[str, Any] = json.loads(out.read_text())
-    assert told["status"] == status
-    return told
+    outcome: dict[str, Any] = json.loads(out.read_text())
+    assert outcome["status"] == status
+    return outcome
 
 
 def _pixel(i: int) -> bytes:

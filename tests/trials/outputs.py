@@ -66,25 +66,25 @@ def models_full(count: int, seed: int, folder: Path) -> Counter[str]:
             first = bundle.load(disk / "out").record["made_from"]["result_sha256"]
             room = kilobytes + (case + 1) * (kilobytes + 64) // count + seed % 7
             subprocess.run(["mount", "-o", f"remount,size={room}k", disk], check=True)
-            told = _run([*argv, "--seed=1"], folder, disk / "out")
+            outcome = _run([*argv, "--seed=1"], folder, disk / "out")
             met["cases"] += 1
-            met["full"] += told["status"] == 2
-            met["fits"] += told["status"] == 0
-            assert told["status"] in (0, 2), told
-            if told["status"] == 2:
-                assert "No space left on device" in str(told["told"]), told
+            met["full"] += outcome["status"] == 2
+            met["fits"] += outcome["status"] == 0
+            assert outcome["status"] in (0, 2), outcome
+            if outcome["status"] == 2:
+                assert "No space left on device" in str(outcome["stderr"]), outcome
             _check_models(disk / "out")
             json.loads((disk / "out" / RESULT).read_text())
             kept = bundle.load(disk / "out").record["made_from"]["result_sha256"]
-            assert (kept == first) == (told["status"] == 2)
+            assert (kept == first) == (outcome["status"] == 2)
             assert not list((disk / "out").rglob(".new-*"))
     return met
 
 
 def _run(argv: list[str], folder: Path, out: Path) -> dict[str, object]:
-    told = folder / "told"
-    children.ended(children.start(children.command, [*argv, f"--out={out}"], told))
-    found: dict[str, object] = json.loads(told.read_text())
+    out_file = folder / "outcome"
+    children.ended(children.start(children.command, [*argv, f"--out={out}"], out_file))
+    found: dict[str, object] = json.loads(out_file.read_text())
     return found
 
 
@@ -93,7 +93,7 @@ def _with_output(kind: str, argv: list[str]) -> None:
     from transfer import cli
 
     read, write = os.pipe()
-    os.close(read)  # whoever writes is told so
+    os.close(read)  # a writer gets an error
     descriptor = os.open("/dev/full", os.O_WRONLY) if kind == "full" else write if kind == "pipe" else None
     if kind == "closed":
         sys.stdout = None  # as Python has it where descriptor 1 is closed

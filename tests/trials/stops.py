@@ -29,13 +29,13 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
     for _ in range(3):
         shutil.rmtree(folder / "store", ignore_errors=True)
         start = time.perf_counter()
-        children.complete(children.command, words, folder / "told")
+        children.complete(children.command, words, folder / "outcome")
         taken_s.append(time.perf_counter() - start)
     whole_s, rng, met = min(taken_s), random.Random(seed), Counter[str]()
     for case in range(count):
         shutil.rmtree(folder / "store", ignore_errors=True)
-        (folder / "told").unlink(missing_ok=True)
-        process = children.start(children.stopped, words, folder / "told", folder / "ready")
+        (folder / "outcome").unlink(missing_ok=True)
+        process = children.start(children.stopped, words, folder / "outcome", folder / "ready")
         while process.is_alive() and not (folder / "ready").exists():
             time.sleep(0.001)
         (folder / "ready").unlink(missing_ok=True)
@@ -47,9 +47,9 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
         status, seconds = children.ended(process), time.perf_counter() - start
         met["cases"] += 1
         if status:
-            told = (folder / "told").read_text()
-            assert status == signals.INTERRUPTED, f"status {status}: {told}"
-            assert told == f"transfer: {signals.INTERRUPTED_MESSAGE}\n", told
+            stderr = (folder / "outcome").read_text()
+            assert status == signals.INTERRUPTED, f"status {status}: {stderr}"
+            assert stderr == f"transfer: {signals.INTERRUPTED_MESSAGE}\n", stderr
             met[number.name] += 1
             met["slowest_ms"] = max(met["slowest_ms"], round(1000 * seconds))
             assert seconds < LIMIT_S, f"{seconds:.1f} s"

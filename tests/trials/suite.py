@@ -33,7 +33,7 @@ class Trial:
 
 
 def _apart(kind: str, count: int, seed: int, folder: Path) -> Counter[str]:
-    """Hostile files in a process of their own, so that its memory is theirs, and a crash is told and not shared."""
+    """Hostile files in a process of their own, so that its memory can be measured, and a crash is reported."""
     out = folder / "counted"
     children.complete(_counted, kind, count, seed, folder, out)
     return Counter(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trials import disks
-from tests.trials.__main__ import _told
+from tests.trials.__main__ import _formatted
 from tests.trials.suite import TRIALS
 
 pytestmark = pytest.mark.trial
@@ -21,7 +21,7 @@ def test_a_round_of(
     cases = math.ceil(percent * TRIALS[name].cases / 100) if percent < 100 else None
     counted = TRIALS[name].run(0, tmp_path, cases)
     with capsys.disabled():
-        print(f"\n{name}: {_told(counted)}")
+        print(f"\n{name}: {_formatted(counted)}")
 
 
 @pytest.mark.skipif(not disks.can_mount(), reason="only root can become another user")

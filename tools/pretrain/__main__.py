@@ -23,7 +23,7 @@ SHOWN_EVERY_S = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train for some minutes, or to the end; the exit status is 0 when the weights were written, 3 before."""
+    """Train for some minutes, or to the end; return 0 when the weights were written, 3 before."""
     parser = argparse.ArgumentParser(prog="python -m tools.pretrain", description=__doc__)
     parser.add_argument("folder", type=Path, help="of the checkpoint, and of weights.safetensors")
     parser.add_argument(
@@ -59,7 +59,7 @@ def _trained(recipe: Recipe, folder: Path, device: str, minutes: float) -> int:
 
 
 class _Shown:
-    """A line about every ten seconds: the means since the last."""
+    """A line about every ten seconds, with the means since the last one."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.met, self.since = steps, list[Step](), time.monotonic()

@@ -17,7 +17,7 @@ COARSE, FILLED = 32, 0.1
 
 
 class Fractals:
-    """`n` classes of fractals, their maps drawn from a seed and the same on every device."""
+    """Classes of fractals, with maps drawn from a seed, the same on every device."""
 
     def __init__(self, n: int, seed: int, device: torch.device | str) -> None:
         drawn = Chance(seed, "cpu")
@@ -31,7 +31,7 @@ class Fractals:
         self.map_CM23 = torch.cat(kept)[:n].to(device)
 
     def draw(self, label_N: Tensor, side: int, chance: Chance) -> tuple[Tensor, Tensor]:
-        """Where the fractals of the classes `label_N` are, and how often they were there: `(N, S, S)`, 0 to 1."""
+        """Return where the fractals of the classes `label_N` are, and how dense they are: `(N, S, S)`, 0 to 1."""
         maps = self.map_CM23[label_N]
         maps = maps * (1 + 0.05 * chance.normal(*maps.shape))  # FractalDB's variation of the parameters
         points = _orbit(maps, chance)
@@ -48,7 +48,7 @@ class Fractals:
 
 
 def _maps(n: int, drawn: Chance) -> Tensor:
-    """Affine maps `(C, M, 2, 3)`, contractions: the product of two turns and a squeeze, as SVD-drawn systems are."""
+    """Draw affine maps `(C, M, 2, 3)`, contractions: two rotations and a scaling, as in SVD-based sampling."""
     one, two = drawn.uniform(n, MAPS, high=6.283), drawn.uniform(n, MAPS, high=6.283)
     big = drawn.uniform(n, MAPS, low=0.35, high=0.85)
     small = big * drawn.uniform(n, MAPS, low=0.3, high=1.0)
@@ -58,13 +58,13 @@ def _maps(n: int, drawn: Chance) -> Tensor:
 
 
 def _turns(angle_CM: Tensor) -> Tensor:
-    """Matrices `(C, M, 2, 2)` that turn by an angle."""
+    """Return rotation matrices `(C, M, 2, 2)`."""
     cos, sin = angle_CM.cos(), angle_CM.sin()
     return torch.stack([cos, -sin, sin, cos], -1).reshape(*angle_CM.shape, 2, 2)
 
 
 def _orbit(map_NM23: Tensor, chance: Chance) -> Tensor:
-    """Points of the attractors `(N, P, 2)`, scaled so that each spans about -1 to 1."""
+    """Return points of the attractors `(N, P, 2)`, scaled so that each spans about -1 to 1."""
     n = len(map_NM23)
     point = chance.uniform(n, POINTS, 2, low=-1.0)
     # A map is chosen as often as the area it makes, so that the attractor is covered evenly.
@@ -84,7 +84,7 @@ def _orbit(map_NM23: Tensor, chance: Chance) -> Tensor:
 
 
 def _counts(point_NP2: Tensor, side: int) -> Tensor:
-    """How many points lie in each pixel `(N, S, S)`."""
+    """Count the points in each pixel `(N, S, S)`."""
     n = len(point_NP2)
     column, row = ((point_NP2 + 1) * (side / 2)).floor().long().unbind(-1)
     inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)

@@ -1,4 +1,4 @@
-"""Scenes: something in the foreground, a texture behind it, and all that differs between two pictures of the same.
+"""Scenes: an object in the foreground, a texture behind it, and all that varies between pictures of the same.
 
 N: pictures. S: side in pixels.
 """
@@ -23,21 +23,21 @@ FACTS = 9
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures and what is in them."""
+    """Pictures and their labels."""
 
     x_N3SS: Tensor
     """RGB between 0 and 1."""
     foreground_N: Tensor
-    """Class of what stands there, below `FOREGROUNDS`."""
+    """Class of the object, below `FOREGROUNDS`."""
     background_N: Tensor
-    """Class of what it stands before, below `BACKGROUNDS`."""
+    """Class of the ground, below `BACKGROUNDS`."""
     facts_NF: Tensor
-    """The mean colour of what stands there and of what is behind it (six numbers), how much of the picture it
+    """The mean colours of the object and of the ground (six numbers), the share of the picture that the object
     covers, and its middle (x, y): each of mean about 0 and deviation about 1."""
 
 
 class Scenes:
-    """Draws scenes on a device; their classes follow from the seed, the same on every device."""
+    """Scenes drawn on a device; their classes follow from the seed, the same on every device."""
 
     def __init__(self, seed: int, device: torch.device | str) -> None:
         self.device = torch.device(device)
@@ -46,7 +46,7 @@ class Scenes:
         self.textures = Textures(TEXTURES, seed + 3, device)
 
     def draw(self, n: int, side: int, chance: Chance) -> Pictures:
-        """`n` pictures of `side` x `side` pixels, of classes drawn as well."""
+        """Draw `n` pictures of `side` x `side` pixels, of random classes."""
         places = frame(n, side, self.device)
         ahead, behind = (
             chance.integers_on_host(n, high=FOREGROUNDS),
@@ -94,7 +94,7 @@ def _facts(x_N3SS: Tensor, cover_NSS: Tensor, places_NSS2: Tensor) -> Tensor:
 
 
 def _coloured(grey_NSS: Tensor, chance: Chance) -> Tensor:
-    """Grey as a mixture of two colours `(N, 3, S, S)`, chosen for each picture and rarely saturated."""
+    """Colour grey as a mixture of two colours `(N, 3, S, S)`, chosen for each picture and rarely saturated."""
     n = len(grey_NSS)
     mean = chance.uniform(n, 2, 1)
     colours = (mean + 0.6 * chance.uniform(n, 1, 1) ** 1.5 * (chance.uniform(n, 2, 3) - 0.5)).clamp(0, 1)
@@ -107,7 +107,7 @@ def _coloured(grey_NSS: Tensor, chance: Chance) -> Tensor:
 
 
 def _with_sky(ground_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
-    """In a third of the pictures the ground ends at a horizon, beyond which the sky is, or a wall."""
+    """Add a horizon to a third of the pictures, with sky or a wall beyond it."""
     n, side = places_NSS2.shape[:2]
     y_NSS = places_NSS2[..., 1] + each(chance.uniform(n, low=-0.15, high=0.15)) * places_NSS2[..., 0]
     horizon = chance.uniform(n, low=-0.8, high=0.1)
@@ -118,7 +118,7 @@ def _with_sky(ground_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tenso
 
 
 def _shadowed(ground_N3SS: Tensor, cover_NSS: Tensor, chance: Chance) -> Tensor:
-    """What stands there throws a soft shadow on what is behind it."""
+    """Add a soft shadow of the object on the ground."""
     side = cover_NSS.shape[-1]
     by = (chance.integers_on_host(2, high=max(side // 8, 1)) - side // 16).tolist()
     soft = F.avg_pool2d(cover_NSS[:, None], 5, stride=1, padding=2).roll(by, (2, 3))
@@ -126,7 +126,7 @@ def _shadowed(ground_N3SS: Tensor, cover_NSS: Tensor, chance: Chance) -> Tensor:
 
 
 def _occluded(x_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
-    """In a third of the pictures something plain stands in front: a post, a corner, a patch."""
+    """Add something plain in front in a third of the pictures: a post, a corner, a patch."""
     n, side = places_NSS2.shape[:2]
     x_NSS, y_NSS = seen(chance, places_NSS2, zoom=(0.2, 0.6), turn=3.1416, shift=1.1).unbind(-1)
     long = each(chance.log_uniform(n, low=0.15, high=1.0))
@@ -137,7 +137,7 @@ def _occluded(x_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
 
 
 def _lit(x_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
-    """Light from a side and in patches, of some colour; haze."""
+    """Add coloured light from a side and in patches, and haze."""
     n, side = places_NSS2.shape[:2]
     slope = torch.einsum("nhwx,nx->nhw", places_NSS2, 0.25 * chance.normal(n, 2))
     light = (slope + each(0.15 * chance.uniform(n)) * noise(chance, n, 4, side)).exp()
@@ -147,7 +147,7 @@ def _lit(x_N3SS: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
 
 
 def _photographed(x_N3SS: Tensor, chance: Chance) -> Tensor:
-    """Exposure and contrast of a camera, some blur, and the noise of its sensor."""
+    """Apply exposure and contrast of a camera, some blur, and sensor noise."""
     n, _, side, _ = x_N3SS.shape
     gain, gamma = (0.15 * chance.normal(n, 1, 1, 1)).exp(), (0.15 * chance.normal(n, 1, 1, 1)).exp()
     x_N3SS = (x_N3SS.clamp_min(0) * gain).clamp(1e-4, 1) ** gamma

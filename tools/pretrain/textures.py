@@ -22,7 +22,7 @@ ZOOM, TURN = (0.75, 1.35), 0.25
 
 
 class Textures:
-    """`n` classes of textures, their formulas drawn from a seed and the same on every device."""
+    """Classes of textures, with formulas drawn from a seed, the same on every device."""
 
     def __init__(self, n: int, seed: int, device: torch.device | str) -> None:
         drawn = Chance(seed, device, drawn_on="cpu")
@@ -34,7 +34,7 @@ class Textures:
         self.warp_C = 0.15 * drawn.uniform(n) * drawn.often(n, share=0.5)
 
     def draw(self, label_N: Tensor, places_NSS2: Tensor, chance: Chance) -> Tensor:
-        """Grey fields `(N, S, S)` between 0 and 1 of the classes `label_N`, which are on the host."""
+        """Draw grey fields `(N, S, S)` between 0 and 1 of the classes `label_N`, which are on the host."""
         n, side = places_NSS2.shape[:2]
         own_N = label_N.to(places_NSS2.device, non_blocking=True)
         places = seen(chance, places_NSS2, zoom=ZOOM, turn=TURN, shift=1.0)
@@ -52,7 +52,7 @@ class Textures:
 
 
 def waves(n: int, drawn: Chance) -> Field:
-    """Sums of plane waves, as of water, sand or bark."""
+    """Make fields of sums of plane waves, like water, sand or bark."""
     main = drawn.uniform(n, 1, high=math.pi)
     angle = main + drawn.uniform(n, 1, high=1.6) * drawn.normal(n, WAVES)
     cycles = drawn.log_uniform(n, 1, low=1.5, high=9.0) * drawn.log_uniform(n, WAVES, low=0.6, high=1.7)
@@ -71,7 +71,7 @@ def waves(n: int, drawn: Chance) -> Field:
 
 
 def clouds(n: int, drawn: Chance) -> Field:
-    """Noise in octaves, as of clouds, stone or foliage; stretched one way, and in some classes ridged."""
+    """Make fields of noise in octaves, like clouds, stone or foliage; anisotropic, and ridged in some classes."""
     base_C2 = drawn.log_uniform(n, 1, low=0.08, high=0.5) * drawn.log_uniform(n, 2, low=0.5, high=2.0)
     fade_C, ridge_C = drawn.uniform(n, low=0.35, high=0.9), drawn.often(n, share=0.4).float()
 
@@ -89,7 +89,7 @@ def clouds(n: int, drawn: Chance) -> Field:
 
 
 def cells(n: int, drawn: Chance) -> Field:
-    """Cells around scattered points (Worley's noise), as of pebbles, scales or cracked earth."""
+    """Make fields of cells around random points (Worley's noise), like pebbles, scales or cracked earth."""
     stretch_C2 = drawn.log_uniform(n, 2, low=0.6, high=1.7)
     density_C = drawn.log_uniform(n, low=0.6, high=2.2)
     edges_C, round_C = drawn.uniform(n), drawn.often(n, share=0.6)
@@ -110,7 +110,7 @@ def cells(n: int, drawn: Chance) -> Field:
 
 
 def weave(n: int, drawn: Chance) -> Field:
-    """Two sets of stripes, as of planks, bricks, nets or cloth; in a third of the classes one alone."""
+    """Make fields of two sets of stripes, like planks, bricks, nets or cloth; one set in a third of the classes."""
     angle = drawn.uniform(n, 1, high=math.pi) + torch.stack(
         [torch.zeros(n, device=drawn.device), math.pi / 2 + 0.4 * drawn.normal(n)], -1
     )

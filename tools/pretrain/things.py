@@ -1,4 +1,4 @@
-"""Things: each class some parts that lie to each other as its formula says, as a house has a roof and windows.
+"""Things: each class has some parts in an arrangement given by its formula, as a house has a roof and windows.
 
 N: pictures. S: side in pixels. C: classes. P: parts. K: colours of a thing.
 """
@@ -19,10 +19,10 @@ OWN_COLOURS = 0.6
 
 
 class Things:
-    """`n` classes of things, their formulas drawn from a seed and the same on every device.
+    """Classes of things, with formulas drawn from a seed, the same on every device.
 
-    A part is a box or an ellipse or between, stretched, tapered and turned, and may stand there several times in a
-    row. Each covers those before it. A class has colours, which six in ten of its things have, more or less.
+    A part is a box, an ellipse or in between, stretched, tapered and rotated, and may be repeated in a row. Each covers
+    those before it. A class has colours, which six in ten of its things have approximately.
     """
 
     def __init__(self, n: int, seed: int, device: torch.device | str) -> None:
@@ -47,7 +47,7 @@ class Things:
         self.there_CP = drawn.often(n, PARTS, share=0.8) | (first > 0)
 
     def draw(self, label_N: Tensor, places_NSS2: Tensor, chance: Chance) -> tuple[Tensor, Tensor]:
-        """Where the things of the classes `label_N` are `(N, S, S)`, and their colours there `(N, 3, S, S)`."""
+        """Return where the things of the classes `label_N` are `(N, S, S)`, and their colours there `(N, 3, S, S)`."""
         n, side = places_NSS2.shape[:2]
         places = seen(chance, places_NSS2, zoom=ZOOM, turn=TURN, shift=SHIFT)
         palette_NK3 = self._palette(label_N, chance)
@@ -64,7 +64,7 @@ class Things:
         return cover, colour / cover[:, None].clamp_min(1e-3)
 
     def _away(self, label_N: Tensor, places_NSS2: Tensor, chance: Chance) -> Iterator[Tensor]:
-        """Part by part, how far from its middle each place is `(N, S, S)`, in the part's own measure."""
+        """Yield for each part the distance of each place from its middle `(N, S, S)`, in the part's own units."""
         place_NP2 = self.place_CP2[label_N] + 0.03 * chance.normal(len(label_N), PARTS, 2)
         angle_NP = self.angle_CP[label_N] + 0.04 * chance.normal(len(label_N), PARTS)
         wide_NP = _varied(self.wide_CP[label_N], chance, 0.08).sqrt()
@@ -96,11 +96,11 @@ class Things:
 
 
 def _varied(values_NP: Tensor, chance: Chance, spread: float) -> Tensor:
-    """What the formulas say, a little more or less in every picture."""
+    """Vary the values of the formulas slightly in every picture."""
     return values_NP * (spread * chance.normal(*values_NP.shape)).exp()
 
 
 def _colours(chance: Chance, n: int) -> Tensor:
-    """Colours of `n` things `(N, K, 3)`: from black to white, rarely saturated."""
+    """Draw the colours of `n` things `(N, K, 3)`: from black to white, rarely saturated."""
     grey = chance.uniform(n, COLOURS, 1)
     return grey + chance.uniform(n, COLOURS, 1) ** 1.5 * (chance.uniform(n, COLOURS, 3) - grey)

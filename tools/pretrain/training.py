@@ -37,24 +37,24 @@ STATISTICS_BATCHES, STATISTICS_BATCH = 64, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What determines the weights, apart from the device, its fast matrix formats and the version of PyTorch."""
+    """Everything that determines the weights, apart from the device, its matrix formats and PyTorch's version."""
 
     backbone: str = "resnet50"
     seed: int = 0
     steps: int = 3700
     batch: int = 512
     side: int = 96
-    """Pixels that a picture has each way in the first half of training."""
+    """Side of a picture in pixels in the first half of training."""
     last_side: int = 224
-    """And at the end, by steps of 16: small ones teach most for their price, large ones are what users have."""
+    """Side at the end, in steps of 16: small pictures are cheap to learn from, large ones are what users have."""
     final_side: int = 224
-    """Pixels of those that batch-norm's statistics are taken from in the end: images of users are larger."""
+    """Side of those for the final batch-norm statistics: images of users are larger."""
     lr: float = 2e-3
     weight_decay: float = 0.05
 
 
 class Named(nn.Module):
-    """A network cut before its last layer, and two layers that name what a picture shows."""
+    """A network cut before its last layer, with two layers that classify what a picture shows."""
 
     def __init__(self, name: str, seed: int) -> None:
         super().__init__()
@@ -74,19 +74,21 @@ class Named(nn.Module):
             self.facts = nn.Linear(features, FACTS)
 
     def forward(self, x_N3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits of the foreground, of the background, and the further facts."""
         x_ND = self.body(networks.normalise(255 * x_N3SS)).flatten(1)
         return self.foreground(x_ND), self.background(x_ND), self.facts(x_ND)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a step of training came to: numbers on the device, where reading one waits for it."""
+    """The outcome of a training step: numbers on the device; reading one waits for it."""
 
     step: int
     loss: Tensor
     foreground: Tensor
-    """The share of pictures whose foreground was classified correctly; `background` likewise."""
+    """Share of pictures with a correctly classified foreground."""
     background: Tensor
+    """The same for the background."""
 
 
 class Training:
@@ -114,9 +116,9 @@ class Training:
             self._load()
 
     def run(self, until: float, on_step: Callable[[Step], None]) -> bool:
-        """Train until all is done, or `timer.now()` is past `until`; whether it is done is returned.
+        """Train to the end, or until `timer.now()` is past `until`; return whether it has reached the end.
 
-        A checkpoint is written every few minutes, and at the end of either.
+        A checkpoint is written every few minutes, and when it stops.
         """
         self.network.train()
         kept = now()
@@ -124,13 +126,13 @@ class Training:
             while self.step < self.recipe.steps and now() < until:
                 on_step(self._one())
                 if now() - kept > KEPT_EVERY_S:
-                    files.write(self.checkpoint, self._told())
+                    files.write(self.checkpoint, self._serialised())
                     kept = now()
-        files.write(self.checkpoint, self._told())
+        files.write(self.checkpoint, self._serialised())
         return self.step == self.recipe.steps
 
     def weights(self) -> dict[str, Tensor]:
-        """The state of the network before its last layer, batch-norm's statistics taken from larger pictures."""
+        """Return the state of the network before its last layer, with batch-norm statistics from larger pictures."""
         recipe = self.recipe
         chance = Chance(_mixed(recipe.seed, recipe.steps), self.device)
         pictures = (
@@ -164,7 +166,7 @@ class Training:
             background=(behind.argmax(1) == pictures.background_N).float().mean(),
         )
 
-    def _told(self) -> bytes:
+    def _serialised(self) -> bytes:
         file = io.BytesIO()
         held = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
         torch.save({"recipe": asdict(self.recipe), "step": self.step, **held}, file)
@@ -180,7 +182,7 @@ class Training:
 
 
 def _share(step: int, steps: int) -> float:
-    """Of the learning rate, at a step: up in a line, down in half a cosine."""
+    """Return the factor of the learning rate at a step: a linear increase, then half a cosine down."""
     rise = max(round(WARM_UP * steps), 1)
     if step < rise:
         return (step + 1) / rise
@@ -188,12 +190,12 @@ def _share(step: int, steps: int) -> float:
 
 
 def _side(recipe: Recipe, step: int) -> int:
-    """Of the pictures of a step: as at first for the first half, then ever larger, by equal shares."""
+    """Return the side of the pictures of a step: constant for the first half, then growing in equal shares."""
     late = max(2 * step / recipe.steps - 1, 0)
     grown: float = recipe.side * (recipe.last_side / recipe.side) ** late
     return round(grown / 16) * 16
 
 
 def _mixed(seed: int, step: int) -> int:
-    """A seed for each step that is no other's."""
+    """Return a distinct seed for each step."""
     return seed * 1_000_003 + step

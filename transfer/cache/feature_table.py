@@ -1,8 +1,8 @@
-"""Feature rows on disk by image id, so that nothing done is lost.
+"""Feature rows on disk by image id.
 
 A table is one folder of the store: the features of one network, one input size, one way of computing, in shards.
-A small shard holds fewer than `SHARD_ROWS` rows. As soon as those of a machine have as many together, a large
-one is made of them and they are deleted, by this process or another; large ones stay for good.
+A small shard holds fewer than `SHARD_ROWS` rows. As soon as the small shards of a machine have as many together, this
+process or another merges them into a large one and deletes them; large ones stay for good.
 
 N: rows, or images asked for. M: images being added. D: features a row.
 """
@@ -40,24 +40,24 @@ LOOKUP = 65_536
 
 
 class Index:
-    """The place of each id: a number from 0 up. Of several places given for one id the latest counts."""
+    """Map from ids to places (numbers from 0 up); of several places added for one id the latest counts."""
 
     def __init__(self) -> None:
         self._key_N = np.empty(0, "S32")
         self._place_N = np.array([-1])
-        """Of the sorted keys; at the end that of unknown ones."""
+        """Places of the sorted keys; the last one is that of unknown keys."""
         self._waiting: list[tuple[Ids, Places]] = []
         self._waiting_rows = 0
 
     def add(self, ids_M32: Ids, place_M: Places) -> None:
-        """Note the places of ids."""
+        """Add the places `(M,)` of ids `(M, 32)`."""
         self._waiting.append((ids_M32, place_M))
         self._waiting_rows += len(ids_M32)
         if self._waiting_rows > max(WAITING_LEAST, len(self._key_N) // WAITING_SHARE):
             self._settle()
 
     def find(self, ids_N32: Ids) -> Places:
-        """The place of each id; -1 where it has none."""
+        """Return the place of each id `(N, 32)`; -1 for one that was not added."""
         self._settle()
         key_N = keys(ids_N32)
         place_N = np.empty(len(key_N), np.int64)
@@ -86,19 +86,20 @@ class Index:
 
 
 def listed(folder: Path) -> Ids:
-    """The images that the manifests of a table list, copies included.
+    """Return the images that the manifests of a table list, copies included.
 
-    Their rows are neither read nor checked: that costs a hundred times as much, and only the features that are used
+    Their rows are neither read nor checked: that takes a hundred times as long, and only the features that are used
     must be whole.
 
     Parameters
     ----------
-    folder
+    folder : Path
         Of the table; it need not exist.
 
     Returns
     -------
-    Ids (N, 32).
+    (N, 32) uint8
+        Ids.
     """
     found = [np.empty((0, 32), np.uint8)]
     for manifest in sorted(shards.manifests(folder)):
@@ -109,7 +110,17 @@ def listed(folder: Path) -> Ids:
 
 
 class FeatureTable:
-    """Feature rows by image id (the sha256 of the image's bytes)."""
+    """Feature rows by image id (the sha256 of the image's bytes).
+
+    Parameters
+    ----------
+    folder : Path
+        Created when the first rows are added.
+    key : str
+        sha256 of `declared`, see `transfer.cache.store.key_of`.
+    declared : dict
+        What the features depend on, as JSON values.
+    """
 
     def __init__(self, folder: Path, key: str, declared: dict[str, Any]) -> None:
         self.folder = folder
@@ -122,7 +133,7 @@ class FeatureTable:
         self._small: dict[int, tuple[Ids, Array]] = {}
         """Small shards in memory, since another process may merge them and delete their files."""
         self._unmerged: set[int] = set()
-        """Those of them whose files another process has merged and deleted."""
+        """Those of them with files that another process has merged and deleted."""
         self._index = Index()
         self._lock = locks.hold(folder)
         self._has_key = False
@@ -143,20 +154,46 @@ class FeatureTable:
         return {shard.manifest for shard in self._shards.values()}
 
     def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
-        """Which of the images have a row here."""
+        """Return which of the images `(N, 32)` have a row here: `(N,)` bool."""
         return self._index.find(ids_N32) >= 0
 
     def append(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
-        """Keep rows `x_ND` (N, D) float32 of the images `ids_N32`, which took `seconds` on `made_on`.
+        """Write rows of features; they are durable on return.
 
-        They are durable on return.
+        Parameters
+        ----------
+        ids_N32 : (N, 32) uint8
+        x_ND : (N, D) float32
+        seconds : float
+            Time that computing them took.
+        made_on : str
+            Machine that computed them.
+
+        Raises
+        ------
+        UserError
+            If they can't be written.
         """
         self._be_there()
         self._write(ids_N32, x_ND, seconds, made_on)
         self._merge_gathered(made_on)
 
     def gather(self, ids_N32: Ids) -> Array:
-        """Rows (N, D) of the images, in their order; `KeyError` where one is not held."""
+        """Return the rows of images, in their order.
+
+        Parameters
+        ----------
+        ids_N32 : (N, 32) uint8
+
+        Returns
+        -------
+        (N, D) float32
+
+        Raises
+        ------
+        KeyError
+            If an image has no row here.
+        """
         locks.mark(self.folder)
         shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
         numbers = np.unique(shard_N).tolist()
@@ -168,7 +205,19 @@ class FeatureTable:
         return x_ND
 
     def seconds(self, ids_N32: Ids, made_on: str) -> float | None:
-        """Seconds that computing the images' rows took, whenever that was; None if not all were `made_on`."""
+        """Return the time that computing the images' rows took, in whichever runs that was.
+
+        Parameters
+        ----------
+        ids_N32 : (N, 32) uint8
+        made_on : str
+            Machine.
+
+        Returns
+        -------
+        float or None
+            Seconds; None if not all rows were computed on `made_on`.
+        """
         places = np.unique(self._places(ids_N32))
         numbers, counts = np.unique(places // PLACES, return_counts=True)
         found = [self._shards[number] for number in numbers.tolist()]
@@ -177,7 +226,7 @@ class FeatureTable:
         return float(np.dot([shard.seconds / shard.shape[0] for shard in found], counts))
 
     def merge(self) -> None:
-        """Merge small shards into large ones; killed at any moment, it loses nothing."""
+        """Merge small shards into large ones; a process killed at any moment loses nothing."""
         for machine in sorted(
             {self._shards[number].made_on for number in self._small.keys() - self._unmerged}
         ):
@@ -224,7 +273,7 @@ class FeatureTable:
             shards.delete(shard)
 
     def _be_there(self) -> None:
-        """Make and lock the folder and write what its features depend on; also if it was pruned since."""
+        """Create and lock the folder and write what its features depend on, also after it was pruned."""
         if self._has_key and (self.folder / KEY).exists():
             return
         self._lock = locks.hold_new(self.folder)

@@ -1,4 +1,4 @@
-"""What lies in a store: entries with their size and last use, whether they are whole, and what killed runs left."""
+"""Inventory of a store: entries with their size and last use, their damage, and what killed runs left."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LAGOON = re.compile(r"lagoon-v\d+-seed\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Something in the store that can be deleted on its own, and is made again when it is needed."""
+    """An item of the store that can be deleted on its own, and is made again when it is needed."""
 
     kind: str
     """`features`, `weights`, `calibrated`, `trials` or `lagoon`."""
     path: Path
-    """A folder or a file, by which what is used is held."""
+    """A folder or a file, which a process that uses the entry locks."""
     record: Path
     """The file that says what it depends on."""
     words: str
@@ -38,17 +38,17 @@ class Entry:
     images: int | None
     bytes: int
     used: float
-    """When it was used last, in seconds since 1970."""
+    """Time of the last use, in seconds since 1970."""
 
     @property
     def key(self) -> str:
-        """Its name in the store."""
+        """Name in the store."""
         return self.path.stem
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leftover:
-    """A file or folder that nobody needs: what a killed process did not finish, what was damaged."""
+    """A file or folder without use: unfinished work of a killed process, or a damaged shard."""
 
     path: Path
     reason: str
@@ -56,7 +56,21 @@ class Leftover:
 
 
 def entries(root: Path) -> list[Entry]:
-    """All entries of a store, the one used last first. Raises `UserError` where there is no store."""
+    """List all entries of a store, the last used first.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    list of Entry
+
+    Raises
+    ------
+    UserError
+        If there is no store at `root`.
+    """
     if not root.is_dir():
         raise UserError(f"no store at {root}; name another by --store")
     found = [_table(folder) for folder in _folders(root / FEATURES)]
@@ -67,9 +81,9 @@ def entries(root: Path) -> list[Entry]:
 
 
 def faults(entry: Entry) -> Iterator[str]:
-    """What of an entry is not as it was written, a line each; every checksum is computed again.
+    """Yield a line for each part of an entry that is not as it was written; every checksum is computed again.
 
-    The images of lagoon have none.
+    The built-in images have no checksums.
     """
     try:
         if not entry.words:
@@ -85,7 +99,7 @@ def faults(entry: Entry) -> Iterator[str]:
 
 
 def leftovers(root: Path) -> list[Leftover]:
-    """What killed processes left a day ago or earlier, and shards that were set aside."""
+    """Return what killed processes left a day ago or earlier, and shards that were set aside."""
     found: list[Leftover] = []
 
     def add(paths: Iterable[Path], reason: str) -> None:
@@ -129,7 +143,7 @@ def _trials(path: Path) -> Entry | None:
 
 
 def _drawn(folder: Path) -> Entry | None:
-    """The built-in images; None where there are none, or where somebody else's files lie among them."""
+    """Return the entry of the built-in images; None if there are none, or other files lie among them."""
     names = [path.name for path in folder.glob("[!.]*")]
     if not names or not all(_LAGOON.fullmatch(name) for name in names):
         return None
@@ -167,7 +181,7 @@ def _made_faults(entry: Entry) -> Iterator[str]:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one if there is none."""
+    """Read the JSON object in a file; an empty one if there is none."""
     try:
         found = json.loads(files.read(path, MAX_RECORD_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -176,7 +190,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _sealed(path: Path) -> dict[str, Any]:
-    """The object that was sealed in a file; an empty one where it is not whole."""
+    """Read a sealed object from a file; an empty one if it is not whole."""
     try:
         return files.unsealed(files.read(path, MAX_RECORD_BYTES))
     except (OSError, ValueError):
@@ -184,7 +198,7 @@ def _sealed(path: Path) -> dict[str, Any]:
 
 
 def _in_words(declared: object) -> str:
-    """Readable summary of what features, weights or trials depend on; empty if nothing is declared."""
+    """Summarise what features, weights or trials depend on; empty if nothing is declared."""
     if not isinstance(declared, dict) or "backbone" not in declared:
         return ""
     size = declared.get("size")
@@ -209,7 +223,7 @@ def _rows(manifest: Path) -> int:
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """The folders in one that are called by a key; others are somebody else's."""
+    """Yield the folders that are named by a key; others do not belong to the store."""
     for path in sorted(folder.glob("*")):
         if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
@@ -220,7 +234,7 @@ def _exists(path: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, or of the files below a folder; 0 where it is gone."""
+    """Return the bytes of a file, or of the files below a folder; 0 if it is gone."""
     try:
         if path.is_dir() and not path.is_symlink():
             return sum(_size(child) for child in path.iterdir())

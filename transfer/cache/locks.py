@@ -1,4 +1,4 @@
-"""What running processes use, so that pruning leaves it alone.
+"""Locks on what running processes use, so that pruning leaves it alone.
 
 A process that uses a file or a folder of the store holds a shared lock on it, which ends with the process however
 that ends. Only pruning asks for locks: whatever is read is checked, so features are right where locks do nothing.
@@ -22,16 +22,28 @@ TRIES = 100
 
 
 class SharedLock:
-    """Held while this object lives."""
+    """A shared lock, held while this object lives."""
 
     def __init__(self, descriptor: int) -> None:
         self._close = weakref.finalize(self, os.close, descriptor)
 
 
 def hold(path: Path) -> SharedLock | None:
-    """Hold a file or a folder; None if it does not exist. Raises `OSError` for one that can't be opened.
+    """Lock a file or a folder against deletion, waiting for a deletion under way.
 
-    One that is being deleted is waited for: it is gone in a moment.
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    SharedLock or None
+        None if it does not exist.
+
+    Raises
+    ------
+    OSError
+        If it can't be opened.
     """
     until = time.monotonic() + DELETED_WITHIN_S
     while True:
@@ -48,7 +60,13 @@ def hold(path: Path) -> SharedLock | None:
 
 
 def hold_new(folder: Path) -> SharedLock:
-    """Make a folder if it does not exist, and hold it. Raises `OSError` where that can't be done."""
+    """Create a folder if it does not exist, and lock it against deletion.
+
+    Raises
+    ------
+    OSError
+        If that can't be done.
+    """
     while True:
         make(folder)
         if lock := hold(folder):  # unless it was pruned before it was held
@@ -56,7 +74,13 @@ def hold_new(folder: Path) -> SharedLock:
 
 
 def make(folder: Path) -> None:
-    """Make a folder if it does not exist, whatever is pruned meanwhile. Raises `OSError` where that can't be done."""
+    """Create a folder if it does not exist, even while others are pruned.
+
+    Raises
+    ------
+    OSError
+        If that can't be done.
+    """
     for _ in range(TRIES):
         with contextlib.suppress(FileExistsError):  # it was there, and gone when `mkdir` looked what it is
             folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +96,7 @@ def mark(path: Path) -> None:
 
 @contextmanager
 def unused(path: Path) -> Iterator[bool]:
-    """Whether no other process uses a file or a folder; none begins to, unseen, in the block."""
+    """Yield whether no other process uses a file or a folder; none can begin to during the block."""
     try:
         first, second = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2))
     except OSError:
@@ -95,7 +119,7 @@ def _alone(first: int, second: int) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether what was opened is what lies there now."""
+    """Return whether a descriptor still refers to what lies at the path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except OSError:
@@ -103,7 +127,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _lock(descriptor: int, *, exclusive: bool) -> bool:
-    """Lock without waiting; False where another has it. Where there are no locks everybody gets one."""
+    """Lock without waiting; False if another process has the lock. Without support for locks it always succeeds."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Which entries of a store go, and how they are deleted: never under a process that uses them."""
+"""Selection and deletion of entries of a store: never under a process that uses them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,32 @@ from transfer.system.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What is to go: all that any of these says. Nothing, where nothing is said."""
+    """The entries to delete: those that any of the conditions names; none without a condition."""
 
     older_than_s: float | None = None
-    """Since it was used last."""
+    """Seconds since the last use."""
     max_bytes: int | None = None
-    """What used longest ago is beyond it."""
+    """Size of what is kept; the least recently used entries go first."""
     keys: tuple[str, ...] = ()
-    """The first letters of keys."""
+    """First letters of keys."""
 
 
 def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
-    """The entries that are to go, what was used longest ago first.
+    """Return the entries that a rule deletes, the least recently used first.
 
-    Raises `UserError` for a key that no entry has, or several.
+    Parameters
+    ----------
+    entries : sequence of Entry
+    rule : Rule
+
+    Returns
+    -------
+    list of Entry
+
+    Raises
+    ------
+    UserError
+        If no entry has the key of the rule, or several begin with it.
     """
     going = [entry for key in rule.keys for entry in _called(entries, key)]
     if rule.older_than_s is not None:
@@ -45,15 +57,27 @@ def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
 
 
 def in_use(entry: Entry) -> bool:
-    """Whether a process uses an entry now."""
+    """Return whether a process uses an entry now."""
     with unused(entry.path) as free:
         return not free and entry.path.exists()
 
 
 def delete(entry: Entry) -> bool:
-    """Delete an entry, unless a process uses it. Whether it is gone.
+    """Delete an entry unless a process uses it.
 
-    Raises `OSError` where it can't be deleted.
+    Parameters
+    ----------
+    entry : Entry
+
+    Returns
+    -------
+    bool
+        Whether it is gone.
+
+    Raises
+    ------
+    OSError
+        If it can't be deleted.
     """
     with unused(entry.path) as free:
         if not free:
@@ -65,7 +89,13 @@ def delete(entry: Entry) -> bool:
 
 
 def sweep(leftovers: Iterable[Leftover]) -> None:
-    """Delete what nobody needs. Raises `OSError` where it can't be deleted."""
+    """Delete leftovers.
+
+    Raises
+    ------
+    OSError
+        If one can't be deleted.
+    """
     for leftover in leftovers:
         _delete(leftover.path)
 

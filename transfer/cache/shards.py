@@ -1,7 +1,7 @@
 """Shards: immutable pairs of files, `NAME.npy` with feature rows and `NAME.json` with the images they belong to.
 
-The second, the manifest, is written last: rows without it do not count. It has their sha256 and its own, so that a
-shard whose bytes are not what was written is known.
+The second, the manifest, is written last: rows without it do not count. It has the sha256 of the rows and its own, so
+that a damaged shard is recognised.
 
 N: rows. D: features a row.
 """
@@ -37,7 +37,7 @@ Array = npt.NDArray[np.float32]
 
 
 class Damaged(ValueError):
-    """A shard that is not what was written; its text is the reason."""
+    """A shard that is not what was written; the message is the reason."""
 
 
 class NewerVersion(Exception):
@@ -46,32 +46,52 @@ class NewerVersion(Exception):
 
 @dataclass(frozen=True)
 class Shard:
-    """Where a shard lies, and what its manifest says."""
+    """The location of a shard, and the contents of its manifest."""
 
     manifest: Path
     shape: tuple[int, int]
     seconds: float
-    """That computing its rows took."""
+    """Time that computing its rows took."""
     made_on: str
 
     @property
     def rows(self) -> Path:
-        """The file of its rows."""
+        """File of its rows."""
         return self.manifest.with_suffix(".npy")
 
     def load(self) -> Array:
-        """Its rows (N, D), mapped into memory."""
+        """Return its rows `(N, D)`, mapped into memory."""
         rows: Array = np.load(self.rows, mmap_mode="r", allow_pickle=False)
         return rows
 
 
 def manifests(folder: Path) -> set[Path]:
-    """The manifests in a folder of shards."""
+    """Return the manifests in a folder of shards."""
     return set(folder.glob("*.json")) - {folder / KEY}
 
 
 def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> Shard:
-    """Write a shard, durably. Raises `UserError` where that can't be done."""
+    """Write a shard durably.
+
+    Parameters
+    ----------
+    folder : Path
+    ids_N32 : (N, 32) uint8
+    x_ND : (N, D) float32
+    seconds : float
+        Time that computing the rows took.
+    made_on : str
+        Machine that computed them.
+
+    Returns
+    -------
+    Shard
+
+    Raises
+    ------
+    UserError
+        If it can't be written.
+    """
     assert len(ids_N32) == len(x_ND)
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(x_ND, np.float32), allow_pickle=False)
@@ -89,9 +109,27 @@ def write(folder: Path, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str)
 
 
 def read(manifest: Path) -> tuple[Shard, Ids, Array]:
-    """A shard whose bytes were checked, its images and its rows (N, D).
+    """Read a shard and check its bytes.
 
-    Raises `Damaged`, `NewerVersion`, or `FileNotFoundError` where it is gone.
+    Parameters
+    ----------
+    manifest : Path
+
+    Returns
+    -------
+    shard : Shard
+    ids : (N, 32) uint8
+    rows : (N, D) float32
+        Mapped into memory.
+
+    Raises
+    ------
+    Damaged
+        If a checksum does not match.
+    NewerVersion
+        If a newer version of the program wrote it.
+    FileNotFoundError
+        If it is gone.
     """
     with _damage(manifest):
         shard, ids_N32, sha256 = _read_manifest(manifest)
@@ -104,13 +142,13 @@ def read(manifest: Path) -> tuple[Shard, Ids, Array]:
 
 
 def read_ids(manifest: Path) -> Ids:
-    """The images that a manifest lists; its rows are not looked at. Raises as `read` does."""
+    """Return the images `(N, 32)` that a manifest lists, without reading the rows. Raises as `read` does."""
     with _damage(manifest):
         return _read_manifest(manifest)[1]
 
 
 def _read_manifest(manifest: Path) -> tuple[Shard, Ids, str]:
-    """A shard, its images, and what the sha256 of its rows should be."""
+    """Return a shard, its images, and the expected sha256 of its rows."""
     record = files.unsealed(files.read(manifest, MAX_MANIFEST_BYTES))
     version = record["schema_version"]
     if isinstance(version, int) and version > files.SCHEMA_VERSION:
@@ -124,7 +162,7 @@ def _read_manifest(manifest: Path) -> tuple[Shard, Ids, str]:
 
 @contextlib.contextmanager
 def _damage(manifest: Path) -> Iterator[None]:
-    """Distinguish what is damaged from what is gone and from temporary faults of the machine."""
+    """Raise `Damaged` for what is damaged, and not for what is gone or for temporary faults of the machine."""
     try:
         yield
     except (Damaged, NewerVersion, MemoryError):
@@ -146,7 +184,7 @@ def _damage(manifest: Path) -> Iterator[None]:
 
 
 def set_aside(manifest: Path) -> None:
-    """Rename a damaged shard, so that it counts no more and can still be looked at."""
+    """Rename a damaged shard, so that it is no longer used and can still be examined."""
     for path in (manifest, manifest.with_suffix(".npy")):
         with contextlib.suppress(OSError):  # gone, or nothing can be written here
             path.rename(path.with_name(path.name + SET_ASIDE))
@@ -155,7 +193,7 @@ def set_aside(manifest: Path) -> None:
 def delete(shard: Shard) -> None:
     """Delete a shard, the manifest first; another process may have deleted it already.
 
-    One that can't be deleted stays: its rows are right all the same.
+    A shard that can't be deleted stays: its rows are still right.
     """
     with contextlib.suppress(OSError):
         shard.manifest.unlink(missing_ok=True)
@@ -163,7 +201,7 @@ def delete(shard: Shard) -> None:
 
 
 def can_delete(shard: Shard) -> bool:
-    """Whether this user may delete a shard: in a folder with the sticky bit, its owner and the folder's alone may."""
+    """Return whether this user may delete a shard: with the sticky bit, only its owner and the folder's owner may."""
     try:
         folder = shard.manifest.parent.stat()
         owners = {folder.st_uid, shard.manifest.stat().st_uid}
@@ -175,7 +213,7 @@ def can_delete(shard: Shard) -> bool:
 
 
 def orphans(folder: Path) -> list[Path]:
-    """Rows without a manifest that a killed process left there; others may be about to get theirs."""
+    """Return rows without a manifest that a killed process left; younger ones may be about to get theirs."""
     listed = {manifest.stem for manifest in manifests(folder)}
     rows = (path for path in folder.glob("*.npy") if _NAME.fullmatch(path.stem))
     return [path for path in rows if path.stem not in listed and files.is_abandoned(path)]

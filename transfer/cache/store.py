@@ -1,4 +1,4 @@
-"""What is kept on disk, addressed by what was declared: features, files that were made, trials of engines."""
+"""The store on disk, addressed by declared data: features, generated files, trials of engines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,18 @@ MAX_RECORD_BYTES = 4_000_000
 
 
 def key_of(declared: dict[str, Any]) -> str:
-    """The key of declared data: sha256 of its canonical JSON."""
+    """Return the key of declared data: the sha256 of its canonical JSON.
+
+    Parameters
+    ----------
+    declared : dict
+        JSON values.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; folders are named by the first 32.
+    """
     return files.sha256(json.dumps(declared, sort_keys=True, separators=(",", ":")).encode())
 
 
@@ -35,7 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MadeFile:
-    """A file that the program made and kept, with what making it took."""
+    """A generated file that is kept, with the seconds it took and the machine it was made on."""
 
     path: Path
     sha256: str
@@ -49,22 +60,76 @@ def _named(folder: Path, sha256: str) -> Path:
 
 
 class Store:
-    """A folder of tables, of files that were made rather than given, and of what trials of engines found."""
+    """A folder of feature tables, of generated files, and of trials of engines.
+
+    Whatever is kept is found again by `declared`: JSON values that say what it depends on.
+
+    Parameters
+    ----------
+    root : Path
+        Created when something is first kept or looked up.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def table(self, declared: dict[str, Any]) -> FeatureTable:
-        """The table of what is declared; its folder is made when the first rows are kept."""
+        """Open the table of features of what is declared.
+
+        Parameters
+        ----------
+        declared : dict
+
+        Returns
+        -------
+        FeatureTable
+            Its folder is created when the first rows are added.
+
+        Raises
+        ------
+        UserError
+            If the store can't be used.
+        """
         key = key_of(declared)
         return FeatureTable(self.folder(FEATURES) / key[:32], key, declared)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
-        """The ids (N, 32) of the images that the table of what is declared lists; see `feature_table.listed`."""
+        """Return the images that a table lists, without opening it; see `feature_table.listed`.
+
+        Parameters
+        ----------
+        declared : dict
+
+        Returns
+        -------
+        (N, 32) uint8
+            Ids.
+
+        Raises
+        ------
+        UserError
+            If the store can't be used.
+        """
         return feature_table.listed(self.folder(FEATURES) / key_of(declared)[:32])
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
-        """The file of a kind made from what is declared; None if there is none, or not as it was written."""
+        """Return a generated file, checked against its sha256.
+
+        Parameters
+        ----------
+        kind : {"weights", "calibrated"}
+        declared : dict
+
+        Returns
+        -------
+        MadeFile or None
+            None if there is none, or if it is damaged, which is logged.
+
+        Raises
+        ------
+        UserError
+            If the store can't be used.
+        """
         folder = self._made_folder(kind, declared)
         lock = locks.hold(folder)
         if not lock:  # what comes from here on may be pruned before it is held
@@ -91,7 +156,27 @@ class Store:
     def keep(
         self, kind: str, declared: dict[str, Any], data: bytes, seconds: float, made_on: str
     ) -> MadeFile:
-        """Keep a file of a kind, made from what is declared, which took `seconds` on the machine `made_on`."""
+        """Keep a generated file.
+
+        Parameters
+        ----------
+        kind : {"weights", "calibrated"}
+        declared : dict
+        data : bytes
+        seconds : float
+            Time that making it took.
+        made_on : str
+            Machine that made it.
+
+        Returns
+        -------
+        MadeFile
+
+        Raises
+        ------
+        UserError
+            If it can't be written.
+        """
         folder = self._made_folder(kind, declared)
         lock = locks.hold_new(folder)
         # Whoever else makes it may have made other bytes, and use them: each has its own name.
@@ -105,7 +190,17 @@ class Store:
         return self.folder(kind) / key_of(declared)[:32]
 
     def trials(self, declared: dict[str, Any]) -> list[dict[str, Any]]:
-        """What trials of engines found where and on what is declared; none if there were none."""
+        """Return the trials of engines that were kept for what is declared; an empty list if there are none.
+
+        Parameters
+        ----------
+        declared : dict
+
+        Returns
+        -------
+        list of dict
+            As they were given to `keep_trials`.
+        """
         name = f"{key_of(declared)[:32]}.json"
         for entry in self._trials(name):
             locks.mark(self.root / TRIALS / name)
@@ -113,12 +208,30 @@ class Store:
         return []
 
     def keep_trials(self, declared: dict[str, Any], trials: Sequence[dict[str, Any]]) -> None:
-        """Keep what trials of engines found, in place of what was kept before."""
+        """Keep trials of engines, in place of those kept before.
+
+        Parameters
+        ----------
+        declared : dict
+        trials : sequence of dict
+            JSON values.
+
+        Raises
+        ------
+        UserError
+            If they can't be written.
+        """
         path = self.folder(TRIALS) / f"{key_of(declared)[:32]}.json"
         files.write(path, files.sealed({"declared": declared, "trials": list(trials)}))
 
     def all_trials(self) -> list[dict[str, Any]]:
-        """Every `declared` with its `trials`."""
+        """Return all trials that are kept.
+
+        Returns
+        -------
+        list of dict
+            Each with `declared` and `trials`.
+        """
         return self._trials("*.json")
 
     def _trials(self, pattern: str) -> list[dict[str, Any]]:
@@ -131,7 +244,21 @@ class Store:
         return found
 
     def folder(self, name: str) -> Path:
-        """A folder of the store, made where needed. Raises `UserError` where it can't be."""
+        """Return a folder of the store, created if it does not exist.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        UserError
+            If it can't be created.
+        """
         folder = self.root / name
         try:
             locks.make(folder)

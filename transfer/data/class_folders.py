@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ClassFolders:
-    """What a folder of images holds."""
+    """Class folders of an image set: images by split and class, and what is not used."""
 
     root: Path
     classes: list[str] = field(default_factory=list)
@@ -36,9 +36,9 @@ class ClassFolders:
     empty: set[str] = field(default_factory=set)
     """Names of class folders that hold no image in any split."""
     loose: dict[str, str] = field(default_factory=dict)
-    """Folders with images beside the class folders, which are not used, and what to do."""
+    """Folders with images outside the class folders, which are not used, and what to do."""
     lost: dict[str, str] = field(default_factory=dict)
-    """What lies in class folders that hold no image, or lost a good part of their files."""
+    """Description of class folders without an image, or with many files that are not images."""
 
     def describe_empty(self, split: str) -> str:
         """Return what lies in the folder of a split that has no images, and what to do."""
@@ -49,7 +49,7 @@ class ClassFolders:
         return next((line for name, line in self.lost.items() if name.startswith(inside)), "add some")
 
     def warn(self) -> None:
-        """Name in the log the folders of which something is not used."""
+        """Log a warning for each folder with files that are not used."""
         lines = [*self.loose.values(), *self.lost.values()]
         for line in lines[:FOLDERS_NAMED]:
             log.warning("%s", line)
@@ -81,7 +81,7 @@ class ClassFolders:
         return f"class {name!r} is in {prefix} but not in train/; {mend}"
 
     def _leave_out(self, folder: str, files: Files, mend: str = _PUT_IN_CLASSES) -> None:
-        """Take note of files that are not used because of where they lie."""
+        """Note files that are not used because of where they lie."""
         self.others.extend([*files.images, *files.others])
         if count := len(files.images):
             self.loose[folder] = f"{folder} holds {count} {'image' if count == 1 else 'images'} {mend}"
@@ -137,7 +137,7 @@ def find_class_folders(root: Path) -> ClassFolders:
 
 
 def describe_lost(files: Files, root: Path) -> str:
-    """Return what the files are that are no images."""
+    """Describe the files that are not images, by suffix."""
     lost = files.not_images
     if lost:
         every = len(lost) + len(files.images)

@@ -1,4 +1,4 @@
-"""Images of any mode to RGB, as they are seen on white."""
+"""Conversion of images of any mode to RGB, with transparent parts on white."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from transfer.data.limits import BadImage
 
 
 def to_rgb(image: Image.Image, shift: int = depth.SHIFT) -> Image.Image:
-    """RGB of a decoded image: 16 bits of grey shifted right by `shift`, transparent parts blended on white.
+    """Convert a decoded image to RGB; transparent parts are blended on white.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    shift : int
+        Bits that 16-bit grey is shifted right by.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Of mode RGB.
 
     Raises
     ------
     BadImage
-        For floating-point pixels, whose range is not known.
+        For floating-point pixels, since their range is not known.
     """
     if image.mode == "F":
         raise BadImage("floating-point pixels; save it with 8 or 16 bits a channel")
@@ -26,7 +37,7 @@ def to_rgb(image: Image.Image, shift: int = depth.SHIFT) -> Image.Image:
 
 
 def _is_opaque(image: Image.Image) -> bool:
-    """Whether an alpha channel is full everywhere; False where transparency is declared in another way."""
+    """Return whether an alpha channel is full everywhere; False for transparency declared in another way."""
     if image.mode not in ("LA", "RGBA") or "transparency" in image.info:
         return False
     return image.getchannel("A").getextrema()[0] == 255

@@ -16,7 +16,7 @@ from transfer.system.content_ids import Ids, keys
 
 
 class Copies(NamedTuple):
-    """How many images are copies of others. Pairs of splits are named as in `train-test`."""
+    """Counts of images that are copies of others. Pairs of splits are named as in `train-test`."""
 
     across: dict[str, int]
     """By pair of splits: images of the second that are images of the first too."""
@@ -31,7 +31,7 @@ class Copies(NamedTuple):
 
 
 def copy_codes(ids_N32: Ids) -> Codes:
-    """Return a code of each image's contents, from 0: copies of one image have the same.
+    """Return a code of each image's contents, from 0; copies of an image have the same code.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def copy_codes(ids_N32: Ids) -> Codes:
 
 
 def join_groups(groups_N: Codes, copies_N: Codes) -> Codes:
-    """Join the groups that hold copies of one image.
+    """Join groups that hold copies of the same image.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def join_groups(groups_N: Codes, copies_N: Codes) -> Codes:
     Returns
     -------
     ndarray of shape (N,)
-        Group of each image: of groups that were joined, directly or through others, the first.
+        Group of each image; groups joined directly or through others have the index of the first of them.
     """
     from scipy.sparse import coo_matrix  # takes a while to import, and is rarely needed
     from scipy.sparse.csgraph import connected_components
@@ -74,7 +74,15 @@ def join_groups(groups_N: Codes, copies_N: Codes) -> Codes:
 
 
 def are_torn(copies_N: Codes, split_N: SplitCodes) -> bool:
-    """Tell whether copies of an image lie in different splits."""
+    """Return whether copies of an image lie in different splits.
+
+    Parameters
+    ----------
+    copies_N : ndarray of shape (N,)
+        Codes as `copy_codes` returns them.
+    split_N : ndarray of shape (N,)
+        Indices into `SPLITS`.
+    """
     return len(_pairs(copies_N, split_N)) > len(np.unique(copies_N))
 
 
@@ -116,12 +124,12 @@ def count_copies(ids_N32: Ids, labels_N: Codes, split_N: SplitCodes) -> Copies:
 
 
 def _pairs(first_N: Codes, second_N: Codes) -> npt.NDArray[np.int64]:
-    """Return the distinct pairs (P, 2) of two codes."""
+    """Return the distinct pairs (P, 2) of two arrays of codes."""
     width = int(second_N.max(initial=0)) + 1
     pairs_P = np.unique(first_N.astype(np.int64) * width + second_N)
     return np.stack(np.divmod(pairs_P, width), axis=1)
 
 
 def _labelled(code_N: Codes, labels_N: Codes) -> Codes:
-    """Return one code for each content and class."""
+    """Return one code for each combination of contents and class."""
     return code_N.astype(np.int64) * (int(labels_N.max(initial=0)) + 1) + labels_N

@@ -30,7 +30,7 @@ DRAWN_SHARES = {"valid": 0.1, "test": 0.2}
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image: its file and the index of its class."""
+    """A labelled image: its file and the index of its class."""
 
     path: Path
     label: int
@@ -38,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Samples(Sequence[Sample]):
-    """Labelled images in little memory; a `Sample` is made when it is asked for."""
+    """A sequence of labelled images in little memory; a `Sample` is created on access."""
 
     root: Path
     names: Names
@@ -49,7 +49,7 @@ class Samples(Sequence[Sample]):
 
     @classmethod
     def join(cls, root: Path, parts: Iterable[Samples]) -> Samples:
-        """The samples of all `parts`, which have the same root, in turn."""
+        """Concatenate the samples of all `parts`, which have the same root."""
         parts = list(parts)
         groups = [part.group_N for part in parts if part.group_N is not None]
         return cls(
@@ -60,7 +60,7 @@ class Samples(Sequence[Sample]):
         )
 
     def select(self, rows: Rows) -> Samples:
-        """Some of the samples."""
+        """Return the samples of some rows: indices, a mask or a slice."""
         group_N = None if self.group_N is None else self.group_N[rows]
         return Samples(self.root, self.names.select(rows), self.label_N[rows], group_N)
 
@@ -89,20 +89,20 @@ class ImageSet:
     classes: tuple[str, ...]
     splits: dict[str, Samples]
     groups: tuple[str, ...] = ()
-    """What the names of each group's images share; empty without groups."""
+    """Name of each group: the text that its images' names share; empty without groups."""
     drawn: tuple[str, ...] = ()
     """The splits that were drawn from others, because the folder does not have them."""
     others: tuple[str, ...] = ()
-    """Files that are no images, left alone; relative to the root."""
+    """Files that are not images and not used; relative to the root."""
     empty_classes: tuple[str, ...] = ()
-    """Names of class folders that hold no image in any split, and so are no class."""
+    """Names of class folders without an image in any split, which are not classes."""
     seed: int = 0
-    """Of the splits that were drawn."""
+    """Seed of the splits that were drawn."""
     lock: object | None = None
-    """Where the images are the program's own: pruning leaves them alone as long as this lives."""
+    """Of the built-in images: pruning does not delete them while this object lives."""
 
     def samples(self) -> Samples:
-        """All samples: train, then valid, then test."""
+        """Return all samples: train, then valid, then test."""
         return Samples.join(self.root, [self.splits[split] for split in SPLITS])
 
 
@@ -110,23 +110,27 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     """Find the image set in a folder: `train/ valid/ test/` of class folders, or class folders alone.
 
     A missing `valid` is drawn from `train`, and class folders alone are split 70/10/20: stratified, and the
-    same for the same `seed`. Order follows the names. Folders without an image and images that are not used are
-    named in a warning of the log.
+    same for the same `seed`. Images are in the order of their names. Folders without an image and files that are not
+    used are named in a logged warning.
 
     Parameters
     ----------
     root : Path
         The folder.
     seed : int
-        Seed of what is drawn.
+        Seed of the splits that are drawn.
     groups : str, optional
         Regular expression on file names, as for `assign_groups`. Images of a group stay together in the splits that
         are drawn; splits that the folder brings stay as they are.
 
+    Returns
+    -------
+    ImageSet
+
     Raises
     ------
     UserError
-        If the folder can't serve, or the groups can't.
+        If the folder or the groups can't be used.
     """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}; give a folder of class folders, or lagoon")
@@ -159,7 +163,7 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
 def redraw(
     image_set: ImageSet, samples: Samples, split_N: SplitCodes, copies_N: Codes
 ) -> tuple[Indices, SplitCodes]:
-    """Draw the splits again that the folder does not have, with all copies of an image in one of them.
+    """Draw the splits that the folder does not bring again, keeping copies of an image in one split.
 
     Parameters
     ----------
@@ -195,7 +199,7 @@ def redraw(
 
 
 def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
-    """List the files among `given`, and in place of each folder the images in it at any depth.
+    """List files, and for each folder the images in it at any depth.
 
     Parameters
     ----------
@@ -207,7 +211,7 @@ def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
     files : list of Path
         In the order given, those of a folder in the order of names.
     left_out : dict of str to str
-        The files of the folders that are no images, and the reason.
+        The files in the folders that are not images, and the reason.
 
     Raises
     ------
@@ -231,7 +235,20 @@ def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
 
 
 def check_output(data: Path, out: Path) -> None:
-    """Raise `UserError` if the folder `out` is or lies in a folder of images of the image set `data`."""
+    """Check that an output folder does not lie among images.
+
+    Parameters
+    ----------
+    data : Path
+        Folder of the image set.
+    out : Path
+        Output folder.
+
+    Raises
+    ------
+    UserError
+        If `out` is, or lies in, a folder of images of the image set.
+    """
     real = out.resolve()
     for folder in (data / name for name in _folders(data)):
         # Class folders within split folders count by themselves only where they lie elsewhere.

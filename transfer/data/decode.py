@@ -1,4 +1,4 @@
-"""Bytes of an image file to RGB pixels.
+"""Decoding of image files to RGB pixels.
 
 H, W: height and width in pixels.
 """
@@ -31,7 +31,7 @@ DECLARED = {
     "resize": "stretched, bilinear, antialiased",
 }
 SHIFT = depth.SHIFT
-"""How many bits 16-bit values are shifted right by where all 16 are used."""
+"""Bits that 16-bit values are shifted right by if all 16 are used."""
 _ORIENTATION = 0x0112
 # By EXIF orientation.
 _TURNS = {
@@ -55,40 +55,82 @@ _DECODER_BYTES = 16_000_000
 
 
 def shift_for(bits: int) -> int:
-    """How many bits values of so many bits are shifted right by to fit into 8."""
+    """Return how many bits values of `bits` bits are shifted right by to fit into 8."""
     return max(0, bits - 8)
 
 
 def declare_shift(shift: int) -> dict[str, str]:
-    """What `DECLARED` is to be completed by where 16 bits are shifted by another number of bits than 8."""
+    """Return the entry that a shift adds to `DECLARED`; empty for the usual shift of 8 bits."""
     return {} if shift == SHIFT else {"depth": f"16 bits shifted right by {shift}"}
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Height and width in pixels as the image is meant to be seen, from its header alone.
+    """Return height and width in pixels, after EXIF rotation, from the header alone.
 
-    Raises `BadImage` where `data` is no image of a known format.
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    height, width : int
+
+    Raises
+    ------
+    BadImage
+        If `data` is not an image of a known format.
     """
     return header_of(data)[0]
 
 
 def header_of(data: bytes) -> tuple[tuple[int, int], bool]:
-    """As `size_of`, and whether the image has more than 8 bits a channel."""
+    """Return the size of an image and whether it has more than 8 bits a channel, from the header alone.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    size : (int, int)
+        As `size_of` returns it.
+    is_deep : bool
+
+    Raises
+    ------
+    BadImage
+        If `data` is not an image of a known format.
+    """
     with _bad_images(data):
         image = _open(data)
         return size_of_image(image), depth.is_deep(image)
 
 
 def size_of_image(image: Image.Image) -> tuple[int, int]:
-    """As `size_of`, of an image that is open or was never a file."""
+    """Return height and width as `size_of` does, of an opened image."""
     width, height = image.size
     return (width, height) if _orientation(image) in _SWAP_SIDES else (height, width)
 
 
 def bits_of(data: bytes) -> int:
-    """Bits that the largest value of an image of more than 8 bits a channel takes, from 0 to 16.
+    """Count the bits of the largest value in an image of more than 8 bits a channel, by decoding it.
 
-    It is decoded. Raises `BadImage` as `pixels` does.
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Returns
+    -------
+    int
+        From 0 to 16.
+
+    Raises
+    ------
+    BadImage
+        As `pixels` does.
     """
     with _bad_images(data):
         image = _open(data)
@@ -99,10 +141,26 @@ def bits_of(data: bytes) -> int:
 
 
 def pixels(data: bytes, size: tuple[int, int], shift: int | None = None) -> npt.NDArray[np.uint8]:
-    """RGB pixels `(H, W, 3)` uint8, stretched to `size` = (H, W) where the image has another.
+    """Decode an image file to RGB pixels.
 
-    Of more than 8 bits a channel, values are shifted right by `shift` bits; None: so that those which this image
-    uses fit into 8 bits. Raises `BadImage` where `data` can't be decoded to its last pixel.
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    size : (int, int)
+        Height and width in pixels; an image of another size is stretched.
+    shift : int, optional
+        Bits that values of more than 8 bits a channel are shifted right by; None fits the values that this image
+        uses into 8 bits.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+
+    Raises
+    ------
+    BadImage
+        If `data` can't be decoded to the last pixel.
     """
     if shift is None:
         shift = shift_for(bits_of(data)) if header_of(data)[1] else SHIFT
@@ -114,7 +172,25 @@ def pixels(data: bytes, size: tuple[int, int], shift: int | None = None) -> npt.
 
 
 def pixels_of(image: Image.Image, size: tuple[int, int], shift: int = SHIFT) -> npt.NDArray[np.uint8]:
-    """As `pixels`, of an image that is open or was never a file; it is left as it is."""
+    """Convert an opened image as `pixels` does a file; the image is not changed.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    size : (int, int)
+        Height and width in pixels.
+    shift : int
+        Bits that values of more than 8 bits a channel are shifted right by.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+
+    Raises
+    ------
+    BadImage
+        If the image can't be decoded to the last pixel.
+    """
     with _bad_images(b""):  # one that was opened may not have been read yet
         turn = _TURNS.get(_orientation(image))
         image.load()
@@ -122,7 +198,10 @@ def pixels_of(image: Image.Image, size: tuple[int, int], shift: int = SHIFT) -> 
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether it is a JPEG that decoders agree on: grey, or colour stored as YCbCr, upright, with an end; not large."""
+    """Return whether a file is a JPEG that all decoders decode alike.
+
+    That is: grey, or colour stored as YCbCr, upright, complete and not large.
+    """
     try:
         with _open(data) as image:
             upright = _orientation(image) == 1
@@ -143,7 +222,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation that the file declares before its pixels, or that Pillow has not applied itself."""
+    """Return the EXIF orientation that the file declares before its pixels, unless Pillow has applied it."""
     if image.format == "TIFF":  # its size is that of the upright image, and so are its pixels
         return 1
     # A PNG's own `getexif` would decode the whole image in search of data behind the pixels.
@@ -151,7 +230,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _decoded(data: bytes, image: Image.Image, shift: int) -> Image.Image:
-    """The upright image; 16-bit colours shifted, grey as it is."""
+    """Return the upright image; 16-bit colours are shifted, 16-bit grey is not."""
     if image.format == "PNG":
         limits.check_png(data)
     turn = _TURNS.get(_orientation(image))
@@ -178,13 +257,13 @@ def _is_large(image: Image.Image) -> bool:
 
 
 def _alone(image: Image.Image) -> contextlib.AbstractContextManager[object]:
-    """Hold a large image back until no other one is decoded."""
+    """Wait with a large image until no other one is being decoded."""
     return _one_large if _is_large(image) else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def _bad_images(data: bytes) -> Iterator[None]:
-    """Turn what decoders raise into `BadImage`, and into `MemoryError` what they raise for want of memory."""
+    """Turn exceptions of decoders into `BadImage`, or `MemoryError` if memory ran out."""
     try:
         yield
     except (BadImage, MemoryError):
@@ -198,7 +277,7 @@ def _bad_images(data: bytes) -> Iterator[None]:
 
 
 def _check_memory(data: bytes) -> None:
-    """Raise `MemoryError` where there is too little memory to decode the image: some decoders only say they failed."""
+    """Raise `MemoryError` if there is too little memory to decode the image: some decoders only report failure."""
     with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         np.empty(min(MAX_PIXELS, image.width * image.height) * 8 + _DECODER_BYTES, np.uint8)

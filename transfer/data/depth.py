@@ -17,7 +17,7 @@ from transfer.data.limits import BadImage
 
 BITS = 16
 SHIFT = BITS - 8
-"""How many bits 16-bit values are shifted right by where all 16 are used."""
+"""Bits that 16-bit values are shifted right by if all 16 are used."""
 STRIP = 256  # rows of an image that are converted at once
 
 # Pillow decodes 16-bit colour to the high byte of each value. Read in the other byte order it gives the low byte.
@@ -26,17 +26,17 @@ _LOW = {f"{mode};16{a}": f"{mode};16{b}" for mode in ("RGB", "RGBX", "RGBA") for
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image that is open and not decoded has more than 8 bits a channel."""
+    """Return whether an image that is open and not decoded has more than 8 bits a channel."""
     return image.mode.startswith("I") or is_deep_colour(image)
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Whether it has colours or alpha of 16 bits, of which Pillow decodes the high bytes."""
+    """Return whether an image has 16-bit colours or alpha, of which Pillow decodes the high bytes."""
     return any(";16" in _rawmode(tile) for tile in _tiles(image)) and image.mode[0] in "RL"
 
 
 def read_low_bytes(image: ImageFile.ImageFile) -> ImageFile.ImageFile | None:
-    """Make Pillow decode the low bytes of 16-bit colours; None where it can't (grey with alpha)."""
+    """Make Pillow decode the low bytes of 16-bit colours; return None if it can't (grey with alpha)."""
     tiles = []
     for tile in image.tile:
         low = _LOW.get(_rawmode(tile))
@@ -48,14 +48,19 @@ def read_low_bytes(image: ImageFile.ImageFile) -> ImageFile.ImageFile | None:
 
 
 def count_bits(image: Image.Image, low: Image.Image | None) -> int:
-    """The bits that the largest value of a decoded image takes, 0 to 16.
+    """Count the bits of the largest value in a decoded image.
 
     Parameters
     ----------
-    image
-        Of 16 bits of grey, or the high bytes of 16-bit colours.
-    low
-        The low bytes of the colours, which are looked at where the high bytes are all 0; None: not known.
+    image : PIL.Image.Image
+        Of 16-bit grey, or the high bytes of 16-bit colours.
+    low : PIL.Image.Image or None
+        The low bytes of the colours, which count if the high bytes are all 0; None if they are not known.
+
+    Returns
+    -------
+    int
+        From 0 to 16.
     """
     if image.mode.startswith("I"):
         largest = max(int(np.asarray(image.crop(box)).max()) for box in strips(image))
@@ -68,7 +73,7 @@ def count_bits(image: Image.Image, low: Image.Image | None) -> int:
 
 
 def shift_grey(image: Image.Image, shift: int) -> Image.Image:
-    """16 bits of grey to 8 (mode L): shifted right, cut at 0 and 255, what is declared transparent white."""
+    """Convert 16-bit grey to 8 bits (mode L): shifted right, clipped to 0 and 255, declared transparency as white."""
     grey_HW = np.empty((image.height, image.width), np.uint8)
     transparent = image.info.get("transparency")
     for box in strips(image):
@@ -81,7 +86,7 @@ def shift_grey(image: Image.Image, shift: int) -> Image.Image:
 
 
 def shift_colour(high: Image.Image, low: Image.Image | None, shift: int) -> None:
-    """Put the high and low bytes of 16-bit colours together, shifted right and cut at 255, in place of `high`."""
+    """Combine the high and low bytes of 16-bit colours in `high`, shifted right and clipped at 255."""
     bands = len(high.getbands())
     from_high = [min(255, value << SHIFT - shift) for value in range(256)] * bands
     from_low = [value >> shift for value in range(256)] * bands
@@ -91,26 +96,26 @@ def shift_colour(high: Image.Image, low: Image.Image | None, shift: int) -> None
 
 
 def whiten(high: Image.Image, low: Image.Image, transparent: tuple[int, ...]) -> None:
-    """Make the 16-bit colour that a PNG declares transparent white, in `high`: Pillow compares 8 bits of it."""
+    """Make the transparent colour of a 16-bit PNG white in `high`: Pillow compares 8 bits of it."""
     for box in strips(high):
         value_HWC = np.asarray(high.crop(box)).astype(np.uint16) << 8 | np.asarray(low.crop(box))
         high.paste("white", box, Image.fromarray((value_HWC == transparent).all(-1)))
 
 
 def scale_transparent_grey(image: Image.Image) -> None:
-    """Scale the grey that a PNG of 2 or 4 bits declares transparent to 8 bits, as Pillow scales its pixels."""
+    """Scale the transparent grey of a PNG of 2 or 4 bits to 8 bits, as Pillow scales its pixels."""
     if "transparency" in image.info:
         for tile in _tiles(image):
             image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(_rawmode(tile), 1)
 
 
 def strips(image: Image.Image) -> list[tuple[int, int, int, int]]:
-    """Boxes (left, top, right, bottom) of some rows each, which bound the memory that a conversion takes."""
+    """Return boxes (left, top, right, bottom) of some rows each, which limit the memory that a conversion takes."""
     return [(0, top, image.width, min(top + STRIP, image.height)) for top in range(0, image.height, STRIP)]
 
 
 def _largest(image: Image.Image) -> int:
-    """The largest value of the colours, alpha apart."""
+    """Return the largest value of the colours, without alpha."""
     return max(int(image.getchannel(band).getextrema()[1]) for band in image.getbands() if band != "A")  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Formats of image files, recognised by their first bytes."""
+"""Recognition of image formats by the first bytes of a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 )
-"""Suffixes, in lower case, of files that are taken for images without a look at their contents."""
+"""Suffixes, in lower case, of files that are images without a check of their contents."""
 
 FIRST_BYTES = 64
-"""As many bytes as `image_format` looks at."""
+"""Number of bytes that `image_format` needs."""
 
 # Raw photographs are TIFF files by their first bytes, and what Pillow reads of them is the thumbnail.
 _RAW_SUFFIXES = frozenset(
@@ -65,7 +65,7 @@ def suffix(name: str) -> str:
 
 
 def is_image_file(path: str) -> bool:
-    """Tell whether a regular file is an image: by its suffix where that is known, else by its first bytes."""
+    """Return whether a regular file is an image: by its suffix if that is known, else by its first bytes."""
     ending = suffix(path)
     if ending in IMAGE_SUFFIXES:
         return True
@@ -79,6 +79,6 @@ def is_image_file(path: str) -> bool:
 
 
 def _brands(first_bytes: bytes) -> set[bytes]:
-    """Return the brands in the first box of an ISO media file, which HEIC files are too."""
+    """Return the brands in the first box of an ISO media file, such as HEIC."""
     end = min(int.from_bytes(first_bytes[:4]), len(first_bytes))
     return {first_bytes[8:12], *(first_bytes[at : at + 4] for at in range(16, end, 4))}

@@ -1,4 +1,4 @@
-"""Groups of images that a split must not tear apart: one video, one day, one patient, recognised by file names.
+"""Groups of images that splits keep together: one video, one day, one patient, recognised by file names.
 
 N: images. G: groups. C: classes.
 """
@@ -39,7 +39,7 @@ class Groups(NamedTuple):
 
 
 class GroupSuggestion(NamedTuple):
-    """A pattern that would make useful groups."""
+    """A pattern that makes useful groups."""
 
     pattern: str
     groups: int
@@ -51,11 +51,11 @@ def assign_groups(names: Sequence[str], pattern: str) -> Groups:
     Parameters
     ----------
     names : sequence of str
-        Paths of the images, with `/` between folders. Folders play no part.
+        Paths of the images, with `/` between folders. Only the file name counts.
     pattern : str
         Regular expression that is searched in each file name. The images of a group agree in the text of its first
-        group in parentheses, or of the whole match if it has none: `^\d{8}` makes a group of each day where
-        names begin as `20130412_071134`.
+        group in parentheses, or of the whole match if it has none: `^\d{8}` makes a group of each day if names
+        begin as `20130412_071134`.
 
     Returns
     -------
@@ -64,8 +64,8 @@ def assign_groups(names: Sequence[str], pattern: str) -> Groups:
     Raises
     ------
     UserError
-        If the pattern is no regular expression, finds no text in some names, or makes one group of all images or a
-        group of every image.
+        If the pattern is not a regular expression, does not match some names, or makes one group of all images or
+        a group of every image.
     """
     expression = check_pattern(pattern)
     key = 1 if expression.groups else 0
@@ -86,8 +86,8 @@ def suggest_groups(names: Sequence[str], labels_N: npt.NDArray[np.integer]) -> G
     """Suggest a pattern for names that look like days, moments or frames of videos.
 
     A suggestion has been applied to the names. It makes at least two groups, none with more than half of the images,
-    fewer groups than half of the images, and at least two groups in most classes: groups that are the classes
-    would leave nothing to compare.
+    fewer groups than half of the images, and at least two groups in most classes: if the groups were the classes,
+    nothing could be compared.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: in split folders of class folders, or in class folders alone."""
+"""Layout of a folder of images: split folders of class folders, or class folders alone."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def is_output(folder: Path) -> bool:
-    """Tell whether a run wrote its result or its models to a folder."""
+    """Return whether a run wrote its result or its models to a folder."""
     return any((folder / name).is_file() for name in _OUTPUT_FILES)
 
 
 def same_name(name: str) -> str:
-    """Return the form of a name in which names that look alike are equal (Unicode NFC)."""
+    """Return a name in Unicode NFC, in which names that look the same are equal."""
     return unicodedata.normalize("NFC", name)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that is spelled most like `name`, in whatever case; None if none is like it."""
+    """Return the name most similar to `name`, ignoring case; None if none is similar."""
     by_form = {same_name(other).casefold(): other for other in names}
     found = difflib.get_close_matches(same_name(name).casefold(), by_form, n=1)
     return by_form[found[0]] if found else None
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder's name speaks of: train, valid, test or other; None if it speaks of none."""
+    """Return the split that a folder's name suggests: train, valid, test or other; None if it suggests none."""
     words = [word.lower() for word in _WORD.findall(name)]
     for split, pattern in _SPLIT_WORDS.items():
         if any(pattern.search(word) for word in words):
@@ -58,19 +58,19 @@ def split_folders(listing: Listing, root: Path) -> dict[str, str]:
     Parameters
     ----------
     listing : Listing
-        All that lies below the folder.
+        All files below the folder.
     root : Path
         The folder, for messages.
 
     Returns
     -------
     dict of str to str
-        The name of the folder of each split that the image set brings; empty for class folders alone.
+        The folder's name for each split that the image set brings; empty for class folders alone.
 
     Raises
     ------
     UserError
-        If the folders seem to hold splits, and their names do not say which; or other folders hold classes too.
+        If the folders seem to be splits but their names do not say which, or if other folders hold classes too.
     """
     folders = listing.folders
     if "train" not in folders or not ("test" in folders or folders["train"].subfolders):
@@ -95,7 +95,7 @@ def split_folders(listing: Listing, root: Path) -> dict[str, str]:
 
 
 def _refuse_unused(folders: Mapping[str, Folder], used: Mapping[str, str]) -> None:
-    """Raise `UserError` if a folder beside the splits holds images of their classes."""
+    """Raise `UserError` if a folder next to the splits holds images of their classes."""
     classes = {same_name(name) for name in folders["train"].subfolders}
     for name in folders:
         if name not in used.values() and not classes.isdisjoint(_class_names(folders[name], name)[1]):
@@ -104,7 +104,7 @@ def _refuse_unused(folders: Mapping[str, Folder], used: Mapping[str, str]) -> No
 
 
 def _refuse_other_names(folders: Mapping[str, Folder], root: Path) -> None:
-    """Raise `UserError` for Train/ and Test/, or any folders of the same classes: as classes they would "work"."""
+    """Raise `UserError` for Train/ and Test/, or any folders of the same classes, which would count as classes."""
     nested = {}
     for name, folder in folders.items():
         place, classes = _class_names(folder, name)
@@ -127,9 +127,9 @@ def _refuse_other_names(folders: Mapping[str, Folder], root: Path) -> None:
 def _are_all_splits(
     alike: list[str], folders: Mapping[str, Folder], nested: Mapping[str, tuple[str, set[str]]]
 ) -> bool:
-    """Tell whether folders whose names say nothing are splits by their subfolders alone.
+    """Return whether folders with names that suggest nothing are splits, judged by their subfolders alone.
 
-    Years, days and cameras within classes are alike too: numbered subfolders say nothing.
+    Years, days and cameras within classes look the same: numbered subfolders prove nothing.
     """
     with_images = [name for name in folders if folders[name].n_images]
     shared = set.intersection(*(nested[name][1] for name in alike))
@@ -149,9 +149,9 @@ def _has_class_folders(folder: Folder) -> bool:
 
 
 def _class_names(folder: Folder, name: str) -> tuple[str, set[str]]:
-    """Return where the class folders of a split lie, itself or a single folder of its own name, and their names.
+    """Return where the class folders of a split lie (itself, or a single folder of its own name), and their names.
 
-    No names where a tenth of the images or more lie in no subfolder.
+    No names are returned if a tenth of the images or more lie in no subfolder.
     """
     subfolders = {own: files.images for own, files in folder.subfolders.items() if len(files.images)}
     images = folder.n_images

@@ -25,7 +25,7 @@ _JPEG_COMPRESSIONS = (6, 7)
 
 
 class BadImage(ValueError):
-    """An image that can't be read; its text is the reason."""
+    """An image that can't be read; the message is the reason."""
 
 
 def check(image: Image.Image, data: bytes, *, is_decoded_twice: bool = False) -> None:
@@ -33,16 +33,17 @@ def check(image: Image.Image, data: bytes, *, is_decoded_twice: bool = False) ->
 
     Parameters
     ----------
-    image
+    image : PIL.ImageFile.ImageFile
         Opened, not decoded.
-    data
-        The bytes of its file.
-    is_decoded_twice
-        Whether decoding holds a second copy of the pixels: half as many are allowed then.
+    data : bytes
+        The whole file.
+    is_decoded_twice : bool
+        Whether decoding holds a second copy of the pixels: then only half as many are allowed.
 
     Raises
     ------
     BadImage
+        If it exceeds a limit.
     """
     pixels = image.width * image.height
     most = MAX_PIXELS // 2 if is_decoded_twice else MAX_PIXELS
@@ -60,12 +61,12 @@ def check(image: Image.Image, data: bytes, *, is_decoded_twice: bool = False) ->
 
 
 def check_png(data: bytes) -> None:
-    """Hold the pixels of a PNG against their checksums, which Pillow does not look at.
+    """Check the checksums of the pixels of a PNG, which Pillow ignores.
 
     Raises
     ------
     BadImage
-        Where the CRC of a chunk of pixels (IDAT) is another.
+        If the CRC of a chunk of pixels (IDAT) does not match.
     """
     at, view = _PNG_SIGNATURE_BYTES, memoryview(data)
     while at + 8 <= len(data):
@@ -79,7 +80,7 @@ def check_png(data: bytes) -> None:
 
 
 def ends_like_a_jpeg(data: bytes) -> bool:
-    """Whether the bytes end with JPEG's end marker."""
+    """Return whether the bytes end with JPEG's end marker."""
     return data.endswith(_JPEG_END)
 
 
@@ -97,7 +98,7 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
 
 
 def _count_scans(data: bytes) -> int:
-    """The scans of a JPEG, found as decoders find them: from marker to marker, over what lies between."""
+    """Count the scans of a JPEG as decoders find them: from marker to marker, skipping what lies between."""
     found, at = 0, 2
     while marker := _MARKER.search(data, at):
         at, code = marker.end(), data[marker.end() - 1]

@@ -1,4 +1,4 @@
-"""The files below a folder, at any depth and through linked folders: images, other files, and what systems leave."""
+"""Listing of the files below a folder, at any depth and through linked folders: images, other files, system files."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _by_name = attrgetter("name")
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Files of one folder; names relative to the root of the listing, compared part by part, as paths are."""
+    """The files of one folder; names relative to the root of the listing, compared part by part, as paths are."""
 
     images: Names = field(default_factory=lambda: Names.of(()))
     not_images: list[str] = field(default_factory=list)
-    """Files that are no images, and links that lead nowhere."""
+    """Files that are not images, and broken links."""
     ignored: list[str] = field(default_factory=list)
-    """Hidden files, what systems create, links to folders that are in the listing anyway. A folder counts once."""
+    """Hidden files, system files, links to folders that are listed already. A folder counts once."""
 
     @classmethod
     def join(cls, parts: Iterable[Files]) -> Files:
-        """The files of all `parts` in turn."""
+        """Concatenate the files of all `parts`."""
         parts = list(parts)
         return cls(
             Names.join(part.images for part in parts),
@@ -48,7 +48,7 @@ class Files:
 
     @property
     def others(self) -> list[str]:
-        """All that are no images."""
+        """All files that are not images."""
         return self.not_images + self.ignored
 
 
@@ -66,7 +66,7 @@ class Folder:
 
     @property
     def own(self) -> Files:
-        """The files that lie in no subfolder."""
+        """The files outside subfolders."""
         return Files.join(files for name, files in self.runs if name is None)
 
     @property
@@ -76,13 +76,13 @@ class Folder:
 
     @property
     def n_images(self) -> int:
-        """How many images there are, at any depth."""
+        """Number of images, at any depth."""
         return sum(len(files.images) for _, files in self.runs)
 
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """All that lies below a folder."""
+    """All files below a folder."""
 
     runs: list[tuple[tuple[str, ...], Files]]
     """Files in the order of names, and the subfolders they lie in: none, one or two names."""
@@ -101,7 +101,7 @@ class Listing:
 
     @property
     def own(self) -> Files:
-        """The files that lie in no subfolder."""
+        """The files outside subfolders."""
         return Files.join(files for key, files in self.runs if not key)
 
     @property
@@ -117,8 +117,8 @@ class Listing:
 def list_files(root: Path, *, once_in: int = 2) -> Listing:
     """List the files below `root`.
 
-    Links to folders are followed, unless they lead to a folder on the way to them. An image is recognised by its
-    suffix, or by its first bytes where the suffix is none of an image.
+    Links to folders are followed, unless they lead to a folder that contains them. An image is recognised by its
+    suffix, or, if the suffix is not that of an image, by its first bytes.
 
     Parameters
     ----------
@@ -126,6 +126,10 @@ def list_files(root: Path, *, once_in: int = 2) -> Listing:
         The folder.
     once_in : int
         Depth, from 0 for `root` to 2, of the folders in each of which no linked folder is listed twice.
+
+    Returns
+    -------
+    Listing
 
     Raises
     ------
@@ -138,7 +142,7 @@ def list_files(root: Path, *, once_in: int = 2) -> Listing:
 
 
 def describe_suffixes(names: Sequence[str], root: Path) -> str:
-    """Return how many of the files have which suffix: `12 .xml, 3 without a suffix`."""
+    """Count the files by suffix, in words: `12 .xml, 3 without a suffix`."""
     counts = Counter(_kind(root / name) for name in names)
     named = [f"{count} {kind}" for kind, count in counts.most_common(SUFFIXES_NAMED)]
     more = len(names) - sum(count for _, count in counts.most_common(SUFFIXES_NAMED))
@@ -146,7 +150,7 @@ def describe_suffixes(names: Sequence[str], root: Path) -> str:
 
 
 def is_system_name(name: str) -> bool:
-    """Tell whether a file or folder of this name is hidden, or of a kind that systems create."""
+    """Return whether a file or folder of this name is hidden, or of a kind that systems create."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
@@ -157,7 +161,7 @@ def _kind(path: Path) -> str:
 
 
 class _Walk:
-    """A depth-first walk in the order of names; not recursive, since folders may be nested deeply."""
+    """A depth-first traversal in the order of names; not recursive, since folders may be nested deeply."""
 
     def __init__(self, root: str, once_in: int) -> None:
         self.root, self.once_in = root, once_in
@@ -216,7 +220,7 @@ class _Walk:
             self.images, self.not_images, self.ignored = [], [], []
 
     def _is_listed(self, entry: os.DirEntry[str], target: str) -> bool:
-        """Tell whether a folder is on the way down to it, or is listed at another place; keep note of links."""
+        """Return whether a folder contains the current one, or is listed at another place; links are noted."""
         is_link, is_deep = entry.is_symlink(), len(self.stack) > self.once_in
         if is_link and any(_lies_in(real, target) for _, _, real in self.stack):
             return True

@@ -1,4 +1,4 @@
-"""Image files read in threads: what they are, their pixels, and what becomes of bad ones.
+"""Image files read in threads: ids, sizes and pixels, and the handling of unreadable ones.
 
 N: images. H, W: height and width in pixels.
 """
@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
 Header = tuple[bytes, tuple[int, int], int | None]
-"""sha256, height and width, and the bits that the largest value takes where there are 16 and they were counted."""
+"""sha256, height and width, and the bits of the largest 16-bit value if they were counted."""
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
 MACHINE_ERRORS = frozenset(
     {
@@ -55,36 +55,57 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class File:
-    """An image file of which nothing is known but its path."""
+    """An image file that has not been read yet."""
 
     path: Path
     shift: int = field(default=decode.SHIFT, kw_only=True)
-    """Bits that values of 16 bits are shifted right by."""
+    """Bits that 16-bit values are shifted right by."""
 
     def data(self) -> bytes:
-        """The file's bytes. Raises `BadImage`."""
+        """Return the file's bytes.
+
+        Raises
+        ------
+        BadImage
+            If it can't be read.
+        """
         return _bytes(self.path)
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
-        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        """Decode the image.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width in pixels.
+
+        Returns
+        -------
+        ndarray of shape (H, W, 3), uint8
+
+        Raises
+        ------
+        BadImage
+            If it can't be read or decoded.
+        """
         return decode.pixels(self.data(), size, self.shift)
 
 
 @dataclass(frozen=True, eq=False)
 class Opened(File):
-    """An image in memory; its path is a word that stands for it in messages."""
+    """An image in memory; its path is a text that stands for it in messages."""
 
     image: PillowImage.Image
 
     def data(self) -> bytes:
-        """The bytes of a PNG of it. Raises `BadImage`."""
+        """Return the bytes of a PNG of it. Raises `BadImage`."""
         buffer = io.BytesIO()
         size = decode.size_of_image(self.image)
         PillowImage.fromarray(self.pixels(size)).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
-        """RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
+        """Return RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
         return decode.pixels_of(self.image, size, self.shift)
 
 
@@ -103,7 +124,13 @@ class Image(File):
     """Height and width in pixels."""
 
     def data(self) -> bytes:
-        """The file's bytes, those it had when it was read first. Raises `BadImage`."""
+        """Return the file's bytes.
+
+        Raises
+        ------
+        BadImage
+            If it can't be read, or has changed since it was first read.
+        """
         data = _bytes(self.path)
         if hashlib.sha256(data).hexdigest() != self.id:
             raise BadImage("changed while it was being read")
@@ -112,7 +139,7 @@ class Image(File):
 
 @dataclass(frozen=True, eq=False)
 class IndexedImages(Sequence[Image]):
-    """Images that have been read once, in little memory; an `Image` is made when it is asked for."""
+    """A sequence of images that have been read once, in little memory; an `Image` is created on access."""
 
     samples: Samples
     split_N: npt.NDArray[np.uint8]
@@ -120,20 +147,20 @@ class IndexedImages(Sequence[Image]):
     ids_N32: Ids
     size_N2: npt.NDArray[np.int32]
     shift: int = decode.SHIFT
-    """Bits that values of 16 bits are shifted right by, one number for the whole set."""
+    """Bits that 16-bit values are shifted right by, the same for the whole set."""
 
     @property
     def label_N(self) -> npt.NDArray[np.int32]:
-        """The index of each image's class."""
+        """Index of each image's class."""
         return self.samples.label_N
 
     @property
     def group_N(self) -> npt.NDArray[np.int32] | None:
-        """The index of each image's group; None without groups."""
+        """Index of each image's group; None without groups."""
         return self.samples.group_N
 
     def select(self, rows: Rows) -> IndexedImages:
-        """Some of the images."""
+        """Return the images of some rows: indices, a mask or a slice."""
         if isinstance(rows, np.ndarray) and rows.dtype == bool and rows.all():
             return self  # as a rule all are readable, and none or all are missing: no second copy of them
         return IndexedImages(
@@ -145,11 +172,11 @@ class IndexedImages(Sequence[Image]):
         )
 
     def in_split(self, split: str) -> IndexedImages:
-        """The images of one split."""
+        """Return the images of one split."""
         return self.select(self.split_N == SPLITS.index(split))
 
     def distinct(self) -> IndexedImages:
-        """Of copies of one image the first, in the order of the images."""
+        """Return the images without repetitions: of copies of one image the first, in the same order."""
         first_N = np.zeros(len(self), bool)
         first_N[firsts(self.ids_N32)] = True
         return self.select(first_N)
@@ -171,16 +198,29 @@ class IndexedImages(Sequence[Image]):
 
 
 class BadImages:
-    """What becomes of images that can't be read: the first ends the run, or all are left out and named."""
+    """The handling of images that can't be read: the first ends the run, or all are left out and listed.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder that names are relative to.
+    rule : {"error", "skip"}
+    """
 
     def __init__(self, root: Path | None, rule: str) -> None:
         self.root = root
         self.rule = rule
         self.skipped: dict[str, str] = {}
-        """Names relative to the root, or as they were given where there is none, and the reasons."""
+        """Names, relative to the root if there is one, and the reasons."""
 
     def meet(self, path: Path, error: BadImage) -> None:
-        """Take note of a bad image; raise `UserError` unless the rule is `skip`."""
+        """Record a bad image.
+
+        Raises
+        ------
+        UserError
+            If the rule is `error`.
+        """
         if self.rule == "error":
             raise UserError(f"can't read {path}: {error}; mend or remove it, or use --on-bad-image skip")
         name = path.relative_to(self.root) if self.root else path
@@ -189,7 +229,7 @@ class BadImages:
 
 @contextmanager
 def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads that, on an error or an interrupt, drops what has not begun instead of doing it."""
+    """Start a pool of threads that drops pending work on an error or an interrupt."""
     pool = ThreadPoolExecutor(threads)
     try:
         yield pool
@@ -198,10 +238,30 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> IndexedImages:
-    """Every readable image of the set with its id and its size, from one read of each file.
+    """Read each file of an image set once, for its id and its size.
 
-    Splits that were drawn are drawn again if copies of an image lie in different ones. Where images have 16 bits, how
-    many of them the set uses is found by decoding them, until one uses all.
+    Splits that were drawn are drawn again if copies of an image lie in different ones. The number of bits that 16-bit
+    images use is found by decoding them, until one uses all 16.
+
+    Parameters
+    ----------
+    images : ImageSet
+    pool : ThreadPoolExecutor
+        Reads the files.
+    bad : BadImages
+        Handles those that can't be read.
+    on_progress : callable
+        Called with the name of the phase, the files done and all files.
+
+    Returns
+    -------
+    IndexedImages
+        The readable images.
+
+    Raises
+    ------
+    UserError
+        If a file can't be read and `bad` does not skip it, or the disk fails.
     """
     samples = images.samples()
     codes = np.arange(len(SPLITS), dtype=np.uint8)
@@ -240,7 +300,25 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
 def batches(
     images: Iterable[Readable], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
 ) -> Iterator[tuple[list[Readable], Pixels]]:
-    """Images and their pixels `(N, H, W, 3)`, `batch` at a time, decoded ahead of their use."""
+    """Yield images and their pixels in batches, decoded ahead of use.
+
+    Parameters
+    ----------
+    images : iterable of File
+    batch : int
+        Images in a batch; the last one may be smaller.
+    size : (int, int)
+        Height and width in pixels.
+    pool : ThreadPoolExecutor
+        Decodes the images.
+    bad : BadImages
+        Handles those that can't be decoded.
+
+    Yields
+    ------
+    images : list of File
+    pixels : ndarray of shape (N, H, W, 3), uint8
+    """
     for part in _parts(_decoded(images, BATCHES_AHEAD * batch, size, pool, bad), batch):
         yield [image for image, _ in part], np.stack([pixels for _, pixels in part])
 
@@ -253,7 +331,26 @@ def batches_on(
     pool: ThreadPoolExecutor,
     bad: BadImages,
 ) -> Iterator[tuple[list[Readable], torch.Tensor]]:
-    """As `batches`, decoded on a CUDA device, where the pixels stay. A bad image leaves its batch the smaller."""
+    """Yield images and their pixels in batches, decoded on a CUDA device.
+
+    Parameters
+    ----------
+    device : str
+    images, batch, size, pool, bad
+        As for `batches`.
+
+    Yields
+    ------
+    images : list of File
+        Fewer than `batch` if some of the batch can't be decoded.
+    pixels : tensor of shape (N, H, W, 3), uint8
+        On the device.
+
+    Raises
+    ------
+    UserError
+        If the device has too little memory.
+    """
     parts = _parts(images, batch)
     for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
         x_NHW3, errors = future.result()
@@ -299,7 +396,7 @@ def _decoded(
 def _begun(
     call: Callable[[Item], Made], items: Iterable[Item], ahead: int, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Item, Future[Made]]]:
-    """Each item and the future of what `call` makes of it, `ahead` of them begun before they are asked for."""
+    """Yield each item with the future of `call(item)`; `ahead` calls are submitted in advance."""
     upcoming = iter(items)
     queue: deque[tuple[Item, Future[Made]]] = deque()
     while True:

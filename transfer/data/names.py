@@ -1,4 +1,4 @@
-"""Many names in little memory.
+"""Sequences of many names in little memory.
 
 N: names.
 """
@@ -20,7 +20,7 @@ Rows: TypeAlias = slice | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Names(Sequence[str]):
-    """Names of files, ten bytes each beside their text; a `str` is made when it is asked for."""
+    """A sequence of file names, with ten bytes each beyond their text; a `str` is created on access."""
 
     text: bytes
     """Of all names, one after another; selections share it."""
@@ -29,14 +29,14 @@ class Names(Sequence[str]):
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Names:
-        """These names, in their order."""
+        """Build the sequence from names, in their order."""
         encoded = [os.fsencode(name) for name in names]
         length_N = np.array([len(name) for name in encoded], np.uint16)
         return cls(b"".join(encoded), np.cumsum(length_N, dtype=np.int64) - length_N, length_N)
 
     @classmethod
     def join(cls, parts: Iterable[Names]) -> Names:
-        """The names of all `parts` in turn; text that several share is kept once."""
+        """Concatenate the names of all `parts`; text that several share is kept once."""
         parts = [cls.of(()), *parts]
         texts = {id(part.text): part.text for part in parts}
         begins = dict(zip(texts, accumulate(map(len, texts.values()), initial=0), strict=False))
@@ -47,7 +47,7 @@ class Names(Sequence[str]):
         )
 
     def select(self, rows: Rows) -> Names:
-        """Some of the names."""
+        """Return the names of some rows: indices, a mask or a slice."""
         return Names(self.text, self.start_N[rows], self.length_N[rows])
 
     def __len__(self) -> int:

@@ -25,14 +25,14 @@ MOST_COMPARED = 1_000
 
 
 class DuplicatePair(NamedTuple):
-    """Two images of different splits, as indices of all images."""
+    """Two images of different splits, as indices into all images."""
 
     first: int
     second: int
 
 
 class NearDuplicates(NamedTuple):
-    """What comparing the images of one split with those of another found."""
+    """The near-duplicates between two splits."""
 
     first: str
     second: str
@@ -56,10 +56,10 @@ def find_near_duplicates(
 ) -> list[NearDuplicates]:
     """Find images that have a near-duplicate in another split.
 
-    Rows are scaled to length 1. An image has a near-duplicate where its nearest neighbour in the other split is much
+    Rows are scaled to length 1. An image has a near-duplicate if its nearest neighbour in the other split is much
     nearer than its fifth nearest (the ratio test of Lowe, "Distinctive image features from scale-invariant
-    keypoints", IJCV 2004) and than two images of a class as a rule are, or so near that the fifth plays no part.
-    Exact copies are among them. Where a split has fewer than five images, the farthest stands for the fifth.
+    keypoints", IJCV 2004) and than two images of a class usually are, or so near that the fifth does not matter.
+    Exact copies are among them. If a split has fewer than five images, the farthest replaces the fifth.
 
     Of altered copies of 70 photographs of boats, features of the bundled ResNet50 found 70 that were 5 % brighter, 62
     JPEG files of quality 60 and 6 crops to 90 % of the area: a crop is as far from its photograph as another
@@ -74,18 +74,18 @@ def find_near_duplicates(
     split_N : ndarray of shape (N,)
         Indices into `SPLITS`.
     share_of_fifth : float
-        The distance to the nearest image as a share of that to the fifth nearest; near-duplicates are below it.
+        Largest ratio of the distance to the nearest image to that to the fifth nearest, for a near-duplicate.
     most_compared : int
-        Images of a split that are compared with another split; of more a random sample.
+        Largest number of images of a split that are compared with another split; of more, a random sample.
     pairs : int
-        How many pairs to name for each two splits.
+        Number of pairs to name for each two splits.
     seed : int
         Seed of the samples.
 
     Returns
     -------
     list of NearDuplicates
-        For (train, valid), (train, test) and (valid, test), where both have images.
+        For (train, valid), (train, test) and (valid, test), if both have images.
     """
     rng = np.random.default_rng(seed)
     median = _median_distance(x_ND, labels_N, rng)
@@ -115,7 +115,7 @@ def find_near_duplicates(
 
 
 def _unit_rows(x_ND: npt.NDArray[np.float32], rows: Indices) -> npt.NDArray[np.float32]:
-    """Return some rows scaled to length 1; those of zeros stay."""
+    """Return some rows scaled to length 1; rows of zeros stay zero."""
     unit_MD = x_ND[rows]
     norm_M = np.sqrt(np.einsum("md,md->m", unit_MD, unit_MD))  # np.linalg.norm would hold all squares at once
     unit_MD /= np.maximum(norm_M, np.finfo(np.float32).tiny)[:, None]
@@ -123,7 +123,7 @@ def _unit_rows(x_ND: npt.NDArray[np.float32], rows: Indices) -> npt.NDArray[np.f
 
 
 def _median_distance(x_ND: npt.NDArray[np.float32], labels_N: Codes, rng: np.random.Generator) -> float:
-    """Return the median distance of two images of a class, from random pairs in blocks that memory holds."""
+    """Return the median distance of two images of a class, from random pairs in blocks of limited memory."""
     order_N = np.argsort(labels_N, kind="stable")
     one_P = rng.integers(0, len(labels_N), MEDIAN_OF_PAIRS)
     start_P, end_P = (np.searchsorted(labels_N[order_N], labels_N[one_P], side) for side in ("left", "right"))

@@ -1,4 +1,4 @@
-"""JPEGs decoded on a CUDA device, a batch at a time; what nvJPEG may not get right is left to Pillow.
+"""JPEGs decoded on a CUDA device, a batch at a time; Pillow decodes what nvJPEG may not decode correctly.
 
 N: images. H, W: height and width in pixels.
 """
@@ -30,11 +30,26 @@ log = logging.getLogger(__name__)
 def pixels(
     files: Sequence[bytes], size: tuple[int, int], device: str = "cuda", shift: int = decode.SHIFT
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
-    """RGB pixels `(N, H, W, 3)` uint8 on `device` of the image files that can be read, and why the others can't.
+    """Decode image files on a CUDA device.
 
-    Files are decoded together, 4.5 times as fast as one by one (https://github.com/pytorch/vision/issues/8495);
-    pixels of another size than `size` = (H, W) are stretched on the device. Files that are no plain JPEG go to
-    Pillow, which shifts 16 bits right by `shift`, and so does what nvJPEG refuses.
+    Files are decoded together, 4.5 times as fast as one by one (https://github.com/pytorch/vision/issues/8495). Files
+    that are not plain JPEGs, or that nvJPEG refuses, are decoded by Pillow.
+
+    Parameters
+    ----------
+    files : sequence of bytes
+    size : (int, int)
+        Height and width in pixels; other images are stretched on the device.
+    device : str
+    shift : int
+        Bits that 16-bit values are shifted right by.
+
+    Returns
+    -------
+    pixels : tensor of shape (N, H, W, 3), uint8
+        On `device`, of the files that can be decoded.
+    errors : dict of int to BadImage
+        Why the others can't, by their index in `files`.
     """
     with contextlib.ExitStack() as stack:
         if device == "cuda":
@@ -63,7 +78,7 @@ def pixels(
 
 
 def _decoded(files: Sequence[bytes], device: str) -> list[torch.Tensor | None]:
-    """Pixels (3, H, W) of each file; None where the decoder refuses it."""
+    """Return the pixels (3, H, W) of each file; None for one that the decoder refuses."""
     raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files]
     try:
         return list(io.decode_jpeg(raw, io.ImageReadMode.RGB, device)) if raw else []

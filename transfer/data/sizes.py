@@ -1,4 +1,4 @@
-"""The input size that an image set gets where none is asked for.
+"""The default input size of an image set.
 
 N: images. H, W: height and width in pixels.
 """
@@ -13,9 +13,9 @@ import numpy.typing as npt
 Size = tuple[int, int]
 
 DEFAULT = (224, 224)
-"""Where sizes differ."""
+"""The input size if sizes differ."""
 MAX_AREA = 480 * 640
-"""Pixels of an input image. A forward pass takes time and memory by the pixel, and networks were trained on 224x224."""
+"""Pixels of an input image. Time and memory of a forward pass grow with it, and networks were trained on 224x224."""
 # With 32 pixels a side one cell is left of the last map of most networks. Eight classes of boats at 32x64 were
 # classified with an accuracy of 0.57 at their own size, 0.68 at 64x128, 0.61 at 128x256 and 0.63 at 224x448 (linear
 # SVM on 260 images, embedded weights, standard deviation over five folds 0.02 to 0.08).
@@ -25,16 +25,25 @@ MAX_SIDE = 8192
 
 
 def common_size(size_N2: npt.NDArray[np.int32]) -> Size | None:
-    """Height and width where all images agree in them, else None."""
+    """Return the height and width that all images `(N, 2)` have; None if they differ."""
     height, width = size_N2[0].tolist()
     return (height, width) if (size_N2 == size_N2[0]).all() else None
 
 
 def default_size(size_N2: npt.NDArray[np.int32]) -> Size:
-    """Height and width in pixels: the images' own where all agree, else 224x224.
+    """Return the default input size: the images' own if all agree, else 224x224.
 
-    Images of more than `MAX_AREA` pixels are scaled down to as many, those with a shorter side of fewer than
-    `SMALL_SIDE` pixels up to `MIN_SIDE`; height and width keep their ratio where these bounds allow it.
+    Images of more than `MAX_AREA` pixels are scaled down to that area, those with a shorter side under `SMALL_SIDE`
+    pixels up to `MIN_SIDE`; the ratio of height to width is kept as far as these bounds allow.
+
+    Parameters
+    ----------
+    size_N2 : ndarray of shape (N, 2)
+        Height and width of each image in pixels.
+
+    Returns
+    -------
+    height, width : int
     """
     own = common_size(size_N2)
     if own is None:

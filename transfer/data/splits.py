@@ -31,7 +31,7 @@ ROUNDS_PER_REPEAT = 25
 
 
 class SplitIndices(NamedTuple):
-    """One split of N images: the indices of each side, ascending."""
+    """A split of N images: the indices of train, valid and test, ascending."""
 
     train: Indices
     valid: Indices
@@ -39,27 +39,31 @@ class SplitIndices(NamedTuple):
 
     @classmethod
     def from_codes(cls, split_N: SplitCodes) -> SplitIndices:
-        """The split whose images have these indices into `SPLITS`."""
+        """Build a split from indices into `SPLITS` (N,)."""
         return cls(*(np.flatnonzero(split_N == code) for code in range(len(SPLITS))))
 
 
 class GroupOverlap(NamedTuple):
-    """Groups that lie in two splits at once."""
+    """The groups that lie in two splits at once."""
 
     first: str
     second: str
     groups: int
     images: int
-    """Images of the second split whose group is in the first one too."""
+    """Images of the second split with a group that is in the first one too."""
 
 
 def split_shares(split_N: SplitCodes) -> dict[str, float]:
-    """Return the share of all images that `valid` and `test` have.
+    """Return the shares of all images that are in `valid` and `test`.
 
     Parameters
     ----------
     split_N : ndarray of shape (N,)
         Indices into `SPLITS`.
+
+    Returns
+    -------
+    dict of str to float
     """
     return {split: float(np.mean(split_N == SPLITS.index(split))) for split in ("valid", "test")}
 
@@ -75,15 +79,15 @@ def draw_split(
 ) -> SplitCodes:
     """Draw a stratified split, the same for the same seed.
 
-    Without groups every class is drawn by itself, from the seed and the class's name alone: adding a class leaves
+    Without groups every class is drawn separately, from the seed and the class's name alone: adding a class leaves
     the others where they were. Of each class train gets at least one image, then the split with the largest share,
     so that a class of three is in all splits; scikit-learn's stratified split refuses classes of one image.
 
-    With groups each group is on one side. Of many random arrangements the one is taken that leaves the fewest
+    With groups each group is in one split. Among many random arrangements the one is taken that leaves the fewest
     classes without training images and, of these, is closest to the shares: as the mean over classes of the sum
-    over splits of |share - wanted share|, and 1 more for each split that lacks the class. Where there are fewer
-    groups than splits, `test` is a group and `valid` is drawn by image from the others.
-    `sklearn.model_selection.StratifiedGroupKFold` does not serve: its folds are of one size, and as its shuffling
+    over splits of |share - wanted share|, and 1 more for each split that lacks the class. With fewer groups than
+    splits, `test` is a group and `valid` is drawn by image from the others.
+    `sklearn.model_selection.StratifiedGroupKFold` can't be used: its folds are of one size, and as its shuffling
     orders only groups with equal class counts, another seed gives the same folds.
 
     Parameters
@@ -99,8 +103,8 @@ def draw_split(
     groups_N : ndarray of shape (N,), optional
         Group of each image, an index from 0.
     copies_N : ndarray of shape (N,), optional
-        Codes that are equal for copies of one image, which are to be on one side; groups have to be joined by
-        `join_groups` before.
+        Codes that are equal for copies of one image, which are kept in one split; groups must have been joined by
+        `join_groups`.
 
     Returns
     -------
@@ -125,15 +129,15 @@ def draw_repeats(
     """Draw `n` stratified splits of the same images, independent of each other.
 
     Every class of three images or more is in all three splits, one of two in train and test. With groups, no two
-    splits arrange the groups alike, and few groups may have fewer arrangements than `n`: of two groups each is the
-    test split once, and `valid` is drawn by image from the other; of three, each split has one, in six ways.
+    splits arrange the groups in the same way, and few groups may have fewer arrangements than `n`: of two groups each
+    is the test split once, and `valid` is drawn by image from the other; of three, each split has one, in six ways.
 
     Parameters
     ----------
     labels_N : ndarray of shape (N,)
         Class of each image, an index from 0.
     n : int
-        How many splits.
+        Number of splits.
     shares : mapping of str to float
         The share of all images for `valid` and `test`, as `split_shares` returns them.
     seed : int
@@ -146,7 +150,7 @@ def draw_repeats(
     Returns
     -------
     list of SplitIndices
-        `n` splits; fewer where the groups have fewer arrangements.
+        `n` splits; fewer if the groups have fewer arrangements.
     """
     if groups_N is None:
         n_classes = int(labels_N.max()) + 1
@@ -171,9 +175,9 @@ def leave_group_out(
 ) -> list[SplitIndices]:
     """Make each group the test split once.
 
-    `valid` is drawn from the other groups: whole groups where there are at least three of them, else by image and
-    stratified. Test images of a class without training images stay in the test split, where no method can be
-    right about them; `count_untrained` counts them.
+    `valid` is drawn from the other groups: whole groups if there are at least three of them, else by image and
+    stratified. Test images of a class without training images stay in the test split, although no method can
+    predict them correctly; `count_untrained` counts them.
 
     Parameters
     ----------
@@ -182,7 +186,7 @@ def leave_group_out(
     groups_N : ndarray of shape (N,)
         Group of each image, an index from 0.
     valid_share : float
-        The share of the images of the other groups that is to be `valid`.
+        The share of the images of the other groups for `valid`.
     seed : int
         Seed of the draws of `valid`, from 0 up.
     copies_N : ndarray of shape (N,), optional
@@ -211,12 +215,35 @@ def leave_group_out(
 
 
 def count_untrained(labels_N: Codes, split: SplitIndices) -> int:
-    """Return the number of test images whose class has no training image in `split`."""
+    """Count the test images with a class that has no training image in the split.
+
+    Parameters
+    ----------
+    labels_N : ndarray of shape (N,)
+        Class of each image, an index from 0.
+    split : SplitIndices
+
+    Returns
+    -------
+    int
+    """
     return int((~np.isin(labels_N[split.test], labels_N[split.train])).sum())
 
 
 def shared_groups(groups_N: Codes, first: Indices, second: Indices) -> Codes:
-    """Return the groups, ascending, that have images among both indices `first` and `second`."""
+    """Return the groups that have images among both sets of indices.
+
+    Parameters
+    ----------
+    groups_N : ndarray of shape (N,)
+        Group of each image, an index from 0.
+    first, second : ndarray of indices
+
+    Returns
+    -------
+    ndarray
+        Ascending.
+    """
     return np.intersect1d(groups_N[first], groups_N[second])
 
 
@@ -233,7 +260,7 @@ def groups_across_splits(groups_N: Codes, split_N: SplitCodes) -> list[GroupOver
     Returns
     -------
     list of GroupOverlap
-        Of the pairs of splits (train, valid), (train, test), (valid, test) those that share groups.
+        Those of the pairs of splits (train, valid), (train, test), (valid, test) that share groups.
     """
     split = SplitIndices.from_codes(split_N)
     overlaps = []
@@ -259,7 +286,7 @@ def _draw_images(
     seeds_C: Sequence[Sequence[int]],
     copies_N: Codes | None = None,
 ) -> SplitCodes:
-    """Draw image by image, each class from its own seed; copies go where the first of them goes."""
+    """Draw image by image, each class from its own seed; copies go into the same split as the first of them."""
     if copies_N is not None:
         _, first_M, copy_N = np.unique(copies_N, return_index=True, return_inverse=True)
         order_M = np.argsort(first_M)  # the images in their own order: without copies the draw is the same
@@ -282,7 +309,7 @@ def _draw_images(
 
 
 class _Arrangements:
-    """Random arrangements of whole groups in splits, the best of some at a time."""
+    """Random arrangements of whole groups in splits, of which the best is chosen."""
 
     def __init__(
         self,
@@ -326,7 +353,7 @@ class _Arrangements:
         return split_N
 
     def _random(self) -> SplitCodes:
-        """Cut a random order of the groups where each split is closest to its share, with a group at least."""
+        """Cut a random order of the groups where each split is closest to its share and has at least one group."""
         order_G = self.rng.permutation(len(self.size_G))
         filled_G = np.cumsum(self.size_G[order_G])
         split_G = np.full(len(order_G), TRAIN, np.uint8)

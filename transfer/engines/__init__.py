@@ -106,6 +106,11 @@ def _openvino(
 
 
 ENGINES = {"eager": _eager, "openvino": _openvino, "compile": _compile}
+VERSIONS: dict[str, Callable[[], str]] = {
+    "eager": lambda: "batch norm folded",
+    "openvino": lambda: f"openvino {_installed('openvino')}",
+    "compile": lambda: "inductor",
+}
 
 
 def build(
@@ -197,11 +202,7 @@ def options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
 
 def version(engine: str) -> str:
     """What of an engine, other than the version of torch, its features may depend on."""
-    return {
-        "eager": "batch norm folded",
-        "compile": "inductor",
-        "openvino": f"openvino {_installed('openvino')}",
-    }[engine]
+    return VERSIONS[engine]()
 
 
 def _installed(package: str) -> str | None:

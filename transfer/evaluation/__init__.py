@@ -1,1 +1,1 @@
-"""The comparison of methods: its statistics."""
+"""The comparison of methods and its statistics."""

@@ -1,4 +1,4 @@
-"""What a result says about its images: counts, groups, copies across splits, and a fingerprint.
+"""Summary of the images of a run: counts, groups, copies across splits, and a fingerprint.
 
 N: images.
 """
@@ -28,18 +28,19 @@ SKIPPED_NAMED = 5_000
 
 
 def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
-    """`data` of the result: what was compared on what.
+    """Describe the images of a run.
 
     Parameters
     ----------
     image_set : ImageSet
         As it was found.
     features : Features
-        Of the images of it that could be read.
+        Of the images that could be read.
 
     Returns
     -------
     dict
+        `data` of the result.
     """
     images, skipped = features.extraction.images, features.extraction.skipped
     copies, train = count_copies(images.ids_N32, images.label_N, images.split_N), images.in_split("train")
@@ -76,7 +77,12 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
 
 
 def fingerprint(images: IndexedImages, classes: tuple[str, ...]) -> str:
-    """One number for names, contents, labels and splits of the images.
+    """Return a hash of names, contents, labels and splits of the images.
+
+    Parameters
+    ----------
+    images : IndexedImages
+    classes : tuple of str
 
     Returns
     -------
@@ -92,7 +98,7 @@ def fingerprint(images: IndexedImages, classes: tuple[str, ...]) -> str:
 
 
 def _describe_groups(image_set: ImageSet, images: IndexedImages) -> dict[str, Any]:
-    """The groups asked for, or those that the names suggest."""
+    """Describe the groups asked for, or those that the names suggest."""
     if images.group_N is not None:
         return {
             "count": len(np.unique(images.group_N)),

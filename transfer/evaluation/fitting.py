@@ -1,4 +1,4 @@
-"""Every search fitted, and timed round by round.
+"""Searches fitted and timed in rounds.
 
 N: images. D: features an image.
 """
@@ -37,17 +37,17 @@ class FittedSearch:
 
     @property
     def fit_s(self) -> float:
-        """The median over all fits, the first included: it is the one that a user waits for."""
+        """Median over all fits; the first is included, because a user waits for it."""
         return statistics.median(self.fit_seconds)
 
     @property
     def predict_s(self) -> float:
-        """The median over all predictions of the test split."""
+        """Median over all predictions of the test split."""
         return statistics.median(self.predict_seconds)
 
     @property
     def settled(self) -> bool:
-        """Whether more fits would say nothing new about the time."""
+        """Whether the times agree so well that more fits are not needed."""
         if self.fit_seconds[0] > TIMED_ONCE_S or len(self.fit_seconds) >= MAX_ROUNDS:
             return True
         if len(self.fit_seconds) < MIN_ROUNDS:
@@ -64,8 +64,8 @@ def fit_in_turn(
 ) -> dict[str, FittedSearch]:
     """Fit every search once, then fit the short ones again, one after the other, until their times agree.
 
-    Searches take turns, so that a busy moment of the machine falls on all of them; a rest before each lets the
-    threads of the one before come to an end.
+    Searches take turns, so that other load on the machine affects all of them; a pause before each lets the threads of
+    the one before go to sleep.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def fit_in_turn(
     watch : Stopwatch
         Phases `fit` and `predict` get every time, in order.
     on_error : callable
-        Called with the method and the error of a search that can't be fitted to these images, or not predict; if it
-        returns, the method is left out.
+        Called with the method and the error of a search that can't be fitted to these images, or can't predict; if
+        it returns, the method is left out.
 
     Returns
     -------
@@ -110,6 +110,6 @@ def fit_in_turn(
 
 
 def rest() -> None:
-    """Collect garbage and let spinning threads come to an end before something is timed."""
+    """Collect garbage and let spinning threads go to sleep before something is timed."""
     gc.collect()
     time.sleep(REST_S)

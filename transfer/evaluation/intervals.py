@@ -31,12 +31,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Units:
-    """What is sampled independently: each image, or each group of images.
+    """The independent units of sampling: images, or groups of images.
 
     Attributes
     ----------
     code_N : (N,) int64 or None
-        Unit of each image, from 0 to `count` - 1; None where each image is its own.
+        Unit of each image, from 0 to `count` - 1; None if each image is its own unit.
     count : int
     critical : float
         Quantile for the two-sided 95 % interval: normal for images, t with `count` - 1 degrees for groups.
@@ -48,7 +48,19 @@ class Units:
 
     @classmethod
     def of(cls, n_images: int, groups_N: npt.ArrayLike | None) -> Units:
-        """Units of `n_images` images; of images too where all are in one group, whose variance nothing tells."""
+        """Return the units of images.
+
+        Parameters
+        ----------
+        n_images : int
+        groups_N : (N,), optional
+            Group of each image. If all are in one group, which has no observable variance, the units are images.
+
+        Raises
+        ------
+        ValueError
+            If the lengths differ.
+        """
         if groups_N is not None:
             names, code_N = np.unique(np.asarray(groups_N), return_inverse=True)
             if len(code_N) != n_images:
@@ -58,21 +70,39 @@ class Units:
         return cls(None, n_images, NORMAL_QUANTILE)
 
     def sum(self, values_N: Floats) -> Floats:
-        """Sum of the values of each unit's images `(U,)`."""
+        """Sum the values of each unit's images: `(U,)`."""
         if self.code_N is None:
             return values_N
         return np.bincount(self.code_N, weights=values_N, minlength=self.count).astype(np.float64)
 
     def jackknife_variance(self, change_U: Floats) -> float:
-        """Variance from the changes when each unit is deleted (Efron and Tibshirani 1993, chapter 11)."""
+        """Return the jackknife variance of a statistic (Efron and Tibshirani 1993, chapter 11).
+
+        Parameters
+        ----------
+        change_U : (U,)
+            Change of the statistic when each unit is deleted.
+        """
         return float((self.count - 1) / self.count * (change_U**2).sum())
 
 
 def wilson(share: float, n: float, critical: float) -> Interval:
-    """Wilson's score interval (Wilson 1927) of a share of `n` independent trials; `n` need not be whole.
+    """Return Wilson's score interval (Wilson 1927) of a share of `n` independent trials.
 
-    With an effective sample size, the share's binomial over its estimated variance, it serves any mean between 0
+    With an effective sample size, the share's binomial over its estimated variance, it is valid for any mean between 0
     and 1 (Franco et al. 2019, doi:10.1093/jssam/smy019).
+
+    Parameters
+    ----------
+    share : float
+    n : float
+        Number of trials, not necessarily whole.
+    critical : float
+        Quantile of the normal or t distribution.
+
+    Returns
+    -------
+    low, high : float
     """
     square = critical**2
     centre = (share + square / (2 * n)) / (1 + square / n)
@@ -81,10 +111,20 @@ def wilson(share: float, n: float, critical: float) -> Interval:
 
 
 def jeffreys(share: float, n: float) -> Interval:
-    """Jeffreys interval of a share of `n` independent trials, up to the end where none or all succeed.
+    """Return the Jeffreys interval of a share of `n` independent trials; it reaches the end if none or all succeed.
 
-    Brown, Cai and DasGupta 2001 (doi:10.1214/ss/1009213286). Its coverage for a few trials with a chance near 0 or
-    1 is better than that of Wilson's.
+    Brown, Cai and DasGupta 2001 (doi:10.1214/ss/1009213286). For a few trials with a probability near 0 or 1 its
+    coverage is better than that of Wilson's.
+
+    Parameters
+    ----------
+    share : float
+    n : float
+        Number of trials, not necessarily whole.
+
+    Returns
+    -------
+    low, high : float
     """
     tails = np.array([1 - LEVEL, 1 + LEVEL]) / 2
     low, high = betaincinv(n * share + 0.5, n * (1 - share) + 0.5, tails)
@@ -92,10 +132,19 @@ def jeffreys(share: float, n: float) -> Interval:
 
 
 def share_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
-    """Jeffreys interval of the share of correct images: accuracy, or recall over the images of one class.
+    """Return the Jeffreys interval of the share of correct images: accuracy, or recall of one class.
 
     With groups the sample size is the effective one, between one and the number of images, from the jackknife
     over groups, reduced for the degrees of freedom (Korn and Graubard 1998).
+
+    Parameters
+    ----------
+    correct_N : (N,) bool
+    units : Units
+
+    Returns
+    -------
+    low, high : float
     """
     n, share = len(correct_N), float(correct_N.mean())
     if units.code_N is None:
@@ -109,10 +158,23 @@ def share_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
 def recall_intervals(
     y_N: Labels, predicted_N: Labels, n_classes: int, groups_N: npt.ArrayLike | None
 ) -> list[Interval | None]:
-    """Interval of each class's recall, None for a class without images.
+    """Return an interval of each class's recall.
 
-    With groups, only those that hold the class count. A class in one group counts as one trial: nothing says how
-    alike the images of a group are.
+    With groups, only those with images of the class count. A class in one group counts as one trial, since the
+    similarity of the images of a group is unknown.
+
+    Parameters
+    ----------
+    y_N, predicted_N : (N,) int64
+        Class indices.
+    n_classes : int
+    groups_N : (N,), optional
+        Group of each image.
+
+    Returns
+    -------
+    list of (low, high) or None
+        None for a class without images.
     """
     correct_N = y_N == predicted_N
     groups = None if groups_N is None else np.asarray(groups_N)
@@ -131,10 +193,20 @@ def recall_intervals(
 
 
 def accuracy_difference(y_N: Labels, a_N: Labels, b_N: Labels, units: Units) -> Estimate:
-    """Accuracy of `a_N` minus that of `b_N`, on the same images.
+    """Estimate the accuracy of `a_N` minus that of `b_N`, on the same images.
 
     Over images the interval of Bonett and Price 2012 (doi:10.3102/1076998611411915): one image is added for each
-    direction of disagreement. Over groups a jackknife with t, its variance never below that of the two images.
+    direction of disagreement. Over groups a jackknife with t, with a variance of at least that of the two images.
+
+    Parameters
+    ----------
+    y_N, a_N, b_N : (N,) int64
+        True class indices and the two predictions.
+    units : Units
+
+    Returns
+    -------
+    Estimate
     """
     gain_N = (a_N == y_N).astype(np.float64) - (b_N == y_N)
     n, value = len(y_N), float(gain_N.mean())
@@ -149,13 +221,27 @@ def accuracy_difference(y_N: Labels, a_N: Labels, b_N: Labels, units: Units) -> 
 
 
 def _deletion_changes(residual_N: Floats, units: Units) -> Floats:
-    """Change of a mean when each unit is deleted `(U,)`; `residual_N` are the values minus their mean."""
+    """Return the change of a mean when each unit is deleted `(U,)`; `residual_N` are the values minus their mean."""
     size_U = units.sum(np.ones(len(residual_N)))
     return -units.sum(residual_N) / (len(residual_N) - size_U)
 
 
 def symmetric(value: float, centre: float, variance: float, units: Units) -> Estimate:
-    """Estimate with a normal or t interval around `centre`, of a difference between two shares."""
+    """Return an estimate of a difference of two shares, with a normal or t interval around `centre`.
+
+    Parameters
+    ----------
+    value : float
+        The estimate.
+    centre : float
+        Middle of the interval.
+    variance : float
+    units : Units
+
+    Returns
+    -------
+    Estimate
+    """
     half = units.critical * variance**0.5
     return Estimate(value, variance**0.5, (max(-1.0, centre - half), min(1.0, centre + half)))
 

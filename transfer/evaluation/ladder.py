@@ -1,4 +1,4 @@
-"""From the lab's fine-tuning to the best method, one change at a time.
+"""The ladder: from the lab's fine-tuning to the best method, one change at a time.
 
 N: images.
 """
@@ -34,14 +34,24 @@ class Step:
     name: str
     search: Any
     method: str | None = None
-    """The method that the search is, where it is one."""
+    """The method, if the search is one."""
 
 
 def steps(config: RunConfig, best: str) -> Iterator[Step]:
-    """The changes that lead from `fc-lab` to the method `best`.
+    """Yield the changes that lead from `fc-lab` to a method.
 
     The SVM differs from the last layer by its loss (hinge), then by its kernel (RBF); any other method is one last
     step.
+
+    Parameters
+    ----------
+    config : RunConfig
+    best : str
+        The method.
+
+    Yields
+    ------
+    Step
     """
 
     def method(name: str, step: str) -> Step:
@@ -75,7 +85,7 @@ def climb(
     watch: Stopwatch,
     groups_N: npt.NDArray[np.integer] | None = None,
 ) -> list[dict[str, Any]]:
-    """Test scores and fit times of every step, and what each changes against the one before it.
+    """Fit and score every step.
 
     Parameters
     ----------
@@ -88,7 +98,7 @@ def climb(
     fitted : mapping of str to FittedSearch
         Methods that were fitted already; they are not fitted again.
     n_classes : int
-        Classes of the image set.
+        Number of classes of the image set.
     watch : Stopwatch
         Phase `ladder` gets the fits that are made here.
     groups_N : ndarray of int, optional
@@ -97,7 +107,7 @@ def climb(
     Returns
     -------
     list of dict
-        `comparison.ladder` of the result.
+        `comparison.ladder` of the result: scores, fit times, and the change against the step before.
     """
     train, valid, test = (splits[name] for name in ("train", "valid", "test"))
     rungs: list[dict[str, Any]] = []

@@ -21,10 +21,10 @@ ADDED = 0.5
 
 @dataclass(frozen=True)
 class _SmoothedF1:
-    """F1 of each class that occurs, from counts with a little added, and its change when units are deleted.
+    """F1 of each class that occurs, from slightly enlarged counts, and its change when units are deleted.
 
     A class without a hit, or without a miss, would have no variance; so `ADDED` hits and as many misses are
-    spread evenly over the classes. They enter variance and bias only, not the estimate.
+    spread evenly over the classes. They affect variance and bias only, not the estimate.
     """
 
     f1_C: Floats
@@ -35,7 +35,7 @@ class _SmoothedF1:
 
     @property
     def bias(self) -> float:
-        """Of macro F1: of second order in the counts, as independent Poisson numbers.
+        """Bias of macro F1: of second order in the counts, as independent Poisson numbers.
 
         F1 = 2h / (2h + m) for h hits and m misses has the bias -F1 (1 - F1) / (2h + m), here enlarged by
         u / (u - 1) for u = h + m, since F1 (1 - F1) is itself estimated from as many images.
@@ -46,21 +46,32 @@ class _SmoothedF1:
 
     @property
     def slope_of_hit_C(self) -> Floats:
-        """Derivative of macro F1 by a hit of each class."""
+        """Derivative of macro F1 with respect to a hit of each class."""
         return 2 * (1 - self.f1_C) / self.occurrences_C / len(self.f1_C)
 
     @property
     def slope_of_miss_C(self) -> Floats:
-        """Derivative of macro F1 by a miss of each class."""
+        """Derivative of macro F1 with respect to a miss of each class."""
         return -self.f1_C / self.occurrences_C / len(self.f1_C)
 
 
 def macro_f1_interval(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -> Estimate:
-    """Macro F1 with its standard error and interval.
+    """Estimate macro F1 with its standard error and interval.
 
     Jackknife over units; bias removed to second order; Wilson interval with the effective sample size. The delta method
     for macro F1 is that of Takahashi et al. 2022 (doi:10.1007/s10489-021-02635-5). Percentile bootstraps are
     much too low: macro F1 is biased, and every resample is biased once more. Coverage: `bench/studies/coverage.py`.
+
+    Parameters
+    ----------
+    y_N, predicted_N : (N,) int64
+        Class indices.
+    n_classes : int
+    units : Units
+
+    Returns
+    -------
+    Estimate
     """
     value = float(metrics.macro_f1(metrics.confusion(y_N, predicted_N, n_classes)))
     smooth = _smooth_f1(y_N, predicted_N, n_classes, _present(n_classes, y_N, predicted_N), units)
@@ -73,9 +84,21 @@ def macro_f1_interval(y_N: Labels, predicted_N: Labels, n_classes: int, units: U
 
 
 def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, units: Units) -> Estimate:
-    """Macro F1 of `a_N` minus that of `b_N`, on the same images: paired jackknife, as in `macro_f1_interval`.
+    """Estimate macro F1 of `a_N` minus that of `b_N`, on the same images.
 
-    The added images are those that one of the two gets right and the other wrong.
+    Paired jackknife, as in `macro_f1_interval`. The added images are ones that one of the two gets right and the other
+    wrong.
+
+    Parameters
+    ----------
+    y_N, a_N, b_N : (N,) int64
+        True class indices and the two predictions.
+    n_classes : int
+    units : Units
+
+    Returns
+    -------
+    Estimate
     """
     value = metrics.macro_f1(metrics.confusion(y_N, a_N, n_classes)) - metrics.macro_f1(
         metrics.confusion(y_N, b_N, n_classes)
@@ -90,7 +113,7 @@ def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, u
 
 
 def _present(n_classes: int, *labels: Labels) -> npt.NDArray[np.bool_]:
-    """Which classes are true or predicted anywhere `(C,)`."""
+    """Return which classes are true or predicted anywhere `(C,)`."""
     return np.bincount(np.concatenate(labels), minlength=n_classes) > 0
 
 

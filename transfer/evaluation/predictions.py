@@ -1,4 +1,4 @@
-"""Every method's answer for every image, as `predictions.csv`.
+"""Predictions of every method for every image, as `predictions.csv`.
 
 N: images. C: classes.
 """
@@ -20,7 +20,7 @@ from transfer.system import files
 def score_labels(
     head: Any, x_ND: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """A head's label for every row, and how strongly it holds it.
+    """Return a head's label for every row, and its score.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def score_labels(
     labels_N : ndarray of int
     scores_N : ndarray of float
         The largest probability of a head that has `predict_proba`, else its largest value of `decision_function`
-        (of two classes its absolute value): comparable within a method only.
+        (for two classes its absolute value): comparable within a method only.
     """
     if hasattr(head, "predict_proba"):
         return head.predict(x_ND), head.predict_proba(x_ND).max(1).astype(np.float64)
@@ -66,6 +66,11 @@ def write(
         Names of the classes.
     heads : mapping of str to classifier
         Fitted heads by method.
+
+    Raises
+    ------
+    UserError
+        If the file can't be written.
     """
     text = io.StringIO(newline="")
     table = csv.writer(text)

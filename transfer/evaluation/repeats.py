@@ -1,4 +1,4 @@
-"""The comparison made again on other splits of the same images, from the same features.
+"""The comparison repeated on other splits of the same images, from the same features.
 
 N: images. D: features an image. R: splits.
 """
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def default_count(*, test_is_drawn: bool, n_classes: int) -> int:
-    """How many splits a run compares on where nobody says how many."""
+    """Return the default number of repeats: 10, or 0 if the folder has a test split or more than 300 classes."""
     return DRAWN_REPEATS if test_is_drawn and n_classes <= MOST_CLASSES else 0
 
 
@@ -54,12 +54,12 @@ def repeat(
     splits : sequence of (train, valid, test)
         Row indices of each split.
     n_classes : int
-        Classes of the image set; a split's test images may lack some.
+        Number of classes of the image set; a split's test images may lack some.
     scheme : {"stratified", "groups"}
-        How the splits were drawn: at random within classes (and by whole groups where there are any), or leaving
+        How the splits were drawn: at random within classes (and by whole groups if there are any), or leaving
         out one group after the other.
     names : sequence of str
-        What each split is called: with `groups` the group that is left out.
+        Name of each split: with `groups` the group that is left out.
 
     Returns
     -------

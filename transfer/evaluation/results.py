@@ -20,7 +20,7 @@ _LINE_BREAK = re.compile(r"\n\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A run, its parts as `result.schema.json` describes them."""
+    """The result of a run, with its parts as `result.schema.json` describes them."""
 
     created: str
     """UTC, ISO 8601."""
@@ -36,11 +36,11 @@ class Result:
     schema_version: int = SCHEMA_VERSION
 
     def method(self, name: str) -> dict[str, Any]:
-        """The entry of the method `name`."""
+        """Return the entry of the method `name`."""
         return next(method for method in self.methods if method["name"] == name)
 
     def to_json(self) -> str:
-        """The text of a result file."""
+        """Return the text of a result file."""
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
         # Rows of numbers on one line each. No string holds a line break in JSON, so none is touched.
         return (
@@ -49,18 +49,32 @@ class Result:
 
 
 def skipped_count(result: Result) -> int:
-    """How many bad images were left out; the result names the first of them (all, if it is an old one)."""
+    """Return the number of bad images that were left out; the result names only the first of them."""
     named: list[dict[str, str]] = result.data["skipped"]
     return max(int(result.data.get("skipped_count", 0)), len(named))
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of result files."""
+    """Return the JSON Schema of result files."""
     return schemas.schema("result")
 
 
 def load(path: Path) -> Result:
-    """The result in a file. Raises `UserError` for a file that is none, or of another version."""
+    """Read a result file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    UserError
+        If it can't be read, is not a valid result file, or has another version.
+    """
     record = schemas.load(path, "result")
     _check_names(record, path)
     _check_shapes(record, path)
@@ -68,7 +82,7 @@ def load(path: Path) -> Result:
 
 
 def _check_names(record: dict[str, Any], path: Path) -> None:
-    """Raise `UserError` where the comparison speaks of methods that are not there, or misses a pair."""
+    """Raise `UserError` if the comparison names methods that do not exist, or misses a pair."""
     names = [method["name"] for method in record["methods"]]
     comparison = record["comparison"]
     champions = {comparison["best"], *comparison["best_of_kind"].values()}
@@ -78,7 +92,7 @@ def _check_names(record: dict[str, Any], path: Path) -> None:
 
 
 def _check_shapes(record: dict[str, Any], path: Path) -> None:
-    """Raise `UserError` where a chosen setting is not in its sweep, or scores are not those of all classes."""
+    """Raise `UserError` if a chosen setting is not in its sweep, or scores are not those of all classes."""
     n_classes = len(record["data"]["classes"])
     for method in record["methods"]:
         if all(row["params"] != method["best_params"] for row in method["sweep"]):

@@ -1,6 +1,6 @@
-"""Tests of whether two methods differ, and what differences they could have found.
+"""Tests of whether two methods differ, and the differences that they could detect.
 
-N: images. C: classes. U: units that are swapped whole: images, or groups of images. B: permutations.
+N: images. C: classes. U: units that are swapped as a whole: images, or groups of images. B: permutations.
 """
 
 from __future__ import annotations
@@ -26,10 +26,19 @@ ROUNDING = 1e-9
 
 
 def mcnemar(y_N: Labels, a_N: Labels, b_N: Labels) -> float:
-    """Exact McNemar test (McNemar 1947): two-sided p of `a_N` and `b_N` being equally often correct.
+    """Return the two-sided p of the exact McNemar test (McNemar 1947) for equal accuracy.
 
     Only images that one of the two gets right and the other wrong count; under the hypothesis each is a fair coin.
     Images must be independent.
+
+    Parameters
+    ----------
+    y_N, a_N, b_N : (N,) int64
+        True class indices and the two predictions.
+
+    Returns
+    -------
+    float
     """
     only_a = int(((a_N == y_N) & (b_N != y_N)).sum())
     only_b = int(((a_N != y_N) & (b_N == y_N)).sum())
@@ -39,9 +48,21 @@ def mcnemar(y_N: Labels, a_N: Labels, b_N: Labels) -> float:
 
 
 def permute_accuracy(y_N: Labels, a_N: Labels, b_N: Labels, units: Units, *, seed: int = 0) -> float:
-    """Two-sided p of equal accuracy when the two predictions of a whole unit are swapped at random.
+    """Return the two-sided p of equal accuracy when the predictions of whole units are swapped at random.
 
-    Where units are images this is the exact McNemar test, which `mcnemar` computes without permutations.
+    If units are images this is the exact McNemar test, which `mcnemar` computes without permutations.
+
+    Parameters
+    ----------
+    y_N, a_N, b_N : (N,) int64
+        True class indices and the two predictions.
+    units : Units
+    seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    float
     """
     gain_U1 = units.sum((a_N == y_N).astype(np.float64) - (b_N == y_N))[:, None]
     return _swap_test(gain_U1, lambda swapped_B1: gain_U1.sum() - 2 * swapped_B1[:, 0], seed)
@@ -50,10 +71,23 @@ def permute_accuracy(y_N: Labels, a_N: Labels, b_N: Labels, units: Units, *, see
 def permute_macro_f1(
     y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, units: Units, *, seed: int = 0
 ) -> float:
-    """Two-sided p of equal macro F1: approximate randomization (Yeh 2000, aclanthology.org/C00-2137).
+    """Return the two-sided p of equal macro F1: approximate randomization (Yeh 2000, aclanthology.org/C00-2137).
 
     Under the hypothesis the two predictions of a unit could be swapped. p counts the observed assignment as one
     of the permutations (Phipson and Smyth 2010), so it is never zero; with few units all swaps are enumerated.
+
+    Parameters
+    ----------
+    y_N, a_N, b_N : (N,) int64
+        True class indices and the two predictions.
+    n_classes : int
+    units : Units
+    seed : int
+        Of the permutations.
+
+    Returns
+    -------
+    float
     """
     rows = np.flatnonzero(a_N != b_N)
     if not len(rows):
@@ -80,7 +114,7 @@ def permute_macro_f1(
 
 
 def _swap_test(change_UK: Floats, statistic: Callable[[Floats], Floats], seed: int) -> float:
-    """Two-sided p of a statistic of the sums `(B, K)` of `change_UK` over the units that are swapped."""
+    """Return the two-sided p of a statistic of the sums `(B, K)` of `change_UK` over the units that are swapped."""
     change_UK = change_UK[(change_UK != 0).any(1)]
     units = len(change_UK)
     observed = abs(float(statistic(np.zeros((1, change_UK.shape[1])))[0])) - ROUNDING
@@ -99,7 +133,17 @@ def _swap_test(change_UK: Floats, statistic: Callable[[Floats], Floats], seed: i
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for their number (Holm 1979): the chance of any false finding stays below the level."""
+    """Adjust p values for their number (Holm 1979): the chance of any false finding stays below the level.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+
+    Returns
+    -------
+    list of float
+        In the same order.
+    """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -111,7 +155,7 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
 def detectable_difference(
     n_images: int, discordant_share: float, power: float = 0.8, alpha: float = 0.05
 ) -> float | None:
-    """Smallest difference in accuracy that the exact McNemar test finds with the given power.
+    """Return the smallest difference in accuracy that the exact McNemar test detects with the given power.
 
     Parameters
     ----------
@@ -120,12 +164,12 @@ def detectable_difference(
     discordant_share : float
         Share of images that exactly one of the two methods gets right.
     power, alpha : float
-        Chance of p < `alpha` where the difference is the returned one.
+        Probability of p < `alpha` if the difference is the returned one.
 
     Returns
     -------
     float or None
-        None where even the largest difference that this share allows is not found.
+        None if even the largest difference that this share allows is not detected.
 
     Notes
     -----
@@ -152,7 +196,7 @@ def detectable_difference(
 
 
 def _largest_rejected(trials: npt.NDArray[np.float64], alpha: float) -> npt.NDArray[np.float64]:
-    """Largest lower-tail count of each number of fair trials with a two-sided p below `alpha`; -1: none."""
+    """Return the largest lower-tail count of each number of fair trials with two-sided p below `alpha`, or -1."""
     count = binom.ppf(alpha / 2, trials, 0.5)
     below = np.where(2 * binom.cdf(count, trials, 0.5) < alpha, count, count - 1)
     return np.asarray(np.maximum(below, -1), np.float64)

@@ -1,4 +1,4 @@
-"""How good a method is and whether two differ, each with its uncertainty, as the result file holds it.
+"""Scores of methods and comparisons between them, each with its uncertainty, as the result file holds them.
 
 N: images. C: classes. R: splits, or groups left out in turn.
 """
@@ -58,19 +58,19 @@ def score_overall(
     *,
     groups_N: npt.ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Accuracy and macro F1 of one set of predictions with 95 % intervals.
+    """Return accuracy and macro F1 of predictions, with 95 % intervals.
 
-    The intervals are those of test images drawn at random, their classes included. Where class counts are fixed, as
+    The intervals are those of test images drawn at random, their classes included. If class counts are fixed, as
     in a stratified split, that of accuracy is wider than needed if recall differs much between classes.
 
     Parameters
     ----------
     y_N, predicted_N : (N,) int64
-        Class codes.
+        Class indices.
     n_classes : int
     groups_N : (N,), optional
-        Group of each image. Groups, not images, are then taken as independent. All in one group: images are, as
-        nothing tells how groups vary.
+        Group of each image. Groups, not images, are then taken as independent, unless all images are in one group:
+        then the variance between groups is unknown.
 
     Returns
     -------
@@ -96,12 +96,12 @@ def score(
     *,
     groups_N: npt.ArrayLike | None = None,
 ) -> dict[str, Any]:
-    """Every score of one set of predictions with 95 % intervals.
+    """Return all scores of predictions, with 95 % intervals.
 
     Parameters
     ----------
     y_N, predicted_N : (N,) int64
-        Class codes.
+        Class indices.
     classes : sequence of str
     groups_N : (N,), optional
         As in `score_overall`.
@@ -139,7 +139,7 @@ def compare_pair(
     Parameters
     ----------
     y_N, a_N, b_N : (N,) int64
-        True class codes and the two predictions.
+        True class indices and the two predictions.
     n_classes : int
     groups_N : (N,), optional
         See `score`.
@@ -153,7 +153,7 @@ def compare_pair(
         (the same as `accuracy.p`), and `independent`. `p` of accuracy is the exact McNemar test; with
         groups, where images are not independent, a permutation test that swaps the two predictions of whole groups.
         `p` of macro F1 is such a permutation test too, over images or groups. `detectable` is the difference that
-        this test split finds with 80 % power at the level of 5 %: of accuracy by the exact McNemar test where
+        this test split detects with 80 % power at the level of 5 %: of accuracy by the exact McNemar test if
         images are independent (None: none is), else by the standard error.
     """
     units = Units.of(len(y_N), groups_N)
@@ -177,7 +177,12 @@ def compare_pair(
 
 
 def measure_change(y_N: Labels, before_N: Labels, after_N: Labels) -> dict[str, Any]:
-    """What changes from one prediction of images to another of the same images by the same method.
+    """Measure how predictions of the same images by the same method change.
+
+    Parameters
+    ----------
+    y_N, before_N, after_N : (N,) int64
+        True class indices and the predictions before and after.
 
     Returns
     -------
@@ -195,9 +200,9 @@ def measure_change(y_N: Labels, before_N: Labels, after_N: Labels) -> dict[str, 
 
 
 def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share: float) -> dict[str, Any]:
-    """Corrected resampled t interval and test of a difference measured on random splits of the same images.
+    """Compare two methods by a corrected resampled t test on random splits of the same images.
 
-    Splits share images, so their differences are correlated and the plain t test finds far too much. The variance is
+    Splits share images, so their differences are correlated and the plain t test rejects far too often. The variance is
     multiplied by 1/R + n_test/n_train (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366).
 
     Parameters
@@ -222,7 +227,7 @@ def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share:
 def compare_groups(differences_R: npt.ArrayLike) -> dict[str, Any]:
     """Compare two methods by differences measured on each group in turn, with the other groups trained on.
 
-    The mean is over groups of whatever size: what to expect on a new group. Groups are taken as drawn independently
+    The mean is over groups of any size: what to expect on a new group. Groups are taken as drawn independently
     from one population. Training images are shared as in cross-validation, so the variance is corrected as in
     `compare_splits` with n_test/n_train = 1/(R - 1) (Bouckaert and Frank 2004, doi:10.1007/978-3-540-24775-3_3);
     without it 8 % of equal methods differ over 6 groups, at a level of 5 % (`bench/studies/false_alarms.py`).
@@ -242,7 +247,7 @@ def compare_groups(differences_R: npt.ArrayLike) -> dict[str, Any]:
 
 
 def conclude(ci95: Sequence[float] | None, p: float | None = None, *, margin: float = MARGIN) -> str:
-    """Say what an interval of a difference shows.
+    """State what an interval of a difference shows.
 
     Parameters
     ----------
@@ -254,8 +259,8 @@ def conclude(ci95: Sequence[float] | None, p: float | None = None, *, margin: fl
     Returns
     -------
     str
-        `ahead` or `behind` where zero is outside the interval (be the difference ever so small), else
-        `same within 2 points` where the interval is inside the margin, else `undecided`.
+        `ahead` or `behind` if zero is outside the interval (however small the difference), else
+        `same within 2 points` if the interval is inside the margin, else `undecided`.
     """
     if ci95 is None:
         return "undecided"
@@ -292,7 +297,7 @@ def _describe(units: Units) -> dict[str, Any]:
 
 
 def _summarize(values_R: npt.NDArray[np.float64], factor: float) -> dict[str, Any]:
-    """Mean, t interval and p, the variance between values times `factor` being that of their mean."""
+    """Return mean, t interval and p; the variance between values times `factor` is that of their mean."""
     mean, degrees = float(values_R.mean()), len(values_R) - 1
     ci95: Interval | None = None
     p = None

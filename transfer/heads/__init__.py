@@ -1,4 +1,4 @@
-"""What is trained on features: heads and their searches, imported when they are asked for."""
+"""Heads, which are trained on features, and their searches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transfer.heads.registry import HEADS
 
 
 def __getattr__(name: str) -> Any:
-    """The heads themselves, imported when they are asked for."""
+    """Import a head or a search when it is first used."""
     if name in HEADS:
         return getattr(import_module(f"{__name__}.{HEADS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""A head fitted over a whole grid of settings, and the choice among them by validation rows alone.
+"""Grid searches that choose among settings by validation rows alone.
 
 N: training rows. M: rows to predict. S: settings.
 """
@@ -34,8 +34,8 @@ Array = npt.NDArray[Any]
 class Solution:
     """A fitted setting.
 
-    Settings with one and the same solution hold the same `model` object; a search may let settings share one only
-    where all settings with larger values of its scales share it too.
+    Settings with the same solution hold the same `model` object; a search may let settings share one only if all
+    settings with larger values of its scales share it too.
     """
 
     setting: Setting
@@ -43,16 +43,17 @@ class Solution:
     fit_s: float
     """The setting's own seconds, without those that all settings share."""
     found: Setting = field(default_factory=dict)
-    """Parameters that fitting settled: the steps it took, for example."""
+    """Parameters determined by fitting, such as the number of steps."""
     complete: bool = True
-    """Whether fitting went on to its end; others are rows of the results, and never chosen."""
+    """Whether fitting was completed; others are rows of the results, but never chosen."""
 
 
 class GridSearch(BaseEstimator):  # type: ignore[misc]
-    """A head fitted over a grid of settings that share their work, chosen by scores on validation data.
+    """A search over a grid of settings that share work, chosen by scores on validation data.
 
     The grid extends itself: while the best value of a scale (see `SCALES`) is the lowest or highest one tried, one more
-    decade is fitted, at most three in each direction. Of equal scores one away from an edge is taken, then the first.
+    decade is fitted, at most three in each direction. Among equal scores, one that is not at an edge is preferred, then
+    the first.
 
     A subclass has one keyword-only parameter for each axis (a sequence of values), `select` (`macro_f1` or `accuracy`)
     and `extend`, and defines the class variables and the methods `_prepare`, `_solve`, `_predict` and `_make`.
@@ -61,7 +62,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     ----------
     classes_ : ndarray of shape (n_classes,)
     cv_results_ : list of dict
-        A row for each solution: `params`; `same_as`, the parameters of further settings with this one solution;
+        A row for each solution: `params`; `same_as`, the parameters of further settings with the same solution;
         `accuracy` and `macro_f1` on the validation data; `fit_s`, seconds of fitting, with an equal share of the
         seconds that all settings have in common. Settings that were added come last.
     valid_predictions_ : ndarray of shape (n_rows, n_samples)
@@ -73,13 +74,13 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     extended_ : dict of str to list of float
         The values that were added to each axis, in the order in which they were tried.
     at_edge_ : list of str
-        Axes of which an outermost value is chosen all the same.
+        Axes for which an outermost value is chosen even after extension.
     """
 
     AXES: ClassVar[dict[str, str]]
-    """The search's parameters with several values, and the parameter of the estimator that each is for."""
+    """Each parameter of the search with several values, and the estimator's parameter that they are for."""
     SCALES: ClassVar[tuple[str, ...]] = ()
-    """The estimator's parameters, among these, that are extended by decades."""
+    """Those of the estimator's parameters that are extended by decades."""
     LEAST_CLASSES: ClassVar[int] = 2
 
     select: str
@@ -94,6 +95,10 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             Rows that settings are fitted to, and rows that they are scored on.
         y, y_valid : array of shape (n_samples,)
             Their labels.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
@@ -139,6 +144,11 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         -------
         list of searches
             One for each split; each chooses and predicts what `fit` on these rows does.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does.
         """
         X, y = to_numpy(X), to_numpy(y)
 
@@ -150,29 +160,58 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             return list(pool.map(fit_one, splits))
 
     def predict(self, X: Any) -> Array:
-        """Labels that the chosen setting predicts (n_samples,)."""
+        """Predict labels with the chosen setting.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            For rows that cannot be used; `NotFittedError` before `fit`.
+        """
         check_is_fitted(self)
         labels: Array = self.best_estimator_.predict(X)
         return labels
 
     def predict_each(self, X: Any) -> Array:
-        """Labels that every setting predicts: (n_rows, n_samples), in the order of `cv_results_`."""
+        """Predict labels with every setting.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_samples)
+            In the order of `cv_results_`.
+
+        Raises
+        ------
+        ValueError
+            For rows that cannot be used; `NotFittedError` before `fit`.
+        """
         check_is_fitted(self)
         labels: Array = self.classes_[self._predict(self._rows, self._models, self._checked_rows(X))]
         return labels
 
     def _settings(self, rows: Any) -> list[Setting]:
-        """The settings to begin with: by default all combinations of the axes' values."""
+        """Return the settings to begin with: by default all combinations of the axes' values."""
         return product({own: getattr(self, name) for name, own in self.AXES.items()})
 
     def _prepare(self, X: Array, codes_N: Array) -> Any:
-        """What all settings share, from float32 rows (N, D) and class indices (N,); raise for unusable values."""
+        """Return what all settings share, from float32 rows (N, D) and class indices (N,). Raises `ValueError`."""
         raise NotImplementedError
 
     def _solve(
         self, rows: Any, settings: Sequence[Setting], valid: tuple[Array, Array]
     ) -> Sequence[Solution]:
-        """Solutions of the settings, in their order; of one setting there may be several, side by side.
+        """Return solutions of the settings in their order; a setting may have several, next to each other.
 
         `valid` holds rows (M, D) float32 and their labels (M,), for searches that stop by them.
         """
@@ -181,9 +220,9 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     def _solve_distinct(
         self, settings: Sequence[Setting], codes_N: Array, valid: tuple[Array, Array]
     ) -> list[Solution]:
-        """Solutions of the settings, where those whose classes weigh alike share theirs.
+        """Return solutions of the settings; settings that give the classes equal weights share one.
 
-        With as many rows of every class, "balanced" is None.
+        If all classes have equally many rows, "balanced" equals None.
         """
         y_N, weights = self.classes_[codes_N], list(getattr(self, "class_weight", ()))
         weight_WC = [compute_class_weight(own, classes=self.classes_, y=y_N).tolist() for own in weights]
@@ -204,19 +243,19 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         ]
 
     def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
-        """Indices of the classes that each of the models predicts (S, M)."""
+        """Return class indices (S, M) predicted by each of the models."""
         raise NotImplementedError
 
     def _make(self, rows: Any, params: Setting, model: Any) -> Any:
-        """The fitted estimator of one solution, but for `classes_` and `n_features_in_`."""
+        """Return the fitted estimator of one solution, without `classes_` and `n_features_in_`."""
         raise NotImplementedError
 
     def _n_workers(self, n_rows: int) -> int:
-        """How many splits of so many rows to fit side by side."""
+        """Return the number of splits of so many rows to fit in parallel."""
         return usable_cores()
 
     def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
-        """The row to choose by its scores; `inside` says which rows lie at no edge of the grid."""
+        """Return the index of the row to choose by its scores; `inside` marks rows that lie at no edge of the grid."""
         first, *others = ranking(scored, self.select)
         equal = [first, *(i for i in others if scored[i] == scored[first])]
         return next((i for i in equal if inside[i]), first)
@@ -228,7 +267,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         solutions: Sequence[Solution],
         valid: tuple[Array, Array],
     ) -> list[_Row]:
-        """The rows with new solutions among them, those of a new model scored on the validation data."""
+        """Add new solutions to the rows; a new model is scored on the validation data."""
         of_model = {id(row.solution.model): row for row in rows}
         new = list({id(own.model): own for own in solutions if id(own.model) not in of_model}.values())
         if new:
@@ -241,7 +280,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         return list(of_model.values())
 
     def _estimator(self, index: int) -> Any:
-        """The fitted estimator of one row of `cv_results_`."""
+        """Return the fitted estimator of one row of `cv_results_`."""
         estimator = self._make(self._rows, self.cv_results_[index]["params"], self._models[index])
         estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
         return estimator
@@ -253,7 +292,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
 
 @dataclass
 class _Row:
-    """A solution, the settings that have it (the one with the smallest scales first), and what it predicts."""
+    """A solution, the settings that have it (the one with the smallest scales first), and its predictions."""
 
     solution: Solution
     settings: list[Setting]
@@ -273,7 +312,7 @@ class _Row:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Limit BLAS and torch to one thread in each of several threads that work side by side."""
+    """Limit BLAS and torch to one thread within each of several threads that work in parallel."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -284,7 +323,18 @@ def one_thread_each() -> Iterator[None]:
 
 
 def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
-    """Accuracy and macro F1 of predicted labels, over the classes that occur in either."""
+    """Return accuracy and macro F1 of predicted labels, over the classes that occur in either array.
+
+    Parameters
+    ----------
+    y_N, predicted_N : (N,)
+        True and predicted labels.
+
+    Returns
+    -------
+    dict
+        `accuracy` and `macro_f1`.
+    """
     names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
     true_N, predicted_codes_N = np.split(codes.astype(np.int64), 2)
     counts_CC = metrics.confusion(true_N, predicted_codes_N, len(names))
@@ -295,7 +345,19 @@ def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
 
 
 def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:
-    """The rows' indices, the best by `select` first; equal ones by the other score, then in their order."""
+    """Sort rows by their scores and return their indices, the best first.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Each with `accuracy` and `macro_f1`.
+    select : {"macro_f1", "accuracy"}
+        The score that decides; the other one breaks ties, then the order given.
+
+    Returns
+    -------
+    list of int
+    """
     check_choice("select", select, SELECT_BY)
     other = next(name for name in SELECT_BY if name != select)
     return sorted(range(len(rows)), key=lambda i: (-rows[i][select], -rows[i][other], i))

@@ -1,4 +1,4 @@
-"""Linear layers of several settings, trained side by side by AdamW on cross entropy.
+"""Linear layers of several settings, trained together by AdamW on cross entropy.
 
 N: rows. B: rows of a batch. D: features. C: classes. S: settings. P: S * C, weight rows of all layers.
 """
@@ -111,7 +111,7 @@ class LayerStack:
         self._captured_B = torch.arange(min(batch_size, len(x_ND)), device=x_ND.device)
 
     def train(self, n_steps: int) -> None:
-        """Take so many steps of the optimiser."""
+        """Take `n_steps` steps of the optimiser."""
         for rows_B in itertools.islice(self._batches, n_steps):
             self._set_rates()
             if self._graph is not None and len(rows_B) == len(self._captured_B):
@@ -123,7 +123,7 @@ class LayerStack:
                 self.capture()
 
     def layers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights (S, C, D) and biases (S, C) as they are now; views that training changes."""
+        """Return weights (S, C, D) and biases (S, C); views that further training changes."""
         weights_PD, biases_P1 = self._weights.value, self._biases.value
         return weights_PD.view(-1, self._n_classes, weights_PD.shape[1]), biases_P1.view(-1, self._n_classes)
 
@@ -133,13 +133,13 @@ class LayerStack:
         return self._x_ND.is_cuda
 
     def _row_weights(self) -> torch.Tensor:
-        """The rows' weights in the loss (N, S), also where all weigh alike."""
+        """Return the weights of the rows in the loss (N, S), also if all are equal."""
         if self._row_weight_NS is not None:
             return self._row_weight_NS
         return self._x_ND.new_ones(len(self._x_ND), len(self._lr_P1) // self._n_classes)
 
     def capture(self) -> None:
-        """Let later steps on full batches be replays of one CUDA graph; warn and continue without where that fails."""
+        """Run later steps on full batches as replays of one CUDA graph; warn and continue without it if that fails."""
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -150,7 +150,7 @@ class LayerStack:
             self._graph = graph
 
     def _draw_batches(self, batch_size: int) -> Iterator[torch.Tensor]:
-        """Indices of the rows of one batch after the other (B,), epoch after epoch."""
+        """Yield the row indices (B,) of one batch after the other, epoch after epoch."""
         while True:
             order_N = torch.randperm(len(self._x_ND), generator=self._generator)
             yield from torch.split(order_N.to(self._x_ND.device), batch_size)
@@ -174,7 +174,7 @@ class LayerStack:
         self._update()
 
     def _logit_gradients(self, x_BD: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:
-        """Gradients of the batch's mean cross entropies by the logits (B, P)."""
+        """Return the gradients of the batch's mean cross entropies with respect to the logits (B, P)."""
         logits_BP = torch.addmm(self._biases.value[:, 0], x_BD, self._weights.value.T)
         gradient_BSC = logits_BP.view(len(rows_B), -1, self._n_classes).softmax(2)
         gradient_BSC.sub_(self._target_NC.index_select(0, rows_B)[:, None])
@@ -203,8 +203,8 @@ def redistribute(stacks: Sequence[LayerStack], kept: Sequence[int]) -> None:
     stacks : sequence of LayerStack
         Trained on the same batches for the same number of steps, on the CPU.
     kept : sequence of int
-        The settings that continue, by their place among those of all stacks one after the other. Stack `k` of `n` takes
-        `kept[k::n]`; of fewer settings than stacks, the last stacks take none and are not to be trained.
+        The settings that continue, as indices into the concatenated settings of all stacks. Stack `k` of `n` takes
+        `kept[k::n]`; with fewer settings than stacks, the last stacks take none and must not be trained.
     """
     first = stacks[0]
     weights, biases = (

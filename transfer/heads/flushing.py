@@ -27,7 +27,7 @@ def flushing_threads(n_threads: int) -> Iterator[Executor]:
     Yields
     ------
     concurrent.futures.Executor
-        Takes the work. On leaving the context, work not begun is cancelled and work begun is waited for.
+        Takes the work. On leaving the context, work that has not begun is cancelled and work that has is waited for.
     """
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(n_threads, initializer=_start_thread)

@@ -1,4 +1,4 @@
-"""The settings of a search, and the ones to try next where the best so far lies at an edge of what was tried."""
+"""The settings of a search, and those to try next when the best lies at an edge of the grid."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MAX_DECADES = 3  # that an axis grows by in one direction
 
 
 class Grid:
-    """Settings made of the values of several axes, with decades added beyond the edges of some.
+    """Combinations of the values of several axes, with decades added beyond the edges of some.
 
-    Settings that differ in nothing but their scales are a family: an axis has its edges within one.
+    Settings that differ only in their scales are a family: the edges of an axis are those within a family.
 
     Parameters
     ----------
-    settings
+    settings : sequence of dict
         What is tried first, each `{axis: value}`.
-    scales
+    scales : sequence of str
         The axes along which the optimum may lie beyond the values given: positive numbers, searched by decades. An
-        axis with a single value is fixed and stays so; zero is no edge.
+        axis with a single value is fixed and stays so; zero is not an edge.
     """
 
     def __init__(self, settings: Sequence[Setting], scales: Sequence[str]) -> None:
@@ -32,13 +32,18 @@ class Grid:
         self._n_added: dict[tuple[str, bool], int] = {}
 
     def edges(self, same: Sequence[Setting]) -> Iterator[tuple[str, float]]:
-        """Axes at whose edge a solution lies, each with the value a decade beyond.
+        """Yield the axes at whose edge a solution lies, each with the value a decade beyond.
 
         Parameters
         ----------
-        same
+        same : sequence of dict
             The settings that have this one solution. A solution that several values of an axis share no longer
-            changes as the value grows, so that their largest is no edge.
+            changes as the value grows, so that the largest of them is not an edge.
+
+        Yields
+        ------
+        axis : str
+        value : float
         """
         first = same[0]
         for axis in self.scales:
@@ -52,7 +57,18 @@ class Grid:
                 yield axis, _rounded(tried[-1] * 10)
 
     def extend(self, same: Sequence[Setting]) -> list[Setting]:
-        """Add settings a decade beyond the edges where the best solution lies; return them, none at the limit."""
+        """Add settings a decade beyond the edges where the best solution lies.
+
+        Parameters
+        ----------
+        same : sequence of dict
+            The settings that have the best solution.
+
+        Returns
+        -------
+        list of dict
+            The added settings; empty at the limit of three decades.
+        """
         first = same[0]
         values = {axis: self._values(first, axis) for axis in self.scales}
         for axis, value in self.edges(same):
@@ -67,21 +83,21 @@ class Grid:
         return new
 
     def _related(self, one: Setting, other: Setting) -> bool:
-        """Whether two settings differ in nothing but scales."""
+        """Return whether two settings differ in scales only."""
         return one.keys() == other.keys() and all(
             one[axis] == other[axis] for axis in one if axis not in self.scales
         )
 
     def _values(self, setting: Setting, axis: str) -> list[float]:
-        """The values of an axis tried in a setting's family, in ascending order."""
+        """Return the values of an axis tried in a setting's family, in ascending order."""
         return sorted({own[axis] for own in self.settings if self._related(own, setting)})
 
 
 def product(axes: Mapping[str, Sequence[Any]]) -> list[Setting]:
-    """Every combination of the axes' values, the last axis changing fastest."""
+    """Return every combination of the axes' values, the last axis changing fastest."""
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def _rounded(value: float) -> float:
-    """Without the last digits that division by ten leaves: 1e-06, not 1.0000000000000002e-06."""
+    """Drop the last digits that division by ten leaves: 1e-06, not 1.0000000000000002e-06."""
     return float(f"{value:.12g}")

@@ -1,4 +1,4 @@
-"""Successive halving: settings are trained side by side, and those that do worst on the way no further.
+"""Successive halving: settings are trained together, and training of the worst ones stops early.
 
 Jamieson and Talwalkar 2016, https://proceedings.mlr.press/v51/jamieson16.html.
 
@@ -36,7 +36,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Trained:
-    """A layer, and the steps that it was trained for."""
+    """A layer, and the number of steps that it was trained for."""
 
     weights_CD: torch.Tensor
     biases_C: torch.Tensor
@@ -46,7 +46,7 @@ class Trained:
 def train_shares(
     shares: Sequence[Share], n_steps: int, pool: Executor, loss: Loss | None
 ) -> dict[tuple[int, int], Trained]:
-    """Train all settings, or by halving the best of them, to the last step.
+    """Train all settings to the last step, or only the best of them by halving.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def train_shares(
     pool : Executor
         Its threads train the shares.
     loss : callable, optional
-        The loss on validation rows by which settings are dropped; of several seeds the mean counts. None trains all
-        settings to the end.
+        The loss on validation rows by which settings are dropped, averaged over seeds. None trains all settings to the
+        end.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def train_shares(
 
 
 def rungs(n_steps: int, n_settings: int, *, halve: bool) -> Iterator[tuple[int, int]]:
-    """The steps until which settings are trained, and how many of them continue from there."""
+    """Yield the steps until which settings are trained, and how many of them continue from there."""
     for part, kept in RUNGS if halve else ():
         if step := int(part * n_steps):
             yield step, math.ceil(kept * n_settings)
@@ -98,7 +98,7 @@ def rungs(n_steps: int, n_settings: int, *, halve: bool) -> Iterator[tuple[int, 
 
 
 def _keep(shares: Sequence[Share], on: Sequence[int]) -> list[Share]:
-    """Distribute the settings that continue among the stacks; those of a GPU stay as they are, at no cost."""
+    """Distribute the settings that continue among the stacks; on a GPU the stacks stay as they are, at no cost."""
     if any(share.stack.is_cuda for share in shares):
         return list(shares)
     kept = []

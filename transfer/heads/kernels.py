@@ -1,4 +1,4 @@
-"""The products that every kernel of a grid is made of, computed once.
+"""Products of rows, from which every kernel of a grid is computed.
 
 N: training rows, class after class. M: rows to predict. D: features.
 """
@@ -25,12 +25,12 @@ BYTES_A_PRODUCT = 8 + 8  # the products, and the kernel that is being solved
 
 @dataclass(frozen=True)
 class Gram:
-    """Training rows in float64, and the products that every kernel is made of.
+    """Training rows in float64, and the products from which every kernel is computed.
 
-    The rows of a class stand together, in their order: libsvm solves class against class, and finds the kernel of two
-    classes in one place. Products of float32, or of rows moved to their mean, would do for most data, but where a
-    linear SVM on raw features takes many steps the last digits decide where libsvm stops: of scikit-learn's breast
-    cancer data, 8 of 228 predictions at C = 100 differed from those of `SVC`, which computes in float64.
+    The rows of a class are contiguous, in their order: libsvm solves class against class, and finds the kernel of two
+    classes in one place. Products of float32, or of centred rows, would do for most data, but where a linear SVM on raw
+    features takes many steps the last digits decide where libsvm stops: of scikit-learn's breast cancer data, 8 of 228
+    predictions at C = 100 differed from those of `SVC`, which computes in float64.
     """
 
     x_ND: Array
@@ -41,6 +41,7 @@ class Gram:
 
     @classmethod
     def of(cls, X: Array, y: Array, standardize: bool) -> Gram:
+        """Copy the rows to float64 in the order of their classes, and standardise them if asked to."""
         order_N = np.argsort(y, kind="stable")
         x_ND = X[order_N].astype(np.float64)
         shift_D, scale_D = np.zeros(X.shape[1]), np.ones(X.shape[1])
@@ -52,21 +53,36 @@ class Gram:
         return cls(x_ND, y[order_N], shift_D, scale_D, 1 / (X.shape[1] * variance) if variance else 1.0)
 
     def prepare(self, X: Array) -> Array:
-        """Rows to predict (M, D) as the training rows are."""
+        """Transform rows to predict (M, D) as the training rows were."""
         prepared: Array = (X.astype(np.float64) - self.shift_D) / self.scale_D
         return prepared
 
     def products(self, x_MD: Array) -> Array:
-        """Products (M, N) of prepared rows with the training rows."""
+        """Return the products (M, N) of prepared rows with the training rows."""
         products_MN: Array = x_MD @ self.x_ND.T
         return products_MN
 
     def kernel(self, name: str, gamma: float | str, x_MD: Array, products_MN: Array) -> Array:
-        """Kernel values (M, N) of prepared rows, made of their products with the training rows."""
+        """Return the kernel values of prepared rows with the training rows.
+
+        Parameters
+        ----------
+        name : {"linear", "rbf"}
+        gamma : float or {"scale", "auto"}
+            As in `SVC`.
+        x_MD : (M, D)
+            Rows as `prepare` returns them.
+        products_MN : (M, N)
+            Their products with the training rows.
+
+        Returns
+        -------
+        (M, N) float64
+        """
         return kernel_values(name, self.gamma(gamma), products_MN, x_MD, self.x_ND)
 
     def gamma(self, gamma: float | str) -> float:
-        """The number that `gamma` stands for, as in `SVC`."""
+        """Return the number that `gamma` stands for, as in `SVC`."""
         if isinstance(gamma, str):
             check_choice("gamma", gamma, ("scale", "auto"))
             return self.gamma_scale if gamma == "scale" else 1 / self.x_ND.shape[1]
@@ -74,7 +90,21 @@ class Gram:
 
 
 def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array) -> Array:
-    """Kernel values (M, N) from the products of the rows; those of a linear kernel are the products themselves."""
+    """Return kernel values from the products of two sets of rows.
+
+    Parameters
+    ----------
+    name : {"linear", "rbf"}
+    gamma : float
+    products_MN : (M, N)
+        Returned as they are for a linear kernel.
+    x_MD, x_ND : (M, D) and (N, D)
+        The rows.
+
+    Returns
+    -------
+    (M, N)
+    """
     if name == "linear":
         return products_MN
     kernel_MN: Array = np.empty(products_MN.shape)
@@ -94,12 +124,18 @@ def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND
 
 
 def squares(x_ND: Array) -> Array:
-    """The squared length of every row (N,)."""
+    """Return the squared length of every row (N,)."""
     lengths_N: Array = np.einsum("nd,nd->n", x_ND, x_ND)
     return lengths_N
 
 
 def rows_that_fit(budget_gb: float | None) -> int:
-    """How many training rows a Gram matrix may have (None: a quarter of the machine's memory)."""
+    """Return the largest number of training rows for a Gram matrix.
+
+    Parameters
+    ----------
+    budget_gb : float or None
+        Memory that the matrix may take, in GB (10^9 bytes); None is a quarter of the machine's.
+    """
     budget = memory_gb() / 4 if budget_gb is None else budget_gb
     return int(min((budget * 1e9 / BYTES_A_PRODUCT) ** 0.5, sys.maxsize))

@@ -1,4 +1,4 @@
-"""The nearest training rows vote: nothing is trained.
+"""Classification by the nearest training rows, without training.
 
 N: training rows. M: rows to predict. D: features. C: classes. K: neighbours.
 """
@@ -23,12 +23,12 @@ Array = npt.NDArray[Any]
 
 
 class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The class that most of the `k` nearest training rows have, as `sklearn.neighbors.KNeighborsClassifier` votes.
+    """A classifier by majority vote of the `k` nearest training rows, as `sklearn.neighbors.KNeighborsClassifier`.
 
     Parameters
     ----------
     k : int
-        Neighbours that vote; all rows, where there are fewer.
+        Neighbours that vote; all rows if there are fewer.
     standardize : bool
         Measure Euclidean distances between features of mean 0 and deviation 1.
 
@@ -42,7 +42,22 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.standardize = standardize
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Keep `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
+        """Store the training rows.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
         X, self.classes_, self._codes_N = checked(self, X, y, least=1)
         self._shift_D, self._scale_D = moments(X)
         if not self.standardize:
@@ -51,19 +66,37 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """The share of the neighbours that each class has (n_samples, C)."""
+        """Return the share of the neighbours that each class has.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
         votes_MC = self._votes(self._neighbours(X, self.k))
         shares: Array = votes_MC / votes_MC.sum(1, keepdims=True)
         return shares
 
     def predict(self, X: Any) -> Array:
-        """The class with most votes (n_samples,); the first of equal ones."""
+        """Predict the class with most votes; the first among equals.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         best = self._votes(self._neighbours(X, self.k)).argmax(1)
         labels: Array = self.classes_[best]
         return labels
 
     def _neighbours(self, X: Any, k: int) -> Array:
-        """Classes of the `k` nearest training rows (M, K), the nearest first."""
+        """Return the classes of the `k` nearest training rows (M, K), the nearest first."""
         check_is_fitted(self)
         X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
         nearest = NearestNeighbors(n_neighbors=min(k, len(self._x_ND)), algorithm="brute").fit(self._x_ND)
@@ -72,14 +105,14 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return codes
 
     def _votes(self, codes_MK: Array) -> Array:
-        """Votes for each class (M, C)."""
+        """Count the votes for each class (M, C)."""
         n_rows, n_classes = len(codes_MK), len(self.classes_)
         cells_MK = np.arange(n_rows)[:, None] * n_classes + codes_MK
         return np.bincount(cells_MK.ravel(), minlength=n_rows * n_classes).reshape(n_rows, n_classes)
 
 
 class KNNSearch(GridSearch):
-    """`KNN` over a grid of neighbours, whose distances are computed once, chosen on validation data.
+    """A search for the number of neighbours of `KNN`; distances are computed once.
 
     Parameters
     ----------
@@ -87,12 +120,12 @@ class KNNSearch(GridSearch):
         Values to try.
     standardize : bool
         As in `KNN`.
-    select : str
-        `macro_f1` or `accuracy`: the score that chooses.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
     extend : bool
-        Not used: `k` is no scale that grows by decades.
+        Without effect: `k` is not extended by decades.
     seed : int
-        Not used: all searches have it, and here nothing is drawn.
+        Without effect: nothing is random here; all searches have this parameter.
 
     Attributes
     ----------
@@ -133,7 +166,7 @@ class KNNSearch(GridSearch):
 
 
 def _with_k(fitted: KNN, k: int) -> KNN:
-    """The same rows with another number of neighbours."""
+    """Return the same rows with another number of neighbours."""
     estimator = copy.copy(fitted)
     estimator.k = k
     return estimator

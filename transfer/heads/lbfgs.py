@@ -29,7 +29,7 @@ UNREACHED = 1e-3
 
 @dataclass(frozen=True)
 class Rows:
-    """Centred training rows, written in an orthonormal basis of their span where they are fewer than features.
+    """Centred training rows, in an orthonormal basis of their span if there are fewer rows than features.
 
     The optimum lies in that span, since every row's gradient does, and a penalty on squared weights is the same in any
     orthonormal basis. Products are in float32: in float64 they take twice as long and end at the same optimum.
@@ -42,6 +42,7 @@ class Rows:
 
     @classmethod
     def of(cls, x_ND: Array, *, standardize: bool) -> Rows:
+        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter."""
         mean_D, deviation_D = moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
         z_ND = (x_ND - mean_D) / scale_D
@@ -57,7 +58,7 @@ class Rows:
         return z_NR.T @ z_NR
 
     def fold(self, layer_CR: Array) -> tuple[Array, Array]:
-        """Weights (C, D) and intercepts (C,) for raw features, of a layer whose last column is intercepts."""
+        """Return weights (C, D) and intercepts (C,) for raw features; the last column of `layer_CR` is intercepts."""
         weights_CD = layer_CR[:, :-1]
         if self.basis_RD is not None:
             weights_CD = weights_CD @ self.basis_RD
@@ -75,18 +76,22 @@ def fit_layer(
     max_iter: int,
     tol: float,
 ) -> tuple[Array, int]:
-    """The optimal layer, begun at another one or at zero, and the number of iterations.
+    """Fit the optimal layer for one penalty.
 
     Parameters
     ----------
-    rows, y_N
-        Training rows and their class indices.
-    C, weight_N
-        What cross entropies cost, and each row's share of that.
-    begin_CR : ndarray of shape (C, R + 1)
-        Where to begin: the optimum at a neighbouring C saves half the iterations.
+    rows : Rows
+    y_N : (N,) int
+        Class indices.
+    C : float
+        Weight of the cross entropies against half the squared weights.
+    weight_N : (N,)
+        Weight of each row's cross entropy.
+    begin_CR : ndarray of shape (C, R + 1), optional
+        Starting point, zero by default: the optimum at a neighbouring C saves half the iterations.
+    max_iter : int
     tol : float
-        Relative gain of two steps in a row below which the search ends.
+        The fit ends after two steps in a row with a smaller relative gain.
 
     Returns
     -------
@@ -135,7 +140,7 @@ def fit_layer(
 
 
 def _inverse(gram_RR: torch.Tensor, curvature: float, penalty: float) -> Array:
-    """The inverse of the objective's second derivative, were every row's curvature by its logits the same."""
+    """Return the inverse of the objective's second derivative, if all rows had the same curvature in their logits."""
     second_RR = curvature * gram_RR
     # Where the penalty is below what rounding leaves of the products, rounding counts.
     norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
@@ -153,12 +158,28 @@ def minimise(
     max_iter: int,
     tol: float,
 ) -> tuple[Array, int, bool]:
-    """Where a smooth convex function is least, begun at `x`, the number of iterations, and whether it converged.
+    """Minimise a smooth convex function by preconditioned L-BFGS.
 
-    L-BFGS (Nocedal and Wright 2006, algorithm 7.4) that guesses the inverse second derivative by `precondition`, a
-    linear function, with steps halved until they descend enough (Armijo 1966); it ends where two steps in a row gain
-    less than `tol` of the value, since one that had to be shortened gains little anywhere. SciPy's takes no such guess,
-    which saves more than half of the iterations.
+    L-BFGS (Nocedal and Wright 2006, algorithm 7.4) with steps halved until they descend enough (Armijo 1966); it ends
+    when two steps in a row gain less than `tol` of the value, since one that had to be shortened gains little anywhere.
+    SciPy's has no preconditioner, which saves more than half of the iterations.
+
+    Parameters
+    ----------
+    objective : callable
+        From a point to the value and the gradient.
+    x : ndarray
+        Starting point.
+    precondition : callable
+        A linear function that approximates the inverse second derivative.
+    max_iter : int
+    tol : float
+
+    Returns
+    -------
+    x : ndarray
+    n_iter : int
+    converged : bool
     """
     value, slope = objective(x)
     guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
@@ -199,10 +220,10 @@ def minimise(
 
 
 def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:
-    """Cross entropies (N,) and their slopes by the logits (N, C), both precise where a row is all but certain.
+    """Return cross entropies (N,) and their gradients with respect to the logits (N, C).
 
-    There 1 - p is far below float32's resolution of p, and a strong C is about those rows alone; so everything is
-    taken from the sum over the other classes.
+    Both are precise where a row is all but certain. There 1 - p is far below float32's resolution of p, and with a
+    large C only those rows matter; so everything is computed from the sum over the other classes.
     """
     rows = np.arange(len(y_N))
     ahead_NC = logits_NC - logits_NC[rows, y_N, None]
@@ -217,7 +238,7 @@ def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:
 
 
 def softmax(logits_NC: Array) -> Array:
-    """Probabilities (N, C)."""
+    """Return probabilities (N, C)."""
     powers_NC = np.exp(logits_NC - logits_NC.max(1, keepdims=True))
     shares: Array = powers_NC / powers_NC.sum(1, keepdims=True)
     return shares

@@ -1,4 +1,4 @@
-"""What heads share: checks of data and parameters, standardisation, layers for raw features, and their outputs.
+"""Shared parts of heads: checks of data and parameters, standardisation, layers for raw features, their outputs.
 
 N: training rows. B: rows of a part. M: rows to predict. D: features. C: classes. S: settings.
 """
@@ -26,7 +26,17 @@ PART = 256
 
 
 def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean (D,) and standard deviation (D,) of every feature; a constant feature gets the deviation 1."""
+    """Compute the moments of every feature, with sums in float64.
+
+    Parameters
+    ----------
+    x_ND : (N, D) float32
+
+    Returns
+    -------
+    mean, deviation : (D,) float32
+        The deviation of a constant feature is 1.
+    """
     # float32 sums over a million rows lose digits that the deviation needs; a float64 copy of all rows is costly.
     about_D = x_ND[:PART].mean(0, dtype=np.float64)
     sum_D, squares_D = np.zeros_like(about_D), np.zeros_like(about_D)
@@ -42,7 +52,7 @@ def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt
 
 
 def to_numpy(values: Any) -> Any:
-    """A torch tensor of any device as a NumPy array; everything else as it is."""
+    """Convert a torch tensor on any device to a NumPy array; return anything else unchanged."""
     if not isinstance(values, torch.Tensor):
         return values
     values = values.detach().cpu()
@@ -50,7 +60,29 @@ def to_numpy(values: Any) -> Any:
 
 
 def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tuple[Array, Array, Array]:
-    """Features (N, D) float32, classes (C,), at `least` so many, and their indices (N,). Raises `ValueError`."""
+    """Validate training data.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its parameters are checked too, and it learns the number of features.
+    X : array or tensor of shape (n_samples, n_features)
+    y : array of shape (n_samples,)
+    least : int
+        Number of classes that are needed.
+
+    Returns
+    -------
+    x_ND : (N, D) float32
+    classes : (C,)
+    codes_N : (N,) int
+        Class indices of the rows.
+
+    Raises
+    ------
+    ValueError
+        For data or parameters that cannot be used.
+    """
     check_parameters(estimator.get_params(deep=False))
     X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
     check_classification_targets(y)
@@ -61,7 +93,24 @@ def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tupl
 
 
 def checked_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
-    """Labels of `n_rows` validation rows (M,), as comparable with the classes. Raises `ValueError`."""
+    """Validate the labels of validation rows.
+
+    Parameters
+    ----------
+    y_valid : array of shape (n_rows,)
+    n_rows : int
+    classes : (C,)
+        Classes of the training rows.
+
+    Returns
+    -------
+    (n_rows,)
+
+    Raises
+    ------
+    ValueError
+        If their number is another, or they are of another type than the classes.
+    """
     y: Array = column_or_1d(to_numpy(y_valid), warn=True)
     if len(y) != n_rows:
         raise ValueError(f"X_valid has {n_rows} rows, y_valid has {len(y)}; give a label for each row")
@@ -78,10 +127,21 @@ def _is_text(labels: Array) -> bool:
 
 
 def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:
-    """W (x - mean) / scale + b written as layers for x itself: (S, C, D) and (S, C).
+    """Fold standardisation into layers: write W (x - mean) / scale + b as layers for x itself.
 
-    They are float32, or float64 where a feature's mean is more than `FAR` times its scale: products with raw rows
-    cancel there, and in float32 a logit loses more digits than classes differ by.
+    The result is float32, or float64 if a feature's mean is more than `FAR` times its scale: products with raw rows
+    cancel there, and in float32 a logit would lose more digits than classes differ by.
+
+    Parameters
+    ----------
+    weights_SCD : (S, C, D)
+    biases_SC : (S, C)
+    mean_D, scale_D : (D,)
+
+    Returns
+    -------
+    coef : (S, C, D)
+    intercept : (S, C)
     """
     mean_D, scale_D = mean_D.astype(np.float64), scale_D.astype(np.float64)
     dtype = np.float64 if (np.abs(mean_D) > FAR * scale_D).any() else np.float32
@@ -92,7 +152,18 @@ def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) 
 
 
 def outputs(head: Any, X: Any) -> Array:
-    """Outputs of a fitted layer (M, C)."""
+    """Return the outputs of a fitted layer.
+
+    Parameters
+    ----------
+    head : estimator
+        With `coef_` (C, D) and `intercept_` (C,).
+    X : array or tensor of shape (M, D)
+
+    Returns
+    -------
+    (M, C)
+    """
     check_is_fitted(head)
     X = validate_data(head, to_numpy(X), dtype=np.float32, reset=False)
     values: Array = X @ head.coef_.T + head.intercept_
@@ -100,7 +171,14 @@ def outputs(head: Any, X: Any) -> Array:
 
 
 def predict_layers(layers: Sequence[tuple[Array, Array]], X: Array) -> Array:
-    """The class of the largest output (S, M) of each of several layers, `coef` (C, D) and `intercept` (C,)."""
+    """Return the class index of the largest output (S, M) of each of several layers.
+
+    Parameters
+    ----------
+    layers : sequence of (coef, intercept)
+        (C, D) and (C,) each.
+    X : (M, D) float32
+    """
     coef_SCD, intercept_SC = (np.stack(parts) for parts in zip(*layers, strict=True))
     values_MP = X @ coef_SCD.reshape(-1, X.shape[1]).T + intercept_SC.reshape(-1)
     best_SM: Array = values_MP.reshape(len(X), *intercept_SC.shape).argmax(2).T

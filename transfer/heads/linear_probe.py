@@ -1,4 +1,4 @@
-"""The last layer fine-tuned: AdamW and cross entropy, settings trained side by side.
+"""Fine-tuning of the last layer: AdamW and cross entropy, settings trained together.
 
 M: rows to predict. D: features. C: classes. S: settings.
 """
@@ -38,7 +38,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     epochs : int
         Passes over the rows.
     steps : int, optional
-        Batches to train on, whatever the number of epochs they make; None trains `epochs` epochs.
+        Number of batches to train on; None trains `epochs` epochs.
     cosine_steps : int, optional
         Steps in which the learning rate falls to zero along half a cosine; None keeps it constant.
     batch_size : int
@@ -48,9 +48,9 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     class_weight : None, "balanced" or dict
         As in scikit-learn; enters the loss as in `torch.nn.CrossEntropyLoss(weight=...)`.
     seed : int
-        Draws the first weights and the order of the rows.
-    device : str
-        `auto`, `cpu` or `cuda`.
+        Seed of the initial weights and the order of the rows.
+    device : {"auto", "cpu", "cuda"}
+        `auto` is CUDA if there is any.
 
     Attributes
     ----------
@@ -85,7 +85,22 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train on `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
+        """Train the layer.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
         X, self.classes_, codes_N = checked(self, X, y, least=1)
         n_steps = self.steps if self.steps is not None else self.epochs * math.ceil(len(X) / self.batch_size)
         rows = _prepare(self, X, codes_N)
@@ -102,16 +117,44 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Logits (n_samples, C); of two classes, the second's less the first's (n_samples,)."""
+        """Return logits.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,): the second logit minus the first.
+        """
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_proba(self, X: Any) -> Array:
-        """Softmax of the logits (n_samples, C)."""
+        """Return the softmax of the logits.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
         return softmax(self._logits(X))
 
     def predict(self, X: Any) -> Array:
-        """The class of the largest logit (n_samples,)."""
+        """Predict the class of the largest logit.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         best = self._logits(X).argmax(1)
         labels: Array = self.classes_[best]
         return labels
@@ -123,12 +166,12 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class FineTuneSearch(GridSearch):
-    """`FineTune` over a grid of settings, trained side by side, chosen on validation data.
+    """A search over settings of `FineTune`, trained together.
 
-    A training is as long as `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
+    A training takes `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
     continue after a quarter of it and a quarter of them after half of it: those with the smallest cross entropy on the
-    validation data, which where `select` is `macro_f1` is averaged over classes. One trained to the end is chosen
-    by `select`.
+    validation data, averaged over classes if `select` is `macro_f1`. Among the settings trained to the end, `select`
+    decides.
 
     Parameters
     ----------
@@ -142,21 +185,21 @@ class FineTuneSearch(GridSearch):
         See above; without it all settings are trained to the end.
     batch_size, standardize, device
         As in `FineTune`.
-    select : str
-        `macro_f1` or `accuracy`: the score that chooses.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
     extend : bool
-        Whether learning rates and weight decays are added where the best one is an outermost one.
+        Whether learning rates and weight decays are added while the best one is an outermost one.
     seed, n_seeds : int
-        Every setting is trained from `seed`, `seed + 1`, …, each with its own first weights and order: how far the
-        scores of its rows lie apart is chance. The setting with the best mean is chosen, of it the best seed.
+        Every setting is trained from `seed`, `seed + 1`, …, each with its own initial weights and order; the spread
+        of its scores is due to chance. The setting with the best mean is chosen, and its best seed.
 
     Attributes
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`, with a row for each setting and seed. `params` are what `FineTune` needs to end in the
-        same layer, beside what all rows have in common: `lr`, `weight_decay`, `class_weight`; `steps`, unless all are
-        trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the time
-        in which the row was trained beside others, by its steps.
+        same layer, apart from what all rows have in common: `lr`, `weight_decay`, `class_weight`; `steps`, unless all
+        are trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the
+        time in which the row was trained together with others, proportional to its steps.
     """
 
     AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
@@ -197,7 +240,24 @@ class FineTuneSearch(GridSearch):
         self.device = device
 
     def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
-        """Train every setting on `X`, `y`; choose by `select` on `X_valid`, `y_valid`. See `GridSearch.fit`."""
+        """Train every setting, and choose one by its score on the validation data.
+
+        Parameters
+        ----------
+        X, X_valid : array or tensor of shape (n_samples, n_features)
+            Rows that settings are trained on, and rows that they are scored on.
+        y, y_valid : array of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
         for name in ("epochs", "n_seeds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")

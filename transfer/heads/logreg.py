@@ -26,9 +26,10 @@ Array = npt.NDArray[Any]
 
 
 class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A linear layer with softmax at the optimum that `sklearn.linear_model.LogisticRegression` looks for.
+    """A linear layer with softmax at the optimum of multinomial logistic regression.
 
-    The objective is C times the sum of cross entropies plus half the squared weights; the intercept is not penalised.
+    The objective is that of `sklearn.linear_model.LogisticRegression`: C times the sum of cross entropies plus half the
+    squared weights; the intercept is not penalised.
 
     Parameters
     ----------
@@ -37,9 +38,9 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     standardize : bool
         Fit on features of mean 0 and deviation 1, and fold that into the layer afterwards.
     max_iter : int
-        Iterations of L-BFGS at most.
+        Largest number of iterations of L-BFGS.
     tol : float
-        The relative gain of two steps in a row below which L-BFGS stops.
+        L-BFGS stops after two steps in a row with a smaller relative gain.
 
     Attributes
     ----------
@@ -65,7 +66,22 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         self.tol = tol
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
+        """Fit the layer.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
         X, self.classes_, codes_N = checked(self, X, y)
         rows = Rows.of(X, standardize=self.standardize)
         weight_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
@@ -77,23 +93,51 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Logits (n_samples, C); of two classes, how far the second leads (n_samples,)."""
+        """Return logits.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,): the second logit minus the first.
+        """
         logits_MC = outputs(self, X)
         return logits_MC[:, 1] - logits_MC[:, 0] if len(self.classes_) == 2 else logits_MC
 
     def predict_proba(self, X: Any) -> Array:
-        """Softmax of the logits (n_samples, C)."""
+        """Return the softmax of the logits.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
         return softmax(outputs(self, X))
 
     def predict(self, X: Any) -> Array:
-        """The class of the largest logit (n_samples,)."""
+        """Predict the class of the largest logit.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         best = outputs(self, X).argmax(1)
         labels: Array = self.classes_[best]
         return labels
 
 
 class LogisticRegressionSearch(GridSearch):
-    """`LogisticRegressionHead` over a grid of C and class weights, chosen on validation data.
+    """A search over C and class weights of `LogisticRegressionHead`, each optimum started from the one before.
 
     Parameters
     ----------
@@ -101,12 +145,12 @@ class LogisticRegressionSearch(GridSearch):
         Values to try, as `LogisticRegressionHead` takes them.
     standardize, max_iter, tol
         As in `LogisticRegressionHead`.
-    select : str
-        `macro_f1` or `accuracy`: the score that chooses.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
     extend : bool
-        Whether values of C are added where the best one is an outermost one.
+        Whether values of C are added while the best one is an outermost one.
     seed : int
-        Not used: all searches have it, and here nothing is drawn.
+        Without effect: nothing is random here; all searches have this parameter.
 
     Attributes
     ----------
@@ -143,7 +187,7 @@ class LogisticRegressionSearch(GridSearch):
 
     def _solve(self, rows: Path, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
         def follow(class_weight: Any) -> list[Solution]:
-            """Solve the settings of one class weight, the strongest penalty first: each begins at the one before."""
+            """Solve the settings of one class weight, the strongest penalty first; each starts from the one before."""
             weight_N = compute_sample_weight(class_weight, self.classes_[rows.codes_N])
             own = [setting for setting in settings if setting["class_weight"] == class_weight]
             solutions = []
@@ -189,7 +233,7 @@ class Path:
     layers: list[tuple[Setting, Array]] = field(default_factory=list)
 
     def nearest(self, setting: Setting) -> Array | None:
-        """The layer with the next stronger penalty and the same class weights."""
+        """Return the layer with the next stronger penalty and the same class weights."""
         stronger = [
             (own["C"], layer)
             for own, layer in self.layers

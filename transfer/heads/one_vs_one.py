@@ -1,4 +1,4 @@
-"""One binary machine for every pair of classes, as libsvm has it.
+"""One binary SVM (machine) for every pair of classes, as in libsvm.
 
 N: training rows, class after class. M: rows to predict. C: classes. K: other classes, all (C - 1) or those after one.
 P: pairs of classes.
@@ -30,7 +30,7 @@ BLOCK_VALUES = 2**18
 
 @dataclass(frozen=True)
 class Machines:
-    """One machine for every pair of classes: a row has a coefficient for each class but its own."""
+    """One machine for every pair of classes: a row has a coefficient for each class except its own."""
 
     dual_KN: Array
     intercept_P: Array
@@ -38,9 +38,14 @@ class Machines:
     """Rows of each class."""
 
     def decide(self, kernel_MN: Array) -> Iterator[Array]:
-        """Values of every pair: for each class but the last, those of its pairs with the classes after it (K, M).
+        """Yield the values of the pairs of each class but the last with the classes after it (K, M).
 
-        Above zero, a value prefers the class that comes first.
+        A value above zero prefers the class that comes first.
+
+        Parameters
+        ----------
+        kernel_MN : (M, N)
+            Kernel values of the rows to predict with the training rows.
         """
         kernel_NM = np.ascontiguousarray(kernel_MN.T)
         ends_C = np.cumsum(self.counts_C)
@@ -58,25 +63,34 @@ class Machines:
             yield values_KM
 
     def coefficients(self, x_ND: Array) -> Array:
-        """Weights (P, D) of the training rows' own features, for a linear kernel."""
+        """Return weights (P, D) for the features `x_ND` of the training rows, for a linear kernel."""
         # Without intercepts: those of features of scale 1e18 would swallow the weights.
         return np.concatenate(list(replace(self, intercept_P=np.zeros_like(self.intercept_P)).decide(x_ND.T)))
 
     def supported(self) -> tuple[Array, Machines]:
-        """Which rows (N,) have a coefficient, and the machines over these alone."""
+        """Return which rows (N,) have a coefficient, and the machines of these rows alone."""
         support_N: Array = (self.dual_KN != 0).any(axis=0)
         ends = np.cumsum(self.counts_C)[:-1]
         counts_C = np.array([part.sum() for part in np.split(support_N, ends)])
         return support_N, Machines(self.dual_KN[:, support_N], self.intercept_P, counts_C)
 
     def within(self, bounds_C: Array) -> bool:
-        """Whether every coefficient is under half of its class's bound."""
+        """Return whether every coefficient is under half of its class's bound (C,)."""
         largest_N = np.abs(self.dual_KN).max(0)
         return bool((2 * largest_N < np.repeat(bounds_C, self.counts_C)).all())
 
 
 def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Machines, float]:
-    """The machines of one setting, and the seconds that libsvm took. Rows of one class stand together."""
+    """Return the machines of one setting, and the seconds that libsvm took.
+
+    Parameters
+    ----------
+    kernel_NN : (N, N)
+    y_N : (N,)
+        Labels; rows of a class are contiguous.
+    C, class_weight
+        As in `sklearn.svm.SVC`.
+    """
     start = time.perf_counter()
     with sklearn.config_context(assume_finite=True):  # the rows were checked; this saves a tenth
         solved = SVC(kernel="precomputed", C=C, class_weight=class_weight).fit(kernel_NN, y_N)
@@ -91,11 +105,24 @@ def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Ma
 def solve_settings(
     kernel_NN: Array, y_N: Array, settings: Sequence[tuple[float, Any]], free: list[Machines]
 ) -> list[tuple[Machines, float]]:
-    """The machines of several C and class weights for one kernel, and the seconds that each setting took.
+    """Return the machines of several C and class weights for one kernel, and the seconds that each setting took.
 
-    A solution that comes near no bound that C sets is the solution of all settings whose bounds are wider still: they
-    get the same object, and the first of them its seconds. So the widest goes first, beside the narrowest, which shares
-    it least. `free` holds such solutions of calls before this one, and takes in new ones.
+    A solution with coefficients well below the bounds that C sets is the solution of all settings with larger
+    bounds too: they get the same object, and the first of them its seconds. So the largest bounds are solved first, in
+    parallel with the smallest, which are the least likely to share it.
+
+    Parameters
+    ----------
+    kernel_NN : (N, N)
+    y_N : (N,)
+        Labels; rows of a class are contiguous.
+    settings : sequence of (C, class_weight)
+    free : list of Machines
+        Such shared solutions of earlier calls; new ones are appended.
+
+    Returns
+    -------
+    list of (Machines, float)
     """
     bounds_RC = np.stack([bounds(y_N, *setting) for setting in settings])
     narrowest, *rest, widest = bounds_RC.min(1).argsort(kind="stable") if len(settings) > 1 else (None, 0)
@@ -124,7 +151,7 @@ def solve_settings(
 
 
 def bounds(y_N: Array, C: float, class_weight: Any) -> Array:
-    """How large a coefficient may become, for each class (C,)."""
+    """Return the upper bound of the coefficients of each class (C,)."""
     upper_C: Array = C * compute_class_weight(class_weight, classes=np.unique(y_N), y=y_N)
     return upper_C
 
@@ -135,7 +162,22 @@ def in_blocks(
     n_classes: int,
     reduce: Callable[[Iterator[Array], int, int], Array],
 ) -> Array:
-    """`reduce` of the pairs' values (M, C), for so many rows at a time that those of one class stay in the cache."""
+    """Compute something from the values of the pairs, in blocks of rows that fit into the cache.
+
+    Parameters
+    ----------
+    decide : callable
+        From rows to the values of the pairs, as `Machines.decide` yields them.
+    rows_MX : (M, X)
+        Argument of `decide`.
+    n_classes : int
+    reduce : callable
+        From these values, the number of classes and the number of rows to (rows, C): `vote` or `confidence`.
+
+    Returns
+    -------
+    (M, C)
+    """
     size = max(1, BLOCK_VALUES // n_classes)
     blocks = [rows_MX[start : start + size] for start in range(0, len(rows_MX), size)] or [rows_MX]
 
@@ -149,7 +191,18 @@ def in_blocks(
 
 
 def vote(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
-    """Votes (M, C): every pair gives one to the class it prefers, as libsvm counts them."""
+    """Count the votes for each class: every pair votes for the class it prefers, as in libsvm.
+
+    Parameters
+    ----------
+    values : iterable of (K, M)
+        Values of the pairs, as `Machines.decide` yields them.
+    n_classes, n_rows : int
+
+    Returns
+    -------
+    (M, C) int
+    """
     votes_CM = np.repeat(np.arange(n_classes)[:, None], n_rows, axis=1)  # as if all classes before had lost
     for c, values_KM in enumerate(values):
         first_KM = values_KM > 0
@@ -159,7 +212,17 @@ def vote(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
 
 
 def confidence(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
-    """Votes and, within equal votes, confidence (M, C), as `SVC` with `decision_function_shape="ovr"` has them."""
+    """Return votes plus, within equal votes, confidence, as `SVC` with `decision_function_shape="ovr"`.
+
+    Parameters
+    ----------
+    values, n_classes, n_rows
+        As for `vote`.
+
+    Returns
+    -------
+    (M, C) float64
+    """
     sums_CM = np.zeros((n_classes, n_rows))
 
     def summed() -> Iterator[Array]:
@@ -174,7 +237,7 @@ def confidence(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
 
 
 def pairs_by_first_class(n_classes: int) -> Iterator[tuple[int, slice]]:
-    """The pairs whose first class is c: with the classes after it, in their order."""
+    """Yield each class but the last, with the slice of its pairs with the classes after it."""
     start = 0
     for c in range(n_classes - 1):
         yield c, slice(start, start := start + n_classes - 1 - c)

@@ -1,6 +1,6 @@
-"""Which values the parameters of heads and searches may have.
+"""Checks of the parameters of heads and searches.
 
-scikit-learn checks its own estimators so; its helper for that is private.
+scikit-learn checks its own estimators in this way; its helper for that is private.
 """
 
 from __future__ import annotations
@@ -26,7 +26,18 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def check_parameters(params: Mapping[str, Any]) -> None:
-    """Raise `UserError` for a value that no fit can use, and for a search's parameter without values."""
+    """Check the values of parameters, by their names.
+
+    Parameters
+    ----------
+    params : mapping
+        As `get_params` returns them.
+
+    Raises
+    ------
+    UserError
+        For a value that no fit can use, and for a search's parameter without values.
+    """
     for name, given in params.items():
         if name not in RULES:
             continue

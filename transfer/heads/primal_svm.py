@@ -41,10 +41,24 @@ FEW_PRODUCTS, MORE_PRODUCTS, MAX_PRODUCTS, MAX_STEPS, SLOW = 10, 30, 320, 300, 0
 def fit(
     X: Array, y: Array, settings: Sequence[tuple[float, Any]], standardize: bool, device: str
 ) -> list[tuple[Array, Array]]:
-    """For every C and class weight the weights (C, D) and intercepts (C,), float32, for raw features.
+    """Fit linear SVMs, one class against the rest, for several C and class weights.
 
-    Two classes are one machine, (1, D), above zero for the first. `X` float32 may be a memory map: it is read in
-    chunks, and never copied whole.
+    Parameters
+    ----------
+    X : (N, D) float32
+        May be a memory map: it is read in chunks, and never copied as a whole.
+    y : (N,)
+        Labels.
+    settings : sequence of (C, class_weight)
+        As in `sklearn.svm.LinearSVC`.
+    standardize : bool
+        Fit on features of mean 0 and deviation 1.
+    device : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    list of (coef, intercept)
+        (C, D) and (C,) float32 for raw features. Two classes are one machine, (1, D), above zero for the first.
     """
     classes, codes_N = np.unique(y, return_inverse=True)
     if device == "auto":
@@ -76,7 +90,7 @@ def fit(
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows, standardised chunk by chunk on the device that does the work: `x * scale + shift`."""
+    """Training rows, standardised chunk by chunk on the device that computes: `x * scale + shift`."""
 
     X: Array
     shift_D: torch.Tensor
@@ -84,6 +98,7 @@ class Rows:
 
     @classmethod
     def of(cls, X: Array, standardize: bool, device: str) -> Rows:
+        """Compute the shift and scale of the rows, and move them to the device."""
         zero_D = torch.zeros(X.shape[1], device=device)
         if not standardize:
             return cls(X, zero_D, zero_D + 1)
@@ -91,12 +106,12 @@ class Rows:
         return cls(X, -mean_D / deviation_D, 1 / deviation_D)
 
     def parts(self, width: int) -> Iterator[slice]:
-        """Where chunks of rows lie that are `width` numbers wide."""
+        """Yield the slices of chunks of rows of `width` numbers."""
         size = max(1, CHUNK_BYTES // (4 * width))
         return (slice(start, min(start + size, len(self.X))) for start in range(0, len(self.X), size))
 
     def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Where a chunk lies, and its rows (B, D), which the next chunk's will overwrite."""
+        """Yield the slice of each chunk, and its rows (B, D), which the next chunk overwrites."""
         width = self.X.shape[1]
         buffer_BD = self.shift_D.new_ones(next(self.parts(width)).stop, width + 1)
         for part in self.parts(width):
@@ -108,7 +123,7 @@ class Rows:
             yield part, x_BD
 
     def gather(self, used_N: torch.Tensor) -> torch.Tensor:
-        """Copies (U, D) of the rows that are used."""
+        """Return copies (U, D) of the rows that are used."""
         x_UD, end = self.shift_D.new_empty(int(used_N.sum()), self.X.shape[1] + 1), 0
         for part, x_BD in self.chunks():
             own_BD = x_BD[used_N[part]]
@@ -119,7 +134,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Machines:
-    """What each machine separates: the rows of one class (`y_N`) from the rest, and what slack costs there and here."""
+    """The task of each machine: one class (`y_N`) against the rest, with the costs of slack on both sides."""
 
     y_N: torch.Tensor
     class_P: torch.Tensor
@@ -127,19 +142,20 @@ class Machines:
     rest_P: torch.Tensor
 
     def take(self, which_P: torch.Tensor) -> Machines:
+        """Return the machines that a mask (P,) selects."""
         return Machines(self.y_N, self.class_P[which_P], self.own_P[which_P], self.rest_P[which_P])
 
     def signs(self, rows: slice | torch.Tensor) -> torch.Tensor:
-        """One for rows of a machine's class, minus one for others (B, P)."""
+        """Return 1 for rows of a machine's class and -1 for others (B, P)."""
         return (self.y_N[rows, None] == self.class_P).float().mul_(2).sub_(1)
 
     def costs(self, rows: slice | torch.Tensor) -> torch.Tensor:
-        """What squared slack costs (B, P)."""
+        """Return the costs of squared slack (B, P)."""
         return torch.where(self.y_N[rows, None] == self.class_P, self.own_P, self.rest_P)
 
 
 class SecondMoments:
-    """The mean product of every two features, and what solves `(1 + weight * it) z = r` for many weights, roughly."""
+    """The mean products of every two features, used to precondition `(1 + weight * it) z = r` for many weights."""
 
     def __init__(self, rows: Rows) -> None:
         step = max(1, len(rows.X) // SAMPLE_ROWS)
@@ -149,7 +165,7 @@ class SecondMoments:
         self._factors: dict[float, torch.Tensor] = {}
 
     def solve(self, weight_P: torch.Tensor, r_DP: torch.Tensor) -> torch.Tensor:
-        """Solutions (D, P); weights are rounded to powers of sixteen, so that few factors are needed."""
+        """Return approximate solutions (D, P); weights are rounded to powers of 16, so that few factors are needed."""
         solved_DP, power_P = torch.empty_like(r_DP), (weight_P.log2() / 4).round() * 4
         for power in set(power_P.tolist()):
             if power not in self._factors:
@@ -164,7 +180,7 @@ class SecondMoments:
 
 
 def solve(rows: Rows, machines: Machines, second: SecondMoments) -> torch.Tensor:
-    """Weights (D, P) float64 of all machines, the last row their intercepts."""
+    """Return weights (D, P) float64 of all machines; the last row is intercepts."""
     n_machines = len(machines.class_P)
     w_DP = second.mean_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
     slack_NP = torch.ones(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
@@ -198,7 +214,22 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments) -> torch.Tensor
 def evaluate(
     rows: Rows, machines: Machines, w_DP: torch.Tensor, slack_NP: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The objective (P,) and its slope (D, P)."""
+    """Evaluate the objective and its gradient.
+
+    Parameters
+    ----------
+    rows : Rows
+    machines : Machines
+    w_DP : (D, P)
+        Weights.
+    slack_NP : (N, P)
+        Slack of each row, below zero for rows without.
+
+    Returns
+    -------
+    objective : (P,)
+    gradient : (D, P)
+    """
     loss_P, slope_DP = w_DP.square().sum(0) / 2, w_DP.clone()
     for part, x_BD in rows.chunks():
         slack_BP = slack_NP[part].clamp(min=0)
@@ -216,9 +247,26 @@ def newton_step(
     second: SecondMoments,
     n_products: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A step (D, P) to where the slope would be zero if no row gained or lost slack, by conjugate gradients.
+    """Return Newton steps, found by preconditioned conjugate gradients.
 
-    Also whether it gets there (P,); after `n_products` products it stays a step in that direction.
+    They lead to where the gradient would be zero if no row gained or lost slack.
+
+    Parameters
+    ----------
+    rows : Rows
+    machines : Machines
+    slope_DP : (D, P)
+        Gradients.
+    slack_NP : (N, P)
+    second : SecondMoments
+        The preconditioner.
+    n_products : int
+        Largest number of products with the rows; after them the step found so far is taken.
+
+    Returns
+    -------
+    step : (D, P)
+    converged : (P,) bool
     """
     used_N = (slack_NP > 0).any(1)
     few = int(used_N.sum()) * len(slope_DP) * 4 <= GATHER_BYTES
@@ -253,10 +301,23 @@ def best_length(
     slack_NP: torch.Tensor,
     change_NP: torch.Tensor,
 ) -> torch.Tensor:
-    """How far to go along each step (P,), which changes slacks by `change_NP`.
+    """Return the length of each step that minimises the objective.
 
-    Along a step the objective is convex, of pieces of parabolas: Newton's method finds where its slope is zero, kept
-    between lengths that are known to be too short and too long.
+    Along a step the objective is convex and piecewise quadratic: Newton's method finds the zero of its slope, within an
+    interval that is known to contain it.
+
+    Parameters
+    ----------
+    rows : Rows
+    machines : Machines
+    w_DP, step_DP : (D, P)
+        Weights and steps.
+    slack_NP, change_NP : (N, P)
+        Slacks, and their changes by a step of length 1.
+
+    Returns
+    -------
+    (P,)
     """
     along_P, square_P = (w_DP * step_DP).sum(0), step_DP.square().sum(0)
     low_P, high_P = torch.zeros_like(along_P), torch.full_like(along_P, torch.inf)

@@ -1,6 +1,6 @@
-"""The heads and where they are defined, and the methods of the report that are made from them.
+"""Registry of the heads, and of the methods of the report that are made from them.
 
-A method is a search with its settings fixed by a name. To add one: a file with the search, and a line here.
+A method is a search with fixed settings and a name. To add one: a file with the search, and an entry here.
 Nothing heavy is imported until a method is built, so that `transfer --help` can list them at once.
 """
 
@@ -18,17 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the report."""
+    """A row of the report.
+
+    Parameters
+    ----------
+    name : str
+        As in `--methods`.
+    kind : str
+        Family of the method; the report compares methods of different families.
+    summary : str
+        One line that describes it in the result file.
+    build : callable
+        Makes the search, not fitted, from a `RunConfig`.
+    """
 
     name: str
     kind: str
-    """What two methods must differ in for the report to set one against the other."""
     summary: str
     build: Callable[[RunConfig], GridSearch]
 
 
 def class_weights(config: RunConfig) -> tuple[str | None, ...]:
-    """Class weights to try: balanced ones too where classes count alike, whatever their size."""
+    """Return the class weights to try: balanced ones too if the score counts all classes equally."""
     return (None, "balanced") if config.select == "macro_f1" else (None,)
 
 

@@ -28,7 +28,7 @@ CHUNK = 4096
 
 
 class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A linear layer by least squares with a penalty: the layer of `sklearn.linear_model.RidgeClassifier`.
+    """A linear layer fitted by least squares with a penalty, as `sklearn.linear_model.RidgeClassifier`.
 
     The targets are 1 for a row's class and -1 for the others; the intercept is not penalised.
 
@@ -54,7 +54,22 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.standardize = standardize
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
+        """Fit the layer.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
         X, self.classes_, codes_N = checked(self, X, y)
         cost_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
         equations = NormalEquations.of(X, codes_N, cost_N, standardize=self.standardize)
@@ -62,19 +77,38 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Outputs of the layer (n_samples, C); of two classes, the second's (n_samples,)."""
+        """Return the outputs of the layer.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,): the second's.
+        """
         values_MC = outputs(self, X)
         return values_MC[:, 1] if len(self.classes_) == 2 else values_MC
 
     def predict(self, X: Any) -> Array:
-        """The class of the largest output (n_samples,)."""
+        """Predict the class of the largest output.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         best = outputs(self, X).argmax(1)
         labels: Array = self.classes_[best]
         return labels
 
 
 class RidgeSearch(GridSearch):
-    """`RidgeHead` over a grid of penalties and class weights that share their products, chosen on validation data.
+    """A search over penalties and class weights of `RidgeHead`, which share the products of the rows.
 
     Parameters
     ----------
@@ -82,12 +116,12 @@ class RidgeSearch(GridSearch):
         Values to try, as `RidgeHead` takes them.
     standardize : bool
         As in `RidgeHead`.
-    select : str
-        `macro_f1` or `accuracy`: the score that chooses.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
     extend : bool
-        Whether values of alpha are added where the best one is an outermost one.
+        Whether values of alpha are added while the best one is an outermost one.
     seed : int
-        Not used: all searches have it, and here nothing is drawn.
+        Without effect: nothing is random here; all searches have this parameter.
 
     Attributes
     ----------
@@ -147,23 +181,32 @@ class RidgeSearch(GridSearch):
 class NormalEquations:
     """Weighted least squares on centred rows and targets, in the smaller of two forms (Hoerl and Kennard 1970).
 
-    W = (X'X + alpha)^-1 X'Y = X'(XX' + alpha)^-1 Y. The matrix is made once, and factored for each penalty: at 2048
+    W = (X'X + alpha)^-1 X'Y = X'(XX' + alpha)^-1 Y. The matrix is computed once, and factored for each penalty: at 2048
     features that takes 0.07 s, where the eigendecomposition that serves all penalties takes 0.7 s.
     """
 
     gram_KK: torch.Tensor
     right_KC: torch.Tensor
     rows_ND: torch.Tensor | None
-    """Where K is N, the rows that take a solution back to weights of features."""
+    """If K is N, the rows that transform a solution to weights of features."""
     bias_C: Array
     mean_D: Array
     scale_D: Array
 
     @classmethod
     def of(cls, x_ND: Array, y_N: Array, cost_N: Array, *, standardize: bool) -> NormalEquations:
-        """The equations of rows, class indices, and the cost of each row's squared errors.
+        """Compute the equations.
 
-        Rows are scaled without these weights, as a scaler before `RidgeClassifier` would, but centred with them.
+        Rows are scaled without the weights in `cost_N`, as by a scaler before `RidgeClassifier`, but centred with them.
+
+        Parameters
+        ----------
+        x_ND : (N, D) float32
+        y_N : (N,) int
+            Class indices.
+        cost_N : (N,)
+            Weight of each row's squared errors.
+        standardize : bool
         """
         mean_D, deviation_D = (values.astype(np.float64) for values in moments(x_ND))
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
@@ -189,7 +232,7 @@ class NormalEquations:
         return cls(gram_DD, right_DC, None, bias_C, mean_D, scale_D)
 
     def solve(self, alpha: float) -> Layer:
-        """The layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
+        """Return the layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
         shifted_KK = self.gram_KK.clone()
         shifted_KK.diagonal().add_(alpha)
         # By torch: NumPy's and SciPy's libraries each keep threads awake on the same cores, which took up to 0.8 s.

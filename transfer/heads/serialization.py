@@ -1,8 +1,8 @@
-"""Fitted heads as files: safetensors with JSON in its header, nothing that could be executed.
+"""Fitted heads as files: safetensors with JSON in the header, nothing that could be executed.
 
-A checksum tells damage; it does not tell who wrote a file.
+A checksum detects damage; it does not prove who wrote a file.
 
-A head is its parameters and what `fit` left on it, arrays and plain values by their names.
+A head is its parameters and its fitted attributes, arrays and plain values by their names.
 """
 
 from __future__ import annotations
@@ -37,10 +37,24 @@ log = logging.getLogger(__name__)
 
 
 def save(head: Any, path: Path | str) -> Path:
-    """Write a fitted head to `path` (`.safetensors` is added where it is missing), whole or not at all.
+    """Write a fitted head to a file, atomically.
 
-    Raises `UserError` for what is no fitted head of `transfer.heads`, has a parameter or a label that JSON can't
-    hold, or can't be written.
+    Parameters
+    ----------
+    head : estimator
+        One of the heads of `transfer.heads`; of a search, its `best_estimator_`.
+    path : Path or str
+        `.safetensors` is appended if it is missing.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If `head` is not a fitted head, has a parameter or a label that JSON can't hold, or can't be written.
     """
     name = type(head).__name__
     if name not in _savable() or type(head) is not _class(name):
@@ -75,9 +89,20 @@ def save(head: Any, path: Path | str) -> Path:
 
 
 def load(path: Path | str) -> Any:
-    """The head in a file that `save` wrote; it predicts the same bits. No code in a file is ever run.
+    """Read a head that `save` wrote; it predicts the same bits. No code in a file is ever run.
 
-    Raises `UserError` for a file that is no such head, is damaged, or is of another format.
+    Parameters
+    ----------
+    path : Path or str
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    UserError
+        If the file is not a saved head, is damaged, or has another format.
     """
     path = Path(path)
     try:
@@ -133,12 +158,12 @@ def _class(name: str) -> Any:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether a fitted value is kept as bytes: numbers of NumPy, alone or in an array."""
+    """Return whether a fitted value is kept as bytes: numbers of NumPy, alone or in an array."""
     return isinstance(value, np.ndarray | np.generic) and str(value.dtype) in DTYPES
 
 
 def _plain(what: str, value: Any) -> Any:
-    """A value as JSON holds it: arrays of text, tuples and dicts keep their kind beside them."""
+    """Convert a value to JSON; arrays of text, tuples and dicts are kept together with their type."""
     if (
         isinstance(value, np.ndarray)
         and value.dtype.kind in "UO"
@@ -162,7 +187,7 @@ def _plain(what: str, value: Any) -> Any:
 
 
 def _value(plain: Any) -> Any:
-    """What `_plain` was given."""
+    """Invert `_plain`."""
     if not isinstance(plain, dict):
         return plain
     kind, values = plain["kind"], plain["values"]
@@ -174,7 +199,7 @@ def _value(plain: Any) -> Any:
 
 
 def _digest(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> str:
-    """The sha256 of what is said about a head, and of its arrays' names, kinds, shapes and bytes."""
+    """Return the sha256 of the description of a head and of its arrays' names, types, shapes and bytes."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for key in sorted(arrays):
         digest.update(json.dumps([key, str(arrays[key].dtype), arrays[key].shape]).encode())

@@ -44,10 +44,10 @@ log = logging.getLogger(__name__)
 
 
 class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A support vector machine: what `sklearn.svm.SVC` predicts with the same settings, linear ones by one product.
+    """A support vector machine with the predictions of `sklearn.svm.SVC`; a linear one predicts by one product.
 
-    On more rows than a Gram matrix has memory for, a linear SVM is `sklearn.svm.LinearSVC`'s (squared hinge loss, one
-    class against the rest), which needs no such matrix; an RBF one is refused.
+    If there are more rows than a Gram matrix has memory for, a linear SVM is that of `sklearn.svm.LinearSVC` (squared
+    hinge loss, one class against the rest), which needs no such matrix; an RBF one is refused.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Fit on features of mean 0 and deviation 1.
     memory_gb : float, optional
         Memory that the Gram matrix may take, in GB; None is a quarter of the machine's.
-    device : str
-        `auto`, `cpu` or `cuda`: where a linear SVM on too many rows for a Gram matrix is fitted.
+    device : {"auto", "cpu", "cuda"}
+        Where a linear SVM on too many rows for a Gram matrix is fitted.
 
     Attributes
     ----------
@@ -68,8 +68,8 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Whether each class is set against the rest, not against each other class.
     coef_, intercept_ : float64 ndarrays of shapes (P, D) and (P,), with `one_vs_rest_` (C, D) and (C,)
         The linear SVM for raw features. A value above zero prefers the first class of a pair; pairs are in the order of
-        `itertools.combinations`. Two classes are always one pair. Where `coef_` would take more than 256 MB (178
-        classes at 2,048 features), support vectors are kept in its place.
+        `itertools.combinations`. Two classes are always one pair. If `coef_` would take more than 256 MB (178 classes
+        at 2,048 features), support vectors are kept instead.
     support_vectors_ : ndarray of shape (V, D)
         Of an SVM without `coef_`, class after class.
     dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,)
@@ -96,7 +96,22 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fit to `X` (n_samples, n_features) and labels `y` (n_samples,). Raises `ValueError`."""
+        """Fit the machines.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used, and for an RBF kernel on too many rows.
+        """
         X, self.classes_, codes_N = checked(self, X, y)
         y = self.classes_[codes_N]
         check_choice("kernel", self.kernel, KERNELS)
@@ -112,9 +127,16 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._take(gram, machines)
 
     def decision_function(self, X: Any) -> Array:
-        """Votes and, within equal votes, confidence: (n_samples, C); of two classes (n_samples,).
+        """Return votes and, within equal votes, confidence, as `SVC` with `decision_function_shape="ovr"`.
 
-        The transformation from pairs to classes is that of `SVC` with `decision_function_shape="ovr"`.
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,), positive for the second. With `one_vs_rest_`, the value of each class.
         """
         x_MD, n_classes = self._checked(X), len(self.classes_)
         if self.one_vs_rest_:
@@ -125,8 +147,16 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return in_blocks(self._decide_pairs, x_MD, n_classes, confidence)
 
     def predict(self, X: Any) -> Array:
-        """The class with most votes, the first of equal ones, as libsvm has it; one-vs-rest, the class of the largest
-        value (n_samples,)."""
+        """Predict the class with most votes, the first among equals, as libsvm; one-vs-rest, that of the largest value.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         x_MD, n_classes = self._checked(X), len(self.classes_)
         votes_MC = (
             self._decide_layer(x_MD)
@@ -137,8 +167,17 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels
 
     def predict_with_values(self, X: Any) -> tuple[Array, Array]:
-        """`predict` and `decision_function` by one pass over the pairs: (n_samples,) and (n_samples, C) or, of two
-        classes, (n_samples,)."""
+        """Return `predict` and `decision_function` from one pass over the pairs.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        values : ndarray of shape (n_samples, n_classes), for two classes (n_samples,)
+        """
         values_MC = self.decision_function(X)
         if self.one_vs_rest_ or len(self.classes_) == 2:
             return self.predict(X), values_MC
@@ -151,12 +190,12 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return x_MD
 
     def _decide_layer(self, x_MD: Array) -> Array:
-        """Values of the classes (M, C), each against the rest."""
+        """Return the values of the classes (M, C), each against the rest."""
         values: Array = x_MD.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
         return values
 
     def _decide_pairs(self, x_MD: Array) -> Iterator[Array]:
-        """Values of the pairs, as `Machines.decide` yields them."""
+        """Yield the values of the pairs, as `Machines.decide` does."""
         if hasattr(self, "coef_"):
             x_DM = x_MD.astype(self.coef_.dtype, copy=False).T
             for _, pairs in pairs_by_first_class(len(self.classes_)):
@@ -168,7 +207,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         yield from Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
 
     def _take(self, gram: Gram, machines: Machines) -> Self:
-        """Become the fitted estimator of these machines."""
+        """Set the fitted attributes from these machines."""
         support_N, machines = machines.supported()
         support_VD = gram.x_ND[support_N]
         self.intercept_, self.one_vs_rest_ = machines.intercept_P, False
@@ -184,17 +223,17 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _take_layer(self, coef: Array, intercept: Array) -> Self:
-        """Become the fitted estimator of one layer that `primal_svm` solved."""
+        """Set the fitted attributes from one layer that `primal_svm` solved."""
         self.coef_, self.intercept_, self.one_vs_rest_ = coef, intercept, len(coef) > 1
         return self
 
 
 class SVMSearch(GridSearch):
-    """`SVM` over a grid of kernels, C, gamma and class weights that share one Gram matrix, chosen on validation data.
+    """A search over kernels, C, gamma and class weights of `SVM`, which share one Gram matrix.
 
-    On more rows than `memory_gb` allows a Gram matrix for, linear settings are fitted together as `SVM` says, each
-    with an equal share of the seconds, and RBF ones are left out, which a logged warning says; a grid of RBF alone
-    is refused.
+    If there are more rows than `memory_gb` allows for a Gram matrix, linear settings are fitted together as `SVM`
+    describes, each with an equal share of the seconds, and RBF ones are left out, with a logged warning; a grid of RBF
+    alone is refused.
 
     Parameters
     ----------
@@ -202,12 +241,12 @@ class SVMSearch(GridSearch):
         Values to try, as `SVM` takes them.
     standardize, memory_gb, device
         As in `SVM`.
-    select : str
-        `macro_f1` or `accuracy`: the score that chooses.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
     extend : bool
-        Whether values of C are added where the best one is an outermost one.
+        Whether values of C are added while the best one is an outermost one.
     seed : int
-        Not used: all searches have it, and here nothing is drawn.
+        Without effect: nothing is random here; all searches have this parameter.
 
     Attributes
     ----------
@@ -244,7 +283,7 @@ class SVMSearch(GridSearch):
         self.device = device
 
     def _settings(self, rows: KernelRows | ManyRows) -> list[Setting]:
-        """All combinations, of a linear kernel once without gamma; RBF only where its Gram matrix fits."""
+        """Return all combinations: a linear kernel once, without gamma; RBF only if its Gram matrix fits."""
         settings: list[Setting] = []
         for setting in super()._settings(rows):
             if setting["kernel"] == "linear":
@@ -277,20 +316,20 @@ class SVMSearch(GridSearch):
         return estimator._take(rows.gram, model.machines)
 
     def _n_workers(self, n_rows: int) -> int:
-        """As many splits side by side as have room for their Gram matrices."""
+        """Return the number of splits with room for their Gram matrices."""
         return max(1, min(super()._n_workers(n_rows), int((rows_that_fit(self.memory_gb) / n_rows) ** 2)))
 
 
 @dataclass(frozen=True)
 class KernelModel:
-    """The machines of a setting, and the kernel that they are for."""
+    """The machines of a setting, and their kernel."""
 
     kernel: Kernel
     machines: Machines
 
 
 class KernelRows:
-    """Training rows whose Gram matrix serves all settings of a search."""
+    """Training rows with the Gram matrix for all settings of a search."""
 
     KERNELS = KERNELS
 
@@ -302,7 +341,7 @@ class KernelRows:
         self._models: dict[int, KernelModel] = {}
 
     def solve(self, settings: Sequence[Setting]) -> list[Solution]:
-        """Solutions of the settings, kernel after kernel: where rows are many, two would take too much memory."""
+        """Return solutions of the settings, one kernel after the other: two at once may take too much memory."""
         solved: dict[int, Solution] = {}
         for kernel in dict.fromkeys(map(_kernel, settings)):
             own = [i for i, setting in enumerate(settings) if _kernel(setting) == kernel]
@@ -315,7 +354,7 @@ class KernelRows:
         return [solved[i] for i in range(len(settings))]
 
     def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
-        """Class indices (S, M) that each of the models predicts."""
+        """Return class indices (S, M) predicted by each of the models."""
         x_MD = self.gram.prepare(X)
         products_MN = self.gram.products(x_MD)
         codes_SM = np.empty((len(models), len(X)), int)
@@ -330,7 +369,7 @@ class KernelRows:
 
 @dataclass(frozen=True)
 class ManyRows:
-    """Training rows too many for a Gram matrix: linear settings alone, solved together by `primal_svm`."""
+    """Training rows too many for a Gram matrix: linear settings only, solved together by `primal_svm`."""
 
     X: Array
     y_N: Array
@@ -340,7 +379,7 @@ class ManyRows:
     KERNELS: ClassVar = ("linear",)
 
     def solve(self, settings: Sequence[Setting]) -> list[Solution]:
-        """Layers of the settings, each with an equal share of the seconds."""
+        """Return the layers of the settings, each with an equal share of the seconds."""
         start = time.perf_counter()
         costs = [(setting["C"], setting["class_weight"]) for setting in settings]
         layers = primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
@@ -348,7 +387,7 @@ class ManyRows:
         return [Solution(own, layer, share_s) for own, layer in zip(settings, layers, strict=True)]
 
     def predict(self, models: Sequence[tuple[Array, Array]], X: Array) -> Array:
-        """Class indices (S, M) that each of the layers predicts."""
+        """Return class indices (S, M) predicted by each of the layers."""
         values = [X @ coef.T + intercept for coef, intercept in models]
         # Two classes are one pair, whose first class a value above zero prefers.
         return np.stack(
@@ -361,7 +400,7 @@ def _kernel(setting: Setting) -> Kernel:
 
 
 def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
-    """Refuse RBF, or leave it out where there are linear settings too: its Gram matrix does not fit."""
+    """Refuse RBF, or warn that it is left out if there are linear settings too: its Gram matrix does not fit."""
     if "rbf" not in kernels:
         return
     fits = rows_that_fit(memory_gb)

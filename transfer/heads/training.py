@@ -1,4 +1,4 @@
-"""Training rows of fine-tuning: standardised on the device that does the work, trained on, folded back.
+"""Rows for fine-tuning: standardised on the device that computes, trained on, folded back.
 
 N: training rows. M: rows to predict. D: features. C: classes. S: settings. P: S * C rows of all layers.
 """
@@ -39,7 +39,19 @@ class TrainingRows:
     def prepare(
         cls, X: Array, codes_N: Array, classes: Array, *, standardize: bool, batch_size: int, device: str
     ) -> Self:
-        """Take float32 rows (N, D), with their classes' indices (N,), to the device; `auto` is CUDA if there is any."""
+        """Move rows to the device.
+
+        Parameters
+        ----------
+        X : (N, D) float32
+        codes_N : (N,) int
+            Class indices.
+        classes : (C,)
+        standardize : bool
+        batch_size : int
+        device : {"auto", "cpu", "cuda"}
+            `auto` is CUDA if there is any.
+        """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         mean_D, deviation_D = np.zeros(X.shape[1], np.float32), np.ones(X.shape[1], np.float32)
@@ -55,7 +67,20 @@ class TrainingRows:
         return self.x_ND.device.type
 
     def stack(self, settings: Sequence[Setting], *, seed: int, cosine_steps: int | None) -> LayerStack:
-        """Untrained layers, one for each setting's `lr`, `weight_decay` and `class_weight`."""
+        """Create untrained layers.
+
+        Parameters
+        ----------
+        settings : sequence of dict
+            `lr`, `weight_decay` and `class_weight` of each layer.
+        seed : int
+        cosine_steps : int or None
+            As in `LayerStack`.
+
+        Returns
+        -------
+        LayerStack
+        """
         class_weight_SC = None
         if any(setting["class_weight"] is not None for setting in settings):
             y_N = self.classes[self.codes_N]
@@ -74,9 +99,21 @@ class TrainingRows:
         )
 
     def loss(self, valid: tuple[Array, Array], *, balanced: bool) -> Loss:
-        """The mean cross entropy on validation rows (M, D) and labels (M,), or with `balanced` its mean over classes.
+        """Return a function that computes the cross entropy of layers on validation data.
 
-        Rows of classes that no training row has are left out: no layer gives them a probability.
+        Rows of classes without a training row are left out: no layer gives them a probability.
+
+        Parameters
+        ----------
+        valid : tuple
+            Rows (M, D) and labels (M,).
+        balanced : bool
+            Average over classes instead of rows.
+
+        Returns
+        -------
+        callable
+            From weights (S, C, D) and biases (S, C) to losses (S,).
         """
         known_M = np.isin(valid[1], self.classes)
         x_MD = _standardized(valid[0][known_M], self.mean_D, self.deviation_D, self.device)
@@ -93,7 +130,7 @@ class TrainingRows:
         return loss
 
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
-        """The layer for raw features."""
+        """Return the layer for raw features."""
         return folded(weights_CD.cpu().numpy(), biases_C.cpu().numpy(), self.mean_D, self.deviation_D)
 
 
@@ -103,7 +140,7 @@ def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> t
 
 
 def compute_logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
-    """Logits (M, P) of raw rows (M, D)."""
+    """Return logits (M, P) of raw rows (M, D)."""
     # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
     x_MD = as_tensor(X.astype(weights_PD.dtype, copy=False))
     logits_MP: Array = torch.addmm(as_tensor(biases_P), x_MD, as_tensor(weights_PD).T).numpy()
@@ -111,5 +148,5 @@ def compute_logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
 
 
 def as_tensor(values: Array) -> torch.Tensor:
-    """The array as torch takes it: copied only where it is read-only or strided."""
+    """Convert an array to a tensor; it is copied only if it is read-only or strided."""
     return torch.from_numpy(np.require(values, requirements=("C", "W")))

@@ -1,4 +1,4 @@
-"""A result for people: in a terminal, as Markdown, or several side by side."""
+"""Reports of a result: in a terminal, as Markdown, or several results side by side."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ SETTINGS_SHOWN = 3
 
 
 def show(result: Result, console: Console) -> None:
-    """Print the tables, the notes and the verdict."""
+    """Print the tables, the notes and the verdict.
+
+    Parameters
+    ----------
+    result : Result
+    console : rich.console.Console
+    """
     say(console, heading(result))
     for table in tables(result, most_settings=SETTINGS_SHOWN):
         draw(table, console)
@@ -45,14 +51,29 @@ def show(result: Result, console: Console) -> None:
 
 
 def show_side_by_side(results: Sequence[Result], console: Console) -> None:
-    """Print several results in one table; nothing is averaged over them."""
+    """Print several results in one table, without averages over them.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    console : rich.console.Console
+    """
     draw(side_by_side(results), console)
     if note := compare_fingerprints(results):
         say(console, f"Note: {note}")
 
 
 def markdown(result: Result) -> str:
-    """The whole report as Markdown."""
+    """Return the whole report as Markdown.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    str
+    """
     parts = [
         f"# {escaped(result.data['name'])}",
         escaped(heading(result)),
@@ -86,7 +107,7 @@ def page(result: Result, predictions: Path | None, thumbnail: Thumbnail = lambda
 
 
 def heading(result: Result) -> str:
-    """What was run on what, in one line."""
+    """Describe in one line what was run on which images."""
     counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
     height, width = result.backbone["input_size"]
     return (
@@ -98,7 +119,17 @@ def heading(result: Result) -> str:
 
 
 def compare_fingerprints(results: Sequence[Result]) -> str | None:
-    """Say which results were not made from the same images, labels and splits; None where all were."""
+    """Name the results that were not made from the same images, labels and splits as the others.
+
+    Parameters
+    ----------
+    results : sequence of Result
+
+    Returns
+    -------
+    str or None
+        One line; None if all were made from the same.
+    """
     prints = [result.data.get("fingerprint") for result in results]
     if None in prints:
         unknown = [str(number) for number, one in enumerate(prints, 1) if one is None]

@@ -1,4 +1,4 @@
-"""What a reader must know to read the tables rightly."""
+"""Notes that a reader needs to read the tables correctly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,17 @@ IMAGENET_MEAN = [0.485, 0.456, 0.406]
 
 
 def notes(result: Result) -> list[str]:
-    """All notes, those on the data first."""
+    """Return all notes, those on the data first.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of str
+        A line each.
+    """
     return [
         *_on_data(result),
         *_on_groups(result),
@@ -66,7 +76,7 @@ def _on_data(result: Result) -> Iterator[str]:
 
 
 def _on_copies(data: dict[str, Any]) -> Iterator[str]:
-    """What files of the same bytes mean for the scores."""
+    """Yield what files of the same bytes mean for the scores."""
     of_another_class = data.get("copies_of_another_class") or {}
     for pair, count in (data.get("copies") or {"train-test": data["test_in_train"]}).items():
         first, second = pair.split("-")
@@ -95,7 +105,7 @@ def _on_copies(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _are_too(count: int, second: str, first: str) -> str:
-    """Say how many images of one split are images of another."""
+    """State how many images of one split are in another too."""
     if count == 1:
         return f"1 {ADJECTIVES[second]} image is a {ADJECTIVES[first]} image"
     return f"{count} {ADJECTIVES[second]} images are {ADJECTIVES[first]} images"
@@ -197,7 +207,7 @@ def _on_features(result: Result) -> Iterator[str]:
 
 
 def _on_weights_file(result: Result) -> Iterator[str]:
-    """What was taken from the user's weights, and how pixels were scaled where the file could not tell."""
+    """Yield what was taken from the user's weights, and how pixels were scaled if the file did not say."""
     weights, mean = result.backbone["weights"], result.backbone.get("mean")
     for remark in result.backbone.get("weights_remarks") or []:
         yield f"{weights}: {remark}"
@@ -209,7 +219,7 @@ def _on_weights_file(result: Result) -> Iterator[str]:
 
 
 def _on_engine(result: Result) -> str:
-    """Which engine was taken, with the figures of the trials."""
+    """Return which engine was taken, with the figures of the trials."""
     name, precision = result.engine["name"], result.engine["precision"]
     trials = result.engine["trials"]
     speeds = ", ".join(f"{t['engine']} {t['precision']} {t['images_per_s']:.1f}" for t in trials)

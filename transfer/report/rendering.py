@@ -1,4 +1,4 @@
-"""Tables, lines and progress as a terminal or a Markdown file shows them, whatever names they hold."""
+"""Tables, lines and progress for a terminal or a Markdown file, safe for any name in them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from transfer.system.text import escaped, printable
 
 @dataclass(frozen=True)
 class Table:
-    """A table before it is drawn: columns whose names begin with a space hold numbers, aligned right."""
+    """A table before rendering: columns with a name that begins with a space hold numbers, aligned right."""
 
     title: str
     columns: Sequence[str]
@@ -46,13 +46,26 @@ class _Speed(ProgressColumn):
 
 
 def console() -> Console:
-    """Standard output, whose reader may leave at any time."""
+    """Return a console for standard output that tolerates a closed pipe."""
     return _Output()
 
 
 @contextmanager
 def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each phase on standard error, where that is a terminal; its `speed` is of images."""
+    """Show a progress bar for each phase on standard error if that is a terminal.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    speed : bool
+        Show images per second.
+
+    Yields
+    ------
+    callable
+        To be called with the phase, what is done and the total.
+    """
     terminal = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -75,7 +88,7 @@ def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int,
 
 
 def draw(table: Table, console: Console) -> None:
-    """Print a table; names in it are never interpreted, and no figure is cut off."""
+    """Print a table; names in it are never interpreted as markup, and no figure is cut off."""
     console.print()
     say(console, table.title)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
@@ -94,12 +107,12 @@ def draw(table: Table, console: Console) -> None:
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
-    """Print a line of text as it is."""
+    """Print a line of text without interpreting markup."""
     console.print(Text(printable(line)), style=style)
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [
         "| " + " | ".join(escaped(column.strip()) for column in table.columns) + " |",
         "|" + "|".join("---:" if column[0] == " " else "---" for column in table.columns) + "|",

@@ -26,19 +26,19 @@ WARM_PHASES = ("read", "open cache", "load")
 
 
 def tables(result: Result, *, most_settings: int | None = None) -> list[Table]:
-    """All tables that the result has figures for.
+    """Return all tables that the result has figures for.
 
     Parameters
     ----------
     result : Result
     most_settings : int, optional
-        The best settings of a method that Table 1 shows; all by default.
+        Number of the best settings of a method that Table 1 shows; all by default.
 
     Returns
     -------
     list of Table
-        1 settings, 2 methods, 3 classes; pairs of methods, other splits, the ladder and int8 where there are any;
-        where the time went.
+        1 settings, 2 methods, 3 classes; pairs of methods, other splits, the ladder and int8 if there are any;
+        the time of each phase.
     """
     comparison = result.comparison
     found = [settings(result, most_settings), methods(result), classes(result)]
@@ -56,7 +56,14 @@ def tables(result: Result, *, most_settings: int | None = None) -> list[Table]:
 
 
 def settings(result: Result, most: int | None = None) -> Table:
-    """Table 1: the validation scores of every setting; test scores would invite choosing by them."""
+    """Return Table 1: the validation scores of every setting; test scores would invite choosing by them.
+
+    Parameters
+    ----------
+    result : Result
+    most : int, optional
+        Number of settings of a method; all by default.
+    """
     select, rows = result.comparison["select"], []
     for method in result.methods:
         sweep = method["sweep"]
@@ -84,7 +91,7 @@ def settings(result: Result, most: int | None = None) -> Table:
 
 
 def methods(result: Result) -> Table:
-    """Table 2: the chosen setting of every method on the test split, and its times."""
+    """Return Table 2: the chosen setting of every method on the test split, and its times."""
     prepare_s = sum(sum(result.seconds.get(phase, [])) for phase in WARM_PHASES)
     cold_s = result.features["cold_seconds"]
     rows = []
@@ -116,7 +123,7 @@ def methods(result: Result) -> Table:
 
 
 def classes(result: Result) -> Table:
-    """Table 3: recall of every class."""
+    """Return Table 3: the recall of every class."""
     first = result.methods[0]["test"]["per_class"]
     rows = [
         [
@@ -133,7 +140,7 @@ def classes(result: Result) -> Table:
 
 
 def pairs(result: Result) -> Table:
-    """Differences between the best method and each other, and of the pair that was asked for, on the test split."""
+    """Return the differences on the test split of the best method to the others, and of the pair asked for."""
     rows = []
     for pair in shown_pairs(result):
         rows.append(
@@ -166,7 +173,7 @@ def shown_pairs(result: Result) -> list[dict[str, Any]]:
 
 
 def repeats(result: Result) -> Table:
-    """Scores of every method over the other splits, and its difference to the best."""
+    """Return the scores of every method over the other splits, and its difference to the best."""
     repeated, select = result.comparison["repeats"], result.comparison["select"]
     means = {method["name"]: np.mean(method[select]) for method in repeated["methods"]}
     top = max(means, key=lambda name: means[name])
@@ -191,7 +198,7 @@ def repeats(result: Result) -> Table:
 
 
 def groups(result: Result) -> Table:
-    """Scores on each group that was left out."""
+    """Return the scores on each group that was left out."""
     repeated = result.comparison["repeats"]
     rows = [
         [
@@ -209,7 +216,7 @@ def groups(result: Result) -> Table:
 
 
 def ladder(result: Result) -> Table:
-    """What each change from the lab's fine-tuning to the best method brings."""
+    """Return the effect of each change from the lab's fine-tuning to the best method."""
     rows = []
     for rung in result.comparison["ladder"]:
         change = rung["change"]
@@ -234,7 +241,7 @@ def ladder(result: Result) -> Table:
 
 
 def int8(result: Result) -> Table:
-    """What int8 features change in the answers."""
+    """Return the changes of predictions due to int8 features."""
     cosine = result.engine["cosine_with_fp32"]
     rows = []
     for method in result.methods:
@@ -250,7 +257,7 @@ def int8(result: Result) -> Table:
 
 
 def phases(result: Result) -> Table:
-    """Where the time went; phases under half a per cent are summed up."""
+    """Return the time of each phase; phases under half a per cent are summed up."""
     total = result.seconds["total"]
     spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
     shown = {name: seconds for name, seconds in spent.items() if seconds >= 0.005 * total}
@@ -273,7 +280,7 @@ def phases(result: Result) -> Table:
 
 
 def side_by_side(results: Sequence[Result]) -> Table:
-    """One row for every method of every result, numbered in their order; nothing is averaged over them."""
+    """Return one row for every method of every result, numbered in their order, without averages over results."""
     rows = [
         [
             str(number),

@@ -1,4 +1,4 @@
-"""The answer in at most five sentences."""
+"""The conclusion of a run in at most five sentences."""
 
 from __future__ import annotations
 
@@ -30,11 +30,20 @@ def verdict(result: Result) -> str:
 
 
 def sentences(result: Result) -> list[str]:
-    """Say who is ahead, whether that is more than chance, what mattered more, and what it costs in time.
+    """Say which method is ahead, whether that may be chance, what mattered more, and what it costs in time.
 
-    Fine-tuning is compared with the SVM where both were run, else the two kinds of method that did best. Each kind is
+    Fine-tuning is compared with the SVM if both were run, else the two kinds of method that did best. Each kind is
     represented by its method that did best on the validation split, so the one pair that is tested is fixed before
-    the test split is looked at.
+    the test split is used.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of str
+        At most five.
     """
     select = result.comparison["select"]
     compared = champions(result)
@@ -54,7 +63,20 @@ def sentences(result: Result) -> list[str]:
 
 
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
-    """The entry of two methods, its differences being `a` minus `b`; None if there is none."""
+    """Return the entry of two methods.
+
+    Parameters
+    ----------
+    pairs : list of dict
+        Of a result.
+    a, b : str
+        Names of methods.
+
+    Returns
+    -------
+    dict or None
+        With differences `a` minus `b`; None if there is no such entry.
+    """
     for pair in pairs:
         if (pair["a"], pair["b"]) == (a, b):
             return pair
@@ -107,7 +129,7 @@ def _lead(result: Result, first: dict[str, Any], second: dict[str, Any], pair: d
 
 
 def _significance(result: Result, first: dict[str, Any], second: dict[str, Any], pair: dict[str, Any]) -> str:
-    """Whether the difference is more than chance: over other splits where there are any, else on the test split."""
+    """Say whether the difference may be chance: over other splits if there are any, else on the test split."""
     select, repeated = result.comparison["select"], result.comparison.get("repeats")
     found = repeated and find_pair(repeated["pairs"], first["name"], second["name"])
     if repeated and found:
@@ -162,7 +184,7 @@ def _conclude(
 
 
 def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
-    """What changed the score by more than the choice between the two heads."""
+    """Name what changed the score by more than the choice between the two heads."""
     select = result.comparison["select"]
     if select not in pair:
         return ""
@@ -186,7 +208,7 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
 
 
 def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
-    """What the two searches cost; which is faster only where the times say so."""
+    """State the cost of the two searches; which is faster only if the times show it."""
     slow, fast = sorted((first, second), key=lambda method: -method["fit_s"])
 
     def cost(method: dict[str, Any]) -> str:

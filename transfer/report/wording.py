@@ -1,4 +1,4 @@
-"""Figures and settings of a result as text."""
+"""Formatting of figures and settings of a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 
 
 def format_params(params: dict[str, Any]) -> str:
-    """Parameters in short; those at a neutral value are left out."""
+    """Format parameters briefly; those with a neutral value are left out."""
     return ", ".join(
         f"{value}"
         if name in ("kernel", "class_weight")
@@ -28,7 +28,7 @@ def format_params(params: dict[str, Any]) -> str:
 
 
 def format_setting(row: dict[str, Any]) -> str:
-    """A row of a sweep; one whose solution larger values have as well says so: `linear, C >= 0.01`."""
+    """Format a row of a sweep; a solution shared by larger values is marked: `linear, C >= 0.01`."""
     text = format_params(row["params"])
     for name, value in row["params"].items():
         if isinstance(value, float | int) and any(other[name] > value for other in row.get("same_as", ())):
@@ -37,42 +37,42 @@ def format_setting(row: dict[str, Any]) -> str:
 
 
 def count_settings(method: dict[str, Any]) -> int:
-    """Settings that a method was fitted with; several may have one solution and then share a row of its sweep."""
+    """Count the settings that a method was fitted with; several may share a solution and so a row of its sweep."""
     return sum(1 + len(row.get("same_as", ())) for row in method["sweep"])
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds with two or three digits."""
+    """Format seconds with two or three digits."""
     if seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
 def format_bound(share: float) -> str:
-    """`.85`, and `1.0` for the whole."""
+    """Format a share as `.85`, or `1.0`."""
     return f"{share:.2f}".removeprefix("0").replace("1.00", "1.0")
 
 
 def format_score(scores: dict[str, Any], score: str) -> str:
-    """A score with its interval: `0.850 (.81-.89)`."""
+    """Format a score with its interval: `0.850 (.81-.89)`."""
     low, high = scores[f"{score}_ci95"]
     return f"{scores[score]:.3f} ({format_bound(low)}-{format_bound(high)})"
 
 
 def format_share(value: float | None) -> str:
-    """A share with two digits; `-` for none."""
+    """Format a share with two digits; `-` for none."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def format_points(value: float, ci95: Sequence[float] | None) -> str:
-    """A difference in points with its interval: `+1.2 (-0.8 to +3.1)`."""
+    """Format a difference in points with its interval: `+1.2 (-0.8 to +3.1)`."""
     # Of a small loss, +0.0 rather than -0.0.
     text, *bounds = (f"{round(100 * points, 1) + 0.0:+.1f}" for points in (value, *(ci95 or ())))
     return f"{text} ({bounds[0]} to {bounds[1]})" if bounds else text
 
 
 def format_p(p: float | None) -> str:
-    """A p value with two digits, and more where one below 0.05 would be rounded to it; `-` for none."""
+    """Format a p value with two digits, or more if one below 0.05 would be rounded to it; `-` for none."""
     if p is None:
         return "-"
     if p < 1e-4:

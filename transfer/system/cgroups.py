@@ -14,7 +14,17 @@ ROOT, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def folders(controller: str) -> list[Path]:
-    """Folders of the groups that may limit `controller` ("cpu" or "memory") for this process."""
+    """Return the folders of the groups that may limit this process.
+
+    Parameters
+    ----------
+    controller : {"cpu", "memory"}
+
+    Returns
+    -------
+    list of Path
+        Existing folders, each once; empty on a system without control groups.
+    """
     found = [ROOT, ROOT / controller]
     with contextlib.suppress(OSError):  # no such thing on this system
         for line in OWN.read_text().splitlines():
@@ -28,13 +38,13 @@ def folders(controller: str) -> list[Path]:
 
 
 def quota_cores() -> int | None:
-    """Whole cores that the smallest quota of CPU time allows, 1 at least; None without a quota."""
+    """Return the whole cores that the smallest quota of CPU time allows, at least 1; None without a quota."""
     quotas = [quota for folder in folders("cpu") if (quota := _quota(folder)) is not None]
     return max(1, int(min(quotas))) if quotas else None
 
 
 def memory_limit() -> int | None:
-    """Bytes of memory that the smallest limit allows; None without a limit."""
+    """Return the smallest memory limit in bytes; None without a limit."""
     limits = [
         limit
         for folder in folders("memory")
@@ -45,9 +55,9 @@ def memory_limit() -> int | None:
 
 
 def memory_left() -> int | None:
-    """Bytes of memory left within the tightest limit; None without a limit.
+    """Return the bytes of memory left within the tightest limit; None without a limit.
 
-    Pages of files that nobody uses count as free: the kernel takes them back.
+    Page cache that is not in active use counts as free: the kernel takes it back.
     """
     found = []
     for folder in folders("memory"):

@@ -15,26 +15,59 @@ Keys = npt.NDArray[np.bytes_]
 
 
 def from_hex(ids: Sequence[str]) -> Ids:
-    """Ids (N, 32) of their hexadecimal digits; `ValueError` where these are none."""
+    """Convert hexadecimal digits to ids.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        64 digits each.
+
+    Returns
+    -------
+    (N, 32) uint8
+
+    Raises
+    ------
+    ValueError
+        If a text is not hexadecimal, or the lengths do not fit.
+    """
     return np.frombuffer(bytes.fromhex("".join(ids)), np.uint8).reshape(len(ids), 32)
 
 
 def to_hex(ids_N32: Ids) -> list[str]:
-    """The hexadecimal digits of each id."""
+    """Convert ids `(N, 32)` to hexadecimal digits."""
     return [row_32.tobytes().hex() for row_32 in ids_N32]
 
 
 def keys(ids_N32: Ids) -> Keys:
-    """Each id as one value that NumPy sorts and compares, in the order of the hexadecimal digits.
+    """Return each id as one value that NumPy can sort and compare.
 
-    Within arrays all 32 bytes count; a single value taken out of one would lose zeros at its end.
+    Parameters
+    ----------
+    ids_N32 : (N, 32) uint8
+
+    Returns
+    -------
+    (N,) bytes of length 32
+        In the order of the hexadecimal digits. Use them within arrays: a single value taken out of one loses the
+        zeros at its end.
     """
     key_N: Keys = np.ascontiguousarray(ids_N32).view("S32")[:, 0]
     return key_N
 
 
 def firsts(ids_N32: Ids) -> npt.NDArray[np.int64]:
-    """Where each distinct id occurs first, the ids in their order."""
+    """Return the position of the first occurrence of each distinct id.
+
+    Parameters
+    ----------
+    ids_N32 : (N, 32) uint8
+
+    Returns
+    -------
+    (M,) int64
+        Sorted by id.
+    """
     key_N = keys(ids_N32)
     order_N = np.argsort(key_N, kind="stable")
     key_N = key_N[order_N]
@@ -43,7 +76,20 @@ def firsts(ids_N32: Ids) -> npt.NDArray[np.int64]:
 
 
 def find(key_N: Keys, sorted_M: Keys) -> npt.NDArray[np.int64]:
-    """Where each key lies among sorted ones; -1 where it does not."""
+    """Return the position of each key in a sorted array.
+
+    Parameters
+    ----------
+    key_N : (N,) keys
+        The keys to look up.
+    sorted_M : (M,) keys
+        Distinct keys in ascending order.
+
+    Returns
+    -------
+    (N,) int64
+        -1 for a key that is absent.
+    """
     if not len(sorted_M):
         return np.full(len(key_N), -1)
     at_N = np.searchsorted(sorted_M, key_N)
@@ -52,7 +98,17 @@ def find(key_N: Keys, sorted_M: Keys) -> npt.NDArray[np.int64]:
 
 
 def contradictions(ids_N32: Ids, label_N: npt.NDArray[np.integer]) -> int:
-    """How many ids are also those of another label."""
+    """Count the rows with an id that also occurs with another label.
+
+    Parameters
+    ----------
+    ids_N32 : (N, 32) uint8
+    label_N : (N,) int
+
+    Returns
+    -------
+    int
+    """
     _, group_N = np.unique(keys(ids_N32), return_inverse=True)
     labelled_2M = np.unique(np.stack([group_N, label_N]), axis=1)
     mixed = np.bincount(labelled_2M[0]) > 1
@@ -60,5 +116,5 @@ def contradictions(ids_N32: Ids, label_N: npt.NDArray[np.integer]) -> int:
 
 
 def are_among(ids_N32: Ids, others_M32: Ids) -> npt.NDArray[np.bool_]:
-    """Which of the ids are among the others."""
+    """Return which of the ids `(N, 32)` are among others `(M, 32)`: `(N,)` bool."""
     return find(keys(ids_N32), np.sort(keys(others_M32))) >= 0

@@ -10,7 +10,20 @@ class UserError(ValueError):
 
 
 def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
-    """Raise `UserError` naming `value` and the `allowed` ones unless it is among them."""
+    """Raise `UserError` unless a value is one of those allowed.
+
+    Parameters
+    ----------
+    what : str
+        Name of the argument or flag, for the message.
+    value : str
+    allowed : iterable of str
+
+    Raises
+    ------
+    UserError
+        One line that names the value and all that are allowed.
+    """
     allowed = tuple(allowed)
     if value not in allowed:
         raise UserError(f"{what} is {value!r}; choose one of {', '.join(allowed)}")

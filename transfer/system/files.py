@@ -29,14 +29,29 @@ class Unfit(OSError):
 
 
 def sha256(data: bytes | memoryview) -> str:
-    """Hexadecimal sha256."""
+    """Return the hexadecimal sha256 of bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def opened(path: Path) -> BufferedReader:
-    """A file opened for reading. Raises `OSError`, `Unfit` for what is no file: a pipe, a device, a folder.
+    """Open a regular file for reading.
 
-    Such are refused before they are read: a pipe that nobody writes to would never end, a device may not either.
+    Anything else is refused before it is read: a read from a pipe without a writer, or from a device, may never end.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    BufferedReader
+
+    Raises
+    ------
+    OSError
+        If the file can't be opened.
+    Unfit
+        If it is a folder, a pipe or a device.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(descriptor).st_mode
@@ -47,7 +62,24 @@ def opened(path: Path) -> BufferedReader:
 
 
 def read(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file. Raises `OSError` as `opened` does, `Unfit` for a file of more than `max_bytes`."""
+    """Read a whole file of limited size.
+
+    Parameters
+    ----------
+    path : Path
+    max_bytes : int
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        As `opened` does.
+    Unfit
+        Also if the file has more than `max_bytes` bytes.
+    """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         # A read takes up as much memory as it asks for, whatever the file holds.
@@ -60,18 +92,30 @@ def read(path: Path, max_bytes: int) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes. Raises `OSError` as `opened` does."""
+    """Return the hexadecimal sha256 of a file's bytes.
+
+    Raises
+    ------
+    OSError
+        As `opened` does.
+    """
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sealed(record: dict[str, Any]) -> bytes:
-    """JSON of an object, with the sha256 of its contents."""
+    """Return an object as JSON, together with the sha256 of its contents."""
     return json.dumps({**record, SEAL: _digest(record)}).encode()
 
 
 def unsealed(data: bytes) -> dict[str, Any]:
-    """The object that was sealed. Raises `ValueError` where a byte that matters is another."""
+    """Return the object that `sealed` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are not JSON, or the checksum does not match.
+    """
     try:
         record: dict[str, Any] = json.loads(data)
         if record.pop(SEAL) == _digest(record):
@@ -86,9 +130,23 @@ def _digest(record: dict[str, Any]) -> str:
 
 
 def write(path: Path, data: bytes | memoryview) -> str:
-    """Write a file whole or not at all, and durably: temporary beside it, fsync, rename, fsync the folder.
+    """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder.
 
-    Its sha256 is returned. Raises `UserError` where it can't be written.
+    Parameters
+    ----------
+    path : Path
+        Replaced if it exists.
+    data : bytes or memoryview
+
+    Returns
+    -------
+    str
+        Hexadecimal sha256 of `data`.
+
+    Raises
+    ------
+    UserError
+        If it can't be written.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -115,7 +173,7 @@ def write(path: Path, data: bytes | memoryview) -> str:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether an unfinished file is so old that nobody will finish it."""
+    """Return whether an unfinished file is too old for its writer to be alive."""
     try:
         return path.stat().st_mtime < time.time() - ABANDONED_S
     except OSError:
@@ -123,5 +181,5 @@ def is_abandoned(path: Path) -> bool:
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """The temporary files in a folder that killed processes left there."""
+    """Return the temporary files in a folder that killed processes left."""
     return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)]

@@ -24,9 +24,14 @@ TIMEOUT_S = 10
 
 
 def describe() -> list[dict[str, Any]]:
-    """What there is to say of each GPU that torch can use; clocks in MHz, None for what can't be known.
+    """Describe each GPU that torch can use.
 
-    Empty where torch has no GPU, or has one and can't use it.
+    Returns
+    -------
+    list of dict
+        `name`, `memory_gb` (10^9 bytes), `capability`, and what `nvidia-smi` says: `driver`, `slowed_by` and clocks in
+        MHz (`sm_mhz`, `sm_max_mhz`, `memory_mhz`, `memory_max_mhz`); None for what is unknown. Empty without a
+        usable GPU.
     """
     import torch
 
@@ -47,7 +52,7 @@ def describe() -> list[dict[str, Any]]:
 
 
 def libraries() -> dict[str, str | int | None]:
-    """The versions of CUDA and cuDNN that torch was built for and brings; None where it has none."""
+    """Return the versions of CUDA and cuDNN that torch was built with; None for an absent one."""
     import torch
 
     try:
@@ -64,7 +69,7 @@ def _state_of(uuid: str, states: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _states() -> dict[str, dict[str, Any]]:
-    """The state of every GPU that `nvidia-smi` knows, by its id; none where it does not answer."""
+    """Return the state of every GPU that `nvidia-smi` lists, by id; empty if it does not answer."""
     for reasons_field in REASONS_FIELDS:
         try:
             printed = _ask((*FIELDS, reasons_field))
@@ -84,7 +89,7 @@ def _ask(fields: tuple[str, ...]) -> str:
 
 
 def _state(row: list[str]) -> dict[str, Any]:
-    """A row of answers by name; what `nvidia-smi` can't tell it puts in words, as in `[N/A]`."""
+    """Name the values of a row; None for those that `nvidia-smi` replaces by words such as `[N/A]`."""
     _, driver, sm, sm_max, memory, memory_max, reasons = row
     return {
         "driver": driver if driver[:1].isdigit() else None,
@@ -101,7 +106,7 @@ def _whole(text: str) -> int | None:
 
 
 def _reasons(text: str) -> list[str] | None:
-    """The names of the bits that are set; of a bit without a name, its value."""
+    """Return the names of the bits that are set, or the value of a bit without a name."""
     try:
         bits = int(text, 16)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What this machine offers and what it is busy with: processor, cores really usable, libraries, commit."""
+"""Hardware and load of this machine: processor, usable cores, memory, libraries, commit."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ NOTABLE_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "a
 
 
 def usable_cores() -> int:
-    """Cores this process may really use: its affinity, cut down to the container's quota.
+    """Return the number of cores that this process may use: its CPU affinity, limited by the container's quota.
 
-    A container limited by quota still shows every core of its host; one thread for each of them
-    spends most of its time throttled.
+    A container with a quota still shows every core of its host; one thread for each of them spends most of its time
+    throttled.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(affinity, cgroups.quota_cores() or affinity))
@@ -46,7 +46,7 @@ def usable_cores() -> int:
 
 @cache
 def processor() -> tuple[str, tuple[str, ...]]:
-    """The processor's name and those of its flags that matter for speed."""
+    """Return the processor's name, and those of its flags that matter for speed."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -58,28 +58,28 @@ def processor() -> tuple[str, tuple[str, ...]]:
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bf16 in hardware; without it bf16 is emulated, and slower than fp32."""
+    """Return whether the processor multiplies bf16 in hardware; emulated bf16 is slower than fp32."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(processor()[1])
 
 
 def sleep_at_barriers() -> None:
-    """Let OpenMP's threads sleep where they wait for each other, unless the user has said how they wait.
+    """Let OpenMP's threads sleep while they wait for each other, unless the user has set how they wait.
 
-    By default they spin for some milliseconds: where other processes are busy, they occupy the core that the thread
-    they wait for needs. OpenMP's library reads this once, when it is loaded: call this before torch is imported.
+    By default they spin for some milliseconds: on a busy machine they occupy the core that the thread they wait for
+    needs. OpenMP reads this setting once, when it is loaded: call this before torch is imported.
     """
     if not any(name in os.environ for name in OPENMP_WAITS):
         os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 def memory_gb() -> float:
-    """Memory of the machine in GB (10^9 bytes), cut down to the container's limit."""
+    """Return the memory of the machine in GB (10^9 bytes), limited by the container's limit."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return round(min(total, cgroups.memory_limit() or total) / 1e9, 1)
 
 
 def available_bytes() -> int:
-    """Bytes of memory that this process may still take: free ones, within the container's and the process's limits."""
+    """Return the bytes of memory that this process may still take, within all limits set for it."""
     page = os.sysconf("SC_PAGE_SIZE")
     found = [page * os.sysconf("SC_PHYS_PAGES")]
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -95,7 +95,18 @@ def available_bytes() -> int:
 
 
 def allocator(maps: Path = Path("/proc/self/maps")) -> str | None:
-    """What gives this process its memory, as far as the libraries in `maps` tell; None where they don't."""
+    """Return the name of this process's memory allocator.
+
+    Parameters
+    ----------
+    maps : Path
+        The process's memory map.
+
+    Returns
+    -------
+    str or None
+        None if no known library is mapped.
+    """
     try:
         text = maps.read_text(errors="replace")
     except OSError:
@@ -104,7 +115,18 @@ def allocator(maps: Path = Path("/proc/self/maps")) -> str | None:
 
 
 def governor(cores: Path = Path("/sys/devices/system/cpu")) -> str | None:
-    """What sets the cores' frequency, `performance` or another; None where the kernel does not tell."""
+    """Return the frequency governor of the cores.
+
+    Parameters
+    ----------
+    cores : Path
+        The folder in which the kernel lists the cores.
+
+    Returns
+    -------
+    str or None
+        `performance` or another, several with commas between them; None if the kernel does not say.
+    """
     found = set()
     for path in cores.glob("cpu[0-9]*/cpufreq/scaling_governor"):
         with contextlib.suppress(OSError):  # a core that was switched off
@@ -113,7 +135,10 @@ def governor(cores: Path = Path("/sys/devices/system/cpu")) -> str | None:
 
 
 def load() -> list[float] | None:
-    """Processes that ran or waited for a core, averaged over 1, 5 and 15 minutes: this one among them."""
+    """Return the load averages over 1, 5 and 15 minutes: processes that ran or waited for a core, this one included.
+
+    None on a system without them.
+    """
     try:
         return [round(value, 2) for value in os.getloadavg()]
     except (OSError, AttributeError):  # not on this system
@@ -125,22 +150,24 @@ BUSY = 0.2
 
 
 class CpuContention:
-    """How much of the cores that this process may use others took, since this object was made."""
+    """CPU time that other processes took, from the creation of this object on."""
 
     def __init__(self) -> None:
         self._begun, self._others_s = time.perf_counter(), _cpu_s_of_others()
 
     def share(self, cores: int) -> float | None:
-        """The share of `cores` that other processes, or the host of a virtual machine, left too few cores for.
+        """Return the share of the cores that were not free for this process.
 
         Parameters
         ----------
-        cores
-            The number of cores that this process may use.
+        cores : int
+            Number of cores that this process may use.
 
         Returns
         -------
-        From 0 (all of them were free for this process) to 1; None where the system does not tell.
+        float or None
+            From 0 (all of them were free) to 1; None if the system does not say. The host of a virtual machine counts
+            as another process.
         """
         now_s = _cpu_s_of_others()
         if self._others_s is None or now_s is None:
@@ -151,7 +178,7 @@ class CpuContention:
 
 
 def _cpu_s_of_others(path: Path = Path("/proc/stat")) -> float | None:
-    """Seconds of all cores that went into anything but this process and idling; None where that is not known."""
+    """Return the CPU seconds, over all cores, of anything but this process and idling; None if unknown."""
     try:
         user, nice, system, _, _, irq, softirq, steal = map(int, path.read_text().split()[1:9])
     except (OSError, ValueError):
@@ -162,7 +189,14 @@ def _cpu_s_of_others(path: Path = Path("/proc/stat")) -> float | None:
 
 
 def describe() -> dict[str, Any]:
-    """The environment as every result records it: no host name, no user, no path."""
+    """Describe the environment, as every result records it.
+
+    Returns
+    -------
+    dict
+        JSON values: processor, cores, threads, memory (GB), load, libraries, GPUs, commit. No host name, user or
+        path.
+    """
     import torch
 
     name, flags = processor()
@@ -195,7 +229,7 @@ def _version(library: str) -> str | None:
 
 
 def _commit(tree: Path) -> dict[str, Any]:
-    """The commit this code runs from, and whether the tree differs from it; None outside a checkout."""
+    """Return the commit that this code runs from, and whether files differ from it; None outside a checkout."""
     if not (tree / ".git").exists():
         return {"commit": None, "dirty": None}
     try:

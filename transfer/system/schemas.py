@@ -1,4 +1,4 @@
-"""JSON files that others may have written: read, and held against the schema they say they keep."""
+"""JSON files that others may have written: read, and validated against a JSON Schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_CONTAINERS = 1_000_000
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of a kind of file, `result` or `model`."""
+    """Return the JSON Schema of a kind of file, `result` or `model`."""
     folder = {"result": "evaluation", "model": "serving"}[name]
     text = resources.files("transfer").joinpath(folder, f"{name}.schema.json").read_text("utf-8")
     published: dict[str, Any] = json.loads(text)
@@ -25,14 +25,46 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
-    """What a file of a kind, `result` or `model`, holds. Raises `UserError` as `parsed` and `check` do."""
+    """Read a JSON file and validate it.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"result", "model"}
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        If it can't be read, is larger than 32 MB, is not JSON, has another version or violates the schema.
+    """
     record = parsed(path, kind, MAX_BYTES)
     check(record, schema(kind), path, kind)
     return record
 
 
 def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
-    """The JSON object in a file. Raises `UserError` where there is none, or the file is larger than that."""
+    """Read a JSON object from a file.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        Kind of file, for messages.
+    max_bytes : int
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        If it can't be read, is larger than `max_bytes`, or does not hold a JSON object.
+    """
     try:
         data = files.read(path, max_bytes)
         if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
@@ -50,7 +82,23 @@ def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
 
 
 def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: str) -> None:
-    """Raise `UserError` for a record of another version than that of the schema, or that does not keep it."""
+    """Check the version of a record, then validate it.
+
+    Parameters
+    ----------
+    record : dict
+    published : dict
+        The schema; its `schema_version` lists the versions that can be read.
+    path : Path
+        Where the record was read, for messages.
+    kind : str
+        Kind of file, for messages.
+
+    Raises
+    ------
+    UserError
+        If the version is another, or the record violates the schema.
+    """
     allowed, version = published["properties"]["schema_version"], record.get("schema_version")
     versions = allowed.get("enum", [allowed.get("const")])
     if version not in versions:
@@ -60,7 +108,24 @@ def check(record: dict[str, Any], published: dict[str, Any], path: Path, kind: s
 
 
 def validate(found: Any, published: dict[str, Any], path: Path, kind: str) -> None:
-    """Raise `UserError` where something read from `path` does not keep a schema."""
+    """Validate something read from a file against a schema.
+
+    Parameters
+    ----------
+    found : object
+        JSON values.
+    published : dict
+        The schema.
+    path : Path
+        The file, for messages.
+    kind : str
+        Kind of file, for messages.
+
+    Raises
+    ------
+    UserError
+        One line that says where it violates the schema.
+    """
     import jsonschema_rs  # imported here: a run never needs it
 
     try:

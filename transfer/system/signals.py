@@ -23,10 +23,10 @@ _at_end: list[Callable[[], None]] = []
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """In the block, which is the main thread's, a signal raises `KeyboardInterrupt`.
+    """Turn a signal during the block, which runs in the main thread, into `KeyboardInterrupt`.
 
-    If the block has not ended `GRACE_S` later, the process ends, with one line and status 130. An error that a
-    library made of the `KeyboardInterrupt` is one again when it leaves the block. A signal that the process was
+    If the block has not ended `GRACE_S` later, the process ends with one line and status 130. An error that a library
+    made of the `KeyboardInterrupt` is turned back into one when it leaves the block. A signal that the process was
     started to ignore stays ignored: a shell starts background jobs of a script so, and Ctrl-C is not meant for them.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -68,7 +68,13 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def at_end(call: Callable[[], None]) -> Iterator[None]:
-    """In the block, `call` is called before a process that took too long ends."""
+    """Call a function before a process ends because it took too long to stop in the block.
+
+    Parameters
+    ----------
+    call : callable
+        Called without arguments, from another thread.
+    """
     _at_end.append(call)
     try:
         yield

@@ -1,15 +1,15 @@
-"""Text of any origin, made safe to show: names are whatever a file system holds, reasons whatever a library says."""
+"""Text of any origin, made safe to show: file names and messages of libraries may hold anything."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Text on one line in which a terminal finds nothing to act on: no control character, no direction mark."""
+    """Return text on one line without control characters and direction marks."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line; errors of memory say nothing, and are named."""
+    """Return the first line of an error's message; `out of memory` or the type's name if it has none."""
     return (
         str(error).splitlines()
         or ["out of memory" if isinstance(error, MemoryError) else type(error).__name__]
@@ -17,17 +17,17 @@ def first_line(error: BaseException) -> str:
 
 
 def line(*cells: str) -> str:
-    """One line for other programs as well: cells with a tab between them, and none within."""
+    """Join cells with tabs to one line that other programs can read; tabs within cells are replaced."""
     return "\t".join(printable(cell) for cell in cells)
 
 
 def escaped(text: str) -> str:
-    """Text in which Markdown and HTML find nothing to act on."""
+    """Escape all characters that mean something in Markdown or HTML."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~" else c for c in printable(text))
 
 
 def in_bytes(count: int) -> str:
-    """A number of bytes, in the largest unit that leaves it a one before the point."""
+    """Format a number of bytes in the largest unit that leaves a number of at least 1."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 999.5 and units[1:]:
         size, units = size / 1000, units[1:]

@@ -8,9 +8,17 @@ from contextlib import contextmanager
 
 
 def now(device: str = "cpu") -> float:
-    """Seconds on a monotonic clock, read once everything queued on `device` is done.
+    """Return seconds on a monotonic clock, read once all work queued on `device` is done.
 
-    Work on CUDA is asynchronous: without waiting, a clock read measures the launch alone.
+    CUDA is asynchronous: without waiting, a clock measures the launch alone.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda"}
+
+    Returns
+    -------
+    float
     """
     if device.startswith("cuda"):
         import torch
@@ -22,6 +30,18 @@ def now(device: str = "cpu") -> float:
 class Stopwatch:
     """Seconds of named phases; a phase that is entered again keeps each of its times.
 
+    Parameters
+    ----------
+    device : {"cpu", "cuda"}
+        Device that the clock waits for.
+
+    Attributes
+    ----------
+    seconds : dict of str to list of float
+        The times of each phase.
+
+    Examples
+    --------
     >>> watch = Stopwatch()
     >>> with watch("fit"):
     ...     pass
@@ -36,15 +56,15 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """Time the block, the device synchronised at both edges; a block that raises is not recorded."""
+        """Time the block, with the device synchronised at both edges; a block that raises is not recorded."""
         start = now(self.device)
         yield
         self.seconds.setdefault(phase, []).append(now(self.device) - start)
 
     def last(self, phase: str) -> float:
-        """Seconds of the latest pass through `phase`."""
+        """Return the seconds of the latest pass through `phase`."""
         return self.seconds[phase][-1]
 
     def total(self) -> float:
-        """Seconds since the stopwatch was made, phases or not."""
+        """Return the seconds since the stopwatch was created, in and out of phases."""
         return now(self.device) - self._start

@@ -18,7 +18,7 @@ from transfer.system.errors import UserError
 
 
 class Made:
-    """A bench whose every stage takes the times that it is told: head's over base's."""
+    """A bench with given times at every stage: head's over base's."""
 
     def __init__(self, *stages: dict[str, float], head: str = "", base: str = "") -> None:
         self.stages = list(stages)
@@ -51,7 +51,7 @@ def outcome(monkeypatch: pytest.MonkeyPatch, bench: Made, *, blocks: int = 12, *
     return compare(*trees, tolerance=0.1, blocks=blocks, seed=0, **options)
 
 
-def told(found: Outcome) -> dict[str, str]:
+def verdicts(found: Outcome) -> dict[str, str]:
     return {row.name: row.verdict for row in found.rows}
 
 
@@ -59,7 +59,7 @@ def test_equal_revisions_pass_in_one_stage(monkeypatch: pytest.MonkeyPatch) -> N
     bench = Made({"a": 1.0, "b": 1.02, "control_c": 1.0})
     found = outcome(monkeypatch, bench)
     assert found.status == PASSED
-    assert told(found) == {"a": SAME, "b": SAME}
+    assert verdicts(found) == {"a": SAME, "b": SAME}
     assert [row.name for row in found.controls] == ["control_c"]
     assert len(bench.timed) == 1
 
@@ -68,7 +68,7 @@ def test_only_what_was_flagged_is_timed_again_with_the_controls(monkeypatch: pyt
     bench = Made({"a": 1.3, "b": 1.0, "control_c": 1.0}, {"a": 1.2, "control_c": 1.0})
     found = outcome(monkeypatch, bench)
     assert found.status == RED
-    assert told(found) == {"a": SLOWER, "b": SAME}
+    assert verdicts(found) == {"a": SLOWER, "b": SAME}
     assert bench.timed[1] == {"a", "control_c"}
     row = next(row for row in found.rows if row.name == "a")
     assert row.head_s == pytest.approx(1.2, rel=0.02)
@@ -78,7 +78,7 @@ def test_only_what_was_flagged_is_timed_again_with_the_controls(monkeypatch: pyt
 def test_what_is_not_confirmed_is_not_red(monkeypatch: pytest.MonkeyPatch) -> None:
     found = outcome(monkeypatch, Made({"a": 1.3, "control_c": 1.0}, {"a": 1.0, "control_c": 1.0}))
     assert found.status == PASSED
-    assert told(found) == {"a": UNCLEAR}
+    assert verdicts(found) == {"a": UNCLEAR}
 
 
 def test_a_control_that_moves_makes_it_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,19 +107,19 @@ def test_a_benchmark_that_fails_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.status == RED
 
 
-def test_a_new_benchmark_that_runs_on_both_is_told_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_benchmark_that_runs_on_both_is_reported_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Made({"a": 1.0, "b": 1.0, "control_c": 1.0})
     bench.listed_by_base = {"a", "control_c"}
     found = outcome(monkeypatch, bench)
     assert (found.new, found.status) == (["b"], PASSED)
-    assert told(found) == {"a": SAME, "b": SAME}
+    assert verdicts(found) == {"a": SAME, "b": SAME}
 
 
-def test_a_new_benchmark_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_benchmark_is_reported_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     found = outcome(monkeypatch, Made({"a": 1.0}, head="more"))
     assert found.new == ["more"]
     assert found.status == PASSED
-    assert told(found) == {"a": SAME}
+    assert verdicts(found) == {"a": SAME}
 
 
 def test_nothing_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,9 @@ def test_nothing_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.timed == []
 
 
-def test_what_the_base_has_and_cannot_run_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_base_has_and_cannot_run_is_reported_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     name = "broken_on_base"
     found = outcome(monkeypatch, Made({"a": 1.0}, head=name, base=name))
     assert (found.uncompared, found.new, found.failed) == ([name], [], [])

@@ -34,12 +34,12 @@ def test_names_are_collected_and_nothing_is_run(tmp_path: Path) -> None:
     assert measure.names(tmp_path, tmp_path) == set()
 
 
-def test_a_benchmark_that_fails_is_told_and_the_others_run(tmp_path: Path) -> None:
+def test_a_benchmark_that_fails_is_reported_and_the_others_run(tmp_path: Path) -> None:
     suite = made.SUITE + "\n\ndef bench_lost(benchmark):\n    import transfer\n\n    transfer.lost\n"
     tree = made.tree(tmp_path / "tree", suite=suite)
-    names, told = Bench.of(tree, tmp_path).tried(tree, {"lost", "control_sum"})
+    names, output = Bench.of(tree, tmp_path).tried(tree, {"lost", "control_sum"})
     assert names == {"control_sum"}
-    assert "AttributeError" in told
+    assert "AttributeError" in output
 
 
 def test_a_benchmark_whose_answer_is_wrong_leaves_no_time(tmp_path: Path) -> None:
@@ -47,9 +47,9 @@ def test_a_benchmark_whose_answer_is_wrong_leaves_no_time(tmp_path: Path) -> Non
         "\n\ndef bench_wrong(benchmark):\n    assert benchmark.pedantic(sum, args=([1],), rounds=3) == 2\n"
     )
     tree = made.tree(tmp_path / "tree", suite=made.SUITE + wrong)
-    names, told = Bench.of(tree, tmp_path).tried(tree, {"wrong", "control_sum"})
+    names, output = Bench.of(tree, tmp_path).tried(tree, {"wrong", "control_sum"})
     assert names == {"control_sum"}
-    assert "assert 1 == 2" in told
+    assert "assert 1 == 2" in output
 
 
 def test_a_benchmark_that_hangs_is_one_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_verdict(parts: dict[str, Any], status: int, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["nowhere"], "no such revision: nowhere; give a revision that git knows"),
         (["HEAD", "--tolerance", "10"], "--tolerance is 10.0; give a share between 0 and 1"),
@@ -78,8 +78,8 @@ def test_verdict(parts: dict[str, Any], status: int, line: str) -> None:
         (["HEAD", "--json", "nowhere/gate.json"], "there is no folder nowhere"),
     ],
 )
-def test_bad_usage_is_told_before_anything_is_timed(argv: list[str], told: str, clone: Path) -> None:
-    with pytest.raises(UserError, match=told):
+def test_bad_usage_is_reported_before_anything_is_timed(argv: list[str], message: str, clone: Path) -> None:
+    with pytest.raises(UserError, match=message):
         command.main(argv)
 
 

@@ -19,7 +19,8 @@ def outcome(status: int, **verdicts: str) -> Outcome:
     """One that ended so, with a verdict for each benchmark."""
     ratio = Ratio(median=1.0, low=0.9, high=1.1, slower_p=0.5, faster_p=0.5)
     rows = [
-        Row(name=name, base_s=1.0, head_s=1.0, ratio=ratio, verdict=told) for name, told in verdicts.items()
+        Row(name=name, base_s=1.0, head_s=1.0, ratio=ratio, verdict=verdict)
+        for name, verdict in verdicts.items()
     ]
     parts: dict[str, Any] = {name: [] for name in ("controls", "missing", "new", "uncompared", "stages")}
     moved = ["control"] if status == INCONCLUSIVE else []
@@ -88,10 +89,10 @@ def test_which_answers_are_right(
 def test_an_inconclusive_gate_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, clone: Path, tmp_path: Path, answers: list[int], status: int, trials: int
 ) -> None:
-    told: Iterator[int] = iter(answers)
+    statuses: Iterator[int] = iter(answers)
 
     def compare(*_: Any, **__: Any) -> Outcome:
-        answer = next(told)
+        answer = next(statuses)
         return outcome(answer, score=SLOWER if answer == RED else SAME)
 
     monkeypatch.setattr(selftest, "compare", compare)

@@ -15,7 +15,7 @@ BLOCKS = 12
 
 
 def logs(times: float, spread: float = 0.01, seed: int = 0) -> list[float]:
-    """d of blocks whose true ratio is `times`."""
+    """Return d of blocks with the true ratio `times`."""
     return list(math.log(times) + spread * np.random.default_rng(seed).standard_normal(BLOCKS))
 
 
@@ -24,7 +24,7 @@ def verdicts(first: dict[str, float], again: dict[str, float] | None = None) -> 
         return {name: ratio(logs(value), TOLERANCE) for name, value in times.items()}
 
     judged = verdict.judged(ratios(first), ratios(again or {}), TOLERANCE)
-    return {name: told for name, (_, told) in judged.items()}
+    return {name: verdict for name, (_, verdict) in judged.items()}
 
 
 def test_the_tests_are_exact() -> None:
@@ -112,9 +112,9 @@ def test_an_interval_that_reaches_beyond_the_tolerance_is_unclear() -> None:
     assert judged["a"][1] == UNCLEAR
 
 
-def test_what_both_stages_flag_is_told() -> None:
-    told = verdicts({"a": 1.2, "b": 0.8, "c": 1.0}, {"a": 1.2, "b": 0.8})
-    assert told == {"a": SLOWER, "b": FASTER, "c": SAME}
+def test_what_both_stages_flag_is_reported() -> None:
+    found = verdicts({"a": 1.2, "b": 0.8, "c": 1.0}, {"a": 1.2, "b": 0.8})
+    assert found == {"a": SLOWER, "b": FASTER, "c": SAME}
 
 
 def test_what_the_second_stage_does_not_confirm_is_unclear() -> None:
@@ -122,7 +122,7 @@ def test_what_the_second_stage_does_not_confirm_is_unclear() -> None:
     assert verdicts({"a": 1.3}, {"a": 0.7}) == {"a": UNCLEAR}
 
 
-def test_the_ratio_told_is_that_of_the_second_stage() -> None:
+def test_the_ratio_reported_is_that_of_the_second_stage() -> None:
     again = ratio(logs(1.2, seed=1), TOLERANCE)
     judged = verdict.judged({"a": ratio(logs(1.3), TOLERANCE)}, {"a": again}, TOLERANCE)
     assert judged["a"] == (again, SLOWER)

@@ -45,8 +45,8 @@ def test_old_files_load_and_are_written_again_the_same(path: Path) -> None:
     assert record.load(path).to_json() == path.read_text()
 
 
-def test_a_record_keeps_raw_seconds_and_all_that_was_told_of_a_benchmark(make: Callable[..., Record]) -> None:
-    told = benchmark(
+def test_a_record_keeps_raw_seconds_and_all_information_of_a_benchmark(make: Callable[..., Record]) -> None:
+    whole = benchmark(
         method="svm",
         shape=[10, 4],
         accuracy=0.5,
@@ -55,8 +55,8 @@ def test_a_record_keeps_raw_seconds_and_all_that_was_told_of_a_benchmark(make: C
         other_cores=0.25,
         later="unknown yet",
     )
-    made = make(told)
-    assert made.benchmarks == [told]
+    made = make(whole)
+    assert made.benchmarks == [whole]
     assert (made.created, made.profile, made.machine) == (
         "2026-11-24T08:00:00.123456+00:00", "fast", "amd-epyc-2-cores",
     )  # fmt: skip
@@ -67,10 +67,10 @@ def test_a_record_has_what_tables_need_of_the_run(make: Callable[..., Record]) -
     assert run["verdict"] == report.verdict(ran)
     assert run["cold_s"] == ran.features["cold_seconds"]
     assert run["data"]["test"] == ran.data["splits"]["test"]["per_class"]
-    for told, method in zip(run["methods"], ran.methods, strict=True):
-        assert told["accuracy_ci95"] == method["test"]["accuracy_ci95"]
-        assert told["recall"] == [entry["recall"] for entry in method["test"]["per_class"]]
-        assert told.keys().isdisjoint({"sweep", "confusion"})
+    for kept, method in zip(run["methods"], ran.methods, strict=True):
+        assert kept["accuracy_ci95"] == method["test"]["accuracy_ci95"]
+        assert kept["recall"] == [entry["recall"] for entry in method["test"]["per_class"]]
+        assert kept.keys().isdisjoint({"sweep", "confusion"})
 
 
 def test_a_record_that_was_written_is_loaded_again(tmp_path: Path, make: Callable[..., Record]) -> None:
@@ -78,7 +78,7 @@ def test_a_record_that_was_written_is_loaded_again(tmp_path: Path, make: Callabl
     assert record.load(written(made, tmp_path / "record.json")) == made
 
 
-def test_a_tree_that_differed_in_either_part_is_told(make: Callable[..., Record]) -> None:
+def test_a_tree_that_differed_in_either_part_is_reported(make: Callable[..., Record]) -> None:
     environment = {**timed()["machine_info"], "dirty": False}
     assert results.load(RESULT).environment["dirty"]
     assert make(machine_info=environment).environment["dirty"]
@@ -112,7 +112,7 @@ def test_files_of_different_machines_or_versions_make_no_record(
 
 
 @pytest.mark.parametrize(
-    ("benchmarks", "told"),
+    ("benchmarks", "message"),
     [
         ([benchmark(), benchmark()], "2 benchmarks are both"),
         (
@@ -128,9 +128,9 @@ def test_files_of_different_machines_or_versions_make_no_record(
     ids=["twice", "unequal work", "device", "no time", "accuracy", "other cores", "threads"],
 )
 def test_benchmarks_that_mean_nothing_are_refused(
-    make: Callable[..., Record], benchmarks: list[dict[str, Any]], told: str
+    make: Callable[..., Record], benchmarks: list[dict[str, Any]], message: str
 ) -> None:
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         make(*benchmarks)
 
 
@@ -144,7 +144,7 @@ def test_a_gpu_may_be_given_more_images(make: Callable[..., Record]) -> None:
 
 
 @pytest.mark.parametrize("key", ["machine_info", "datetime", "benchmarks", "profile"])
-def test_a_foreign_benchmark_file_is_told(tmp_path: Path, key: str) -> None:
+def test_a_foreign_benchmark_file_is_reported(tmp_path: Path, key: str) -> None:
     path = tmp_path / "benchmarks.json"
     path.write_text(json.dumps({k: v for k, v in timed().items() if k != key}))
     with pytest.raises(UserError, match=f"it has no {key}"):
@@ -152,7 +152,7 @@ def test_a_foreign_benchmark_file_is_told(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"machine_info": []}, "at the top"),
         ({"machine_info": {}}, "at the top"),
@@ -164,16 +164,16 @@ def test_a_foreign_benchmark_file_is_told(tmp_path: Path, key: str) -> None:
     ],
     ids=str,
 )
-def test_a_strange_benchmark_file_is_told(
-    make: Callable[..., Record], change: dict[str, Any], told: str
+def test_a_strange_benchmark_file_is_reported(
+    make: Callable[..., Record], change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         make(**change)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (b"", "not JSON"),
         (b"[" * 100_000, "not JSON"),
@@ -199,22 +199,22 @@ def test_a_strange_benchmark_file_is_told(
         "huge",
     ],
 )
-def test_what_is_no_record_is_told_in_one_line(tmp_path: Path, text: bytes, told: str) -> None:
+def test_what_is_no_record_is_reported_in_one_line(tmp_path: Path, text: bytes, message: str) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(text)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         record.load(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
 
-def test_a_machine_that_was_renamed_by_hand_is_told(tmp_path: Path) -> None:
+def test_a_machine_that_was_renamed_by_hand_is_reported(tmp_path: Path) -> None:
     renamed = dataclasses.replace(made_up(), machine="faster")
     with pytest.raises(UserError, match="machine is not what its environment says"):
         record.load(written(renamed, tmp_path / "record.json"))
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't read"):
         record.load(tmp_path / "none.json")
 
@@ -278,7 +278,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(tmp_path: Path) -> None:
     assert not (tmp_path / "record.json").exists()
 
 
-def test_a_record_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't write"):
         record.write(tmp_path / "file" / "record.json", "text")

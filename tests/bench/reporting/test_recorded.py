@@ -102,7 +102,7 @@ def test_other_measurements_are_listed_with_their_command(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("2026-11-20-new.json", "{}", "its name contains no known kind"),
         ("notes.txt", "", "its name contains no known kind"),
@@ -114,11 +114,11 @@ def test_other_measurements_are_listed_with_their_command(tmp_path: Path) -> Non
         ("2026-11-20.json", OLD_FILES[0].read_text(), "is of amd-epyc-2-cores; move it"),
     ],
 )
-def test_what_does_not_belong_there_is_told(tmp_path: Path, name: str, text: str, told: str) -> None:
+def test_what_does_not_belong_there_is_reported(tmp_path: Path, name: str, text: str, message: str) -> None:
     path = tmp_path / "machine" / name
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         recorded.page(tmp_path)
     assert str(path) in str(caught.value)
 

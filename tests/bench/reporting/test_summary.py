@@ -41,8 +41,8 @@ def test_old_files_are_drawn_within_80_columns_and_no_figure_is_cut_off(path: Pa
     assert max(map(len, drawn.splitlines())) <= 80
     words = set(re.findall(r"[^\s()]+", drawn))
     for table in (summary.accuracies(made), summary.times(made, None), summary.ratios(made)):
-        told = {word for cells in table.rows for cell in cells for word in re.findall(r"[^\s()]+", cell)}
-        assert told <= words
+        in_cells = {word for cells in table.rows for cell in cells for word in re.findall(r"[^\s()]+", cell)}
+        assert in_cells <= words
 
 
 def test_accuracies_are_those_of_the_run_with_their_intervals() -> None:
@@ -121,14 +121,14 @@ def test_how_many_times_as_long_fine_tuning_took_with_and_without_extraction() -
 
 
 def test_of_two_waits_of_less_than_a_second_none_is_named_the_longer() -> None:
-    told = summary.answer(made_up(run={"methods": methods(fc=0.9, svm=0.1), "cold_s": None}))
-    assert told.startswith(
+    answer = summary.answer(made_up(run={"methods": methods(fc=0.9, svm=0.1), "cold_s": None}))
+    assert answer.startswith(
         "On features that are there, fine-tuning (fc, 4 settings) and the SVM (svm, 4 settings) took less than a "
         "second each, 900 ms against 100 ms: time is no reason to choose; "
     )
 
 
-def test_what_the_run_does_not_know_is_not_told_as_known() -> None:
+def test_what_the_run_does_not_know_is_not_reported_as_known() -> None:
     warm = summary.answer(made_up(run={"methods": methods(fc=1.0, svm=2.0), "cold_s": None}))
     assert "0.50 times" in warm
     assert "cold start" not in warm
@@ -181,19 +181,19 @@ def test_records_of_the_old_protocol_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dirty", "told"), [(True, "64e681a with changes"), (False, "64e681a"), (None, "64e681a")]
+    ("dirty", "text"), [(True, "64e681a with changes"), (False, "64e681a"), (None, "64e681a")]
 )
-def test_a_tree_that_differed_is_told(dirty: bool | None, told: str) -> None:
-    assert summary.commit({"commit": "64e681a31b4029ad5967a9b3b155b622f824ffb0", "dirty": dirty}) == told
+def test_a_tree_that_differed_is_reported(dirty: bool | None, text: str) -> None:
+    assert summary.commit({"commit": "64e681a31b4029ad5967a9b3b155b622f824ffb0", "dirty": dirty}) == text
 
 
 @pytest.mark.parametrize(
-    ("before", "told"),
+    ("before", "text"),
     [([0.4, 3.0, 3.0], "0.4"), ([1.0, 0, 0], "1.0"), ([1.1, 0, 0], "1.1, busy"), (None, "not taken")],
 )
-def test_a_machine_that_others_used_is_marked(before: list[float] | None, told: str) -> None:
+def test_a_machine_that_others_used_is_marked(before: list[float] | None, text: str) -> None:
     made = made_up(environment={"usable_cores": 2, "load_before": before})
-    assert summary.heading(made).endswith(f"load before {told}")
+    assert summary.heading(made).endswith(f"load before {text}")
 
 
 def test_names_are_never_interpreted() -> None:

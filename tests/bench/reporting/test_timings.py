@@ -9,7 +9,7 @@ from tests.bench.samples import benchmark
 
 
 @pytest.mark.parametrize(
-    ("seconds", "scaled_by", "told"),
+    ("seconds", "scaled_by", "shown"),
     [
         ((0.2, 0.1, 0.4), 1, "200 ms (100-400)"),
         ((0.00041,), 1, "0.41 ms"),
@@ -21,10 +21,10 @@ from tests.bench.samples import benchmark
         ((1e6,), 1, "16,667 min"),
     ],
 )
-def test_times_are_told_in_one_unit_with_their_spread(
-    seconds: tuple[float, ...], scaled_by: float, told: str
+def test_times_are_reported_in_one_unit_with_their_spread(
+    seconds: tuple[float, ...], scaled_by: float, shown: str
 ) -> None:
-    assert timings.time_and_rate(benchmark(seconds=seconds, scaled_by=scaled_by))[0] == told
+    assert timings.time_and_rate(benchmark(seconds=seconds, scaled_by=scaled_by))[0] == shown
 
 
 def test_the_median_is_of_the_whole_work() -> None:
@@ -44,7 +44,7 @@ def test_what_was_not_timed_has_no_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "shown"),
     [
         (177540.6, "177,541x"),
         (27.23, "27.2x"),
@@ -54,8 +54,8 @@ def test_what_was_not_timed_has_no_figure() -> None:
         (0.00123, "0.0012x"),
     ],
 )
-def test_a_ratio_never_reads_as_nothing(value: float, told: str) -> None:
-    assert timings.ratio(value) == told
+def test_a_ratio_never_reads_as_nothing(value: float, shown: str) -> None:
+    assert timings.ratio(value) == shown
 
 
 def test_labels_tell_precision_reference_and_scaling_and_the_batch_where_it_tells_ways_apart() -> None:

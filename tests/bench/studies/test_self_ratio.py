@@ -30,7 +30,7 @@ def test_the_command_ends_with_1_where_a_way_is_not_itself(
         yield {"sum": (time.time, 1), "left out": (time.time, 1)}
 
     monkeypatch.setattr(self_ratio, "operations", operations)
-    monkeypatch.setattr(self_ratio, "ratio", lambda call, rounds: found)
+    monkeypatch.setattr(self_ratio, "ratio", lambda call, rounds, more_s: found)
     monkeypatch.setattr(self_ratio.torch, "set_num_threads", lambda count: None)
     path = tmp_path / "ratios.json"
     monkeypatch.setattr("sys.argv", ["self_ratio", "--runs", "2", "--only", "sum", "--json", str(path)])
@@ -43,6 +43,6 @@ def test_the_command_ends_with_1_where_a_way_is_not_itself(
 
 def test_both_names_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        self_ratio, "time_in_turn", lambda ways, rounds: {"one": [2.0] * rounds, "other": [1.0]}
+        self_ratio, "time_in_turn", lambda ways, rounds, more_s: {"one": [2.0] * rounds, "other": [1.0]}
     )
-    assert self_ratio.ratio(time.time, 3) == 2
+    assert self_ratio.ratio(time.time, 3, 0) == 2

@@ -11,13 +11,13 @@ from transfer.features.extract import Split
 Y_N = np.repeat(np.arange(4), [40, 20, 10, 5])
 
 
-def told(rng: np.random.Generator, right: float) -> weights.Labels:
+def draw_predictions(rng: np.random.Generator, right: float) -> weights.Labels:
     """Labels of which about so many are right."""
     return np.where(rng.random(len(Y_N)) < right, Y_N, rng.integers(0, 4, len(Y_N)))
 
 
 def test_marks_are_those_of_scikit_learn() -> None:
-    predicted_N = told(np.random.default_rng(0), 0.6)
+    predicted_N = draw_predictions(np.random.default_rng(0), 0.6)
     assert weights.marks(Y_N, predicted_N) == {
         "accuracy": pytest.approx(accuracy_score(Y_N, predicted_N)),
         "macro_f1": pytest.approx(f1_score(Y_N, predicted_N, average="macro")),
@@ -26,7 +26,7 @@ def test_marks_are_those_of_scikit_learn() -> None:
 
 def test_a_gain_is_against_the_mean_of_the_others_and_lies_in_its_interval() -> None:
     rng = np.random.default_rng(1)
-    own_N, others = told(rng, 0.9), [told(rng, 0.4) for _ in range(3)]
+    own_N, others = draw_predictions(rng, 0.9), [draw_predictions(rng, 0.4) for _ in range(3)]
     found = weights.gain(Y_N, own_N, others, 4)
     for score, gained in found.items():
         marked = [weights.marks(Y_N, other_N)[score] for other_N in others]
@@ -36,7 +36,7 @@ def test_a_gain_is_against_the_mean_of_the_others_and_lies_in_its_interval() -> 
 
 
 def test_nothing_is_gained_over_oneself() -> None:
-    own_N = told(np.random.default_rng(2), 0.5)
+    own_N = draw_predictions(np.random.default_rng(2), 0.5)
     for gained in weights.gain(Y_N, own_N, [own_N, own_N], 4).values():
         assert gained["mean"] == 0
         assert gained["ci95"] == [0, 0]

@@ -16,7 +16,7 @@ from transfer import metrics
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 
-EXAMPLE = Path(__file__).parents[2] / "data" / "result-v1.json"
+EXAMPLE = Path(__file__).parents[2] / "recorded" / "result-v1.json"
 METHODS = ("fc", "svm", "fc-lab")
 Made = tuple[Result, str]
 Make = Callable[..., Made]

@@ -47,7 +47,7 @@ def test_a_seed_draws_the_same_and_another_a_different_picture(kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_classes_can_be_told_apart_by_how_their_pixels_are_spread(kind: str) -> None:
+def test_classes_are_distinguished_by_the_spread_of_their_pixels(kind: str) -> None:
     """By the nearest mean of crude statistics, far more often than by chance (1 in 12)."""
     label_N = torch.arange(12).repeat(30)
     grey = drawn(kind, label_N, seed=3, classes=12)
@@ -56,8 +56,8 @@ def test_classes_can_be_told_apart_by_how_their_pixels_are_spread(kind: str) -> 
     x_ND = (x_ND - x_ND.mean(0)) / x_ND.std(0)
     half = len(x_ND) // 2
     means = torch.stack([x_ND[:half][label_N[:half] == c].mean(0) for c in range(12)])
-    told = torch.cdist(x_ND[half:], means).argmin(1)
-    assert (told == label_N[half:]).float().mean() > 2 / 12
+    nearest = torch.cdist(x_ND[half:], means).argmin(1)
+    assert (nearest == label_N[half:]).float().mean() > 2 / 12
 
 
 def test_fractals_fill_some_of_the_picture() -> None:

@@ -1,7 +1,7 @@
 """The built-in image set: boats on a Venetian canal, drawn by the program and saved as JPEG files.
 
-It imitates the situation of a real set of photographs: a few large classes and many small ones, boats that
-differ in small things, and much in every picture that has nothing to do with its class.
+It imitates a real set of photographs: a few large classes and many small ones, boats that differ in details, and
+much in every picture that is unrelated to its class.
 """
 
 from __future__ import annotations
@@ -52,7 +52,19 @@ CLASSES: tuple[str, ...] = tuple(sorted(COUNTS))
 
 
 def draw(name: str, rng: np.random.Generator) -> Image.Image:
-    """One picture of a class, RGB, WIDTH x HEIGHT pixels; every choice in it is drawn from `rng`."""
+    """Draw a picture of a class, with random choices from `rng`.
+
+    Parameters
+    ----------
+    name : str
+        One of `CLASSES`.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, `WIDTH` x `HEIGHT` pixels.
+    """
     scene = canvas.scene(rng)
     picture, surface = canvas.water(rng, scene)
     if scene.quay:
@@ -68,7 +80,7 @@ def draw(name: str, rng: np.random.Generator) -> Image.Image:
 
 
 def fleet(name: str, rng: np.random.Generator, scene: Scene) -> list[tuple[Form, Pose, float]]:
-    """The boats of a picture, far ones first, each with its place and the force of its wake."""
+    """Choose the boats of a picture, the farthest first, each with its pose and the strength of its wake."""
     boats: list[tuple[Form, Pose, float]] = []
     others = sorted(BOATS)
     if scene.quay > 12 and rng.random() < 0.5:
@@ -83,7 +95,7 @@ def fleet(name: str, rng: np.random.Generator, scene: Scene) -> list[tuple[Form,
 
 
 def subject(form: Form, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
-    """The boat that gives a picture its class: nearly all of it inside the frame."""
+    """Place the boat that gives a picture its class, nearly all of it inside the frame."""
     flip, yaw = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13))
     v = float(np.clip(rng.normal(134, 10), 100, 172))
     pose = scene.pose(0.0, v, flip, yaw)
@@ -94,7 +106,7 @@ def subject(form: Form, rng: np.random.Generator, scene: Scene) -> tuple[Form, P
 
 
 def cut_off(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
-    """A boat of which an edge of the frame leaves only an end."""
+    """Place a boat that an edge of the frame cuts off except for one end."""
     form = build(name, rng)
     flip, yaw, v = int(rng.choice((-1, 1))), float(rng.normal(0, 0.13)), float(rng.uniform(40, 230))
     seen, reach = float(rng.uniform(10, 90)), form.length / 2 * scene.pose(0.0, v, flip, yaw).scale
@@ -103,7 +115,7 @@ def cut_off(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Po
 
 
 def gone(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
-    """A boat that has left the frame, but not its wake."""
+    """Place a boat outside the frame, so that only its wake is visible."""
     form = build(name, rng)
     flip, v = int(rng.choice((-1, 1))), float(rng.uniform(60, 210))
     pose = scene.pose(0.0, v, flip, float(rng.normal(0, 0.1)))
@@ -112,7 +124,7 @@ def gone(name: str, rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose,
 
 
 def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Form, Pose, float]:
-    """A small boat lying at the quay."""
+    """Place a small boat at the quay."""
     small = [name for name in names if BOATS[name].length[0] < 9]
     form = build(small[int(rng.integers(len(small)))], rng)
     u = float(rng.uniform(0, WIDTH))
@@ -121,7 +133,7 @@ def moored(names: list[str], rng: np.random.Generator, scene: Scene) -> tuple[Fo
 
 
 def plan(root: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
-    """The files of a set below `root`: where, of what class, from which random numbers."""
+    """List the files of a set below `root`: path, class, and seed sequence of the random numbers."""
     return [
         (root / part / name / f"{i:04d}.jpg", name, (seed, split, kind, i))
         for split, part in enumerate(SPLITS)
@@ -131,7 +143,7 @@ def plan(root: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
 
 
 def save(path: Path, name: str, key: tuple[int, ...]) -> None:
-    """Draws one file, whole or not at all; as its random numbers are its own, the order does not matter."""
+    """Draw one file and write it atomically; its random numbers do not depend on other files."""
     rng = np.random.default_rng(np.random.SeedSequence(key))
     path.parent.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
@@ -140,11 +152,23 @@ def save(path: Path, name: str, key: tuple[int, ...]) -> None:
 
 
 def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
-    """Draws what is missing of the set below `folder` and returns its root.
+    """Draw the missing files of the set.
 
-    The root holds train/, valid/ and test/, each with a folder of JPEG files a class. `on_progress` is called
-    with the number of files drawn and how many were missing. The same seed gives the same bytes, so it is no
-    matter who draws which file, or when, or whether two draw it at once.
+    The same seed gives the same bytes, so it does not matter which process draws which file, or when, or whether two
+    draw it at once.
+
+    Parameters
+    ----------
+    folder : Path
+        The set lies in a folder below.
+    seed : int
+    on_progress : callable, optional
+        Called with the number of files drawn and the number that were missing.
+
+    Returns
+    -------
+    Path
+        The folder with train/, valid/ and test/, each with a folder of JPEG files for every class.
     """
     root = folder / f"lagoon-v{VERSION}-seed{seed}"
     missing = [job for job in plan(root, seed) if not job[0].exists()]

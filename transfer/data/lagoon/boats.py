@@ -1,4 +1,4 @@
-"""The boats of the built-in image set: what those of each class have in common, and what may vary.
+"""The classes of boats of the built-in image set: what is fixed for each, and what varies.
 
 Lengths are metres; a pair is a range to draw from, a tuple of names a choice of colours. The classes overlap
 on purpose in size, build and colour, as they do on the canal.
@@ -25,7 +25,7 @@ INSIDES = ("rust", "dark", "grey", "wood")
 
 @dataclass(frozen=True)
 class Part:
-    """Something on a boat between two shares of its length, counted from the stern."""
+    """A part of a boat between two fractions of its length, counted from the stern."""
 
     kind: str  # a key of lagoon.parts.KINDS
     span: tuple[float, float]

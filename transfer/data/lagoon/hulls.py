@@ -1,6 +1,6 @@
 """The hulls of the built-in image set, as solids seen slightly from above, and the brush that paints them.
 
-A boat is laid out in metres: x from the stern to the bow, y towards the camera, z up from the water line.
+A boat has coordinates in metres: x from the stern to the bow, y towards the camera, z up from the water line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STATIONS = tuple((1 - math.cos(math.pi * i / 16)) / 2 for i in range(17))  # den
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a boat lies and how it is seen and lit."""
+    """The position of a boat, and how it is seen and lit."""
 
     u: float  # pixel column of the boat's middle on the water
     v: float  # pixel row of it
@@ -38,18 +38,18 @@ class Pose:
     tint: Rgb  # colour and strength of the light
 
     def turn(self, x: float, y: float) -> Pixel:
-        """A direction on the boat as one in the scene: to the right, towards the camera."""
+        """Rotate a direction on the boat to one in the scene: to the right, towards the camera."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return self.flip * x * c - y * s, self.flip * x * s + y * c
 
     def pixel(self, point: Point) -> Pixel:
-        """Column and row at which a point of the boat is seen."""
+        """Return the column and row at which a point of the boat is seen."""
         right, near = self.turn(point[0], point[1])
         down = near * self.rise - point[2] * math.sqrt(1 - self.rise**2)
         return self.u + self.scale * right, self.v + self.scale * down
 
     def light(self, normal: Point) -> float:
-        """Brightness of a face with this unit normal."""
+        """Return the brightness of a face with this unit normal."""
         right, near = self.turn(normal[0], normal[1])
         facing = right * self.sun[0] + near * self.sun[1] + normal[2] * self.sun[2]
         return self.ambient + (1.4 - self.ambient) * max(0.0, facing)
@@ -66,7 +66,7 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Form:
-    """One boat of a class, with everything chosen that its class leaves open."""
+    """A boat with everything chosen that its class leaves open."""
 
     boat: Boat
     length: float
@@ -80,50 +80,51 @@ class Form:
     fittings: tuple[Fitting, ...]
 
     def x(self, t: float) -> float:
+        """Return the coordinate x at fraction t of the length."""
         return (t - 0.5) * self.length
 
     def half(self, t: float) -> float:
-        """Half the breadth at gunwale height, at share t of the length."""
+        """Return half the breadth at the gunwale, at fraction t of the length."""
         boat = self.boat
         aft = boat.stern + (1 - boat.stern) * math.sqrt(1 - (1 - min(1.0, t / boat.quarter)) ** 2)
         fore = 1 - (1 - boat.prow) * math.pow(max(0.0, (t - 1 + boat.bow) / boat.bow), boat.blunt)
         return self.beam / 2 * aft * fore
 
     def sheer(self, t: float) -> float:
-        """Height of the gunwale."""
+        """Return the height of the gunwale."""
         return self.free + self.boat.lift[t > 0.5] * math.pow(abs(t - 0.5) * 2, 2.6)
 
     def side(self, t: float, share: float) -> Point:
-        """A point of the near side, from the water line (0) to the gunwale (1)."""
+        """Return a point of the near side, from the water line (0) to the gunwale (1)."""
         rake = self.boat.overhang * max(0.0, (t - 0.6) / 0.4) ** 1.6
         if self.boat.stern < 0.5:  # a narrow stern overhangs as the bow does
             rake -= 0.5 * self.boat.overhang * max(0.0, (0.2 - t) / 0.2) ** 2
         return self.x(t) - rake * (1 - share), self.half(t) * (0.84 + 0.16 * share), self.sheer(t) * share
 
     def floor(self, t: float) -> float:
-        """Height on which people and goods stand."""
+        """Return the height on which people and goods stand."""
         well = self.boat.well
         return self.free * 0.4 if well and well[0] <= t <= well[1] else self.sheer(t)
 
     def outline(self, wide: float = 1.0, z: float | None = None, span: Pixel = (0.0, 1.0)) -> list[Point]:
-        """The deck's edge, the near side first and then back along the far side."""
+        """Return the edge of the deck, the near side first and then back along the far side."""
         steps = [span[0] + t * (span[1] - span[0]) for t in STATIONS]
         near = [(self.x(t), wide * self.half(t), self.sheer(t) if z is None else z) for t in steps]
         return near + [(x, -y, h) for x, y, h in reversed(near)]
 
     def bulk(self) -> list[tuple[Pixel, float]]:
-        """Shares of the length with the height of what stands there."""
+        """Return spans of the length, each with the height of what stands there."""
         tall = [it.part for it in self.fittings if it.part.kind in ("house", "roof", "void", "bin")]
         return [((0.0, 1.0), self.free), *((part.span, self.free + part.base + part.height) for part in tall)]
 
 
 def build(name: str, rng: np.random.Generator) -> Form:
-    """A boat of the class `name`, with sizes, colours and cargo drawn from `rng`."""
+    """Draw the sizes, colours and cargo of a boat of the class `name` from `rng`."""
     boat = BOATS[name]
     chosen: dict[tuple[str, tuple[str, ...]], Rgb] = {}
 
     def once(role: str, names: tuple[str, ...]) -> Rgb:
-        """The same choice for all parts that have it: a boat's cabins are painted alike."""
+        """Choose one colour for all parts with this role: a boat's cabins are painted alike."""
         return chosen.setdefault((role, names), pick(names, rng))
 
     fittings = tuple(
@@ -138,19 +139,20 @@ def build(name: str, rng: np.random.Generator) -> Form:
 
 
 def pick(names: Sequence[str], rng: np.random.Generator) -> Rgb:
-    """One of the named colours, a little off."""
+    """Choose one of the named colours, with a small random change."""
     red, green, blue = PALETTE[names[int(rng.integers(len(names)))]]
     gain, tone = rng.uniform(0.85, 1.1), rng.normal(0, 5)
     return red * gain + tone, green * gain, blue * gain - tone
 
 
 def mix(one: Rgb, other: Rgb, share: float) -> Rgb:
+    """Mix two colours; `share` is that of the second."""
     red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 class Brush:
-    """Paints faces given in metres onto a transparent layer."""
+    """A brush that paints faces given in metres onto a transparent layer."""
 
     def __init__(self, size: tuple[int, int], pose: Pose, corner: tuple[int, int]) -> None:
         self.pose = replace(pose, u=pose.u - corner[0], v=pose.v - corner[1])
@@ -158,24 +160,29 @@ class Brush:
         self.pen = ImageDraw.Draw(self.layer)
 
     def at(self, point: Point) -> Pixel:
+        """Return the pixel of a point on the layer."""
         u, v = self.pose.pixel(point)
         return u * SUPERSAMPLE, v * SUPERSAMPLE
 
     def ink(self, colour: Rgb, light: float) -> tuple[int, int, int, int]:
+        """Return a colour in this light, as RGBA."""
         red, green, blue = (
             min(255, max(0, int(c * light * tint))) for c, tint in zip(colour, self.pose.tint, strict=True)
         )
         return red, green, blue, 255
 
     def face(self, points: Iterable[Point], colour: Rgb, normal: Point = (0, 0, 1)) -> None:
+        """Paint a polygon with the given unit normal."""
         self.pen.polygon([self.at(p) for p in points], self.ink(colour, self.pose.light(normal)))
 
     def line(self, points: Iterable[Point], colour: Rgb, metres: float) -> None:
+        """Paint a line of the given width in metres."""
         width = max(1, round(metres * self.pose.scale * SUPERSAMPLE))
         ink = self.ink(colour, self.pose.light((0, 0.7, 0.7)))
         self.pen.line([self.at(p) for p in points], ink, width, joint="curve")
 
     def dot(self, point: Point, radius: float, colour: Rgb, tall: float = 1.0) -> None:
+        """Paint an ellipse around a point; `tall` is the ratio of height to width."""
         u, v = self.at(point)
         r = max(1.0, radius * self.pose.scale * SUPERSAMPLE)
         self.pen.ellipse(
@@ -185,7 +192,7 @@ class Brush:
     def box(
         self, low: Point, high: Point, colour: Rgb, top: Rgb, rake: float = 0.0, inset: float = 0.0
     ) -> None:
-        """A box; its top is `inset` narrower than its foot and leans back by `rake` at the front."""
+        """Paint a box; its top is `inset` narrower than its base and leans back by `rake` at the front."""
         (x0, y0, z0), (x1, y1, z1) = low, high
         foot = [(x0, y0, z0), (x0, y1, z0), (x1, y1, z0), (x1, y0, z0)]
         a, b = x0 + inset, x1 - inset - rake
@@ -199,7 +206,7 @@ class Brush:
 
 
 def hull_back(brush: Brush, form: Form) -> None:
-    """Transom, deck and the inside of an open hull: all that the parts stand before."""
+    """Paint the transom, the deck and the inside of an open hull: everything behind the parts."""
     for t, way in ((0.0, -1.0), (1.0, 1.0)):
         corners = form.side(t, 0.0), form.side(t, 1.0)
         across = [*corners, *((x, -y, z) for x, y, z in reversed(corners))]
@@ -219,7 +226,7 @@ def hull_back(brush: Brush, form: Form) -> None:
 
 
 def hull_front(brush: Brush, form: Form, rng: np.random.Generator) -> None:
-    """The near gunwale and the near side."""
+    """Paint the near gunwale and the near side."""
     if form.boat.well:
         outer, inner = form.outline()[:17], form.outline(0.86)[:17]
         brush.face([*outer, *reversed(inner)], form.deck)

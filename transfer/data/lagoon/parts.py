@@ -1,4 +1,4 @@
-"""What stands and lies on the boats of the built-in image set: one short function a kind of thing."""
+"""The parts and cargo of the boats of the built-in image set: one short function for each kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,22 @@ ON_THE_HULL = ("stripe", "tyres", "motor", "ferro")  # hidden by the near side u
 def paint(
     form: Form, pose: Pose, frame: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """The boat on a transparent RGBA layer, cut to the frame (width, height), and the layer's top left."""
+    """Paint the boat on a transparent RGBA layer, clipped to the frame.
+
+    Parameters
+    ----------
+    form : Form
+    pose : Pose
+    frame : (int, int)
+        Width and height in pixels.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    layer : PIL.Image.Image
+    corner : (int, int)
+        Column and row of the layer's top left corner.
+    """
     reach, tall = form.length / 2 + 1.5, 0.15 * form.length + 2
     left = int(np.clip(pose.u - reach * pose.scale, 0, frame[0] - 1))
     top = int(np.clip(pose.v - (tall + 3) * pose.scale, 0, frame[1] - 1))
@@ -49,6 +64,7 @@ def paint(
 
 
 def house(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a cabin."""
     part = it.part
     x0, x1 = form.x(part.span[0]), form.x(part.span[1])
     half = part.width * min(form.beam / 2, 1.25 * form.half(part.span[1]))
@@ -66,6 +82,7 @@ def house(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> No
 
 
 def windows(brush: Brush, span: Pixel, y: float, rise: Pixel, count: int, rng: np.random.Generator) -> None:
+    """Paint a row of windows."""
     z0, height = rise
     step = (span[1] - span[0]) / max(1, count)
     bottom, gap = rng.uniform(0.38, 0.46), rng.uniform(0.1, 0.2) * step
@@ -77,7 +94,7 @@ def windows(brush: Brush, span: Pixel, y: float, rise: Pixel, count: int, rng: n
 
 
 def oval(x: float, a: float, b: float, z: float, power: float) -> list[Point]:
-    """A rectangle with round corners, the rounder the nearer `power` is to 1."""
+    """Return a rectangle with rounded corners; `power` 1 makes an ellipse, 0 a rectangle."""
     turns = [2 * math.pi * i / 28 for i in range(28)]
 
     def bent(value: float) -> float:
@@ -87,6 +104,7 @@ def oval(x: float, a: float, b: float, z: float, power: float) -> list[Point]:
 
 
 def roof(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a curved roof."""
     part = it.part
     x0, x1 = form.x(part.span[0]), form.x(part.span[1])
     z, half = form.free + part.base, form.beam / 2 * part.width
@@ -102,12 +120,14 @@ def roof(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> Non
 
 
 def void(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint an opening in the deck."""
     x0, x1 = (form.x(t) for t in it.part.span)
     half = form.beam / 2 * it.part.width
     brush.box((x0, -half, form.free), (x1, half, form.free + it.part.height), it.colour, it.colour)
 
 
 def people(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a group of people."""
     part = it.part
     for _ in range(int(rng.integers(0, part.count + 1))):
         t, side = rng.uniform(*part.span), rng.uniform(-0.55, 0.55)
@@ -115,6 +135,7 @@ def people(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> N
 
 
 def person(brush: Brush, feet: Point, coat: Rgb, rng: np.random.Generator, seated: float = 0.5) -> None:
+    """Paint a person."""
     x, y, z = feet
     tall = 1.0 if rng.random() < seated else rng.uniform(1.55, 1.8)
     lean = rng.normal(0, 0.06)
@@ -127,6 +148,7 @@ def person(brush: Brush, feet: Point, coat: Rgb, rng: np.random.Generator, seate
 
 
 def oarsman(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a standing person with an oar."""
     t = rng.uniform(*it.part.span)
     x, z = form.x(t), form.sheer(t)
     reach = rng.uniform(-1.8, 1.2)
@@ -138,6 +160,7 @@ def oarsman(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> 
 
 
 def crates(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint crates."""
     part = it.part
     number = int(rng.integers(1, part.count + 1))
     for side in sorted(rng.uniform(-0.8, 0.5, number).tolist()):
@@ -151,7 +174,7 @@ def crates(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> N
 
 
 def heap(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
-    """A tarpaulin over something, or loose goods: slices from the far side to the near one."""
+    """Paint loose goods, or a tarpaulin over some, in slices from the far side to the near one."""
     part = it.part
     z = form.free + part.base
     ts = np.linspace(*part.span, 13).tolist()
@@ -170,7 +193,7 @@ def heap(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> Non
 
 
 def bin_(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
-    """An open container: a box whose top is a dark hole."""
+    """Paint an open container: a box with a dark hole as its top."""
     part = it.part
     (x0, x1), half = (form.x(t) for t in part.span), form.beam / 2 * part.width
     z0, z1 = form.free, form.free + part.height
@@ -185,6 +208,7 @@ def bin_(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> Non
 
 
 def crane(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a crane."""
     part = it.part
     x, z = form.x(rng.uniform(*part.span)), form.free
     way = 1 if rng.random() < 0.6 else -1
@@ -200,6 +224,7 @@ def crane(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> No
 
 
 def cross(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a cross."""
     part = it.part
     x = form.x(sum(part.span) / 2)
     z = form.free * (0.4 if form.boat.well and form.boat.well[1] >= part.span[0] else 1.0) + part.base
@@ -208,6 +233,7 @@ def cross(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> No
 
 
 def beacon(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a beacon."""
     part = it.part
     z = form.free + part.base
     shine = mix(it.colour, (90, 150, 255), rng.uniform(0, 0.8))
@@ -217,12 +243,14 @@ def beacon(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> N
 
 
 def mast(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a mast."""
     x, z = form.x(it.part.span[0]), form.free + 0.6
     brush.line([(x, 0, z), (x - 0.3, 0, z + it.part.height)], it.colour, 0.05)
     brush.line([(x - 0.2, -0.5, z + 1.2), (x - 0.2, 0.5, z + 1.2)], it.colour, 0.1)
 
 
 def screen(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a windscreen."""
     part = it.part
     (a, b), half, z = (form.x(t) for t in part.span), form.half(part.span[1]) * part.width, form.free
     edge = [(b, -half, z), (a, -half, z + part.height), (a, half, z + part.height), (b, half, z)]
@@ -232,6 +260,7 @@ def screen(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> N
 
 
 def motor(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint an outboard motor."""
     x, z = form.x(0), form.free
     brush.line([(x - 0.25, 0, -0.2), (x - 0.25, 0, z)], PALETTE["dark"], 0.2)
     top = mix(it.colour, PALETTE["grey"], 0.3)
@@ -239,7 +268,7 @@ def motor(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> No
 
 
 def ferro(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
-    """The iron at a gondola's prow and the curl at its stern."""
+    """Paint the iron at a gondola's prow and the curl at its stern."""
     x, z = form.x(1.0), form.sheer(1.0)
     blade = [(x - 0.5, 0, z - 0.3), (x, 0, z), (x + 0.02, 0, z + 0.5), (x + 0.22, 0, z + 0.5)]
     brush.line(blade, it.colour, 0.16)
@@ -250,6 +279,7 @@ def ferro(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> No
 
 
 def stripe(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint a stripe along the hull."""
     part = it.part
     start, stop = part.span
     if part.base:
@@ -265,6 +295,7 @@ def stripe(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> N
 
 
 def tyres(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:
+    """Paint tyres as fenders."""
     for _ in range(int(rng.integers(1, it.part.count + 1))):
         point = form.side(rng.uniform(*it.part.span), 0.72)
         brush.dot(point, 0.24, it.colour)

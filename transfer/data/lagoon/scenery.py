@@ -1,7 +1,7 @@
 """Water, light, quays and the camera of the built-in image set: all of a picture that is not a boat.
 
-Pictures are float32 arrays (3, HEIGHT, WIDTH) of 0 to 255 until `expose` makes bytes of them; with the
-colours first numpy is several times as fast as with the colours last.
+Pictures are float32 arrays (3, HEIGHT, WIDTH) of 0 to 255 until `expose` converts them to bytes; NumPy is several
+times as fast with the colours first as with the colours last.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Scene:
     noise: float  # standard deviation of the sensor's noise
 
     def pose(self, u: float, v: float, flip: int, yaw: float, scale: float | None = None) -> Pose:
-        """A boat's place; without a scale it is as large as it looks at row v."""
+        """Return the pose of a boat; without a scale its size follows from row v."""
         scale = self.zoom * (0.75 + 0.5 * v / HEIGHT) if scale is None else scale
         return Pose(u, v, scale, yaw, flip, self.rise, self.sun, self.ambient, self.tint)
 
 
 def scene(rng: np.random.Generator) -> Scene:
-    """A camera and a weather."""
+    """Draw a camera and a weather."""
     light = int(rng.choice(len(LIGHTS), p=[kind[0] for kind in LIGHTS]))
     _, ambient, tint, height, glitter = LIGHTS[light]
     up, around = rng.uniform(*height), rng.uniform(0, 2 * math.pi)
@@ -101,14 +101,14 @@ def scene(rng: np.random.Generator) -> Scene:
 
 @dataclass(frozen=True)
 class Surface:
-    """The waves of one picture, mean 0 and about 1 in size; they disturb all that the water mirrors."""
+    """The waves of one picture, with mean 0 and size about 1; they distort all reflections."""
 
     waves: Field
     spray: Field  # finer, for foam and sparks
 
 
 def noise(rng: np.random.Generator, scene: Scene, cells: Cells) -> Field:
-    """Waves of several sizes, the largest first, seen in perspective."""
+    """Draw waves of several sizes, the largest first, in perspective."""
     tall, wide = 420, 1080
     grid = np.zeros((2, 2), np.float32)
     for columns, rows, weight in cells:
@@ -125,7 +125,7 @@ def noise(rng: np.random.Generator, scene: Scene, cells: Cells) -> Field:
 
 
 def water(rng: np.random.Generator, scene: Scene) -> tuple[Picture, Surface]:
-    """The empty canal, and what moves on it."""
+    """Draw the empty canal; return it with its waves."""
     swell, fine, spray = (noise(rng, scene, cells) for cells in (SWELL, RIPPLES, SPRAY))
     row = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
     column = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None]
@@ -144,19 +144,19 @@ def water(rng: np.random.Generator, scene: Scene) -> tuple[Picture, Surface]:
 
 
 def plane(colour: Rgb) -> Picture:
-    """A colour that broadcasts over a picture."""
+    """Return a colour that broadcasts over a picture."""
     return np.array(colour, np.float32)[:, None, None]
 
 
 def stain(picture: Picture, mask: Field, paint: Picture) -> None:
-    """Covers a picture, or a part of one, with a colour or a picture, as far as the mask (0 to 1) says."""
+    """Blend a colour or a picture into a picture, or a part of one, with a mask from 0 to 1."""
     change = paint - picture
     change *= mask
     picture += change
 
 
 def soft(mask: Image.Image, radius: float) -> tuple[Area, Field]:
-    """The part of a half-size mask that is not empty, blurred: where it lies and how strong it is, 0 to 1."""
+    """Blur a half-size mask; return the area that is not empty and its values from 0 to 1."""
     left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
     pad = int(2.5 * radius) + 1
     left, top = max(0, left - pad), max(0, top - pad)
@@ -168,11 +168,12 @@ def soft(mask: Image.Image, radius: float) -> tuple[Area, Field]:
 
 
 def halved(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Scale points to a mask of half the size."""
     return [(u / 2, v / 2) for u, v in points]
 
 
 def shadow(picture: Picture, surface: Surface, form: Form, pose: Pose) -> None:
-    """The boat's shadow on the water and its mirror image, both broken up by the waves."""
+    """Draw the boat's shadow on the water and its reflection, both distorted by the waves."""
     mask = Image.new("L", (WIDTH // 2, HEIGHT // 2))
     pen = ImageDraw.Draw(mask)
     right, near, up = pose.sun
@@ -200,7 +201,7 @@ def shadow(picture: Picture, surface: Surface, form: Form, pose: Pose) -> None:
 def wake(
     picture: Picture, rng: np.random.Generator, surface: Surface, form: Form, pose: Pose, force: float
 ) -> None:
-    """Foam behind the boat, along its side and at its bow; `force` from 0 to 1."""
+    """Draw foam behind the boat, along its side and at its bow; `force` from 0 to 1."""
     mask = Image.new("L", (WIDTH // 2, HEIGHT // 2))
     pen = ImageDraw.Draw(mask)
     back, half = form.x(0.02), form.beam * 0.36
@@ -229,7 +230,7 @@ def wake(
 
 
 def glitter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface) -> None:
-    """The sun on the waves: sparks, closing up to a blinding patch."""
+    """Draw reflections of the sun on the waves, from sparks to a glaring patch."""
     u, v = rng.uniform(-100, 900), rng.uniform(-60, 260)
     wide, tall = rng.uniform(60, 260), rng.uniform(40, 130)
     columns = np.exp(-(((np.arange(WIDTH, dtype=np.float32) - u) / wide) ** 2))
@@ -240,7 +241,7 @@ def glitter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: S
 
 
 def lay(picture: Picture, surface: Surface, layer: Image.Image, corner: Corner, grain: float) -> None:
-    """Covers the picture with an RGBA layer whose top left corner lies at `corner`, a little uneven."""
+    """Blend an RGBA layer into the picture, slightly uneven, with its top left corner at `corner`."""
     area = ALL, slice(corner[1], corner[1] + layer.height), slice(corner[0], corner[0] + layer.width)
     pixels = np.asarray(layer).transpose(2, 0, 1).astype(np.float32)
     paint = pixels[:3] * (1 + grain * surface.waves[::-1, ::-1][area[1:]])
@@ -248,13 +249,13 @@ def lay(picture: Picture, surface: Surface, layer: Image.Image, corner: Corner, 
 
 
 def ink(colour: Rgb, scene: Scene, light: float = 0.8) -> tuple[int, int, int, int]:
-    """A colour as it looks in the light of the scene."""
+    """Return a colour in the light of the scene, as RGBA."""
     red, green, blue = (min(255, max(0, int(c * t * light))) for c, t in zip(colour, scene.tint, strict=True))
     return red, green, blue, 255
 
 
 def quay(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface) -> None:
-    """Walls and mooring poles along the top edge, and what the water shows of them."""
+    """Draw walls and mooring poles along the top edge, and their reflections."""
     layer = Image.new("RGBA", (WIDTH, int(scene.quay) + 64))
     # Coarse, as the water keeps no edge of it.
     mirror = Image.new("RGB", (WIDTH // 16, HEIGHT // 16), ink(scene.water, scene)[:3])
@@ -287,7 +288,7 @@ def quay(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surf
 
 
 def clutter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface, empty: bool) -> None:
-    """What comes before the boat: a pole in the water, something afloat, the shade of a house."""
+    """Draw objects in front of the boat: a pole in the water, something afloat, the shade of a house."""
     layer = Image.new("RGBA", (WIDTH, HEIGHT))
     pen = ImageDraw.Draw(layer)
     if rng.random() < (0.2 if empty else 0.12):
@@ -316,7 +317,7 @@ def clutter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: S
 
 
 def expose(picture: Picture, rng: np.random.Generator, scene: Scene) -> Image.Image:
-    """The camera's part: haze, rain, contrast, blur and noise."""
+    """Apply the camera's effects: haze, rain, contrast, blur and noise."""
     veil = scene.haze * np.linspace(1.2, 0.8, HEIGHT, dtype=np.float32)[:, None]
     picture *= scene.contrast * (1 - veil)
     picture += scene.contrast * (veil * plane((176, 182, 186)) - 110) + 116 + rng.normal(0, 4)
@@ -336,7 +337,7 @@ def expose(picture: Picture, rng: np.random.Generator, scene: Scene) -> Image.Im
 
 
 def smear(picture: Picture, step: int, share: float) -> None:
-    """Mixes every column with those `step` to its left and right; a negative share sharpens."""
+    """Mix every column with those `step` to its left and right; a negative share sharpens."""
     sides = picture[:, :, : -2 * step] + picture[:, :, 2 * step :]
     sides *= share
     inner = picture[:, :, step:-step]
