@@ -47,7 +47,7 @@ def ready(tmp_path: Path, make_images: MakeImages) -> list[str]:
 def test_run_prints_the_report_and_writes_it(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", *ready, "--out", str(tmp_path / "deep/out")]) == 0
+    assert cli.main(["run", *ready, "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
     out = capsys.readouterr().out
     for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
         assert part in out
@@ -573,6 +573,8 @@ def test_many_skipped_images_are_counted_not_named(capsys: pytest.CaptureFixture
 
 def test_report_shows_one_result_or_several(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(EXAMPLE)]) == 0
+    assert "Methods on the test split" in capsys.readouterr().out
+    assert cli.main(["report", str(EXAMPLE), "--verbose"]) == 0
     assert "Table 2" in capsys.readouterr().out
     assert cli.main(["report", str(EXAMPLE), str(EXAMPLE)]) == 0
     assert "side by side" in capsys.readouterr().out

@@ -24,9 +24,9 @@ def example() -> Result:
     return results.load(EXAMPLE)
 
 
-def printed(result: Result, width: int = 100) -> str:
+def printed(result: Result, width: int = 100, *, verbose: bool = True) -> str:
     console = Console(file=io.StringIO(), width=width)
-    report.show(result, console)
+    report.show(result, console, verbose=verbose)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -69,6 +69,15 @@ def test_a_result_without_seconds_has_no_shares(example: Result) -> None:
     seconds = {name: 0.0 if name == "total" else [0.0] for name in example.seconds}
     rows = report.tables(changed(example, seconds=seconds))[3].rows
     assert {row[2] for row in rows[:-1]} == {"-"}
+
+
+def test_the_summary_names_every_method_and_ends_with_the_verdict(example: Result) -> None:
+    shown = printed(example, verbose=False)
+    for method in example.methods:
+        assert f"\n{method['name']} " in shown
+    assert "Table 1" not in shown
+    assert "more notes, and all tables: --verbose" in shown
+    assert shown.replace("\n", " ").rstrip().endswith(report.verdict(example))
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -210,7 +219,10 @@ def test_the_built_in_images_and_every_method_fit_a_terminal_of_80_columns(examp
     methods = [{**copy.deepcopy(example.methods[0]), "name": name} for name in METHODS]
     for method in methods:
         method["test"]["per_class"][0]["class"] = max(lagoon.COUNTS, key=len)
-    assert max(map(len, printed(changed(example, methods=methods), 80).splitlines())) <= 80
+    for verbose in (False, True):
+        lines = printed(changed(example, methods=methods), 80, verbose=verbose).splitlines()
+        assert max(map(len, lines)) <= 80
+    assert len(printed(changed(example, methods=methods), 80, verbose=False).splitlines()) <= 40
 
 
 def test_the_trials_of_engines_are_reported(example: Result) -> None:

@@ -307,6 +307,7 @@ def _results(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         path.write_bytes(data)
         result = results.load(path)
         report.show(result, nowhere)
+        report.show(result, nowhere, verbose=True)
         report.show_side_by_side([result, result], nowhere)
         text = report.markdown(result)
         assert "<script>" not in text

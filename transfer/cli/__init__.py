@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--force", action="store_true", help="replace the models in --out, whatever they were made from"
     )
+    _add_verbose_option(run)
     run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
     _add_extraction_options(run)
     run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
@@ -171,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         "report out/photos/result.json",
     )
     report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
+    _add_verbose_option(report)
     report.add_argument("--html", type=_path, metavar="PAGE", help="write the page of one result there")
     report.add_argument("--images", type=_path, metavar="DATA", help="folder whose images the page shows")
 
@@ -272,6 +274,10 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
     )
+
+
+def _add_verbose_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--verbose", action="store_true", help="all tables and notes, not a summary")
 
 
 def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         elif args.quiet:
             print(report.verdict(result), flush=True)
         else:
-            report.show(result, rendering.console())
+            report.show(result, rendering.console(), verbose=args.verbose)
             print(printable(_where(args.out)), flush=True)
     except BrokenPipeError:
         raise
@@ -185,7 +185,7 @@ def report(args: argparse.Namespace) -> int:
     if args.html:
         return _report_page(args, loaded)
     if len(loaded) == 1:
-        report.show(loaded[0], rendering.console())
+        report.show(loaded[0], rendering.console(), verbose=args.verbose)
     else:
         report.show_side_by_side(loaded, rendering.console())
     return DONE

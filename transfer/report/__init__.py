@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from transfer.evaluation.results import Result
-from transfer.report import rendering
+from transfer.report import rendering, summary
 from transfer.report.notes import LAB, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import side_by_side, tables
-from transfer.report.verdict import verdict
+from transfer.report.verdict import headline, verdict
 from transfer.system.text import escaped
 
 __all__ = [
@@ -32,21 +32,32 @@ Thumbnail = Callable[[str], bytes | None]
 """Given the file of an image, the bytes of a small JPEG of it, or None."""
 # Settings of a method that a terminal shows; report.md and result.json have all.
 SETTINGS_SHOWN = 3
+# Notes that the summary shows; those on the data come first.
+NOTES_SHOWN = 2
 
 
-def show(result: Result, console: Console) -> None:
-    """Print the tables, the notes and the verdict.
+def show(result: Result, console: Console, *, verbose: bool = False) -> None:
+    """Print a summary on half a screen, or with `verbose` all tables and notes.
 
     Parameters
     ----------
     result : Result
     console : rich.console.Console
+    verbose : bool
     """
     say(console, heading(result))
-    for table in tables(result, most_settings=SETTINGS_SHOWN):
-        draw(table, console)
-    for note in notes(result):
+    found = notes(result)
+    if verbose:
+        for table in tables(result, most_settings=SETTINGS_SHOWN):
+            draw(table, console)
+    else:
+        say(console, headline(result), style="bold")
+        draw(summary.methods(result), console)
+        say(console, summary.time(result))
+    for note in found if verbose else found[:NOTES_SHOWN]:
         say(console, f"Note: {note}")
+    if not verbose and len(found) > NOTES_SHOWN:
+        say(console, f"{len(found) - NOTES_SHOWN} more notes, and all tables: --verbose")
     say(console, verdict(result), style="bold")
 
 

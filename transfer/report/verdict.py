@@ -62,6 +62,26 @@ def sentences(result: Result) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
+def headline(result: Result) -> str:
+    """Say in a line or two by how much one method is ahead, and whether that may be chance."""
+    select, compared = result.comparison["select"], champions(result)
+    if len(compared) < 2:
+        return sentences(result)[0]
+    first, second = compared
+    pair = find_pair(result.comparison["pairs"], first["name"], second["name"])
+    assert pair is not None, "every pair of methods has an entry"
+    score = select if select in pair else "accuracy"
+    points = (
+        format_points(pair[score]["difference"], pair[score]["ci95"])
+        if score in pair
+        else f"{100 * (first['test'][score] - second['test'][score]):+.1f}"
+    )
+    return (
+        f"{first['name']} against {second['name']}: {points} points of {SCORES[score]} on the test split. "
+        f"{_significance(result, first, second, pair)}"
+    )
+
+
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:
     """Return the entry of two methods.
 

@@ -1,0 +1,68 @@
+"""A result on half a screen: one table of methods, and where the time went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transfer.evaluation.results import Result
+from transfer.report.rendering import Table
+from transfer.report.verdict import find_pair
+from transfer.report.wording import SCORES, format_score, format_seconds
+
+# Phases that the line on time names.
+PHASES = 3
+
+
+def methods(result: Result) -> Table:
+    """Return the methods with their scores and times, and by how much the best one is ahead of each.
+
+    That is over the other splits of the same images where there are any, else on the test split.
+    """
+    select, best, repeated = (
+        result.comparison["select"],
+        result.comparison["best"],
+        result.comparison.get("repeats"),
+    )
+    pairs, value = (repeated["pairs"], "mean") if repeated else (result.comparison["pairs"], "difference")
+
+    def ahead(name: str) -> str:
+        pair: dict[str, Any] = find_pair(pairs, best, name) or {}
+        return _short(pair[select][value], pair[select]["ci95"]) if select in pair else "-"
+
+    rows = [
+        [
+            method["name"],
+            format_score(method["test"], "accuracy"),
+            format_score(method["test"], "macro_f1"),
+            ahead(method["name"]),
+            format_seconds(method["fit_s"]),
+            format_seconds(method["predict_s"]),
+        ]
+        for method in result.methods
+    ]
+    where = f"over {repeated['n']} other splits" if repeated else "on the test split"
+    return Table(
+        f"Methods on the test split, with 95 % intervals; points of {SCORES[select]} that {best} is ahead {where}",
+        ["method", " accuracy", " macro F1", f" {best} ahead", " fit", " predict"],
+        rows,
+    )
+
+
+def time(result: Result) -> str:
+    """Say in one line how long the run took, and which phases took most of that."""
+    spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
+    longest = sorted(spent, key=lambda name: -spent[name])[:PHASES]
+    of_it = ", ".join(f"{name} {format_seconds(spent[name])}" for name in longest)
+    features, speed = result.features, result.features["images_per_s"]
+    computed = (
+        f"{features['computed']:,} images computed at {speed:.1f} images/s"
+        if speed
+        else f"features of {features['reused']:,} images reused"
+    )
+    return f"Time: {format_seconds(result.seconds['total'])} ({of_it}); {computed}."
+
+
+def _short(value: float, ci95: list[float] | None) -> str:
+    """Return a difference in points with its interval, short enough for 80 columns: `+1.2 [-0.8, +3.1]`."""
+    text, *bounds = (f"{round(100 * points, 1) + 0.0:+.1f}" for points in (value, *(ci95 or ())))
+    return f"{text} [{bounds[0]}, {bounds[1]}]" if bounds else text
