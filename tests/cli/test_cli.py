@@ -182,7 +182,7 @@ def test_skipped_images_are_reported_and_exit_3(ready: list[str], capsys: pytest
     (Path(ready[0]) / "train/class0/1.jpg").write_bytes(b"no image")
     assert cli.main(["run", *ready, "--quiet"]) == 2
     assert "class0/1.jpg" in capsys.readouterr().err
-    assert cli.main(["run", *ready, "--on-bad-image=skip", "--methods=knn"]) == 3
+    assert cli.main(["run", *ready, "--on-bad-image=skip", "--methods=knn", "--verbose"]) == 3
     assert "class0/1.jpg (not a JPEG" in " ".join(capsys.readouterr().out.split())
     assert cli.main(["extract", *ready, "--on-bad-image=skip"]) == 3
 

@@ -309,6 +309,8 @@ def _results(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         report.show(result, nowhere)
         report.show(result, nowhere, verbose=True)
         report.show_side_by_side([result, result], nowhere)
+        # Of its own script elements one has an attribute.
+        assert report.page(result, None).count("<script>") == 1
         text = report.markdown(result)
         assert "<script>" not in text
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)

@@ -46,19 +46,20 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
     verbose : bool
     """
     say(console, heading(result))
-    found = notes(result)
+    found, whole = notes(result), verdict(result)
     if verbose:
         for table in tables(result, most_settings=SETTINGS_SHOWN):
             draw(table, console)
     else:
-        say(console, headline(result), style="bold")
+        if (first := headline(result)) != whole:
+            say(console, first, style="bold")
         draw(summary.methods(result), console)
         say(console, summary.time(result))
     for note in found if verbose else found[:NOTES_SHOWN]:
         say(console, f"Note: {note}")
     if not verbose and len(found) > NOTES_SHOWN:
         say(console, f"{len(found) - NOTES_SHOWN} more notes, and all tables: --verbose")
-    say(console, verdict(result), style="bold")
+    say(console, whole, style="bold")
 
 
 def show_side_by_side(results: Sequence[Result], console: Console) -> None:
