@@ -94,6 +94,11 @@ def _check_names(record: dict[str, Any], path: Path) -> None:
 def _check_shapes(record: dict[str, Any], path: Path) -> None:
     """Raise `UserError` if a chosen setting is not in its sweep, or scores are not those of all classes."""
     n_classes = len(record["data"]["classes"])
+    for split, part in record["data"]["splits"].items():
+        if len(part["per_class"]) != n_classes:
+            raise UserError(
+                f"{path} is no valid result file: the {split} split is not of {n_classes} classes"
+            )
     for method in record["methods"]:
         if all(row["params"] != method["best_params"] for row in method["sweep"]):
             raise UserError(

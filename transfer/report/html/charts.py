@@ -33,6 +33,8 @@ LABELS = 150  # pixels for names at the left
 ROW = 26
 # Colours of methods in the style sheet; further methods begin again.
 COLOURS = 8
+# Parameters that span decades; a method has one of them.
+SCALES = ("lr", "C", "alpha")
 # Phases that are drawn by themselves; shorter ones are summed up.
 LEAST_SHARE = 0.01
 
@@ -161,27 +163,22 @@ def sweeps(result: Result) -> list[tuple[str, Markup]]:
 
 def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
     select = result.comparison["select"]
-    numbers = {
-        name
-        for row in method["sweep"]
-        for name, value in row["params"].items()
-        if isinstance(value, float | int) and not isinstance(value, bool) and value > 0
-    }
-    values = {
-        name: {row["params"][name] for row in method["sweep"] if row["params"].get(name)} for name in numbers
-    }
-    name = max(values, key=lambda key: (key in ("lr", "C", "alpha"), len(values[key])), default=None)
-    if name is None or len(values[name]) < 2:
+    values: dict[str, set[float]] = {}
+    for row in method["sweep"]:
+        for name, value in row["params"].items():
+            if _is_positive(value):
+                values.setdefault(name, set()).add(value)
+    name = max(values, key=lambda key: (key in SCALES, len(values[key])), default="")
+    if len(values.get(name, ())) < 2:
         return None
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in method["sweep"]:
         rest = {
             key: value for key, value in row["params"].items() if key not in (name, "cosine_steps", "steps")
         }
-        if row["params"].get(name):
-            lines.setdefault(format_params(rest) or "-", []).append(
-                (row["params"][name], row["valid"][select])
-            )
+        if _is_positive(row["params"].get(name)):
+            setting = format_params(rest) or "-"
+            lines.setdefault(setting, []).append((row["params"][name], row["valid"][select]))
     x = Axis(min(values[name]), max(values[name]), 60, WIDTH - 30, log=True)
     low, high = span([score for points in lines.values() for _, score in points])
     y = Axis(max(0, low), min(1, high), 190, 12)
@@ -202,6 +199,10 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
     parts.append(text(WIDTH - 30, 222, name, "end"))
     label = f"{SCORES[select]} of {method['name']} on validation against {name}"
     return drawing(236 + 18 * -(-len(lines) // 3), label, *parts)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, float | int) and 1e-300 < value < 1e300
 
 
 def _legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
