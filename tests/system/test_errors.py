@@ -18,6 +18,7 @@ NO_MEMORY = [
     MemoryError("std::bad_alloc"),
     RuntimeError("Exception from src/core/src/runtime/allocator.cpp:13: bad_alloc"),
     RuntimeError("can't start new thread"),
+    ImportError("libgomp.so.1: failed to map segment from shared object"),
     OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
 ]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# What libraries say, in errors of their own, where they get no memory, and Python where a thread gets no stack.
+# What libraries say, in errors of their own, where they get no memory, Python where a thread gets
+# no stack, and the loader where a library gets no room.
 _NO_MEMORY = re.compile(
-    r"can't allocate memory|cannot allocate memory|bad_?alloc|can't start new thread", re.I
+    r"can(no|')t allocate memory|bad_?alloc|can't start new thread|failed to map segment", re.I
 )
 
 
