@@ -43,6 +43,7 @@ COMMANDS = (
     ("run", "--methods=ridge,knn,fc,svm"),
     ("extract", "--on-bad-image=skip"),
     ("run", "--methods=ridge,logreg", "--on-bad-image=skip"),
+    ("predict",),
 )
 _GROUP_LIMITS = ("memory.max", "memory.limit_in_bytes")
 
@@ -84,6 +85,8 @@ def _short(
     count: int, seed: int, folder: Path, limited: Callable[[list[str], Path, int], int]
 ) -> Counter[str]:
     images = children.make_images(folder / "images", each=EACH) + _make_large(folder / "images")
+    run = ["run", *children.words(folder, folder / "calm"), "--methods=ridge", f"--out={folder / 'model'}"]
+    children.complete(children.command, run, folder / "told")
     children.complete(children.features, folder, folder / "calm", folder / "calm")
     calm, rng, met = (folder / "calm.npy").read_bytes(), random.Random(seed), Counter[str]()
     store, out, told = folder / "store", folder / "out", folder / "told"
@@ -94,14 +97,17 @@ def _short(
         if is_full:  # what is only read may not be taken for damaged either
             shutil.copytree(folder / "calm", store)
         argv = [command, *children.words(folder, store), *options]
-        argv += [f"--out={out}"] if command == "run" else []
+        if command == "run":
+            argv += [f"--out={out}"]
+        elif command == "predict":
+            argv = [command, str(folder / "model"), str(folder / "images"), "--quiet", *options]
         spare = int(math.exp(rng.uniform(math.log(LEAST), math.log(MOST))))
         status = limited(argv, told, spare)
         met["cases"] += 1
         met[_outcome(status, told.read_text(), f"{spare} bytes: {' '.join(argv)}")] += 1
         _check_written(out, status)
         held = children.committed(store)
-        assert held or not is_full, "rows are gone"
+        assert not is_full or len(held) == images, "rows are gone"
         entries = inventory.entries(store) if store.is_dir() else []
         assert [fault for entry in entries for fault in inventory.faults(entry)] == []
         children.complete(children.features, folder, store, folder / "after")
@@ -173,7 +179,7 @@ def _prepare(out: Path) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1)
     sys.stdout = os.fdopen(1, "w")
     faulthandler.enable(sys.stderr)
-    faulthandler.dump_traceback_later(children.LIMIT_S - 20, file=sys.stderr)
+    faulthandler.dump_traceback_later(children.LIMIT_S - 5, file=sys.stderr)
     torch.set_num_threads(1)
     x = np.ones((256, 256), np.float32)
     for square in (x, x.astype(np.float64)):
