@@ -18,6 +18,7 @@ NO_MEMORY = [
     MemoryError("std::bad_alloc"),
     RuntimeError("Exception from src/core/src/runtime/allocator.cpp:13: bad_alloc"),
     RuntimeError("can't start new thread"),
+    RuntimeError("could not create a primitive"),
     ImportError("libgomp.so.1: failed to map segment from shared object"),
     OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
 ]
@@ -32,6 +33,9 @@ def test_a_want_of_memory_is_recognised(error: Exception) -> None:
     "error",
     [
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError(
+            "could not create a primitive descriptor for a convolution forward propagation primitive"
+        ),
         ValueError(),
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),

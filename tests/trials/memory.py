@@ -102,9 +102,13 @@ def _short(
         elif command == "predict":
             argv = [command, str(folder / "model"), str(folder / "images"), "--quiet", *options]
         spare = int(math.exp(rng.uniform(math.log(LEAST), math.log(MOST))))
-        status = limited(argv, told, spare)
+        case = f"{spare} bytes: {' '.join(argv)}"
+        try:
+            status = limited(argv, told, spare)
+        except AssertionError as error:
+            raise AssertionError(f"{case}: {error}: {told.read_text()}") from error
         met["cases"] += 1
-        met[_outcome(status, told.read_text(), f"{spare} bytes: {' '.join(argv)}")] += 1
+        met[_outcome(status, told.read_text(), case)] += 1
         _check_written(out, status)
         held = children.committed(store)
         assert not is_full or len(held) == images, "rows are gone"

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 # What libraries say, in errors of their own, where they get no memory, Python where a thread gets
 # no stack, and the loader where a library gets no room.
 _NO_MEMORY = re.compile(
-    r"can(no|')t allocate memory|bad_?alloc|can't start new thread|failed to map segment", re.I
+    r"can(no|')t allocate memory|bad_?alloc|can't start new thread|failed to map segment"
+    r"|could not create a (primitive|memory object)$",  # oneDNN; of a shape it can't do it says "descriptor"
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
