@@ -63,9 +63,9 @@ TRIALS: dict[str, Trial] = {
     "hostile-large": Trial(partial(_apart, "large"), 11, ("refused",)),
 }
 if memory.can_limit_addresses():
-    TRIALS["memory-addresses"] = Trial(memory.addresses, 40, ("refused", "done"))
+    TRIALS["memory-addresses"] = Trial(memory.addresses, 24, ("refused", "done"))
 if memory.can_limit_groups():
-    TRIALS["memory-group"] = Trial(memory.groups, 16, ("killed", "done"))
+    TRIALS["memory-group"] = Trial(memory.groups, 16, ("killed",))
 if disks.can_mount():
     TRIALS |= {
         "disks-full": Trial(disks.full, 8, ("full",)),
