@@ -288,6 +288,15 @@ def test_too_small_a_size_is_refused() -> None:
         networks.check_size(models.alexnet(), "alexnet", (32, 32))
 
 
+def test_a_want_of_memory_says_nothing_about_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(networks, "count_activation_bytes", fails)
+    with pytest.raises(MemoryError):
+        networks.check_size(nn.Identity(), "resnet18", (64, 64))
+
+
 def test_convolutional_networks_take_wide_photographs() -> None:
     networks.check_size(models.resnet18().eval(), "resnet18", (240, 800))
 

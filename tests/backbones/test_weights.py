@@ -164,6 +164,23 @@ def test_a_file_that_would_keep_its_reader_busy_is_refused(tmp_path: Path) -> No
     assert "can't be read as weights: its tuples hold each other too many times" in message
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("can't allocate memory")],
+    ids=repr,
+)
+def test_a_want_of_memory_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(MemoryError):
+        weights.load(tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("length", [2**40, 2**63, 100_000_001])
 def test_a_header_of_absurd_length_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "weights.safetensors"

@@ -131,7 +131,13 @@ def test_rows_that_never_got_their_manifest_are_orphans_after_a_day(shard: Shard
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), OSError(24, "Too many open files"), OSError(5, "Input/output error")]
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        OSError(24, "Too many open files"),
+        OSError(5, "Input/output error"),
+    ],
 )
 def test_a_fault_of_the_moment_is_no_damage(
     shard: Shard, monkeypatch: pytest.MonkeyPatch, error: Exception

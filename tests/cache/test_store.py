@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from transfer.cache.store import Store, key_of
+from transfer.system import files
 from transfer.system.errors import UserError
 
 DECLARED = {"backbone": "resnet18", "size": [48, 64], "mean": (0.485, 0.456, 0.406)}
@@ -44,6 +45,22 @@ def test_weights_that_were_made_are_known_again_unless_they_are_damaged(tmp_path
     else:
         (made.path.parent / "made.json").unlink()
     assert store.made("weights", DECLARED) is None
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory")], ids=repr)
+def test_a_want_of_memory_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    store = Store(tmp_path)
+    store.keep("weights", DECLARED, b"weights", 2.5, "here")
+
+    def fails(_: Path) -> str:
+        raise error
+
+    monkeypatch.setattr(files, "file_sha256", fails)
+    with pytest.raises(type(error)):
+        store.made("weights", DECLARED)
+    assert not caplog.records
 
 
 def test_trials_are_kept_by_what_they_hang_on(tmp_path: Path) -> None:

@@ -662,6 +662,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
             "unexpected RuntimeError: the\N{REPLACEMENT CHARACTER}roof fell; --debug",
         ),
         (MemoryError(), 2, "out of memory; what was computed is kept"),
+        (RuntimeError("can't start new thread"), 2, "out of memory; what was computed is kept"),
     ],
 )
 def test_no_traceback_reaches_a_user(

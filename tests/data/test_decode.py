@@ -541,6 +541,27 @@ def test_a_decoder_that_fails_for_want_of_memory_is_no_bad_image(
         decode.pixels(data, SIZE)
 
 
+def test_a_webp_whose_decoder_can_not_be_made_for_want_of_memory_is_no_bad_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("could not create decoder object")
+
+    asked = []
+    data = encoded(Image.fromarray(smooth()), "WEBP")
+    monkeypatch.setattr(decode.Image, "open", fail)
+    monkeypatch.setattr(decode.np, "empty", lambda count, _: asked.append(count))
+    assert "could not create decoder" in reason_of(lambda: decode.size_of(data))
+    assert asked[0] > 8 * HEIGHT * WIDTH
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decode.np, "empty", refuse)
+    with pytest.raises(MemoryError):
+        decode.size_of(data)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_opaque_images_are_what_they_were(mode: str) -> None:
     x = Image.fromarray(noise(HEIGHT, WIDTH, 3)).convert(mode)

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from transfer.data.formats import FIRST_BYTES, IMAGE_SUFFIXES, image_format, is_image_file, suffix
+from transfer.data.formats import (
+    FIRST_BYTES,
+    IMAGE_SUFFIXES,
+    image_format,
+    is_image_file,
+    suffix,
+    webp_pixels,
+)
 
 
 def encoded(format_name: str, **options: object) -> bytes:
@@ -50,6 +57,23 @@ def test_an_avif_is_known_by_any_of_its_brands() -> None:
 )  # fmt: skip
 def test_other_files_are_no_images(other: bytes) -> None:
     assert image_format(other) is None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("animated", [True, False])
+def test_the_pixels_that_a_webp_declares_are_read_from_its_header(
+    mode: str, lossless: bool, animated: bool
+) -> None:
+    buffer = io.BytesIO()
+    image = Image.new(mode, (321, 77), 90)
+    others = {"save_all": True, "append_images": [Image.new(mode, (321, 77), 9)]} if animated else {}
+    image.save(buffer, "WEBP", lossless=lossless, **others)
+    data = buffer.getvalue()
+    assert webp_pixels(data[:FIRST_BYTES]) == 321 * 77
+    for cut in range(30):
+        webp_pixels(data[:cut])
+    assert webp_pixels(data[:12] + b"JUNK" + data[16:FIRST_BYTES]) == webp_pixels(encoded("PNG")) == 0
 
 
 def test_suffixes_are_compared_in_lower_case() -> None:

@@ -138,3 +138,27 @@ def test_devices_are_picked(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     assert pick_device(asked) == picked
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            "no compiler\nanywhere",
+            r"eager fp32 fails here \(no compiler\); try --engine eager --precision fp32$",
+        ),
+        (
+            "can't allocate memory: 12 bytes",
+            r"eager fp32 fails here \(out of memory\); free memory, or use a ",
+        ),
+    ],
+)
+def test_an_engine_that_fails_is_told_with_a_remedy(
+    error: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError(error)
+
+    monkeypatch.setitem(engines.ENGINES, "eager", fails)
+    with pytest.raises(engines.EngineError, match=message):
+        engines.build(torch.nn.Identity(), options("eager", "fp32", "cpu")[0], (8, 8))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_classification
@@ -49,6 +49,18 @@ def parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with safe_open(path, framework="numpy") as file:
         about = json.loads(file.metadata()[serialization.KEY])
         return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), SafetensorError("Cannot allocate memory (os error 12)")], ids=repr
+)
+def test_a_want_of_memory_is_no_damage(path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(serialization, "safe_open", fails)
+    with pytest.raises(MemoryError):
+        serialization.load(path)
 
 
 def rewrite(path: Path, about: Any, arrays: dict[str, np.ndarray]) -> None:

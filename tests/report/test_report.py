@@ -80,6 +80,13 @@ def test_the_summary_names_every_method_and_ends_with_the_verdict(example: Resul
     assert " ".join(shown.split()).endswith(report.verdict(example))
 
 
+@pytest.mark.parametrize("total", [0.0, 1.0])
+def test_no_phase_takes_less_than_nothing(example: Result, total: float) -> None:
+    seconds = {name: total if name == "total" else [2.0, 3.0] for name in example.seconds}
+    rows = report.tables(changed(example, seconds=seconds))[3].rows
+    assert not [cell for row in rows for cell in row[1:] if cell.startswith("-") and cell != "-"]
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_figure_is_cut_off_on_a_narrow_terminal(example: Result, width: int) -> None:
     methods = copy.deepcopy(example.methods)

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from transfer import engines
-from transfer.backbones import networks
+from transfer.backbones import memory, networks
 from transfer.config import RunConfig
 from transfer.data.loader import BadImages
 from transfer.evaluation import experiment
@@ -578,6 +578,24 @@ class TestWay:
     ) -> None:
         with pytest.raises(UserError, match=message):
             predictor.load(copy, **settings)
+
+    def test_a_batch_that_does_not_fit_into_memory_is_halved_or_refused_before_the_first_pass(
+        self, copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(networks, "count_activation_bytes", lambda *_: 100)
+        monkeypatch.setattr(memory, "available_bytes", lambda: 600)
+        loaded = predictor.load(copy, batch=8)
+        assert loaded.plan.batch == 4
+        assert [record.getMessage() for record in caplog.records] == [
+            "memory is short: forward passes take 4 images at a time, not 8"
+        ]
+        monkeypatch.setattr(engines, "build", lambda *_: pytest.fail("an engine was made"))
+        monkeypatch.setattr(memory, "available_bytes", lambda: 149)
+        with pytest.raises(
+            UserError, match=r"^a forward pass of one image at 48x64 .*; free memory"
+        ) as caught:
+            predictor.load(copy, batch=8)
+        assert "--size, such" not in str(caught.value)
 
     def test_a_model_of_a_gpu_works_on_a_machine_without(
         self, copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

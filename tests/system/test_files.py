@@ -114,6 +114,16 @@ def test_what_is_no_seal_is_reported(data: bytes) -> None:
         files.unsealed(data)
 
 
+def test_a_want_of_memory_breaks_no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise MemoryError
+
+    data = files.sealed({"a": 1})
+    monkeypatch.setattr(files.json, "loads", fails)
+    with pytest.raises(MemoryError):
+        files.unsealed(data)
+
+
 def test_every_other_byte_breaks_the_seal() -> None:
     data = files.sealed({"ids": ["0a"], "seconds": 1.5, "made_on": "here"})
     for at in range(len(data)):

@@ -145,7 +145,14 @@ def test_a_cudnn_that_does_not_fit_has_no_version(monkeypatch: pytest.MonkeyPatc
     def fail() -> None:
         raise RuntimeError("cuDNN version incompatibility")
 
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.cudnn, "version", fail)
+    assert gpus.libraries()["cudnn"] is None
+
+
+def test_cudnn_is_not_loaded_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: pytest.fail("it was loaded"))
     assert gpus.libraries()["cudnn"] is None
 
 

@@ -47,7 +47,7 @@ def failing(count: int, seed: int, folder: Path) -> Counter[str]:
         met[kind] += 1
         assert status == {"full": 2}.get(kind, 0), (kind, mode, status)
         assert {path.name for path in out.iterdir()} == WRITTEN, (kind, mode)
-        _check_models(out)
+        check_models(out)
     return met
 
 
@@ -73,7 +73,7 @@ def models_full(count: int, seed: int, folder: Path) -> Counter[str]:
             assert outcome["status"] in (0, 2), outcome
             if outcome["status"] == 2:
                 assert "No space left on device" in str(outcome["stderr"]), outcome
-            _check_models(disk / "out")
+            check_models(disk / "out")
             json.loads((disk / "out" / RESULT).read_text())
             kept = bundle.load(disk / "out").record["made_from"]["result_sha256"]
             assert (kept == first) == (outcome["status"] == 2)
@@ -108,7 +108,7 @@ def _with_output(kind: str, argv: list[str]) -> None:
     os._exit(status)
 
 
-def _check_models(out: Path) -> None:
+def check_models(out: Path) -> None:
     """Every file of the models is the one that their record names."""
     kept = bundle.load(out)
     try:

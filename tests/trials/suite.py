@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.trials import children, damage, disks, hostile, kills, many, outputs, races, stops
+from tests.trials import children, damage, disks, hostile, kills, many, memory, outputs, races, stops
 
 HOSTILE = 20_000
 # What of the store is damaged is as good as absent: nothing refuses it.
@@ -62,6 +62,10 @@ TRIALS: dict[str, Trial] = {
     "many": Trial(many.many, 10_000),
     "hostile-large": Trial(partial(_apart, "large"), 11, ("refused",)),
 }
+if memory.can_limit_addresses():
+    TRIALS["memory-addresses"] = Trial(memory.addresses, 24, ("refused", "done"))
+if memory.can_limit_groups():
+    TRIALS["memory-group"] = Trial(memory.groups, 16, ("killed",))
 if disks.can_mount():
     TRIALS |= {
         "disks-full": Trial(disks.full, 8, ("full",)),

@@ -20,6 +20,8 @@ from transfer.system.hardware import available_bytes
 # A pass took 0.8 times the inputs and outputs of its largest operation (resnet18 at 3000x4000, batches of 8 in eager
 # fp32, which folds batch norm); networks with branches hold more than those, and engines have buffers of their own.
 OVERHEAD = 1.5
+# What to do where the memory does not suffice and the input size may be chosen.
+SMALLER = "give a smaller --size, such as 224x224"
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ def count_activation_bytes(network: nn.Module, size: tuple[int, int]) -> int:
             part.training = True
 
 
-def fit_batch(image_bytes: int, batch: int, size: tuple[int, int]) -> int:
+def fit_batch(image_bytes: int, batch: int, size: tuple[int, int], remedy: str = SMALLER) -> int:
     """The largest of `batch`, half of it, and so on, whose forward pass fits into the memory that is free.
 
     Parameters
@@ -81,6 +83,8 @@ def fit_batch(image_bytes: int, batch: int, size: tuple[int, int]) -> int:
         The number of images that is wanted.
     size
         Height and width in pixels, for the message.
+    remedy
+        What the user can do, for the message.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def fit_batch(image_bytes: int, batch: int, size: tuple[int, int]) -> int:
     while fitting and fitting * image_bytes * OVERHEAD > available:
         fitting //= 2
     if not fitting:
-        raise UserError(_too_large(1, image_bytes, size, available))
+        raise UserError(_too_large(1, image_bytes, size, available, remedy))
     if fitting < batch:
         log.warning("memory is short: forward passes take %d images at a time, not %d", fitting, batch)
     return fitting
@@ -102,14 +106,14 @@ def check_batch(image_bytes: int, batch: int, size: tuple[int, int]) -> None:
     """Raise `UserError` where a forward pass of so many images does not fit into the memory that is free."""
     available = available_bytes()
     if batch * image_bytes * OVERHEAD > available:
-        raise UserError(_too_large(batch, image_bytes, size, available))
+        raise UserError(_too_large(batch, image_bytes, size, available, SMALLER))
 
 
-def _too_large(batch: int, image_bytes: int, size: tuple[int, int], available: int) -> str:
+def _too_large(batch: int, image_bytes: int, size: tuple[int, int], available: int, remedy: str) -> str:
     images = "one image" if batch == 1 else f"{batch} images"
     return (
         f"a forward pass of {images} at {size[0]}x{size[1]} takes about {batch * image_bytes * OVERHEAD / 1e9:.1f} GB "
-        f"of memory, and {available / 1e9:.1f} GB are free; give a smaller --size, such as 224x224"
+        f"of memory, and {available / 1e9:.1f} GB are free; {remedy}"
     )
 
 

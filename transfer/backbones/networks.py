@@ -17,7 +17,7 @@ from torchvision import models
 from transfer.backbones import fitting
 from transfer.backbones.checkpoint import State as State
 from transfer.backbones.memory import check_batch, count_activation_bytes
-from transfer.system.errors import UserError
+from transfer.system.errors import UserError, is_out_of_memory
 
 # The statistics of ImageNet that every torchvision classification network was trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -200,6 +200,8 @@ def _size_reported(name: str, size: Sequence[int]) -> Iterator[None]:
     try:
         yield
     except (AssertionError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try --size 224x224"

@@ -27,7 +27,7 @@ from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.data import decode
 from transfer.data.loader import BadImages, IndexedImages, batches
 from transfer.system.content_ids import firsts, to_hex
-from transfer.system.errors import UserError
+from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.files import SCHEMA_VERSION, file_sha256
 from transfer.system.hardware import processor
 from transfer.system.text import first_line
@@ -152,7 +152,7 @@ def load(path: Path, sha256: str | None = None) -> networks.State:
     """
     try:
         found = _read(path)
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
         named = re.search(r"(?:GLOBAL|calls) ([\w.]+)", str(error))
@@ -161,6 +161,8 @@ def load(path: Path, sha256: str | None = None) -> networks.State:
             "save its state_dict() alone"
         ) from error
     except Exception as error:  # broken bytes make the readers fail in every way
+        if is_out_of_memory(error):
+            raise MemoryError from error
         raise UserError(f"{path} can't be read as weights: {first_line(error)}") from error
     if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be known
         raise UserError(f"{path} changed while it was being used; run again")

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from transfer.system import files
 from transfer.system.content_ids import Ids, from_hex, to_hex
+from transfer.system.errors import is_out_of_memory
 
 # A manifest has about 70 bytes for each row, and a shard some thousand rows.
 MAX_MANIFEST_BYTES = 4_000_000
@@ -180,6 +181,8 @@ def _damage(manifest: Path) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(manifest)) from error
         raise  # of the moment: a disk, a limit
     except Exception as error:  # whoever sealed a manifest may have written anything into it
+        if is_out_of_memory(error):
+            raise
         raise Damaged(f"its manifest or its rows: {error or type(error).__name__}") from error
 
 

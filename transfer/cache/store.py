@@ -15,7 +15,7 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.cache.locks import SharedLock
 from transfer.system import files
 from transfer.system.content_ids import Ids
-from transfer.system.errors import UserError
+from transfer.system.errors import UserError, is_out_of_memory
 
 FEATURES, TRIALS = "features", "trials"
 MADE_KINDS = ("weights", "calibrated")
@@ -147,7 +147,9 @@ class Store:
                 raise ValueError("not what was written")
         except FileNotFoundError:
             return None
-        except Exception:  # damaged, or sealed with whatever in it
+        except Exception as error:  # damaged, or sealed with whatever in it
+            if is_out_of_memory(error):
+                raise
             log.warning("a damaged file is made again: %s", folder)
             return None
         locks.mark(folder)

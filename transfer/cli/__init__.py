@@ -18,11 +18,12 @@ from transfer.cli.commands import DONE, FAILED
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
 from transfer.system import hardware, signals
-from transfer.system.errors import UserError
+from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.text import printable
 from transfer.system.version import __version__
 
 USAGE = 2
+_OUT_OF_MEMORY = "out of memory; what was computed is kept, run again with more memory free"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,9 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     except OSError as error:  # a full disk, a folder without permission
         return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), USAGE, argv)
-    except MemoryError:
-        return _fail("out of memory; what was computed is kept, run again with more memory free", USAGE, argv)
     except Exception as error:
+        if is_out_of_memory(error):
+            return _fail(_OUT_OF_MEMORY, USAGE, argv)
         message = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(message, FAILED, argv)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
-from transfer.data import depth, limits
+from transfer.data import depth, formats, limits
 from transfer.data.colour import to_rgb
 from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
@@ -278,9 +278,12 @@ def _bad_images(data: bytes) -> Iterator[None]:
 
 def _check_memory(data: bytes) -> None:
     """Raise `MemoryError` if there is too little memory to decode the image: some decoders only report failure."""
+    count, is_copied = formats.webp_pixels(data[: formats.FIRST_BYTES]), True
     with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        np.empty(min(MAX_PIXELS, image.width * image.height) * 8 + _DECODER_BYTES, np.uint8)
+        if not count:  # Pillow opens a WebP by making its decoder
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            count, is_copied = image.width * image.height, image.format in _COPYING
+        np.empty(min(MAX_PIXELS, count) * (16 if is_copied else 8) + _DECODER_BYTES, np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -59,6 +59,34 @@ def image_format(first_bytes: bytes) -> str | None:
     return None
 
 
+def webp_pixels(first_bytes: bytes) -> int:
+    """Read how many pixels a WebP image declares, without its decoder, which takes memory for all of them.
+
+    Parameters
+    ----------
+    first_bytes : bytes
+        The first `FIRST_BYTES` bytes of the file.
+
+    Returns
+    -------
+    int
+        Height times width; 0 for any other file.
+    """
+    if image_format(first_bytes) != "WEBP" or len(first_bytes) < 30:
+        return 0
+    kind = first_bytes[12:16]
+    if kind == b"VP8X":  # extended: 24 bits each, less one
+        sides = [int.from_bytes(first_bytes[at : at + 3], "little") + 1 for at in (24, 27)]
+    elif kind == b"VP8L":  # lossless: 14 bits each, less one
+        bits = int.from_bytes(first_bytes[21:25], "little")
+        sides = [(bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1]
+    elif kind == b"VP8 ":
+        sides = [int.from_bytes(first_bytes[at : at + 2], "little") & 0x3FFF for at in (26, 28)]
+    else:
+        return 0
+    return sides[0] * sides[1]
+
+
 def suffix(name: str) -> str:
     """Return the suffix of a file name in lower case, with its dot; empty without one."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path for each of a million names takes seconds

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from transfer.backbones.networks import IMAGENET, Normalisation
-from transfer.system.errors import UserError, check_choice
+from transfer.system.errors import UserError, check_choice, is_out_of_memory
 from transfer.system.hardware import has_bf16, usable_cores
 from transfer.system.text import first_line
 
@@ -55,10 +55,8 @@ class Plan:
 class EngineError(UserError):
     """An engine could not be built or run."""
 
-    def __init__(self, plan: Plan, reason: str) -> None:
-        super().__init__(
-            f"{plan.engine} {plan.precision} fails here ({reason}); try --engine eager --precision fp32"
-        )
+    def __init__(self, plan: Plan, reason: str, remedy: str = "try --engine eager --precision fp32") -> None:
+        super().__init__(f"{plan.engine} {plan.precision} fails here ({reason}); {remedy}")
         self.reason = reason
         """The first line of the engine's own error."""
 
@@ -148,6 +146,8 @@ def _engine_errors(plan: Plan) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise EngineError(plan, "out of memory", "free memory, or use a smaller input size") from error
         raise EngineError(plan, first_line(error)) from error
 
 

@@ -23,7 +23,7 @@ from safetensors.numpy import save as to_bytes
 
 from transfer.heads.registry import HEADS
 from transfer.system import files
-from transfer.system.errors import UserError
+from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.version import __version__
 
 FORMAT = 1
@@ -117,14 +117,18 @@ def load(path: Path | str) -> Any:
         head.predict(np.zeros((1, head.n_features_in_), np.float32))  # do its parts fit each other?
         if about["transfer"] != __version__:
             log.warning("%s was saved by transfer %s; this is %s", path, about["transfer"], __version__)
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except OSError as error:
         raise UserError(f"can't read {path} ({error.strerror or 'no such file'})") from error
-    except (SafetensorError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is no saved head: {_line(error)}") from error
     except Exception as error:  # parts that do not fit fail in every way
-        raise UserError(f"{path} is a damaged head: {_line(error)}") from error
+        if is_out_of_memory(error):
+            raise MemoryError from error
+        is_other = isinstance(
+            error, SafetensorError | RecursionError | UnicodeDecodeError | json.JSONDecodeError
+        )
+        kind = "no saved head" if is_other else "a damaged head"
+        raise UserError(f"{path} is {kind}: {_line(error)}") from error
     return head
 
 

@@ -261,7 +261,7 @@ def phases(result: Result) -> Table:
     total = result.seconds["total"]
     spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
     shown = {name: seconds for name, seconds in spent.items() if seconds >= 0.005 * total}
-    shown["everything else"] = total - sum(shown.values())
+    shown["everything else"] = max(0.0, total - sum(shown.values()))
     rows = [
         [name, format_seconds(seconds), f"{seconds / total:.0%}" if total else "-"]
         for name, seconds in shown.items()

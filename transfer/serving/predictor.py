@@ -22,6 +22,7 @@ from torch import nn
 
 from transfer import engines
 from transfer.backbones import networks, weights
+from transfer.backbones.memory import fit_batch
 from transfer.backbones.networks import Normalisation
 from transfer.config import DEVICES, RECORD
 from transfer.data import decode
@@ -189,8 +190,8 @@ def load(
 
     `auto` is the way that the features came from which the head was fitted on, where this machine has it, else eager
     PyTorch in fp32, with a line that says so. `batch` is the number of images in a forward pass, at most as many as
-    a run has on that device; fewer are padded to as many. Raises `UserError` for a folder that holds no model, or
-    not what was written, and for what this machine can't do.
+    a run has on that device and as fit into memory; fewer are padded to as many. Raises `UserError` for a folder that
+    holds no model, or not what was written, and for what this machine can't do.
     """
     check_choice("device", device, DEVICES)
     check_choice("engine", engine, ("auto", *engines.ENGINES))
@@ -237,6 +238,8 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
         way["precision"] if precision == "auto" else precision,
         way["device"] if device == "auto" else plain[2],
     )
+    if "cpu" in (wanted[2], plain[2]):
+        batch = _fit_batch(network, about["name"], _size(kept), batch)
     failed: dict[str, str] = {}
     for one in dict.fromkeys((wanted, plain)):
         try:
@@ -249,6 +252,13 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
             log.warning("%s, the way of the features, fails here (%s); %s", name, reason, instead)
         return ready
     raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
+
+
+def _fit_batch(network: nn.Module, name: str, size: tuple[int, int], batch: int) -> int:
+    """The largest batch whose forward pass fits into memory; on CUDA that is found by trying."""
+    image_bytes = networks.check_size(network, name, size)
+    remedy = "free memory, or train a model at a smaller --size"
+    return fit_batch(image_bytes, min(batch, engines.BATCH["cpu"]), size, remedy)
 
 
 def _calibrated(kept: Kept, precision: str) -> Path | None:

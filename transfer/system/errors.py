@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# What libraries say, in errors of their own, where they get no memory, Python where a thread gets
+# no stack, and the loader where a library gets no room.
+_NO_MEMORY = re.compile(
+    r"can(no|')t allocate memory|bad_?alloc|can't start new thread|failed to map segment"
+    r"|could not create a (primitive|memory object)$",  # oneDNN; of a shape it can't do it says "descriptor"
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class UserError(ValueError):
     """A mistake in what the user gave: reported in one line that says how to correct it, exit status 2."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the machine's memory, not that of a device, did not suffice."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:

@@ -120,6 +120,8 @@ def unsealed(data: bytes) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(data)
         if record.pop(SEAL) == _digest(record):
             return record
+    except MemoryError:
+        raise
     except Exception as error:  # broken bytes fail in every way
         raise ValueError(f"not readable ({type(error).__name__})") from error
     raise ValueError("not what was written")

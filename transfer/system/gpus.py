@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from typing import Any
 
@@ -52,13 +53,14 @@ def describe() -> list[dict[str, Any]]:
 
 
 def libraries() -> dict[str, str | int | None]:
-    """Return the versions of CUDA and cuDNN that torch was built with; None for an absent one."""
+    """Return the versions of CUDA that torch was built for and of the cuDNN that it uses; None for an absent one."""
     import torch
 
-    try:
-        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    except RuntimeError:  # another cuDNN on the library path, which does not fit
-        cudnn = None
+    cudnn = None
+    # To ask loads the library, and where its memory does not suffice that ends the process.
+    if torch.cuda.is_available():
+        with contextlib.suppress(RuntimeError):  # another cuDNN on the library path, which does not fit
+            cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {"cuda": torch.version.cuda, "cudnn": cudnn}
 
 
