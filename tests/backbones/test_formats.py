@@ -90,7 +90,7 @@ def test_what_is_no_weights_file_is_named_by_its_contents(tmp_path: Path, kind: 
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="can't be read as weights"):
-        weights.check(RunConfig(data="images", backbone="resnet18", weights=str(path)))
+        weights.choose(RunConfig(data="images", backbone="resnet18", weights=str(path)))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".pth.tar", ".safetensors", ".txt", ""])
@@ -107,6 +107,6 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path, suffix: str) -> None
 
 def test_a_folder_is_told_from_a_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a folder, not a weights file"):
-        weights.check(RunConfig(data="images", weights=str(tmp_path)))
+        weights.choose(RunConfig(data="images", weights=str(tmp_path)))
     with pytest.raises(UserError, match="no such weights file"):
-        weights.check(RunConfig(data="images", weights=str(tmp_path / "w.pth")))
+        weights.choose(RunConfig(data="images", weights=str(tmp_path / "w.pth")))

@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from transfer import engines
 from transfer.backbones import networks
 from transfer.config import RunConfig
 from transfer.data.loader import BadImages
+from transfer.engines import openvino, options
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.heads import serialization
@@ -552,7 +552,7 @@ class TestWay:
         def fails(*_: object) -> None:
             raise RuntimeError("no bf16 here\nfor certain")
 
-        monkeypatch.setitem(engines.ENGINES, "openvino", fails)
+        monkeypatch.setattr(openvino, "build", fails)
         loaded = predictor.load(copy)
         assert (loaded.plan.engine, loaded.plan.precision) == ("eager", "fp32")
         (line,) = (record.getMessage() for record in caplog.records)
@@ -600,7 +600,7 @@ class TestWay:
         result = run(tmp_path, methods=("ridge",), engine="auto", precision="int8")
         shutil.rmtree(tmp_path / "store")
         caplog.clear()
-        monkeypatch.setattr(engines, "_installed", lambda package: None if package == "nncf" else "1")
+        monkeypatch.setattr(options, "installed_version", lambda package: None if package == "nncf" else "1")
         loaded = predictor.load(tmp_path / "out", batch=8)
         assert (loaded.plan.engine, loaded.plan.precision) == ("openvino", "int8")
         expected = result.method("ridge")["test"]["confusion"]

@@ -534,7 +534,7 @@ def _weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path = folder / f"weights{suffix}"
             path.write_bytes(data)
             try:
-                weights.check(RunConfig(weights=str(path)))
+                weights.choose(RunConfig(weights=str(path)))
                 weights.load(path)
             except UserError as error:
                 refused.append(error)

@@ -81,21 +81,34 @@ def build(name: str, state: State, normalisation: Normalisation = IMAGENET) -> n
 
     Returns
     -------
-    A module that maps normalised images `(N, 3, H, W)` to features `(N, D)`.
+    nn.Module
+        That maps normalised images `(N, 3, H, W)` to features `(N, D)`.
 
     Raises
     ------
     UserError
         Naming the keys where `state` does not fit, and the network that it does fit, if there is one.
     """
-    network, layer = _without_branches(*cut(name, normalisation))
-    _fill(network, layer, name, state)
-    return network.requires_grad_(False).eval()
+    return fit(name, state, normalisation)[0]
 
 
-def remarks(name: str, state: State) -> list[str]:
-    """Lines on what `build` takes from a checkpoint and what it leaves out. Raises `UserError` as it does."""
-    return _fill(*_outline(name), name, state)
+def fit(name: str, state: State, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, list[str]]:
+    """Build a network as `build` does, and describe what of the checkpoint was taken.
+
+    Returns
+    -------
+    network : nn.Module
+    remarks : list of str
+        Lines on what was taken and what was left out; none where there was no choice.
+    """
+    network, layer = _outline(name, normalisation)
+    remarks = _fill(network, layer, name, state)
+    if any(part.is_meta for part in (*network.parameters(), *network.buffers())):
+        # Counts of batches, which older files lack.
+        filled = {key: value for key, value in network.state_dict().items() if not value.is_meta}
+        network, _ = _without_branches(*cut(name, normalisation))
+        network.load_state_dict(filled, strict=False)
+    return network.requires_grad_(False).eval(), remarks
 
 
 def _fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
@@ -121,13 +134,13 @@ def _fitting_network(name: str, state: State) -> str | None:
     return None
 
 
-def _outline(name: str) -> tuple[nn.Module, str]:
-    """As `build` begins, with tensors that take no memory where the network can be made so."""
+def _outline(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
+    """The cut network without weights; drawing initial ones would take longer than reading those that replace them."""
     try:
         with torch.device("meta"):
-            return _without_branches(*cut(name))
+            return _without_branches(*cut(name, normalisation))
     except NotImplementedError:  # RegNets compute their widths by tensors
-        return _without_branches(*cut(name))
+        return _without_branches(*cut(name, normalisation))
 
 
 def _without_branches(network: nn.Module, layer: str) -> tuple[nn.Module, str]:

@@ -111,15 +111,15 @@ def _write(out: Path, done: Experiment) -> UserError | None:
 def extract(args: argparse.Namespace) -> int:
     """Fill the store."""
     config = _config(args)
-    from transfer.features.extract import check, fill
+    from transfer.features.fill import fill
     from transfer.features.image_sets import find_images
+    from transfer.features.plan import plan_extraction
     from transfer.report import rendering
     from transfer.system.timer import Stopwatch
 
-    check(config)
-    watch = Stopwatch()
+    plan, watch = plan_extraction(config), Stopwatch()
     with rendering.progress(args.quiet) as on_progress:
-        found = fill(config, find_images(config, watch, on_progress), watch, on_progress)
+        found = fill(plan, find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
     return _report_skipped(found.skipped, len(found.skipped))

@@ -21,10 +21,10 @@ from transfer.system import hardware
 from transfer.system.errors import UserError
 from transfer.system.timer import now
 
-# What is usual, from measurements on one processor: how many times as fast as plain fp32, and seconds until ready.
-# They only decide which ways are worth a trial; which is taken, the trial decides.
-USUAL_GAIN = {"eager": 1.0, "openvino": 1.7, "compile": 1.5, "fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
-USUAL_SETUP_S = {"eager": 1.0, "openvino": 3.0, "compile": 24.0}
+# What is usual: how many times as fast as plain fp32, and seconds until ready. The trial decides which is taken.
+USUAL_GAIN = {name: spec.usual_gain for name, spec in engines.ENGINES.items()}
+USUAL_SETUP_S = {name: spec.usual_setup_s for name, spec in engines.ENGINES.items()}
+USUAL_PRECISION_GAIN = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
 # A way that was not tried must promise to be done in this share of the time: the guess may be wrong, its trial costs.
 WORTH_A_TRIAL = 0.9
 # Rounds of batches are timed until so much time is full, at least twice where a round takes less than a second.
@@ -213,7 +213,7 @@ class _Trials:
         if trial is None:
             # Against eager in the same precision, where that is known, only the engine's own gain is a guess.
             base = self.found.get(("eager", plan.precision))
-            plain = self.found[_way(self._plain)].images_per_s * USUAL_GAIN[plan.precision]
+            plain = self.found[_way(self._plain)].images_per_s * USUAL_PRECISION_GAIN[plan.precision]
             images_per_s = (base.images_per_s if base else plain) * USUAL_GAIN[plan.engine]
             return (USUAL_SETUP_S[plan.engine] + self.left[plan] / images_per_s) / WORTH_A_TRIAL
         if trial.cosine < self.least_cosine:

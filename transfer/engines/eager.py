@@ -9,19 +9,27 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from transfer.backbones.networks import IMAGENET, FromPixels, Normalisation
-from transfer.engines import Features, Pixels, Plan
+from transfer.engines import Features, Pixels, Plan, Size
 from transfer.engines.folding import fold_batch_norm
 from transfer.system.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 log = logging.getLogger(__name__)
+
+
+def build(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> Eager:
+    """Build the engine; its arguments are those of `transfer.engines.build`."""
+    return Eager(network, plan, normalisation)
 
 
 class Eager:

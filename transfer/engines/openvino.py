@@ -29,6 +29,13 @@ from transfer.engines import Features, Pixels, Plan, Size
 TRACED = 2
 
 
+def build(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> OpenVINO:
+    """Build the engine; its arguments are those of `transfer.engines.build`."""
+    return OpenVINO(load(calibrated) if calibrated else convert(network, size, normalisation), plan)
+
+
 class OpenVINO:
     """A converted network on the processor: as many streams as OpenVINO deems best, each a batch at a time.
 

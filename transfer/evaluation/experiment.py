@@ -25,8 +25,10 @@ from transfer.data.splits import draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import data_summary, ladder, predictions, repeats, statistics
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.evaluation.results import Result
-from transfer.features.extract import Extraction, Features, Split, check, extract
+from transfer.features.extract import Features, Split, extract
+from transfer.features.fill import Extraction
 from transfer.features.image_sets import find_images
+from transfer.features.plan import plan_extraction
 from transfer.heads.base import ranking
 from transfer.heads.registry import METHODS
 from transfer.serving import bundle
@@ -124,10 +126,10 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("--methods", name, METHODS)
-    check(config)
+    plan = plan_extraction(config)
     load_before, watch = hardware.load(), Stopwatch()
     image_set = find_images(config, watch, on_progress)
-    features = extract(config, image_set, watch, on_progress)
+    features = extract(plan, image_set, watch, on_progress)
     extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
@@ -163,10 +165,10 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
         },
         data=data,
         backbone={
-            "name": config.backbone,
+            "name": extraction.weights.backbone,
             "weights": extraction.weights.source,
             "weights_sha256": extraction.weights.sha256,
-            **extraction.normalisation.described,
+            **extraction.weights.normalisation.described,
             "weights_remarks": list(extraction.weights.remarks),
             "input_size": list(extraction.size),
             "feature_dim": features.x_ND.shape[1],

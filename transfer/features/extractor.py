@@ -18,9 +18,8 @@ import torchvision
 from torch import nn
 
 from transfer import engines
-from transfer.backbones import networks, weights
+from transfer.backbones import networks
 from transfer.backbones.memory import fit_batch
-from transfer.backbones.networks import IMAGENET, Normalisation
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
@@ -35,7 +34,7 @@ from transfer.data.loader import (
     batches,
     batches_on,
 )
-from transfer.engines import Engine, Features, Pixels, Plan, openvino
+from transfer.engines import Engine, Features, Pixels, Plan, openvino, options
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
@@ -56,29 +55,27 @@ class NotFinite(UserError):
 class FeatureExtractor:
     """A frozen network and what its features are made from and kept in."""
 
-    name: str
     weights: Weights
+    """Those of the network, and the network itself."""
     size: tuple[int, int]
     """Height and width in pixels."""
     images: IndexedImages
     store: Store
     pool: ThreadPoolExecutor
     bad: BadImages
-    normalisation: Normalisation = IMAGENET
     decoder: str = "pillow"
     """Or `nvjpeg`, for its features; what it is calibrated and tried on is decoded by Pillow all the same."""
 
-    @property
+    @cached_property
     def network(self) -> nn.Module:
-        """In torch, on the processor; built when first asked for."""
-        return self._built[0]
+        """The network in torch, on the processor, once it is known to take images of this size."""
+        _ = self._activation_bytes
+        return self.weights.network
 
     @cached_property
-    def _built(self) -> tuple[nn.Module, int]:
-        """The network, and the bytes that its largest operation takes for one image."""
-        state = weights.load(self.weights.path, self.weights.sha256)
-        network = networks.build(self.name, state, self.normalisation)
-        return network, networks.check_size(network, self.name, self.size)
+    def _activation_bytes(self) -> int:
+        """The bytes that the network's largest operation takes for one image."""
+        return networks.check_size(self.weights.network, self.weights.backbone, self.size)
 
     def fit_batch(self, plans: Iterable[Plan]) -> dict[Plan, Plan]:
         """Each plan with the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
@@ -87,7 +84,7 @@ class FeatureExtractor:
         """
         plans = list(plans)
         on_cpu = [plan.batch for plan in plans if plan.device == "cpu"]
-        batch = fit_batch(self._built[1], max(on_cpu), self.size) if on_cpu else 0
+        batch = fit_batch(self._activation_bytes, max(on_cpu), self.size) if on_cpu else 0
         return {
             plan: replace(plan, batch=min(batch, plan.batch)) if plan.device == "cpu" else plan
             for plan in plans
@@ -102,7 +99,7 @@ class FeatureExtractor:
         declared = {
             **self._declared,
             "images": to_hex(chosen.ids_N32),
-            "engine": engines.version("openvino"),
+            "engine": options.version("openvino"),
             "nncf": metadata.version("nncf"),
         }
         kept = self.store.made("calibrated", declared)
@@ -114,7 +111,7 @@ class FeatureExtractor:
         return self.store.keep("calibrated", declared, data, now() - start, processor()[0])
 
     def _converted(self) -> Any:
-        return openvino.convert(self.network, self.size, self.normalisation)
+        return openvino.convert(self.network, self.size, self.weights.normalisation)
 
     @property
     def calibrated_s(self) -> float | None:
@@ -124,7 +121,7 @@ class FeatureExtractor:
     def engine(self, plan: Plan) -> Engine:
         """An engine that runs it."""
         calibrated = self.calibrated.path if plan.precision == "int8" else None
-        return engines.build(self.network, plan, self.size, calibrated, self.normalisation)
+        return engines.build(self.network, plan, self.size, calibrated, self.weights.normalisation)
 
     def table(self, plan: Plan) -> FeatureTable:
         """Where its features by `plan` are kept."""
@@ -139,7 +136,7 @@ class FeatureExtractor:
         return {
             **self._declared,
             "engine": plan.engine,
-            "engine_version": engines.version(plan.engine),
+            "engine_version": options.version(plan.engine),
             "precision": plan.precision,
             "calibrated_sha256": self.calibrated.sha256 if plan.precision == "int8" else None,
         }
@@ -148,7 +145,7 @@ class FeatureExtractor:
         """What trials of its engines depend on."""
         return {
             **self._declared,
-            "openvino": engines.version("openvino"),
+            "openvino": options.version("openvino"),
             "machine": made_on(plan),
             "batch": plan.batch,
         }
@@ -157,11 +154,11 @@ class FeatureExtractor:
     def _declared(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
-            "backbone": self.name,
+            "backbone": self.weights.backbone,
             "layer": networks.LAYER,
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
-            **self.normalisation.declared,
+            **self.weights.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             **decode.declare_shift(self.images.shift),
             "torch": torch.__version__,

@@ -16,9 +16,9 @@ from typing import Any
 
 from safetensors.torch import save as to_bytes
 
-from transfer.backbones import networks, weights
+from transfer.backbones.weights import Weights
 from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
-from transfer.features.extract import Extraction
+from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.base import ranking
 from transfer.heads.registry import METHODS
@@ -160,7 +160,7 @@ def save(
                     "schema_version": SCHEMA_VERSION,
                     "transfer": __version__,
                     "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
-                    "backbone": _save_backbone(Path(staging), config.backbone, extraction),
+                    "backbone": _save_backbone(Path(staging), extraction.weights),
                     "features": _save_way(Path(staging), extraction),
                     "classes": list(extraction.classes),
                     "methods": methods,
@@ -248,16 +248,14 @@ def _save_heads(
     return methods, failures
 
 
-def _save_backbone(folder: Path, name: str, extraction: Extraction) -> dict[str, Any]:
-    network = networks.build(name, weights.load(extraction.weights.path, extraction.weights.sha256))
+def _save_backbone(folder: Path, weights: Weights) -> dict[str, Any]:
+    data = to_bytes(dict(weights.network.state_dict()))
     return {
-        "name": name,
-        "sha256": files.write(
-            folder / f"backbone{serialization.SUFFIX}", to_bytes(dict(network.state_dict()))
-        ),
-        "weights": extraction.weights.source,
-        "weights_sha256": extraction.weights.sha256,
-        **extraction.normalisation.described,
+        "name": weights.backbone,
+        "sha256": files.write(folder / f"backbone{serialization.SUFFIX}", data),
+        "weights": weights.source,
+        "weights_sha256": weights.sha256,
+        **weights.normalisation.described,
     }
 
 

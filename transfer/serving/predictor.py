@@ -27,6 +27,7 @@ from transfer.config import DEVICES, RECORD
 from transfer.data import decode
 from transfer.data.loader import BadImages, File, Opened, Progress, workers
 from transfer.engines import Engine, EngineError, Features, Plan
+from transfer.engines.options import PRECISIONS, list_options, pick_device
 from transfer.features.extractor import batches_for, check_finite
 from transfer.heads import serialization
 from transfer.serving import bundle
@@ -194,7 +195,7 @@ def load(
     """
     check_choice("device", device, DEVICES)
     check_choice("engine", engine, ("auto", *engines.ENGINES))
-    check_choice("precision", precision, ("auto", *engines.PRECISIONS))
+    check_choice("precision", precision, ("auto", *PRECISIONS))
     if batch < 1:
         raise UserError(f"batch is {batch}; give a whole number from 1 up")
     kept = bundle.load(Path(folder))
@@ -230,7 +231,7 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
     plain = (
         "eager" if engine == "auto" else engine,
         "fp32" if precision == "auto" else precision,
-        engines.pick_device(device),
+        pick_device(device),
     )
     wanted = (
         way["engine"] if engine == "auto" else engine,
@@ -264,7 +265,7 @@ def _calibrated(kept: Kept, precision: str) -> Path | None:
 def _plan(engine: str, precision: str, device: str, batch: int) -> Plan:
     # Quantising a network takes NNCF; running one that was quantised does not.
     of_same_kind = "fp32" if (engine, precision) == ("openvino", "int8") else precision
-    plan = engines.options(engine, of_same_kind, device)[0]
+    plan = list_options(engine, of_same_kind, device)[0]
     torch.set_num_threads(plan.threads)
     return replace(plan, precision=precision, batch=min(batch, plan.batch))
 
