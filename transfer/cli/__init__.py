@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands
-from transfer.cli.commands import DONE, FAILED
+from transfer.cli import commands, store_commands
+from transfer.cli.store_commands import DONE, FAILED
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
 from transfer.system import hardware, signals
@@ -183,16 +183,20 @@ def _parser() -> argparse.ArgumentParser:
 def _add_store(kinds: Any) -> None:
     store = kinds.add_parser("store", help="what is kept on disk", description="What is kept on disk.")
     kinds = store.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    lists = _command(kinds, "list", commands.store_list, "what the store holds", "store list")
+    lists = _command(kinds, "list", store_commands.list_entries, "what the store holds", "store list")
     lists.add_argument("--json", action="store_true", help="as JSON, keys whole")
     verify = _command(
-        kinds, "verify", commands.store_verify, "check every checksum; exit 1 for damage", "store verify"
+        kinds,
+        "verify",
+        store_commands.verify_entries,
+        "check every checksum; exit 1 for damage",
+        "store verify",
     )
     verify.add_argument("--quiet", action="store_true", help="no progress")
     prune = _command(
         kinds,
         "prune",
-        commands.store_prune,
+        store_commands.prune_entries,
         "delete what was chosen and what killed runs left; by default tell what that is",
         "store prune --older-than 90d --max-size 20GB",
     )

@@ -51,6 +51,10 @@ class Features:
     """Where the features of all images are nearly the same: the smallest and largest pixel value of some images."""
     extraction: Extraction
 
+    def groups(self, split: str) -> npt.NDArray[np.int32] | None:
+        """Return the groups of the images of a split; None where there are none."""
+        return self.extraction.images.in_split(split).group_N
+
 
 def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Features:
     """Compute the features that the store lacks, as `fill` does, and gather all of them in memory.
