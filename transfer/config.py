@@ -13,7 +13,7 @@ SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
-EXAMPLES = {"--mean": "0.485,0.456,0.406", "--std": "0.229,0.224,0.225"}
+EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
@@ -64,7 +64,7 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f"--groups is '{pattern}': {error}; give a regular expression, such as '^\\d{{8}}'"
+            f"`groups` is '{pattern}': {error}; give a regular expression, such as '^\\d{{8}}'"
         ) from None
 
 
@@ -116,38 +116,38 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise UserError("DATA is empty; give a folder of labelled images, or lagoon")
-        check_choice("--select", self.select, SELECT_BY)
-        check_choice("--device", self.device, DEVICES)
-        check_choice("--decoder", self.decoder, DECODERS)
-        check_choice("--channel-order", self.channel_order, CHANNEL_ORDERS)
-        for flag, values, least in (("--mean", self.mean, 0.0), ("--std", self.std, 1 / 256)):
+            raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
+        check_choice("select", self.select, SELECT_BY)
+        check_choice("device", self.device, DEVICES)
+        check_choice("decoder", self.decoder, DECODERS)
+        check_choice("channel_order", self.channel_order, CHANNEL_ORDERS)
+        for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(
-                    f"{flag} is {','.join(f'{one:g}' for one in values)}; give three numbers, one a channel, for "
-                    f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[flag]}"
+                    f"`{name}` is {','.join(f'{one:g}' for one in values)}; give three numbers, one a channel, for "
+                    f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[name]}"
                 )
-        check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
+        check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):
-                raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
+                raise UserError(f"`lr` is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
             if len(set(self.lr)) < len(self.lr):
-                raise UserError(f"--lr is {self.lr}; give every learning rate once")
-        for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
+                raise UserError(f"`lr` is {self.lr}; give every learning rate once")
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
             if value is not None and value < 1:
-                raise UserError(f"{flag} is {value}; give a whole number from 1 up")
+                raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
         if self.groups is not None:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
-            check_choice("--repeats", self.repeats, (REPEAT_GROUPS,))
+            check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
             if self.groups is None:
                 raise UserError(
-                    "--repeats groups needs --groups; give a regular expression, such as '^\\d{8}'"
+                    "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )
         elif self.repeats is not None and self.repeats < 0:
-            raise UserError(f"--repeats is {self.repeats}; give a whole number from 0 up, or {REPEAT_GROUPS}")
+            raise UserError(f"`repeats` is {self.repeats}; give a whole number from 0 up, or {REPEAT_GROUPS}")
         if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
+            raise UserError(f"`seed` is {self.seed}; give a whole number from 0 to {2**32 - 1}")
 
     @property
     def weights_or_default(self) -> str:
@@ -185,4 +185,4 @@ def default_store() -> Path:
     try:
         return Path(platformdirs.user_cache_dir("transfer", appauthor=False)).expanduser()
     except RuntimeError:
-        raise UserError("no home folder is known; name a store by --store or TRANSFER_STORE") from None
+        raise UserError("no home folder is known; name a store by `store` or TRANSFER_STORE") from None

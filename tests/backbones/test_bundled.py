@@ -100,7 +100,7 @@ def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_
 
 
 def test_another_backbone_is_refused_before_anything_is_read() -> None:
-    with pytest.raises(UserError, match="--weights embedded is a resnet50, and --backbone resnet18"):
+    with pytest.raises(UserError, match="`weights='embedded'` is a resnet50, and `backbone='resnet18'`"):
         weights.choose(RunConfig(backbone="resnet18", weights="embedded"))
 
 

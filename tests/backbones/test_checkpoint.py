@@ -95,7 +95,7 @@ def test_a_larger_network_of_the_same_names_is_not_taken_for_a_smaller_one(large
     with torch.device("meta"):
         state = dict(models.get_model(larger).state_dict())
     state = {key: torch.zeros(()).expand(value.shape) for key, value in state.items()}
-    with pytest.raises(UserError, match=f"unexpected: .*; they fit {larger}: give --backbone {larger}"):
+    with pytest.raises(UserError, match=f"unexpected: .*; they fit {larger}: give `backbone='{larger}'`"):
         networks.fit(smaller, state)[1]
 
 

@@ -375,7 +375,7 @@ def test_a_file_that_the_server_lacks_can_be_put_in_place(tmp_path: Path, server
     message = refusal(lambda: downloads.fetch(f"{server.url}/{name}", tmp_path))
     assert "Not Found" in message
     assert f"put it at {tmp_path / name}" in message
-    assert "--weights" in message
+    assert "`weights=FILE`" in message
     (tmp_path / name).write_bytes(b"data")
     assert downloads.fetch(f"{server.url}/{name}", tmp_path).path == tmp_path / name
     assert len(server.asked) == 1
@@ -470,7 +470,7 @@ def test_a_file_in_torchs_cache_that_is_not_what_its_name_says_is_refused(hub: P
 def test_a_network_without_first_imagenet_weights_is_refused(hub: Path) -> None:
     message = refusal(lambda: downloads.imagenet_file("vit_h_14"))
     assert "vit_h_14" in message
-    assert "--weights" in message
+    assert "`weights=FILE`" in message
 
 
 @pytest.mark.parametrize("name", [n for n in networks.names() if n not in ("vit_h_14", "regnet_y_128gf")])
@@ -631,7 +631,7 @@ def test_a_file_of_another_network_is_told_before_an_engine_is_made(finder: Find
     torch.save({"model": models.shufflenet_v2_x1_0().state_dict()}, path)
     message = refusal(lambda: finder(weights=str(path)))
     assert message.startswith(f"{path}: these weights do not fit shufflenet_v2_x0_5")
-    assert message.endswith("give --backbone shufflenet_v2_x1_0")
+    assert message.endswith("give `backbone='shufflenet_v2_x1_0'`")
 
 
 @pytest.mark.parametrize("given", [{}, {"mean": (0.5, 0.5, 0.5)}], ids=str)

@@ -615,7 +615,7 @@ class TestGroups:
 
     @pytest.mark.parametrize("pattern", ["[", "x", "jpg"])
     def test_a_pattern_that_makes_no_groups_is_refused(self, tmp_path: Path, pattern: str) -> None:
-        with pytest.raises(UserError, match="--groups"):
+        with pytest.raises(UserError, match="`groups`"):
             find(self.day_files(tmp_path, "."), groups=pattern)
 
     def test_classes_that_no_groups_can_train_are_refused(self, tmp_path: Path) -> None:

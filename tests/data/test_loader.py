@@ -310,7 +310,7 @@ def test_a_bad_image_ends_the_run_and_is_named(tmp_path: Path, pool: ThreadPoolE
     assert "\n" not in message
     assert str(tmp_path / "b3.png") in message
     assert REASONS[fault] in message
-    assert "--on-bad-image skip" in message
+    assert "`on_bad_image='skip'`" in message
 
 
 REASONS = {
@@ -630,5 +630,5 @@ def test_a_device_without_memory_to_decode_is_one_line(
     monkeypatch.setattr(nvjpeg, "pixels", full)
     images = images_of(tmp_path, 2, pool)
     ready = batches_on("cpu", images, 2, SIZE, pool, BadImages(tmp_path, "skip"))
-    with pytest.raises(UserError, match="too little memory to decode images; use --decoder pillow"):
+    with pytest.raises(UserError, match="too little memory to decode images; use `decoder='pillow'`"):
         next(ready)

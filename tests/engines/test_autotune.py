@@ -149,7 +149,7 @@ def test_a_way_that_errs_is_passed_over_with_a_line(
 
 def test_where_none_is_left_the_user_is_told(usual: Callable[..., World]) -> None:
     with pytest.raises(
-        UserError, match=r"openvino bf16: disagrees with fp32; .*--engine eager --precision fp32"
+        UserError, match=r"openvino bf16: disagrees with fp32; .*`engine='eager', precision='fp32'`"
     ):
         usual(stray={VINO_BF16: 0.5, EAGER_BF16: 0.5}).choose(500, (VINO_BF16, EAGER_BF16))
 

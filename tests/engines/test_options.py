@@ -68,10 +68,10 @@ def test_int8_is_openvinos_and_only_when_asked_for() -> None:
 @pytest.mark.parametrize(
     ("engine", "precision", "told"),
     [
-        ("eager", "int8", "--engine eager can't do --precision int8 on cpu; it can do fp32, bf16"),
-        ("compile", "int8", "--engine compile can't do --precision int8 on cpu; it can do fp32, bf16"),
-        ("auto", "fp16", "--precision is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"),
-        ("openvino", "fp16", "--precision is fp16, which processors only emulate"),
+        ("eager", "int8", "`engine='eager'` can't do `precision='int8'` on cpu; it can do fp32, bf16"),
+        ("compile", "int8", "`engine='compile'` can't do `precision='int8'` on cpu; it can do fp32, bf16"),
+        ("auto", "fp16", "`precision` is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"),
+        ("openvino", "fp16", "`precision` is fp16, which processors only emulate"),
     ],
 )
 def test_what_no_engine_can_do_is_told(engine: str, precision: str, told: str) -> None:
@@ -80,8 +80,8 @@ def test_what_no_engine_can_do_is_told(engine: str, precision: str, told: str) -
 
 def test_what_is_for_processors_is_refused_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert "--engine openvino runs on processors only" in refusal("openvino", "auto", "cuda")
-    assert "--precision int8 runs on processors only" in refusal("auto", "int8", "auto")
+    assert "`engine='openvino'` runs on processors only" in refusal("openvino", "auto", "cuda")
+    assert "`precision='int8'` runs on processors only" in refusal("auto", "int8", "auto")
     assert ways("auto", "fp16", "auto") == {("eager", "fp16"), ("compile", "fp16")}
 
 
@@ -94,7 +94,7 @@ def test_without_openvino_the_others_are_left(monkeypatch: pytest.MonkeyPatch) -
 
 def test_int8_needs_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "installed_version", lambda name: "1" if name == "openvino" else None)
-    assert "--precision int8 needs nncf: pip install nncf" in refusal("auto", "int8", "cpu")
+    assert "`precision='int8'` needs nncf: pip install nncf" in refusal("auto", "int8", "cpu")
     assert ("openvino", "fp32") in ways("auto", "fp32", "cpu")
 
 
@@ -107,10 +107,10 @@ def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
 @pytest.mark.parametrize(
     ("engine", "precision", "told"),
     [
-        ("warp", "auto", ["--engine", "'warp'", "auto", "eager", "openvino", "compile"]),
-        ("", "auto", ["--engine", "''", "auto", "eager"]),
-        ("auto", "fp64", ["--precision", "'fp64'", "auto", "fp32", "bf16", "fp16", "int8"]),
-        ("auto", "FP32", ["--precision", "'FP32'", "auto", "fp32", "bf16", "fp16", "int8"]),
+        ("warp", "auto", ["`engine`", "'warp'", "auto", "eager", "openvino", "compile"]),
+        ("", "auto", ["`engine`", "''", "auto", "eager"]),
+        ("auto", "fp64", ["`precision`", "'fp64'", "auto", "fp32", "bf16", "fp16", "int8"]),
+        ("auto", "FP32", ["`precision`", "'FP32'", "auto", "fp32", "bf16", "fp16", "int8"]),
     ],
 )
 def test_an_unknown_choice_is_told_with_the_allowed_ones(
@@ -125,8 +125,8 @@ def test_an_unknown_choice_is_told_with_the_allowed_ones(
 @pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
 def test_cuda_is_refused_where_there_is_none(precision: str) -> None:
     message = refusal("auto", precision, "cuda")
-    assert "--device is cuda" in message
-    assert "--device cpu" in message
+    assert "`device` is cuda" in message
+    assert "`device='cpu'`" in message
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_whatever_changes_features_changes_their_key(
 
 def test_a_decoder_for_cuda_is_refused_on_a_processor(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images", train=3, valid=2, test=2)
-    with pytest.raises(UserError, match="--decoder nvjpeg runs on a CUDA device; use --decoder pillow"):
+    with pytest.raises(UserError, match="`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`"):
         features(tmp_path, decoder="nvjpeg")
     assert not (tmp_path / "store").exists()
 
@@ -330,7 +330,7 @@ def test_a_forward_pass_that_does_not_fit_is_refused_before_it(
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     weights = str(_weights(tmp_path))
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
-    with pytest.raises(UserError, match=r"one image at 480x640 .* smaller --size"):
+    with pytest.raises(UserError, match=r"one image at 480x640 .* smaller `size`"):
         features(tmp_path, weights=weights, size=(480, 640))
     assert not forwards
     monkeypatch.setattr(memory, "available_bytes", lambda: 5 * 10**6)
@@ -495,7 +495,7 @@ def test_where_auto_took_a_precision_that_overflows_another_takes_over(
     features(tmp_path, weights=weights, precision="bf16")
     decode.Image.new("RGB", (64, 48), "teal").save(root / "train/class0/new.png")
     monkeypatch.setattr(FeatureExtractor, "compute", _bf16_overflows(FeatureExtractor.compute))
-    with pytest.raises(UserError, match="not finite in bf16; try --precision fp32"):
+    with pytest.raises(UserError, match="not finite in bf16; try `precision='fp32'`"):
         features(tmp_path, weights=weights, engine="auto", precision="bf16")
     found = features(tmp_path, weights=weights, engine="auto", precision="auto").extraction
     assert (found.plan.precision, found.computed, len(found.images)) == ("fp32", 49, 49)
@@ -542,7 +542,7 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
     assert {manifest.parent for manifest in checked} == {found.table.folder}
     assert len(watch.seconds["open cache"]) == 2  # what is listed, and the features that are used
     assert caplog.messages[-1] == (
-        "eager fp32: the cache holds its features of 48 of 48 images (--engine and --precision name others)"
+        "eager fp32: the cache holds its features of 48 of 48 images (`engine` and `precision` name others)"
     )
 
 
@@ -557,7 +557,9 @@ def test_an_engine_that_was_named_and_fails_is_told_in_one_line(
     monkeypatch.setattr(inductor, "build", broken)
     with pytest.raises(UserError) as told:
         features(tmp_path, engine="compile")
-    assert str(told.value) == "compile fp32 fails here (no compiler); try --engine eager --precision fp32"
+    assert str(told.value) == (
+        "compile fp32 fails here (no compiler); try `engine='eager', precision='fp32'`"
+    )
 
 
 def test_bad_images_in_the_sample_of_a_trial_are_left_out(tmp_path: Path, make_images: MakeImages) -> None:

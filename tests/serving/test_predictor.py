@@ -435,7 +435,9 @@ class TestReplacing:
     def test_a_run_on_something_else_may_not(
         self, folder: Path, copy: Path, settings: dict[str, Any], told: str
     ) -> None:
-        with pytest.raises(UserError, match=rf"{told}; give another --out, or replace it with --force"):
+        with pytest.raises(
+            UserError, match=rf"{told}; give another `models`, or replace it with `force=True`"
+        ):
             bundle.check_replaceable(copy, self.config(folder, **settings))
 
     def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
@@ -454,7 +456,7 @@ class TestReplacing:
 
         monkeypatch.setattr(experiment, "find_images", begins)
         config = self.config(folder, backbone="resnet34")
-        with pytest.raises(UserError, match="--force"):
+        with pytest.raises(UserError, match="`force=True`"):
             experiment.run(config, models=copy)
         with pytest.raises(Begun):
             experiment.run(config, models=copy, force=True)
@@ -563,9 +565,9 @@ class TestWay:
     @pytest.mark.parametrize(
         ("settings", "told"),
         [
-            ({"engine": "warp"}, "^engine is 'warp'"),
-            ({"precision": "fp8"}, "^precision is 'fp8'"),
-            ({"device": "tpu"}, "^device is 'tpu'"),
+            ({"engine": "warp"}, "^`engine` is 'warp'"),
+            ({"precision": "fp8"}, "^`precision` is 'fp8'"),
+            ({"device": "tpu"}, "^`device` is 'tpu'"),
             ({"batch": 0}, "batch is 0"),
             ({"method": "forest"}, "^method is 'forest'; .* has fc-lab, fc"),
             ({"precision": "int8"}, "no int8 version"),

@@ -28,11 +28,11 @@ def imagenet_file(name: str) -> HashedFile:
     """
     weights = getattr(models.get_model_weights(name), "IMAGENET1K_V1", None)
     if weights is None:
-        raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give --weights FILE or random")
+        raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give `weights=FILE` or random")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if folder.parts[0].startswith("~"):  # left as it is where no home folder is known
         raise UserError(
-            "no home folder is known; name one for downloads by TORCH_HOME, or give --weights FILE"
+            "no home folder is known; name one for downloads by TORCH_HOME, or give `weights=FILE`"
         )
     return fetch(weights.url, folder)
 
@@ -75,7 +75,7 @@ def fetch(url: str, folder: Path) -> HashedFile:
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UserError(
             f"can't download {url} ({reason}); fetch it elsewhere and put it at {path}, "
-            "or use --weights FILE, embedded (a resnet50) or random"
+            "or use `weights=FILE`, embedded (a resnet50) or random"
         ) from error
     return hash_file(path)
 

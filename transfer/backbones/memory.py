@@ -109,7 +109,7 @@ def _too_large(batch: int, image_bytes: int, size: tuple[int, int], available: i
     images = "one image" if batch == 1 else f"{batch} images"
     return (
         f"a forward pass of {images} at {size[0]}x{size[1]} takes about {batch * image_bytes * OVERHEAD / 1e9:.1f} GB "
-        f"of memory, and {available / 1e9:.1f} GB are free; give a smaller --size, such as 224x224"
+        f"of memory, and {available / 1e9:.1f} GB are free; give a smaller `size`, such as 224x224"
     )
 
 

@@ -116,7 +116,7 @@ def _fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
         return fitting.fill(network, layer, name, state)
     except fitting.Misfit as error:
         other = _fitting_network(name, state) if error.of_another else None
-        hint = f"; they fit {other}: give --backbone {other}" if other else ""
+        hint = f"; they fit {other}: give `backbone='{other}'`" if other else ""
         raise Misfit(f"{error}{hint}") from None
 
 
@@ -215,7 +215,7 @@ def _size_reported(name: str, size: Sequence[int]) -> Iterator[None]:
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try --size 224x224"
+            f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try `size=224x224`"
         ) from error
 
 

@@ -37,7 +37,7 @@ ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
 # What is said of weights in a file, which does not tell how its images were scaled.
 ASSUMED_NORMALISATION = (
     f"pixels are scaled by ImageNet's mean {networks.MEAN} and deviation {networks.STD}; "
-    "give --mean, --std and --channel-order if these weights were trained otherwise"
+    "give `mean`, `std` and `channel_order` if these weights were trained otherwise"
 )
 
 
@@ -114,7 +114,7 @@ def choose(config: RunConfig) -> WeightsChoice:
         formats.kind_of(Path(source))
     if source == "embedded" and config.backbone != BUNDLED_BACKBONE:
         raise UserError(
-            f"--weights embedded is a {BUNDLED_BACKBONE}, and --backbone {config.backbone}; "
+            f"`weights='embedded'` is a {BUNDLED_BACKBONE}, and `backbone='{config.backbone}'`; "
             "give imagenet, random, or a .safetensors or .pth file"
         )
     return WeightsChoice(

@@ -58,7 +58,7 @@ class Leftover:
 def entries(root: Path) -> list[Entry]:
     """All entries of a store, the one used last first. Raises `UserError` where there is no store."""
     if not root.is_dir():
-        raise UserError(f"no store at {root}; name another by --store")
+        raise UserError(f"no store at {root}; name another by `store`")
     found = [_table(folder) for folder in _folders(root / FEATURES)]
     found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
     found += [_trials(path) for path in sorted((root / TRIALS).glob("*.json")) if _KEY.fullmatch(path.stem)]

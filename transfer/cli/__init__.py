@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from transfer.cli import commands, store_commands
+from transfer.cli.messages import name_options
 from transfer.cli.store_commands import DONE, FAILED
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(end="", flush=True)  # where that fails, at exit nobody would say so in one line
             return status
     except UserError as error:
-        return _fail(str(error), USAGE, argv)
+        return _fail(name_options(str(error)), USAGE, argv)
     except KeyboardInterrupt:
         return _fail(signals.INTERRUPTED_MESSAGE, signals.INTERRUPTED, argv)
     except BrokenPipeError:  # the reader of our output had enough
@@ -81,7 +82,7 @@ def _tell(*, quiet: bool) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            print(f"transfer: {printable(record.getMessage())}", file=sys.stderr)
+            print(f"transfer: {printable(name_options(record.getMessage()))}", file=sys.stderr)
 
     logger = logging.getLogger("transfer")
     logger.handlers = [Lines()]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.cli.messages import name_options
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -98,7 +99,7 @@ def _write(out: Path, done: Experiment) -> UserError | None:
         name = printable(str(out / RESULT))
         print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
     for further in failures[1:]:
-        print(f"transfer: {printable(str(further))}", file=sys.stderr)
+        print(f"transfer: {printable(name_options(str(further)))}", file=sys.stderr)
     return failures[0] if failures else None
 
 
@@ -204,7 +205,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
         fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
     for name in ("mean", "std"):
         if name in fields:
-            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[f"--{name}"])
+            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[name])
     return RunConfig(**fields)
 
 

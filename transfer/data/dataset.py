@@ -239,7 +239,7 @@ def check_output(data: Path, out: Path) -> None:
         for place in (folder, *inner):
             inside = real.is_relative_to(place.resolve()) and not is_output(folder)
             if inside and list_files(place, once_in=0).all.images:
-                raise UserError(f"{out} lies in {place}, which holds images; give an --out beside {data}")
+                raise UserError(f"{out} lies in {place}, which holds images; give an `out` beside {data}")
 
 
 def _folders(folder: Path, *, links: bool = False) -> list[str]:
@@ -305,7 +305,7 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
     lost = [found.classes[label] for label in sorted(drawn - trained)]
     if lost:
         raise UserError(
-            f"with these groups class {lost[0]!r} has no image left for training; give --groups that makes "
+            f"with these groups class {lost[0]!r} has no image left for training; give `groups` that makes "
             "smaller groups, or take the class out"
         )
     if empty and len(trained) >= 2:

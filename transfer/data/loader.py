@@ -182,7 +182,7 @@ class BadImages:
     def meet(self, path: Path, error: BadImage) -> None:
         """Take note of a bad image; raise `UserError` unless the rule is `skip`."""
         if self.rule == "error":
-            raise UserError(f"can't read {path}: {error}; mend or remove it, or use --on-bad-image skip")
+            raise UserError(f"can't read {path}: {error}; mend or remove it, or use `on_bad_image='skip'`")
         name = path.relative_to(self.root) if self.root else path
         self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own
 
@@ -280,7 +280,7 @@ def _decoded_on(
         x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift)
     except torch.OutOfMemoryError as error:
         raise UserError(
-            f"the {device} device has too little memory to decode images; use --decoder pillow"
+            f"the {device} device has too little memory to decode images; use `decoder='pillow'`"
         ) from error
     places = list(found)
     return x_NHW3, bad | {places[i]: error for i, error in errors.items()}

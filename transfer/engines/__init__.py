@@ -43,7 +43,7 @@ class EngineError(UserError):
 
     def __init__(self, plan: Plan, reason: str) -> None:
         super().__init__(
-            f"{plan.engine} {plan.precision} fails here ({reason}); try --engine eager --precision fp32"
+            f"{plan.engine} {plan.precision} fails here ({reason}); try `engine='eager', precision='fp32'`"
         )
         self.reason = reason
         """The first line of the engine's own error."""

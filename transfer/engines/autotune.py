@@ -239,7 +239,7 @@ class _Trials:
         try:
             engine, trial, self._expected_ND = _try(self._plain, self.build, self.x_NHW3, None)
         except EngineError as error:
-            hint = "; try --device cpu" if self._plain.device == "cuda" else ""
+            hint = "; try `device='cpu'`" if self._plain.device == "cuda" else ""
             raise UserError(f"plain PyTorch in fp32 fails here ({error.reason}){hint}") from error
         self.found[_way(self._plain)], self.measured = trial, True
         if self._plain in self.options:
@@ -249,7 +249,7 @@ class _Trials:
         """Why no option is left."""
         reasons = ((plan, self.failed.get(plan, "disagrees with fp32")) for plan in self.options)
         listed = "; ".join(f"{plan.engine} {plan.precision}: {reason}" for plan, reason in reasons)
-        return f"no engine can do it here ({listed}); try --engine eager --precision fp32"
+        return f"no engine can do it here ({listed}); try `engine='eager', precision='fp32'`"
 
 
 def _way(plan: Plan) -> tuple[str, str]:

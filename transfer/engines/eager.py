@@ -121,7 +121,7 @@ class Eager:
         if self.batch == 1:
             raise UserError(
                 f"one image needs more memory than the {self.plan.device} device has left; "
-                "use a smaller --size, or --device cpu"
+                "use a smaller `size`, or `device='cpu'`"
             ) from None
         self.batch //= 2
         torch.cuda.empty_cache()

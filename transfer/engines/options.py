@@ -40,12 +40,12 @@ def list_options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
     UserError
         Where none is left.
     """
-    check_choice("--engine", engine, ("auto", *ENGINES))
-    check_choice("--precision", precision, ("auto", *PRECISIONS))
+    check_choice("engine", engine, ("auto", *ENGINES))
+    check_choice("precision", precision, ("auto", *PRECISIONS))
     device = pick_device(device)
     engines = [name for name in ENGINES if (name, device) in CAN and engine in ("auto", name)]
     if not engines:
-        raise UserError(f"--engine {engine} runs on processors only; use --device cpu")
+        raise UserError(f"`engine='{engine}'` runs on processors only; use `device='cpu'`")
     engines = [name for name in engines if _is_installed(name, engine, precision)]
     precisions = _fast_precisions(device) if precision == "auto" else (precision,)
     found = tuple(
@@ -77,7 +77,7 @@ def installed_version(package: str) -> str | None:
 def pick_device(device: str) -> str:
     """Resolve `auto` to `cuda` where there is a CUDA device, else to `cpu`; `UserError` for one that is not there."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but torch sees no CUDA device here; use --device cpu")
+        raise UserError("`device` is cuda, but torch sees no CUDA device here; use `device='cpu'`")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
@@ -102,15 +102,15 @@ def _is_installed(name: str, engine: str, precision: str) -> bool:
     needed = [*spec.packages, *(["nncf"] if quantises else [])]
     missing = [package for package in needed if not installed_version(package)]
     if missing and (engine == name or precision == "int8"):
-        what = "--precision int8" if precision == "int8" else f"--engine {engine}"
+        what = "`precision='int8'`" if precision == "int8" else f"`engine='{engine}'`"
         raise UserError(f"{what} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     return not missing
 
 
 def _impossible(engine: str, precision: str, device: str) -> str:
     if precision == "fp16" and device == "cpu":
-        return "--precision is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"
+        return "`precision` is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"
     if precision == "int8" and device == "cuda":
-        return "--precision int8 runs on processors only; choose fp16 or bf16, or --device cpu"
+        return "`precision='int8'` runs on processors only; choose fp16 or bf16, or `device='cpu'`"
     possible = ", ".join(CAN[engine, device])
-    return f"--engine {engine} can't do --precision {precision} on {device}; it can do {possible}"
+    return f"`engine='{engine}'` can't do `precision='{precision}'` on {device}; it can do {possible}"

@@ -116,7 +116,7 @@ def _repeat(
         scheme = repeats.STRATIFIED
         splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=joined_N, copies_N=copies_N)
         if len(splits) < count:
-            log.warning("--repeats: these groups can be split in %d ways only", len(splits))
+            log.warning("`repeats`: these groups can be split in %d ways only", len(splits))
     else:
         assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
         assert joined_N is not None
@@ -127,7 +127,7 @@ def _repeat(
         ]
         if len(group_names) < 2:
             raise UserError(
-                "--repeats groups has one group only, since copies of images join all groups; take the copies out"
+                "`repeats='groups'` has one group only, since copies of images join all groups; take the copies out"
             )
         valid_share = shares["valid"] / (1 - shares["test"])
         splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)

@@ -120,7 +120,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
     """Compare the methods of `config` on its images; raises `UserError` for what a user can mend."""
     names = config.methods or tuple(METHODS)
     for name in names:
-        check_choice("--methods", name, METHODS)
+        check_choice("methods", name, METHODS)
     plan = plan_extraction(config)
     load_before, watch = hardware.load(), Stopwatch()
     image_set = find_images(config, watch, on_progress)

@@ -239,7 +239,8 @@ def made_on(plan: Plan) -> str:
 def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
     """Raise `NotFinite` for features `(N, D)` that are no numbers."""
     if not np.isfinite(x_ND).all():
+        hint = "" if plan.precision == "fp32" else "`precision='fp32'`, or "
         raise NotFinite(
-            f"the network's features of {images[0].path} or one after it are not finite in "
-            f"{plan.precision}; try {'' if plan.precision == 'fp32' else '--precision fp32, or '}other weights"
+            f"the network's features of {images[0].path} or one after it are not finite in {plan.precision}; "
+            f"try {hint}other weights"
         )

@@ -210,7 +210,7 @@ def _pick(
         if settled.reason == autotune.CACHED:
             plan, held = settled.plan, len(distinct) - left[settled.plan]
             choice = f"{plan.engine} {plan.precision}: {settled.reason} of {held} of {len(distinct)} images"
-            log.info("%s (--engine and --precision name others)", choice)
+            log.info("%s (`engine` and `precision` name others)", choice)
         return settled
     with watch("choose"):
         sample = frozen.sample(distinct, options[0].batch)
@@ -241,7 +241,7 @@ def _exact(
 def _default_size(images: IndexedImages) -> tuple[int, int]:
     size, own = default_size(images.size_N2), common_size(images.size_N2)
     if own not in (None, size):
-        log.warning("the images are %dx%d: they are scaled to %dx%d (--size names another size)", *own, *size)
+        log.warning("the images are %dx%d: they are scaled to %dx%d (`size` names another size)", *own, *size)
     return size
 
 

@@ -61,7 +61,7 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
     chosen = weights.choose(config)
     options = list_options(config.engine, config.precision, config.device)
     if config.decoder == "nvjpeg" and options[0].device != "cuda":
-        raise UserError("--decoder nvjpeg runs on a CUDA device; use --decoder pillow")
+        raise UserError("`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`")
     return ExtractionPlan(
         weights=chosen,
         options=options,

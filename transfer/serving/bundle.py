@@ -92,7 +92,7 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
     path = folder / RECORD
     if not path.is_file():
         return
-    advice = "give another --out, or replace it with --force"
+    advice = "give another `models`, or replace it with `force=True`"
     try:
         record = schemas.load(path, "model")
     except UserError as error:
