@@ -26,7 +26,7 @@ BUNDLED_BACKBONE = "resnet50"
 
 def parse_size(text: str) -> tuple[int, int]:
     """`"240x800"` to `(240, 800)`: height and width in pixels."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
     if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
         raise UserError(
             f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"

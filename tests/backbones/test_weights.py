@@ -224,6 +224,12 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, suffix: str, da
     assert str(path) in refusal(lambda: weights.load(path))
 
 
+def test_bytes_of_no_kind_are_said_to_be_no_weights(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    assert "is not a file of PyTorch or safetensors" in refusal(lambda: weights.load(path))
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
 def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, keep: float) -> None:

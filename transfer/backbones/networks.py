@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "try resnet50"
+        hint = f"did you mean {' or '.join(close)}?" if close else "no others can be used; try resnet50"
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 

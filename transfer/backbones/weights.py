@@ -236,6 +236,11 @@ def load(path: Path, expected: tuple[int, ...] | None = None) -> networks.State:
     except UserError:
         raise
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            if not file.read(2).startswith((b"\x80", b"PK")):
+                raise UserError(
+                    f"{path} is not a file of PyTorch or safetensors, or damaged; give a state_dict"
+                ) from error
         named = re.search(r"(?:GLOBAL|calls) ([\w.]+)", str(error))
         raise UserError(
             f"{path} holds more than tensors{f' ({named[1]})' if named else ''} and was not loaded; "

@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with signals.stoppable():
-            args = _parser().parse_args(argv)
+            args, unknown = _parser().parse_known_args(argv)
+            if unknown:
+                raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see {args.prog} --help")
             _tell(quiet=getattr(args, "quiet", False))
             status: int = args.command(args)
             print(end="", flush=True)  # where that fails, at exit nobody would say so in one line
@@ -233,7 +235,7 @@ def _command(commands: Any, name: str, call: Any, summary: str, example: str) ->
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=f"{summary.capitalize()}.", epilog=f"Example: transfer {example}"
     )
-    parser.set_defaults(command=call)
+    parser.set_defaults(command=call, prog=parser.prog)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 

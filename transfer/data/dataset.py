@@ -129,7 +129,8 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
         If the folder can't serve, or the groups can't.
     """
     if not root.is_dir():
-        raise UserError(f"no such folder: {root}; give a folder of class folders, or lagoon")
+        what = f"{root} is a file" if root.is_file() else f"no such folder: {root}"
+        raise UserError(f"{what}; give a folder of class folders, or lagoon")
     found = find_class_folders(root)
     splits = {
         split: Samples.join(root, [_labelled(root, names, label) for label, names in parts])
@@ -296,6 +297,8 @@ def _suffixes() -> str:
 def _check(found: ImageSet, folders: ClassFolders) -> None:
     if not any(found.splits.values()):
         reason = folders.describe_empty("train")
+        if not _folders(found.root):
+            reason += f", or give {found.root.absolute().parent} if {found.root.name} is one of the classes"
         raise UserError(
             f"no images in {found.root} ({reason}); class folders with {_suffixes()} files are wanted"
         )
@@ -325,4 +328,10 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
     for split in SPLITS:
         if not found.splits[split]:
             reason = folders.describe_empty(split)
+            if split in found.drawn:
+                shared = {"train", *found.drawn}
+                labels_N = np.concatenate([found.splits[name].label_N for name in shared])
+                counts = np.bincount(labels_N, minlength=len(found.classes))
+                name = found.classes[int(counts.argmin())]
+                reason = f"classes need {len(shared)} images or more; {name!r} has {counts.min()}"
             raise UserError(f"the {split} split of {found.root} has no images; {reason}")
