@@ -25,7 +25,7 @@ BUNDLED_BACKBONE = "resnet50"
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`"240x800"` to `(240, 800)`: height and width in pixels."""
+    """Parse `"240x800"` to `(240, 800)`: height and width in pixels."""
     match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
     if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
         raise UserError(
@@ -35,7 +35,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
-    """`"1e-4,1e-3"` to numbers."""
+    """Parse numbers with commas between, such as `"1e-4,1e-3"`."""
     try:
         return tuple(float(value) for value in text.split(","))
     except ValueError:
@@ -43,7 +43,7 @@ def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
 
 
 def parse_age(text: str) -> float:
-    """`"90d"` or `"12h"` to seconds."""
+    """Parse an age, `"90d"` or `"12h"`, to seconds."""
     match = re.fullmatch(r"(\d{1,6})([dh])", text)
     if not match:
         raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
@@ -51,7 +51,7 @@ def parse_age(text: str) -> float:
 
 
 def parse_bytes(text: str) -> int:
-    """`"20GB"` or `"500MB"` to bytes; units are powers of 1000."""
+    """Parse a size, `"20GB"` or `"500MB"`, to bytes; units are powers of 1000."""
     match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
     if not match:
         raise UserError(f"--max-size is {text!r}; give MB, GB or TB, such as 20GB")
@@ -77,7 +77,7 @@ def parse_repeats(text: str) -> int | str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run, as the command line describes it. `None` means: decided from the data."""
+    """Settings of one run; `None` means: decided from the data."""
 
     data: str = BUILT_IN
     """A folder of labelled images, or `lagoon`."""
@@ -151,15 +151,17 @@ class RunConfig:
 
     @property
     def weights_or_default(self) -> str:
-        """The weights asked for; else `imagenet` for a user's images. The built-in ones need no network: `embedded`
-        where the backbone has them, `random` for any other."""
+        """The weights asked for; else `imagenet` for a user's images.
+
+        The built-in images need no network: `embedded` where the backbone has them, `random` for any other.
+        """
         if self.weights or self.data != BUILT_IN:
             return self.weights or "imagenet"
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
 def expand(given: str) -> Path:
-    """A path that was given as text, `~` expanded: no shell does that in a variable or after `=`.
+    """Expand `~` in a path that was given as text: no shell does that in a variable or after `=`.
 
     Raises `UserError` for empty text, and where there is no such home folder.
     """
@@ -174,7 +176,7 @@ def expand(given: str) -> Path:
 
 
 def default_store() -> Path:
-    """Where features are kept: `TRANSFER_STORE`, else the user's cache folder.
+    """Return where features are kept: `TRANSFER_STORE`, else the user's cache folder.
 
     Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
     """

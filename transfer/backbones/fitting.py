@@ -51,7 +51,7 @@ class Misfit(ValueError):
 
 
 def family(state: State) -> tuple[str, ...]:
-    """What the names of the networks begin with that a checkpoint may be of; empty where that is not known."""
+    """Return what the names of the networks begin with that a checkpoint may be of; empty where that is not known."""
     for pattern, names in _FAMILIES.items():
         if any(re.search(pattern, name) for name in state):
             return names

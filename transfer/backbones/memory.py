@@ -71,7 +71,7 @@ def count_activation_bytes(network: nn.Module, size: tuple[int, int]) -> int:
 
 
 def fit_batch(image_bytes: int, batch: int, size: tuple[int, int]) -> int:
-    """The largest of `batch`, half of it, and so on, whose forward pass fits into the memory that is free.
+    """Find the largest of `batch`, half of it, and so on, whose forward pass fits into the memory that is free.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _too_large(batch: int, image_bytes: int, size: tuple[int, int], available: i
 
 
 def _tensors(values: Iterable[Any]) -> Iterable[torch.Tensor]:
-    """The tensors among the values, and in lists and tuples among them."""
+    """Yield the tensors among the values, and in lists and tuples among them."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value

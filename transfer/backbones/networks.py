@@ -54,7 +54,7 @@ class Misfit(UserError):
 
 
 def names() -> list[str]:
-    """The names of torchvision's classification networks."""
+    """Return the names of torchvision's classification networks."""
     return list(models.list_models(module=models))
 
 
@@ -135,7 +135,7 @@ def _fitting_network(name: str, state: State) -> str | None:
 
 
 def _outline(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
-    """The cut network without weights; drawing initial ones would take longer than reading those that replace them."""
+    """Build a cut network without weights: to draw initial ones takes longer than to read those that replace them."""
     try:
         with torch.device("meta"):
             return _without_branches(*cut(name, normalisation))
@@ -152,7 +152,21 @@ def _without_branches(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
 
 
 def cut(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
-    """The network `name`, untrained and without its last layer, and the name of that layer."""
+    """Build a network without weights that were trained, and cut its last layer off.
+
+    Parameters
+    ----------
+    name : str
+        A torchvision classification network.
+    normalisation : Normalisation
+        That its weights will have been trained with.
+
+    Returns
+    -------
+    network : nn.Module
+    layer : str
+        The name of the layer that was cut off.
+    """
     # GoogLeNet and Inception warn unless `init_weights` says whether to initialise their weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)
@@ -191,6 +205,7 @@ class FromPixels(nn.Module):
         self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1))
 
     def forward(self, x_NHW3: torch.Tensor) -> torch.Tensor:
+        """Compute features `(N, D)` of pixels `(N, H, W, 3)` uint8."""
         if self.bgr:
             x_NHW3 = x_NHW3.flip(3)
         # Seen as (N, 3, H, W), pixels that lie together by image row are channels_last already.
@@ -200,9 +215,25 @@ class FromPixels(nn.Module):
 
 
 def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> int:
-    """Raise `UserError` where the network can't take images of `size` (height, width): some transformers.
+    """Check that a network can take images of a size, which some transformers can't.
 
-    Returns the bytes that the largest operation takes for one image, as `count_activation_bytes` does.
+    Parameters
+    ----------
+    network : nn.Module
+    name : str
+        For the message.
+    size : (int, int)
+        Height and width in pixels.
+
+    Returns
+    -------
+    int
+        Bytes that the largest operation takes for one image, as `count_activation_bytes` counts them.
+
+    Raises
+    ------
+    UserError
+        Where it can't.
     """
     with _size_reported(name, size):
         return count_activation_bytes(network, size)
@@ -222,11 +253,23 @@ def _size_reported(name: str, size: Sequence[int]) -> Iterator[None]:
 def random_state(
     name: str, *, seed: int, batches: Iterable[torch.Tensor], normalisation: Normalisation = IMAGENET
 ) -> State:
-    """Untrained weights, drawn from `seed`, their batch-norm statistics estimated on images.
+    """Draw untrained weights and estimate their batch-norm statistics on images.
 
-    `batches` holds uint8 tensors `(N, 3, H, W)`. Without the estimate a deep untrained network answers nearly
-    the same to every image. The statistics are averages over the batches, as when `momentum` is None in
-    `torch.nn.BatchNorm2d`.
+    Without the estimate a deep untrained network answers nearly the same to every image. The statistics are averages
+    over the batches, as when `momentum` is None in `torch.nn.BatchNorm2d`.
+
+    Parameters
+    ----------
+    name : str
+        A torchvision classification network.
+    seed : int
+    batches : iterable of torch.Tensor
+        uint8 pixels `(N, 3, H, W)`.
+    normalisation : Normalisation
+
+    Returns
+    -------
+    dict of str to torch.Tensor
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -240,7 +283,7 @@ def estimated(
     batches: Iterable[torch.Tensor],
     normalisation: Normalisation = IMAGENET,
 ) -> State:
-    """The weights of a network called `name`, its batch-norm statistics averages over `batches`, as above."""
+    """Estimate the batch-norm statistics of a network on batches of pixels, as `random_state` does."""
     network.eval()
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:

@@ -183,7 +183,7 @@ def find(
 
 
 def _from_file(choice: WeightsChoice) -> Weights:
-    """The user's file, once its tensors fit the network."""
+    """Read the user's file and fit its tensors to the network."""
     path = Path(choice.source)
     found = Weights(
         backbone=choice.backbone,
@@ -262,7 +262,7 @@ def load(path: Path, expected: tuple[int, ...] | None = None) -> networks.State:
 
 
 def _read(path: Path) -> Any:
-    """What a file of weights holds, by the reader for its contents; other classes than tensors' stay names."""
+    """Read a file of weights by the reader for its contents; classes other than tensors stay names."""
     if formats.kind_of(path) == formats.SAFETENSORS:
         return load_file(path)
     others = pickle_guard.placeholders(pickle_guard.check(path))

@@ -216,7 +216,7 @@ def _add_store(kinds: Any) -> None:
 
 
 def _path(given: str) -> Path:
-    """A path, with the reason where it is none: of a `ValueError` argparse shows none."""
+    """Parse a path; where it is none, with the reason, which argparse does not show of a `ValueError`."""
     try:
         return expand(given)
     except UserError as error:
@@ -224,7 +224,7 @@ def _path(given: str) -> Path:
 
 
 def _text(given: str) -> str:
-    """What may be a path, as text."""
+    """Expand what may be a path, and return text."""
     return str(_path(given)) if given.startswith("~") else given
 
 
@@ -280,7 +280,7 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
-    """The options of an engine; what `auto` is for the engine and the precision."""
+    """Add the options of an engine, with what `auto` is for the engine and the precision."""
     parser.add_argument("--device", choices=DEVICES, help="(auto)")
     parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
     parser.add_argument(

@@ -192,7 +192,7 @@ def _report_skipped(skipped: dict[str, str], count: int) -> int:
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
-    """What was given on the command line; the rest keeps the defaults of `RunConfig`."""
+    """Take what was given on the command line; the rest keeps the defaults of `RunConfig`."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
     if "size" in fields:

@@ -81,7 +81,7 @@ class Choice:
 
 
 def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Trials kept as plain data; what is none, lacks a number or has one that is not finite is left out."""
+    """Read trials that were kept as plain data; what is none, or has a number that is not finite, is left out."""
     found = []
     for record in records:
         with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
@@ -124,11 +124,25 @@ def settled(
     *,
     least_cosine: float = AGREES,
 ) -> Choice | None:
-    """The choice where nothing needs to be measured; None where it does.
+    """Choose where nothing needs to be measured.
 
-    `left` is how many of the `images` the store does not hold, by plan. Half of them held settle it: what is
-    computed is not computed again because another way is faster. Ways that `kept` trials know to disagree with
-    fp32 are left out.
+    Half of the images in the store settle it: what is computed is not computed again because another engine is faster.
+
+    Parameters
+    ----------
+    options : sequence of Plan
+    left : mapping of Plan to int
+        How many of the images the store does not hold.
+    images : int
+    kept : sequence of Trial
+        Earlier trials; what they know to disagree with fp32 is left out.
+    least_cosine : float
+        Features with a lower cosine with those of fp32 disagree.
+
+    Returns
+    -------
+    Choice or None
+        None where measuring pays.
     """
     if len(options) == 1:
         return Choice(plan=options[0], reason="asked for", trials=tuple(kept))
@@ -151,13 +165,34 @@ def choose(
     *,
     least_cosine: float,
 ) -> Choice:
-    """The engine that will be done soonest with the images that are `left`, by plan.
+    """Choose the engine that will be done soonest with the images that are left.
 
-    Each turn takes the way that is expected to be done first, by its trial where there was one (now or `kept`
-    from before, unless that trial is old or the machine was busy), else by what is usual. If it has not been tried
-    it is, on the pixels of a batch of the images themselves; if it has, that is the choice. Features are held against
-    those of eager fp32. An engine that fails is passed over, with a line in the log. Raises `UserError` where none is
-    left.
+    Each turn takes the option that is expected to be done first, by its trial where there was one (now or earlier,
+    unless that trial is old or the machine was busy), else by what is usual. If it has not been tried it is, on a batch
+    of the images themselves; if it has, that is the choice. An engine that fails is skipped, with a line in the log.
+
+    Parameters
+    ----------
+    options : sequence of Plan
+    left : mapping of Plan to int
+        How many images the store does not hold.
+    build : callable
+        Builds the engine of a plan.
+    x_NHW3 : ndarray of shape (N, H, W, 3), uint8
+        A batch of the images.
+    kept : iterable of Trial
+        Earlier trials.
+    least_cosine : float
+        Of features with those of eager fp32; options with a lower one are not chosen.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    UserError
+        Where no option is left.
     """
     # Disagreement with fp32 does not age.
     kept = [trial for trial in kept if trial.is_current or trial.cosine < least_cosine]
@@ -259,7 +294,7 @@ def _way(plan: Plan) -> tuple[str, str]:
 def _try(
     plan: Plan, build: Callable[[Plan], Engine], x_NHW3: Pixels, expected_ND: Features | None
 ) -> tuple[Engine, Trial, Features]:
-    """An engine built and timed; `expected_ND` is what its features should be, None if they are that."""
+    """Build and time an engine; `expected_ND` is what its features should be, None if they are that."""
     begun = now(plan.device)
     engine = build(plan)
     x_ND = engines.submit(engine, x_NHW3)()
@@ -281,7 +316,7 @@ def _try(
 
 
 def _rounds(engine: Engine, x_NHW3: Pixels) -> list[float]:
-    """Seconds of each round: as many batches as the engine takes at once."""
+    """Time rounds, in seconds: as many batches as the engine takes at once."""
     round_s: list[float] = []
     while sum(round_s) < TIMED_S or (len(round_s) < 2 and round_s[0] < CHEAP_S):
         start = now(engine.plan.device)

@@ -33,7 +33,7 @@ def build(
 
 
 class Eager:
-    """Batch norm folded into convolutions, channels_last, inference mode, autocast below fp32.
+    """PyTorch without a compiler: batch norm folded into convolutions, channels_last, autocast below fp32.
 
     On CUDA pixels are copied from pinned memory on a stream of their own, beside the forward pass before them;
     when its memory does not suffice the batch is halved. fp32 is true fp32 there, not TF32.
@@ -57,16 +57,19 @@ class Eager:
         return module.to(self.plan.device).to(memory_format=torch.channels_last)
 
     def submit(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
-        """As `Engine` says; pixels may lie on the device already.
+        """Start on pixels, as `Engine.submit` does; they may lie on the device already.
 
-        Raises `UserError` where not even one image fits into the device's memory.
+        Raises
+        ------
+        UserError
+            Where not even one image fits into the device's memory.
         """
         while (parts := self._started(x_NHW3)) is None:
             self._halve()  # once the error, which holds what the pass had in memory, is gone
         return lambda: np.concatenate([part() for part in parts])
 
     def _started(self, x_NHW3: Pixels | torch.Tensor) -> list[Callable[[], Features]] | None:
-        """The forward pass in batches that the memory has held so far; None where it does not hold them now."""
+        """Start the forward pass in batches that the memory has held so far; None where it does not hold them now."""
         try:
             return [self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)]
         except torch.OutOfMemoryError:
@@ -88,7 +91,7 @@ class Eager:
         return wait
 
     def _moved(self, x_NHW3: Pixels | torch.Tensor) -> torch.Tensor:
-        """A whole batch on the device, the images that are missing black."""
+        """Move a whole batch to the device, the images that are missing black."""
         if isinstance(x_NHW3, torch.Tensor):
             return nn.functional.pad(x_NHW3, (0, 0) * 3 + (0, self.batch - len(x_NHW3)))
         padded = torch.zeros(

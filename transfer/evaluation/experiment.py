@@ -213,7 +213,7 @@ def _fit_all(
 def _score(
     name: str, fitted: FittedSearch, config: RunConfig, features: Features, watch: Stopwatch
 ) -> dict[str, Any]:
-    """A method's entry of the result."""
+    """Score a method: its entry of the result."""
     classes, search, method = features.extraction.classes, fitted.search, METHODS[name]
 
     def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progres
 
 
 def _alike(x_ND: npt.NDArray[np.float32], found: Extraction) -> tuple[int, int] | None:
-    """What `Features.alike` says, from some of the images."""
+    """Compute what `Features.alike` says from some of the images."""
     some_MD = x_ND[:: max(1, len(x_ND) // ALIKE_ROWS)]
     if np.abs(some_MD - some_MD[0]).max() > ALIKE * np.abs(some_MD).max():
         return None

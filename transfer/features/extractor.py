@@ -78,9 +78,12 @@ class FeatureExtractor:
         return networks.check_size(self.weights.network, self.weights.backbone, self.size)
 
     def fit_batch(self, plans: Iterable[Plan]) -> dict[Plan, Plan]:
-        """Each plan with the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
+        """Give each plan the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
 
-        Raises `UserError` where not even one image fits.
+        Raises
+        ------
+        UserError
+            Where not even one image fits.
         """
         plans = list(plans)
         on_cpu = [plan.batch for plan in plans if plan.device == "cpu"]
@@ -119,20 +122,20 @@ class FeatureExtractor:
         return self.calibrated.seconds if self.calibrated.made_on == processor()[0] else None
 
     def engine(self, plan: Plan) -> Engine:
-        """An engine that runs it."""
+        """Build an engine that runs it."""
         calibrated = self.calibrated.path if plan.precision == "int8" else None
         return engines.build(self.network, plan, self.size, calibrated, self.weights.normalisation)
 
     def table(self, plan: Plan) -> FeatureTable:
-        """Where its features by `plan` are kept."""
+        """Open the table of its features by `plan`."""
         return self.store.table(self.declare(plan))
 
     def listed(self, plan: Plan) -> Ids:
-        """The images whose features by `plan` are kept, as far as is known without reading the features."""
+        """Return the images whose features by `plan` are kept, as far as is known without reading the features."""
         return self.store.listed(self.declare(plan))
 
     def declare(self, plan: Plan) -> dict[str, Any]:
-        """What its features depend on: the data that their key is made of. Nothing in it is code or a path."""
+        """Return what its features depend on: the data that their key is made of, never code or a path."""
         return {
             **self._declared,
             "engine": plan.engine,
@@ -142,7 +145,7 @@ class FeatureExtractor:
         }
 
     def declare_trials(self, plan: Plan) -> dict[str, Any]:
-        """What trials of its engines depend on."""
+        """Return what trials of its engines depend on."""
         return {
             **self._declared,
             "openvino": options.version("openvino"),
@@ -166,7 +169,7 @@ class FeatureExtractor:
         }
 
     def sample(self, images: IndexedImages, count: int) -> Pixels:
-        """The pixels `(N, H, W, 3)` of so many of the images that can be read, equivalent to a random draw."""
+        """Decode so many of the images that can be read, equivalent to a random draw: pixels `(N, H, W, 3)`."""
         by_id = images.select(firsts(images.ids_N32)[: SAMPLED_FROM * count])
         for _, x_NHW3 in batches(by_id, count, self.size, self.pool, self.bad):
             return x_NHW3
@@ -184,9 +187,24 @@ class FeatureExtractor:
         *,
         phase: str = "extracting",
     ) -> None:
-        """Features of all `images` onto the table: batches are decoded, computed and written side by side.
+        """Compute features and append them to a table; batches are decoded, computed and written at the same time.
 
-        The first batch's seconds count from `start`, so that all of them make up the whole.
+        Parameters
+        ----------
+        engine : Engine
+        images : IndexedImages
+        table : FeatureTable
+        start : float
+            When the seconds of the first batch begin, so that all of them make up the whole.
+        on_progress : callable
+            Called with the phase, how many images are done and how many there are.
+        phase : str
+
+        Raises
+        ------
+        UserError
+            For an image that can't be read, unless the rule for such says otherwise; what was under way before it is
+            kept.
         """
         done = 0
         keeping: Future[None] | None = None
@@ -224,14 +242,14 @@ def batches_for(
     pool: ThreadPoolExecutor,
     bad: BadImages,
 ) -> Iterator[tuple[list[Readable], Any]]:
-    """Images and their pixels `(N, H, W, 3)`, as many as the plan's batch, by the decoder and where it leaves them."""
+    """Yield images and their pixels `(N, H, W, 3)`, as many as the plan's batch, where the decoder leaves them."""
     if decoder == "nvjpeg":
         return batches_on(plan.device, images, plan.batch, size, pool, bad)
     return batches(images, plan.batch, size, pool, bad)
 
 
 def made_on(plan: Plan) -> str:
-    """What seconds depend on; those of different machines are never added up."""
+    """Return what seconds depend on; those of different machines are never added up."""
     chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
     return f"{chip}, {plan.threads} threads"
 

@@ -200,7 +200,7 @@ def _pick(
     least_cosine: float,
     watch: Stopwatch,
 ) -> Choice:
-    """One of the plans, by which of the `distinct` images the cache lacks, by earlier trials, or by a trial now."""
+    """Choose a plan by which of the `distinct` images the cache lacks, by earlier trials, or by a trial now."""
     options = tuple(missing_N)
     left = {plan: int(rows_N.sum()) for plan, rows_N in missing_N.items()}
     declared = frozen.declare_trials(options[0])
@@ -224,7 +224,7 @@ def _pick(
 def _exact(
     frozen: FeatureExtractor, plan: Plan, table: FeatureTable, tested: IndexedImages, on_progress: Progress
 ) -> tuple[FeatureTable, IndexedImages]:
-    """Some test images, the first by id, and a table that holds them in fp32."""
+    """Compute some test images, the first by id, in fp32 as well."""
     sample = tested.select(firsts(tested.ids_N32)[:EXACT_IMAGES])
     plan = replace(plan, precision="fp32")
     exact = frozen.table(plan)

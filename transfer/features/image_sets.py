@@ -15,7 +15,7 @@ from transfer.system.timer import Stopwatch
 
 
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
-    """The image set of `config`; the built-in one is drawn into the store the first time."""
+    """Find the image set of a configuration; the built-in one is drawn into the store the first time."""
     if config.data != BUILT_IN:
         return dataset.find(Path(config.data), seed=config.seed, groups=config.groups)
     with watch("draw"):

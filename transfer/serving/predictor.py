@@ -119,7 +119,7 @@ class Model:
     def _seen(
         self, files: Sequence[File], pool: ThreadPoolExecutor, bad: BadImages, report: Callable[[int], None]
     ) -> tuple[list[File], Features]:
-        """The files that can be read, and their features `(N, D)`."""
+        """Return the files that can be read, and their features `(N, D)`."""
         readable: list[File] = []
         rows: list[Features] = []
 
@@ -156,7 +156,7 @@ class Model:
 
 
 def _readable(images: ImageLike | Sequence[ImageLike]) -> list[File]:
-    """What can be read of one image or several."""
+    """Wrap one image or several as files."""
     several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         several = [images]
@@ -186,12 +186,27 @@ def load(
     precision: str = "auto",
     batch: int = 1,
 ) -> Model:
-    """The model of a method (None: the best on the validation split) from the folder that a run wrote to.
+    """Load a model from the folder that a run wrote to.
 
-    `auto` is the way that the features came from which the head was fitted on, where this machine has it, else eager
-    PyTorch in fp32, with a line that says so. `batch` is the number of images in a forward pass, at most as many as
-    a run has on that device; fewer are padded to as many. Raises `UserError` for a folder that holds no model, or
-    not what was written, and for what this machine can't do.
+    Parameters
+    ----------
+    folder : path
+    method : str, optional
+        Whose head; by default the one that was best on the validation split.
+    device, engine, precision : str
+        `auto` is that of the features which the head was fitted on, where this machine has it, else eager PyTorch in
+        fp32, with a line that says so.
+    batch : int
+        Images in a forward pass, at most as many as a run has on that device; fewer are padded to as many.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    UserError
+        For a folder that holds no model, or not what was written, and for what this machine can't do.
     """
     check_choice("device", device, DEVICES)
     check_choice("engine", engine, ("auto", *engines.ENGINES))
@@ -221,7 +236,7 @@ def load(
 
 
 def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, width: int) -> Engine:
-    """An engine that gives features of that width: the run's own way where nothing else was asked for."""
+    """Build an engine that gives features of that width: the run's own where nothing else was asked for."""
     about, way = kept.record["backbone"], kept.record["features"]
     networks.check_name(about["name"])
     normalisation = _normalisation(about)
@@ -253,7 +268,7 @@ def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, wi
 
 
 def _calibrated(kept: Kept, precision: str) -> Path | None:
-    """The network's int8 version, where there is one; `UserError` where there is none and int8 is asked for."""
+    """Find the network's int8 version; `UserError` where there is none and int8 is asked for."""
     sha256 = kept.record["features"]["calibrated_sha256"]
     if sha256 is None and precision == "int8":
         raise UserError(
@@ -278,7 +293,7 @@ def _ready(
     width: int,
     normalisation: Normalisation,
 ) -> Engine:
-    """An engine of the plan that has run once: compilers compile then, and what can't run fails."""
+    """Build an engine and run it once: compilers compile then, and what can't run fails."""
     quantised = calibrated if plan.precision == "int8" else None
     engine = engines.build(network, plan, size, quantised, normalisation)
     found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
@@ -288,7 +303,7 @@ def _ready(
 
 
 def _normalisation(about: dict[str, Any]) -> Normalisation:
-    """That of the run; ImageNet's in files from before it was recorded."""
+    """Return that of the run; ImageNet's in files from before it was recorded."""
     if "mean" not in about:
         return networks.IMAGENET
     return Normalisation(tuple(about["mean"]), tuple(about["std"]), about["channel_order"])

@@ -34,7 +34,7 @@ def sha256(data: bytes | memoryview) -> str:
 
 
 def opened(path: Path) -> BufferedReader:
-    """A file opened for reading. Raises `OSError`, `Unfit` for what is no file: a pipe, a device, a folder.
+    """Open a file for reading. Raises `OSError`, `Unfit` for what is no file: a pipe, a device, a folder.
 
     Such are refused before they are read: a pipe that nobody writes to would never end, a device may not either.
     """
@@ -47,7 +47,7 @@ def opened(path: Path) -> BufferedReader:
 
 
 def read(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file. Raises `OSError` as `opened` does, `Unfit` for a file of more than `max_bytes`."""
+    """Read the bytes of a file. Raises `OSError` as `opened` does, `Unfit` for a file of more than `max_bytes`."""
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         # A read takes up as much memory as it asks for, whatever the file holds.
@@ -60,7 +60,7 @@ def read(path: Path, max_bytes: int) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes. Raises `OSError` as `opened` does."""
+    """Compute the hexadecimal sha256 of a file's bytes. Raises `OSError` as `opened` does."""
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -91,7 +91,7 @@ def sealed(record: dict[str, Any]) -> bytes:
 
 
 def unsealed(data: bytes) -> dict[str, Any]:
-    """The object that was sealed. Raises `ValueError` where a byte that matters is another."""
+    """Return the object that was sealed. Raises `ValueError` where a byte that matters is another."""
     try:
         record: dict[str, Any] = json.loads(data)
         if record.pop(SEAL) == _digest(record):
@@ -143,5 +143,5 @@ def is_abandoned(path: Path) -> bool:
 
 
 def abandoned(folder: Path) -> list[Path]:
-    """The temporary files in a folder that killed processes left there."""
+    """Return the temporary files that killed processes left in a folder."""
     return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)]
