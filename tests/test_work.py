@@ -150,7 +150,7 @@ def work_of_a_run(root: Path) -> Work:
         counting(models, "get_model", patch, lambda *_, **__: work.weights.update(["built"]))
         counting(plan, "list_options", patch, lambda *_: work.resolved.update(["engines"]))
         counting(options, "pick_device", patch, lambda _: work.resolved.update(["device"]))
-        counting(weights, "choose", patch, lambda _: work.resolved.update(["weights"]))
+        counting(plan, "choose_weights", patch, lambda _: work.resolved.update(["weights"]))
         counting(shards, "read", patch, lambda manifest: work.verified.append(manifest.parent))
         counting(files, "write", patch, wrote)
         hook = nn.modules.module.register_module_forward_pre_hook(passed)

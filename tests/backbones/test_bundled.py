@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from tools.pretrain.scenes import FRACTALS, TEXTURES, THINGS
 from tools.pretrain.training import Recipe
 from transfer.backbones import bundled, networks, weights
+from transfer.backbones.choice import choose_weights
 from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.data import lagoon
 from transfer.evaluation import experiment
@@ -101,7 +102,7 @@ def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_
 
 def test_another_backbone_is_refused_before_anything_is_read() -> None:
     with pytest.raises(UserError, match="`weights='embedded'` is a resnet50, and `backbone='resnet18'`"):
-        weights.choose(RunConfig(backbone="resnet18", weights="embedded"))
+        choose_weights(RunConfig(backbone="resnet18", weights="embedded"))
 
 
 @pytest.mark.parametrize("damage", ["absent", "changed"])

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torchvision import models
 
 from transfer.backbones import downloads, networks, weights
+from transfer.backbones.choice import choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data.dataset import ImageSet, Samples
@@ -536,7 +537,7 @@ class Finder:
         config = RunConfig(**{"backbone": "shufflenet_v2_x0_5", "weights": "random", **values})
         images = self.images if images is None else images
         bad = BadImages(self.root / "images", config.on_bad_image)
-        return weights.find(weights.choose(config), images, size, Store(self.root / "store"), self.pool, bad)
+        return weights.find(choose_weights(config), images, size, Store(self.root / "store"), self.pool, bad)
 
 
 @pytest.fixture
@@ -656,11 +657,11 @@ def test_what_a_file_does_not_tell_is_said(
 
 
 def test_imagenets_statistics_follow_the_order_of_channels() -> None:
-    rgb, bgr = (weights.choose(RunConfig(channel_order=order)).normalisation for order in ("rgb", "bgr"))
+    rgb, bgr = (choose_weights(RunConfig(channel_order=order)).normalisation for order in ("rgb", "bgr"))
     assert rgb == networks.IMAGENET
     assert (bgr.mean, bgr.std) == (rgb.mean[::-1], rgb.std[::-1])
     given = RunConfig(mean=(0.1, 0.2, 0.3), channel_order="bgr")
-    assert weights.choose(given).normalisation.mean == (0.1, 0.2, 0.3)
+    assert choose_weights(given).normalisation.mean == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from transfer.engines import Engine, EngineError, Plan, autotune
-from transfer.engines.autotune import Choice, Trial, choose, known, settled
+from transfer.engines.autotune import Choice, choose, settled
+from transfer.engines.trials import Trial, known
 from transfer.system import hardware
 from transfer.system.errors import UserError
 

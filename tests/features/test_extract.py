@@ -23,7 +23,7 @@ from transfer.cache import shards
 from transfer.cache.feature_table import FeatureTable
 from transfer.config import RunConfig
 from transfer.data import dataset, decode
-from transfer.engines import autotune, inductor, openvino, options
+from transfer.engines import autotune, inductor, openvino, options, trials
 from transfer.engines.eager import Eager
 from transfer.engines.options import BATCH
 from transfer.features import extract, extractor, fill
@@ -510,10 +510,10 @@ def test_features_that_are_known_to_disagree_are_computed_by_another_engine(
     make_images(tmp_path / "images")
     weights = str(_weights(tmp_path))
     features(tmp_path, weights=weights, precision="bf16")
-    wrong = autotune.Trial(
+    wrong = trials.Trial(
         engine="eager", precision="bf16", setup_s=1, images_per_s=9, cosine=0.5, made_at=0, contention=None
     )
-    monkeypatch.setattr(autotune, "known", lambda _: [wrong])
+    monkeypatch.setattr(trials, "known", lambda _: [wrong])
     found = features(tmp_path, weights=weights, engine="auto", precision="bf16").extraction
     assert found.plan.engine != "eager"
     assert found.computed == 48

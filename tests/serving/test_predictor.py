@@ -15,10 +15,11 @@ from typing import Any
 import jsonschema_rs
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from transfer.backbones import networks
+from transfer.backbones import networks, weights
 from transfer.config import RunConfig
 from transfer.data.loader import BadImages
 from transfer.engines import openvino, options
@@ -293,7 +294,7 @@ class TestFolder:
         kept, used = load_file(copy / "backbone.safetensors"), load_file(given)
         assert kept.keys() == used.keys()
         assert all(np.array_equal(kept[key], used[key]) for key in kept)
-        networks.build("resnet18", predictor.weights.load(copy / "backbone.safetensors"))
+        networks.build("resnet18", weights.load(copy / "backbone.safetensors"))
 
     def test_the_folder_above_will_do(self, folder: Path, result: Result) -> None:
         assert predictor.load(folder / "out").method == result.comparison["best"]
@@ -582,7 +583,7 @@ class TestWay:
     def test_a_model_of_a_gpu_works_on_a_machine_without(
         self, copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(predictor.torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         _changed(copy, lambda r: r["features"].update(device="cuda", precision="fp16", decoder="nvjpeg"))
         loaded = predictor.load(copy)
         assert (loaded.plan.engine, loaded.plan.precision, loaded.plan.device) == ("eager", "fp32", "cpu")

@@ -29,12 +29,12 @@ from rich.console import Console
 
 from transfer import report
 from transfer.backbones import weights
+from transfer.backbones.choice import choose_weights
 from transfer.cache import inventory, shards
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import decode
 from transfer.data.decode import BadImage
-from transfer.engines import autotune
 from transfer.evaluation import results
 from transfer.heads import RidgeHead, serialization
 from transfer.serving import bundle
@@ -447,8 +447,8 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path.write_bytes(data)
         for entry in inventory.entries(store.root):
             list(inventory.faults(entry))
-        autotune.known(store.trials(declared))
-        list(autotune.describe_trials(store.all_trials()))
+        trials.known(store.trials(declared))
+        list(trials.describe_trials(store.all_trials()))
         store.made("weights", declared)
 
     return _changed(document, seal=True), read
@@ -534,7 +534,7 @@ def _weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path = folder / f"weights{suffix}"
             path.write_bytes(data)
             try:
-                weights.choose(RunConfig(weights=str(path)))
+                choose_weights(RunConfig(weights=str(path)))
                 weights.load(path)
             except UserError as error:
                 refused.append(error)

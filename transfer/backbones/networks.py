@@ -260,12 +260,10 @@ def random_state(
 
     Parameters
     ----------
-    name : str
-        A torchvision classification network.
-    seed : int
+    name, seed, normalisation
+        The network, what its weights are drawn from, and what is done to pixels.
     batches : iterable of torch.Tensor
         uint8 pixels `(N, 3, H, W)`.
-    normalisation : Normalisation
 
     Returns
     -------

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from transfer.backbones import bundled, checkpoint, downloads, formats, networks, pickle_guard
+from transfer.backbones.choice import WeightsChoice
 from transfer.backbones.networks import Normalisation
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
-from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.data import decode
 from transfer.data.loader import BadImages, IndexedImages, batches
 from transfer.system.content_ids import firsts, to_hex
@@ -39,20 +39,6 @@ ASSUMED_NORMALISATION = (
     f"pixels are scaled by ImageNet's mean {networks.MEAN} and deviation {networks.STD}; "
     "give `mean`, `std` and `channel_order` if these weights were trained otherwise"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsChoice:
-    """The weights that a configuration asks for, which need not be there yet."""
-
-    backbone: str
-    source: str
-    """`imagenet`, `embedded`, `random`, or the path of a file."""
-    normalisation: Normalisation
-    """What is done to pixels for these weights."""
-    is_assumed: bool
-    """Whether that is ImageNet's for want of another."""
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,55 +71,6 @@ class Weights:
     @cached_property
     def _fitted(self) -> tuple[nn.Module, list[str]]:
         return networks.fit(self.backbone, load(self.path, self.stamp), self.normalisation)
-
-
-def choose(config: RunConfig) -> WeightsChoice:
-    """Decide which weights a configuration asks for.
-
-    Parameters
-    ----------
-    config : RunConfig
-
-    Returns
-    -------
-    WeightsChoice
-
-    Raises
-    ------
-    UserError
-        For a backbone that is not there, and for weights that are known not to be there or not to be its.
-    """
-    networks.check_name(config.backbone)
-    source = config.weights_or_default
-    if source not in NAMED_WEIGHTS:
-        if not Path(source).is_file():
-            what = "a folder, not a weights file" if Path(source).is_dir() else "no such weights file"
-            raise UserError(
-                f"{what}: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
-            )
-        formats.kind_of(Path(source))
-    if source == "embedded" and config.backbone != BUNDLED_BACKBONE:
-        raise UserError(
-            f"`weights='embedded'` is a {BUNDLED_BACKBONE}, and `backbone='{config.backbone}'`; "
-            "give imagenet, random, or a .safetensors or .pth file"
-        )
-    return WeightsChoice(
-        backbone=config.backbone,
-        source=source,
-        normalisation=_normalisation(config),
-        is_assumed=config.mean is None and config.std is None,
-        seed=config.seed,
-    )
-
-
-def _normalisation(config: RunConfig) -> Normalisation:
-    """ImageNet's statistics, unless the configuration has others."""
-    turn = -1 if config.channel_order == "bgr" else 1
-    return Normalisation(
-        mean=config.mean or networks.MEAN[::turn],
-        std=config.std or networks.STD[::turn],
-        channel_order=config.channel_order,
-    )
 
 
 def find(

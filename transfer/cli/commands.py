@@ -164,7 +164,7 @@ def report(args: argparse.Namespace) -> int:
 def env(args: argparse.Namespace) -> int:
     """Tell what this machine offers."""
     from transfer.cache.store import Store
-    from transfer.engines import autotune
+    from transfer.engines.trials import describe_trials
     from transfer.system import hardware
 
     found = hardware.describe()
@@ -176,7 +176,7 @@ def env(args: argparse.Namespace) -> int:
         return DONE
     for name, value in found.items():
         print(printable(f"{name:13} {value}"))
-    for text in autotune.describe_trials(trials):
+    for text in describe_trials(trials):
         print(printable(text))
     return DONE
 

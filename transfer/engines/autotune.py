@@ -5,17 +5,16 @@ N: images. H, W: height and width in pixels. D: features an image.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transfer import engines
 from transfer.engines import Engine, EngineError, Features, Pixels, Plan
+from transfer.engines.trials import Trial
 from transfer.metrics import cosines
 from transfer.system import hardware
 from transfer.system.errors import UserError
@@ -29,8 +28,6 @@ USUAL_PRECISION_GAIN = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
 WORTH_A_TRIAL = 0.9
 # Rounds of batches are timed until so much time is full, at least twice where a round takes less than a second.
 TIMED_S, CHEAP_S = 0.1, 1.0
-# A trial holds for so long: drivers, firmware and what else runs on a machine change.
-MAX_AGE_S = 30 * 24 * 3600
 # The least cosine of an image's features with those of plain fp32. Where the user named bf16 or fp16 its error is
 # what was asked for, and only an engine that is plainly wrong is refused.
 AGREES, SANE = 0.999, 0.99
@@ -38,28 +35,6 @@ AGREES, SANE = 0.999, 0.99
 CACHED = "the cache holds its features"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What a trial of an engine in a precision found."""
-
-    engine: str
-    precision: str
-    setup_s: float
-    """Seconds from the network to the engine's first features, less those that a batch takes later."""
-    images_per_s: float
-    cosine: float
-    """Of features with those of eager fp32, the least over the images of the trial."""
-    made_at: float
-    """Seconds since 1970."""
-    contention: float | None
-    """The share of the cores this process may use that others took while it was timed; None where it is not known."""
-
-    @property
-    def is_current(self) -> bool:
-        """Whether its seconds can still be relied on: it is recent, and the machine was not busy."""
-        return 0 <= time.time() - self.made_at <= MAX_AGE_S and (self.contention or 0) <= hardware.BUSY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,42 +53,6 @@ class Choice:
         rates = ", ".join(f"{t.engine} {t.precision} {t.images_per_s:.1f}" for t in self.trials)
         taken = f"{self.plan.engine} {self.plan.precision}, {self.reason}"
         return f"{taken} (images/s: {rates})" if rates else taken
-
-
-def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Read trials that were kept as plain data; what is none, or has a number that is not finite, is left out."""
-    found = []
-    for record in records:
-        with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
-            numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine", "made_at")}
-            contention = record.get("contention")
-            finite = all(map(math.isfinite, [*numbers.values(), float(contention or 0)]))
-            if finite and numbers["images_per_s"] > 0:
-                found.append(
-                    Trial(
-                        engine=str(record["engine"]),
-                        precision=str(record["precision"]),
-                        contention=None if contention is None else float(contention),
-                        **numbers,
-                    )
-                )
-    return found
-
-
-def describe_trials(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield lines on the trials that a store keeps: for each network, input size and machine, what was found."""
-    for entry in entries:
-        declared, trials = entry["declared"], known(entry["trials"])
-        # The store is a folder: anything may lie in it.
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            height, width = declared["size"]
-            yield f"trials        {declared['backbone']} {height}x{width} on {declared['machine']}"
-            for trial in trials:
-                yield (
-                    f"              {trial.engine:8} {trial.precision:4} {trial.images_per_s:8.1f} images/s, "
-                    f"ready in {trial.setup_s:.1f} s, cosine with fp32 {trial.cosine:.5f}"
-                    f"{'' if trial.is_current else ' (old or made while the machine was busy: made again when needed)'}"
-                )
 
 
 def settled(

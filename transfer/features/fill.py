@@ -20,7 +20,7 @@ from transfer.cache.store import MadeFile
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.loader import BadImages, IndexedImages, Progress, read, workers
 from transfer.data.sizes import common_size, default_size
-from transfer.engines import EngineError, Plan, autotune
+from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
 from transfer.features.extractor import FeatureExtractor, NotFinite, made_on
 from transfer.features.plan import ExtractionPlan
@@ -204,7 +204,7 @@ def _pick(
     options = tuple(missing_N)
     left = {plan: int(rows_N.sum()) for plan, rows_N in missing_N.items()}
     declared = frozen.declare_trials(options[0])
-    kept = autotune.known(frozen.store.trials(declared))
+    kept = trials.known(frozen.store.trials(declared))
     settled = autotune.settled(options, left, len(distinct), kept, least_cosine=least_cosine)
     if settled:
         if settled.reason == autotune.CACHED:

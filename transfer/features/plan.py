@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transfer.backbones import weights
-from transfer.backbones.weights import WeightsChoice
+from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.engines import Plan
@@ -58,7 +57,7 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
     UserError
         For all that can be known to be wrong before an image is read.
     """
-    chosen = weights.choose(config)
+    chosen = choose_weights(config)
     options = list_options(config.engine, config.precision, config.device)
     if config.decoder == "nvjpeg" and options[0].device != "cuda":
         raise UserError("`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`")

@@ -15,23 +15,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from threadpoolctl import ThreadpoolController
-from torch import nn
 
 from transfer import engines
-from transfer.backbones import networks, weights
-from transfer.backbones.networks import Normalisation
 from transfer.config import DEVICES, RECORD
 from transfer.data import decode
 from transfer.data.loader import BadImages, File, Opened, Progress, workers
-from transfer.engines import Engine, EngineError, Features, Plan
-from transfer.engines.options import PRECISIONS, list_options, pick_device
+from transfer.engines import Engine, Features, Plan
+from transfer.engines.options import PRECISIONS
 from transfer.features.extractor import batches_for, check_finite
 from transfer.heads import serialization
 from transfer.serving import bundle
-from transfer.serving.bundle import Kept
+from transfer.serving.engine import build_engine, input_size
 from transfer.system.errors import UserError, check_choice
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
@@ -219,7 +215,7 @@ def load(
     head = serialization.load(kept.whole(entry["name"], entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
         raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
-    ready = _engine(kept, device, engine, precision, batch, head.n_features_in_)
+    ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
     decoder = kept.record["features"]["decoder"]
     if decoder == "nvjpeg" and ready.plan.device != "cuda":
         log.warning("features came from nvJPEG, which takes a CUDA device; decoding by Pillow")
@@ -227,88 +223,9 @@ def load(
     return Model(
         method=entry["name"],
         classes=classes,
-        size=_size(kept),
+        size=input_size(kept),
         decoder=decoder,
         shift=kept.record["features"].get("shift", decode.SHIFT),
         engine=ready,
         head=head,
     )
-
-
-def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, width: int) -> Engine:
-    """Build an engine that gives features of that width: the run's own where nothing else was asked for."""
-    about, way = kept.record["backbone"], kept.record["features"]
-    networks.check_name(about["name"])
-    normalisation = _normalisation(about)
-    state = weights.load(kept.whole("backbone", about["sha256"]))
-    network = networks.build(about["name"], state, normalisation)
-    calibrated = _calibrated(kept, precision)
-    plain = (
-        "eager" if engine == "auto" else engine,
-        "fp32" if precision == "auto" else precision,
-        pick_device(device),
-    )
-    wanted = (
-        way["engine"] if engine == "auto" else engine,
-        way["precision"] if precision == "auto" else precision,
-        way["device"] if device == "auto" else plain[2],
-    )
-    failed: dict[str, str] = {}
-    for one in dict.fromkeys((wanted, plain)):
-        try:
-            ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width, normalisation)
-        except UserError as error:
-            failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
-            continue
-        for name, reason in failed.items():
-            instead = f"continuing with {' '.join(one)}: a label may differ now and then"
-            log.warning("%s, the way of the features, fails here (%s); %s", name, reason, instead)
-        return ready
-    raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
-
-
-def _calibrated(kept: Kept, precision: str) -> Path | None:
-    """Find the network's int8 version; `UserError` where there is none and int8 is asked for."""
-    sha256 = kept.record["features"]["calibrated_sha256"]
-    if sha256 is None and precision == "int8":
-        raise UserError(
-            f"{kept.folder} has no int8 version of its network; it takes a run with precision int8"
-        )
-    return kept.whole("calibrated", sha256) if sha256 else None
-
-
-def _plan(engine: str, precision: str, device: str, batch: int) -> Plan:
-    # Quantising a network takes NNCF; running one that was quantised does not.
-    of_same_kind = "fp32" if (engine, precision) == ("openvino", "int8") else precision
-    plan = list_options(engine, of_same_kind, device)[0]
-    torch.set_num_threads(plan.threads)
-    return replace(plan, precision=precision, batch=min(batch, plan.batch))
-
-
-def _ready(
-    network: nn.Module,
-    plan: Plan,
-    size: tuple[int, int],
-    calibrated: Path | None,
-    width: int,
-    normalisation: Normalisation,
-) -> Engine:
-    """Build an engine and run it once: compilers compile then, and what can't run fails."""
-    quantised = calibrated if plan.precision == "int8" else None
-    engine = engines.build(network, plan, size, quantised, normalisation)
-    found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
-    if found != width:
-        raise UserError(f"the network has {found} features, the head takes {width}")
-    return engine
-
-
-def _normalisation(about: dict[str, Any]) -> Normalisation:
-    """Return that of the run; ImageNet's in files from before it was recorded."""
-    if "mean" not in about:
-        return networks.IMAGENET
-    return Normalisation(tuple(about["mean"]), tuple(about["std"]), about["channel_order"])
-
-
-def _size(kept: Kept) -> tuple[int, int]:
-    height, width = kept.record["features"]["input_size"]
-    return height, width
