@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer.data.dataset import SPLITS, ImageSet, Sample, below, find
+from transfer.data.dataset import SPLITS, ImageSet, Sample, find
+from transfer.data.folders import below
 from transfer.system.errors import UserError
 
 Counts = dict[str, dict[str, int]]

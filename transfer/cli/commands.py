@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     models = args.out / MODELS if args.out else None
     if models:
         if config.data != BUILT_IN:
-            from transfer.data.dataset import check_output
+            from transfer.data.folders import check_output
 
             check_output(Path(config.data), args.out)
         _make_folder(args.out)
@@ -122,12 +122,12 @@ def extract(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
-    from transfer.data import dataset
+    from transfer.data.folders import below
     from transfer.data.loader import BadImages
     from transfer.report import rendering
     from transfer.serving import predictor
 
-    paths, left_out = dataset.below(args.images)
+    paths, left_out = below(args.images)
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     loaded = predictor.load(args.model, batch=len(paths), **given)

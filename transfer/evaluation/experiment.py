@@ -15,8 +15,8 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from transfer.config import BUILT_IN, RunConfig
-from transfer.data import dataset
 from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.folders import check_output
 from transfer.data.loader import IndexedImages, Progress
 from transfer.evaluation import data_summary, extraction_summary, predictions, statistics
 from transfer.evaluation.comparison import compare_methods
@@ -103,7 +103,7 @@ def run(
         For what a user can mend; `ModelsNotSaved` where only saving failed.
     """
     if models and config.data != BUILT_IN:
-        dataset.check_output(Path(config.data), models)
+        check_output(Path(config.data), models)
     if models and not force:
         bundle.check_replaceable(models, config)
     done = compare(config, on_progress)
