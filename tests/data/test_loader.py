@@ -18,6 +18,7 @@ import torch
 from PIL import Image as PillowImage
 
 from transfer.data import decode, nvjpeg
+from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, ImageSet, Samples, find
 from transfer.data.decode import BadImage
 from transfer.data.loader import (
@@ -29,8 +30,6 @@ from transfer.data.loader import (
     IndexedImages,
     Opened,
     Pixels,
-    batches,
-    batches_on,
     read,
     workers,
 )
@@ -497,7 +496,7 @@ def test_an_image_that_fails_later_ends_the_run_under_the_other_rule(
     images[5] = truncated(images[5])
     ready = batches(images, 2, SIZE, pool, BadImages(tmp_path, "error"))
     assert [len(next(ready)[0]) for _ in range(2)] == [2, 2]
-    with pytest.raises(UserError, match=r"a005\.png.*--on-bad-image skip"):
+    with pytest.raises(UserError, match=r"a005\.png.*on_bad_image=.skip"):
         next(ready)
 
 
