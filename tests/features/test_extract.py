@@ -597,7 +597,7 @@ class TestBadImages:
         return path
 
     def test_the_first_one_ends_the_run_and_is_named(self, tmp_path: Path, truncated: Path) -> None:
-        with pytest.raises(UserError, match=r"train/class1/5\.jpg.*truncated.*--on-bad-image skip"):
+        with pytest.raises(UserError, match=r"train/class1/5\.jpg.*truncated.*on_bad_image=.skip"):
             features(tmp_path, weights=str(_weights(tmp_path)))
 
     def test_what_was_done_before_stays_done(

@@ -443,7 +443,7 @@ class TestReplacing:
 
     def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
         (copy / "model.json").write_text("{}")
-        with pytest.raises(UserError, match="is no model file of version 1 .*--force"):
+        with pytest.raises(UserError, match="is no model file of version 1 .*force=True"):
             bundle.check_replaceable(copy, self.config(folder))
 
     def test_it_is_refused_before_any_work_unless_forced(
