@@ -503,7 +503,7 @@ class TestDamage:
         assert "\n" not in str(caught.value)
 
     def test_a_network_of_another_width_is_refused(self, copy: Path, tmp_path: Path) -> None:
-        noise = predictor.torch.zeros(2, 3, 48, 64, dtype=predictor.torch.uint8)
+        noise = torch.zeros(2, 3, 48, 64, dtype=torch.uint8)
         state = networks.random_state("resnet34", seed=0, batches=[noise])
         digest = bundle.files.write(copy / "backbone.safetensors", bundle.to_bytes(state))
         _changed(copy, lambda r: r["backbone"].update(name="resnet34", sha256=digest))
