@@ -447,8 +447,8 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path.write_bytes(data)
         for entry in inventory.entries(store.root):
             list(inventory.faults(entry))
-        trials.known(store.trials(declared))
-        list(trials.describe_trials(store.all_trials()))
+        known(store.trials(declared))
+        list(describe_trials(store.all_trials()))
         store.made("weights", declared)
 
     return _changed(document, seal=True), read
