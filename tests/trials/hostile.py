@@ -35,6 +35,7 @@ from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import decode
 from transfer.data.decode import BadImage
+from transfer.engines.trials import describe_trials, known
 from transfer.evaluation import results
 from transfer.heads import RidgeHead, serialization
 from transfer.serving import bundle
