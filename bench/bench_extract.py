@@ -20,7 +20,8 @@ from bench.conftest import Profile, usual_plan
 from bench.operation import Operation
 from bench.references import BATCH, adam_loop, pytorch_loop, uncached_loop
 from transfer.backbones import networks, weights
-from transfer.engines import CAN, Engine
+from transfer.engines import Engine
+from transfer.engines.options import CAN
 from transfer.features.extractor import FeatureExtractor
 from transfer.metrics import cosines
 from transfer.system.errors import UserError
@@ -288,7 +289,7 @@ def _work(extractor: FeatureExtractor, profile: Profile) -> dict[str, Any]:
     return {
         "images": len(extractor.images),
         "shape": list(ways.SIZE),
-        "network": extractor.name,
+        "network": extractor.weights.backbone,
         "at_most": profile.network_rounds,
     }
 

@@ -21,7 +21,7 @@ from bench.references import label_loop
 from bench.ways import SIZE
 from transfer.backbones import networks, weights
 from transfer.config import RunConfig
-from transfer.engines import BATCH
+from transfer.engines.options import BATCH
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.serving import predictor

@@ -26,8 +26,9 @@ from bench import features, ways
 from bench.features import Rows
 from bench.operation import Operation
 from bench.synthetic_images import draw
-from transfer import engines
 from transfer.config import RunConfig
+from transfer.engines import Plan
+from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
 from transfer.system import hardware, timer
 
@@ -218,10 +219,10 @@ def opened(
         yield for_device
 
 
-def usual_plan(device: str) -> engines.Plan:
+def usual_plan(device: str) -> Plan:
     """Return the engine that is usually chosen on a device; the actual choice takes trials."""
     engine = "openvino" if device == "cpu" and find_spec("openvino") else "eager"
-    return engines.options(engine, "auto", device)[-1]
+    return list_options(engine, "auto", device)[-1]
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,15 @@ from torchvision import models
 
 from bench import synthetic_images
 from bench.references import BATCH, lab_extractor, loader, openvino_loop, pytorch_loop
-from transfer import engines
 from transfer.backbones import networks, weights
 from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
+from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, find
-from transfer.data.loader import BadImages, batches, batches_on, read, workers
+from transfer.data.loader import BadImages, read, workers
 from transfer.engines import Engine
+from transfer.engines.options import BATCH as ENGINE_BATCH
+from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
 from transfer.system.hardware import usable_cores
 from transfer.system.timer import now
@@ -51,8 +53,7 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
         found = read(find(images), pool, bad, lambda *_: None)
         path = untrained or work / "weights.safetensors"
         frozen = FeatureExtractor(
-            name=name,
-            weights=Weights(source="random", path=path, sha256=""),
+            weights=Weights(backbone=name, source="random", path=path, sha256=""),
             size=SIZE,
             images=found,
             store=Store(work / "store"),
@@ -83,7 +84,7 @@ def engine(
     frozen: FeatureExtractor, name: str, precision: str, device: str, batch: int | None = None
 ) -> Engine:
     """Build one of our engines. Raises `UserError` if it is not available."""
-    plan = engines.options(name, precision, device)[0]
+    plan = list_options(name, precision, device)[0]
     return frozen.engine(replace(plan, batch=batch or plan.batch))
 
 
@@ -121,18 +122,20 @@ def references(frozen: FeatureExtractor, device: str = "cpu") -> dict[str, Calla
     """Return the references by name, on a device that they run on; a call makes each ready."""
 
     def lab() -> Forward:
-        network: nn.Module = models.get_model(frozen.name, weights=None)
+        network: nn.Module = models.get_model(frozen.weights.backbone, weights=None)
         network.load_state_dict(weights.load(frozen.weights.path), strict=False)
         body = lab_extractor.prepare(network).to(device)
         return lambda x_N3HW: lab_extractor.forward(body, x_N3HW.to(device))
 
     def pytorch() -> Forward:
-        network = networks.build(frozen.name, weights.load(frozen.weights.path))
+        network = networks.build(frozen.weights.backbone, weights.load(frozen.weights.path))
         body = pytorch_loop.prepare(network).to(device)
         return lambda x_N3HW: pytorch_loop.forward(body, x_N3HW.to(device))
 
     def openvino() -> Forward:
-        model = openvino_loop.prepare(networks.build(frozen.name, weights.load(frozen.weights.path)), SIZE)
+        model = openvino_loop.prepare(
+            networks.build(frozen.weights.backbone, weights.load(frozen.weights.path)), SIZE
+        )
         return lambda x_N3HW: openvino_loop.forward(model, x_N3HW)
 
     found = {OPENVINO: openvino, PYTORCH: pytorch, LAB: lab}
@@ -153,7 +156,7 @@ def pixels(frozen: FeatureExtractor, batch: int = BATCH) -> list[Any]:
 
 def pixels_on_device(frozen: FeatureExtractor) -> list[torch.Tensor]:
     """Return all images, in their order, in batches `(N, H, W, 3)` decoded by the GPU."""
-    ready = batches_on("cuda", frozen.images, engines.BATCH["cuda"], SIZE, frozen.pool, frozen.bad)
+    ready = batches_on("cuda", frozen.images, ENGINE_BATCH["cuda"], SIZE, frozen.pool, frozen.bad)
     found = [x_NHW3 for _, x_NHW3 in ready]
     torch.cuda.synchronize()
     return found

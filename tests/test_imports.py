@@ -117,6 +117,11 @@ def test_few_modules_lie_outside_the_folders() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "config", "metrics"}
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_modules_are_short(path: Path) -> None:
+    assert path.read_text().count("\n") < 300
+
+
 def test_tests_lie_in_the_same_folders() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     mirrored = {path.name for path in (REPOSITORY / "tests").iterdir() if (path / "__init__.py").exists()}

@@ -27,13 +27,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 
 from tests.engines.samples import BATCH, SIZE, photographs, plan_of
-from transfer.backbones import networks
-from transfer.cache import feature_table, store
-from transfer.config import RunConfig
+from transfer.backbones import fitting, networks, weights
+from transfer.cache import feature_table, shards, store
+from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.data import decode, lagoon
-from transfer.engines import build
+from transfer.engines import build, options
 from transfer.engines.eager import Eager
 from transfer.evaluation import experiment
+from transfer.features import plan
 from transfer.heads import kernels, knn, lbfgs, primal_svm, ridge, svm, training
 from transfer.heads.registry import METHODS
 from transfer.system import files
@@ -68,8 +69,12 @@ class Work:
     """The sha256 of each file that was decoded."""
     written: list[tuple[Path, int]] = field(default_factory=list)
     """Each file that was written to the store, and its bytes."""
-    networks: int = 0
-    """Networks that were built."""
+    resolved: Counter[str] = field(default_factory=Counter)
+    """How often weights, engines and the device were decided on."""
+    weights: Counter[str] = field(default_factory=Counter)
+    """How often the weights' file was hashed, read, fitted to a network, and how often that was built."""
+    verified: list[Path] = field(default_factory=list)
+    """The table of each shard whose rows were checked."""
     flops: int = 0
 
     def bytes_of(self, suffix: str) -> int:
@@ -107,19 +112,18 @@ def counting(
     patch.setattr(module, name, counted)
 
 
-def run(root: Path, *, engine: str = "eager", name: str = "store") -> None:
+def run(root: Path, *, name: str = "store", models: Path | None = None, **settings: Any) -> None:
+    given = {"backbone": "resnet18", "weights": str(root / "weights.pth"), "engine": "eager", **settings}
     config = RunConfig(
         data=str(root / "images"),
         store=root / name,
-        backbone="resnet18",
-        weights=str(root / "weights.pth"),
         size=SIZE,
         device="cpu",
-        engine=engine,
         precision="fp32",
         methods=("svm",),
+        **given,
     )
-    experiment.run(config)
+    experiment.run(config, models=models)
 
 
 def work_of_a_run(root: Path) -> Work:
@@ -129,20 +133,32 @@ def work_of_a_run(root: Path) -> Work:
         if isinstance(layer, nn.Conv2d) and layer.in_channels == 3:
             work.passes.append(len(args[0]))
 
-    def built(*_: Any) -> None:
-        work.networks += 1
+    def hashed(path: Path) -> None:
+        if path == root / "weights.pth":
+            work.weights["hashed"] += 1
 
     def decoded(data: bytes, size: tuple[int, int], shift: int) -> None:
         work.decoded.append(hashlib.sha256(data).hexdigest())
 
+    def wrote(path: Path, data: bytes) -> None:
+        if path.is_relative_to(root / "store"):
+            work.written.append((path, len(data)))
+
     with pytest.MonkeyPatch.context() as patch, FlopCounterMode(display=False) as counter:
         counting(Eager, "submit", patch, lambda _, x_NHW3: work.submitted.append(len(x_NHW3)))
         counting(decode, "pixels", patch, decoded)
-        counting(networks, "build", patch, built)
-        counting(files, "write", patch, lambda path, data: work.written.append((path, len(data))))
+        counting(files, "file_sha256", patch, hashed)
+        counting(weights, "_read", patch, lambda _: work.weights.update(["read"]))
+        counting(fitting, "fill", patch, lambda *_: work.weights.update(["fitted"]))
+        counting(models, "get_model", patch, lambda *_, **__: work.weights.update(["built"]))
+        counting(plan, "list_options", patch, lambda *_: work.resolved.update(["engines"]))
+        counting(options, "pick_device", patch, lambda _: work.resolved.update(["device"]))
+        counting(plan, "choose_weights", patch, lambda _: work.resolved.update(["weights"]))
+        counting(shards, "read", patch, lambda manifest: work.verified.append(manifest.parent))
+        counting(files, "write", patch, wrote)
         hook = nn.modules.module.register_module_forward_pre_hook(passed)
         try:
-            run(root)
+            run(root, models=root / "models")
         finally:
             hook.remove()
     work.flops = counter.get_total_flops()
@@ -162,7 +178,6 @@ def files_of(folder: Path) -> dict[Path, tuple[int, int]]:
 
 def test_a_cold_run_is_one_pass_for_each_batch(cold: Work) -> None:
     """`eager` and `fp32` leave nothing to try, a file of weights nothing to estimate."""
-    assert cold.networks == 1
     assert cold.submitted == [BATCH] * (N // BATCH) + [N % BATCH]
     assert cold.passes == [SIZE_CHECK, *[BATCH] * BATCHES]
 
@@ -201,11 +216,35 @@ def test_the_store_keeps_the_features_and_little_else(root: Path, cold: Work) ->
     assert sum(sizes[path] for path in others) < N * ROW_LISTED + SHARD_RECORD + KEY_RECORD
 
 
-def test_a_warm_run_builds_decodes_computes_and_writes_nothing(root: Path, cold: Work) -> None:
+def test_a_run_decides_once_and_reads_its_weights_once(cold: Work) -> None:
+    """Though it saves a model, for which the network is needed again."""
+    assert cold.resolved == {"weights": 1, "engines": 1, "device": 1}
+    assert cold.weights == {"hashed": 1, "read": 1, "fitted": 1, "built": 1}
+
+
+def test_a_warm_run_decodes_computes_and_writes_nothing(root: Path, cold: Work) -> None:
+    """And it checks each shard once."""
     before = files_of(root / "store")
     assert before
-    assert work_of_a_run(root) == Work()
+    warm = work_of_a_run(root)
+    assert warm == Work(resolved=cold.resolved, weights=cold.weights, verified=warm.verified)
+    assert len(warm.verified) == len(list((root / "store").glob("features/*/*.npy")))
     assert files_of(root / "store") == before
+
+
+@pytest.mark.parametrize("source", ["embedded", "random"])
+def test_weights_that_are_no_users_are_read_when_the_network_is_needed(
+    root: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"weights": source, "backbone": BUNDLED_BACKBONE if source == "embedded" else "resnet18"}
+    counts: Counter[str] = Counter()
+    run(root, name=source, **given)
+    counting(files, "file_sha256", monkeypatch, lambda path: counts.update([path.suffix]))
+    counting(weights, "_read", monkeypatch, lambda _: counts.update(["read"]))
+    run(root, name=source, **given)
+    assert counts == {".safetensors": 1, ".npy": 1}
+    run(root, name=source, models=root / f"models of {source}", **given)
+    assert counts == {".safetensors": 3, ".npy": 2, "read": 1}  # one of them is the saved head
 
 
 def test_however_many_rows_each_is_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
-EXAMPLES = {"--mean": "0.485,0.456,0.406", "--std": "0.229,0.224,0.225"}
+EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
@@ -26,8 +26,8 @@ BUNDLED_BACKBONE = "resnet50"
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`"240x800"` to `(240, 800)`: height and width in pixels."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    """Parse `"240x800"` to `(240, 800)`: height and width in pixels."""
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
     if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
         raise UserError(
             f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"
@@ -36,7 +36,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
-    """`"1e-4,1e-3"` to numbers."""
+    """Parse numbers with commas between, such as `"1e-4,1e-3"`."""
     try:
         return tuple(float(value) for value in text.split(","))
     except ValueError:
@@ -44,7 +44,7 @@ def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
 
 
 def parse_age(text: str) -> float:
-    """`"90d"` or `"12h"` to seconds."""
+    """Parse an age, `"90d"` or `"12h"`, to seconds."""
     match = re.fullmatch(r"(\d{1,6})([dh])", text)
     if not match:
         raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
@@ -52,7 +52,7 @@ def parse_age(text: str) -> float:
 
 
 def parse_bytes(text: str) -> int:
-    """`"20GB"` or `"500MB"` to bytes; units are powers of 1000."""
+    """Parse a size, `"20GB"` or `"500MB"`, to bytes; units are powers of 1000."""
     match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
     if not match:
         raise UserError(f"--max-size is {text!r}; give MB, GB or TB, such as 20GB")
@@ -65,7 +65,7 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(
-            f"--groups is '{pattern}': {error}; give a regular expression, such as '^\\d{{8}}'"
+            f"`groups` is '{pattern}': {error}; give a regular expression, such as '^\\d{{8}}'"
         ) from None
 
 
@@ -78,7 +78,7 @@ def parse_repeats(text: str) -> int | str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run, as the command line describes it. `None` means: decided from the data."""
+    """Settings of one run; `None` means: decided from the data."""
 
     data: str = BUILT_IN
     """A folder of labelled images, or `lagoon`."""
@@ -117,50 +117,52 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise UserError("DATA is empty; give a folder of labelled images, or lagoon")
-        check_choice("--select", self.select, SELECT_BY)
-        check_choice("--device", self.device, DEVICES)
-        check_choice("--decoder", self.decoder, DECODERS)
-        check_choice("--channel-order", self.channel_order, CHANNEL_ORDERS)
-        for flag, values, least in (("--mean", self.mean, 0.0), ("--std", self.std, 1 / 256)):
+            raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
+        check_choice("select", self.select, SELECT_BY)
+        check_choice("device", self.device, DEVICES)
+        check_choice("decoder", self.decoder, DECODERS)
+        check_choice("channel_order", self.channel_order, CHANNEL_ORDERS)
+        for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(
-                    f"{flag} is {','.join(f'{one:g}' for one in values)}; give three numbers, one a channel, for "
-                    f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[flag]}"
+                    f"`{name}` is {','.join(f'{one:g}' for one in values)}; give three numbers, one a channel, for "
+                    f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[name]}"
                 )
-        check_choice("--on-bad-image", self.on_bad_image, BAD_IMAGE_RULES)
+        check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):
-                raise UserError(f"--lr is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
+                raise UserError(f"`lr` is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
             if len(set(self.lr)) < len(self.lr):
-                raise UserError(f"--lr is {self.lr}; give every learning rate once")
-        for flag, value in (("--epochs", self.epochs), ("--batch-size", self.batch_size)):
+                raise UserError(f"`lr` is {self.lr}; give every learning rate once")
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
             if value is not None and value < 1:
-                raise UserError(f"{flag} is {value}; give a whole number from 1 up")
+                raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
         if self.groups is not None:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
-            check_choice("--repeats", self.repeats, (REPEAT_GROUPS,))
+            check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
             if self.groups is None:
                 raise UserError(
-                    "--repeats groups needs --groups; give a regular expression, such as '^\\d{8}'"
+                    "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )
         elif self.repeats is not None and self.repeats < 0:
-            raise UserError(f"--repeats is {self.repeats}; give a whole number from 0 up, or {REPEAT_GROUPS}")
+            raise UserError(f"`repeats` is {self.repeats}; give a whole number from 0 up, or {REPEAT_GROUPS}")
         if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed is {self.seed}; give a whole number from 0 to {2**32 - 1}")
+            raise UserError(f"`seed` is {self.seed}; give a whole number from 0 to {2**32 - 1}")
 
     @property
     def weights_or_default(self) -> str:
-        """The weights asked for; else `imagenet` for a user's images. The built-in ones need no network: `embedded`
-        where the backbone has them, `random` for any other."""
+        """The weights asked for; else `imagenet` for a user's images.
+
+        The built-in images need no network: `embedded` where the backbone has them, `random` for any other.
+        """
         if self.weights or self.data != BUILT_IN:
             return self.weights or "imagenet"
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
 def expand(given: str) -> Path:
-    """A path that was given as text, `~` expanded: no shell does that in a variable or after `=`.
+    """Expand `~` in a path that was given as text: no shell does that in a variable or after `=`.
 
     Raises `UserError` for empty text, and where there is no such home folder.
     """
@@ -175,7 +177,7 @@ def expand(given: str) -> Path:
 
 
 def default_store() -> Path:
-    """Where features are kept: `TRANSFER_STORE`, else the user's cache folder.
+    """Return where features are kept: `TRANSFER_STORE`, else the user's cache folder.
 
     Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
     """
@@ -186,4 +188,4 @@ def default_store() -> Path:
     try:
         return Path(platformdirs.user_cache_dir("transfer", appauthor=False)).expanduser()
     except RuntimeError:
-        raise UserError("no home folder is known; name a store by --store or TRANSFER_STORE") from None
+        raise UserError("no home folder is known; name a store by `store` or TRANSFER_STORE") from None

@@ -71,13 +71,13 @@ def bench_decode(timed: Timed) -> None:
 def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
     """Time an extraction with an empty store."""
     from transfer.data import dataset
-    from transfer.features import extract
     from transfer.system.timer import Stopwatch
 
+    extract: Any = import_module("transfer.features.extract")  # older revisions define `fill` there
     found, fresh = dataset.find(INPUTS / "photographs", seed=0), count()
     config = _config(tmp_path)
     done = timed(
-        lambda config: extract.fill(config, found, Stopwatch(), lambda *_: None),
+        lambda config: extract.fill(_planned(config), found, Stopwatch(), lambda *_: None),
         setup=lambda: (replace(config, store=tmp_path / str(next(fresh))),),
         rounds=3,
     )
@@ -92,7 +92,7 @@ def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
 
     def call() -> Any:
         found = dataset.find(INPUTS / "photographs", seed=0)
-        return extract.extract(_config(tmp_path), found, Stopwatch(), lambda *_: None)
+        return extract.extract(_planned(_config(tmp_path)), found, Stopwatch(), lambda *_: None)
 
     call()
     assert timed(call, rounds=15).extraction.computed == 0
@@ -104,7 +104,7 @@ def bench_forward(timed: Timed) -> None:
     from transfer.backbones import networks, weights
 
     network = networks.build("resnet18", weights.load(INPUTS / "weights.safetensors"))
-    plan = replace(engines.options("eager", "fp32", "cpu")[0], batch=4)
+    plan = engines.Plan(engine="eager", precision="fp32", device="cpu", threads=1, batch=4)
     engine = engines.build(network, plan, SIZE, None)
     x_NHW3 = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), np.uint8)
     assert np.isfinite(timed(lambda: engine.submit(x_NHW3)(), rounds=11)).all()
@@ -178,6 +178,15 @@ def bench_control_python(timed: Timed) -> None:
         return total
 
     assert timed(loop, rounds=25) == sum(i * i % 7 for i in range(100_000))
+
+
+def _planned(config: Any) -> Any:
+    """Return the plan of a configuration; the configuration itself where an older revision plans while it extracts."""
+    try:
+        from transfer.features.plan import plan_extraction
+    except ImportError:
+        return config
+    return plan_extraction(config)
 
 
 def _config(store: Path) -> Any:

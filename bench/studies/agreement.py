@@ -15,6 +15,7 @@ from bench.ways import least_cosine
 from transfer.config import RunConfig
 from transfer.data.dataset import find
 from transfer.features.extract import Features, extract
+from transfer.features.plan import plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.metrics import Labels, cosines
 from transfer.system.timer import Stopwatch
@@ -41,7 +42,9 @@ def main() -> None:
             engine=engine,
             precision=precision,
         )
-        features[engine, precision] = extract(config, find(args.folder), Stopwatch(), lambda *_: None)
+        features[engine, precision] = extract(
+            plan_extraction(config), find(args.folder), Stopwatch(), lambda *_: None
+        )
     exact = features[PLAIN]
     for engine, precision in OPTIONS[1:]:
         pairs = zip(features[engine, precision].splits.values(), exact.splits.values(), strict=True)

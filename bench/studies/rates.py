@@ -30,9 +30,9 @@ from bench.busy import OtherCores
 from bench.processes import Prepared, Worker
 from bench.references import BATCH
 from bench.turns import Way, time_in_turn
-from transfer import engines
 from transfer.engines import autotune
 from transfer.engines.autotune import AGREES, Choice
+from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
 from transfer.metrics import cosines
 from transfer.system import hardware
@@ -92,7 +92,7 @@ def copied(folder: Path, to: Path, count: int) -> Path:
 
 def chosen(frozen: FeatureExtractor) -> tuple[Choice, float]:
     """Return the choice of `auto` for many images, and the seconds of choosing without preparing that engine."""
-    options = engines.options("auto", "auto", "cpu")
+    options = list_options("auto", "auto", "cpu")
     x_NHW3 = frozen.sample(frozen.images, BATCH)
     _ = frozen.network  # built before the clock runs: every way needs it
     start = now()

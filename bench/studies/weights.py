@@ -28,6 +28,7 @@ from transfer.config import BUILT_IN, RunConfig
 from transfer.data.dataset import SPLITS
 from transfer.features.extract import Split, extract
 from transfer.features.image_sets import find_images
+from transfer.features.plan import plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.metrics import Labels
 from transfer.system import hardware
@@ -55,7 +56,10 @@ def main() -> None:
     networks, predicted, drawn = {}, {}, {}
     for name, config in configs.items():
         found = extract(
-            config, find_images(config, Stopwatch(), lambda *_: None), Stopwatch(), lambda *_: None
+            plan_extraction(config),
+            find_images(config, Stopwatch(), lambda *_: None),
+            Stopwatch(),
+            lambda *_: None,
         )
         networks[name] = {
             "weights_sha256": found.extraction.weights.sha256,

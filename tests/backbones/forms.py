@@ -199,9 +199,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: {"model": {k: v for k, v in network().items() if k != "layer3.0.bn2.bias"}},
         "under 'model'; missing: layer3.0.bn2.bias",
     ),
-    "resnet34": (lambda: network(0, "resnet34"), "they fit resnet34: give --backbone resnet34"),
-    "resnet50, wrapped": (lambda: {"net": under("module.", network(0, "resnet50"))}, "--backbone resnet50"),
-    "squeezenet": (lambda: network(0, "squeezenet1_1"), "--backbone squeezenet1_1"),
+    "resnet34": (lambda: network(0, "resnet34"), "they fit resnet34: give `backbone='resnet34'`"),
+    "resnet50, wrapped": (lambda: {"net": under("module.", network(0, "resnet50"))}, "`backbone='resnet50'`"),
+    "squeezenet": (lambda: network(0, "squeezenet1_1"), "`backbone='squeezenet1_1'`"),
     "SE blocks": (
         lambda: {**network(), "layer1.0.se.fc1.weight": torch.zeros(4)},
         "unexpected: layer1.0.se.fc1.weight",

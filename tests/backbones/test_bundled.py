@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from tools.pretrain.scenes import FRACTALS, TEXTURES, THINGS
 from tools.pretrain.training import Recipe
 from transfer.backbones import bundled, networks, weights
+from transfer.backbones.choice import choose_weights
 from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.data import lagoon
 from transfer.evaluation import experiment
@@ -50,7 +51,7 @@ def test_the_card_tells_the_recipe_that_is_the_default() -> None:
 
 
 def test_a_network_is_built_of_it_and_answers_differently_to_different_images() -> None:
-    state = weights.load(bundled.FILE, bundled.SHA256)
+    state = weights.load(bundled.FILE)
     network = networks.build(BUNDLED_BACKBONE, state)
     assert all(value.isfinite().all() for value in network.state_dict().values() if value.is_floating_point())
     generator = torch.Generator().manual_seed(0)
@@ -68,7 +69,7 @@ def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
     ]
     pixels = torch.from_numpy(np.stack([image.resize((240, 72)) for image in drawn]))
     states = {
-        "embedded": weights.load(bundled.FILE, bundled.SHA256),
+        "embedded": weights.load(bundled.FILE),
         "untrained": networks.random_state(
             BUNDLED_BACKBONE, seed=0, batches=pixels[::2].permute(0, 3, 1, 2).split(16)
         ),
@@ -100,8 +101,8 @@ def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_
 
 
 def test_another_backbone_is_refused_before_anything_is_read() -> None:
-    with pytest.raises(UserError, match="--weights embedded is a resnet50, and --backbone resnet18"):
-        weights.check(RunConfig(backbone="resnet18", weights="embedded"))
+    with pytest.raises(UserError, match="`weights='embedded'` is a resnet50, and `backbone='resnet18'`"):
+        choose_weights(RunConfig(backbone="resnet18", weights="embedded"))
 
 
 @pytest.mark.parametrize("damage", ["absent", "changed"])
@@ -111,7 +112,7 @@ def test_a_damaged_installation_says_so(damage: str, tmp_path: Path, monkeypatch
         path.write_bytes(b"x")
     monkeypatch.setattr(bundled, "FILE", path)
     with pytest.raises(UserError, match="install transfer again"):
-        weights._embedded_sha256()
+        weights._embedded_file()
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_the_same_numbers_are_the_same_features(tmp_path: Path) -> None:
 def test_a_choice_is_reported_in_one_line(form: str, patterns: list[str]) -> None:
     state = checkpoint.flatten(forms.LOADED[form]())
     state = {name.removeprefix("state_dict."): value for name, value in state.items()}
-    found = networks.remarks("resnet18", state)
+    found = networks.fit("resnet18", state)[1]
     assert len(found) == len(patterns)
     assert all(re.search(pattern, line) for pattern, line in zip(patterns, found, strict=True))
 
@@ -66,7 +66,7 @@ def test_a_choice_is_reported_in_one_line(form: str, patterns: list[str]) -> Non
 def test_copies_with_the_same_numbers_are_no_choice() -> None:
     copy = {key: value.clone() for key, value in forms.network().items()}
     state = checkpoint.flatten({"model": forms.network(), "model_ema": copy})
-    assert networks.remarks("resnet18", state) == []
+    assert networks.fit("resnet18", state)[1] == []
 
 
 def test_branches_that_are_for_training_alone_may_be_absent() -> None:
@@ -74,7 +74,7 @@ def test_branches_that_are_for_training_alone_may_be_absent() -> None:
         whole = models.get_model(name, weights=None, init_weights=False, aux_logits=True).state_dict()
         without = {key: value for key, value in whole.items() if not key.lower().startswith("aux")}
         assert len(without) < len(whole)
-        assert networks.remarks(name, whole) == networks.remarks(name, without) == []
+        assert networks.fit(name, whole)[1] == networks.fit(name, without)[1] == []
     network = networks.build("googlenet", without if name == "googlenet" else _googlenet())
     assert not any("aux" in key for key in network.state_dict())
 
@@ -95,8 +95,8 @@ def test_a_larger_network_of_the_same_names_is_not_taken_for_a_smaller_one(large
     with torch.device("meta"):
         state = dict(models.get_model(larger).state_dict())
     state = {key: torch.zeros(()).expand(value.shape) for key, value in state.items()}
-    with pytest.raises(UserError, match=f"unexpected: .*; they fit {larger}: give --backbone {larger}"):
-        networks.remarks(smaller, state)
+    with pytest.raises(UserError, match=f"unexpected: .*; they fit {larger}: give `backbone='{larger}'`"):
+        networks.fit(smaller, state)[1]
 
 
 def test_dictionaries_within_themselves_are_followed_once() -> None:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from transfer.backbones import formats, weights
+from transfer.backbones.choice import choose_weights
 from transfer.config import RunConfig
 from transfer.system.errors import UserError
 
@@ -90,7 +91,7 @@ def test_what_is_no_weights_file_is_named_by_its_contents(tmp_path: Path, kind: 
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="can't be read as weights"):
-        weights.check(RunConfig(data="images", backbone="resnet18", weights=str(path)))
+        choose_weights(RunConfig(data="images", backbone="resnet18", weights=str(path)))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".pth.tar", ".safetensors", ".txt", ""])
@@ -107,6 +108,6 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path, suffix: str) -> None
 
 def test_a_folder_and_a_missing_file_are_distinguished(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a folder, not a weights file"):
-        weights.check(RunConfig(data="images", weights=str(tmp_path)))
+        choose_weights(RunConfig(data="images", weights=str(tmp_path)))
     with pytest.raises(UserError, match="no such weights file"):
-        weights.check(RunConfig(data="images", weights=str(tmp_path / "w.pth")))
+        choose_weights(RunConfig(data="images", weights=str(tmp_path / "w.pth")))

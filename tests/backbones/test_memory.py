@@ -46,7 +46,7 @@ def test_the_batch_is_halved_until_it_fits(
 
 def test_an_image_that_does_not_fit_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 149)
-    with pytest.raises(UserError, match=r"one image at 30x40 .* smaller --size") as caught:
+    with pytest.raises(UserError, match=r"one image at 30x40 .* smaller `size`") as caught:
         memory.fit_batch(100, 8, (30, 40))
     assert "\n" not in str(caught.value)
 
@@ -54,5 +54,5 @@ def test_an_image_that_does_not_fit_is_refused_in_one_line(monkeypatch: pytest.M
 def test_untrained_weights_whose_statistics_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
     batches = [torch.zeros(4, 3, 64, 64, dtype=torch.uint8)]
-    with pytest.raises(UserError, match=r"4 images at 64x64 .* --size"):
+    with pytest.raises(UserError, match=r"4 images at 64x64 .* `size`"):
         networks.random_state("resnet18", seed=0, batches=batches)

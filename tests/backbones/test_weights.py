@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
-import http.server
+import os
 import pickle
 import re
-import socket
-import threading
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -23,13 +19,17 @@ from safetensors.torch import load_file, save_file
 from torchvision import models
 
 from transfer.backbones import networks, weights
+from transfer.backbones.choice import choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data.dataset import ImageSet, Samples
 from transfer.data.loader import BadImages, IndexedImages, read
 from transfer.data.names import Names
 from transfer.features.extract import extract
+from transfer.features.plan import plan_extraction
+from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.files import stamp
 from transfer.system.timer import Stopwatch
 
 State = dict[str, torch.Tensor]
@@ -201,9 +201,10 @@ def test_a_tensor_larger_than_what_it_is_made_of_takes_no_memory(tmp_path: Path)
 def test_a_file_that_changes_while_it_is_used_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(small_state(), path)
-    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    before = stamp(path)
     assert_same(weights.load(path, before), small_state())
     torch.save({**small_state(), "conv.bias": torch.zeros(4)}, path)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))  # clocks of file systems may be coarse
     with pytest.raises(UserError, match="changed while it was being used"):
         weights.load(path, before)
 
@@ -234,6 +235,12 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, suffix: str, da
     path = tmp_path / f"w{suffix}"
     path.write_bytes(data)
     assert str(path) in refusal(lambda: weights.load(path))
+
+
+def test_bytes_of_no_kind_are_said_to_be_no_weights(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    assert "is not a file of PyTorch or safetensors" in refusal(lambda: weights.load(path))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -279,231 +286,6 @@ def test_what_is_no_file_is_refused(tmp_path: Path, suffix: str, kind: str) -> N
     assert str(path) in refusal(lambda: weights.load(path))
 
 
-class Server:
-    """Files over HTTP on this machine, and the paths that were asked for."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        owner = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                owner.asked.append(self.path)
-                data = owner.files.get(self.path)
-                self.send_response(404 if data is None else 200)
-                self.send_header("Content-Length", str(len(data or b"")))
-                self.end_headers()
-                self.wfile.write(data or b"")
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = Server()
-    thread = threading.Thread(target=server.http.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.http.shutdown()
-    thread.join()
-    server.http.server_close()
-
-
-@pytest.fixture
-def raw_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes | None], str]]:
-    """A function that starts a server which answers anything with the same bytes, or never; it gives the URL."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    listener = socket.create_server(("127.0.0.1", 0))
-    held: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def answer(data: bytes | None) -> None:
-        connection, _ = listener.accept()
-        held.append(connection)
-        connection.recv(65536)
-        if data is not None:
-            connection.sendall(data)
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def start(data: bytes | None) -> str:
-        threads.append(threading.Thread(target=answer, args=(data,)))
-        threads[-1].start()
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    yield start
-    for thread in threads:
-        thread.join(10)
-    for connection in held:
-        connection.close()
-    listener.close()
-
-
-def hashed_name(data: bytes, stem: str = "net") -> str:
-    return f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}.pth"
-
-
-def test_a_file_is_fetched_once_and_kept(tmp_path: Path, server: Server) -> None:
-    data = bytes(range(256)) * 500
-    name = hashed_name(data)
-    server.files[f"/models/{name}"] = data
-    folder = tmp_path / "hub/checkpoints"
-    for _ in range(2):
-        path = weights.fetch(f"{server.url}/models/{name}", folder)
-        assert path == folder / name
-        assert path.read_bytes() == data
-    assert server.asked == [f"/models/{name}"]
-    assert list(folder.iterdir()) == [path]
-
-
-def test_a_name_with_more_hyphens_is_checked_by_its_last_part(tmp_path: Path, server: Server) -> None:
-    name = hashed_name(b"data", stem="net-of-1.5")
-    server.files[f"/{name}"] = b"data"
-    assert weights.fetch(f"{server.url}/{name}", tmp_path).read_bytes() == b"data"
-
-
-def test_a_file_whose_name_tells_no_hash_is_fetched_too(tmp_path: Path, server: Server) -> None:
-    server.files["/net.pth"] = b"data"
-    assert weights.fetch(f"{server.url}/net.pth", tmp_path).read_bytes() == b"data"
-
-
-def test_a_file_with_another_hash_is_refused_and_not_kept(tmp_path: Path, server: Server) -> None:
-    name = hashed_name(b"the real data")
-    server.files[f"/{name}"] = b"something else"
-    message = refusal(lambda: weights.fetch(f"{server.url}/{name}", tmp_path))
-    assert "hash" in message
-    assert str(tmp_path / name) in message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_the_server_lacks_can_be_put_in_place(tmp_path: Path, server: Server) -> None:
-    name = hashed_name(b"data")
-    message = refusal(lambda: weights.fetch(f"{server.url}/{name}", tmp_path))
-    assert "Not Found" in message
-    assert f"put it at {tmp_path / name}" in message
-    assert "--weights" in message
-    (tmp_path / name).write_bytes(b"data")
-    assert weights.fetch(f"{server.url}/{name}", tmp_path) == tmp_path / name
-    assert len(server.asked) == 1
-
-
-def test_no_connection_is_left_open_after_an_error(tmp_path: Path, server: Server) -> None:
-    refusal(lambda: weights.fetch(f"{server.url}/net-01234567.pth", tmp_path))
-    gc.collect()  # an open socket warns when it is collected, and warnings are errors here
-
-
-def test_a_server_that_is_gone_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    message = refusal(lambda: weights.fetch(f"http://127.0.0.1:{port}/net-01234567.pth", tmp_path))
-    assert "refused" in message
-    assert str(tmp_path / "net-01234567.pth") in message
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ntoo little",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\ntoo little",
-    ],
-    ids=["nothing", "no HTTP", "half a file", "half a chunk"],
-)
-def test_a_broken_answer_is_reported_and_nothing_kept(
-    tmp_path: Path, raw_server: Callable[[bytes | None], str], answer: bytes
-) -> None:
-    url = raw_server(answer)
-    message = refusal(lambda: weights.fetch(f"{url}/net-01234567.pth", tmp_path))
-    assert str(tmp_path / "net-01234567.pth") in message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_server_that_never_answers_is_given_up(
-    tmp_path: Path, raw_server: Callable[[bytes | None], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(weights, "DOWNLOAD_TIMEOUT_S", 0.1)
-    before = socket.getdefaulttimeout()
-    url = raw_server(None)
-    message = refusal(lambda: weights.fetch(f"{url}/net-01234567.pth", tmp_path))
-    assert "timed out" in message
-    assert socket.getdefaulttimeout() == before
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, server: Server) -> None:
-    (tmp_path / "file").touch()
-    name = hashed_name(b"data")
-    server.files[f"/{name}"] = b"data"
-    refusal(lambda: weights.fetch(f"{server.url}/{name}", tmp_path / "file/checkpoints"))
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """torch.hub's folder of checkpoints, empty, on a machine without a network."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("the network was asked")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    folder = tmp_path / "home/hub/checkpoints"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [("resnet50", "resnet50-0676ba61.pth"), ("squeezenet1_1", "squeezenet1_1-b8a52dc0.pth")],
-)
-def test_imagenet_weights_in_torchs_cache_need_no_network(
-    hub: Path, name: str, file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (hub / file).write_bytes(b"weights")
-    digits = Path(file).stem.rsplit("-")[-1]
-    monkeypatch.setattr(weights, "file_sha256", lambda path: digits + "0" * 56)
-    assert weights.imagenet_file(name) == hub / file
-
-
-def test_a_file_in_torchs_cache_that_is_not_what_its_name_says_is_refused(hub: Path) -> None:
-    (hub / "resnet50-0676ba61.pth").write_bytes(b"weights")
-    assert "delete it or replace it" in refusal(lambda: weights.imagenet_file("resnet50"))
-
-
-def test_a_network_without_first_imagenet_weights_is_refused(hub: Path) -> None:
-    message = refusal(lambda: weights.imagenet_file("vit_h_14"))
-    assert "vit_h_14" in message
-    assert "--weights" in message
-
-
-@pytest.mark.parametrize("name", [n for n in networks.names() if n not in ("vit_h_14", "regnet_y_128gf")])
-def test_the_hash_of_every_imagenet_file_is_in_its_name(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, str | None]] = []
-
-    def note(url: str, path: str, hash_prefix: str | None, progress: bool) -> None:
-        asked.append((url, hash_prefix))
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", note)
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    weights.imagenet_file(name)
-    [(url, prefix)] = asked
-    assert url == models.get_model_weights(name)["IMAGENET1K_V1"].url
-    assert prefix is not None
-    assert len(prefix) >= 8
-    assert set(prefix) <= set("0123456789abcdef")
-
-
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2) as threads:
@@ -541,7 +323,7 @@ class Finder:
         config = RunConfig(**{"backbone": "shufflenet_v2_x0_5", "weights": "random", **values})
         images = self.images if images is None else images
         bad = BadImages(self.root / "images", config.on_bad_image)
-        return weights.find(config, images, size, Store(self.root / "store"), self.pool, bad)
+        return weights.find(choose_weights(config), images, size, Store(self.root / "store"), self.pool, bad)
 
 
 @pytest.fixture
@@ -632,7 +414,9 @@ def test_a_file_of_the_user_is_taken_as_it_is(finder: Finder, name: str) -> None
     torch.save(state, path) if name.endswith(".pth") else save_file(state, path)
     found = finder(weights=str(path))
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert found == weights.Weights(source=name, path=path, sha256=expected)
+    assert found == weights.Weights(
+        backbone="shufflenet_v2_x0_5", source=name, path=path, sha256=expected, of_user=True
+    )
 
 
 def test_a_file_of_another_network_is_reported_before_an_engine_is_made(finder: Finder) -> None:
@@ -640,7 +424,7 @@ def test_a_file_of_another_network_is_reported_before_an_engine_is_made(finder: 
     torch.save({"model": models.shufflenet_v2_x1_0().state_dict()}, path)
     message = refusal(lambda: finder(weights=str(path)))
     assert message.startswith(f"{path}: these weights do not fit shufflenet_v2_x0_5")
-    assert message.endswith("give --backbone shufflenet_v2_x1_0")
+    assert message.endswith("give `backbone='shufflenet_v2_x1_0'`")
 
 
 @pytest.mark.parametrize("given", [{}, {"mean": (0.5, 0.5, 0.5)}], ids=str)
@@ -659,11 +443,11 @@ def test_what_a_file_does_not_tell_is_said(
 
 
 def test_imagenets_statistics_follow_the_order_of_channels() -> None:
-    rgb, bgr = (weights.normalisation(RunConfig(channel_order=order)) for order in ("rgb", "bgr"))
+    rgb, bgr = (choose_weights(RunConfig(channel_order=order)).normalisation for order in ("rgb", "bgr"))
     assert rgb == networks.IMAGENET
     assert (bgr.mean, bgr.std) == (rgb.mean[::-1], rgb.std[::-1])
     given = RunConfig(mean=(0.1, 0.2, 0.3), channel_order="bgr")
-    assert weights.normalisation(given).mean == (0.1, 0.2, 0.3)
+    assert choose_weights(given).normalisation.mean == (0.1, 0.2, 0.3)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
@@ -682,9 +466,9 @@ def test_imagenet_weights_are_found_in_torchs_cache(
     path = hub / "squeezenet1_1-b8a52dc0.pth"
     path.write_bytes(b"weights")
     expected = "b8a52dc0" + "0" * 56
-    monkeypatch.setattr(weights, "file_sha256", lambda path: expected)
+    monkeypatch.setattr(files, "file_sha256", lambda path: expected)
     found = finder(weights="imagenet", backbone="squeezenet1_1")
-    assert found == weights.Weights(source="imagenet", path=path, sha256=expected)
+    assert found == weights.Weights(backbone="squeezenet1_1", source="imagenet", path=path, sha256=expected)
 
 
 def test_a_size_that_the_network_cannot_take_is_reported_before_random_weights_are_made(
@@ -694,7 +478,7 @@ def test_a_size_that_the_network_cannot_take_is_reported_before_random_weights_a
     config = RunConfig(
         backbone="inception_v3", weights="random", device="cpu", precision="fp32", store=tmp_path / "store"
     )
-    message = refusal(lambda: extract(config, images, Stopwatch("cpu"), lambda *_: None))
+    message = refusal(lambda: extract(plan_extraction(config), images, Stopwatch("cpu"), lambda *_: None))
     assert "inception_v3" in message
     assert "64x64" in message  # to which small images are scaled
     assert "224x224" in message

@@ -593,6 +593,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "COMMAND"),
         (["fly"], "'fly'"),
         (["run", "--device", "tpu"], "auto.*cpu.*cuda"),
+        (["run", "lagoon", "--labels", "x"], "unrecognized arguments: --labels x; see transfer run --help"),
         (["run", "no/such/folder"], "no such folder: no/such/folder"),
         (["run", "--size", "240"], "--size is '240'"),
         (["run", "--lr", "a,b"], "--lr is 'a,b'"),

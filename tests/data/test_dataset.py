@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transfer.data.dataset import SPLITS, ImageSet, Sample, below, find
+from transfer.data.dataset import SPLITS, ImageSet, Sample, find
+from transfer.data.folders import below
 from transfer.system.errors import UserError
 
 Counts = dict[str, dict[str, int]]
@@ -475,9 +476,9 @@ def nothing_to_draw_test_from(root: Path) -> None:
     ("make", "parts"),
     [
         (nothing, ["no such folder", "{root}", "lagoon"]),
-        (a_file, ["no such folder", "{root}", "lagoon"]),
+        (a_file, ["{root} is a file", "lagoon"]),
         (empty_folder, ["no images", "{root}", ".jpg", ".webp"]),
-        (flat_images, ["no images", "{root}", "class folders"]),
+        (flat_images, ["no images", "{root}", "class folders", "if {root.name} is one of the classes"]),
         (text_only, ["no images", "{root}", "class folders"]),
         (one_class, ["fewer than two classes", "{root}"]),
         (one_level_too_high, ["fewer than two classes", "did you mean {root}/photos?"]),
@@ -491,8 +492,11 @@ def nothing_to_draw_test_from(root: Path) -> None:
         (train_alone, ["{root}", "no test/"]),
         (empty_test, ["test split", "{root}", "no images"]),
         (empty_valid, ["valid split", "{root}", "no images"]),
-        (nothing_to_draw_valid_from, ["valid split", "{root}"]),
-        (nothing_to_draw_test_from, ["split", "{root}"]),
+        (
+            nothing_to_draw_valid_from,
+            ["valid split", "{root}", "classes need 2 images or more; 'cat' has 1"],
+        ),
+        (nothing_to_draw_test_from, ["split", "{root}", "classes need 3 images or more; 'cat' has 1"]),
     ],
 )
 def test_a_folder_that_cannot_serve_is_refused(
@@ -615,7 +619,7 @@ class TestGroups:
 
     @pytest.mark.parametrize("pattern", ["[", "x", "jpg"])
     def test_a_pattern_that_makes_no_groups_is_refused(self, tmp_path: Path, pattern: str) -> None:
-        with pytest.raises(UserError, match="--groups"):
+        with pytest.raises(UserError, match="`groups`"):
             find(self.day_files(tmp_path, "."), groups=pattern)
 
     def test_classes_that_no_groups_can_train_are_refused(self, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class TestAssignGroups:
             assign_groups(NAMES, pattern)
         message = str(caught.value)
         assert "\n" not in message
-        for part in ["--groups", *parts]:
+        for part in ["`groups`", *parts]:
             assert part in message
 
 

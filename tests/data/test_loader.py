@@ -18,6 +18,7 @@ import torch
 from PIL import Image as PillowImage
 
 from transfer.data import decode, nvjpeg
+from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, ImageSet, Samples, find
 from transfer.data.decode import BadImage
 from transfer.data.loader import (
@@ -29,8 +30,6 @@ from transfer.data.loader import (
     IndexedImages,
     Opened,
     Pixels,
-    batches,
-    batches_on,
     read,
     workers,
 )
@@ -310,7 +309,7 @@ def test_a_bad_image_ends_the_run_and_is_named(tmp_path: Path, pool: ThreadPoolE
     assert "\n" not in message
     assert str(tmp_path / "b3.png") in message
     assert REASONS[fault] in message
-    assert "--on-bad-image skip" in message
+    assert "`on_bad_image='skip'`" in message
 
 
 REASONS = {
@@ -497,7 +496,7 @@ def test_an_image_that_fails_later_ends_the_run_under_the_other_rule(
     images[5] = truncated(images[5])
     ready = batches(images, 2, SIZE, pool, BadImages(tmp_path, "error"))
     assert [len(next(ready)[0]) for _ in range(2)] == [2, 2]
-    with pytest.raises(UserError, match=r"a005\.png.*--on-bad-image skip"):
+    with pytest.raises(UserError, match=r"a005\.png.*on_bad_image=.skip"):
         next(ready)
 
 
@@ -630,5 +629,5 @@ def test_a_device_without_memory_to_decode_is_one_line(
     monkeypatch.setattr(nvjpeg, "pixels", full)
     images = images_of(tmp_path, 2, pool)
     ready = batches_on("cpu", images, 2, SIZE, pool, BadImages(tmp_path, "skip"))
-    with pytest.raises(UserError, match="too little memory to decode images; use --decoder pillow"):
+    with pytest.raises(UserError, match="too little memory to decode images; use `decoder='pillow'`"):
         next(ready)

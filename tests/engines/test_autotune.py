@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from transfer.engines import Engine, EngineError, Plan, autotune
-from transfer.engines.autotune import Choice, Trial, choose, known, settled
+from transfer.engines.autotune import Choice, choose, settled
+from transfer.engines.trials import Trial, known
 from transfer.system import hardware
 from transfer.system.errors import UserError
 
@@ -149,7 +150,7 @@ def test_a_way_that_errs_is_passed_over_with_a_line(
 
 def test_no_engine_left_is_reported(usual: Callable[..., World]) -> None:
     with pytest.raises(
-        UserError, match=r"openvino bf16: disagrees with fp32; .*--engine eager --precision fp32"
+        UserError, match=r"openvino bf16: disagrees with fp32; .*`engine='eager', precision='fp32'`"
     ):
         usual(stray={VINO_BF16: 0.5, EAGER_BF16: 0.5}).choose(500, (VINO_BF16, EAGER_BF16))
 

@@ -20,7 +20,8 @@ from tests.engines.samples import (
     plan_of,
 )
 from transfer.backbones import networks
-from transfer.engines import CAN, Engine, build
+from transfer.engines import Engine, build
+from transfer.engines.options import CAN
 from transfer.metrics import cosines
 
 WIDTH = {

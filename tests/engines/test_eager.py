@@ -59,7 +59,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
 
 def test_one_image_that_does_not_fit_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scarce, "room", 0)
-    with pytest.raises(UserError, match=r"one image needs more memory.*--size.*--device cpu"):
+    with pytest.raises(UserError, match=r"one image needs more memory.*`size`.*`device=.cpu"):
         features(Scarce(network_of("resnet18"), plan_of()), photographs(1))
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from transfer import engines
-from transfer.engines import options, pick_device
+from transfer.engines import eager, options
+from transfer.engines.options import list_options, pick_device
 from transfer.system.errors import UserError
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -14,14 +15,14 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
 
 def refusal(engine: str, precision: str, device: str) -> str:
     with pytest.raises(UserError) as caught:
-        options(engine, precision, device)
+        list_options(engine, precision, device)
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def ways(engine: str, precision: str, device: str) -> set[tuple[str, str]]:
-    found = options(engine, precision, device)
+    found = list_options(engine, precision, device)
     assert len({plan.device for plan in found}) == 1
     return {(plan.engine, plan.precision) for plan in found}
 
@@ -31,11 +32,11 @@ def test_auto_leaves_every_engine_open_in_what_the_processor_multiplies(
     has_bf16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(engines, "has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(options, "has_bf16", lambda: has_bf16)
     precisions = ("fp32", "bf16") if has_bf16 else ("fp32",)
     names = ("eager", "openvino", "compile")
     assert ways("auto", "auto", "auto") == {(name, p) for name in names for p in precisions}
-    first = options("auto", "auto", "auto")[0]
+    first = list_options("auto", "auto", "auto")[0]
     assert (first.engine, first.precision, first.device) == ("eager", "fp32", "cpu")
 
 
@@ -50,13 +51,13 @@ def test_auto_takes_cuda_where_there_is_one(has_bf16: bool, monkeypatch: pytest.
     assert ways("auto", "auto", "auto") == {
         (name, p) for name in ("eager", "compile") for p in ("fp32", half)
     }
-    assert options("auto", "auto", "auto")[0].batch > options("auto", "auto", "cpu")[0].batch
+    assert list_options("auto", "auto", "auto")[0].batch > list_options("auto", "auto", "cpu")[0].batch
 
 
 @pytest.mark.parametrize("engine", ["eager", "openvino", "compile"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_what_is_asked_for_is_kept(engine: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "has_bf16", lambda: False)
+    monkeypatch.setattr(options, "has_bf16", lambda: False)
     assert ways(engine, precision, "cpu") == {(engine, precision)}
 
 
@@ -68,10 +69,10 @@ def test_int8_is_openvinos_and_only_when_asked_for() -> None:
 @pytest.mark.parametrize(
     ("engine", "precision", "message"),
     [
-        ("eager", "int8", "--engine eager can't do --precision int8 on cpu; it can do fp32, bf16"),
-        ("compile", "int8", "--engine compile can't do --precision int8 on cpu; it can do fp32, bf16"),
-        ("auto", "fp16", "--precision is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"),
-        ("openvino", "fp16", "--precision is fp16, which processors only emulate"),
+        ("eager", "int8", "`engine='eager'` can't do `precision='int8'` on cpu; it can do fp32, bf16"),
+        ("compile", "int8", "`engine='compile'` can't do `precision='int8'` on cpu; it can do fp32, bf16"),
+        ("auto", "fp16", "`precision` is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"),
+        ("openvino", "fp16", "`precision` is fp16, which processors only emulate"),
     ],
 )
 def test_what_no_engine_can_do_is_reported(engine: str, precision: str, message: str) -> None:
@@ -80,26 +81,26 @@ def test_what_no_engine_can_do_is_reported(engine: str, precision: str, message:
 
 def test_what_is_for_processors_is_refused_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert "--engine openvino runs on processors only" in refusal("openvino", "auto", "cuda")
-    assert "--precision int8 runs on processors only" in refusal("auto", "int8", "auto")
+    assert "`engine='openvino'` runs on processors only" in refusal("openvino", "auto", "cuda")
+    assert "`precision='int8'` runs on processors only" in refusal("auto", "int8", "auto")
     assert ways("auto", "fp16", "auto") == {("eager", "fp16"), ("compile", "fp16")}
 
 
 def test_without_openvino_the_others_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_installed", lambda name: None)
+    monkeypatch.setattr(options, "installed_version", lambda name: None)
     assert {engine for engine, _ in ways("auto", "auto", "cpu")} == {"eager", "compile"}
     assert "pip install openvino" in refusal("openvino", "auto", "cpu")
     assert "pip install openvino nncf" in refusal("auto", "int8", "cpu")
 
 
 def test_int8_needs_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_installed", lambda name: "1" if name == "openvino" else None)
-    assert "--precision int8 needs nncf: pip install nncf" in refusal("auto", "int8", "cpu")
+    monkeypatch.setattr(options, "installed_version", lambda name: "1" if name == "openvino" else None)
+    assert "`precision='int8'` needs nncf: pip install nncf" in refusal("auto", "int8", "cpu")
     assert ("openvino", "fp32") in ways("auto", "fp32", "cpu")
 
 
 def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
-    for plan in options("auto", "auto", "cpu"):
+    for plan in list_options("auto", "auto", "cpu"):
         assert 1 <= plan.threads <= len(os.sched_getaffinity(0))
         assert plan.batch >= 1
 
@@ -107,10 +108,10 @@ def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
 @pytest.mark.parametrize(
     ("engine", "precision", "parts"),
     [
-        ("warp", "auto", ["--engine", "'warp'", "auto", "eager", "openvino", "compile"]),
-        ("", "auto", ["--engine", "''", "auto", "eager"]),
-        ("auto", "fp64", ["--precision", "'fp64'", "auto", "fp32", "bf16", "fp16", "int8"]),
-        ("auto", "FP32", ["--precision", "'FP32'", "auto", "fp32", "bf16", "fp16", "int8"]),
+        ("warp", "auto", ["`engine`", "'warp'", "auto", "eager", "openvino", "compile"]),
+        ("", "auto", ["`engine`", "''", "auto", "eager"]),
+        ("auto", "fp64", ["`precision`", "'fp64'", "auto", "fp32", "bf16", "fp16", "int8"]),
+        ("auto", "FP32", ["`precision`", "'FP32'", "auto", "fp32", "bf16", "fp16", "int8"]),
     ],
 )
 def test_an_unknown_choice_is_reported_with_the_allowed_ones(
@@ -125,8 +126,8 @@ def test_an_unknown_choice_is_reported_with_the_allowed_ones(
 @pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
 def test_cuda_is_refused_where_there_is_none(precision: str) -> None:
     message = refusal("auto", precision, "cuda")
-    assert "--device is cuda" in message
-    assert "--device cpu" in message
+    assert "`device` is cuda" in message
+    assert "`device='cpu'`" in message
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_devices_are_picked(
     [
         (
             "no compiler\nanywhere",
-            r"eager fp32 fails here \(no compiler\); try --engine eager --precision fp32$",
+            r"eager fp32 fails here \(no compiler\); try `engine='eager', precision='fp32'`$",
         ),
         (
             "can't allocate memory: 12 bytes",
@@ -153,12 +154,12 @@ def test_devices_are_picked(
         ),
     ],
 )
-def test_an_engine_that_fails_is_told_with_a_remedy(
+def test_an_engine_that_fails_is_reported_with_a_remedy(
     error: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError(error)
 
-    monkeypatch.setitem(engines.ENGINES, "eager", fails)
+    monkeypatch.setattr(eager, "build", fails)
     with pytest.raises(engines.EngineError, match=message):
-        engines.build(torch.nn.Identity(), options("eager", "fp32", "cpu")[0], (8, 8))
+        engines.build(torch.nn.Identity(), list_options("eager", "fp32", "cpu")[0], (8, 8))

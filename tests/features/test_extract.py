@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from PIL import Image as PillowImage
 from transfer import engines
 from transfer.backbones import memory, networks, weights
 from transfer.cache import shards
+from transfer.cache.feature_table import FeatureTable
 from transfer.config import RunConfig
 from transfer.data import dataset, decode
-from transfer.engines import BATCH, autotune
+from transfer.engines import autotune, inductor, openvino, options, trials
 from transfer.engines.eager import Eager
-from transfer.features import extract, extractor
+from transfer.engines.options import BATCH
+from transfer.features import extract, extractor, fill
 from transfer.features.extract import Features
 from transfer.features.extractor import FeatureExtractor
+from transfer.features.plan import plan_extraction
 from transfer.system import hardware
 from transfer.system.errors import UserError
 from transfer.system.timer import Stopwatch
@@ -48,7 +52,7 @@ def config(root: Path, **settings: Any) -> RunConfig:
 
 def features(root: Path, **settings: Any) -> Features:
     found = dataset.find(root / "images")
-    return extract.extract(config(root, **settings), found, Stopwatch(), lambda *_: None)
+    return extract.extract(plan_extraction(config(root, **settings)), found, Stopwatch(), lambda *_: None)
 
 
 def everything(found: Features) -> np.ndarray:
@@ -114,7 +118,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "rule of resizing": lambda patch: patch.setitem(decode.DECLARED, "resize", "cropped") or {},
     "torch's version": lambda patch: patch.setattr(torch, "__version__", "99.0.0") or {},
     "torchvision's version": lambda patch: patch.setattr(torchvision, "__version__", "99.0.0") or {},
-    "engine's version": lambda patch: patch.setattr(engines, "version", lambda name: "99") or {},
+    "engine's version": lambda patch: patch.setattr(options, "version", lambda name: "99") or {},
     "store's version": lambda patch: patch.setattr(extractor, "SCHEMA_VERSION", 99) or {},
 }
 
@@ -152,11 +156,11 @@ def test_ten_more_images_are_all_that_is_computed(
     add(range(before))
     found = dataset.find(root)
     watch = Stopwatch()
-    assert extract.fill(_tiny(tmp_path), found, watch, lambda *_: None).computed == before
+    assert fill.fill(plan_extraction(_tiny(tmp_path)), found, watch, lambda *_: None).computed == before
     forwards.clear()
     add(range(before, before + 10))
     (root / "class0").rename(root / "renamed")
-    more = extract.fill(_tiny(tmp_path), dataset.find(root), watch, lambda *_: None)
+    more = fill.fill(plan_extraction(_tiny(tmp_path)), dataset.find(root), watch, lambda *_: None)
     assert (more.computed, more.reused) == (10, before)
     assert len(forwards) == 2
 
@@ -216,7 +220,7 @@ def test_whatever_changes_features_changes_their_key(
 
 def test_a_decoder_for_cuda_is_refused_on_a_processor(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images", train=3, valid=2, test=2)
-    with pytest.raises(UserError, match="--decoder nvjpeg runs on a CUDA device; use --decoder pillow"):
+    with pytest.raises(UserError, match="`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`"):
         features(tmp_path, decoder="nvjpeg")
     assert not (tmp_path / "store").exists()
 
@@ -229,8 +233,9 @@ def test_images_decoded_on_the_device_have_a_key_of_their_own(
     weights = str(_weights(tmp_path))
     one = features(tmp_path, weights=weights)
     # torchvision's decoder for processors stands in for the device.
-    monkeypatch.setattr(extract, "check", lambda config: engines.options("eager", "fp32", "cpu"))
-    other = features(tmp_path, weights=weights, decoder="nvjpeg")
+    planned = replace(plan_extraction(config(tmp_path, weights=weights)), decoder="nvjpeg")
+    found = dataset.find(tmp_path / "images")
+    other = extract.extract(planned, found, Stopwatch(), lambda *_: None)
     assert other.extraction.table.key != one.extraction.table.key
     assert other.extraction.computed == 21
     np.testing.assert_allclose(everything(other), everything(one), rtol=1e-4, atol=1e-5)
@@ -325,7 +330,7 @@ def test_a_forward_pass_that_does_not_fit_is_refused_before_it(
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     weights = str(_weights(tmp_path))
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
-    with pytest.raises(UserError, match=r"one image at 480x640 .* smaller --size"):
+    with pytest.raises(UserError, match=r"one image at 480x640 .* smaller `size`"):
         features(tmp_path, weights=weights, size=(480, 640))
     assert not forwards
     monkeypatch.setattr(memory, "available_bytes", lambda: 5 * 10**6)
@@ -389,8 +394,8 @@ def test_an_engine_that_fails_is_passed_over_and_the_run_goes_on(
     def broken(*_: Any) -> None:
         raise RuntimeError("this processor is too old")
 
-    monkeypatch.setitem(engines.ENGINES, "openvino", broken)
-    monkeypatch.setitem(engines.ENGINES, "compile", broken)
+    monkeypatch.setattr(openvino, "build", broken)
+    monkeypatch.setattr(inductor, "build", broken)
     monkeypatch.setattr(autotune, "USUAL_SETUP_S", dict.fromkeys(engines.ENGINES, 0.0))
     found = features(tmp_path, engine="auto")
     assert found.extraction.plan.engine == "eager"
@@ -420,7 +425,7 @@ def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
         def broken(*_: Any) -> None:
             raise RuntimeError("device lost\nlong story")
 
-        monkeypatch.setitem(engines.ENGINES, "openvino", broken)
+        monkeypatch.setattr(openvino, "build", broken)
     else:
         monkeypatch.setattr(autotune, "USUAL_SETUP_S", {"eager": 100.0, "openvino": 0.0, "compile": 1000.0})
         monkeypatch.setattr(autotune, "TIMED_S", 0.0001)
@@ -458,9 +463,7 @@ def test_errors_that_are_not_the_engines_are_passed_on(
     def fails(*_: Any) -> None:
         raise KeyError("a mistake of our own")
 
-    monkeypatch.setattr(
-        *{"decoding": (decode, "pixels"), "keeping": (extract.FeatureTable, "append")}[where], fails
-    )
+    monkeypatch.setattr(*{"decoding": (decode, "pixels"), "keeping": (FeatureTable, "append")}[where], fails)
     with pytest.raises(KeyError, match="a mistake of our own"):
         features(tmp_path, weights=weights, engine="eager")
 
@@ -468,10 +471,9 @@ def test_errors_that_are_not_the_engines_are_passed_on(
 @pytest.fixture
 def three_quick_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every engine runs as eager does, in fp32 and bf16."""
-    for name in engines.ENGINES:
-        monkeypatch.setitem(engines.ENGINES, name, engines._eager)
-    monkeypatch.setattr(engines, "has_bf16", lambda: True)
-    monkeypatch.setattr(engines, "_has_openvino", lambda *_: True)
+    for name, spec in engines.ENGINES.items():
+        monkeypatch.setitem(engines.ENGINES, name, replace(spec, module="eager", packages=()))
+    monkeypatch.setattr(options, "has_bf16", lambda: True)
 
 
 def _bf16_overflows(real: Callable[..., None]) -> Callable[..., None]:
@@ -493,7 +495,7 @@ def test_where_auto_took_a_precision_that_overflows_another_takes_over(
     features(tmp_path, weights=weights, precision="bf16")
     decode.Image.new("RGB", (64, 48), "teal").save(root / "train/class0/new.png")
     monkeypatch.setattr(FeatureExtractor, "compute", _bf16_overflows(FeatureExtractor.compute))
-    with pytest.raises(UserError, match="not finite in bf16; try --precision fp32"):
+    with pytest.raises(UserError, match="not finite in bf16; try `precision='fp32'`"):
         features(tmp_path, weights=weights, engine="auto", precision="bf16")
     found = features(tmp_path, weights=weights, engine="auto", precision="auto").extraction
     assert (found.plan.precision, found.computed, len(found.images)) == ("fp32", 49, 49)
@@ -508,10 +510,10 @@ def test_features_that_are_known_to_disagree_are_computed_by_another_engine(
     make_images(tmp_path / "images")
     weights = str(_weights(tmp_path))
     features(tmp_path, weights=weights, precision="bf16")
-    wrong = autotune.Trial(
+    wrong = trials.Trial(
         engine="eager", precision="bf16", setup_s=1, images_per_s=9, cosine=0.5, made_at=0, contention=None
     )
-    monkeypatch.setattr(autotune, "known", lambda _: [wrong])
+    monkeypatch.setattr(trials, "known", lambda _: [wrong])
     found = features(tmp_path, weights=weights, engine="auto", precision="bf16").extraction
     assert found.plan.engine != "eager"
     assert found.computed == 48
@@ -530,8 +532,8 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
     monkeypatch.setattr(shards, "read", lambda manifest: checked.append(manifest) or real(manifest))
     watch = Stopwatch()
     with caplog.at_level("INFO", "transfer"):
-        found = extract.fill(
-            config(tmp_path, weights=weights, engine="auto"),
+        found = fill.fill(
+            plan_extraction(config(tmp_path, weights=weights, engine="auto")),
             dataset.find(tmp_path / "images"),
             watch,
             lambda *_: None,
@@ -540,7 +542,7 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
     assert {manifest.parent for manifest in checked} == {found.table.folder}
     assert len(watch.seconds["open cache"]) == 2  # what is listed, and the features that are used
     assert caplog.messages[-1] == (
-        "eager fp32: the cache holds its features of 48 of 48 images (--engine and --precision name others)"
+        "eager fp32: the cache holds its features of 48 of 48 images (`engine` and `precision` name others)"
     )
 
 
@@ -552,10 +554,12 @@ def test_an_engine_that_was_named_and_fails_is_reported_in_one_line(
     def broken(*_: Any) -> None:
         raise RuntimeError("no compiler\nlong story")
 
-    monkeypatch.setitem(engines.ENGINES, "compile", broken)
+    monkeypatch.setattr(inductor, "build", broken)
     with pytest.raises(UserError) as message:
         features(tmp_path, engine="compile")
-    assert str(message.value) == "compile fp32 fails here (no compiler); try --engine eager --precision fp32"
+    assert str(message.value) == (
+        "compile fp32 fails here (no compiler); try `engine='eager', precision='fp32'`"
+    )
 
 
 def test_bad_images_in_the_sample_of_a_trial_are_left_out(tmp_path: Path, make_images: MakeImages) -> None:
@@ -593,7 +597,7 @@ class TestBadImages:
         return path
 
     def test_the_first_one_ends_the_run_and_is_named(self, tmp_path: Path, truncated: Path) -> None:
-        with pytest.raises(UserError, match=r"train/class1/5\.jpg.*truncated.*--on-bad-image skip"):
+        with pytest.raises(UserError, match=r"train/class1/5\.jpg.*truncated.*on_bad_image=.skip"):
             features(tmp_path, weights=str(_weights(tmp_path)))
 
     def test_what_was_done_before_stays_done(
@@ -627,6 +631,7 @@ from transfer.config import RunConfig
 from transfer.data import dataset
 from transfer.engines.eager import Eager
 from transfer.features import extract
+from transfer.features.plan import plan_extraction
 from transfer.system.timer import Stopwatch
 root = Path(sys.argv[1])
 config = RunConfig(
@@ -638,7 +643,7 @@ def message(self, x):
     print(len(x), flush=True)
     return real(self, x)
 Eager.submit = message
-extract.extract(config, dataset.find(root / "images"), Stopwatch(), lambda *_: None)
+extract.extract(plan_extraction(config), dataset.find(root / "images"), Stopwatch(), lambda *_: None)
 """
 
 

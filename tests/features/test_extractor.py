@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
 from transfer.data import dataset
 from transfer.data.loader import BadImages, read, workers
-from transfer.engines import Plan, options
+from transfer.engines import Plan
+from transfer.engines.options import list_options
 from transfer.features import extractor
 from transfer.features.extractor import FeatureExtractor
 from transfer.system.errors import UserError
@@ -31,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     noise = torch.randint(256, (8, 3, *SIZE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     torch.save(networks.random_state("resnet18", seed=0, batches=[noise]), path)
-    return Weights(source="weights.pth", path=path, sha256=file_sha256(path))
+    return Weights(backbone="resnet18", source="weights.pth", path=path, sha256=file_sha256(path))
 
 
 @contextmanager
@@ -39,16 +41,18 @@ def opened(root: Path, weights: Weights, rule: str = "error", **settings: Any) -
     bad = BadImages(root, rule)
     with workers(2) as pool:
         found = read(dataset.find(root), pool, bad, lambda *_: None)
-        given = {"name": "resnet18", "size": SIZE, "store": Store(root.parent / "store"), **settings}
+        changed = {name: settings.pop(name) for name in ("backbone", "normalisation") if name in settings}
+        weights = replace(weights, **changed)
+        given = {"size": SIZE, "store": Store(root.parent / "store"), **settings}
         yield FeatureExtractor(weights=weights, images=found, pool=pool, bad=bad, **given)
 
 
 def plan(engine: str = "eager", precision: str = "fp32") -> Plan:
-    return options(engine, precision, "cpu")[0]
+    return list_options(engine, precision, "cpu")[0]
 
 
 @pytest.mark.parametrize(
-    "other", [{"name": "resnet34"}, {"size": (40, 64)}], ids=lambda other: next(iter(other))
+    "other", [{"backbone": "resnet34"}, {"size": (40, 64)}], ids=lambda other: next(iter(other))
 )
 def test_network_and_size_belong_to_the_key(
     tmp_path: Path, make_images: MakeImages, weights: Weights, other: dict[str, Any]
@@ -66,7 +70,7 @@ def test_engine_its_version_and_precision_belong_to_the_key(
         plans = [plan(), plan("openvino"), plan("eager", "bf16"), plan("openvino", "bf16")]
         keys = {one.table(each).key for each in plans}
         assert len(keys) == 4
-        monkeypatch.setattr(extractor.engines, "version", lambda engine: f"{engine} 99")
+        monkeypatch.setattr(extractor.options, "version", lambda engine: f"{engine} 99")
         assert one.table(plan("openvino")).key not in keys
 
 
@@ -97,7 +101,7 @@ class TestCalibration:
             assert declared["calibrated_sha256"] == one.calibrated.sha256
             assert one.declare(plan("openvino"))["calibrated_sha256"] is None
 
-    @pytest.mark.parametrize("changed", ["mean", "name"])
+    @pytest.mark.parametrize("changed", ["mean", "backbone"])
     def test_what_is_built_into_the_model_belongs_to_its_name(
         self,
         tmp_path: Path,
@@ -114,7 +118,7 @@ class TestCalibration:
         monkeypatch.setattr(extractor.openvino, "convert", lambda *_: None)
         settings: dict[str, Any] = {
             "mean": {"normalisation": networks.Normalisation(mean=(0.5, 0.5, 0.5))},
-            "name": {"name": "resnet34"},
+            "backbone": {"backbone": "resnet34"},
         }[changed]
         with opened(root, weights, **settings) as two:
             monkeypatch.setattr(FeatureExtractor, "network", None)

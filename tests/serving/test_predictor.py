@@ -15,13 +15,15 @@ from typing import Any
 import jsonschema_rs
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from transfer import engines
-from transfer.backbones import memory, networks
+from transfer.backbones import memory, networks, weights
 from transfer.config import RunConfig
 from transfer.data.loader import BadImages
+from transfer.engines import openvino, options
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.heads import serialization
@@ -293,7 +295,7 @@ class TestFolder:
         kept, used = load_file(copy / "backbone.safetensors"), load_file(given)
         assert kept.keys() == used.keys()
         assert all(np.array_equal(kept[key], used[key]) for key in kept)
-        networks.build("resnet18", predictor.weights.load(copy / "backbone.safetensors"))
+        networks.build("resnet18", weights.load(copy / "backbone.safetensors"))
 
     def test_the_folder_above_will_do(self, folder: Path, result: Result) -> None:
         assert predictor.load(folder / "out").method == result.comparison["best"]
@@ -435,12 +437,14 @@ class TestReplacing:
     def test_a_run_on_something_else_may_not(
         self, folder: Path, copy: Path, settings: dict[str, Any], message: str
     ) -> None:
-        with pytest.raises(UserError, match=rf"{message}; give another --out, or replace it with --force"):
+        with pytest.raises(
+            UserError, match=rf"{message}; give another `models`, or replace it with `force=True`"
+        ):
             bundle.check_replaceable(copy, self.config(folder, **settings))
 
     def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
         (copy / "model.json").write_text("{}")
-        with pytest.raises(UserError, match="is no model file of version 1 .*--force"):
+        with pytest.raises(UserError, match="is no model file of version 1 .*force=True"):
             bundle.check_replaceable(copy, self.config(folder))
 
     def test_it_is_refused_before_any_work_unless_forced(
@@ -454,7 +458,7 @@ class TestReplacing:
 
         monkeypatch.setattr(experiment, "find_images", begins)
         config = self.config(folder, backbone="resnet34")
-        with pytest.raises(UserError, match="--force"):
+        with pytest.raises(UserError, match="`force=True`"):
             experiment.run(config, models=copy)
         with pytest.raises(Begun):
             experiment.run(config, models=copy, force=True)
@@ -500,7 +504,7 @@ class TestDamage:
         assert "\n" not in str(caught.value)
 
     def test_a_network_of_another_width_is_refused(self, copy: Path, tmp_path: Path) -> None:
-        noise = predictor.torch.zeros(2, 3, 48, 64, dtype=predictor.torch.uint8)
+        noise = torch.zeros(2, 3, 48, 64, dtype=torch.uint8)
         state = networks.random_state("resnet34", seed=0, batches=[noise])
         digest = bundle.files.write(copy / "backbone.safetensors", bundle.to_bytes(state))
         _changed(copy, lambda r: r["backbone"].update(name="resnet34", sha256=digest))
@@ -552,7 +556,7 @@ class TestWay:
         def fails(*_: object) -> None:
             raise RuntimeError("no bf16 here\nfor certain")
 
-        monkeypatch.setitem(engines.ENGINES, "openvino", fails)
+        monkeypatch.setattr(openvino, "build", fails)
         loaded = predictor.load(copy)
         assert (loaded.plan.engine, loaded.plan.precision) == ("eager", "fp32")
         (line,) = (record.getMessage() for record in caplog.records)
@@ -563,9 +567,9 @@ class TestWay:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"engine": "warp"}, "^engine is 'warp'"),
-            ({"precision": "fp8"}, "^precision is 'fp8'"),
-            ({"device": "tpu"}, "^device is 'tpu'"),
+            ({"engine": "warp"}, "^`engine` is 'warp'"),
+            ({"precision": "fp8"}, "^`precision` is 'fp8'"),
+            ({"device": "tpu"}, "^`device` is 'tpu'"),
             ({"batch": 0}, "batch is 0"),
             ({"method": "forest"}, "^method is 'forest'; .* has fc-lab, fc"),
             ({"precision": "int8"}, "no int8 version"),
@@ -595,12 +599,12 @@ class TestWay:
             UserError, match=r"^a forward pass of one image at 48x64 .*; free memory"
         ) as caught:
             predictor.load(copy, batch=8)
-        assert "--size, such" not in str(caught.value)
+        assert "`size`, such" not in str(caught.value)
 
     def test_a_model_of_a_gpu_works_on_a_machine_without(
         self, copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(predictor.torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         _changed(copy, lambda r: r["features"].update(device="cuda", precision="fp16", decoder="nvjpeg"))
         loaded = predictor.load(copy)
         assert (loaded.plan.engine, loaded.plan.precision, loaded.plan.device) == ("eager", "fp32", "cpu")
@@ -620,7 +624,7 @@ class TestWay:
         result = run(tmp_path, methods=("ridge",), engine="auto", precision="int8")
         shutil.rmtree(tmp_path / "store")
         caplog.clear()
-        monkeypatch.setattr(engines, "_installed", lambda package: None if package == "nncf" else "1")
+        monkeypatch.setattr(options, "installed_version", lambda package: None if package == "nncf" else "1")
         loaded = predictor.load(tmp_path / "out", batch=8)
         assert (loaded.plan.engine, loaded.plan.precision) == ("openvino", "int8")
         expected = result.method("ridge")["test"]["confusion"]

@@ -143,13 +143,16 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
     from transfer.cli import commands
     from transfer.data import dataset
     from transfer.features import extract
+    from transfer.features.plan import plan_extraction
     from transfer.system.timer import Stopwatch
 
     if not locks:
         fcntl.flock = lambda *_: None  # type: ignore[assignment]
     args = cli._parser().parse_args(["extract", *words(folder, store)])
     config = commands._config(args)
-    found = extract.extract(config, dataset.find(Path(config.data)), Stopwatch(), lambda *_: None)
+    found = extract.extract(
+        plan_extraction(config), dataset.find(Path(config.data)), Stopwatch(), lambda *_: None
+    )
     np.save(out.with_suffix(".npy"), np.concatenate([part.x_ND for part in found.splits.values()]))
     counts = {
         "computed": found.extraction.computed,

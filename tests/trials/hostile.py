@@ -29,12 +29,13 @@ from rich.console import Console
 
 from transfer import report
 from transfer.backbones import weights
+from transfer.backbones.choice import choose_weights
 from transfer.cache import inventory, shards
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import decode
 from transfer.data.decode import BadImage
-from transfer.engines import autotune
+from transfer.engines.trials import describe_trials, known
 from transfer.evaluation import results
 from transfer.heads import RidgeHead, serialization
 from transfer.serving import bundle
@@ -450,8 +451,8 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path.write_bytes(data)
         for entry in inventory.entries(store.root):
             list(inventory.faults(entry))
-        autotune.known(store.trials(declared))
-        list(autotune.describe_trials(store.all_trials()))
+        known(store.trials(declared))
+        list(describe_trials(store.all_trials()))
         store.made("weights", declared)
 
     return _changed(document, seal=True), read
@@ -537,7 +538,7 @@ def _weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
             path = folder / f"weights{suffix}"
             path.write_bytes(data)
             try:
-                weights.check(RunConfig(weights=str(path)))
+                choose_weights(RunConfig(weights=str(path)))
                 weights.load(path)
             except UserError as error:
                 refused.append(error)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from tools.pretrain.training import Recipe, Step, Training
 from transfer.config import DEVICES
-from transfer.engines import pick_device
+from transfer.engines.options import pick_device
 from transfer.system import files, signals
 from transfer.system.errors import UserError
 from transfer.system.timer import now

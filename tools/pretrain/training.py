@@ -20,7 +20,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from tools.pretrain.fields import Chance
 from tools.pretrain.scenes import BACKGROUNDS, FACTS, FOREGROUNDS, Scenes
 from transfer.backbones import networks
-from transfer.engines import multiplies_bf16
+from transfer.engines.options import multiplies_bf16
 from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.timer import now

@@ -114,7 +114,7 @@ def _versions(part: Mapping[Any, Any], path: str) -> dict[str, dict[str, int]]:
 
 
 def whole_network(held: Any) -> str | None:
-    """The class of a network that was pickled whole, on its own or among a checkpoint's entries."""
+    """Return the class of a network that was pickled whole, on its own or among a checkpoint's entries."""
     if not isinstance(held, dict):
         return None
     for one in (held, *held.values()):
@@ -184,7 +184,7 @@ def is_plain(value: torch.Tensor) -> bool:
 
 
 def _rename(network: str, state: State) -> State:
-    """The tensors under torchvision's names."""
+    """Return the tensors under torchvision's names."""
     rules = [(pattern, ours) for family, pattern, ours in _RENAMES if network.startswith(family)]
     renamed: State = OrderedDict()
     for name, value in state.items():
@@ -223,7 +223,7 @@ def _count(own: State, names: Mapping[str, str], state: State) -> dict[str, tupl
 
 
 def _below(prefix: str, names: Mapping[str, str], state: State) -> State:
-    """The tensors under a prefix, by the network's own names where they are its."""
+    """Return the tensors under a prefix, by the network's own names where they are its."""
     below: State = OrderedDict()
     for name, value in state.items():
         if name.startswith(prefix):

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from transfer.backbones import checkpoint
@@ -50,7 +51,7 @@ class Misfit(ValueError):
 
 
 def family(state: State) -> tuple[str, ...]:
-    """What the names of the networks begin with that a checkpoint may be of; empty where that is not known."""
+    """Return what the names of the networks begin with that a checkpoint may be of; empty where that is not known."""
     for pattern, names in _FAMILIES.items():
         if any(re.search(pattern, name) for name in state):
             return names
@@ -130,6 +131,8 @@ def _load(network: nn.Module, own: State, body: State, versions: object) -> tupl
     if versions is not None:
         body._metadata = versions  # type: ignore[attr-defined]
     on_meta = all(value.is_meta for value in own.values())
+    for key in body.keys() & own.keys() if on_meta else ():  # as numbers and in memory of the network's own
+        body[key] = body[key].detach().to(own[key].dtype, memory_format=torch.contiguous_format, copy=True)
     found = network.load_state_dict(body, strict=False, assign=on_meta)
     # Counts of batches are of no use to a frozen network.
     missing = [key for key in found.missing_keys if not key.endswith("num_batches_tracked")]

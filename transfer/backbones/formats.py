@@ -71,7 +71,7 @@ def kind_of(path: Path) -> str:
 
 
 def _zip(path: Path) -> str | None:
-    """What a zip archive is; None for torch's."""
+    """Return what a zip archive is; None for torch's."""
     if not zipfile.is_zipfile(path):
         return f"cut short (the end of its zip archive is missing); {_AGAIN}"
     try:
@@ -95,7 +95,7 @@ def _zip(path: Path) -> str | None:
 
 
 def _other(path: Path, first: bytes, last: bytes) -> str | None:
-    """What a file that is no zip archive is; None for what may be torch's, or is not known."""
+    """Return what a file that is no zip archive is; None for what may be torch's, or is not known."""
     if not first:
         return f"empty; {_AGAIN}"
     for begin, kind in _KINDS.items():
@@ -119,7 +119,7 @@ def _other(path: Path, first: bytes, last: bytes) -> str | None:
 
 
 def _text(path: Path, text: bytes) -> str | None:
-    """What a file of text is; None for what is no text."""
+    """Return what a file of text is; None for what is no text."""
     try:
         words = text.decode()
     except UnicodeDecodeError as error:  # of a letter that the first bytes cut in two, perhaps

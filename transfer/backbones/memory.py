@@ -21,7 +21,7 @@ from transfer.system.hardware import available_bytes
 # fp32, which folds batch norm); networks with branches hold more than those, and engines have buffers of their own.
 OVERHEAD = 1.5
 # What to do where the memory does not suffice and the input size may be chosen.
-SMALLER = "give a smaller --size, such as 224x224"
+SMALLER = "give a smaller `size`, such as 224x224"
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def count_activation_bytes(network: nn.Module, size: tuple[int, int]) -> int:
 
 
 def fit_batch(image_bytes: int, batch: int, size: tuple[int, int], remedy: str = SMALLER) -> int:
-    """The largest of `batch`, half of it, and so on, whose forward pass fits into the memory that is free.
+    """Find the largest of `batch`, half of it, and so on, whose forward pass fits into the memory that is free.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _too_large(batch: int, image_bytes: int, size: tuple[int, int], available: i
 
 
 def _tensors(values: Iterable[Any]) -> Iterable[torch.Tensor]:
-    """The tensors among the values, and in lists and tuples among them."""
+    """Yield the tensors among the values, and in lists and tuples among them."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value

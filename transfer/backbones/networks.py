@@ -54,7 +54,7 @@ class Misfit(UserError):
 
 
 def names() -> list[str]:
-    """The names of torchvision's classification networks."""
+    """Return the names of torchvision's classification networks."""
     return list(models.list_models(module=models))
 
 
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "try resnet50"
+        hint = f"did you mean {' or '.join(close)}?" if close else "no others can be used; try resnet50"
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 
@@ -81,21 +81,34 @@ def build(name: str, state: State, normalisation: Normalisation = IMAGENET) -> n
 
     Returns
     -------
-    A module that maps normalised images `(N, 3, H, W)` to features `(N, D)`.
+    nn.Module
+        That maps normalised images `(N, 3, H, W)` to features `(N, D)`.
 
     Raises
     ------
     UserError
         Naming the keys where `state` does not fit, and the network that it does fit, if there is one.
     """
-    network, layer = _without_branches(*cut(name, normalisation))
-    _fill(network, layer, name, state)
-    return network.requires_grad_(False).eval()
+    return fit(name, state, normalisation)[0]
 
 
-def remarks(name: str, state: State) -> list[str]:
-    """Lines on what `build` takes from a checkpoint and what it leaves out. Raises `UserError` as it does."""
-    return _fill(*_outline(name), name, state)
+def fit(name: str, state: State, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, list[str]]:
+    """Build a network as `build` does, and describe what of the checkpoint was taken.
+
+    Returns
+    -------
+    network : nn.Module
+    remarks : list of str
+        Lines on what was taken and what was left out; none where there was no choice.
+    """
+    network, layer = _outline(name, normalisation)
+    remarks = _fill(network, layer, name, state)
+    if any(part.is_meta for part in (*network.parameters(), *network.buffers())):
+        # Counts of batches, which older files lack.
+        filled = {key: value for key, value in network.state_dict().items() if not value.is_meta}
+        network, _ = _without_branches(*cut(name, normalisation))
+        network.load_state_dict(filled, strict=False)
+    return network.requires_grad_(False).eval(), remarks
 
 
 def _fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
@@ -103,7 +116,7 @@ def _fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
         return fitting.fill(network, layer, name, state)
     except fitting.Misfit as error:
         other = _fitting_network(name, state) if error.of_another else None
-        hint = f"; they fit {other}: give --backbone {other}" if other else ""
+        hint = f"; they fit {other}: give `backbone='{other}'`" if other else ""
         raise Misfit(f"{error}{hint}") from None
 
 
@@ -121,13 +134,13 @@ def _fitting_network(name: str, state: State) -> str | None:
     return None
 
 
-def _outline(name: str) -> tuple[nn.Module, str]:
-    """As `build` begins, with tensors that take no memory where the network can be made so."""
+def _outline(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
+    """Build a cut network without weights: to draw initial ones takes longer than to read those that replace them."""
     try:
         with torch.device("meta"):
-            return _without_branches(*cut(name))
+            return _without_branches(*cut(name, normalisation))
     except NotImplementedError:  # RegNets compute their widths by tensors
-        return _without_branches(*cut(name))
+        return _without_branches(*cut(name, normalisation))
 
 
 def _without_branches(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
@@ -139,7 +152,21 @@ def _without_branches(network: nn.Module, layer: str) -> tuple[nn.Module, str]:
 
 
 def cut(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
-    """The network `name`, untrained and without its last layer, and the name of that layer."""
+    """Build a network without weights that were trained, and cut its last layer off.
+
+    Parameters
+    ----------
+    name : str
+        A torchvision classification network.
+    normalisation : Normalisation
+        That its weights will have been trained with.
+
+    Returns
+    -------
+    network : nn.Module
+    layer : str
+        The name of the layer that was cut off.
+    """
     # GoogLeNet and Inception warn unless `init_weights` says whether to initialise their weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)
@@ -178,6 +205,7 @@ class FromPixels(nn.Module):
         self.register_buffer("std", torch.tensor(normalisation.std).view(3, 1, 1))
 
     def forward(self, x_NHW3: torch.Tensor) -> torch.Tensor:
+        """Compute features `(N, D)` of pixels `(N, H, W, 3)` uint8."""
         if self.bgr:
             x_NHW3 = x_NHW3.flip(3)
         # Seen as (N, 3, H, W), pixels that lie together by image row are channels_last already.
@@ -187,9 +215,25 @@ class FromPixels(nn.Module):
 
 
 def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> int:
-    """Raise `UserError` where the network can't take images of `size` (height, width): some transformers.
+    """Check that a network can take images of a size, which some transformers can't.
 
-    Returns the bytes that the largest operation takes for one image, as `count_activation_bytes` does.
+    Parameters
+    ----------
+    network : nn.Module
+    name : str
+        For the message.
+    size : (int, int)
+        Height and width in pixels.
+
+    Returns
+    -------
+    int
+        Bytes that the largest operation takes for one image, as `count_activation_bytes` counts them.
+
+    Raises
+    ------
+    UserError
+        Where it can't.
     """
     with _size_reported(name, size):
         return count_activation_bytes(network, size)
@@ -204,18 +248,28 @@ def _size_reported(name: str, size: Sequence[int]) -> Iterator[None]:
             raise MemoryError from error
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try --size 224x224"
+            f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try `size=224x224`"
         ) from error
 
 
 def random_state(
     name: str, *, seed: int, batches: Iterable[torch.Tensor], normalisation: Normalisation = IMAGENET
 ) -> State:
-    """Untrained weights, drawn from `seed`, their batch-norm statistics estimated on images.
+    """Draw untrained weights and estimate their batch-norm statistics on images.
 
-    `batches` holds uint8 tensors `(N, 3, H, W)`. Without the estimate a deep untrained network answers nearly
-    the same to every image. The statistics are averages over the batches, as when `momentum` is None in
-    `torch.nn.BatchNorm2d`.
+    Without the estimate a deep untrained network answers nearly the same to every image. The statistics are averages
+    over the batches, as when `momentum` is None in `torch.nn.BatchNorm2d`.
+
+    Parameters
+    ----------
+    name, seed, normalisation
+        The network, what its weights are drawn from, and what is done to pixels.
+    batches : iterable of torch.Tensor
+        uint8 pixels `(N, 3, H, W)`.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -229,7 +283,7 @@ def estimated(
     batches: Iterable[torch.Tensor],
     normalisation: Normalisation = IMAGENET,
 ) -> State:
-    """The weights of a network called `name`, its batch-norm statistics averages over `batches`, as above."""
+    """Estimate the batch-norm statistics of a network on batches of pixels, as `random_state` does."""
     network.eval()
     norms = [part for part in network.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:

@@ -86,7 +86,7 @@ def check(path: Path) -> frozenset[str]:
 
 
 def placeholders(named: Iterable[str]) -> list[Any]:
-    """What `torch.serialization.safe_globals` takes so that objects of the classes `named` are read without them.
+    """Return what `torch.serialization.safe_globals` takes so that objects of classes are read without the classes.
 
     An object is read as an `OrderedDict` with its items and attributes, and the name of its class as `class_name`:
     torch sets items on plain dictionaries alone. Plain values are forgotten. Whatever else a pickle calls raises
@@ -119,7 +119,7 @@ class _Value:
 
 
 def _made(name: str) -> Callable[..., object]:
-    """What is called in place of a class or function of plain values."""
+    """Return what is called in place of a class or function of plain values."""
     kind = {"collections.defaultdict": OrderedDict, "collections.deque": list}.get(name, _Value)
     return lambda *_: kind()
 

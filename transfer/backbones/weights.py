@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import pickle
 import re
-import socket
-import urllib.error
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
 from safetensors.torch import load_file, save
-from torchvision import models
+from torch import nn
 
-from transfer.backbones import bundled, checkpoint, formats, networks, pickle_guard
+from transfer.backbones import bundled, checkpoint, downloads, formats, networks, pickle_guard
+from transfer.backbones.choice import WeightsChoice
+from transfer.backbones.networks import Normalisation
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
-from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.data import decode
-from transfer.data.loader import BadImages, IndexedImages, batches
+from transfer.data.batches import batches
+from transfer.data.loader import BadImages, IndexedImages
 from transfer.system.content_ids import firsts, to_hex
 from transfer.system.errors import UserError, is_out_of_memory
-from transfer.system.files import SCHEMA_VERSION, file_sha256
+from transfer.system.files import SCHEMA_VERSION, HashedFile, hash_file, stamp
 from transfer.system.hardware import processor
 from transfer.system.text import first_line
 from transfer.system.timer import now
 
-DOWNLOAD_TIMEOUT_S = 30
 log = logging.getLogger(__name__)
 
 # Images that an untrained network's batch-norm statistics are estimated on, and how many at a time.
@@ -41,120 +38,147 @@ ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
 # What is said of weights in a file, which does not tell how its images were scaled.
 ASSUMED_NORMALISATION = (
     f"pixels are scaled by ImageNet's mean {networks.MEAN} and deviation {networks.STD}; "
-    "give --mean, --std and --channel-order if these weights were trained otherwise"
+    "give `mean`, `std` and `channel_order` if these weights were trained otherwise"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Where a backbone's weights come from, and which ones they are."""
+    """Weights that were found, and the network that has them."""
 
+    backbone: str
     source: str
     """`imagenet`, `embedded`, `random`, or the name of the user's file."""
+    normalisation: Normalisation = networks.IMAGENET
     path: Path
     sha256: str
+    stamp: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
     made_s: float | None = 0.0
     """Seconds that making them took; 0 for those that were given, None if another machine made them."""
-    remarks: tuple[str, ...] = ()
-    """Lines on what was taken from the user's file."""
+    of_user: bool = False
+    """Whether the file is the user's, so that it has to be searched for the network."""
     lock: SharedLock | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def network(self) -> nn.Module:
+        """The network, frozen and cut, on the processor; read and built when first asked for, and kept."""
+        return self._fitted[0]
 
-def check(config: RunConfig) -> None:
-    """Raise `UserError` for weights that are not there, before any image is read."""
-    source = config.weights_or_default
-    if source not in NAMED_WEIGHTS:
-        if not Path(source).is_file():
-            what = "a folder, not a weights file" if Path(source).is_dir() else "no such weights file"
-            raise UserError(
-                f"{what}: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
-            )
-        formats.kind_of(Path(source))
-    if source == "embedded" and config.backbone != BUNDLED_BACKBONE:
-        raise UserError(
-            f"--weights embedded is a {BUNDLED_BACKBONE}, and --backbone {config.backbone}; "
-            "give imagenet, random, or a .safetensors or .pth file"
-        )
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Lines on what was taken from the user's file."""
+        return tuple(self._fitted[1]) if self.of_user else ()
+
+    @cached_property
+    def _fitted(self) -> tuple[nn.Module, list[str]]:
+        return networks.fit(self.backbone, load(self.path, self.stamp), self.normalisation)
 
 
 def find(
-    config: RunConfig,
+    choice: WeightsChoice,
     images: IndexedImages,
     size: tuple[int, int],
     store: Store,
     pool: ThreadPoolExecutor,
     bad: BadImages,
 ) -> Weights:
-    """The weights that `config` asks for. Raises `UserError` where they can't be had."""
-    check(config)
-    source = config.weights_or_default
-    if source == "random":
-        made = _random(config, images, size, store, pool, bad)
+    """Find weights; download or make them where they are not there.
+
+    Parameters
+    ----------
+    choice : WeightsChoice
+    images : IndexedImages
+        Untrained weights are made from the training images among them.
+    size : (int, int)
+        Height and width in pixels that the network will see.
+    store : Store
+        Where untrained weights are kept.
+    pool, bad
+        Threads that decode images, and what becomes of those that can't be read.
+
+    Returns
+    -------
+    Weights
+
+    Raises
+    ------
+    UserError
+        Where they can't be had, or a user's file does not fit the network.
+    """
+    found = partial(
+        Weights, backbone=choice.backbone, source=choice.source, normalisation=choice.normalisation
+    )
+    if choice.source == "random":
+        made = _random(choice, images, size, store, pool, bad)
         made_s = made.seconds if made.made_on == processor()[0] else None
-        return Weights(source=source, path=made.path, sha256=made.sha256, made_s=made_s, lock=made.lock)
-    if source == "embedded":
-        return Weights(source=source, path=bundled.FILE, sha256=_embedded_sha256())
-    if source == "imagenet":
-        path = imagenet_file(config.backbone)
-        return Weights(source=source, path=path, sha256=file_sha256(path))
-    return _from_file(config, Path(source))
+        file = HashedFile(made.path, made.sha256, stamp(made.path))
+        return found(**file._asdict(), made_s=made_s, lock=made.lock)
+    if choice.source == "embedded":
+        return found(**_embedded_file()._asdict())
+    if choice.source == "imagenet":
+        return found(**downloads.imagenet_file(choice.backbone)._asdict())
+    return _from_file(choice)
 
 
-def _from_file(config: RunConfig, path: Path) -> Weights:
-    """The user's file, once its tensors fit the network."""
-    sha256 = file_sha256(path)
+def _from_file(choice: WeightsChoice) -> Weights:
+    """Read the user's file and fit its tensors to the network."""
+    path = Path(choice.source)
+    found = Weights(
+        backbone=choice.backbone,
+        source=path.name,
+        normalisation=choice.normalisation,
+        **hash_file(path)._asdict(),
+        of_user=True,
+    )
     try:
-        remarks = networks.remarks(config.backbone, load(path, sha256))
+        remarks = found.remarks
     except networks.Misfit as error:
         raise UserError(f"{path}: {error}") from error
     for remark in remarks:
         log.warning("%s: %s", path.name, remark)
-    if config.mean is None and config.std is None:
+    if choice.is_assumed:
         log.info("%s", ASSUMED_NORMALISATION)
-    return Weights(source=path.name, path=path, sha256=sha256, remarks=tuple(remarks))
+    return found
 
 
-def normalisation(config: RunConfig) -> networks.Normalisation:
-    """What is done to pixels for the weights of `config`: ImageNet's statistics, unless it has others."""
-    turn = -1 if config.channel_order == "bgr" else 1
-    return networks.Normalisation(
-        mean=config.mean or networks.MEAN[::turn],
-        std=config.std or networks.STD[::turn],
-        channel_order=config.channel_order,
-    )
-
-
-def _embedded_sha256() -> str:
-    if not bundled.FILE.is_file() or file_sha256(bundled.FILE) != bundled.SHA256:
+def _embedded_file() -> HashedFile:
+    file = hash_file(bundled.FILE) if bundled.FILE.is_file() else None
+    if not file or file.sha256 != bundled.SHA256:
         raise UserError(f"{bundled.FILE} is not the file that was installed; install transfer again")
-    return bundled.SHA256
+    return file
 
 
-def load(path: Path, sha256: str | None = None) -> networks.State:
-    """The tensors in a file of PyTorch's or of safetensors, whatever its name; no code in it is ever run.
+def load(path: Path, expected: tuple[int, ...] | None = None) -> networks.State:
+    """Read the tensors in a file of PyTorch's or of safetensors, whatever its name; no code in it is ever run.
 
     Parameters
     ----------
     path : Path
         A state dict or a training checkpoint.
-    sha256 : str, optional
-        Of the file that is meant.
+    expected : tuple of int, optional
+        The stamp of the file when its sha256 was computed.
 
     Returns
     -------
-    All tensors by name. Those in dictionaries within dictionaries are named by the keys on the way to them, as in
-    `state_dict.module.conv1.weight`; `networks.build` finds a network among them.
+    dict of str to torch.Tensor
+        All tensors by name. Those in dictionaries within dictionaries are named by the keys on the way to them, as in
+        `state_dict.module.conv1.weight`; `networks.build` finds a network among them.
 
     Raises
     ------
     UserError
-        For a file that holds no tensors by name, and for one of another `sha256`.
+        For a file that holds no tensors by name, and for one that was written to since its stamp was taken.
     """
     try:
         found = _read(path)
     except (UserError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            if not file.read(2).startswith((b"\x80", b"PK")):
+                raise UserError(
+                    f"{path} is not a file of PyTorch or safetensors, or damaged; give a state_dict"
+                ) from error
         named = re.search(r"(?:GLOBAL|calls) ([\w.]+)", str(error))
         raise UserError(
             f"{path} holds more than tensors{f' ({named[1]})' if named else ''} and was not loaded; "
@@ -164,7 +188,7 @@ def load(path: Path, sha256: str | None = None) -> networks.State:
         if is_out_of_memory(error):
             raise MemoryError from error
         raise UserError(f"{path} can't be read as weights: {first_line(error)}") from error
-    if sha256 and file_sha256(path) != sha256:  # of what was read, as far as can be known
+    if expected and stamp(path) != expected:
         raise UserError(f"{path} changed while it was being used; run again")
     state = checkpoint.flatten(found)
     if state:
@@ -178,7 +202,7 @@ def load(path: Path, sha256: str | None = None) -> networks.State:
 
 
 def _read(path: Path) -> Any:
-    """What a file of weights holds, by the reader for its contents; other classes than tensors' stay names."""
+    """Read a file of weights by the reader for its contents; classes other than tensors stay names."""
     if formats.kind_of(path) == formats.SAFETENSORS:
         return load_file(path)
     others = pickle_guard.placeholders(pickle_guard.check(path))
@@ -188,60 +212,8 @@ def _read(path: Path) -> Any:
         return torch.load(source, map_location="cpu", weights_only=True)
 
 
-def imagenet_file(name: str) -> Path:
-    """The file of torchvision's `IMAGENET1K_V1` weights, from torch.hub's cache or downloaded into it."""
-    weights = getattr(models.get_model_weights(name), "IMAGENET1K_V1", None)
-    if weights is None:
-        raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give --weights FILE or random")
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if folder.parts[0].startswith("~"):  # left as it is where no home folder is known
-        raise UserError(
-            "no home folder is known; name one for downloads by TORCH_HOME, or give --weights FILE"
-        )
-    return fetch(weights.url, folder)
-
-
-def fetch(url: str, folder: Path) -> Path:
-    """The file at `url`, kept in `folder`; downloaded unless it is there, and checked.
-
-    torchvision's files carry the first digits of their sha256 in their names, as in `resnet50-0676ba61.pth`.
-    """
-    path = folder / url.rsplit("/", 1)[1]
-    digits = path.stem.rsplit("-", 1)[1] if "-" in path.stem else ""
-    if path.is_file():
-        if not file_sha256(path).startswith(digits):
-            raise UserError(
-                f"{path} is not the file its name says (its sha256 differs); delete it or replace it"
-            )
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _network_timeout(DOWNLOAD_TIMEOUT_S):
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=digits or None, progress=False)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is the connection too
-        reason = " ".join(str(getattr(error, "reason", error)).split())
-        raise UserError(
-            f"can't download {url} ({reason}); fetch it elsewhere and put it at {path}, "
-            "or use --weights FILE, embedded (a resnet50) or random"
-        ) from error
-    return path
-
-
-@contextmanager
-def _network_timeout(seconds: float) -> Iterator[None]:
-    # torch.hub opens its connection without a time limit; behind some firewalls it would wait for ever.
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
 def _random(
-    config: RunConfig,
+    choice: WeightsChoice,
     images: IndexedImages,
     size: tuple[int, int],
     store: Store,
@@ -251,15 +223,15 @@ def _random(
     """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
     train = images.in_split("train")
     # The first by id: equivalent to a random draw, and among thousands a few new ones rarely change the choice.
-    chosen = train.select(firsts(train.ids_N32)[:ESTIMATE_IMAGES])
-    scaled = normalisation(config)
+    sample = train.select(firsts(train.ids_N32)[:ESTIMATE_IMAGES])
+    scaled = choice.normalisation
     declared = {
         "schema_version": SCHEMA_VERSION,
-        "backbone": config.backbone,
-        "seed": config.seed,
+        "backbone": choice.backbone,
+        "seed": choice.seed,
         **({} if scaled == networks.IMAGENET else scaled.declared),
         "size": list(size),
-        "images": to_hex(chosen.ids_N32),
+        "images": to_hex(sample.ids_N32),
         **decode.DECLARED,
         **decode.declare_shift(images.shift),
         "torch": torch.__version__,
@@ -271,8 +243,8 @@ def _random(
     start = now()
     pixels = (
         torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
-        for _, x_NHW3 in batches(chosen, ESTIMATE_BATCH, size, pool, bad)
+        for _, x_NHW3 in batches(sample, ESTIMATE_BATCH, size, pool, bad)
     )
-    state = networks.random_state(config.backbone, seed=config.seed, batches=pixels, normalisation=scaled)
+    state = networks.random_state(choice.backbone, seed=choice.seed, batches=pixels, normalisation=scaled)
     data = save(state)
     return store.keep("weights", declared, data, now() - start, processor()[0])

@@ -72,7 +72,7 @@ def entries(root: Path) -> list[Entry]:
         If there is no store at `root`.
     """
     if not root.is_dir():
-        raise UserError(f"no store at {root}; name another by --store")
+        raise UserError(f"no store at {root}; name another by `store`")
     found = [_table(folder) for folder in _folders(root / FEATURES)]
     found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
     found += [_trials(path) for path in sorted((root / TRIALS).glob("*.json")) if _KEY.fullmatch(path.stem)]

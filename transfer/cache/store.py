@@ -266,6 +266,6 @@ class Store:
             locks.make(folder)
         except OSError as error:
             raise UserError(
-                f"can't use {self.root} as the store ({error.strerror}); name another by --store"
+                f"can't use {self.root} as the store ({error.strerror}); name another by `store`"
             ) from error
         return folder

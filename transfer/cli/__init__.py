@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands
-from transfer.cli.commands import DONE, FAILED
+from transfer.cli import commands, store_commands
+from transfer.cli.messages import name_options
+from transfer.cli.store_commands import DONE, FAILED
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
 from transfer.system import hardware, signals
@@ -56,13 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with signals.stoppable():
-            args = _parser().parse_args(argv)
+            args, unknown = _parser().parse_known_args(argv)
+            if unknown:
+                raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see {args.prog} --help")
             _tell(quiet=getattr(args, "quiet", False))
             status: int = args.command(args)
             print(end="", flush=True)  # where that fails, at exit nobody would say so in one line
             return status
     except UserError as error:
-        return _fail(str(error), USAGE, argv)
+        return _fail(name_options(str(error)), USAGE, argv)
     except KeyboardInterrupt:
         return _fail(signals.INTERRUPTED_MESSAGE, signals.INTERRUPTED, argv)
     except BrokenPipeError:  # the reader of our output had enough
@@ -82,7 +85,7 @@ def _tell(*, quiet: bool) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            print(f"transfer: {printable(record.getMessage())}", file=sys.stderr)
+            print(f"transfer: {printable(name_options(record.getMessage()))}", file=sys.stderr)
 
     logger = logging.getLogger("transfer")
     logger.handlers = [Lines()]
@@ -188,16 +191,20 @@ def _parser() -> argparse.ArgumentParser:
 def _add_store(kinds: Any) -> None:
     store = kinds.add_parser("store", help="what is kept on disk", description="What is kept on disk.")
     kinds = store.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    lists = _command(kinds, "list", commands.store_list, "what the store holds", "store list")
+    lists = _command(kinds, "list", store_commands.list_entries, "what the store holds", "store list")
     lists.add_argument("--json", action="store_true", help="as JSON, keys whole")
     verify = _command(
-        kinds, "verify", commands.store_verify, "check every checksum; exit 1 for damage", "store verify"
+        kinds,
+        "verify",
+        store_commands.verify_entries,
+        "check every checksum; exit 1 for damage",
+        "store verify",
     )
     verify.add_argument("--quiet", action="store_true", help="no progress")
     prune = _command(
         kinds,
         "prune",
-        commands.store_prune,
+        store_commands.prune_entries,
         "delete what was chosen and what killed runs left; by default tell what that is",
         "store prune --older-than 90d --max-size 20GB",
     )
@@ -214,7 +221,7 @@ def _add_store(kinds: Any) -> None:
 
 
 def _path(given: str) -> Path:
-    """A path, with the reason where it is none: of a `ValueError` argparse shows none."""
+    """Parse a path; where it is none, with the reason, which argparse does not show of a `ValueError`."""
     try:
         return expand(given)
     except UserError as error:
@@ -222,7 +229,7 @@ def _path(given: str) -> Path:
 
 
 def _text(given: str) -> str:
-    """What may be a path, as text."""
+    """Expand what may be a path, and return text."""
     return str(_path(given)) if given.startswith("~") else given
 
 
@@ -233,7 +240,7 @@ def _command(commands: Any, name: str, call: Any, summary: str, example: str) ->
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=f"{summary.capitalize()}.", epilog=f"Example: transfer {example}"
     )
-    parser.set_defaults(command=call)
+    parser.set_defaults(command=call, prog=parser.prog)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -282,7 +289,7 @@ def _add_verbose_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
-    """The options of an engine; what `auto` is for the engine and the precision."""
+    """Add the options of an engine, with what `auto` is for the engine and the precision."""
     parser.add_argument("--device", choices=DEVICES, help="(auto)")
     parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
     parser.add_argument(

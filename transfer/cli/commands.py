@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.cli.messages import name_options
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -21,26 +21,22 @@ from transfer.config import (
     RESULT,
     RunConfig,
     default_store,
-    parse_age,
-    parse_bytes,
     parse_numbers,
     parse_repeats,
     parse_size,
 )
 from transfer.system.errors import UserError
-from transfer.system.text import in_bytes, line, printable
+from transfer.system.text import line, printable
 
 if TYPE_CHECKING:
-    from transfer.cache.inventory import Entry
     from transfer.evaluation.experiment import Experiment
     from transfer.evaluation.results import Result
     from transfer.report import Thumbnail
-    from transfer.report.rendering import Table
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
 # that help and usage errors come at once.
 
-DONE, FAILED, SKIPPED = 0, 1, 3
+DONE, SKIPPED = 0, 3
 # Bad images that are named on standard error, one by one; a result file has more of them.
 SKIPPED_NAMED = 100
 
@@ -51,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     models = args.out / MODELS if args.out else None
     if models:
         if config.data != BUILT_IN:
-            from transfer.data.dataset import check_output
+            from transfer.data.folders import check_output
 
             check_output(Path(config.data), args.out)
         _make_folder(args.out)
@@ -116,7 +112,7 @@ def _write(out: Path, done: Experiment) -> UserError | None:
         name = printable(str(out / RESULT))
         print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
     for further in failures[1:]:
-        print(f"transfer: {printable(str(further))}", file=sys.stderr)
+        print(f"transfer: {printable(name_options(str(further)))}", file=sys.stderr)
     return failures[0] if failures else None
 
 
@@ -132,15 +128,15 @@ def _write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbn
 def extract(args: argparse.Namespace) -> int:
     """Fill the store."""
     config = _config(args)
-    from transfer.features.extract import check, fill
+    from transfer.features.fill import fill
     from transfer.features.image_sets import find_images
+    from transfer.features.plan import plan_extraction
     from transfer.report import rendering
     from transfer.system.timer import Stopwatch
 
-    check(config)
-    watch = Stopwatch()
+    plan, watch = plan_extraction(config), Stopwatch()
     with rendering.progress(args.quiet) as on_progress:
-        found = fill(config, find_images(config, watch, on_progress), watch, on_progress)
+        found = fill(plan, find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
     return _report_skipped(found.skipped, len(found.skipped))
@@ -148,12 +144,12 @@ def extract(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
-    from transfer.data import dataset
+    from transfer.data.folders import below
     from transfer.data.loader import BadImages
     from transfer.report import rendering
     from transfer.serving import predictor
 
-    paths, left_out = dataset.below(args.images)
+    paths, left_out = below(args.images)
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     loaded = predictor.load(args.model, batch=len(paths), **given)
@@ -214,7 +210,7 @@ def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
 def env(args: argparse.Namespace) -> int:
     """Tell what this machine offers."""
     from transfer.cache.store import Store
-    from transfer.engines import autotune
+    from transfer.engines.trials import describe_trials
     from transfer.system import hardware
 
     found = hardware.describe()
@@ -226,122 +222,9 @@ def env(args: argparse.Namespace) -> int:
         return DONE
     for name, value in found.items():
         print(printable(f"{name:13} {value}"))
-    for text in autotune.describe_trials(trials):
+    for text in describe_trials(trials):
         print(printable(text))
     return DONE
-
-
-def store_list(args: argparse.Namespace) -> int:
-    """List what a store holds."""
-    from transfer.cache import inventory
-    from transfer.report import rendering
-
-    root = args.store or default_store()
-    entries, leftovers = inventory.entries(root), inventory.leftovers(root)
-    if args.json:
-        records = [
-            {
-                "kind": entry.kind,
-                "key": entry.key,
-                "hangs_on": entry.words,
-                "images": entry.images,
-                "bytes": entry.bytes,
-                "used": entry.used,
-            }
-            for entry in entries
-        ]
-        print(json.dumps(records, indent=1))
-        return DONE
-    if entries:
-        rendering.draw(_entries("What the store holds, used last first", entries), rendering.console())
-    whole = sum(entry.bytes for entry in entries)
-    print(printable(f"{_count(len(entries), 'entries')}, {in_bytes(whole)}, in {root}"))
-    if leftovers:
-        left = in_bytes(sum(leftover.bytes for leftover in leftovers))
-        print(f"{_count(len(leftovers), 'leftovers')}, {left}: transfer store prune shows them")
-    return DONE
-
-
-def store_verify(args: argparse.Namespace) -> int:
-    """Check every checksum of a store."""
-    from transfer.cache import inventory
-    from transfer.report import rendering
-
-    entries, found = inventory.entries(args.store or default_store()), 0
-    with rendering.progress(args.quiet, speed=False) as on_progress:
-        for done, entry in enumerate(entries):
-            on_progress("checking", done, len(entries))
-            for fault in inventory.faults(entry):
-                found += 1
-                print(printable(fault))
-    if not found:
-        print(
-            f"{_count(len(entries), 'entries')}, all as they were written (the built-in images have no checksums)"
-        )
-        return DONE
-    print(f"{_count(found, 'faults')}; the next run that needs what is damaged makes it again")
-    return FAILED
-
-
-def store_prune(args: argparse.Namespace) -> int:
-    """Delete entries of a store, or tell which would be."""
-    from transfer.cache import inventory, pruning
-    from transfer.report import rendering
-
-    rule = pruning.Rule(
-        older_than_s=parse_age(args.older_than) if args.older_than else None,
-        max_bytes=parse_bytes(args.max_size) if args.max_size else None,
-        keys=tuple(args.key or ()),
-    )
-    root = args.store or default_store()
-    going, leftovers = pruning.chosen(inventory.entries(root), rule), inventory.leftovers(root)
-    if going:
-        rendering.draw(_entries("What is to go", going), rendering.console())
-    for leftover in leftovers:
-        print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
-    if args.yes:
-        kept = [entry for entry in going if not pruning.delete(entry)]
-        pruning.sweep(leftovers)
-    else:
-        kept = [entry for entry in going if pruning.in_use(entry)]
-    for entry in kept:
-        print(f"{entry.kind} {printable(entry.key[:8])} is in use, and kept")
-    freed = sum(leftover.bytes for leftover in leftovers) + sum(e.bytes for e in going if e not in kept)
-    total = f"{_count(len(going) - len(kept), 'entries')} and {_count(len(leftovers), 'leftovers')}, {in_bytes(freed)}"
-    print(f"{total}, deleted" if args.yes else f"{total}, would go; --yes deletes them")
-    return DONE
-
-
-def _count(number: int, many: str) -> str:
-    one = {"entries": "entry", "leftovers": "leftover", "faults": "fault"}[many]
-    return f"{number} {one if number == 1 else many}"
-
-
-def _entries(title: str, entries: Sequence[Entry]) -> Table:
-    from transfer.report.rendering import Table
-
-    return Table(
-        title,
-        ["key", "kind", "depends on", " images", " size", " used"],
-        [
-            [
-                entry.key[:8],
-                entry.kind,
-                entry.words or "(not known: what says it is damaged or gone)",
-                "-" if entry.images is None else f"{entry.images:,}",
-                in_bytes(entry.bytes),
-                _ago(time.time() - entry.used),
-            ]
-            for entry in entries
-        ],
-    )
-
-
-def _ago(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return "now"
 
 
 def _report_skipped(skipped: dict[str, str], count: int) -> int:
@@ -355,7 +238,7 @@ def _report_skipped(skipped: dict[str, str], count: int) -> int:
 
 
 def _config(args: argparse.Namespace) -> RunConfig:
-    """What was given on the command line; the rest keeps the defaults of `RunConfig`."""
+    """Take what was given on the command line; the rest keeps the defaults of `RunConfig`."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
     if "size" in fields:
@@ -368,7 +251,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
         fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
     for name in ("mean", "std"):
         if name in fields:
-            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[f"--{name}"])
+            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[name])
     return RunConfig(**fields)
 
 

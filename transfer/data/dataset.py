@@ -5,7 +5,6 @@ N: images. M: images of one class.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,10 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.class_folders import ClassFolders, describe_lost, find_class_folders
+from transfer.data.class_folders import ClassFolders, find_class_folders
 from transfer.data.copies import are_torn, join_groups
-from transfer.data.formats import IMAGE_SUFFIXES
+from transfer.data.folders import folders_in, image_suffixes
 from transfer.data.groups import assign_groups
-from transfer.data.layout import is_output
-from transfer.data.listing import list_files
 from transfer.data.names import Names, Rows
 from transfer.data.splits import SPLITS as SPLITS
 from transfer.data.splits import Codes, Indices, SplitCodes, draw_split
@@ -133,7 +130,8 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
         If the folder or the groups can't be used.
     """
     if not root.is_dir():
-        raise UserError(f"no such folder: {root}; give a folder of class folders, or lagoon")
+        what = f"{root} is a file" if root.is_file() else f"no such folder: {root}"
+        raise UserError(f"{what}; give a folder of class folders, or lagoon")
     found = find_class_folders(root)
     splits = {
         split: Samples.join(root, [_labelled(root, names, label) for label, names in parts])
@@ -198,75 +196,6 @@ def redraw(
     return order_N, split_N[order_N]
 
 
-def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
-    """List files, and for each folder the images in it at any depth.
-
-    Parameters
-    ----------
-    given : iterable of Path
-        Files and folders.
-
-    Returns
-    -------
-    files : list of Path
-        In the order given, those of a folder in the order of names.
-    left_out : dict of str to str
-        The files in the folders that are not images, and the reason.
-
-    Raises
-    ------
-    UserError
-        If a folder has no images.
-    """
-    found: list[Path] = []
-    left_out: dict[str, str] = {}
-    for path in given:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        files = list_files(path, once_in=0).all
-        if not files.images:
-            raise UserError(
-                f"no images in {path}: {describe_lost(files, path)}; {_suffixes()} files are wanted"
-            )
-        found += [path / name for name in files.images]
-        left_out |= {str(path / name): "no image, or a broken link" for name in files.not_images}
-    return found, left_out
-
-
-def check_output(data: Path, out: Path) -> None:
-    """Check that an output folder does not lie among images.
-
-    Parameters
-    ----------
-    data : Path
-        Folder of the image set.
-    out : Path
-        Output folder.
-
-    Raises
-    ------
-    UserError
-        If `out` is, or lies in, a folder of images of the image set.
-    """
-    real = out.resolve()
-    for folder in (data / name for name in _folders(data)):
-        # Class folders within split folders count by themselves only where they lie elsewhere.
-        inner = [folder / name for name in _folders(folder, links=True)]
-        for place in (folder, *inner):
-            inside = real.is_relative_to(place.resolve()) and not is_output(folder)
-            if inside and list_files(place, once_in=0).all.images:
-                raise UserError(f"{out} lies in {place}, which holds images; give an --out beside {data}")
-
-
-def _folders(folder: Path, *, links: bool = False) -> list[str]:
-    """Return the names of the folders in a folder, or of links to folders alone."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir() and (entry.is_symlink() or not links)]
-
-
 def _labelled(root: Path, names: Names, label: int) -> Samples:
     return Samples(root, names, np.full(len(names), label, np.int32))
 
@@ -306,15 +235,13 @@ def _draw_codes(
     )
 
 
-def _suffixes() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))
-
-
 def _check(found: ImageSet, folders: ClassFolders) -> None:
     if not any(found.splits.values()):
         reason = folders.describe_empty("train")
+        if not folders_in(found.root):
+            reason += f", or give {found.root.absolute().parent} if {found.root.name} is one of the classes"
         raise UserError(
-            f"no images in {found.root} ({reason}); class folders with {_suffixes()} files are wanted"
+            f"no images in {found.root} ({reason}); class folders with {image_suffixes()} files are wanted"
         )
     trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
@@ -322,7 +249,7 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
     lost = [found.classes[label] for label in sorted(drawn - trained)]
     if lost:
         raise UserError(
-            f"with these groups class {lost[0]!r} has no image left for training; give --groups that makes "
+            f"with these groups class {lost[0]!r} has no image left for training; give `groups` that makes "
             "smaller groups, or take the class out"
         )
     if empty and len(trained) >= 2:
@@ -333,7 +260,7 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
     if len(trained) < 2:
         inside = found.root / found.classes[0]
         reason = next(iter(folders.lost.values()), "")
-        if len(found.classes) == 1 and len(_folders(inside)) >= 2:
+        if len(found.classes) == 1 and len(folders_in(inside)) >= 2:
             reason = f"did you mean {inside}?"
         raise UserError(
             f"{found.root} has fewer than two classes with images{reason and f' ({reason})'}; "
@@ -342,4 +269,10 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
     for split in SPLITS:
         if not found.splits[split]:
             reason = folders.describe_empty(split)
+            if split in found.drawn:
+                shared = {"train", *found.drawn}
+                labels_N = np.concatenate([found.splits[name].label_N for name in shared])
+                counts = np.bincount(labels_N, minlength=len(found.classes))
+                name = found.classes[int(counts.argmin())]
+                reason = f"classes need {len(shared)} images or more; {name!r} has {counts.min()}"
             raise UserError(f"the {split} split of {found.root} has no images; {reason}")

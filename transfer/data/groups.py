@@ -121,13 +121,13 @@ def _check(pattern: str, names: Sequence[str], code_N: npt.NDArray[np.int32], gr
     if len(unmatched_M):
         first = _file_name(names[int(unmatched_M[0])])
         raise UserError(
-            f"--groups '{pattern}' finds nothing in {len(unmatched_M):,} of {len(names):,} file names, the first "
+            f"`groups` '{pattern}' finds nothing in {len(unmatched_M):,} of {len(names):,} file names, the first "
             f"is {first!r}; give a regular expression that finds the group in every file name"
         )
     if groups < 2 or groups == len(names):
         made = "one group of all" if groups < 2 else "a group of each of"
         raise UserError(
-            f"--groups '{pattern}' makes {made} {len(names):,} images; give a regular expression that finds "
+            f"`groups` '{pattern}' makes {made} {len(names):,} images; give a regular expression that finds "
             "what the images of a group share"
         )
 

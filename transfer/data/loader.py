@@ -9,25 +9,23 @@ import errno
 import hashlib
 import io
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image as PillowImage
 
-from transfer.data import decode, nvjpeg
+from transfer.data import decode
 from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
 from transfer.data.decode import BadImage
 from transfer.data.names import Rows
+from transfer.data.threads import begin_ahead, in_parts
 from transfer.system import files
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
@@ -222,7 +220,7 @@ class BadImages:
             If the rule is `error`.
         """
         if self.rule == "error":
-            raise UserError(f"can't read {path}: {error}; mend or remove it, or use --on-bad-image skip")
+            raise UserError(f"can't read {path}: {error}; mend or remove it, or use `on_bad_image='skip'`")
         name = path.relative_to(self.root) if self.root else path
         self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own
 
@@ -272,13 +270,13 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
         np.empty((len(samples), 2), np.int32),
     )
     readable_N = np.ones(len(samples), bool)
-    parts = _parts((sample.path for sample in samples), FILES_A_TASK)
+    parts = in_parts((sample.path for sample in samples), FILES_A_TASK)
     done, bits = 0, 0  # of the largest value in images of 16 bits
 
     def read_part(paths: Sequence[Path]) -> list[Header | BadImage]:
         return _ids_and_sizes(paths, count_bits=bits < 16)
 
-    for part, future in _begun(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
+    for part, future in begin_ahead(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
         for i, (path, result) in enumerate(zip(part, future.result(), strict=True), done):
             if isinstance(result, BadImage):
                 bad.meet(path, result)
@@ -295,120 +293,6 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
         return found
     order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
     return replace(found.select(order_N), split_N=split_N)
-
-
-def batches(
-    images: Iterable[Readable], batch: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
-) -> Iterator[tuple[list[Readable], Pixels]]:
-    """Yield images and their pixels in batches, decoded ahead of use.
-
-    Parameters
-    ----------
-    images : iterable of File
-    batch : int
-        Images in a batch; the last one may be smaller.
-    size : (int, int)
-        Height and width in pixels.
-    pool : ThreadPoolExecutor
-        Decodes the images.
-    bad : BadImages
-        Handles those that can't be decoded.
-
-    Yields
-    ------
-    images : list of File
-    pixels : ndarray of shape (N, H, W, 3), uint8
-    """
-    for part in _parts(_decoded(images, BATCHES_AHEAD * batch, size, pool, bad), batch):
-        yield [image for image, _ in part], np.stack([pixels for _, pixels in part])
-
-
-def batches_on(
-    device: str,
-    images: Iterable[Readable],
-    batch: int,
-    size: tuple[int, int],
-    pool: ThreadPoolExecutor,
-    bad: BadImages,
-) -> Iterator[tuple[list[Readable], torch.Tensor]]:
-    """Yield images and their pixels in batches, decoded on a CUDA device.
-
-    Parameters
-    ----------
-    device : str
-    images, batch, size, pool, bad
-        As for `batches`.
-
-    Yields
-    ------
-    images : list of File
-        Fewer than `batch` if some of the batch can't be decoded.
-    pixels : tensor of shape (N, H, W, 3), uint8
-        On the device.
-
-    Raises
-    ------
-    UserError
-        If the device has too little memory.
-    """
-    parts = _parts(images, batch)
-    for part, future in _begun(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
-        x_NHW3, errors = future.result()
-        for i in sorted(errors):
-            bad.meet(part[i].path, errors[i])
-        if len(x_NHW3):
-            if x_NHW3.is_cuda:  # it was made on another stream than the one that will read it
-                x_NHW3.record_stream(torch.cuda.current_stream())
-            yield [image for i, image in enumerate(part) if i not in errors], x_NHW3
-
-
-def _decoded_on(
-    device: str, images: Sequence[File], size: tuple[int, int]
-) -> tuple[torch.Tensor, dict[int, BadImage]]:
-    found: dict[int, bytes] = {}
-    bad: dict[int, BadImage] = {}
-    for i, image in enumerate(images):
-        try:
-            found[i] = image.data()
-        except BadImage as error:
-            bad[i] = error
-    try:
-        shift = images[0].shift if images else decode.SHIFT
-        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift)
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"the {device} device has too little memory to decode images; use --decoder pillow"
-        ) from error
-    places = list(found)
-    return x_NHW3, bad | {places[i]: error for i, error in errors.items()}
-
-
-def _decoded(
-    images: Iterable[Readable], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
-) -> Iterator[tuple[Readable, Pixels]]:
-    for image, future in _begun(lambda image: image.pixels(size), images, ahead, pool):
-        try:
-            yield image, future.result()
-        except BadImage as error:
-            bad.meet(image.path, error)
-
-
-def _begun(
-    call: Callable[[Item], Made], items: Iterable[Item], ahead: int, pool: ThreadPoolExecutor
-) -> Iterator[tuple[Item, Future[Made]]]:
-    """Yield each item with the future of `call(item)`; `ahead` calls are submitted in advance."""
-    upcoming = iter(items)
-    queue: deque[tuple[Item, Future[Made]]] = deque()
-    while True:
-        queue.extend((item, pool.submit(call, item)) for item in islice(upcoming, ahead - len(queue)))
-        if not queue:
-            return
-        yield queue.popleft()
-
-
-def _parts(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
-    upcoming = iter(items)
-    return iter(lambda: list(islice(upcoming, count)), [])
 
 
 def _ids_and_sizes(paths: Sequence[Path], *, count_bits: bool) -> list[Header | BadImage]:

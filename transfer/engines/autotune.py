@@ -5,32 +5,29 @@ N: images. H, W: height and width in pixels. D: features an image.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transfer import engines
 from transfer.engines import Engine, EngineError, Features, Pixels, Plan
+from transfer.engines.trials import Trial
 from transfer.metrics import cosines
 from transfer.system import hardware
 from transfer.system.errors import UserError
 from transfer.system.timer import now
 
-# What is usual, from measurements on one processor: how many times as fast as plain fp32, and seconds until ready.
-# They only decide which ways are worth a trial; which is taken, the trial decides.
-USUAL_GAIN = {"eager": 1.0, "openvino": 1.7, "compile": 1.5, "fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
-USUAL_SETUP_S = {"eager": 1.0, "openvino": 3.0, "compile": 24.0}
+# What is usual: how many times as fast as plain fp32, and seconds until ready. The trial decides which is taken.
+USUAL_GAIN = {name: spec.usual_gain for name, spec in engines.ENGINES.items()}
+USUAL_SETUP_S = {name: spec.usual_setup_s for name, spec in engines.ENGINES.items()}
+USUAL_PRECISION_GAIN = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
 # A way that was not tried must promise to be done in this share of the time: the guess may be wrong, its trial costs.
 WORTH_A_TRIAL = 0.9
 # Rounds of batches are timed until so much time is full, at least twice where a round takes less than a second.
 TIMED_S, CHEAP_S = 0.1, 1.0
-# A trial holds for so long: drivers, firmware and what else runs on a machine change.
-MAX_AGE_S = 30 * 24 * 3600
 # The least cosine of an image's features with those of plain fp32. Where the user named bf16 or fp16 its error is
 # what was asked for, and only an engine that is plainly wrong is refused.
 AGREES, SANE = 0.999, 0.99
@@ -38,28 +35,6 @@ AGREES, SANE = 0.999, 0.99
 CACHED = "the cache holds its features"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What a trial of an engine in a precision found."""
-
-    engine: str
-    precision: str
-    setup_s: float
-    """Seconds from the network to the engine's first features, less those that a batch takes later."""
-    images_per_s: float
-    cosine: float
-    """Of features with those of eager fp32, the least over the images of the trial."""
-    made_at: float
-    """Seconds since 1970."""
-    contention: float | None
-    """The share of the cores this process may use that others took while it was timed; None where it is not known."""
-
-    @property
-    def is_current(self) -> bool:
-        """Whether its seconds can still be relied on: it is recent, and the machine was not busy."""
-        return 0 <= time.time() - self.made_at <= MAX_AGE_S and (self.contention or 0) <= hardware.BUSY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,42 +55,6 @@ class Choice:
         return f"{taken} (images/s: {rates})" if rates else taken
 
 
-def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
-    """Trials kept as plain data; what is none, lacks a number or has one that is not finite is left out."""
-    found = []
-    for record in records:
-        with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
-            numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine", "made_at")}
-            contention = record.get("contention")
-            finite = all(map(math.isfinite, [*numbers.values(), float(contention or 0)]))
-            if finite and numbers["images_per_s"] > 0:
-                found.append(
-                    Trial(
-                        engine=str(record["engine"]),
-                        precision=str(record["precision"]),
-                        contention=None if contention is None else float(contention),
-                        **numbers,
-                    )
-                )
-    return found
-
-
-def describe_trials(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield lines on the trials that a store keeps: for each network, input size and machine, what was found."""
-    for entry in entries:
-        declared, trials = entry["declared"], known(entry["trials"])
-        # The store is a folder: anything may lie in it.
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            height, width = declared["size"]
-            yield f"trials        {declared['backbone']} {height}x{width} on {declared['machine']}"
-            for trial in trials:
-                yield (
-                    f"              {trial.engine:8} {trial.precision:4} {trial.images_per_s:8.1f} images/s, "
-                    f"ready in {trial.setup_s:.1f} s, cosine with fp32 {trial.cosine:.5f}"
-                    f"{'' if trial.is_current else ' (old or made while the machine was busy: made again when needed)'}"
-                )
-
-
 def settled(
     options: Sequence[Plan],
     left: Mapping[Plan, int],
@@ -124,11 +63,25 @@ def settled(
     *,
     least_cosine: float = AGREES,
 ) -> Choice | None:
-    """The choice where nothing needs to be measured; None where it does.
+    """Choose where nothing needs to be measured.
 
-    `left` is how many of the `images` the store does not hold, by plan. Half of them held settle it: what is
-    computed is not computed again because another way is faster. Ways that `kept` trials know to disagree with
-    fp32 are left out.
+    Half of the images in the store settle it: what is computed is not computed again because another engine is faster.
+
+    Parameters
+    ----------
+    options : sequence of Plan
+    left : mapping of Plan to int
+        How many of the images the store does not hold.
+    images : int
+    kept : sequence of Trial
+        Earlier trials; what they know to disagree with fp32 is left out.
+    least_cosine : float
+        Features with a lower cosine with those of fp32 disagree.
+
+    Returns
+    -------
+    Choice or None
+        None where measuring pays.
     """
     if len(options) == 1:
         return Choice(plan=options[0], reason="asked for", trials=tuple(kept))
@@ -151,13 +104,34 @@ def choose(
     *,
     least_cosine: float,
 ) -> Choice:
-    """The engine that will be done soonest with the images that are `left`, by plan.
+    """Choose the engine that will be done soonest with the images that are left.
 
-    Each turn takes the way that is expected to be done first, by its trial where there was one (now or `kept`
-    from before, unless that trial is old or the machine was busy), else by what is usual. If it has not been tried
-    it is, on the pixels of a batch of the images themselves; if it has, that is the choice. Features are held against
-    those of eager fp32. An engine that fails is passed over, with a line in the log. Raises `UserError` where none is
-    left.
+    Each turn takes the option that is expected to be done first, by its trial where there was one (now or earlier,
+    unless that trial is old or the machine was busy), else by what is usual. If it has not been tried it is, on a batch
+    of the images themselves; if it has, that is the choice. An engine that fails is skipped, with a line in the log.
+
+    Parameters
+    ----------
+    options : sequence of Plan
+    left : mapping of Plan to int
+        How many images the store does not hold.
+    build : callable
+        Builds the engine of a plan.
+    x_NHW3 : ndarray of shape (N, H, W, 3), uint8
+        A batch of the images.
+    kept : iterable of Trial
+        Earlier trials.
+    least_cosine : float
+        Of features with those of eager fp32; options with a lower one are not chosen.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    UserError
+        Where no option is left.
     """
     # Disagreement with fp32 does not age.
     kept = [trial for trial in kept if trial.is_current or trial.cosine < least_cosine]
@@ -213,7 +187,7 @@ class _Trials:
         if trial is None:
             # Against eager in the same precision, where that is known, only the engine's own gain is a guess.
             base = self.found.get(("eager", plan.precision))
-            plain = self.found[_way(self._plain)].images_per_s * USUAL_GAIN[plan.precision]
+            plain = self.found[_way(self._plain)].images_per_s * USUAL_PRECISION_GAIN[plan.precision]
             images_per_s = (base.images_per_s if base else plain) * USUAL_GAIN[plan.engine]
             return (USUAL_SETUP_S[plan.engine] + self.left[plan] / images_per_s) / WORTH_A_TRIAL
         if trial.cosine < self.least_cosine:
@@ -239,7 +213,7 @@ class _Trials:
         try:
             engine, trial, self._expected_ND = _try(self._plain, self.build, self.x_NHW3, None)
         except EngineError as error:
-            hint = "; try --device cpu" if self._plain.device == "cuda" else ""
+            hint = "; try `device='cpu'`" if self._plain.device == "cuda" else ""
             raise UserError(f"plain PyTorch in fp32 fails here ({error.reason}){hint}") from error
         self.found[_way(self._plain)], self.measured = trial, True
         if self._plain in self.options:
@@ -249,7 +223,7 @@ class _Trials:
         """Why no option is left."""
         reasons = ((plan, self.failed.get(plan, "disagrees with fp32")) for plan in self.options)
         listed = "; ".join(f"{plan.engine} {plan.precision}: {reason}" for plan, reason in reasons)
-        return f"no engine can do it here ({listed}); try --engine eager --precision fp32"
+        return f"no engine can do it here ({listed}); try `engine='eager', precision='fp32'`"
 
 
 def _way(plan: Plan) -> tuple[str, str]:
@@ -259,7 +233,7 @@ def _way(plan: Plan) -> tuple[str, str]:
 def _try(
     plan: Plan, build: Callable[[Plan], Engine], x_NHW3: Pixels, expected_ND: Features | None
 ) -> tuple[Engine, Trial, Features]:
-    """An engine built and timed; `expected_ND` is what its features should be, None if they are that."""
+    """Build and time an engine; `expected_ND` is what its features should be, None if they are that."""
     begun = now(plan.device)
     engine = build(plan)
     x_ND = engines.submit(engine, x_NHW3)()
@@ -281,7 +255,7 @@ def _try(
 
 
 def _rounds(engine: Engine, x_NHW3: Pixels) -> list[float]:
-    """Seconds of each round: as many batches as the engine takes at once."""
+    """Time rounds, in seconds: as many batches as the engine takes at once."""
     round_s: list[float] = []
     while sum(round_s) < TIMED_S or (len(round_s) < 2 and round_s[0] < CHEAP_S):
         start = now(engine.plan.device)

@@ -9,13 +9,14 @@ import contextlib
 import copy
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from transfer.backbones.networks import IMAGENET, FromPixels, Normalisation
-from transfer.engines import Features, Pixels, Plan
+from transfer.engines import Features, Pixels, Plan, Size
 from transfer.engines.folding import fold_batch_norm
 from transfer.system.errors import UserError
 
@@ -24,8 +25,15 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 log = logging.getLogger(__name__)
 
 
+def build(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> Eager:
+    """Build the engine; its arguments are those of `transfer.engines.build`."""
+    return Eager(network, plan, normalisation)
+
+
 class Eager:
-    """Batch norm folded into convolutions, channels_last, inference mode, autocast below fp32.
+    """PyTorch without a compiler: batch norm folded into convolutions, channels_last, autocast below fp32.
 
     On CUDA pixels are copied from pinned memory on a stream of their own, beside the forward pass before them;
     when its memory does not suffice the batch is halved. fp32 is true fp32 there, not TF32.
@@ -49,16 +57,19 @@ class Eager:
         return module.to(self.plan.device).to(memory_format=torch.channels_last)
 
     def submit(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
-        """As `Engine` says; pixels may lie on the device already.
+        """Start on pixels, as `Engine.submit` does; they may lie on the device already.
 
-        Raises `UserError` where not even one image fits into the device's memory.
+        Raises
+        ------
+        UserError
+            Where not even one image fits into the device's memory.
         """
         while (parts := self._started(x_NHW3)) is None:
             self._halve()  # once the error, which holds what the pass had in memory, is gone
         return lambda: np.concatenate([part() for part in parts])
 
     def _started(self, x_NHW3: Pixels | torch.Tensor) -> list[Callable[[], Features]] | None:
-        """The forward pass in batches that the memory has held so far; None where it does not hold them now."""
+        """Start the forward pass in batches that the memory has held so far; None where it does not hold them now."""
         try:
             return [self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)]
         except torch.OutOfMemoryError:
@@ -80,7 +91,7 @@ class Eager:
         return wait
 
     def _moved(self, x_NHW3: Pixels | torch.Tensor) -> torch.Tensor:
-        """A whole batch on the device, the images that are missing black."""
+        """Move a whole batch to the device, the images that are missing black."""
         if isinstance(x_NHW3, torch.Tensor):
             return nn.functional.pad(x_NHW3, (0, 0) * 3 + (0, self.batch - len(x_NHW3)))
         padded = torch.zeros(
@@ -113,7 +124,7 @@ class Eager:
         if self.batch == 1:
             raise UserError(
                 f"one image needs more memory than the {self.plan.device} device has left; "
-                "use a smaller --size, or --device cpu"
+                "use a smaller `size`, or `device='cpu'`"
             ) from None
         self.batch //= 2
         torch.cuda.empty_cache()

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from transfer.backbones.networks import FromPixels, Normalisation
+from transfer.engines import Plan, Size
 from transfer.engines.eager import Eager
+
+
+def build(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> Compiled:
+    """Build the engine; its arguments are those of `transfer.engines.build`."""
+    return Compiled(network, plan, normalisation)
 
 
 class Compiled(Eager):

@@ -29,6 +29,13 @@ from transfer.engines import Features, Pixels, Plan, Size
 TRACED = 2
 
 
+def build(
+    network: nn.Module, plan: Plan, size: Size, calibrated: Path | None, normalisation: Normalisation
+) -> OpenVINO:
+    """Build the engine; its arguments are those of `transfer.engines.build`."""
+    return OpenVINO(load(calibrated) if calibrated else convert(network, size, normalisation), plan)
+
+
 class OpenVINO:
     """A converted network on the processor: as many streams as OpenVINO deems best, each a batch at a time.
 
@@ -60,7 +67,7 @@ class OpenVINO:
         self._free = [compiled.create_infer_request() for _ in range(self.in_flight)]
 
     def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
-        """As `Engine` says."""
+        """Start on pixels, as `Engine.submit` does."""
         count = len(x_NHW3)
         padded = x_NHW3
         if count < self.plan.batch:
@@ -81,7 +88,20 @@ class OpenVINO:
 
 
 def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGENET) -> Any:
-    """The `openvino.Model` of a network and what its images go through first: pixels `(N, H, W, 3)` to `(N, D)`."""
+    """Convert a network and what its images go through first.
+
+    Parameters
+    ----------
+    network : nn.Module
+    size : (int, int)
+        Height and width of the images in pixels.
+    normalisation : Normalisation
+
+    Returns
+    -------
+    openvino.Model
+        From pixels `(N, H, W, 3)` uint8 to features `(N, D)`.
+    """
     ov = _library()
     example = torch.zeros((TRACED, *size, 3), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
@@ -95,10 +115,20 @@ def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGE
 
 
 def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
-    """An int8 version of `model` as the bytes of a safetensors file, which `load` reads.
+    """Quantise a model to int8.
 
-    Weights are quantised by channel, activations by the ranges they take on images `(N, H, W, 3)`, with NNCF's
-    correction of biases: https://docs.openvino.ai/2025/openvino-workflow/model-optimization.html.
+    Weights are quantised by channel, activations by the ranges they take on images, with NNCF's correction of biases:
+    https://docs.openvino.ai/2025/openvino-workflow/model-optimization.html.
+
+    Parameters
+    ----------
+    model : openvino.Model
+    batches : iterable of ndarray of shape (N, H, W, 3), uint8
+
+    Returns
+    -------
+    bytes
+        A safetensors file, which `load` reads.
     """
     _library()
     with _silence():
@@ -118,7 +148,7 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
 
 
 def load(path: Path) -> Any:
-    """The `openvino.Model` in a file of what `calibrate` returned."""
+    """Load the `openvino.Model` from a file of what `calibrate` returned."""
     parts = load_file(path)
     return _library().Core().read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
 
@@ -133,7 +163,7 @@ def _library() -> Any:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Standard output is the user's: NNCF draws progress bars there, and logs each step."""
+    """Keep standard output for the user: NNCF draws progress bars there, and logs each step."""
     os.environ.setdefault("NNCF_CI", "1")  # its own switch for its telemetry
     with contextlib.redirect_stdout(io.StringIO()):
         before = logging.root.manager.disable

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,20 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from transfer import metrics
-from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig
-from transfer.data import dataset
-from transfer.data.copies import copy_codes, join_groups
+from transfer.config import BUILT_IN, RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.folders import check_output
 from transfer.data.loader import IndexedImages, Progress
-from transfer.data.splits import draw_repeats, leave_group_out, split_shares
 from transfer.data.thumbnails import make_thumbnail
-from transfer.evaluation import data_summary, ladder, predictions, repeats, statistics
+from transfer.evaluation import data_summary, extraction_summary, predictions, statistics
+from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.evaluation.results import Result
-from transfer.features.extract import Extraction, Features, Split, check, extract
+from transfer.features.extract import Features, extract
 from transfer.features.image_sets import find_images
-from transfer.heads.base import ranking
+from transfer.features.plan import plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.serving import bundle
 from transfer.system import files, hardware
@@ -116,7 +113,7 @@ def run(
         For what a user can mend; `ModelsNotSaved` where only saving failed.
     """
     if models and config.data != BUILT_IN:
-        dataset.check_output(Path(config.data), models)
+        check_output(Path(config.data), models)
     if models and not force:
         bundle.check_replaceable(models, config)
     done = compare(config, on_progress)
@@ -133,11 +130,11 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
     """Compare the methods of `config` on its images; raises `UserError` for what a user can mend."""
     names = config.methods or tuple(METHODS)
     for name in names:
-        check_choice("--methods", name, METHODS)
-    check(config)
+        check_choice("methods", name, METHODS)
+    plan = plan_extraction(config)
     load_before, watch = hardware.load(), Stopwatch()
     image_set = find_images(config, watch, on_progress)
-    features = extract(config, image_set, watch, on_progress)
+    features = extract(plan, image_set, watch, on_progress)
     extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
     with threadpool_limits(extraction.plan.threads):
@@ -154,7 +151,7 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
                 del fitted[name]
         if not fitted:
             raise UserError("no method can be fitted to these images; the lines above say why")
-        comparison = _compare(methods, fitted, config, image_set, features, watch)
+        comparison = compare_methods(methods, fitted, config, image_set, features, watch)
         comparison["left_out"] = left_out.reasons
         with watch("describe data"):
             data = data_summary.describe(image_set, features)
@@ -173,22 +170,25 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
         },
         data=data,
         backbone={
-            "name": config.backbone,
+            "name": extraction.weights.backbone,
             "weights": extraction.weights.source,
             "weights_sha256": extraction.weights.sha256,
-            **extraction.normalisation.described,
+            **extraction.weights.normalisation.described,
             "weights_remarks": list(extraction.weights.remarks),
             "input_size": list(extraction.size),
             "feature_dim": features.x_ND.shape[1],
         },
-        engine=_describe_engine(features),
+        engine=extraction_summary.describe_engine(features),
         environment={
             **hardware.describe(),
             "load_before": load_before,
             "contention": taken,
             "busy": taken is not None and taken > hardware.BUSY,
         },
-        features={**_describe_features(extraction), "alike": features.alike and list(features.alike)},
+        features={
+            **extraction_summary.describe_features(extraction),
+            "alike": features.alike and list(features.alike),
+        },
         methods=methods,
         comparison=comparison,
         seconds={**watch.seconds, "total": watch.total()},
@@ -223,16 +223,16 @@ def _fit_all(
 def _score(
     name: str, fitted: FittedSearch, config: RunConfig, features: Features, watch: Stopwatch
 ) -> dict[str, Any]:
-    """A method's entry of the result."""
+    """Score a method: its entry of the result."""
     classes, search, method = features.extraction.classes, fitted.search, METHODS[name]
 
     def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
         return statistics.score(
-            features.splits[split].y_N, predicted_N, classes, groups_N=_groups(features, split)
+            features.splits[split].y_N, predicted_N, classes, groups_N=features.groups(split)
         )
 
     def overall(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
-        y_N, groups_N = features.splits[split].y_N, _groups(features, split)
+        y_N, groups_N = features.splits[split].y_N, features.groups(split)
         return statistics.score_overall(y_N, predicted_N, len(classes), groups_N=groups_N)
 
     with watch("score"):
@@ -269,141 +269,7 @@ def _score(
     }
 
 
-def _compare(
-    methods: list[dict[str, Any]],
-    fitted: dict[str, FittedSearch],
-    config: RunConfig,
-    image_set: ImageSet,
-    features: Features,
-    watch: Stopwatch,
-) -> dict[str, Any]:
-    """`comparison` of the result: who did best on the *validation* split, every pair, the ladder, the repeats."""
-    test, n_classes = features.splits["test"], len(features.extraction.classes)
-    groups_N = _groups(features, "test")
-    ranked = [methods[i] for i in ranking([method["valid"] for method in methods], config.select)]
-    best, kinds = ranked[0]["name"], {method["kind"]: method["name"] for method in reversed(ranked)}
-    with watch("compare"):
-        pairs = [
-            {
-                "a": a,
-                "b": b,
-                **statistics.compare_pair(
-                    test.y_N,
-                    fitted[a].predicted_N,
-                    fitted[b].predicted_N,
-                    n_classes,
-                    groups_N=groups_N,
-                    seed=config.seed,
-                ),
-            }
-            for a, b in itertools.combinations(fitted, 2)
-        ]
-    for score in ("accuracy", "macro_f1"):
-        adjusted = statistics.adjust_holm([pair[score]["p"] for pair in pairs])
-        for pair, p in zip(pairs, adjusted, strict=True):
-            pair[score]["p_holm"] = p
-    climbed = []
-    if ladder.FIRST in fitted:
-        climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N)
-    return {
-        "select": config.select,
-        "best": best,
-        "best_of_kind": kinds,
-        "pairs": pairs,
-        "ladder": climbed,
-        "repeats": _repeat(config, list(fitted), image_set, features, watch),
-    }
-
-
-def _repeat(
-    config: RunConfig, names: Sequence[str], image_set: ImageSet, features: Features, watch: Stopwatch
-) -> dict[str, Any] | None:
-    """`comparison.repeats` of the result; None where nothing is repeated."""
-    found = features.extraction.images
-    count = config.repeats
-    if count is None:
-        count = repeats.default_count(
-            test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
-        )
-    if count == 0:
-        return None
-    labels_N, groups_N = found.label_N.astype(np.int64), found.group_N
-    copies_N = copy_codes(found.ids_N32)
-    joined_N = None if groups_N is None else join_groups(groups_N, copies_N)
-    shares, group_names = split_shares(found.split_N), []
-    if isinstance(count, int):
-        scheme = repeats.STRATIFIED
-        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=joined_N, copies_N=copies_N)
-        if len(splits) < count:
-            log.warning("--repeats: these groups can be split in %d ways only", len(splits))
-    else:
-        assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
-        assert joined_N is not None
-        scheme = repeats.GROUPS
-        group_names = [
-            " + ".join(image_set.groups[group] for group in np.unique(groups_N[joined_N == first]))
-            for first in np.unique(joined_N)
-        ]
-        if len(group_names) < 2:
-            raise UserError(
-                "--repeats groups has one group only, since copies of images join all groups; take the copies out"
-            )
-        valid_share = shares["valid"] / (1 - shares["test"])
-        splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
-    unfitted = {name: METHODS[name].build(config) for name in names}
-    with watch("repeat"):
-        return repeats.repeat(
-            unfitted,
-            features.x_ND,
-            labels_N,
-            splits,
-            len(image_set.classes),
-            scheme=scheme,
-            names=group_names,
-        )
-
-
-def _groups(features: Features, split: str) -> npt.NDArray[np.int32] | None:
-    return features.extraction.images.in_split(split).group_N
-
-
 def _group_names(images: IndexedImages, names: Sequence[str]) -> list[str]:
     if images.group_N is None:
         return [""] * len(images)
     return [names[group] for group in images.group_N]
-
-
-def _describe_features(extraction: Extraction) -> dict[str, Any]:
-    return {
-        "key": extraction.table.key,
-        "shift": extraction.images.shift,
-        "images": len(extraction.images),
-        "computed": extraction.computed,
-        "reused": extraction.reused,
-        "images_per_s": extraction.computed / extraction.extract_s if extraction.computed else None,
-        "seconds": extraction.extract_s,
-        "cold_seconds": extraction.cold_s,
-        "damaged_shards": len(extraction.table.damaged),
-    }
-
-
-def _describe_engine(features: Features) -> dict[str, Any]:
-    plan, picked = features.extraction.plan, features.extraction.picked
-    return {
-        "name": plan.engine,
-        "precision": plan.precision,
-        "device": plan.device,
-        "decoder": features.extraction.decoder,
-        "threads": plan.threads,
-        "batch": plan.batch,
-        "reason": picked.reason,
-        "trials": [asdict(trial) for trial in picked.trials],
-        "cosine_with_fp32": _summarize_cosines(features.coarse, features.exact),
-    }
-
-
-def _summarize_cosines(coarse: Split | None, exact: Split | None) -> dict[str, Any] | None:
-    if coarse is None or exact is None:
-        return None
-    cosine_N = metrics.cosines(coarse.x_ND, exact.x_ND)
-    return {"images": len(cosine_N), "min": float(cosine_N.min()), "median": float(np.median(cosine_N))}

@@ -18,24 +18,15 @@ import torchvision
 from torch import nn
 
 from transfer import engines
-from transfer.backbones import networks, weights
+from transfer.backbones import networks
 from transfer.backbones.memory import fit_batch
-from transfer.backbones.networks import IMAGENET, Normalisation
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
 from transfer.data import decode, nvjpeg
-from transfer.data.loader import (
-    BadImages,
-    File,
-    Image,
-    IndexedImages,
-    Progress,
-    Readable,
-    batches,
-    batches_on,
-)
-from transfer.engines import Engine, Features, Pixels, Plan, openvino
+from transfer.data.batches import batches, batches_on
+from transfer.data.loader import BadImages, File, Image, IndexedImages, Progress, Readable
+from transfer.engines import Engine, Features, Pixels, Plan, openvino, options
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
@@ -56,38 +47,39 @@ class NotFinite(UserError):
 class FeatureExtractor:
     """A frozen network and what its features are made from and kept in."""
 
-    name: str
     weights: Weights
+    """Those of the network, and the network itself."""
     size: tuple[int, int]
     """Height and width in pixels."""
     images: IndexedImages
     store: Store
     pool: ThreadPoolExecutor
     bad: BadImages
-    normalisation: Normalisation = IMAGENET
     decoder: str = "pillow"
     """Or `nvjpeg`, for its features; what it is calibrated and tried on is decoded by Pillow all the same."""
 
-    @property
+    @cached_property
     def network(self) -> nn.Module:
-        """In torch, on the processor; built when first asked for."""
-        return self._built[0]
+        """The network in torch, on the processor, once it is known to take images of this size."""
+        _ = self._activation_bytes
+        return self.weights.network
 
     @cached_property
-    def _built(self) -> tuple[nn.Module, int]:
-        """The network, and the bytes that its largest operation takes for one image."""
-        state = weights.load(self.weights.path, self.weights.sha256)
-        network = networks.build(self.name, state, self.normalisation)
-        return network, networks.check_size(network, self.name, self.size)
+    def _activation_bytes(self) -> int:
+        """The bytes that the network's largest operation takes for one image."""
+        return networks.check_size(self.weights.network, self.weights.backbone, self.size)
 
     def fit_batch(self, plans: Iterable[Plan]) -> dict[Plan, Plan]:
-        """Each plan with the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
+        """Give each plan the largest batch whose forward pass fits into memory; on CUDA that is found by trying.
 
-        Raises `UserError` where not even one image fits.
+        Raises
+        ------
+        UserError
+            Where not even one image fits.
         """
         plans = list(plans)
         on_cpu = [plan.batch for plan in plans if plan.device == "cpu"]
-        batch = fit_batch(self._built[1], max(on_cpu), self.size) if on_cpu else 0
+        batch = fit_batch(self._activation_bytes, max(on_cpu), self.size) if on_cpu else 0
         return {
             plan: replace(plan, batch=min(batch, plan.batch)) if plan.device == "cpu" else plan
             for plan in plans
@@ -102,7 +94,7 @@ class FeatureExtractor:
         declared = {
             **self._declared,
             "images": to_hex(chosen.ids_N32),
-            "engine": engines.version("openvino"),
+            "engine": options.version("openvino"),
             "nncf": metadata.version("nncf"),
         }
         kept = self.store.made("calibrated", declared)
@@ -114,7 +106,7 @@ class FeatureExtractor:
         return self.store.keep("calibrated", declared, data, now() - start, processor()[0])
 
     def _converted(self) -> Any:
-        return openvino.convert(self.network, self.size, self.normalisation)
+        return openvino.convert(self.network, self.size, self.weights.normalisation)
 
     @property
     def calibrated_s(self) -> float | None:
@@ -122,33 +114,33 @@ class FeatureExtractor:
         return self.calibrated.seconds if self.calibrated.made_on == processor()[0] else None
 
     def engine(self, plan: Plan) -> Engine:
-        """An engine that runs it."""
+        """Build an engine that runs it."""
         calibrated = self.calibrated.path if plan.precision == "int8" else None
-        return engines.build(self.network, plan, self.size, calibrated, self.normalisation)
+        return engines.build(self.network, plan, self.size, calibrated, self.weights.normalisation)
 
     def table(self, plan: Plan) -> FeatureTable:
-        """Where its features by `plan` are kept."""
+        """Open the table of its features by `plan`."""
         return self.store.table(self.declare(plan))
 
     def listed(self, plan: Plan) -> Ids:
-        """The images whose features by `plan` are kept, as far as is known without reading the features."""
+        """Return the images whose features by `plan` are kept, as far as is known without reading the features."""
         return self.store.listed(self.declare(plan))
 
     def declare(self, plan: Plan) -> dict[str, Any]:
-        """What its features depend on: the data that their key is made of. Nothing in it is code or a path."""
+        """Return what its features depend on: the data that their key is made of, never code or a path."""
         return {
             **self._declared,
             "engine": plan.engine,
-            "engine_version": engines.version(plan.engine),
+            "engine_version": options.version(plan.engine),
             "precision": plan.precision,
             "calibrated_sha256": self.calibrated.sha256 if plan.precision == "int8" else None,
         }
 
     def declare_trials(self, plan: Plan) -> dict[str, Any]:
-        """What trials of its engines depend on."""
+        """Return what trials of its engines depend on."""
         return {
             **self._declared,
-            "openvino": engines.version("openvino"),
+            "openvino": options.version("openvino"),
             "machine": made_on(plan),
             "batch": plan.batch,
         }
@@ -157,11 +149,11 @@ class FeatureExtractor:
     def _declared(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
-            "backbone": self.name,
+            "backbone": self.weights.backbone,
             "layer": networks.LAYER,
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
-            **self.normalisation.declared,
+            **self.weights.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             **decode.declare_shift(self.images.shift),
             "torch": torch.__version__,
@@ -169,7 +161,7 @@ class FeatureExtractor:
         }
 
     def sample(self, images: IndexedImages, count: int) -> Pixels:
-        """The pixels `(N, H, W, 3)` of so many of the images that can be read, equivalent to a random draw."""
+        """Decode so many of the images that can be read, equivalent to a random draw: pixels `(N, H, W, 3)`."""
         by_id = images.select(firsts(images.ids_N32)[: SAMPLED_FROM * count])
         for _, x_NHW3 in batches(by_id, count, self.size, self.pool, self.bad):
             return x_NHW3
@@ -187,9 +179,24 @@ class FeatureExtractor:
         *,
         phase: str = "extracting",
     ) -> None:
-        """Features of all `images` onto the table: batches are decoded, computed and written side by side.
+        """Compute features and append them to a table; batches are decoded, computed and written at the same time.
 
-        The first batch's seconds count from `start`, so that all of them make up the whole.
+        Parameters
+        ----------
+        engine : Engine
+        images : IndexedImages
+        table : FeatureTable
+        start : float
+            When the seconds of the first batch begin, so that all of them make up the whole.
+        on_progress : callable
+            Called with the phase, how many images are done and how many there are.
+        phase : str
+
+        Raises
+        ------
+        UserError
+            For an image that can't be read, unless the rule for such says otherwise; what was under way before it is
+            kept.
         """
         done = 0
         keeping: Future[None] | None = None
@@ -227,14 +234,14 @@ def batches_for(
     pool: ThreadPoolExecutor,
     bad: BadImages,
 ) -> Iterator[tuple[list[Readable], Any]]:
-    """Images and their pixels `(N, H, W, 3)`, as many as the plan's batch, by the decoder and where it leaves them."""
+    """Yield images and their pixels `(N, H, W, 3)`, as many as the plan's batch, where the decoder leaves them."""
     if decoder == "nvjpeg":
         return batches_on(plan.device, images, plan.batch, size, pool, bad)
     return batches(images, plan.batch, size, pool, bad)
 
 
 def made_on(plan: Plan) -> str:
-    """What seconds depend on; those of different machines are never added up."""
+    """Return what seconds depend on; those of different machines are never added up."""
     chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
     return f"{chip}, {plan.threads} threads"
 
@@ -242,7 +249,8 @@ def made_on(plan: Plan) -> str:
 def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
     """Raise `NotFinite` for features `(N, D)` that are no numbers."""
     if not np.isfinite(x_ND).all():
+        hint = "" if plan.precision == "fp32" else "`precision='fp32'`, or "
         raise NotFinite(
-            f"the network's features of {images[0].path} or one after it are not finite in "
-            f"{plan.precision}; try {'' if plan.precision == 'fp32' else '--precision fp32, or '}other weights"
+            f"the network's features of {images[0].path} or one after it are not finite in {plan.precision}; "
+            f"try {hint}other weights"
         )

@@ -6,24 +6,22 @@ N: training rows. M: rows to predict. S: settings.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
 from transfer import metrics
 from transfer.config import SELECT_BY
 from transfer.heads.grid import Grid, Setting, product
 from transfer.heads.linear import checked, checked_labels, to_numpy
+from transfer.heads.threads import one_thread_each
 from transfer.system.errors import check_choice
 from transfer.system.hardware import usable_cores
 
@@ -308,18 +306,6 @@ class _Row:
     def report(self, shared_s: float) -> dict[str, Any]:
         first, *others = (setting | self.solution.found for setting in self.settings)
         return {"params": first, "same_as": others, **self.scores, "fit_s": self.fit_s + shared_s}
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Limit BLAS and torch to one thread within each of several threads that work in parallel."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:

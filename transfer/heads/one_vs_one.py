@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from sklearn.svm import SVC
 from sklearn.utils import compute_class_weight
 
-from transfer.heads.base import one_thread_each
+from transfer.heads.threads import one_thread_each
 from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]

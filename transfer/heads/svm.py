@@ -8,9 +8,7 @@ M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of cla
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -29,9 +27,9 @@ from transfer.heads.one_vs_one import (
     in_blocks,
     pairs_by_first_class,
     solve,
-    solve_settings,
     vote,
 )
+from transfer.heads.svm_rows import KernelRows, ManyRows
 from transfer.system.errors import UserError, check_choice
 
 Array = npt.NDArray[Any]
@@ -318,85 +316,6 @@ class SVMSearch(GridSearch):
     def _n_workers(self, n_rows: int) -> int:
         """Return the number of splits with room for their Gram matrices."""
         return max(1, min(super()._n_workers(n_rows), int((rows_that_fit(self.memory_gb) / n_rows) ** 2)))
-
-
-@dataclass(frozen=True)
-class KernelModel:
-    """The machines of a setting, and their kernel."""
-
-    kernel: Kernel
-    machines: Machines
-
-
-class KernelRows:
-    """Training rows with the Gram matrix for all settings of a search."""
-
-    KERNELS = KERNELS
-
-    def __init__(self, gram: Gram) -> None:
-        self.gram = gram
-        self._products_NN = gram.products(gram.x_ND)
-        # Of each kernel, the solutions that come near no bound: those of all larger C.
-        self._free: dict[Kernel, list[Machines]] = {}
-        self._models: dict[int, KernelModel] = {}
-
-    def solve(self, settings: Sequence[Setting]) -> list[Solution]:
-        """Return solutions of the settings, one kernel after the other: two at once may take too much memory."""
-        solved: dict[int, Solution] = {}
-        for kernel in dict.fromkeys(map(_kernel, settings)):
-            own = [i for i, setting in enumerate(settings) if _kernel(setting) == kernel]
-            costs = [(settings[i]["C"], settings[i]["class_weight"]) for i in own]
-            kernel_NN = self.gram.kernel(*kernel, self.gram.x_ND, self._products_NN)
-            results = solve_settings(kernel_NN, self.gram.y_N, costs, self._free.setdefault(kernel, []))
-            for i, (machines, fit_s) in zip(own, results, strict=True):
-                model = self._models.setdefault(id(machines), KernelModel(kernel, machines))
-                solved[i] = Solution(settings[i], model, fit_s)
-        return [solved[i] for i in range(len(settings))]
-
-    def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
-        """Return class indices (S, M) predicted by each of the models."""
-        x_MD = self.gram.prepare(X)
-        products_MN = self.gram.products(x_MD)
-        codes_SM = np.empty((len(models), len(X)), int)
-        for kernel in dict.fromkeys(model.kernel for model in models):
-            kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
-            for s, model in enumerate(models):
-                if model.kernel == kernel:
-                    decide, n_classes = model.machines.decide, len(model.machines.counts_C)
-                    codes_SM[s] = in_blocks(decide, kernel_MN, n_classes, vote).argmax(1)
-        return codes_SM
-
-
-@dataclass(frozen=True)
-class ManyRows:
-    """Training rows too many for a Gram matrix: linear settings only, solved together by `primal_svm`."""
-
-    X: Array
-    y_N: Array
-    standardize: bool
-    device: str
-
-    KERNELS: ClassVar = ("linear",)
-
-    def solve(self, settings: Sequence[Setting]) -> list[Solution]:
-        """Return the layers of the settings, each with an equal share of the seconds."""
-        start = time.perf_counter()
-        costs = [(setting["C"], setting["class_weight"]) for setting in settings]
-        layers = primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
-        share_s = (time.perf_counter() - start) / len(settings)
-        return [Solution(own, layer, share_s) for own, layer in zip(settings, layers, strict=True)]
-
-    def predict(self, models: Sequence[tuple[Array, Array]], X: Array) -> Array:
-        """Return class indices (S, M) predicted by each of the layers."""
-        values = [X @ coef.T + intercept for coef, intercept in models]
-        # Two classes are one pair, whose first class a value above zero prefers.
-        return np.stack(
-            [own.argmax(1) if own.shape[1] > 1 else (own[:, 0] <= 0).astype(int) for own in values]
-        )
-
-
-def _kernel(setting: Setting) -> Kernel:
-    return setting["kernel"], setting.get("gamma", "scale")
 
 
 def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 from safetensors.torch import save as to_bytes
 
-from transfer.backbones import networks, weights
+from transfer.backbones.weights import Weights
 from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
-from transfer.features.extract import Extraction
+from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.base import ranking
 from transfer.heads.registry import METHODS
@@ -40,7 +40,7 @@ class Kept:
     record: dict[str, Any]
 
     def method(self, name: str | None) -> dict[str, Any]:
-        """The entry of a method; of the one that was best on the validation split where `name` is None."""
+        """Return the entry of a method; None: of the one that was best on the validation split."""
         methods = {method["name"]: method for method in self.record["methods"]}
         if name is not None and name not in methods:
             raise UserError(f"method is {name!r}; {self.folder} has {', '.join(methods)}")
@@ -48,7 +48,7 @@ class Kept:
         return found
 
     def whole(self, stem: str, sha256: str) -> Path:
-        """The file of that name. Raises `UserError` where it is not there or not what was written."""
+        """Return the file of that name; `UserError` where it is not there or not what was written."""
         path = self.folder / f"{stem}{serialization.SUFFIX}"
         try:
             found = files.file_sha256(path)
@@ -92,7 +92,7 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
     path = folder / RECORD
     if not path.is_file():
         return
-    advice = "give another --out, or replace it with --force"
+    advice = "give another `models`, or replace it with `force=True`"
     try:
         record = schemas.load(path, "model")
     except UserError as error:
@@ -160,7 +160,7 @@ def save(
                     "schema_version": SCHEMA_VERSION,
                     "transfer": __version__,
                     "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
-                    "backbone": _save_backbone(Path(staging), config.backbone, extraction),
+                    "backbone": _save_backbone(Path(staging), extraction.weights),
                     "features": _save_way(Path(staging), extraction),
                     "classes": list(extraction.classes),
                     "methods": methods,
@@ -196,9 +196,12 @@ def _replace(folder: Path, staging: Path) -> None:
 
 
 def load(folder: Path) -> Kept:
-    """What lies in a folder of models, or in the folder that a run wrote to.
+    """Read `model.json` in a folder of models, or in the folder that a run wrote to.
 
-    Raises `UserError` where there is no whole `model.json`, or it speaks of methods that are not there.
+    Raises
+    ------
+    UserError
+        Where there is none that is whole, or it names methods that are not there.
     """
     path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
     if path is None:
@@ -213,7 +216,7 @@ def load(folder: Path) -> Kept:
 
 
 def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
-    """What a run's images are, without the path: a model may be given away."""
+    """Describe a run's images without their path: a model may be given away."""
     source = BUILT_IN if config.data == BUILT_IN else str(Path(config.data).resolve())
     return {
         "data": Path(source).name,
@@ -225,7 +228,7 @@ def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
 def _save_heads(
     folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The entries in `model.json` of the heads that could be saved, and why the others could not."""
+    """Save heads; return the entries in `model.json` of those that were saved, and why the others were not."""
     methods, failures = [], []
     for name, (entry, head) in fitted.items():
         try:
@@ -248,16 +251,14 @@ def _save_heads(
     return methods, failures
 
 
-def _save_backbone(folder: Path, name: str, extraction: Extraction) -> dict[str, Any]:
-    network = networks.build(name, weights.load(extraction.weights.path, extraction.weights.sha256))
+def _save_backbone(folder: Path, weights: Weights) -> dict[str, Any]:
+    data = to_bytes(dict(weights.network.state_dict()))
     return {
-        "name": name,
-        "sha256": files.write(
-            folder / f"backbone{serialization.SUFFIX}", to_bytes(dict(network.state_dict()))
-        ),
-        "weights": extraction.weights.source,
-        "weights_sha256": extraction.weights.sha256,
-        **extraction.normalisation.described,
+        "name": weights.backbone,
+        "sha256": files.write(folder / f"backbone{serialization.SUFFIX}", data),
+        "weights": weights.source,
+        "weights_sha256": weights.sha256,
+        **weights.normalisation.described,
     }
 
 

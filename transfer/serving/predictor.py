@@ -15,23 +15,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from threadpoolctl import ThreadpoolController
-from torch import nn
 
 from transfer import engines
-from transfer.backbones import networks, weights
-from transfer.backbones.memory import fit_batch
-from transfer.backbones.networks import Normalisation
 from transfer.config import DEVICES, RECORD
 from transfer.data import decode
 from transfer.data.loader import BadImages, File, Opened, Progress, workers
-from transfer.engines import Engine, EngineError, Features, Plan
+from transfer.engines import Engine, Features, Plan
+from transfer.engines.options import PRECISIONS
 from transfer.features.extractor import batches_for, check_finite
 from transfer.heads import serialization
 from transfer.serving import bundle
-from transfer.serving.bundle import Kept
+from transfer.serving.engine import build_engine, input_size
 from transfer.system.errors import UserError, check_choice
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
@@ -119,7 +115,7 @@ class Model:
     def _seen(
         self, files: Sequence[File], pool: ThreadPoolExecutor, bad: BadImages, report: Callable[[int], None]
     ) -> tuple[list[File], Features]:
-        """The files that can be read, and their features `(N, D)`."""
+        """Return the files that can be read, and their features `(N, D)`."""
         readable: list[File] = []
         rows: list[Features] = []
 
@@ -156,7 +152,7 @@ class Model:
 
 
 def _readable(images: ImageLike | Sequence[ImageLike]) -> list[File]:
-    """What can be read of one image or several."""
+    """Wrap one image or several as files."""
     several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         several = [images]
@@ -186,16 +182,32 @@ def load(
     precision: str = "auto",
     batch: int = 1,
 ) -> Model:
-    """The model of a method (None: the best on the validation split) from the folder that a run wrote to.
+    """Load a model from the folder that a run wrote to.
 
-    `auto` is the way that the features came from which the head was fitted on, where this machine has it, else eager
-    PyTorch in fp32, with a line that says so. `batch` is the number of images in a forward pass, at most as many as
-    a run has on that device and as fit into memory; fewer are padded to as many. Raises `UserError` for a folder that
-    holds no model, or not what was written, and for what this machine can't do.
+    Parameters
+    ----------
+    folder : path
+    method : str, optional
+        Whose head; by default the one that was best on the validation split.
+    device, engine, precision : str
+        `auto` is that of the features which the head was fitted on, where this machine has it, else eager PyTorch in
+        fp32, with a line that says so.
+    batch : int
+        Images in a forward pass, at most as many as a run has on that device and as fit into memory;
+        fewer are padded to as many.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    UserError
+        For a folder that holds no model, or not what was written, and for what this machine can't do.
     """
     check_choice("device", device, DEVICES)
     check_choice("engine", engine, ("auto", *engines.ENGINES))
-    check_choice("precision", precision, ("auto", *engines.PRECISIONS))
+    check_choice("precision", precision, ("auto", *PRECISIONS))
     if batch < 1:
         raise UserError(f"batch is {batch}; give a whole number from 1 up")
     kept = bundle.load(Path(folder))
@@ -204,7 +216,7 @@ def load(
     head = serialization.load(kept.whole(entry["name"], entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
         raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
-    ready = _engine(kept, device, engine, precision, batch, head.n_features_in_)
+    ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
     decoder = kept.record["features"]["decoder"]
     if decoder == "nvjpeg" and ready.plan.device != "cuda":
         log.warning("features came from nvJPEG, which takes a CUDA device; decoding by Pillow")
@@ -212,97 +224,9 @@ def load(
     return Model(
         method=entry["name"],
         classes=classes,
-        size=_size(kept),
+        size=input_size(kept),
         decoder=decoder,
         shift=kept.record["features"].get("shift", decode.SHIFT),
         engine=ready,
         head=head,
     )
-
-
-def _engine(kept: Kept, device: str, engine: str, precision: str, batch: int, width: int) -> Engine:
-    """An engine that gives features of that width: the run's own way where nothing else was asked for."""
-    about, way = kept.record["backbone"], kept.record["features"]
-    networks.check_name(about["name"])
-    normalisation = _normalisation(about)
-    state = weights.load(kept.whole("backbone", about["sha256"]))
-    network = networks.build(about["name"], state, normalisation)
-    calibrated = _calibrated(kept, precision)
-    plain = (
-        "eager" if engine == "auto" else engine,
-        "fp32" if precision == "auto" else precision,
-        engines.pick_device(device),
-    )
-    wanted = (
-        way["engine"] if engine == "auto" else engine,
-        way["precision"] if precision == "auto" else precision,
-        way["device"] if device == "auto" else plain[2],
-    )
-    if "cpu" in (wanted[2], plain[2]):
-        batch = _fit_batch(network, about["name"], _size(kept), batch)
-    failed: dict[str, str] = {}
-    for one in dict.fromkeys((wanted, plain)):
-        try:
-            ready = _ready(network, _plan(*one, batch), _size(kept), calibrated, width, normalisation)
-        except UserError as error:
-            failed[" ".join(one)] = error.reason if isinstance(error, EngineError) else str(error)
-            continue
-        for name, reason in failed.items():
-            instead = f"continuing with {' '.join(one)}: a label may differ now and then"
-            log.warning("%s, the way of the features, fails here (%s); %s", name, reason, instead)
-        return ready
-    raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
-
-
-def _fit_batch(network: nn.Module, name: str, size: tuple[int, int], batch: int) -> int:
-    """The largest batch whose forward pass fits into memory; on CUDA that is found by trying."""
-    image_bytes = networks.check_size(network, name, size)
-    remedy = "free memory, or train a model at a smaller --size"
-    return fit_batch(image_bytes, min(batch, engines.BATCH["cpu"]), size, remedy)
-
-
-def _calibrated(kept: Kept, precision: str) -> Path | None:
-    """The network's int8 version, where there is one; `UserError` where there is none and int8 is asked for."""
-    sha256 = kept.record["features"]["calibrated_sha256"]
-    if sha256 is None and precision == "int8":
-        raise UserError(
-            f"{kept.folder} has no int8 version of its network; it takes a run with precision int8"
-        )
-    return kept.whole("calibrated", sha256) if sha256 else None
-
-
-def _plan(engine: str, precision: str, device: str, batch: int) -> Plan:
-    # Quantising a network takes NNCF; running one that was quantised does not.
-    of_same_kind = "fp32" if (engine, precision) == ("openvino", "int8") else precision
-    plan = engines.options(engine, of_same_kind, device)[0]
-    torch.set_num_threads(plan.threads)
-    return replace(plan, precision=precision, batch=min(batch, plan.batch))
-
-
-def _ready(
-    network: nn.Module,
-    plan: Plan,
-    size: tuple[int, int],
-    calibrated: Path | None,
-    width: int,
-    normalisation: Normalisation,
-) -> Engine:
-    """An engine of the plan that has run once: compilers compile then, and what can't run fails."""
-    quantised = calibrated if plan.precision == "int8" else None
-    engine = engines.build(network, plan, size, quantised, normalisation)
-    found = engines.submit(engine, np.zeros((1, *size, 3), np.uint8))().shape[1]
-    if found != width:
-        raise UserError(f"the network has {found} features, the head takes {width}")
-    return engine
-
-
-def _normalisation(about: dict[str, Any]) -> Normalisation:
-    """That of the run; ImageNet's in files from before it was recorded."""
-    if "mean" not in about:
-        return networks.IMAGENET
-    return Normalisation(tuple(about["mean"]), tuple(about["std"]), about["channel_order"])
-
-
-def _size(kept: Kept) -> tuple[int, int]:
-    height, width = kept.record["features"]["input_size"]
-    return height, width

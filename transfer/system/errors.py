@@ -15,21 +15,24 @@ _NO_MEMORY = re.compile(
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: reported in one line that says how to correct it, exit status 2."""
+    """A mistake in what the user gave: reported in one line that says how to correct it, exit status 2.
+
+    Messages name arguments in backquotes, as in `` `device='cuda'` ``; the command line shows them as its options.
+    """
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the machine's memory, not that of a device, did not suffice."""
+    """Return whether an error says that the machine's memory, not that of a device, did not suffice."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
-def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
+def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
     """Raise `UserError` unless a value is one of those allowed.
 
     Parameters
     ----------
-    what : str
-        Name of the argument or flag, for the message.
+    name : str
+        Name of the argument, for the message.
     value : str
     allowed : iterable of str
 
@@ -40,4 +43,4 @@ def check_choice(what: str, value: str, allowed: Iterable[str]) -> None:
     """
     allowed = tuple(allowed)
     if value not in allowed:
-        raise UserError(f"{what} is {value!r}; choose one of {', '.join(allowed)}")
+        raise UserError(f"`{name}` is {value!r}; choose one of {', '.join(allowed)}")

@@ -12,7 +12,7 @@ import time
 import uuid
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transfer.system.errors import UserError
 
@@ -101,6 +101,26 @@ def file_sha256(path: Path) -> str:
     """
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class HashedFile(NamedTuple):
+    """A file as it was when its sha256 was computed."""
+
+    path: Path
+    sha256: str
+    stamp: tuple[int, ...]
+
+
+def hash_file(path: Path) -> HashedFile:
+    """Compute the sha256 of a file, with the stamp it had before. Raises `OSError` as `opened` does."""
+    before = stamp(path)
+    return HashedFile(path, file_sha256(path), before)
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs once a file was replaced or written to: device, inode, size and time of the last change."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def sealed(record: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from transfer.data.lagoon import scenery as canvas
+from transfer.data.lagoon import shore
 from transfer.data.lagoon.boats import BOATS
 from transfer.data.lagoon.hulls import Form, Pose, build
 from transfer.data.lagoon.parts import paint
@@ -68,14 +69,14 @@ def draw(name: str, rng: np.random.Generator) -> Image.Image:
     scene = canvas.scene(rng)
     picture, surface = canvas.water(rng, scene)
     if scene.quay:
-        canvas.quay(picture, rng, scene, surface)
+        shore.quay(picture, rng, scene, surface)
     if scene.glitter:
         canvas.glitter(picture, rng, scene, surface)
     for form, pose, force in fleet(name, rng, scene):
         canvas.shadow(picture, surface, form, pose)
         canvas.wake(picture, rng, surface, form, pose, force)
         canvas.lay(picture, surface, *paint(form, pose, (WIDTH, HEIGHT), rng), 0.03)
-    canvas.clutter(picture, rng, scene, surface, empty=name not in BOATS)
+    shore.clutter(picture, rng, scene, surface, empty=name not in BOATS)
     return canvas.expose(picture, rng, scene)
 
 

@@ -1,0 +1,28 @@
+"""Messages of the library, which name arguments, in words of the command line, which has options."""
+
+from __future__ import annotations
+
+import re
+
+from transfer.config import RunConfig
+
+# Arguments of `run` and of `predictor.load` that are no settings.
+_OPTIONS = {"data": "DATA", "models": "--out", "out": "--out", "force": "--force", "method": "--method"}
+_ARGUMENTS = re.compile(r"`([a-z_]+(?:='?[^`]*?'?)?)`")
+_ONE = re.compile(r"([a-z_]+)(?:='?([^`]*?)'?)?")
+
+
+def name_options(message: str) -> str:
+    """Replace arguments in backquotes by options: `` `device='cpu'` `` becomes `--device cpu`."""
+    return _ARGUMENTS.sub(_replace, message)
+
+
+def _replace(found: re.Match[str]) -> str:
+    options = []
+    for argument in re.split(r", (?=[a-z_]+=)", found[1]):
+        one = _ONE.fullmatch(argument)
+        if one is None or one[1] not in {*_OPTIONS, *RunConfig.__dataclass_fields__}:
+            return found[0]
+        option = _OPTIONS.get(one[1], f"--{one[1].replace('_', '-')}")
+        options.append(option if one[2] in (None, "True") else f"{option} {one[2]}")
+    return " ".join(options)

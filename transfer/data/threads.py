@@ -1,0 +1,31 @@
+"""Work handed to threads some time before its result is needed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def begin_ahead(
+    call: Callable[[Item], Made], items: Iterable[Item], ahead: int, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Item, Future[Made]]]:
+    """Yield each item and the future of what `call` makes of it, `ahead` of them begun before they are asked for."""
+    upcoming = iter(items)
+    queue: deque[tuple[Item, Future[Made]]] = deque()
+    while True:
+        queue.extend((item, pool.submit(call, item)) for item in islice(upcoming, ahead - len(queue)))
+        if not queue:
+            return
+        yield queue.popleft()
+
+
+def in_parts(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    """Yield items in lists of so many."""
+    upcoming = iter(items)
+    return iter(lambda: list(islice(upcoming, count)), [])

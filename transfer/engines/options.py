@@ -1,0 +1,116 @@
+"""Which engines and precisions may be tried, given the user's choice and this machine."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import torch
+
+from transfer.engines import ENGINES, Plan
+from transfer.system.errors import UserError, check_choice
+from transfer.system.hardware import has_bf16, usable_cores
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+# What each engine can do on each device.
+CAN = {(name, device): can for name, spec in ENGINES.items() for device, can in spec.precisions.items()}
+# Images in a forward pass. On a processor 8 fill the cores already, and more do not fit into its caches.
+BATCH = {"cpu": 8, "cuda": 128}
+
+
+def list_options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
+    """List the plans that a user's choice leaves open on this machine.
+
+    Parameters
+    ----------
+    engine : str
+        Of `ENGINES`, or `auto` for any.
+    precision : str
+        Of `PRECISIONS`, or `auto` for those that the hardware multiplies fast; never int8, whose error is of another
+        size.
+    device : str
+        `cpu`, `cuda` or `auto`.
+
+    Returns
+    -------
+    tuple of Plan
+        All of one device; the plainest first.
+
+    Raises
+    ------
+    UserError
+        Where none is left.
+    """
+    check_choice("engine", engine, ("auto", *ENGINES))
+    check_choice("precision", precision, ("auto", *PRECISIONS))
+    device = pick_device(device)
+    engines = [name for name in ENGINES if (name, device) in CAN and engine in ("auto", name)]
+    if not engines:
+        raise UserError(f"`engine='{engine}'` runs on processors only; use `device='cpu'`")
+    engines = [name for name in engines if _is_installed(name, engine, precision)]
+    precisions = _fast_precisions(device) if precision == "auto" else (precision,)
+    found = tuple(
+        Plan(engine=name, precision=p, device=device, threads=usable_cores(), batch=BATCH[device])
+        for p in precisions
+        for name in engines
+        if p in CAN[name, device]
+    )
+    if not found:
+        raise UserError(_impossible(engine, precision, device))
+    return found
+
+
+def version(engine: str) -> str:
+    """Return what of an engine, other than the version of torch, its features may depend on."""
+    spec = ENGINES[engine]
+    packages = [f"{package} {installed_version(package)}" for package in spec.packages]
+    return ", ".join(filter(None, [spec.variant, *packages]))
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def pick_device(device: str) -> str:
+    """Resolve `auto` to `cuda` where there is a CUDA device, else to `cpu`; `UserError` for one that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("`device` is cuda, but torch sees no CUDA device here; use `device='cpu'`")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Return whether `cpu` or `cuda` multiplies bf16 in hardware; emulated, it is slower than fp32."""
+    return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else has_bf16()
+
+
+def _fast_precisions(device: str) -> tuple[str, ...]:
+    if multiplies_bf16(device):
+        return ("fp32", "bf16")
+    # GPUs of before 2020 have tensor cores for fp16 alone.
+    return ("fp32", "fp16") if device == "cuda" else ("fp32",)
+
+
+def _is_installed(name: str, engine: str, precision: str) -> bool:
+    """Whether the packages of an engine are there, NNCF too for int8; `UserError` where the user asked for it."""
+    spec = ENGINES[name]
+    quantises = precision == "int8" and "int8" in spec.precisions.get("cpu", ())
+    needed = [*spec.packages, *(["nncf"] if quantises else [])]
+    missing = [package for package in needed if not installed_version(package)]
+    if missing and (engine == name or precision == "int8"):
+        what = "`precision='int8'`" if precision == "int8" else f"`engine='{engine}'`"
+        raise UserError(f"{what} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+    return not missing
+
+
+def _impossible(engine: str, precision: str, device: str) -> str:
+    if precision == "fp16" and device == "cpu":
+        return "`precision` is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"
+    if precision == "int8" and device == "cuda":
+        return "`precision='int8'` runs on processors only; choose fp16 or bf16, or `device='cpu'`"
+    possible = ", ".join(CAN[engine, device])
+    return f"`engine='{engine}'` can't do `precision='{precision}'` on {device}; it can do {possible}"

@@ -1,0 +1,144 @@
+"""Methods compared with each other: pairs, the ladder, and repeats on other splits.
+
+N: images.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transfer.config import REPEAT_GROUPS, RunConfig
+from transfer.data.copies import copy_codes, join_groups
+from transfer.data.dataset import ImageSet
+from transfer.data.splits import draw_repeats, leave_group_out, split_shares
+from transfer.evaluation import ladder, repeats, statistics
+from transfer.evaluation.fitting import FittedSearch
+from transfer.features.extract import Features
+from transfer.heads.base import ranking
+from transfer.heads.registry import METHODS
+from transfer.system.errors import UserError
+from transfer.system.timer import Stopwatch
+
+log = logging.getLogger(__name__)
+
+
+def compare_methods(
+    methods: list[dict[str, Any]],
+    fitted: dict[str, FittedSearch],
+    config: RunConfig,
+    image_set: ImageSet,
+    features: Features,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    """Compare fitted methods: who did best on the *validation* split, every pair, the ladder, the repeats.
+
+    Parameters
+    ----------
+    methods : list of dict
+        Entries of the result.
+    fitted : dict of str to FittedSearch
+        By method.
+    config : RunConfig
+    image_set : ImageSet
+    features : Features
+    watch : Stopwatch
+        Phases `compare` and `repeat` get their seconds.
+
+    Returns
+    -------
+    dict
+        `comparison` of the result.
+
+    Raises
+    ------
+    UserError
+        Where the repeats that were asked for can't be drawn.
+    """
+    test, n_classes = features.splits["test"], len(features.extraction.classes)
+    groups_N = features.groups("test")
+    ranked = [methods[i] for i in ranking([method["valid"] for method in methods], config.select)]
+    best, kinds = ranked[0]["name"], {method["kind"]: method["name"] for method in reversed(ranked)}
+    with watch("compare"):
+        pairs = [
+            {
+                "a": a,
+                "b": b,
+                **statistics.compare_pair(
+                    test.y_N,
+                    fitted[a].predicted_N,
+                    fitted[b].predicted_N,
+                    n_classes,
+                    groups_N=groups_N,
+                    seed=config.seed,
+                ),
+            }
+            for a, b in itertools.combinations(fitted, 2)
+        ]
+    for score in ("accuracy", "macro_f1"):
+        adjusted = statistics.adjust_holm([pair[score]["p"] for pair in pairs])
+        for pair, p in zip(pairs, adjusted, strict=True):
+            pair[score]["p_holm"] = p
+    climbed = []
+    if ladder.FIRST in fitted:
+        climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N)
+    return {
+        "select": config.select,
+        "best": best,
+        "best_of_kind": kinds,
+        "pairs": pairs,
+        "ladder": climbed,
+        "repeats": _repeat(config, list(fitted), image_set, features, watch),
+    }
+
+
+def _repeat(
+    config: RunConfig, names: Sequence[str], image_set: ImageSet, features: Features, watch: Stopwatch
+) -> dict[str, Any] | None:
+    """`comparison.repeats` of the result; None where nothing is repeated."""
+    found = features.extraction.images
+    count = config.repeats
+    if count is None:
+        count = repeats.default_count(
+            test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
+        )
+    if count == 0:
+        return None
+    labels_N, groups_N = found.label_N.astype(np.int64), found.group_N
+    copies_N = copy_codes(found.ids_N32)
+    joined_N = None if groups_N is None else join_groups(groups_N, copies_N)
+    shares, group_names = split_shares(found.split_N), []
+    if isinstance(count, int):
+        scheme = repeats.STRATIFIED
+        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=joined_N, copies_N=copies_N)
+        if len(splits) < count:
+            log.warning("`repeats`: these groups can be split in %d ways only", len(splits))
+    else:
+        assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
+        assert joined_N is not None
+        scheme = repeats.GROUPS
+        group_names = [
+            " + ".join(image_set.groups[group] for group in np.unique(groups_N[joined_N == first]))
+            for first in np.unique(joined_N)
+        ]
+        if len(group_names) < 2:
+            raise UserError(
+                "`repeats='groups'` has one group only, since copies of images join all groups; take the copies out"
+            )
+        valid_share = shares["valid"] / (1 - shares["test"])
+        splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
+    unfitted = {name: METHODS[name].build(config) for name in names}
+    with watch("repeat"):
+        return repeats.repeat(
+            unfitted,
+            features.x_ND,
+            labels_N,
+            splits,
+            len(image_set.classes),
+            scheme=scheme,
+            names=group_names,
+        )

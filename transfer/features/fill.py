@@ -1,0 +1,257 @@
+"""Features into the store: what it holds is kept, the rest is computed.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from transfer.backbones import weights
+from transfer.backbones.weights import Weights
+from transfer.cache.feature_table import FeatureTable
+from transfer.cache.store import MadeFile
+from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.loader import BadImages, IndexedImages, Progress, read, workers
+from transfer.data.sizes import common_size, default_size
+from transfer.engines import EngineError, Plan, autotune, trials
+from transfer.engines.autotune import Choice
+from transfer.features.extractor import FeatureExtractor, NotFinite, made_on
+from transfer.features.plan import ExtractionPlan
+from transfer.metrics import cosines
+from transfer.system.content_ids import are_among, firsts
+from transfer.system.errors import UserError
+from transfer.system.timer import Stopwatch, now
+
+# Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs.
+EXACT_IMAGES = 128
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """All features of an image set in the store, and how they came there."""
+
+    table: FeatureTable
+    images: IndexedImages
+    """Those whose features there are."""
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+    """Height and width in pixels that the network saw."""
+    weights: Weights
+    picked: Choice
+    """The plan that was taken, and why."""
+    decoder: str
+    computed: int
+    """Images that went through the network in this run; of copies of one image, one."""
+    extract_s: float
+    """Seconds of this run spent on the images it computed once the engine was ready: decoded, forward, kept."""
+    cold_s: float | None
+    """Seconds that all of these features took, choice of the engine and untrained weights included, whenever
+    they were computed; None if another machine or device had a part in it."""
+    calibrated: MadeFile | None
+    """The network's int8 version, where the features are its."""
+    exact: tuple[FeatureTable, IndexedImages] | None
+    """Where the others are int8: some of the test images, and their features in fp32."""
+    skipped: dict[str, str]
+    """Images left out: name and reason."""
+
+    @property
+    def plan(self) -> Plan:
+        """The engine, the precision, the device and what goes with them."""
+        return self.picked.plan
+
+    @property
+    def reused(self) -> int:
+        """The images that were in the store, copies of computed ones included."""
+        return len(self.images) - self.computed
+
+
+def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Extraction:
+    """Compute the features that the store lacks.
+
+    Parameters
+    ----------
+    plan : ExtractionPlan
+    images : ImageSet
+    watch : Stopwatch
+        Gets the seconds of each phase.
+    on_progress : callable
+        Called with the phase, how many images are done and how many there are.
+
+    Returns
+    -------
+    Extraction
+
+    Raises
+    ------
+    UserError
+        For an image that can't be read, unless `plan.on_bad_image` is `skip`, and for weights, sizes and engines that
+        do not work here.
+    """
+    watch.device = plan.device
+    torch.set_num_threads(plan.threads)
+    bad = BadImages(images.root, plan.on_bad_image)
+    with workers(plan.threads) as pool:
+        with watch("read"):
+            found = read(images, pool, bad, on_progress)
+            _check_splits(found, images)
+        size = plan.size or _default_size(found)
+        with watch("weights"):
+            chosen = weights.find(plan.weights, found, size, plan.store, pool, bad)
+        frozen = FeatureExtractor(
+            weights=chosen,
+            size=size,
+            images=found,
+            store=plan.store,
+            pool=pool,
+            bad=bad,
+            decoder=plan.decoder,
+        )
+        calibrated_s: float | None = 0.0
+        if plan.options[0].precision == "int8":
+            with watch("calibrate"):
+                calibrated_s = frozen.calibrated_s
+        picked, table, missing = _compute(frozen, plan, watch, on_progress)
+        kept = found.select(table.holds(found.ids_N32))
+        _check_splits(kept, images)
+        exact = None
+        if picked.plan.precision == "int8":
+            with watch("extract in fp32"):
+                exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
+    cold = [table.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
+    return Extraction(
+        table=table,
+        images=kept,
+        classes=images.classes,
+        size=size,
+        weights=chosen,
+        picked=picked,
+        decoder=plan.decoder,
+        computed=int(table.holds(missing.ids_N32).sum()),
+        extract_s=watch.last("extract") if missing else 0.0,
+        cold_s=None if None in cold else sum(filter(None, cold)),
+        calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
+        exact=exact,
+        skipped=bad.skipped,
+    )
+
+
+def _compute(
+    frozen: FeatureExtractor, plan: ExtractionPlan, watch: Stopwatch, on_progress: Progress
+) -> tuple[Choice, FeatureTable, IndexedImages]:
+    """Compute what the cache lacks by one of the options.
+
+    An engine that fails after all, and a precision that overflows unless the user named it, is passed over where
+    others are left; what it computed is kept.
+
+    Returns
+    -------
+    The option that was taken, the table of its features, and the images that had to be computed.
+    """
+    start, distinct = now(watch.device), frozen.images.distinct()
+    with watch("open cache"):
+        missing_N = {one: ~are_among(distinct.ids_N32, frozen.listed(one)) for one in plan.options}
+    opened_s = watch.last("open cache")
+    if all(rows_N.any() for rows_N in missing_N.values()):  # the network will run, whichever is picked
+        with watch("prepare"):
+            fitting = frozen.fit_batch(missing_N)
+        missing_N = {fitting[one]: rows_N for one, rows_N in missing_N.items()}
+    while True:
+        picked = _pick(frozen, distinct, missing_N, plan.least_cosine, watch)
+        with watch("open cache"):
+            table = frozen.table(picked.plan)
+            missing = distinct.select(~table.holds(distinct.ids_N32))
+        opened_s += watch.last("open cache")
+        try:
+            if missing:
+                with watch("prepare"):
+                    engine = picked.engine or frozen.engine(picked.plan)
+                with watch("extract"):
+                    # To open the cache is no part of what features cost that are not in it.
+                    frozen.compute(engine, missing, table, start + opened_s, on_progress)
+            return replace(picked, engine=None), table, missing
+        except EngineError as error:
+            failed: UserError = error
+            faulty = [picked.plan]
+            fault = f"{picked.plan.engine} {picked.plan.precision} fails here ({error.reason})"
+        except NotFinite as error:
+            if not plan.may_change_precision or picked.plan.precision == "fp32":
+                raise
+            failed, faulty = error, [one for one in missing_N if one.precision == picked.plan.precision]
+            fault = f"features are not finite in {picked.plan.precision}"
+        missing_N = {one: rows_N for one, rows_N in missing_N.items() if one not in faulty}
+        if not missing_N:
+            raise failed
+        log.warning("%s; continuing without it", fault)
+
+
+def _pick(
+    frozen: FeatureExtractor,
+    distinct: IndexedImages,
+    missing_N: Mapping[Plan, npt.NDArray[np.bool_]],
+    least_cosine: float,
+    watch: Stopwatch,
+) -> Choice:
+    """Choose a plan by which of the `distinct` images the cache lacks, by earlier trials, or by a trial now."""
+    options = tuple(missing_N)
+    left = {plan: int(rows_N.sum()) for plan, rows_N in missing_N.items()}
+    declared = frozen.declare_trials(options[0])
+    kept = trials.known(frozen.store.trials(declared))
+    settled = autotune.settled(options, left, len(distinct), kept, least_cosine=least_cosine)
+    if settled:
+        if settled.reason == autotune.CACHED:
+            plan, held = settled.plan, len(distinct) - left[settled.plan]
+            choice = f"{plan.engine} {plan.precision}: {settled.reason} of {held} of {len(distinct)} images"
+            log.info("%s (`engine` and `precision` name others)", choice)
+        return settled
+    with watch("choose"):
+        sample = frozen.sample(distinct, options[0].batch)
+        picked = autotune.choose(options, left, frozen.engine, sample, kept, least_cosine=least_cosine)
+        if picked.reason == "measured":
+            frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
+    log.info("%s", picked)
+    return picked
+
+
+def _exact(
+    frozen: FeatureExtractor, plan: Plan, table: FeatureTable, tested: IndexedImages, on_progress: Progress
+) -> tuple[FeatureTable, IndexedImages]:
+    """Compute some test images, the first by id, in fp32 as well."""
+    sample = tested.select(firsts(tested.ids_N32)[:EXACT_IMAGES])
+    plan = replace(plan, precision="fp32")
+    exact = frozen.table(plan)
+    missing = sample.select(~exact.holds(sample.ids_N32))
+    if missing:
+        start = now(plan.device)
+        frozen.compute(frozen.engine(plan), missing, exact, start, on_progress, phase="extracting in fp32")
+    sample = sample.select(exact.holds(sample.ids_N32))
+    least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
+    log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))
+    return exact, sample
+
+
+def _default_size(images: IndexedImages) -> tuple[int, int]:
+    size, own = default_size(images.size_N2), common_size(images.size_N2)
+    if own not in (None, size):
+        log.warning("the images are %dx%d: they are scaled to %dx%d (`size` names another size)", *own, *size)
+    return size
+
+
+def _check_splits(images: IndexedImages, whole: ImageSet) -> None:
+    """Raise `UserError` where leaving out bad images left a split empty or training with one class."""
+    for code, split in enumerate(SPLITS):
+        if code not in images.split_N:
+            raise UserError(f"no image of the {split} split of {whole.root} can be read")
+    untrained_N = ~np.isin(images.label_N, images.in_split("train").label_N)
+    if untrained_N.any():
+        image = images[int(np.argmax(untrained_N))]
+        name = whole.classes[image.label]
+        raise UserError(f"no training image of class {name!r} can be read, but {image.path} is of that class")

@@ -1,0 +1,73 @@
+"""What a configuration comes to on this machine: decided once, before any image is read, and handed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transfer.backbones.choice import WeightsChoice, choose_weights
+from transfer.cache.store import Store
+from transfer.config import RunConfig
+from transfer.engines import Plan
+from transfer.engines.autotune import AGREES, SANE
+from transfer.engines.options import list_options
+from transfer.system.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionPlan:
+    """Everything that is needed to compute features but the images."""
+
+    weights: WeightsChoice
+    options: tuple[Plan, ...]
+    """Engines and precisions that may be taken, all on one device; the plainest first."""
+    least_cosine: float
+    """Of features with those of plain fp32; what is below is not used."""
+    may_change_precision: bool
+    """Whether a precision in which features overflow may be replaced by another."""
+    size: tuple[int, int] | None
+    """Height and width in pixels that the network is to see; None: decided from the images."""
+    decoder: str
+    store: Store
+    on_bad_image: str
+
+    @property
+    def device(self) -> str:
+        """The device that all options run on."""
+        return self.options[0].device
+
+    @property
+    def threads(self) -> int:
+        """Threads for decoding and for the forward pass."""
+        return self.options[0].threads
+
+
+def plan_extraction(config: RunConfig) -> ExtractionPlan:
+    """Resolve a configuration on this machine.
+
+    Parameters
+    ----------
+    config : RunConfig
+
+    Returns
+    -------
+    ExtractionPlan
+
+    Raises
+    ------
+    UserError
+        For all that can be known to be wrong before an image is read.
+    """
+    chosen = choose_weights(config)
+    options = list_options(config.engine, config.precision, config.device)
+    if config.decoder == "nvjpeg" and options[0].device != "cuda":
+        raise UserError("`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`")
+    return ExtractionPlan(
+        weights=chosen,
+        options=options,
+        least_cosine=SANE if config.precision in ("bf16", "fp16") else AGREES,
+        may_change_precision=config.precision == "auto",
+        size=config.size,
+        decoder=config.decoder,
+        store=Store(config.store),
+        on_bad_image=config.on_bad_image,
+    )
