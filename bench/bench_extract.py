@@ -20,8 +20,7 @@ from bench.conftest import Profile, usual_plan
 from bench.operation import Operation
 from bench.references import BATCH, adam_loop, pytorch_loop, uncached_loop
 from transfer.backbones import networks, weights
-from transfer.engines import Engine
-from transfer.engines.options import CAN
+from transfer.engines import ENGINES, Engine
 from transfer.features.extractor import FeatureExtractor
 from transfer.metrics import cosines
 from transfer.system.errors import UserError
@@ -281,7 +280,9 @@ def bench_train_from_files(
 
 def _ours(device: str) -> list[tuple[str, str]]:
     """Return our engines and precisions on a device."""
-    return [(name, precision) for (name, on), found in CAN.items() if on == device for precision in found]
+    return [
+        (name, precision) for name, spec in ENGINES.items() for precision in spec.precisions.get(device, ())
+    ]
 
 
 def _work(extractor: FeatureExtractor, profile: Profile) -> dict[str, Any]:

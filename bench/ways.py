@@ -20,9 +20,10 @@ from bench.references import BATCH, lab_extractor, loader, openvino_loop, pytorc
 from transfer.backbones import networks, weights
 from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
+from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, find
-from transfer.data.loader import BadImages, read, workers
+from transfer.data.loader import read, workers
 from transfer.engines import Engine
 from transfer.engines.options import BATCH as ENGINE_BATCH
 from transfer.engines.options import list_options

@@ -23,7 +23,7 @@ from tests.heads.test_contract import made_data
 from transfer import engines
 from transfer.cli import main
 from transfer.config import RunConfig
-from transfer.engines import autotune
+from transfer.engines.options import list_options
 from transfer.evaluation import experiment
 from transfer.features import image_sets
 from transfer.heads import registry, serialization
@@ -34,10 +34,6 @@ REGISTRIES = (
     registry.METHODS,
     registry.HEADS,
     engines.ENGINES,
-    engines.CAN,
-    engines.VERSIONS,
-    autotune.USUAL_GAIN,
-    autotune.USUAL_SETUP_S,
     image_sets.SOURCES,
 )
 
@@ -70,7 +66,7 @@ def examples() -> Iterator[None]:
 
 
 def test_every_python_block_is_an_example() -> None:
-    assert len(BLOCKS) == TEXT.count("```python") == 7
+    assert len(BLOCKS) == TEXT.count("```python") == 6
 
 
 def test_the_head_keeps_the_contract() -> None:
@@ -104,12 +100,12 @@ def test_the_engine_can_be_chosen_and_computes_what_eager_computes() -> None:
     x_NHW3 = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3), np.uint8)
     features = {}
     for name in ("eager", "plain"):
-        (plan,) = engines.options(name, "fp32", "cpu")
+        (plan,) = list_options(name, "fp32", "cpu")
         engine = engines.build(network, plan, (32, 48))
         features[name] = engines.submit(engine, x_NHW3)()
         assert features[name].shape == (5, 8)
     np.testing.assert_allclose(features["plain"], features["eager"], rtol=1e-4, atol=1e-5)
-    assert "plain" in {plan.engine for plan in engines.options("auto", "fp32", "cpu")}
+    assert "plain" in {plan.engine for plan in list_options("auto", "fp32", "cpu")}
 
 
 @pytest.mark.slow

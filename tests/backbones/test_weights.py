@@ -22,8 +22,9 @@ from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
+from transfer.data.bad_images import BadImages
 from transfer.data.dataset import ImageSet, Samples
-from transfer.data.loader import BadImages, IndexedImages, read
+from transfer.data.loader import IndexedImages, read
 from transfer.data.names import Names
 from transfer.features.extract import extract
 from transfer.features.plan import plan_extraction

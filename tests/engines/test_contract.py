@@ -20,8 +20,7 @@ from tests.engines.samples import (
     plan_of,
 )
 from transfer.backbones import networks
-from transfer.engines import Engine, build
-from transfer.engines.options import CAN
+from transfer.engines import ENGINES, Engine, build
 from transfer.metrics import cosines
 
 WIDTH = {
@@ -35,7 +34,8 @@ WIDTH = {
 # shows the contract.
 WAYS = [
     pytest.param(name, engine, precision, marks=[pytest.mark.slow] if engine == "compile" else [])
-    for (engine, device), precisions in CAN.items()
+    for engine, spec in ENGINES.items()
+    for device, precisions in spec.precisions.items()
     if device == "cpu"
     for precision in precisions
     if precision != "int8"

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from transfer.data import dataset
-from transfer.data.loader import BadImages, IndexedImages, read, workers
+from transfer.data.bad_images import BadImages
+from transfer.data.loader import IndexedImages, read, workers
 from transfer.evaluation.data_summary import fingerprint
 
 

@@ -55,6 +55,12 @@ def features(root: Path, **settings: Any) -> Features:
     return extract.extract(plan_extraction(config(root, **settings)), found, Stopwatch(), lambda *_: None)
 
 
+def usual_setup(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
+    for name, setup_s in seconds.items():
+        spec = replace(engines.ENGINES[name], usual_setup_s=setup_s)
+        monkeypatch.setitem(engines.ENGINES, name, spec)
+
+
 def everything(found: Features) -> np.ndarray:
     return np.concatenate([part.x_ND for part in found.splits.values()])
 
@@ -366,7 +372,7 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     shutil.copy(_weights(tmp_path), tmp_path / "others/weights.pth")
     # Every eager way is tried, no other ever. With usual seconds one that took long to set up on a busy machine
     # may promise less, the next time, than another that was not tried.
-    monkeypatch.setattr(autotune, "USUAL_SETUP_S", {"eager": -1e6, "openvino": 1e6, "compile": 1e6})
+    usual_setup(monkeypatch, eager=-1e6, openvino=1e6, compile=1e6)
     monkeypatch.setattr(hardware, "BUSY", 1.0)  # the machine may be
     auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
     first = features(tmp_path, **auto).extraction.picked
@@ -396,7 +402,7 @@ def test_an_engine_that_fails_is_passed_over_and_the_run_goes_on(
 
     monkeypatch.setattr(openvino, "build", broken)
     monkeypatch.setattr(inductor, "build", broken)
-    monkeypatch.setattr(autotune, "USUAL_SETUP_S", dict.fromkeys(engines.ENGINES, 0.0))
+    usual_setup(monkeypatch, **dict.fromkeys(engines.ENGINES, 0.0))
     found = features(tmp_path, engine="auto")
     assert found.extraction.plan.engine == "eager"
     assert found.extraction.computed == 48
@@ -427,7 +433,7 @@ def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
 
         monkeypatch.setattr(openvino, "build", broken)
     else:
-        monkeypatch.setattr(autotune, "USUAL_SETUP_S", {"eager": 100.0, "openvino": 0.0, "compile": 1000.0})
+        usual_setup(monkeypatch, eager=100.0, openvino=0.0, compile=1000.0)
         monkeypatch.setattr(autotune, "TIMED_S", 0.0001)
         monkeypatch.setattr(FeatureExtractor, "compute", _failing_for("openvino", FeatureExtractor.compute))
     found = features(tmp_path, weights=weights, engine="auto", precision="fp32").extraction

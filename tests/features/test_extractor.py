@@ -14,7 +14,8 @@ from transfer.backbones import networks
 from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
 from transfer.data import dataset
-from transfer.data.loader import BadImages, read, workers
+from transfer.data.bad_images import BadImages
+from transfer.data.loader import read, workers
 from transfer.engines import Plan
 from transfer.engines.options import list_options
 from transfer.features import extractor

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 from transfer import engines
 from transfer.backbones import memory, networks, weights
 from transfer.config import RunConfig
-from transfer.data.loader import BadImages
+from transfer.data.bad_images import BadImages
 from transfer.engines import openvino, options
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result

@@ -139,8 +139,8 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
     """The features of the images in a folder, in `out`.npy, and how they came about, in `out`.json."""
     import fcntl
 
-    from transfer import cli
     from transfer.cli import commands
+    from transfer.cli.parser import make_parser
     from transfer.data import dataset
     from transfer.features import extract
     from transfer.features.plan import plan_extraction
@@ -148,7 +148,7 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
 
     if not locks:
         fcntl.flock = lambda *_: None  # type: ignore[assignment]
-    args = cli._parser().parse_args(["extract", *words(folder, store)])
+    args = make_parser().parse_args(["extract", *words(folder, store)])
     config = commands._config(args)
     found = extract.extract(
         plan_extraction(config), dataset.find(Path(config.data)), Stopwatch(), lambda *_: None

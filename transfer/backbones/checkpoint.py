@@ -172,8 +172,8 @@ def is_average(prefix: str) -> bool:
 
 
 def fits(value: torch.Tensor, own: torch.Tensor) -> bool:
-    """Whether a tensor can take the place of a network's own."""
-    if value.is_meta and not own.is_meta:  # a shape without numbers
+    """Return whether a tensor can take the place of a network's own."""
+    if value.is_meta:  # a shape without numbers
         return False
     return value.shape == own.shape and (is_plain(value) or not own.is_floating_point())
 

@@ -62,7 +62,9 @@ def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "no others can be used; try resnet50"
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else "try resnet50 (no other networks can be used)"
+        )
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 
@@ -233,7 +235,6 @@ def check_size(network: nn.Module, name: str, size: tuple[int, int]) -> int:
     Raises
     ------
     UserError
-        Where it can't.
     """
     with _size_reported(name, size):
         return count_activation_bytes(network, size)

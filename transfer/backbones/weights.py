@@ -22,8 +22,9 @@ from transfer.backbones.networks import Normalisation
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
 from transfer.data import decode
+from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches
-from transfer.data.loader import BadImages, IndexedImages
+from transfer.data.loader import IndexedImages
 from transfer.system.content_ids import firsts, to_hex
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.files import SCHEMA_VERSION, HashedFile, hash_file, stamp

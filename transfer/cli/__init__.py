@@ -1,8 +1,7 @@
-"""The command line: what may be given, which command is called, how it ends."""
+"""The command line: which command is called, and how it ends."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import logging
@@ -10,27 +9,17 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from transfer.cli import commands, store_commands
 from transfer.cli.messages import name_options
+from transfer.cli.parser import make_parser
 from transfer.cli.store_commands import DONE, FAILED
-from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
-from transfer.heads.registry import METHODS
 from transfer.system import hardware, signals
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.text import printable
-from transfer.system.version import __version__
 
 USAGE = 2
 _OUT_OF_MEMORY = "out of memory; what was computed is kept, run again with more memory free"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, where argparse prints its usage too."""
-        raise UserError(f"{message}; see {self.prog} --help")
 
 
 def entry(argv: Sequence[str] | None = None) -> NoReturn:
@@ -57,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with signals.stoppable():
-            args, unknown = _parser().parse_known_args(argv)
+            args, unknown = make_parser().parse_known_args(argv)
             if unknown:
                 raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see {args.prog} --help")
             _tell(quiet=getattr(args, "quiet", False))
@@ -108,196 +97,3 @@ def _fail(message: str, status: int, argv: Sequence[str]) -> int:
         _discard_output()
     print(f"transfer: {printable(message)}", file=sys.stderr)
     return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="transfer",
-        description="Fine-tune the last layer, or train an SVM on frozen features? Compared in one command.",
-    )
-    parser.add_argument("--version", action="version", version=f"transfer {__version__}")
-    kinds = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    run = _command(
-        kinds, "run", commands.run, "compare the methods on labelled images", "run photos --out out/photos"
-    )
-    run.add_argument("data", nargs="?", type=_text, default="lagoon", metavar="DATA", help=_DATA_HELP)
-    run.add_argument(
-        "--out", type=_path, metavar="DIR", help="write result.json, report.md and models/ there"
-    )
-    run.add_argument(
-        "--force", action="store_true", help="replace the models in --out, whatever they were made from"
-    )
-    _add_verbose_option(run)
-    run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
-    _add_extraction_options(run)
-    run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
-    run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
-    run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
-    run.add_argument(
-        "--repeats",
-        metavar="N",
-        help="compare on N other splits too, or: groups, to leave one group out after the other "
-        "(10 if the images bring no test split and have at most 300 classes, else 0)",
-    )
-    run.add_argument(
-        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
-    )
-    run.add_argument(
-        "--json", action="store_true", help="the result on standard output, and nothing else there"
-    )
-
-    extract = _command(
-        kinds, "extract", commands.extract, "fill the store only", "extract photos --device cuda"
-    )
-    extract.add_argument("data", type=_text, metavar="DATA", help=_DATA_HELP)
-    _add_extraction_options(extract)
-
-    predict = _command(
-        kinds, "predict", commands.predict, "name the classes of images", "predict out/photos new/ boat.jpg"
-    )
-    predict.add_argument("model", type=_path, metavar="MODEL", help="the folder that a run wrote by --out")
-    predict.add_argument(
-        "images", nargs="+", type=_path, metavar="IMAGES", help="image files, or folders of them"
-    )
-    predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
-    _add_engine_options(predict, "as in the run", "as in the run")
-    _add_bad_image_option(predict)
-    predict.add_argument(
-        "--json", action="store_true", help="a list on standard output, and nothing else there"
-    )
-    predict.add_argument("--quiet", action="store_true", help="no progress")
-
-    report = _command(
-        kinds,
-        "report",
-        commands.report,
-        "show a result again, or several side by side",
-        "report out/photos/result.json",
-    )
-    report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
-    _add_verbose_option(report)
-    report.add_argument("--html", type=_path, metavar="PAGE", help="write the page of one result there")
-    report.add_argument("--images", type=_path, metavar="DATA", help="folder whose images the page shows")
-
-    env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
-    env.add_argument("--json", action="store_true", help="as JSON")
-    env.add_argument("--store", type=_path, metavar="DIR", help="whose trials of engines are shown too")
-
-    _add_store(kinds)
-    return parser
-
-
-def _add_store(kinds: Any) -> None:
-    store = kinds.add_parser("store", help="what is kept on disk", description="What is kept on disk.")
-    kinds = store.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    lists = _command(kinds, "list", store_commands.list_entries, "what the store holds", "store list")
-    lists.add_argument("--json", action="store_true", help="as JSON, keys whole")
-    verify = _command(
-        kinds,
-        "verify",
-        store_commands.verify_entries,
-        "check every checksum; exit 1 for damage",
-        "store verify",
-    )
-    verify.add_argument("--quiet", action="store_true", help="no progress")
-    prune = _command(
-        kinds,
-        "prune",
-        store_commands.prune_entries,
-        "delete what was chosen and what killed runs left; by default tell what that is",
-        "store prune --older-than 90d --max-size 20GB",
-    )
-    prune.add_argument(
-        "--older-than", metavar="AGE", help="what was not used for so long, such as 90d or 12h"
-    )
-    prune.add_argument(
-        "--max-size", metavar="SIZE", help="what was used longest ago beyond a size, such as 20GB"
-    )
-    prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins so")
-    prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
-    for parser in (lists, verify, prune):
-        parser.add_argument("--store", type=_path, metavar="DIR", help="which store (the user's cache)")
-
-
-def _path(given: str) -> Path:
-    """Parse a path; where it is none, with the reason, which argparse does not show of a `ValueError`."""
-    try:
-        return expand(given)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _text(given: str) -> str:
-    """Expand what may be a path, and return text."""
-    return str(_path(given)) if given.startswith("~") else given
-
-
-_DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
-
-
-def _command(commands: Any, name: str, call: Any, summary: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=f"{summary.capitalize()}.", epilog=f"Example: transfer {example}"
-    )
-    parser.set_defaults(command=call, prog=parser.prog)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return parser
-
-
-def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
-    parser.add_argument(
-        "--weights",
-        type=_text,
-        metavar="W",
-        help="imagenet, embedded, random, or a .safetensors or .pth file",
-    )
-    parser.add_argument(
-        "--mean",
-        metavar="A,B,C",
-        help="of each channel, 0 to 1, that the weights were trained with (ImageNet's)",
-    )
-    parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
-    parser.add_argument(
-        "--channel-order",
-        choices=CHANNEL_ORDERS,
-        help="that the weights were trained with, and of --mean and --std (rgb)",
-    )
-    parser.add_argument(
-        "--size", metavar="HxW", help="input size (the images' own within bounds if all agree, else 224x224)"
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
-    parser.add_argument(
-        "--groups",
-        metavar="REGEX",
-        help="on file names; images that agree in its first group, or the whole match, share a split",
-    )
-    _add_engine_options(parser, "measured", "measured, never int8")
-    parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
-    parser.add_argument(
-        "--store", type=_path, metavar="DIR", help="where features are kept (the user's cache)"
-    )
-    _add_bad_image_option(parser)
-    parser.add_argument(
-        "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
-    )
-
-
-def _add_verbose_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verbose", action="store_true", help="all tables and notes, not a summary")
-
-
-def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
-    """Add the options of an engine, with what `auto` is for the engine and the precision."""
-    parser.add_argument("--device", choices=DEVICES, help="(auto)")
-    parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
-    parser.add_argument(
-        "--precision", metavar="P", help=f"auto, fp32, bf16, fp16 or int8 (auto: {precision})"
-    )
-
-
-def _add_bad_image_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or continue and exit with 3 (error)"
-    )

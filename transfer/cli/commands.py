@@ -144,8 +144,8 @@ def extract(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
+    from transfer.data.bad_images import BadImages
     from transfer.data.folders import below
-    from transfer.data.loader import BadImages
     from transfer.report import rendering
     from transfer.serving import predictor
 

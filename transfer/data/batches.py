@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from transfer.data import decode, nvjpeg
+from transfer.data.bad_images import BadImages
 from transfer.data.decode import BadImage
-from transfer.data.loader import BadImages, File, Pixels, Readable
+from transfer.data.loader import File, Pixels, Readable
 from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.errors import UserError
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from transfer.data import decode
+from transfer.data.bad_images import BadImages
 from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
 from transfer.data.decode import BadImage
@@ -193,36 +193,6 @@ class IndexedImages(Sequence[Image]):
         image_id = self.ids_N32[at].tobytes().hex()
         split = SPLITS[self.split_N[at]]
         return Image(sample.path, sample.label, split, image_id, (height, width), shift=self.shift)
-
-
-class BadImages:
-    """The handling of images that can't be read: the first ends the run, or all are left out and listed.
-
-    Parameters
-    ----------
-    root : Path, optional
-        Folder that names are relative to.
-    rule : {"error", "skip"}
-    """
-
-    def __init__(self, root: Path | None, rule: str) -> None:
-        self.root = root
-        self.rule = rule
-        self.skipped: dict[str, str] = {}
-        """Names, relative to the root if there is one, and the reasons."""
-
-    def meet(self, path: Path, error: BadImage) -> None:
-        """Record a bad image.
-
-        Raises
-        ------
-        UserError
-            If the rule is `error`.
-        """
-        if self.rule == "error":
-            raise UserError(f"can't read {path}: {error}; mend or remove it, or use `on_bad_image='skip'`")
-        name = path.relative_to(self.root) if self.root else path
-        self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own
 
 
 @contextmanager

@@ -21,8 +21,6 @@ from transfer.system.errors import UserError
 from transfer.system.timer import now
 
 # What is usual: how many times as fast as plain fp32, and seconds until ready. The trial decides which is taken.
-USUAL_GAIN = {name: spec.usual_gain for name, spec in engines.ENGINES.items()}
-USUAL_SETUP_S = {name: spec.usual_setup_s for name, spec in engines.ENGINES.items()}
 USUAL_PRECISION_GAIN = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
 # A way that was not tried must promise to be done in this share of the time: the guess may be wrong, its trial costs.
 WORTH_A_TRIAL = 0.9
@@ -188,8 +186,9 @@ class _Trials:
             # Against eager in the same precision, where that is known, only the engine's own gain is a guess.
             base = self.found.get(("eager", plan.precision))
             plain = self.found[_way(self._plain)].images_per_s * USUAL_PRECISION_GAIN[plan.precision]
-            images_per_s = (base.images_per_s if base else plain) * USUAL_GAIN[plan.engine]
-            return (USUAL_SETUP_S[plan.engine] + self.left[plan] / images_per_s) / WORTH_A_TRIAL
+            usual = engines.ENGINES[plan.engine]
+            images_per_s = (base.images_per_s if base else plain) * usual.usual_gain
+            return (usual.usual_setup_s + self.left[plan] / images_per_s) / WORTH_A_TRIAL
         if trial.cosine < self.least_cosine:
             return math.inf
         return (0 if plan in self.ready else trial.setup_s) + self.left[plan] / trial.images_per_s

@@ -11,8 +11,6 @@ from transfer.system.errors import UserError, check_choice
 from transfer.system.hardware import has_bf16, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-# What each engine can do on each device.
-CAN = {(name, device): can for name, spec in ENGINES.items() for device, can in spec.precisions.items()}
 # Images in a forward pass. On a processor 8 fill the cores already, and more do not fit into its caches.
 BATCH = {"cpu": 8, "cuda": 128}
 
@@ -43,7 +41,7 @@ def list_options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
     check_choice("engine", engine, ("auto", *ENGINES))
     check_choice("precision", precision, ("auto", *PRECISIONS))
     device = pick_device(device)
-    engines = [name for name in ENGINES if (name, device) in CAN and engine in ("auto", name)]
+    engines = [name for name in ENGINES if _precisions(name, device) and engine in ("auto", name)]
     if not engines:
         raise UserError(f"`engine='{engine}'` runs on processors only; use `device='cpu'`")
     engines = [name for name in engines if _is_installed(name, engine, precision)]
@@ -52,7 +50,7 @@ def list_options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
         Plan(engine=name, precision=p, device=device, threads=usable_cores(), batch=BATCH[device])
         for p in precisions
         for name in engines
-        if p in CAN[name, device]
+        if p in _precisions(name, device)
     )
     if not found:
         raise UserError(_impossible(engine, precision, device))
@@ -88,6 +86,10 @@ def multiplies_bf16(device: str) -> bool:
     return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else has_bf16()
 
 
+def _precisions(engine: str, device: str) -> tuple[str, ...]:
+    return ENGINES[engine].precisions.get(device, ())
+
+
 def _fast_precisions(device: str) -> tuple[str, ...]:
     if multiplies_bf16(device):
         return ("fp32", "bf16")
@@ -112,5 +114,5 @@ def _impossible(engine: str, precision: str, device: str) -> str:
         return "`precision` is fp16, which processors only emulate; choose bf16 or fp32, or a GPU"
     if precision == "int8" and device == "cuda":
         return "`precision='int8'` runs on processors only; choose fp16 or bf16, or `device='cpu'`"
-    possible = ", ".join(CAN[engine, device])
+    possible = ", ".join(_precisions(engine, device))
     return f"`engine='{engine}'` can't do `precision='{precision}'` on {device}; it can do {possible}"

@@ -24,8 +24,9 @@ from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
 from transfer.data import decode, nvjpeg
+from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
-from transfer.data.loader import BadImages, File, Image, IndexedImages, Progress, Readable
+from transfer.data.loader import File, Image, IndexedImages, Progress, Readable
 from transfer.engines import Engine, Features, Pixels, Plan, openvino, options
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError

@@ -17,8 +17,9 @@ from transfer.backbones import weights
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
+from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.loader import BadImages, IndexedImages, Progress, read, workers
+from transfer.data.loader import IndexedImages, Progress, read, workers
 from transfer.data.sizes import common_size, default_size
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice

@@ -21,7 +21,8 @@ from threadpoolctl import ThreadpoolController
 from transfer import engines
 from transfer.config import DEVICES, RECORD
 from transfer.data import decode
-from transfer.data.loader import BadImages, File, Opened, Progress, workers
+from transfer.data.bad_images import BadImages
+from transfer.data.loader import File, Opened, Progress, workers
 from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import PRECISIONS
 from transfer.features.extractor import batches_for, check_finite

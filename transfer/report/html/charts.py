@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from transfer.evaluation.results import Result
+from transfer.report.comparison_tables import shown_pairs
 from transfer.report.html.svg import (
     WIDTH,
     Axis,
@@ -20,7 +21,6 @@ from transfer.report.html.svg import (
     text,
     vertical_axis,
 )
-from transfer.report.tables import shown_pairs
 from transfer.report.wording import (
     SCORES,
     format_params,

@@ -1,0 +1,39 @@
+"""What becomes of images that can't be read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from transfer.data.decode import BadImage
+from transfer.system.errors import UserError
+
+
+class BadImages:
+    """The handling of images that can't be read: the first ends the run, or all are left out and listed.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder that names are relative to.
+    rule : {"error", "skip"}
+    """
+
+    def __init__(self, root: Path | None, rule: str) -> None:
+        self.root = root
+        self.rule = rule
+        self.skipped: dict[str, str] = {}
+        """Names, relative to the root if there is one, and the reasons."""
+
+    def meet(self, path: Path, error: BadImage) -> None:
+        """Record a bad image.
+
+        Raises
+        ------
+        UserError
+            If the rule is `error`.
+        """
+        if self.rule == "error":
+            raise UserError(f"can't read {path}: {error}; mend or remove it, or use `on_bad_image='skip'`")
+        name = path.relative_to(self.root) if self.root else path
+        self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own
