@@ -62,9 +62,7 @@ def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
     if name not in names():
         close = difflib.get_close_matches(name, names(), n=3)
-        hint = (
-            f"did you mean {' or '.join(close)}?" if close else "try resnet50 (no other networks can be used)"
-        )
+        hint = f"did you mean {' or '.join(close)}?" if close else "try resnet50 (no others can be used)"
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 
@@ -101,7 +99,7 @@ def fit(name: str, state: State, normalisation: Normalisation = IMAGENET) -> tup
     -------
     network : nn.Module
     remarks : list of str
-        Lines on what was taken and what was left out; none where there was no choice.
+        What was taken and what was left out; none where there was no choice.
     """
     network, layer = _outline(name, normalisation)
     remarks = _fill(network, layer, name, state)
@@ -167,7 +165,7 @@ def cut(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, 
     -------
     network : nn.Module
     layer : str
-        The name of the layer that was cut off.
+        Name of the layer that was cut off.
     """
     # GoogLeNet and Inception warn unless `init_weights` says whether to initialise their weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
@@ -279,10 +277,7 @@ def random_state(
 
 
 def estimated(
-    network: nn.Module,
-    name: str,
-    batches: Iterable[torch.Tensor],
-    normalisation: Normalisation = IMAGENET,
+    network: nn.Module, name: str, batches: Iterable[torch.Tensor], normalisation: Normalisation = IMAGENET
 ) -> State:
     """Estimate the batch-norm statistics of a network on batches of pixels, as `random_state` does."""
     network.eval()
