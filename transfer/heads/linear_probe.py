@@ -17,12 +17,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.heads.base import GridSearch, Solution, ranking
+from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
 from transfer.heads.halving import Share, Trained, train_shares
 from transfer.heads.lbfgs import softmax
 from transfer.heads.linear import checked, to_numpy
+from transfer.heads.solutions import Solution, ranking
 from transfer.heads.training import Layer, TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]

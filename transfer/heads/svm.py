@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.heads import primal_svm
-from transfer.heads.base import GridSearch, Solution
+from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
 from transfer.heads.linear import checked, to_numpy
@@ -29,6 +29,7 @@ from transfer.heads.one_vs_one import (
     solve,
     vote,
 )
+from transfer.heads.solutions import Solution
 from transfer.heads.svm_rows import KernelRows, ManyRows
 from transfer.system.errors import UserError, check_choice
 
