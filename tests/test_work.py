@@ -35,7 +35,7 @@ from transfer.engines import build, options
 from transfer.engines.eager import Eager
 from transfer.evaluation import experiment
 from transfer.features import plan
-from transfer.heads import kernels, knn, lbfgs, primal_svm, ridge, svm, training
+from transfer.heads import kernels, knn, lbfgs, primal_problem, ridge, svm_search, training
 from transfer.heads.registry import METHODS
 from transfer.system import files
 from transfer.system.content_ids import from_hex
@@ -316,7 +316,7 @@ def test_a_search_standardises_once(
 ) -> None:
     """For a whole grid, not for each of its settings; an SVM is standardised in float64, by scikit-learn."""
     seen: list[int] = []
-    for module in (knn, primal_svm, ridge, lbfgs, training):
+    for module in (knn, primal_problem, ridge, lbfgs, training):
         counting(module, "moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
     METHODS[name].build(RunConfig(data="x", epochs=1, device="cpu")).fit(*rows)
     times = {"fc-lab": 0, "svm-lab": 0, "svm": 0, "ridge": 2}.get(
@@ -338,7 +338,7 @@ def test_an_svm_search_makes_one_gram_matrix_and_a_kernel_for_each_kind(
         monkeypatch,
         lambda name, _, products_MN, *__: made.append((name, len(products_MN))),
     )
-    svm.SVMSearch(gamma=gammas, extend=False).fit(*rows)
+    svm_search.SVMSearch(gamma=gammas, extend=False).fit(*rows)
     assert products == [200, 100]  # training rows, and once more validation rows with them
     kinds = {"linear": 1, "rbf": len(gammas)}
     assert Counter(made) == {(kind, count): kinds[kind] for kind in kinds for count in (200, 100)}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transfer.cache import feature_table as index_module
-from transfer.cache.feature_table import Index
+from transfer.cache import feature_index
+from transfer.cache.feature_index import Index
 from transfer.system.content_ids import Ids
 
 
@@ -19,7 +19,7 @@ def ids(count: int, seed: int = 0) -> Ids:
 
 @pytest.mark.parametrize("lookup", [1, 7, 100, 1000])
 def test_places_are_found_in_the_order_asked(lookup: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "LOOKUP", lookup)
+    monkeypatch.setattr(feature_index, "LOOKUP", lookup)
     index, ids_N32 = Index(), ids(100)
     index.add(ids_N32[:60], np.arange(60))
     index.add(ids_N32[60:90], np.arange(60, 90))
@@ -44,7 +44,7 @@ def test_the_latest_of_several_places_counts(ask_between: bool) -> None:
 
 @pytest.mark.parametrize("least", [0, 5, 1000])
 def test_it_does_not_matter_when_additions_are_settled(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "WAITING_LEAST", least)
+    monkeypatch.setattr(feature_index, "WAITING_LEAST", least)
     index, ids_N32 = Index(), ids(300)
     rng = np.random.default_rng(2)
     expected = np.full(300, -1)
@@ -56,7 +56,7 @@ def test_it_does_not_matter_when_additions_are_settled(least: int, monkeypatch: 
 
 
 def test_many_small_additions_are_sorted_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "WAITING_LEAST", 64)
+    monkeypatch.setattr(feature_index, "WAITING_LEAST", 64)
     settled = 0
     real = Index._settle
 

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
 
-from transfer.heads.base import GridSearch, Solution, ranking, validation_scores
+from transfer.heads.base import GridSearch
+from transfer.heads.solutions import Solution
 
 Array = np.ndarray
 
@@ -94,34 +94,6 @@ def test_settings_of_one_solution_are_one_row_and_its_largest_no_edge() -> None:
     assert len(search.predict_each(np.zeros((4, 1), np.float32))) == 2
 
 
-def row(accuracy: float, macro_f1: float) -> dict[str, float]:
-    return {"accuracy": accuracy, "macro_f1": macro_f1}
-
-
-@pytest.mark.parametrize(
-    ("rows", "select", "best"),
-    [
-        ([row(0.9, 0.2), row(0.8, 0.3)], "macro_f1", 1),
-        ([row(0.9, 0.2), row(0.8, 0.3)], "accuracy", 0),
-        ([row(0.7, 0.3), row(0.8, 0.3)], "macro_f1", 1),
-        ([row(0.8, 0.3), row(0.8, 0.3)], "macro_f1", 0),
-    ],
-)
-def test_the_best_wins_then_the_other_score_then_the_first(
-    rows: list[dict[str, float]], select: str, best: int
-) -> None:
-    assert ranking(rows, select)[0] == best
-
-
 def test_an_unknown_score_is_named() -> None:
     with pytest.raises(ValueError, match="loss.*macro_f1, accuracy"):
-        ranking([row(1, 1)], "loss")
-    with pytest.raises(ValueError, match="loss.*macro_f1, accuracy"):
         fit(10, select="loss")
-
-
-def test_scores_of_names_equal_scikit_learns() -> None:
-    y, predicted = np.random.default_rng(0).choice(["x", "y", "z"], (2, 50))
-    scored = validation_scores(y, predicted)
-    assert scored["accuracy"] == pytest.approx(accuracy_score(y, predicted))
-    assert scored["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro"))

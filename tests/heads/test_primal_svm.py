@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from tests.heads.test_svm import blobs
-from transfer.heads import primal_svm
-from transfer.heads.svm import SVM, SVMSearch
+from transfer.heads import primal_problem, primal_svm
+from transfer.heads.svm import SVM
+from transfer.heads.svm_search import SVMSearch
 from transfer.system.errors import UserError
 
 Array = np.ndarray
@@ -22,7 +23,7 @@ TINY_GB = 1e-6
 
 @pytest.fixture(autouse=True)
 def many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(primal_svm, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(primal_problem, "CHUNK_BYTES", 20_000)
 
 
 def objectives(coef: Array, intercept: Array, z: Array, y: Array, C: float, weight: str | None) -> Array:

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from transfer.heads import kernels, one_vs_one, svm
-from transfer.heads.svm import SVM, SVMSearch
+from transfer.heads.svm import SVM
+from transfer.heads.svm_search import SVMSearch
 
 Array = np.ndarray
 

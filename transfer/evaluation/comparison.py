@@ -19,8 +19,8 @@ from transfer.data.splits import draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import ladder, repeats, statistics
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
-from transfer.heads.base import ranking
 from transfer.heads.registry import METHODS
+from transfer.heads.solutions import ranking
 from transfer.system.errors import UserError
 from transfer.system.timer import Stopwatch
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,33 +17,15 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer import metrics
 from transfer.config import SELECT_BY
 from transfer.heads.grid import Grid, Setting, product
 from transfer.heads.linear import checked, checked_labels, to_numpy
+from transfer.heads.solutions import ScoredSolution, Solution, ranking, validation_scores
 from transfer.heads.threads import one_thread_each
 from transfer.system.errors import check_choice
 from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A fitted setting.
-
-    Settings with the same solution hold the same `model` object; a search may let settings share one only if all
-    settings with larger values of its scales share it too.
-    """
-
-    setting: Setting
-    model: Any
-    fit_s: float
-    """The setting's own seconds, without those that all settings share."""
-    found: Setting = field(default_factory=dict)
-    """Parameters determined by fitting, such as the number of steps."""
-    complete: bool = True
-    """Whether fitting was completed; others are rows of the results, but never chosen."""
 
 
 class GridSearch(BaseEstimator):  # type: ignore[misc]
@@ -111,7 +93,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         X_valid = self._checked_rows(X_valid)
         valid = (X_valid, checked_labels(y_valid, len(X_valid), self.classes_))
         grid = Grid(self._settings(self._rows), self.SCALES)
-        rows: list[_Row] = []
+        rows: list[ScoredSolution] = []
         new = list(grid.settings)
         while new:
             rows = self._merge(grid, rows, self._solve_distinct(new, codes_N, valid), valid)
@@ -261,10 +243,10 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     def _merge(
         self,
         grid: Grid,
-        rows: Sequence[_Row],
+        rows: Sequence[ScoredSolution],
         solutions: Sequence[Solution],
         valid: tuple[Array, Array],
-    ) -> list[_Row]:
+    ) -> list[ScoredSolution]:
         """Add new solutions to the rows; a new model is scored on the validation data."""
         of_model = {id(row.solution.model): row for row in rows}
         new = list({id(own.model): own for own in solutions if id(own.model) not in of_model}.values())
@@ -272,7 +254,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             predicted_SM = self.classes_[self._predict(self._rows, [own.model for own in new], valid[0])]
             for own, predicted_M in zip(new, predicted_SM, strict=True):
                 scores = validation_scores(valid[1], predicted_M)
-                of_model[id(own.model)] = _Row(own, [], predicted_M, scores)
+                of_model[id(own.model)] = ScoredSolution(own, [], predicted_M, scores)
         for own in solutions:
             of_model[id(own.model)].add(own, grid.scales)
         return list(of_model.values())
@@ -286,64 +268,3 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     def _checked_rows(self, X: Any) -> Array:
         rows_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
         return rows_MD
-
-
-@dataclass
-class _Row:
-    """A solution, the settings that have it (the one with the smallest scales first), and its predictions."""
-
-    solution: Solution
-    settings: list[Setting]
-    predicted_M: Array
-    scores: dict[str, float]
-    fit_s: float = 0.0
-
-    def add(self, solution: Solution, scales: Sequence[str]) -> None:
-        self.settings.append(solution.setting)
-        self.settings.sort(key=lambda setting: [setting[axis] for axis in scales])
-        self.fit_s += solution.fit_s
-
-    def report(self, shared_s: float) -> dict[str, Any]:
-        first, *others = (setting | self.solution.found for setting in self.settings)
-        return {"params": first, "same_as": others, **self.scores, "fit_s": self.fit_s + shared_s}
-
-
-def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
-    """Return accuracy and macro F1 of predicted labels, over the classes that occur in either array.
-
-    Parameters
-    ----------
-    y_N, predicted_N : (N,)
-        True and predicted labels.
-
-    Returns
-    -------
-    dict
-        `accuracy` and `macro_f1`.
-    """
-    names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
-    true_N, predicted_codes_N = np.split(codes.astype(np.int64), 2)
-    counts_CC = metrics.confusion(true_N, predicted_codes_N, len(names))
-    return {
-        "accuracy": float(metrics.accuracy(counts_CC)),
-        "macro_f1": float(metrics.macro_f1(counts_CC)),
-    }
-
-
-def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:
-    """Sort rows by their scores and return their indices, the best first.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Each with `accuracy` and `macro_f1`.
-    select : {"macro_f1", "accuracy"}
-        The score that decides; the other one breaks ties, then the order given.
-
-    Returns
-    -------
-    list of int
-    """
-    check_choice("select", select, SELECT_BY)
-    other = next(name for name in SELECT_BY if name != select)
-    return sorted(range(len(rows)), key=lambda i: (-rows[i][select], -rows[i][other], i))

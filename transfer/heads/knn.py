@@ -15,9 +15,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.heads.base import GridSearch, Solution
+from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, moments, to_numpy
+from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
 

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 
-from transfer.heads.base import GridSearch, Solution
+from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.lbfgs import Rows, fit_layer, softmax
 from transfer.heads.linear import checked, outputs, predict_layers
+from transfer.heads.solutions import Solution
 from transfer.heads.threads import one_thread_each
 from transfer.system.hardware import usable_cores
 

@@ -16,9 +16,10 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight, gen_batches
 
-from transfer.heads.base import GridSearch, Solution
+from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]

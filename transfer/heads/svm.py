@@ -1,15 +1,15 @@
-"""Support vector machines: one Gram matrix shared by a whole grid, solved by scikit-learn's libsvm.
+"""A support vector machine, solved by scikit-learn's libsvm on a Gram matrix.
 
 Linear ones on more rows than a Gram matrix may have are solved by `primal_svm` instead.
 
-M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes. K: C - 1. S: settings.
+M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes. K: C - 1.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.heads import primal_svm
-from transfer.heads.base import GridSearch, Solution
-from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
 from transfer.heads.linear import checked, to_numpy
 from transfer.heads.one_vs_one import (
@@ -29,11 +27,9 @@ from transfer.heads.one_vs_one import (
     solve,
     vote,
 )
-from transfer.heads.svm_rows import KernelRows, ManyRows
 from transfer.system.errors import UserError, check_choice
 
 Array = npt.NDArray[Any]
-Kernel = tuple[str, float | str]
 # Weights that a linear SVM may have: 256 MB.
 LARGEST_LAYER = 32_000_000
 FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "_scale_D", "_gamma"}
@@ -116,7 +112,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
             delattr(self, name)
         if len(X) > rows_that_fit(self.memory_gb):
-            _refuse([self.kernel], len(X), self.memory_gb)
+            refuse_rbf([self.kernel], len(X), self.memory_gb)
             layers = primal_svm.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
             return self._take_layer(*layers[0])
         gram = Gram.of(X, y, self.standardize)
@@ -226,99 +222,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
 
-class SVMSearch(GridSearch):
-    """A search over kernels, C, gamma and class weights of `SVM`, which share one Gram matrix.
-
-    If there are more rows than `memory_gb` allows for a Gram matrix, linear settings are fitted together as `SVM`
-    describes, each with an equal share of the seconds, and RBF ones are left out, with a logged warning; a grid of RBF
-    alone is refused.
-
-    Parameters
-    ----------
-    kernels, C, gamma, class_weight : sequence
-        Values to try, as `SVM` takes them.
-    standardize, memory_gb, device
-        As in `SVM`.
-    select : {"macro_f1", "accuracy"}
-        The score on the validation data by which a setting is chosen.
-    extend : bool
-        Whether values of C are added while the best one is an outermost one.
-    seed : int
-        Without effect: nothing is random here; all searches have this parameter.
-
-    Attributes
-    ----------
-    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
-        As in `GridSearch`.
-    """
-
-    AXES: ClassVar = {"kernels": "kernel", "gamma": "gamma", "class_weight": "class_weight", "C": "C"}
-    SCALES = ("C",)
-
-    def __init__(
-        self,
-        *,
-        kernels: Sequence[str] = KERNELS,
-        C: Sequence[float] = (0.01, 0.1, 1, 10, 100),
-        gamma: Sequence[float | str] = ("scale",),
-        class_weight: Sequence[Any] = (None,),
-        standardize: bool = True,
-        select: str = "macro_f1",
-        extend: bool = True,
-        memory_gb: float | None = None,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.kernels = kernels
-        self.C = C
-        self.gamma = gamma
-        self.class_weight = class_weight
-        self.standardize = standardize
-        self.select = select
-        self.extend = extend
-        self.memory_gb = memory_gb
-        self.seed = seed
-        self.device = device
-
-    def _settings(self, rows: KernelRows | ManyRows) -> list[Setting]:
-        """Return all combinations: a linear kernel once, without gamma; RBF only if its Gram matrix fits."""
-        settings: list[Setting] = []
-        for setting in super()._settings(rows):
-            if setting["kernel"] == "linear":
-                del setting["gamma"]
-            if setting not in settings and setting["kernel"] in rows.KERNELS:
-                settings.append(setting)
-        return settings
-
-    def _prepare(self, X: Array, codes_N: Array) -> KernelRows | ManyRows:
-        y_N = self.classes_[codes_N]
-        for kernel in self.kernels:
-            check_choice("kernel", kernel, KERNELS)
-        if len(X) > rows_that_fit(self.memory_gb):
-            _refuse(self.kernels, len(X), self.memory_gb)
-            return ManyRows(X, y_N, self.standardize, self.device)
-        return KernelRows(Gram.of(X, y_N, self.standardize))
-
-    def _solve(
-        self, rows: KernelRows | ManyRows, settings: Sequence[Setting], valid: tuple[Array, Array]
-    ) -> list[Solution]:
-        return rows.solve(settings)
-
-    def _predict(self, rows: KernelRows | ManyRows, models: Sequence[Any], X: Array) -> Array:
-        return rows.predict(models, X)
-
-    def _make(self, rows: KernelRows | ManyRows, params: Setting, model: Any) -> SVM:
-        estimator = SVM(**params, standardize=self.standardize, memory_gb=self.memory_gb, device=self.device)
-        if isinstance(rows, ManyRows):
-            return estimator._take_layer(*model)
-        return estimator._take(rows.gram, model.machines)
-
-    def _n_workers(self, n_rows: int) -> int:
-        """Return the number of splits with room for their Gram matrices."""
-        return max(1, min(super()._n_workers(n_rows), int((rows_that_fit(self.memory_gb) / n_rows) ** 2)))
-
-
-def _refuse(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
+def refuse_rbf(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
     """Refuse RBF, or warn that it is left out if there are linear settings too: its Gram matrix does not fit."""
     if "rbf" not in kernels:
         return

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.heads import primal_svm
-from transfer.heads.base import Solution
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
 from transfer.heads.one_vs_one import Machines, in_blocks, solve_settings, vote
+from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
 Kernel = tuple[str, float | str]

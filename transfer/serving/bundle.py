@@ -20,8 +20,8 @@ from transfer.backbones.weights import Weights
 from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
-from transfer.heads.base import ranking
 from transfer.heads.registry import METHODS
+from transfer.heads.solutions import ranking
 from transfer.serving.run_folder import check_same_run
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
