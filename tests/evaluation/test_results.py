@@ -12,7 +12,7 @@ from transfer.evaluation import results
 from transfer.system import schemas
 from transfer.system.errors import UserError
 
-OLD_FILES = sorted((Path(__file__).parents[1] / "data").glob("result-v*.json"))
+OLD_FILES = sorted((Path(__file__).parents[1] / "recorded").glob("result-v*.json"))
 
 
 def record() -> dict[str, Any]:

@@ -58,7 +58,7 @@ def libraries() -> dict[str, str | int | None]:
 
     cudnn = None
     # To ask loads the library, and where its memory does not suffice that ends the process.
-    if torch.cuda.is_available():
+    if torch.cuda.device_count():
         with contextlib.suppress(RuntimeError):  # another cuDNN on the library path, which does not fit
             cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {"cuda": torch.version.cuda, "cudnn": cudnn}
