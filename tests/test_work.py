@@ -35,7 +35,7 @@ from transfer.engines import build, options
 from transfer.engines.eager import Eager
 from transfer.evaluation import experiment
 from transfer.features import plan
-from transfer.heads import kernels, knn, lbfgs, primal_problem, ridge, svm_search, training
+from transfer.heads import kernels, knn, lbfgs, primal_problem, ridge, svm, training
 from transfer.heads.registry import METHODS
 from transfer.system import files
 from transfer.system.content_ids import from_hex
@@ -338,7 +338,7 @@ def test_an_svm_search_makes_one_gram_matrix_and_a_kernel_for_each_kind(
         monkeypatch,
         lambda name, _, products_MN, *__: made.append((name, len(products_MN))),
     )
-    svm_search.SVMSearch(gamma=gammas, extend=False).fit(*rows)
+    svm.SVMSearch(gamma=gammas, extend=False).fit(*rows)
     assert products == [200, 100]  # training rows, and once more validation rows with them
     kinds = {"linear": 1, "rbf": len(gammas)}
     assert Counter(made) == {(kind, count): kinds[kind] for kind in kinds for count in (200, 100)}

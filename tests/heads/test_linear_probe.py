@@ -10,10 +10,10 @@ from sklearn.metrics import f1_score
 from tests.heads.test_batched_adam import LEARNING_RATES, features, train_alone
 from tests.heads.test_flushing import count_subnormal
 from transfer.config import RunConfig
-from transfer.heads import linear_probe_search
+from transfer.heads import linear_probe
 from transfer.heads.batched_adam import LayerStack
-from transfer.heads.linear_probe import FineTune
-from transfer.heads.linear_probe_search import FineTuneSearch
+from transfer.heads.linear_probe import FineTuneSearch
+from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.registry import METHODS
 
 # Three epochs at a constant rate, the last layer kept.
@@ -215,7 +215,7 @@ def test_the_choice_does_not_depend_on_the_number_of_cores(
     data = (x[:180], y[:180], x[180:], y[180:])
     searches = []
     for cores in (3, n_cores):
-        monkeypatch.setattr(linear_probe_search.torch, "get_num_threads", lambda cores=cores: cores)
+        monkeypatch.setattr(linear_probe.torch, "get_num_threads", lambda cores=cores: cores)
         searches.append(FineTuneSearch(min_steps=60, epochs=1, class_weight=(None, "balanced")).fit(*data))
         monkeypatch.undo()
     one, other = searches

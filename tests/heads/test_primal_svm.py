@@ -13,8 +13,8 @@ from sklearn.svm import LinearSVC
 
 from tests.heads.test_svm import blobs
 from transfer.heads import primal_problem, primal_svm
-from transfer.heads.svm import SVM
-from transfer.heads.svm_search import SVMSearch
+from transfer.heads.svm import SVMSearch
+from transfer.heads.svm_classifier import SVM
 from transfer.system.errors import UserError
 
 Array = np.ndarray

@@ -11,9 +11,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from transfer.heads import kernels, one_vs_one, svm
-from transfer.heads.svm import SVM
-from transfer.heads.svm_search import SVMSearch
+from transfer.heads import kernels, one_vs_one, svm_classifier
+from transfer.heads.svm import SVMSearch
+from transfer.heads.svm_classifier import SVM
 
 Array = np.ndarray
 
@@ -186,7 +186,7 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     whole = SVM(kernel=kernel).fit(x[:200], y[:200])
     searched = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     monkeypatch.setattr(one_vs_one, "BLOCK_VALUES", 7 * 12)  # seven rows at a time
-    monkeypatch.setattr(svm, "LARGEST_LAYER", 0)
+    monkeypatch.setattr(svm_classifier, "LARGEST_LAYER", 0)
     parts = SVM(kernel=kernel).fit(x[:200], y[:200])
     assert hasattr(parts, "support_vectors_")
     assert not hasattr(parts, "coef_")

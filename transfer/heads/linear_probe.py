@@ -1,90 +1,114 @@
-"""Fine-tuning of the last layer: AdamW and cross entropy.
+"""Search over settings of fine-tuning, trained together.
 
-D: features. C: classes.
+M: rows to predict. C: classes. S: settings.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Any, Self
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
+from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
-from transfer.heads.lbfgs import softmax
-from transfer.heads.linear import checked, to_numpy
-from transfer.heads.training import TrainingRows, compute_logits
+from transfer.heads.grid import Setting
+from transfer.heads.halving import Share, Trained, train_shares
+from transfer.heads.linear_probe_classifier import FineTune
+from transfer.heads.solutions import Solution, ranking
+from transfer.heads.training import Layer, TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
 
 
-class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A linear layer with softmax, trained on features by AdamW and cross entropy.
+class FineTuneSearch(GridSearch):
+    """A search over settings of `FineTune`, trained together.
+
+    A training takes `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
+    continue after a quarter of it and a quarter of them after half of it: those with the smallest cross entropy on the
+    validation data, averaged over classes if `select` is `macro_f1`. Among the settings trained to the end, `select`
+    decides.
 
     Parameters
     ----------
-    lr, weight_decay : float
-        As in `torch.optim.AdamW`.
-    epochs : int
-        Passes over the rows.
-    steps : int, optional
-        Number of batches to train on; None trains `epochs` epochs.
-    cosine_steps : int, optional
-        Steps in which the learning rate falls to zero along half a cosine; None keeps it constant.
-    batch_size : int
-        Rows of a batch; the last one of an epoch may be smaller.
-    standardize : bool
-        Train on features of mean 0 and deviation 1, and fold that into the layer afterwards.
-    class_weight : None, "balanced" or dict
-        As in scikit-learn; enters the loss as in `torch.nn.CrossEntropyLoss(weight=...)`.
-    seed : int
-        Seed of the initial weights and the order of the rows.
-    device : {"auto", "cpu", "cuda"}
-        `auto` is CUDA if there is any.
+    lr, weight_decay, class_weight : sequence
+        Values to try, as `FineTune` takes them.
+    epochs, min_steps : int
+        See above; `min_steps=0` trains exactly `epochs` epochs.
+    cosine : bool
+        Whether learning rates fall to zero along half a cosine in the course of a training.
+    halve : bool
+        See above; without it all settings are trained to the end.
+    batch_size, standardize, device
+        As in `FineTune`.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
+    extend : bool
+        Whether learning rates and weight decays are added while the best one is an outermost one.
+    seed, n_seeds : int
+        Every setting is trained from `seed`, `seed + 1`, …, each with its own initial weights and order; the spread
+        of its scores is due to chance. The setting with the best mean is chosen, and its best seed.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-    coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
-        The layer for raw features.
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`, with a row for each setting and seed. `params` are what `FineTune` needs to end in the
+        same layer, apart from what all rows have in common: `lr`, `weight_decay`, `class_weight`; `steps`, unless all
+        are trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the
+        time in which the row was trained together with others, proportional to its steps.
     """
+
+    AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
+    SCALES = ("lr", "weight_decay")
+    LEAST_CLASSES = 1
 
     def __init__(
         self,
         *,
-        lr: float = 1e-3,
-        weight_decay: float = 0.0,
+        lr: Sequence[float] = (1e-3, 1e-2, 1e-1),
+        weight_decay: Sequence[float] = (0.0, 1.0),
+        class_weight: Sequence[Any] = (None,),
         epochs: int = 10,
-        steps: int | None = None,
-        cosine_steps: int | None = None,
+        min_steps: int = 500,
+        cosine: bool = True,
+        halve: bool = True,
         batch_size: int = 128,
         standardize: bool = True,
-        class_weight: Any = None,
+        select: str = "macro_f1",
+        extend: bool = True,
         seed: int = 0,
+        n_seeds: int = 1,
         device: str = "auto",
     ) -> None:
         self.lr = lr
         self.weight_decay = weight_decay
+        self.class_weight = class_weight
         self.epochs = epochs
-        self.steps = steps
-        self.cosine_steps = cosine_steps
+        self.min_steps = min_steps
+        self.cosine = cosine
+        self.halve = halve
         self.batch_size = batch_size
         self.standardize = standardize
-        self.class_weight = class_weight
+        self.select = select
+        self.extend = extend
         self.seed = seed
+        self.n_seeds = n_seeds
         self.device = device
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train the layer.
+    def fit(self, X: Any, y: Any, X_valid: Any, y_valid: Any) -> Self:
+        """Train every setting, and choose one by its score on the validation data.
 
         Parameters
         ----------
-        X : array or tensor of shape (n_samples, n_features)
-        y : array of shape (n_samples,)
+        X, X_valid : array or tensor of shape (n_samples, n_features)
+            Rows that settings are trained on, and rows that they are scored on.
+        y, y_valid : array of shape (n_samples,)
+            Their labels.
 
         Returns
         -------
@@ -95,9 +119,15 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = checked(self, X, y, least=1)
-        n_steps = self.steps if self.steps is not None else self.epochs * math.ceil(len(X) / self.batch_size)
-        rows = TrainingRows.prepare(
+        for name in ("epochs", "n_seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        super().fit(X, y, X_valid, y_valid)
+        self._rows = None  # layers are for raw features; the training rows need not be kept
+        return self
+
+    def _prepare(self, X: Array, codes_N: Array) -> TrainingRows:
+        return TrainingRows.prepare(
             X,
             codes_N,
             self.classes_,
@@ -105,62 +135,68 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             batch_size=self.batch_size,
             device=self.device,
         )
-        settings = [{"lr": self.lr, "weight_decay": self.weight_decay, "class_weight": self.class_weight}]
 
-        def train() -> tuple[torch.Tensor, torch.Tensor]:
-            stack = rows.stack(settings, seed=self.seed, cosine_steps=self.cosine_steps)
-            stack.train(n_steps)
-            return stack.layers()
+    def _solve(
+        self, rows: TrainingRows, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        start = time.perf_counter()
+        n_steps = max(self.min_steps, self.epochs * math.ceil(len(rows.x_ND) / self.batch_size))
+        cosine_steps = n_steps if self.cosine else None
+        loss = rows.loss(valid, balanced=self.select == "macro_f1") if self.halve else None
+        seeds = range(self.seed, self.seed + self.n_seeds)
+        # A share of the settings for every core; a GPU takes all of them at once.
+        n_threads = min(torch.get_num_threads() if rows.device == "cpu" else 1, len(settings) * len(seeds))
+        own = [list(range(len(settings)))[k::n_threads] for k in range(min(n_threads, len(settings)))]
 
-        with flushing_threads(1) as pool:
-            [weights_CD], [biases_C] = pool.submit(train).result()
-        self.coef_, self.intercept_ = rows.fold(weights_CD, biases_C)
-        return self
+        def begin(job: tuple[int, list[int]]) -> Share:
+            seed, share = job
+            stack = rows.stack([settings[i] for i in share], seed=seed, cosine_steps=cosine_steps)
+            return Share(seed, share, stack)
 
-    def decision_function(self, X: Any) -> Array:
-        """Return logits.
+        with flushing_threads(n_threads) as pool:
+            shares = list(pool.map(begin, itertools.product(seeds, own)))
+            trained = train_shares(shares, n_steps, pool, loss)
+        second_a_step = (time.perf_counter() - start) / sum(one.steps for one in trained.values())
+        return [
+            self._solution(rows, setting, seed, trained[i, seed], n_steps, second_a_step)
+            for i, setting in enumerate(settings)
+            for seed in seeds
+        ]
 
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
+    def _solution(
+        self,
+        rows: TrainingRows,
+        setting: Setting,
+        seed: int,
+        trained: Trained,
+        n_steps: int,
+        second_a_step: float,
+    ) -> Solution:
+        found: Setting = {"cosine_steps": n_steps} if self.cosine else {}
+        if self.halve or self.min_steps:
+            found["steps"] = trained.steps
+        if self.n_seeds > 1:
+            found["seed"] = seed
+        layer = rows.fold(trained.weights_CD, trained.biases_C)
+        return Solution(setting, layer, trained.steps * second_a_step, found, trained.steps == n_steps)
 
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            For two classes (n_samples,): the second logit minus the first.
-        """
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+    def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
+        weights_SCD, biases_SC = (np.stack(parts) for parts in zip(*models, strict=True))
+        logits_MP = compute_logits(X, weights_SCD.reshape(-1, X.shape[1]), biases_SC.reshape(-1))
+        best_SM: Array = logits_MP.reshape(len(X), *biases_SC.shape).argmax(2).T
+        return best_SM
 
-    def predict_proba(self, X: Any) -> Array:
-        """Return the softmax of the logits.
+    def _make(self, rows: Any, params: Setting, model: Layer) -> FineTune:
+        shared = ("epochs", "batch_size", "standardize", "seed", "device")
+        estimator = FineTune(**{name: getattr(self, name) for name in shared} | params)
+        estimator.coef_, estimator.intercept_ = model
+        return estimator
 
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-        """
-        return softmax(self._logits(X))
-
-    def predict(self, X: Any) -> Array:
-        """Predict the class of the largest logit.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        best = self._logits(X).argmax(1)
-        labels: Array = self.classes_[best]
-        return labels
-
-    def _logits(self, X: Any) -> Array:
-        check_is_fitted(self)
-        X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        return compute_logits(X, self.coef_, self.intercept_)
+    def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
+        n = self.n_seeds
+        groups = [scored[i : i + n] for i in range(0, len(scored), n)]
+        means = [
+            {name: float(np.mean([row[name] for row in group])) for name in group[0]} for group in groups
+        ]
+        first = super()._best(means, inside[::n])
+        return first * n + ranking(groups[first], self.select)[0]

@@ -44,7 +44,7 @@ def class_weights(config: RunConfig) -> tuple[str | None, ...]:
 
 
 def _fine_tuning(config: RunConfig, **settings: Any) -> GridSearch:
-    from transfer.heads.linear_probe_search import FineTuneSearch
+    from transfer.heads.linear_probe import FineTuneSearch
 
     return FineTuneSearch(
         **settings,
@@ -77,7 +77,7 @@ def _fc(config: RunConfig) -> GridSearch:
 
 
 def _svm(config: RunConfig, **settings: Any) -> GridSearch:
-    from transfer.heads.svm_search import SVMSearch
+    from transfer.heads.svm import SVMSearch
 
     return SVMSearch(**settings, select=config.select, seed=config.seed, device=config.device)
 
@@ -156,10 +156,10 @@ METHODS = {
 
 # Where the heads and their searches lie.
 HEADS = {
-    "FineTune": "linear_probe",
-    "FineTuneSearch": "linear_probe_search",
-    "SVM": "svm",
-    "SVMSearch": "svm_search",
+    "FineTune": "linear_probe_classifier",
+    "FineTuneSearch": "linear_probe",
+    "SVM": "svm_classifier",
+    "SVMSearch": "svm",
     "RidgeHead": "ridge",
     "RidgeSearch": "ridge",
     "LogisticRegressionHead": "logreg",

@@ -1,233 +1,113 @@
-"""A support vector machine, solved by scikit-learn's libsvm on a Gram matrix.
+"""Search over settings of support vector machines: one Gram matrix shared by a whole grid.
 
-Linear ones on more rows than a Gram matrix may have are solved by `primal_svm` instead.
-
-M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes. K: C - 1.
+M: rows to predict. S: settings.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from transfer.heads import primal_svm
-from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
-from transfer.heads.linear import checked, to_numpy
-from transfer.heads.one_vs_one import (
-    Machines,
-    confidence,
-    in_blocks,
-    pairs_by_first_class,
-    solve,
-    vote,
-)
-from transfer.system.errors import UserError, check_choice
+from transfer.heads.base import GridSearch
+from transfer.heads.grid import Setting
+from transfer.heads.kernels import KERNELS, Gram, rows_that_fit
+from transfer.heads.solutions import Solution
+from transfer.heads.svm_classifier import SVM, refuse_rbf
+from transfer.heads.svm_rows import KernelRows, ManyRows
+from transfer.system.errors import check_choice
 
 Array = npt.NDArray[Any]
-# Weights that a linear SVM may have: 256 MB.
-LARGEST_LAYER = 32_000_000
-FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "_scale_D", "_gamma"}
-
-log = logging.getLogger(__name__)
 
 
-class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A support vector machine with the predictions of `sklearn.svm.SVC`; a linear one predicts by one product.
+class SVMSearch(GridSearch):
+    """A search over kernels, C, gamma and class weights of `SVM`, which share one Gram matrix.
 
-    If there are more rows than a Gram matrix has memory for, a linear SVM is that of `sklearn.svm.LinearSVC` (squared
-    hinge loss, one class against the rest), which needs no such matrix; an RBF one is refused.
+    If there are more rows than `memory_gb` allows for a Gram matrix, linear settings are fitted together as `SVM`
+    describes, each with an equal share of the seconds, and RBF ones are left out, with a logged warning; a grid of RBF
+    alone is refused.
 
     Parameters
     ----------
-    kernel : {"linear", "rbf"}
-    C, gamma, class_weight
-        As in `SVC`.
-    standardize : bool
-        Fit on features of mean 0 and deviation 1.
-    memory_gb : float, optional
-        Memory that the Gram matrix may take, in GB; None is a quarter of the machine's.
-    device : {"auto", "cpu", "cuda"}
-        Where a linear SVM on too many rows for a Gram matrix is fitted.
+    kernels, C, gamma, class_weight : sequence
+        Values to try, as `SVM` takes them.
+    standardize, memory_gb, device
+        As in `SVM`.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
+    extend : bool
+        Whether values of C are added while the best one is an outermost one.
+    seed : int
+        Without effect: nothing is random here; all searches have this parameter.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-    one_vs_rest_ : bool
-        Whether each class is set against the rest, not against each other class.
-    coef_, intercept_ : float64 ndarrays of shapes (P, D) and (P,), with `one_vs_rest_` (C, D) and (C,)
-        The linear SVM for raw features. A value above zero prefers the first class of a pair; pairs are in the order of
-        `itertools.combinations`. Two classes are always one pair. If `coef_` would take more than 256 MB (178 classes
-        at 2,048 features), support vectors are kept instead.
-    support_vectors_ : ndarray of shape (V, D)
-        Of an SVM without `coef_`, class after class.
-    dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,)
-        Of an SVM without `coef_`, as in `SVC`.
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`.
     """
+
+    AXES: ClassVar = {"kernels": "kernel", "gamma": "gamma", "class_weight": "class_weight", "C": "C"}
+    SCALES = ("C",)
 
     def __init__(
         self,
         *,
-        kernel: str = "linear",
-        C: float = 1.0,
-        gamma: float | str = "scale",
-        class_weight: Any = None,
+        kernels: Sequence[str] = KERNELS,
+        C: Sequence[float] = (0.01, 0.1, 1, 10, 100),
+        gamma: Sequence[float | str] = ("scale",),
+        class_weight: Sequence[Any] = (None,),
         standardize: bool = True,
+        select: str = "macro_f1",
+        extend: bool = True,
         memory_gb: float | None = None,
+        seed: int = 0,
         device: str = "auto",
     ) -> None:
-        self.kernel = kernel
+        self.kernels = kernels
         self.C = C
         self.gamma = gamma
         self.class_weight = class_weight
         self.standardize = standardize
+        self.select = select
+        self.extend = extend
         self.memory_gb = memory_gb
+        self.seed = seed
         self.device = device
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Fit the machines.
+    def _settings(self, rows: KernelRows | ManyRows) -> list[Setting]:
+        """Return all combinations: a linear kernel once, without gamma; RBF only if its Gram matrix fits."""
+        settings: list[Setting] = []
+        for setting in super()._settings(rows):
+            if setting["kernel"] == "linear":
+                del setting["gamma"]
+            if setting not in settings and setting["kernel"] in rows.KERNELS:
+                settings.append(setting)
+        return settings
 
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-        y : array of shape (n_samples,)
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For data or parameters that cannot be used, and for an RBF kernel on too many rows.
-        """
-        X, self.classes_, codes_N = checked(self, X, y)
-        y = self.classes_[codes_N]
-        check_choice("kernel", self.kernel, KERNELS)
-        for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
-            delattr(self, name)
+    def _prepare(self, X: Array, codes_N: Array) -> KernelRows | ManyRows:
+        y_N = self.classes_[codes_N]
+        for kernel in self.kernels:
+            check_choice("kernel", kernel, KERNELS)
         if len(X) > rows_that_fit(self.memory_gb):
-            refuse_rbf([self.kernel], len(X), self.memory_gb)
-            layers = primal_svm.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
-            return self._take_layer(*layers[0])
-        gram = Gram.of(X, y, self.standardize)
-        kernel_NN = gram.kernel(self.kernel, self.gamma, gram.x_ND, gram.products(gram.x_ND))
-        machines, _ = solve(kernel_NN, gram.y_N, self.C, self.class_weight)
-        return self._take(gram, machines)
+            refuse_rbf(self.kernels, len(X), self.memory_gb)
+            return ManyRows(X, y_N, self.standardize, self.device)
+        return KernelRows(Gram.of(X, y_N, self.standardize))
 
-    def decision_function(self, X: Any) -> Array:
-        """Return votes and, within equal votes, confidence, as `SVC` with `decision_function_shape="ovr"`.
+    def _solve(
+        self, rows: KernelRows | ManyRows, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        return rows.solve(settings)
 
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
+    def _predict(self, rows: KernelRows | ManyRows, models: Sequence[Any], X: Array) -> Array:
+        return rows.predict(models, X)
 
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            For two classes (n_samples,), positive for the second. With `one_vs_rest_`, the value of each class.
-        """
-        x_MD, n_classes = self._checked(X), len(self.classes_)
-        if self.one_vs_rest_:
-            return self._decide_layer(x_MD)
-        if n_classes == 2:
-            signed_M: Array = -next(self._decide_pairs(x_MD))[0]
-            return signed_M
-        return in_blocks(self._decide_pairs, x_MD, n_classes, confidence)
+    def _make(self, rows: KernelRows | ManyRows, params: Setting, model: Any) -> SVM:
+        estimator = SVM(**params, standardize=self.standardize, memory_gb=self.memory_gb, device=self.device)
+        if isinstance(rows, ManyRows):
+            return estimator._take_layer(*model)
+        return estimator._take(rows.gram, model.machines)
 
-    def predict(self, X: Any) -> Array:
-        """Predict the class with most votes, the first among equals, as libsvm; one-vs-rest, that of the largest value.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        x_MD, n_classes = self._checked(X), len(self.classes_)
-        votes_MC = (
-            self._decide_layer(x_MD)
-            if self.one_vs_rest_
-            else in_blocks(self._decide_pairs, x_MD, n_classes, vote)
-        )
-        labels: Array = self.classes_[votes_MC.argmax(1)]
-        return labels
-
-    def predict_with_values(self, X: Any) -> tuple[Array, Array]:
-        """Return `predict` and `decision_function` from one pass over the pairs.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-        values : ndarray of shape (n_samples, n_classes), for two classes (n_samples,)
-        """
-        values_MC = self.decision_function(X)
-        if self.one_vs_rest_ or len(self.classes_) == 2:
-            return self.predict(X), values_MC
-        # Confidence moves a number of votes by less than a third.
-        return self.classes_[np.rint(values_MC).argmax(1)], values_MC
-
-    def _checked(self, X: Any) -> Array:
-        check_is_fitted(self)
-        x_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
-        return x_MD
-
-    def _decide_layer(self, x_MD: Array) -> Array:
-        """Return the values of the classes (M, C), each against the rest."""
-        values: Array = x_MD.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
-        return values
-
-    def _decide_pairs(self, x_MD: Array) -> Iterator[Array]:
-        """Yield the values of the pairs, as `Machines.decide` does."""
-        if hasattr(self, "coef_"):
-            x_DM = x_MD.astype(self.coef_.dtype, copy=False).T
-            for _, pairs in pairs_by_first_class(len(self.classes_)):
-                yield self.coef_[pairs] @ x_DM + self.intercept_[pairs, None]
-            return
-        x_MD = (x_MD - self._shift_D) / self._scale_D
-        products_MV = x_MD @ self.support_vectors_.T
-        kernel_MV = kernel_values(self.kernel, self._gamma, products_MV, x_MD, self.support_vectors_)
-        yield from Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
-
-    def _take(self, gram: Gram, machines: Machines) -> Self:
-        """Set the fitted attributes from these machines."""
-        support_N, machines = machines.supported()
-        support_VD = gram.x_ND[support_N]
-        self.intercept_, self.one_vs_rest_ = machines.intercept_P, False
-        if self.kernel == "linear" and len(self.intercept_) * support_VD.shape[1] <= LARGEST_LAYER:
-            # dual . (x - shift) / scale + intercept, written as weights for x itself; in float64, since those of raw
-            # features far from zero cancel.
-            self.coef_ = machines.coefficients(support_VD) / gram.scale_D
-            self.intercept_ = self.intercept_ - self.coef_ @ gram.shift_D
-        else:
-            self.support_vectors_, self.dual_coef_ = support_VD, machines.dual_KN
-            self.n_support_ = machines.counts_C
-            self._shift_D, self._scale_D, self._gamma = gram.shift_D, gram.scale_D, gram.gamma(self.gamma)
-        return self
-
-    def _take_layer(self, coef: Array, intercept: Array) -> Self:
-        """Set the fitted attributes from one layer that `primal_svm` solved."""
-        self.coef_, self.intercept_, self.one_vs_rest_ = coef, intercept, len(coef) > 1
-        return self
-
-
-def refuse_rbf(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
-    """Refuse RBF, or warn that it is left out if there are linear settings too: its Gram matrix does not fit."""
-    if "rbf" not in kernels:
-        return
-    fits = rows_that_fit(memory_gb)
-    why = f"{n_rows:,} training images are too many for an RBF kernel in memory; {fits:,} would fit"
-    if "linear" not in kernels:
-        raise UserError(f"{why}; a linear SVM takes any number")
-    log.warning("%s: the RBF settings are left out, the linear ones are fitted", why)
+    def _n_workers(self, n_rows: int) -> int:
+        """Return the number of splits with room for their Gram matrices."""
+        return max(1, min(super()._n_workers(n_rows), int((rows_that_fit(self.memory_gb) / n_rows) ** 2)))
