@@ -110,11 +110,11 @@ def page(result: Result, predictions: Path | None, thumbnail: Thumbnail = lambda
     Raises
     ------
     UserError
-        If the predictions can't be read.
+        If the predictions can't be read, or are of another result.
     """
     from transfer.report import html  # Jinja takes time to import, and a terminal needs none
 
-    answers = html.read_answers(predictions) if predictions else None
+    answers = html.read_answers(predictions, result) if predictions else None
     return html.render(result, heading(result), answers, thumbnail)
 
 

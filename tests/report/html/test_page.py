@@ -80,8 +80,8 @@ def test_names_are_text_whatever_they_hold(make: Make, predictions: Any) -> None
 def test_lists_hold_what_only_one_method_got_right_and_the_surest_mistakes(
     make: Make, predictions: Any
 ) -> None:
-    _, text = make(["a", "b", "c"], [10, 10, 10])
-    answers = pictures.read_answers(predictions(text))
+    result, text = make(["a", "b", "c"], [10, 10, 10])
+    answers = pictures.read_answers(predictions(text), result)
     only_svm, only_fc, mistakes = pictures.lists(answers, "svm", "fc")
     for i in only_svm["images"]:
         assert answers.said["svm"][i] == answers.labels[i] != answers.said["fc"][i]
@@ -136,9 +136,16 @@ def test_a_class_without_test_images_has_no_recall(make: Make, predictions: Any)
 @pytest.mark.parametrize(
     "text", ["", "a,b\n1,2\n", "split,file,group,label,svm,svm:score\ntest,x,,a,a,high\n"]
 )
-def test_a_file_that_holds_no_predictions_is_refused(predictions: Any, text: str) -> None:
+def test_a_file_that_holds_no_predictions_is_refused(make: Make, predictions: Any, text: str) -> None:
     with pytest.raises(UserError, match="can't be read as predictions"):
-        pictures.read_answers(predictions(text))
+        pictures.read_answers(predictions(text), make(["a", "b"], [1, 1])[0])
+
+
+@pytest.mark.parametrize(("old", "new"), [(",b,", ",z,"), ("fc-lab", "ridge")])
+def test_predictions_of_another_result_are_refused(make: Make, predictions: Any, old: str, new: str) -> None:
+    result, text = make(["a", "b"], [5, 5])
+    with pytest.raises(UserError, match="is of another result"):
+        pictures.read_answers(predictions(text.replace(old, new)), result)
 
 
 def test_every_method_is_drawn(make: Make) -> None:

@@ -52,8 +52,8 @@ class Answers:
         return [i for i in self.wrong(wrong) if self.said[right][i] == self.labels[i]]
 
 
-def read_answers(path: Path) -> Answers:
-    """Read the test images of a `predictions.csv`. Raises `UserError` for a file that is none."""
+def read_answers(path: Path, result: Result) -> Answers:
+    """Read the test images of a result's `predictions.csv`. Raises `UserError` for a file that is none, or another's."""
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
         rows = list(csv.reader(io.StringIO(text, newline="")))
@@ -73,6 +73,10 @@ def read_answers(path: Path) -> Answers:
                 found.scores[method].append(float(score))
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UserError(f"{path} can't be read as predictions ({error})") from error
+    names = {method["name"] for method in result.methods}
+    labels = {label for own in (found.labels, *found.said.values()) for label in own}
+    if found.said.keys() != names or not labels <= set(result.data["classes"]):
+        raise UserError(f"{path} is of another result: its methods or classes differ")
     return found
 
 
