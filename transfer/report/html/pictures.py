@@ -53,7 +53,7 @@ class Answers:
 
 
 def read_answers(path: Path, result: Result) -> Answers:
-    """Read the test images of a result's `predictions.csv`. Raises `UserError` for a file that is none, or another's."""
+    """Read the test images of a result's `predictions.csv`. Raises `UserError` for any other file."""
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
         rows = list(csv.reader(io.StringIO(text, newline="")))
