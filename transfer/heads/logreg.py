@@ -215,6 +215,10 @@ class LogisticRegressionSearch(GridSearch):
             solutions = list(itertools.chain(*pool.map(follow, weights)))
         return sorted(solutions, key=lambda own: settings.index(own.setting))
 
+    def _n_workers(self, n_rows: int) -> int:
+        """Return as many as leave one thread to each class weight: more wait for each other."""
+        return max(1, usable_cores() // len(self.class_weight))
+
     def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
         return predict_layers([model[:2] for model in models], X)
 
