@@ -14,8 +14,8 @@ from transfer.system.timer import now
 # runs then: a Cholesky factor by SciPy took 0.78 s right after a product by NumPy, 0.27 s after 0.05 s of rest,
 # 0.03 s after 0.1 s, 0.02 s after 0.2 s (medians, 2 cores).
 REST_S = 0.1
-# A call of 0.03 s to 0.4 s varies by 10 to 50 % from round to round on a shared machine. With 24 rounds, the ratio of
-# two medians of the same call is within 8 % of 1 in most cases; with 4 it is off by up to 20 %.
+# Ratios of a fit to itself by `python -m bench.studies.self_ratio` were off by up to 22 % with 4 rounds, and by up to
+# 9 % with as many as these (2 shared cores).
 MOST_ROUNDS = 24
 
 

@@ -154,7 +154,8 @@ class RunConfig:
     def weights_or_default(self) -> str:
         """The weights asked for; else `imagenet` for a user's images.
 
-        The built-in images need no network: `embedded` where the backbone has them, `random` for any other.
+        The built-in images need no network: the default is `embedded` for the bundled backbone, and `random` for
+        any other.
         """
         if self.weights or self.data != BUILT_IN:
             return self.weights or "imagenet"

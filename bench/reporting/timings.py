@@ -48,7 +48,7 @@ def labelled(benchmarks: Sequence[Benchmark]) -> dict[str, Benchmark]:
 
 
 def by_time(*columns: dict[str, Benchmark]) -> list[str]:
-    """Return all labels, the fastest first, by the first column that has them."""
+    """Return all labels, sorted by their time in the first column that contains them."""
     first = {label: i for i, column in reversed(list(enumerate(columns))) for label in column}
     return sorted(first, key=lambda label: (first[label], median_s(columns[first[label]][label])))
 

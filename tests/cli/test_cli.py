@@ -74,6 +74,23 @@ def test_report_writes_the_page_again_with_the_images_named(ready: list[str], tm
     assert "Confusion matrix" in page.read_text()
 
 
+@pytest.mark.parametrize("form", ["../other/{}", "{folder}/other/{}"])
+def test_a_page_shows_no_image_outside_the_folder_named(form: str, tmp_path: Path) -> None:
+    record = json.loads(EXAMPLE.read_text())
+    (tmp_path / "images").mkdir()
+    (tmp_path / "other").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "other/x.png")
+    name = form.format("x.png", folder=tmp_path)
+    near = {"first": "train", "second": "test", "compared": 1, "found": 1, "pairs": [[name, name]]}
+    record["data"]["near_duplicates"] = [near]
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    words = ["--html", str(tmp_path / "page.html"), "--images", str(tmp_path / "images")]
+    assert cli.main(["report", str(tmp_path / "result.json"), *words]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "x.png" in page
+    assert "data:image/jpeg" not in page
+
+
 @pytest.mark.parametrize(
     ("words", "wrong"),
     [

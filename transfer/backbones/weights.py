@@ -45,7 +45,7 @@ ASSUMED_NORMALISATION = (
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights that were found, and the network that has them."""
+    """Weights and the network built with them."""
 
     backbone: str
     source: str

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
@@ -188,7 +188,7 @@ def report(args: argparse.Namespace) -> int:
 
 
 def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
-    """Write the page of a result again; its images are shown where --images says they lie."""
+    """Write the page of a result again, with those of its images that lie below the folder of --images."""
     from transfer.data.decode import SHIFT
     from transfer.data.loader import File
     from transfer.data.thumbnails import make_thumbnail
@@ -201,7 +201,8 @@ def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
     shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
 
     def thumbnail(file: str) -> bytes | None:
-        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root else None
+        inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
+        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root and inside else None
 
     _write_page(args.html, result, args.files[0].parent / PREDICTIONS, thumbnail)
     return DONE

@@ -32,7 +32,7 @@ class Rows:
     """Centred training rows, in an orthonormal basis of their span if there are fewer rows than features.
 
     The optimum lies in that span, since every row's gradient does, and a penalty on squared weights is the same in any
-    orthonormal basis. Products are in float32: in float64 they take twice as long and end at the same optimum.
+    orthonormal basis. Products are in float32: in float64 they take longer and end at the same optimum.
     """
 
     z_NR: Array

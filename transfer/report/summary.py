@@ -6,11 +6,14 @@ from typing import Any
 
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table
+from transfer.report.tables import seconds_by_phase
 from transfer.report.verdict import find_pair
-from transfer.report.wording import SCORES, format_score, format_seconds
+from transfer.report.wording import SCORES, format_points, format_score, format_seconds
 
 # Phases that the line on time names.
 PHASES = 3
+# Intervals that fit 80 columns.
+SHORT = "[{}, {}]"
 
 
 def methods(result: Result) -> Table:
@@ -27,7 +30,7 @@ def methods(result: Result) -> Table:
 
     def ahead(name: str) -> str:
         pair: dict[str, Any] = find_pair(pairs, best, name) or {}
-        return _short(pair[select][value], pair[select]["ci95"]) if select in pair else "-"
+        return format_points(pair[select][value], pair[select]["ci95"], SHORT) if select in pair else "-"
 
     rows = [
         [
@@ -50,7 +53,7 @@ def methods(result: Result) -> Table:
 
 def time(result: Result) -> str:
     """Say in one line how long the run took, and which phases took most of that."""
-    spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
+    spent = seconds_by_phase(result)
     longest = sorted(spent, key=lambda name: -spent[name])[:PHASES]
     of_it = ", ".join(f"{name} {format_seconds(spent[name])}" for name in longest)
     features, speed = result.features, result.features["images_per_s"]
@@ -60,9 +63,3 @@ def time(result: Result) -> str:
         else f"features of {features['reused']:,} images reused"
     )
     return f"Time: {format_seconds(result.seconds['total'])} ({of_it}); {computed}."
-
-
-def _short(value: float, ci95: list[float] | None) -> str:
-    """Return a difference in points with its interval, short enough for 80 columns: `+1.2 [-0.8, +3.1]`."""
-    text, *bounds = (f"{round(100 * points, 1) + 0.0:+.1f}" for points in (value, *(ci95 or ())))
-    return f"{text} [{bounds[0]}, {bounds[1]}]" if bounds else text

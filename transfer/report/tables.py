@@ -151,10 +151,15 @@ def int8(result: Result) -> Table:
     )
 
 
+def seconds_by_phase(result: Result) -> dict[str, float]:
+    """Return the seconds of each phase, all its parts together."""
+    return {name: sum(values) for name, values in result.seconds.items() if name != "total"}
+
+
 def phases(result: Result) -> Table:
     """Return the time of each phase; phases under half a per cent are summed up."""
     total = result.seconds["total"]
-    spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
+    spent = seconds_by_phase(result)
     shown = {name: seconds for name, seconds in spent.items() if seconds >= 0.005 * total}
     shown["everything else"] = max(0.0, total - sum(shown.values()))
     rows = [

@@ -50,8 +50,7 @@ def sentences(result: Result) -> list[str]:
     if len(compared) < 2:
         return [f"{_describe(compared[0], select)}; with one kind of method there is nothing to compare."]
     first, second = compared
-    pair = find_pair(result.comparison["pairs"], first["name"], second["name"])
-    assert pair is not None, "every pair of methods has an entry"
+    pair = _pair_of(result, first, second)
     found = [
         _lead(result, first, second, pair),
         _significance(result, first, second, pair),
@@ -68,8 +67,7 @@ def headline(result: Result) -> str:
     if len(compared) < 2:
         return sentences(result)[0]
     first, second = compared
-    pair = find_pair(result.comparison["pairs"], first["name"], second["name"])
-    assert pair is not None, "every pair of methods has an entry"
+    pair = _pair_of(result, first, second)
     score = select if select in pair else "accuracy"
     points = (
         format_points(pair[score]["difference"], pair[score]["ci95"])
@@ -80,6 +78,12 @@ def headline(result: Result) -> str:
         f"{first['name']} against {second['name']}: {points} points of {SCORES[score]} on the test split. "
         f"{_significance(result, first, second, pair)}"
     )
+
+
+def _pair_of(result: Result, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    pair = find_pair(result.comparison["pairs"], first["name"], second["name"])
+    assert pair is not None, "every pair of methods has an entry"
+    return pair
 
 
 def find_pair(pairs: list[dict[str, Any]], a: str, b: str) -> dict[str, Any] | None:

@@ -64,11 +64,11 @@ def format_share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def format_points(value: float, ci95: Sequence[float] | None) -> str:
+def format_points(value: float, ci95: Sequence[float] | None, interval: str = "({} to {})") -> str:
     """Format a difference in points with its interval: `+1.2 (-0.8 to +3.1)`."""
     # Of a small loss, +0.0 rather than -0.0.
     text, *bounds = (f"{round(100 * points, 1) + 0.0:+.1f}" for points in (value, *(ci95 or ())))
-    return f"{text} ({bounds[0]} to {bounds[1]})" if bounds else text
+    return f"{text} {interval.format(*bounds)}" if bounds else text
 
 
 def format_p(p: float | None) -> str:

@@ -14,7 +14,15 @@ from transfer.evaluation import results
 from transfer.report.html import pictures
 from transfer.system.errors import UserError
 
-HOSTILE = ["a<b>", "</script><script>alert(1)</script>", "quo\"te'", "line\nbreak", "\udcff", "ä & b"]
+HOSTILE = [
+    "a<b>",
+    "</script><script>alert(1)</script>",
+    "quo\"te'",
+    "line\nbreak",
+    "\udcff",
+    "ä & b",
+    "\x1b[31mred",
+]
 
 
 class Page(HTMLParser):
@@ -69,12 +77,11 @@ def test_names_are_text_whatever_they_hold(make: Make, predictions: Any) -> None
     result, text = make(HOSTILE, [4] * len(HOSTILE))
     page = Page(report.page(result, predictions(text)))
     assert sum(tag == "script" for tag, _ in page.elements) == 2
-    assert not {"b", "alert"} & {tag for tag, _ in page.elements}
+    assert "b" not in {tag for tag, _ in page.elements}
     shown = "".join(page.texts)
     assert "a<b>" in shown
     assert page.data["classes"][0] == "a<b>"
-    page_bytes = report.page(result, predictions(text)).encode()
-    assert page_bytes.decode().isprintable() or b"\x1b" not in page_bytes
+    assert "\x1b" not in report.page(result, predictions(text))
 
 
 def test_lists_hold_what_only_one_method_got_right_and_the_surest_mistakes(

@@ -21,6 +21,7 @@ from transfer.report.html.svg import (
     text,
     vertical_axis,
 )
+from transfer.report.tables import seconds_by_phase
 from transfer.report.wording import (
     SCORES,
     format_params,
@@ -114,13 +115,13 @@ def splits(result: Result, score: str) -> Markup | None:
     parts += [text(x(i), 258, names[i][:12], "middle") for i in range(0, len(names), every)]
     for method in repeated["methods"]:
         own = method_class(result, method["name"])
-        points = [(x(i), y(value)) for i, value in enumerate(method[score])]
-        joined = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        parts.append(element("polyline", points=joined, class_=f"path {own}"))
-        parts += [
-            dot(a, b, f"{method['name']}, {names[i]}: {value:.3f}", 4, class_=own)
-            for i, ((a, b), value) in enumerate(zip(points, method[score], strict=True))
-        ]
+        parts += _path(
+            [
+                (x(i), y(value), f"{method['name']}, {names[i]}: {value:.3f}")
+                for i, value in enumerate(method[score])
+            ],
+            own,
+        )
     what = "group left out" if repeated["scheme"] == "groups" else "split"
     parts.append(text(WIDTH - 20, 278, what, "end"))
     named = [(method["name"], method_class(result, method["name"])) for method in repeated["methods"]]
@@ -188,17 +189,25 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
     ]
     for i, (setting, points) in enumerate(sorted(lines.items())):
         own = f"m{i % COLOURS}"
-        placed = [(x(value), y(score), value, score) for value, score in sorted(points)]
-        joined = " ".join(f"{a:.1f},{b:.1f}" for a, b, _, _ in placed)
-        parts.append(element("polyline", points=joined, class_=f"path {own}"))
-        parts += [
-            dot(a, b, f"{setting}, {name} {value:g}: {score:.3f}", 4, class_=own)
-            for a, b, value, score in placed
-        ]
+        parts += _path(
+            [
+                (x(value), y(score), f"{setting}, {name} {value:g}: {score:.3f}")
+                for value, score in sorted(points)
+            ],
+            own,
+        )
     parts += _legend([(setting, f"m{i % COLOURS}") for i, setting in enumerate(sorted(lines))], 226)
     parts.append(text(WIDTH - 30, 222, name, "end"))
     label = f"{SCORES[select]} of {method['name']} on validation against {name}"
     return drawing(236 + 18 * -(-len(lines) // 3), label, *parts)
+
+
+def _path(points: Sequence[tuple[float, float, str]], own: str) -> Iterator[Markup]:
+    """Draw points in pixels, with titles, and the line that joins them."""
+    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
+    yield element("polyline", points=joined, class_=f"path {own}")
+    for x, y, title in points:
+        yield dot(x, y, title, 4, class_=own)
 
 
 def _is_positive(value: object) -> bool:
@@ -215,7 +224,7 @@ def _legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
 def time(result: Result) -> Markup:
     """Draw the seconds of every phase as a bar; short phases are summed up."""
     total = result.seconds["total"] or 1.0
-    spent = {name: sum(values) for name, values in result.seconds.items() if name != "total"}
+    spent = seconds_by_phase(result)
     shown = {name: seconds for name, seconds in spent.items() if seconds >= LEAST_SHARE * total}
     rest = total - sum(shown.values())
     rows = [
