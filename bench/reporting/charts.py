@@ -56,7 +56,7 @@ def ratios(compared: dict[str, tuple[Compared, Compared]], gpu: str) -> Markup |
     if not values:
         return None
     bottom = 24 + ROW * len(rows)
-    x = Axis(min(0.5, *values) / 1.2, max(10, *values) * 1.2, LEFT, WIDTH - 60, log=True)
+    x = Axis(min(0.5, *values) / 1.2, max(10, *values) * 1.2, LEFT, WIDTH - 110, log=True)
     shown = {name for found in rows.values() for name in found}
     words = [(name, own) for name, own in (("CPU", "CPU"), ("GPU", gpu)) if name in shown]
     parts = [
@@ -72,8 +72,8 @@ def ratios(compared: dict[str, tuple[Compared, Compared]], gpu: str) -> Markup |
             assert one.reference
             title = f"{printable(operation)}, {device}: {timings.ratio(one.ratio)} {printable(one.reference['way'])}"
             parts.append(dot(x(one.ratio), y, title, class_=COLOURS[device]))
-            if device == "CPU" or len(found) == 1:
-                parts.append(text(x(one.ratio) + 9, y + 4, timings.ratio(one.ratio)))
+        figures = " / ".join(timings.ratio(one.ratio) for one in found.values() if one.ratio)
+        parts.append(text(WIDTH - 4, y + 4, figures, "end"))
     return drawing(bottom + 24, "How many times as fast ours is as the fastest reference", *parts)
 
 

@@ -68,10 +68,11 @@ def _short_name(name: str, others: Sequence[str], width: int) -> str:
 
 
 def listed(items: Sequence[str], room: int) -> str:
-    """Return the first items that fit `room`, at least one, and how many more there are."""
+    """Return the first items that fit `room`, at least one, which may be cut, and how many more there are."""
     for count in range(len(items), 0, -1):
         rest = len(items) - count
         text = ", ".join([*items[:count], *([f"{rest} more"] if rest else [])])
         if len(text) <= room:
             return text
-    return shortened(items[0], room) if len(items) == 1 else f"{items[0]}, {len(items) - 1} more"
+    more = f", {len(items) - 1} more" if items[1:] else ""
+    return shortened(items[0], room - len(more)) + more

@@ -60,8 +60,10 @@ def busy_or_quiet(shown: Record) -> str:
 def notes(shown: Record) -> list[Note]:
     """Return notes that a reader needs to read the figures correctly."""
     found = []
+    if shown.profile == "quick":
+        found.append(Note("profile quick shows that benchmarks run, its times mean nothing"))
     if busy := busy_operations(shown):
-        found.append(Note("busy, times may be too long: others used cores during", busy))
+        found.append(Note("busy, others used cores, times may be too long", busy))
     if shown.schema_version < 2:
         found.append(Note("old protocol: ways were timed one after the other, not in turn"))
     if any("scaled_by" in benchmark for benchmark in shown.benchmarks):

@@ -43,7 +43,7 @@ def render(shown: Record, filed: Sequence[Record]) -> str:
         lent=lent,
         day=tables.day(shown),
         heading=notes.heading(shown),
-        state=notes.busy_or_quiet(shown),
+        headline=shown.run.get("headline"),
         answer=notes.answer(shown),
         reason=notes.reason(shown),
         scores=charts.scores(shown),

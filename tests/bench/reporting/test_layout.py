@@ -40,7 +40,7 @@ def test_names_keep_as_many_parts_as_fit_and_stay_apart() -> None:
     ]
     assert layout.short_names(names, 18) == {
         "fit, SVM, 1 setting": "fit, SVM, 1 setting",
-        "fit, SVM, 10 settings": "fit, SVM, 10 settings",
+        "fit, SVM, 10 settings": "fit, SVM, 10",
         "fit, methods of run": "fit, methods",
         "predict, one file to its label": "predict, one file",
     }
@@ -52,3 +52,4 @@ def test_a_list_says_how_many_more_there_are() -> None:
     assert layout.listed(["one", "two", "three"], 15) == "one, two, three"
     assert layout.listed(["one", "two", "three"], 14) == "one, 2 more"
     assert layout.listed(["a longer one"], 8) == "a long.."
+    assert layout.listed(["a longer one", "two"], 16) == "a long.., 1 more"

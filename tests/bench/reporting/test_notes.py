@@ -82,7 +82,7 @@ def test_operations_that_others_disturbed_are_noted() -> None:
         schema_version=2,
     )
     assert not any(note.startswith("busy") for note in whole(quiet))
-    assert "busy, times may be too long: others used cores during: fit, SVM on CPU (0.9)" in whole(disturbed)
+    assert "busy, others used cores, times may be too long: fit, SVM on CPU (0.9)" in whole(disturbed)
 
 
 def test_records_of_the_old_protocol_say_so() -> None:
@@ -105,6 +105,10 @@ def test_a_note_is_a_line_that_has_as_many_details_as_fit() -> None:
     assert line.startswith("Note: about: number 0, number 1")
     assert line.endswith(" more")
     assert len(line) <= WIDTH
+
+
+def test_times_of_the_profile_quick_mean_nothing() -> None:
+    assert "its times mean nothing" in whole(made_up(profile="quick"))[0]
 
 
 @pytest.mark.parametrize(
