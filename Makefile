@@ -26,10 +26,10 @@ $(READY): pyproject.toml
 	touch $@
 
 bench: $(READY)  ## compare the methods on the built-in images, then time everything (5 to 8 minutes)
-	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS)
-	$(BIN)/python -m pytest bench --quiet -rs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
+	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS) >/dev/null
+	$(BIN)/python -m pytest bench --quiet -rfEs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
 	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
-	$(BIN)/python -m bench.reporting.summary $(OUT)/record.json
+	$(BIN)/python -m bench.reporting.summary $(OUT)/record.json --html $(OUT)/bench.html
 
 results: $(READY)  ## keep the last result of make bench in results/ and regenerate results/README.md
 	$(BIN)/python -m bench.reporting.recorded $(OUT)/record.json $(ARGS)

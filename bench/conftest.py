@@ -8,6 +8,7 @@ and a pause before every round.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -117,8 +118,30 @@ def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Record the profile: times of different profiles are of different work."""
+    """Record the profile, since times of different profiles are of different work, and what was skipped."""
     output_json["profile"] = config.getoption("--profile")
+    output_json["skipped"] = dict(config.stash[SKIPPED].reasons)
+
+
+class Skipped:
+    """The number of tests and ways that were skipped, by reason."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a skipped test or subtest."""
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.reasons[report.longrepr[2].removeprefix("Skipped: ")] += 1
+
+
+SKIPPED = pytest.StashKey[Skipped]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Count what is skipped."""
+    config.stash[SKIPPED] = Skipped()
+    config.pluginmanager.register(config.stash[SKIPPED])
 
 
 def on_cuda() -> float:

@@ -20,6 +20,7 @@ from bench.reporting import status
 from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
+from transfer.report.verdict import headline
 from transfer.system import schemas
 from transfer.system.errors import UserError
 
@@ -49,10 +50,12 @@ class Record:
     run: dict[str, Any]
     benchmarks: list[dict[str, Any]]
     schema_version: int = SCHEMA_VERSION
+    skipped: dict[str, int] | None = None
+    """How many tests and ways were skipped, by reason; None in records of earlier versions."""
 
     def to_json(self) -> str:
         """Return the text of a record file, a line for each benchmark."""
-        parts = dataclasses.asdict(self)
+        parts = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         benchmarks = ",\n".join(f"  {_dumped(benchmark)}" for benchmark in parts.pop("benchmarks"))
         lines = [f' "{name}": {_dumped(value)}' for name, value in parts.items()]
         return "{\n" + ",\n".join([*lines, f' "benchmarks": [\n{benchmarks}\n ]']) + "\n}\n"
@@ -82,6 +85,7 @@ def made(result: Path, benchmarks: Path) -> Record:
         },
         "run": _run(ran),
         "benchmarks": _benchmarks(timed["benchmarks"], benchmarks),
+        **({"skipped": timed["skipped"]} if "skipped" in timed else {}),
     }
     return _checked(record, benchmarks)
 
@@ -150,6 +154,7 @@ def _run(result: Result) -> dict[str, Any]:
         "total_s": result.seconds["total"],
         "methods": [_method(method) for method in result.methods],
         "verdict": report.verdict(result),
+        "headline": headline(result),
     }
 
 
@@ -185,7 +190,9 @@ def _checked(record: dict[str, Any], path: Path) -> Record:
     if record["machine"] != machine(record["environment"]):
         raise UserError(f"{path} makes no valid record: machine is not what its environment says")
     _check_work(record["benchmarks"], path)
-    return Record(**{field.name: record[field.name] for field in dataclasses.fields(Record)})
+    return Record(
+        **{field.name: record[field.name] for field in dataclasses.fields(Record) if field.name in record}
+    )
 
 
 def _check_work(benchmarks: list[dict[str, Any]], path: Path) -> None:

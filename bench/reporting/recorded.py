@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.reporting import record, status, summary, timings
+from bench.reporting import notes, record, status, tables, timings
 from bench.reporting.record import RESULTS, Record
 from bench.reporting.timings import DEVICES, amount, by_time, labelled, on, operations
 from transfer.report.rendering import Table, markdown
@@ -57,7 +57,7 @@ def file(new: Record, results: Path, *, replace: bool) -> Path:
     if new.profile == "quick":
         raise UserError("profile quick shows that the benchmarks run, its times mean nothing; run make bench")
     text = new.to_json()
-    folder, day = results / new.machine, summary.day(new)
+    folder, day = results / new.machine, tables.day(new)
     names = [f"{day}.json", *(f"{day}-{number}.json" for number in range(2, 1000))]
     there = [folder / name for name in names if (folder / name).exists()]
     same = [path for path in there if path.read_text("utf-8") == text]
@@ -71,20 +71,30 @@ def file(new: Record, results: Path, *, replace: bool) -> Path:
 
 def page(results: Path) -> str:
     """Return the text of the page, from all files in the folders of `results` and nothing else."""
-    newest = {one.machine: one for one in record.filed(results)}
+    shown = newest(record.filed(results))
     parts = [TOP]
-    if newest:
-        shown = [newest[machine] for machine in sorted(newest)]
-        parts += ["## The newest record of each machine", markdown(accuracies(shown)), markdown(times(shown))]
+    if shown:
+        parts += ["## The newest record of each machine", *map(markdown, side_by_side(shown))]
         for one in shown:
             parts += [
                 f"### {escaped(one.machine)}",
-                escaped(summary.heading(one)),
-                markdown(summary.ratios(one)),
+                escaped(notes.heading(one)),
+                markdown(tables.ratios(one)),
             ]
-            parts += [f"Note: {escaped(note)}" for note in summary.notes(one)]
-            parts += [escaped(one.run["verdict"]), escaped(summary.answer(one))]
+            parts += [f"Note: {escaped(note.whole())}" for note in notes.notes(one)]
+            parts += [escaped(one.run["verdict"]), escaped(notes.answer(one))]
     return "\n\n".join([*parts, markdown(listing(results)), PHOTOGRAPHS]) + "\n"
+
+
+def newest(filed: Sequence[Record]) -> list[Record]:
+    """Return the newest of the records of each machine, by its name; `filed` has the oldest first."""
+    found = {one.machine: one for one in filed}
+    return [found[machine] for machine in sorted(found)]
+
+
+def side_by_side(shown: Sequence[Record]) -> list[Table]:
+    """Return the tables of several machines, a column for each."""
+    return [accuracies(shown), times(shown)] if shown else []
 
 
 def accuracies(shown: Sequence[Record]) -> Table:
@@ -92,9 +102,9 @@ def accuracies(shown: Sequence[Record]) -> Table:
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for one in shown:
         run = one.run
-        network = f"{run['data']['name']}, {summary.network(run)}"
+        network = f"{run['data']['name']}, {tables.network(run)}"
         for method in run["methods"]:
-            scores = (summary.with_interval(method, score) for score in ("accuracy", "macro_f1"))
+            scores = (tables.with_interval(method, score) for score in ("accuracy", "macro_f1"))
             cells.setdefault((network, method["name"]), {})[one.machine] = " / ".join(scores)
     rows = [
         [*key, *(row.get(one.machine, "-") for one in shown)]
@@ -127,7 +137,7 @@ def listing(results: Path) -> Table:
     rows = []
     for path in sorted(results.glob("*/[!.]*")):
         name, environment, command = f"{path.parent.name}/{path.name}", *_read(path)
-        rows.append([name, path.name[:10], summary.commit(environment), summary.load(environment), command])
+        rows.append([name, path.name[:10], tables.commit(environment), tables.load(environment), command])
     return Table("Every recorded file", ["file", "date", "commit", "load before", "command"], rows)
 
 

@@ -35,7 +35,7 @@ def amount(benchmarks: Iterable[Benchmark]) -> str:
 
 def labelled(benchmarks: Sequence[Benchmark]) -> dict[str, Benchmark]:
     """Return benchmarks of one operation on one device by the name of their way; equal names get what differs."""
-    short = [_label(benchmark) for benchmark in benchmarks]
+    short = [name_way(benchmark) for benchmark in benchmarks]
     several = len(_amounts(benchmarks)) > 1
     found = {}
     for label, benchmark in zip(short, benchmarks, strict=True):
@@ -70,7 +70,24 @@ def time_and_rate(benchmark: Benchmark | None) -> list[str]:
     if len(benchmark["seconds"]) > 1:
         least, most = (figure(bound(benchmark["seconds"]) * scale / unit_s) for bound in (min, max))
         shown += f" ({least}-{most})"
-    return [shown, _figure(benchmark["images"] / typical_s) if "images" in benchmark else ""]
+    return [shown, rate(benchmark)]
+
+
+def rate(benchmark: Benchmark) -> str:
+    """Format images a second; empty for what goes through no images."""
+    return _figure(benchmark["images"] / median_s(benchmark)) if "images" in benchmark else ""
+
+
+def spread_of(benchmark: Benchmark) -> float | None:
+    """Return maximum minus minimum as a share of the median; None of a single round."""
+    seconds: list[float] = benchmark["seconds"]
+    return (max(seconds) - min(seconds)) / statistics.median(seconds) if len(seconds) > 1 else None
+
+
+def spread(benchmark: Benchmark) -> str:
+    """Format the spread in per cent; empty of a single round."""
+    share = spread_of(benchmark)
+    return "" if share is None else f"{100 * share:,.0f} %"
 
 
 def unit_of(seconds: float) -> tuple[str, float]:
@@ -103,7 +120,8 @@ def _amount(benchmark: Benchmark) -> str:
     return ", ".join(parts)
 
 
-def _label(benchmark: Benchmark) -> str:
+def name_way(benchmark: Benchmark) -> str:
+    """Name a way with its precision, whether it is a reference, and whether it was timed in part."""
     name = f"{REFERENCE if benchmark['reference'] else ''}{benchmark['way']}"
     name += f" {benchmark['precision']}" if "precision" in benchmark else ""
     return f"{name}, scaled" if "scaled_by" in benchmark else name

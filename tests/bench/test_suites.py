@@ -13,6 +13,7 @@ from torch import nn
 
 import bench
 from bench import bench_heads, features, grids
+from bench.conftest import Skipped
 from bench.references import adam_loop, label_loop, one_by_one, pytorch_loop, svc_grid, uncached_loop
 from transfer.heads.registry import METHODS
 
@@ -48,6 +49,21 @@ class TestSuites:
         assert {name for name in METHODS if bench_heads.takes_device(name)} == {
             name for name, method in METHODS.items() if "device" in vars(method.build(grids.CONFIG))
         }
+
+
+class TestSkipped:
+    def test_what_is_skipped_is_counted_by_reason(self) -> None:
+        found = Skipped()
+        for outcome, longrepr in (
+            ("skipped", ("bench/conftest.py", 1, "Skipped: no CUDA device")),
+            ("skipped", ("bench/conftest.py", 1, "Skipped: no CUDA device")),
+            ("skipped", ("bench/bench_extract.py", 2, "Skipped: needs minutes")),
+            ("passed", None),
+            ("failed", "Skipped: in a message"),
+        ):
+            report = pytest.TestReport("a", ("a", 1, "a"), {}, outcome, longrepr, "call")  # type: ignore[arg-type]
+            found.pytest_runtest_logreport(report)
+        assert found.reasons == {"no CUDA device": 2, "needs minutes": 1}
 
 
 class TestGrids:

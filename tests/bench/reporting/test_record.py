@@ -16,6 +16,7 @@ from bench.reporting.record import Record
 from tests.bench.samples import OLD_FILES, RESULT, benchmark, made_up, timed, written
 from transfer import report
 from transfer.evaluation import results
+from transfer.report.verdict import headline
 from transfer.system.errors import UserError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -37,7 +38,8 @@ def make(tmp_path: Path) -> Callable[..., Record]:
 def test_the_schema_is_itself_valid_and_has_every_field() -> None:
     jsonschema_rs.meta.validate(record.schema())
     fields = {field.name for field in dataclasses.fields(Record)}
-    assert fields == set(record.schema()["properties"]) == set(record.schema()["required"])
+    assert fields == set(record.schema()["properties"])
+    assert fields - {"skipped"} == set(record.schema()["required"])
 
 
 @pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.name)
@@ -65,6 +67,7 @@ def test_a_record_keeps_raw_seconds_and_all_information_of_a_benchmark(make: Cal
 def test_a_record_has_what_tables_need_of_the_run(make: Callable[..., Record]) -> None:
     ran, run = results.load(RESULT), make().run
     assert run["verdict"] == report.verdict(ran)
+    assert run["headline"] == headline(ran)
     assert run["cold_s"] == ran.features["cold_seconds"]
     assert run["data"]["test"] == ran.data["splits"]["test"]["per_class"]
     for kept, method in zip(run["methods"], ran.methods, strict=True):
@@ -74,8 +77,16 @@ def test_a_record_has_what_tables_need_of_the_run(make: Callable[..., Record]) -
 
 
 def test_a_record_that_was_written_is_loaded_again(tmp_path: Path, make: Callable[..., Record]) -> None:
-    made = make(benchmark(way=HOSTILE), benchmark(operation=HOSTILE))
+    made = make(benchmark(way=HOSTILE), benchmark(operation=HOSTILE), skipped={HOSTILE: 3})
     assert record.load(written(made, tmp_path / "record.json")) == made
+
+
+def test_what_was_skipped_is_kept_where_it_is_known(make: Callable[..., Record]) -> None:
+    skipped = {"no CUDA device": 9, HOSTILE: 1}
+    assert make(skipped=skipped).skipped == skipped
+    assert make().skipped is None
+    with pytest.raises(UserError, match="skipped"):
+        make(skipped={"no CUDA device": "many"})
 
 
 def test_a_tree_that_differed_in_either_part_is_reported(make: Callable[..., Record]) -> None:
