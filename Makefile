@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST_TESTS := $(BIN)/python -m pytest tests/ --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick bench-check bench-selftest results test test-fast trials soak lint types format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest results test test-fast trials soak lint types docs format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -63,9 +63,12 @@ lint: $(READY)  ## ruff: lint and format
 types: $(READY)  ## mypy
 	$(BIN)/mypy
 
+docs: $(READY)  ## the documentation as a site, in site/; any warning is an error
+	$(BIN)/mkdocs build --quiet --strict $(ARGS)
+
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove what the other targets made, the features too; .venv stays
-	rm -rf $(OUT) build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	rm -rf $(OUT) build dist site .mypy_cache .pytest_cache .ruff_cache .benchmarks
