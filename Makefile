@@ -12,7 +12,7 @@ WORKERS ?= 2
 PYTEST_TESTS := $(BIN)/python -m pytest tests/ --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick bench-check bench-selftest results test test-fast trials soak lint types docs format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest results pictures test test-fast trials soak lint types docs format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -33,6 +33,9 @@ bench: $(READY)  ## compare the methods on the built-in images, then time everyt
 
 results: $(READY)  ## keep the last result of make bench in results/ and regenerate results/README.md
 	$(BIN)/python -m bench.reporting.recorded $(OUT)/record.json $(ARGS)
+
+pictures: $(READY)  ## the pictures of the documents, from the last make bench (needs chromium and chromedriver)
+	$(BIN)/python -m tools.pictures $(OUT) docs/pictures
 
 bench-quick: $(READY)  ## run every benchmark once, to see that it works; its times mean nothing
 	$(BIN)/python -m pytest bench --quiet --profile quick $(ARGS)
