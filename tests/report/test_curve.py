@@ -42,11 +42,15 @@ def test_a_table_has_means_and_ranges_and_the_last_row_no_range() -> None:
 
 
 def test_an_extrapolation_is_called_one() -> None:
-    sentence = report.sentences(make_curve(), "macro_f1")[1]
-    assert sentence.startswith("svm: with twice the labels (1,800): about +2.0 ")
-    assert "points of macro F1 (+" in sentence
-    assert sentence.endswith(
-        ", extrapolated (without the last point the fit says 0.847 for it; measured: 0.853)"
+    record = make_curve()
+    record["methods"][1]["extrapolation"]["macro_f1"] |= {
+        "gain": 0.021,
+        "range": [-0.004, 0.05],
+        "without_last": 0.8472,
+    }
+    assert report.sentences(record, "macro_f1")[1] == (
+        "svm: with twice the labels (1,800): about +2.1 points of macro F1 (-0.4 to +5.0), extrapolated "
+        "(without the last point the fit says 0.847 for it; measured: 0.853)"
     )
 
 

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 LEAST_POINTS = 4
 # Scores are extended to so many times the training images.
 FACTOR = 2
-EXPONENTS_G = np.geomspace(0.05, 3, 80)
+EXPONENTS_G = np.geomspace(0.05, 3, 200)
 # A smaller gain is none: rounding leaves as much where all scores are equal.
 LEAST_GAIN = 1e-6
 RESAMPLES, COVERED = 1000, 0.95
@@ -29,9 +29,12 @@ def extrapolate(images_P: npt.ArrayLike, draws_PK: list[list[float]], *, seed: i
 
     Cortes et al. (1993, Learning curves: asymptotic values and rate of convergence) describe the error by an inverse
     power law; as Figueroa et al. (2012, doi 10.1186/1472-6947-12-8) do, the score `a - b * images**-c` is fitted to the
-    means over draws with weights that rise linearly from the smallest size to the largest. The range covers 95 % of
-    the gains of curves whose draws were drawn again with replacement. So it holds neither the chance in the test split,
-    nor in the one fit to all images, nor whether the power law continues.
+    means over draws with weights that rise linearly from the smallest size to the largest.
+
+    The range covers 95 % of what other fits say of one training set of that size: draws are drawn again with
+    replacement, some of the smallest sizes are left out, since a power law may hold for larger ones only, and both
+    the last point and the new one are moved as a draw of the size before lies from the mean there. It holds neither
+    the chance in the test split nor whether the curve goes on so.
 
     Parameters
     ----------
@@ -46,43 +49,55 @@ def extrapolate(images_P: npt.ArrayLike, draws_PK: list[list[float]], *, seed: i
     -------
     dict
         `reason`, why nothing is extrapolated, or None. Else `images`, twice those of the last point; `gain`, the
-        fitted score there minus the fitted score at the last point, and its `range`; `a`, `b`, `c`; and `without_last`,
-        what a fit without the last point predicts for it (None with too few points for that).
+        fitted score there minus the score that was measured at the last point, and its `range`; `a`, `b`, `c`; and
+        `without_last`, what a fit without the last point predicts for it (None with too few points for that).
     """
     images_P = np.asarray(images_P, np.float64)
     if len(images_P) < LEAST_POINTS:
         return {"reason": TOO_FEW_POINTS}
     mean_P = np.array([np.mean(scores) for scores in draws_PK])
-    a_B, b_B, c_B = _fit(images_P, mean_P[None])
-    last = images_P[-1]
-    if (gain := float(_gain(a_B, b_B, c_B, last)[0])) < LEAST_GAIN:
+    twice, measured = float(FACTOR * images_P[-1]), draws_PK[-1][0]
+    a, b, c = (float(values_B[0]) for values_B in _fit(images_P, mean_P[None]))
+    expected = a - b * twice**-c
+    if expected - (a - b * images_P[-1] ** -c) < LEAST_GAIN:
         return {"reason": NO_RISE}
-    resampled_BP = np.tile(mean_P, (RESAMPLES, 1))
-    drawn_PK = np.array(draws_PK[:-1])  # a draw's larger sets hold its smaller ones, so draws are taken whole
-    chosen_BK = np.random.default_rng(seed).integers(0, drawn_PK.shape[1], (RESAMPLES, drawn_PK.shape[1]))
-    resampled_BP[:, :-1] = drawn_PK.T[chosen_BK].mean(1)
     tail = (1 - COVERED) / 2
-    low, high = np.quantile(_gain(*_fit(images_P, resampled_BP), last), (tail, 1 - tail))
+    low, high = np.quantile(_resample(images_P, draws_PK, twice, seed), (tail, 1 - tail))
     without_last = None
     if len(images_P) > LEAST_POINTS:
-        a, b, c = _fit(images_P[:-1], mean_P[None, :-1])
-        without_last = float((a - b * last**-c)[0])
+        a_B, b_B, c_B = _fit(images_P[:-1], mean_P[None, :-1])
+        without_last = float((a_B - b_B * images_P[-1] ** -c_B)[0])
     return {
         "reason": None,
-        "images": int(FACTOR * last),
-        "gain": gain,
-        "range": [float(low), float(high)],
-        "a": float(a_B[0]),
-        "b": float(b_B[0]),
-        "c": float(c_B[0]),
+        "images": int(twice),
+        "gain": expected - measured,
+        "range": [float(min(low, expected) - measured), float(max(high, expected) - measured)],
+        "a": a,
+        "b": b,
+        "c": c,
         "without_last": without_last,
     }
 
 
-def _gain(a_B: Floats, b_B: Floats, c_B: Floats, last: float) -> Floats:
-    """Return the fitted score at `FACTOR` times the images minus the one at the last point (B,)."""
-    gain_B: Floats = b_B * last**-c_B * (1 - FACTOR**-c_B)
-    return gain_B
+def _resample(images_P: Floats, draws_PK: list[list[float]], images: float, seed: int) -> Floats:
+    """Return the scores at a number of images of `RESAMPLES` fits to draws that were drawn again."""
+    rng = np.random.default_rng(seed)
+    drawn_PK = np.array(draws_PK[:-1])
+    n_draws = drawn_PK.shape[1]
+    # A draw's larger sets hold its smaller ones, so draws are taken whole.
+    chosen_BK = rng.integers(0, n_draws, (RESAMPLES, n_draws))
+    before_K = (drawn_PK[-1] - drawn_PK[-1].mean()) * np.sqrt(n_draws / (n_draws - 1))
+    moved_B2 = rng.choice(before_K, (RESAMPLES, 2))
+    means_BP = np.column_stack(
+        [drawn_PK.T[chosen_BK].mean(1), np.clip(draws_PK[-1][0] + moved_B2[:, 0], 0, 1)]
+    )
+    starts = range(len(images_P) - LEAST_POINTS + 1)
+    scores_B = np.empty(RESAMPLES)
+    for start in starts:
+        part = slice(start, None, len(starts))
+        a_B, b_B, c_B = _fit(images_P[start:], means_BP[part, start:])
+        scores_B[part] = a_B - b_B * images**-c_B
+    return np.clip(scores_B + moved_B2[:, 1], 0, 1)
 
 
 def _fit(images_P: Floats, scores_BP: Floats) -> tuple[Floats, Floats, Floats]:

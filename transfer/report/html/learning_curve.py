@@ -129,8 +129,7 @@ def _method(
     steps = [last * (end / last) ** (k / STEPS) for k in range(STEPS + 1)]
     joined = _points([(x(n), y(_fitted(found, n))) for n in steps])
     yield element("polyline", points=joined, class_=f"path dotted {own}")
-    begin = _fitted(found, last)
-    low, high = (y(begin + gain) for gain in found["range"])
+    low, high = (y(draws[-1][0] + gain) for gain in found["range"])
     yield line(x(end), low, x(end), high, class_=f"interval dotted {own}")
     title = f"{method['name']}, extrapolated to {end:,} images: {format_points(found['gain'], found['range'])} points"
     yield dot(x(end), y(_fitted(found, end)), title, 4, class_=f"{own} whole")
