@@ -107,7 +107,7 @@ def _notes(curve: Curve) -> Iterator[str]:
     data, valid = curve["data"], sum(curve["data"]["splits"]["valid"])
     yield (
         "Ranges are those of the draws of training images, not the uncertainty of the test split; "
-        "`all` is one fit and has none."
+        "the row `all` is one fit and has none."
     )
     yield f"Settings are chosen on the same {valid:,} validation images at every size."
     if any(point["smaller_classes"] for point in curve["points"]):

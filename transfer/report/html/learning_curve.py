@@ -16,7 +16,7 @@ from transfer.report.html.svg import WIDTH, Axis, dot, drawing, element, line, s
 from transfer.report.wording import SCORES, format_points
 from transfer.system.text import printable
 
-LEFT, RIGHT, TOP, BOTTOM = 50, WIDTH - 30, 16, 280
+LEFT, RIGHT, TOP, BOTTOM = 50, WIDTH - 45, 16, 280
 # Colours of methods in the style sheet; further methods begin again.
 COLOURS = 8
 # Pixels that a label below the axis needs.
@@ -79,7 +79,7 @@ def chart(curve: Curve, score: str) -> Markup:
     y = Axis(max(0, low), min(1, high), BOTTOM, TOP)
     parts = [vertical_axis(y, LEFT, RIGHT, lambda v: f"{v:.2f}"), *_sizes(curve, x, extended=bool(reached))]
     for i, method in enumerate(curve["methods"]):
-        parts += _method(method, score, images, x, y, f"m{i % COLOURS}")
+        parts += _method(method, score, images, x, y, i)
     for i, method in enumerate(curve["methods"]):
         left, top = LEFT + 10 + 210 * (i % 3), BOTTOM + 66 + 18 * (i // 3)
         parts.append(dot(left, top, method["name"], 4, class_=f"m{i % COLOURS}"))
@@ -108,10 +108,10 @@ def _sizes(curve: Curve, x: Axis, *, extended: bool) -> Iterator[Markup]:
 
 
 def _method(
-    method: dict[str, Any], score: str, images: list[int], x: Axis, y: Axis, own: str
+    method: dict[str, Any], score: str, images: list[int], x: Axis, y: Axis, index: int
 ) -> Iterator[Markup]:
     """Draw the range of the draws, the line of the means, their dots, and what is extrapolated."""
-    draws = [point[score] for point in method["points"]]
+    own, draws = f"m{index % COLOURS}", [point[score] for point in method["points"]]
     drawn = list(zip(images, draws, strict=True))[:-1]  # one fit to all images has no range
     edge = [(x(n), y(max(scores))) for n, scores in drawn]
     edge += [(x(n), y(min(scores))) for n, scores in reversed(drawn)]
@@ -130,9 +130,10 @@ def _method(
     joined = _points([(x(n), y(_fitted(found, n))) for n in steps])
     yield element("polyline", points=joined, class_=f"path dotted {own}")
     low, high = (y(draws[-1][0] + gain) for gain in found["range"])
-    yield line(x(end), low, x(end), high, class_=f"interval dotted {own}")
+    beside = x(end) + 5 * (index % COLOURS)  # ranges of several methods side by side
+    yield line(beside, low, beside, high, class_=f"interval dotted {own}")
     title = f"{method['name']}, extrapolated to {end:,} images: {format_points(found['gain'], found['range'])} points"
-    yield dot(x(end), y(_fitted(found, end)), title, 4, class_=f"{own} whole")
+    yield dot(beside, y(_fitted(found, end)), title, 4, class_=f"{own} whole")
 
 
 def _fitted(found: dict[str, Any], images: float) -> float:
