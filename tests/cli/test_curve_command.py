@@ -134,3 +134,14 @@ def test_groups_are_said_to_be_ignored_within_train(
 ) -> None:
     assert cli.main([*ready, "--groups", r"^\d"]) == 0
     assert "Groups are ignored within the training split" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_curve_that_can_not_be_written_is_shown(
+    ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/curve.json").mkdir(parents=True)
+    assert cli.main([*ready, "--out", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert "means over 5 draws" in out
+    assert "Written to" not in out
+    assert "curve.json" in err.splitlines()[-1]

@@ -9,6 +9,7 @@ from typing import Any
 
 from transfer.cli.commands import make_folder, read_config, report_skipped
 from transfer.config import BUILT_IN, CURVE, CURVE_PAGE
+from transfer.system.errors import UserError
 from transfer.system.text import printable
 
 
@@ -33,8 +34,8 @@ def curve(args: argparse.Namespace) -> int:
     with rendering.progress(hidden, speed=False) as on_progress:
         found = learning_curve.measure(config, draws, image_set, features, watch, on_progress)
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-    if args.out:
-        _write(args.out, found, text)
+    # What took time is written before it is shown, and shown where it can't be written.
+    failed = _write(args.out, found, text) if args.out else None
     if args.json:
         print(text, end="", flush=True)
     elif args.quiet:
@@ -42,16 +43,22 @@ def curve(args: argparse.Namespace) -> int:
             print(printable(sentence), flush=True)
     else:
         report.show(found, rendering.console())
-        if args.out:
+        if args.out and not failed:
             print(printable(f"Written to {args.out}: {CURVE_PAGE}, {CURVE}"), flush=True)
+    if failed:
+        raise failed
     skipped = features.extraction.skipped
     return report_skipped(skipped, len(skipped))
 
 
-def _write(out: Path, found: dict[str, Any], text: str) -> None:
-    """Write the curve and its page."""
+def _write(out: Path, found: dict[str, Any], text: str) -> UserError | None:
+    """Write the curve and its page; return the error where they can't be written."""
     from transfer.report.html import learning_curve
     from transfer.system import files
 
-    files.write(out / CURVE, text.encode())
-    files.write(out / CURVE_PAGE, learning_curve.render(found).encode())
+    try:
+        files.write(out / CURVE, text.encode())
+        files.write(out / CURVE_PAGE, learning_curve.render(found).encode())
+    except UserError as error:
+        return error
+    return None
