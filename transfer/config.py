@@ -20,6 +20,7 @@ REPEAT_GROUPS = "groups"
 # In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
 RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
+CURVE, CURVE_PAGE = "curve.json", "curve.html"
 NAMED_WEIGHTS = ("imagenet", "embedded", "random")
 # The backbone whose weights come with the package.
 BUNDLED_BACKBONE = "resnet50"

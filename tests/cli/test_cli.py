@@ -579,12 +579,12 @@ class TestStore:
 
 
 def test_many_skipped_images_are_counted_not_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands._report_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}, 1_000) == 3
+    assert commands.report_skipped({f"{i}.jpg": "broken\x1b[31m" for i in range(1_000)}, 1_000) == 3
     err = capsys.readouterr().err
     assert len(err.splitlines()) == commands.SKIPPED_NAMED + 1
     assert "skipped 900 more images" in err
     assert "\x1b" not in err
-    assert commands._report_skipped({"0.jpg": "broken"}, 5_000) == 3
+    assert commands.report_skipped({"0.jpg": "broken"}, 5_000) == 3
     assert "skipped 4,999 more images" in capsys.readouterr().err
 
 

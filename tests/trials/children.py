@@ -149,7 +149,7 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
     if not locks:
         fcntl.flock = lambda *_: None  # type: ignore[assignment]
     args = make_parser().parse_args(["extract", *words(folder, store)])
-    config = commands._config(args)
+    config = commands.read_config(args)
     found = extract.extract(
         plan_extraction(config), dataset.find(Path(config.data)), Stopwatch(), lambda *_: None
     )

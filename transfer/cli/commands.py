@@ -43,15 +43,15 @@ SKIPPED_NAMED = 100
 
 def run(args: argparse.Namespace) -> int:
     """Compare the methods."""
-    config = _config(args)
+    config = read_config(args)
     models = args.out / MODELS if args.out else None
     if models:
         if config.data != BUILT_IN:
             from transfer.data.folders import check_output
 
             check_output(Path(config.data), args.out)
-        _make_folder(args.out)
-        _make_folder(models)
+        make_folder(args.out)
+        make_folder(models)
     from transfer import report
     from transfer.evaluation import experiment, results
     from transfer.report import rendering
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
-    return _report_skipped(skipped, results.skipped_count(result))
+    return report_skipped(skipped, results.skipped_count(result))
 
 
 def _where(out: Path | None) -> str:
@@ -127,7 +127,7 @@ def _write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbn
 
 def extract(args: argparse.Namespace) -> int:
     """Fill the store."""
-    config = _config(args)
+    config = read_config(args)
     from transfer.features.fill import fill
     from transfer.features.image_sets import find_images
     from transfer.features.plan import plan_extraction
@@ -139,7 +139,7 @@ def extract(args: argparse.Namespace) -> int:
         found = fill(plan, find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
-    return _report_skipped(found.skipped, len(found.skipped))
+    return report_skipped(found.skipped, len(found.skipped))
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def predict(args: argparse.Namespace) -> int:
             share = "-" if one.probability is None else f"{one.probability:.3f}"
             print(line(str(one.path), one.label, share))
     skipped = left_out | bad.skipped
-    return _report_skipped(skipped, len(skipped))
+    return report_skipped(skipped, len(skipped))
 
 
 def report(args: argparse.Namespace) -> int:
@@ -228,7 +228,7 @@ def env(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _report_skipped(skipped: dict[str, str], count: int) -> int:
+def report_skipped(skipped: dict[str, str], count: int) -> int:
     """Name the first of `count` images that were left out, on standard error, and tell how many more; the status."""
     named = list(skipped.items())[:SKIPPED_NAMED]
     for name, reason in named:
@@ -238,7 +238,7 @@ def _report_skipped(skipped: dict[str, str], count: int) -> int:
     return SKIPPED if count else DONE
 
 
-def _config(args: argparse.Namespace) -> RunConfig:
+def read_config(args: argparse.Namespace) -> RunConfig:
     """Take what was given on the command line; the rest keeps the defaults of `RunConfig`."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
@@ -256,7 +256,8 @@ def _config(args: argparse.Namespace) -> RunConfig:
     return RunConfig(**fields)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of --out; raise `UserError` where it can't be made or written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,8 +6,15 @@ import re
 
 from transfer.config import RunConfig
 
-# Arguments of `run` and of `predictor.load` that are no settings.
-_OPTIONS = {"data": "DATA", "models": "--out", "out": "--out", "force": "--force", "method": "--method"}
+# Arguments of `run`, of `learning_curve.prepare` and of `predictor.load` that are no settings.
+_OPTIONS = {
+    "data": "DATA",
+    "models": "--out",
+    "out": "--out",
+    "force": "--force",
+    "method": "--method",
+    "draws": "--draws",
+}
 _ARGUMENTS = re.compile(r"`([a-z_]+(?:='?[^`]*?'?)?)`")
 _ONE = re.compile(r"([a-z_]+)(?:='?([^`]*?)'?)?")
 

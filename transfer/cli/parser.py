@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands, store_commands
+from transfer.cli import commands, curve_command, store_commands
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError
@@ -41,17 +41,12 @@ def make_parser() -> argparse.ArgumentParser:
     _add_verbose_option(run)
     run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
     _add_extraction_options(run)
-    run.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
-    run.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
-    run.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
+    _add_fitting_options(run)
     run.add_argument(
         "--repeats",
         metavar="N",
         help="compare on N other splits too, or: groups, to leave one group out after the other "
         "(10 if the images bring no test split and have at most 300 classes, else 0)",
-    )
-    run.add_argument(
-        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
     )
     run.add_argument(
         "--json", action="store_true", help="the result on standard output, and nothing else there"
@@ -94,8 +89,28 @@ def make_parser() -> argparse.ArgumentParser:
     env.add_argument("--json", action="store_true", help="as JSON")
     env.add_argument("--store", type=_path, metavar="DIR", help="whose trials of engines are shown too")
 
+    _add_curve(kinds)
     _add_store(kinds)
     return parser
+
+
+def _add_curve(kinds: Any) -> None:
+    curve = _command(
+        kinds,
+        "curve",
+        curve_command.curve,
+        "scores against the number of labels",
+        "curve photos --out out/curve",
+    )
+    curve.add_argument("data", type=_text, metavar="DATA", help=_DATA_HELP)
+    curve.add_argument("--out", type=_path, metavar="DIR", help="write curve.json and curve.html there")
+    curve.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (fc,svm)")
+    curve.add_argument("--draws", type=int, metavar="N", help="training sets of each size (5)")
+    _add_extraction_options(curve)
+    _add_fitting_options(curve)
+    curve.add_argument(
+        "--json", action="store_true", help="the curve on standard output, and nothing else there"
+    )
 
 
 def _add_store(kinds: Any) -> None:
@@ -191,6 +206,15 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     _add_bad_image_option(parser)
     parser.add_argument(
         "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
+    )
+
+
+def _add_fitting_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
+    parser.add_argument(
+        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
     )
 
 

@@ -14,7 +14,7 @@ from transfer.system.errors import UserError
 
 VALID_NAMES = ("valid", "val", "validation")
 # Files of an output folder: in a folder of images it is no class folder, whatever pictures are in it.
-_OUTPUT_FILES = frozenset({"result.json", "model.json"})
+_OUTPUT_FILES = frozenset({"result.json", "model.json", "curve.json"})
 
 # What a word of a folder's name says about the split it holds. Alone it says nothing: "Trains" may be a class.
 _SPLIT_WORDS = {
@@ -27,7 +27,7 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def is_output(folder: Path) -> bool:
-    """Return whether a run wrote its result or its models to a folder."""
+    """Return whether a run wrote its result, its curve or its models to a folder."""
     return any((folder / name).is_file() for name in _OUTPUT_FILES)
 
 

@@ -1,0 +1,278 @@
+"""Scores of methods against the number of labelled training images, from the same features.
+
+N: training images. D: features an image. K: draws.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from transfer import metrics
+from transfer.config import RunConfig
+from transfer.data.dataset import ImageSet
+from transfer.data.loader import Progress
+from transfer.evaluation.data_summary import fingerprint
+from transfer.evaluation.extrapolation import extrapolate
+from transfer.features.extract import Features, extract
+from transfer.features.image_sets import find_images
+from transfer.features.plan import plan_extraction
+from transfer.heads.registry import METHODS
+from transfer.system import hardware
+from transfer.system.errors import UserError, check_choice
+from transfer.system.text import first_line
+from transfer.system.timer import Stopwatch
+
+Indices = npt.NDArray[np.intp]
+SCHEMA_VERSION = 1
+DEFAULT_METHODS, DEFAULT_DRAWS = ("fc", "svm"), 5
+LEAST_DRAWS, MOST_DRAWS = 2, 1000
+SCORES = ("accuracy", "macro_f1")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size of the training set: at most so many images of each class; None is the whole training split."""
+
+    per_class: int | None
+    draws: list[Indices]
+    """Rows of the training split that each draw takes, ascending; of the whole split one draw."""
+    smaller_classes: int
+    """Classes that have fewer images than `per_class`, and give all of them."""
+
+
+def prepare(
+    config: RunConfig, draws: int, watch: Stopwatch, on_progress: Progress
+) -> tuple[ImageSet, Features]:
+    """Find the images of `config` and compute or load their features.
+
+    Parameters
+    ----------
+    config : RunConfig
+    draws : int
+        As for `measure`; checked here, before any work begins.
+    watch : Stopwatch
+    on_progress : callable
+        Called with the phase, how many images are done and how many there are.
+
+    Returns
+    -------
+    ImageSet, Features
+
+    Raises
+    ------
+    UserError
+        For what a user can mend.
+    """
+    for name in config.methods or DEFAULT_METHODS:
+        check_choice("methods", name, METHODS)
+    if not LEAST_DRAWS <= draws <= MOST_DRAWS:
+        raise UserError(f"`draws` is {draws}; give a whole number from {LEAST_DRAWS} to {MOST_DRAWS}")
+    plan = plan_extraction(config)
+    image_set = find_images(config, watch, on_progress)
+    if np.bincount(image_set.splits["train"].label_N).max() < 2:
+        raise UserError("no class has two training images, so there is no curve; add images to train/")
+    return image_set, extract(plan, image_set, watch, on_progress)
+
+
+def measure(
+    config: RunConfig,
+    draws: int,
+    image_set: ImageSet,
+    features: Features,
+    watch: Stopwatch,
+    on_progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Score every method on training sets of several sizes, and extend its scores to twice the training images.
+
+    Parameters
+    ----------
+    config : RunConfig
+    draws : int
+        Training sets of each size.
+    image_set : ImageSet
+    features : Features
+    watch : Stopwatch
+        Phase `fit` gets the seconds of each size of each method.
+    on_progress : callable
+        Called with the phase, how many fits are done and how many there are.
+
+    Returns
+    -------
+    dict
+        As `curve.schema.json` describes it.
+
+    Raises
+    ------
+    UserError
+        If no method can be fitted to these images.
+    """
+    extraction, train = features.extraction, features.splits["train"]
+    names = config.methods or DEFAULT_METHODS
+    n_classes = len(extraction.classes)
+    points = draw_points(train.y_N, n_classes, draws, seed=config.seed)
+    total, done = len(names) * sum(len(point.draws) for point in points), 0
+    methods, left_out = [], {}
+    with threadpool_limits(extraction.plan.threads):
+        for name in names:
+            measured = []
+            try:
+                search = METHODS[name].build(config)
+                for point in points:
+                    on_progress("fitting", done, total)
+                    measured.append(_score_point(search, point, features, n_classes, watch))
+                    done += len(point.draws)
+            except Exception as error:  # memory, a library: it costs this method alone
+                if len(names) == 1:
+                    raise
+                left_out[name] = first_line(error)
+                log.warning("%s is left out: %s", name, left_out[name])
+                continue
+            methods.append(_describe_method(name, points, measured, config.seed))
+    if not methods:
+        raise UserError("no method can be fitted to these images; the lines above say why")
+    return {
+        **_describe_run(config, names, draws, image_set, features),
+        "points": [
+            {
+                "per_class": point.per_class,
+                "images": len(point.draws[0]),
+                "smaller_classes": point.smaller_classes,
+            }
+            for point in points
+        ],
+        "methods": methods,
+        "left_out": left_out,
+        "seconds": {**watch.seconds, "total": watch.total()},
+    }
+
+
+def draw_points(y_N: npt.NDArray[np.int64], n_classes: int, draws: int, *, seed: int) -> list[Point]:
+    """Draw training sets with 1, 2, 5, 10, 20, … images of each class, up to the whole training split.
+
+    Within a draw a smaller set is part of every larger one. A class with fewer images gives all of them.
+
+    Parameters
+    ----------
+    y_N : (N,) int64
+        Class indices of the training split.
+    n_classes : int
+    draws : int
+        Sets of each size but the last.
+    seed : int
+
+    Returns
+    -------
+    list of Point
+        Ascending; the last is the whole training split.
+    """
+    of_class = [np.flatnonzero(y_N == c) for c in range(n_classes)]
+    counts_C = np.array([len(rows) for rows in of_class])
+    orders = [
+        [np.random.default_rng([seed, k, c]).permutation(rows) for c, rows in enumerate(of_class)]
+        for k in range(draws)
+    ]
+    points = [
+        Point(
+            size,
+            [np.sort(np.concatenate([rows[:size] for rows in order])) for order in orders],
+            int((counts_C < size).sum()),
+        )
+        for size in _sizes(int(counts_C.max()))
+    ]
+    return [*points, Point(None, [np.arange(len(y_N))], 0)]
+
+
+def _sizes(most: int) -> list[int]:
+    """Return 1, 2, 5, 10, 20, 50, … below `most`."""
+    decades = range(len(str(most)))
+    return [size for power in decades for size in (10**power, 2 * 10**power, 5 * 10**power) if size < most]
+
+
+def _score_point(
+    search: Any, point: Point, features: Features, n_classes: int, watch: Stopwatch
+) -> dict[str, Any]:
+    """Fit a search to every draw of a point, and score each on the test split."""
+    train, valid, test = (features.splits[split] for split in ("train", "valid", "test"))
+    with watch("fit"):
+        if len(point.draws) == 1:  # all cores for one fit
+            fitted = [clone(search).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)]
+        else:
+            rows_M = len(train.y_N) + np.arange(len(valid.y_N))  # images come split after split
+            n_rows = len(train.y_N) + len(valid.y_N)
+            labels_N = np.concatenate([train.y_N, valid.y_N])
+            splits = [(rows_N, rows_M) for rows_N in point.draws]
+            fitted = search.fit_splits(features.x_ND[:n_rows], labels_N, splits)
+    with watch("predict"):
+        confusions = [metrics.confusion(test.y_N, own.predict(test.x_ND), n_classes) for own in fitted]
+    return {
+        "accuracy": [float(metrics.accuracy(counts_CC)) for counts_CC in confusions],
+        "macro_f1": [float(metrics.macro_f1(counts_CC)) for counts_CC in confusions],
+        "best_params": [own.best_params_ for own in fitted],
+        "fit_s": watch.last("fit"),
+    }
+
+
+def _describe_method(
+    name: str, points: Sequence[Point], measured: list[dict[str, Any]], seed: int
+) -> dict[str, Any]:
+    images = [len(point.draws[0]) for point in points]
+    return {
+        "name": name,
+        "kind": METHODS[name].kind,
+        "summary": METHODS[name].summary,
+        "points": measured,
+        "extrapolation": {
+            score: extrapolate(images, [point[score] for point in measured], seed=seed) for score in SCORES
+        },
+    }
+
+
+def _describe_run(
+    config: RunConfig, names: Sequence[str], draws: int, image_set: ImageSet, features: Features
+) -> dict[str, Any]:
+    extraction = features.extraction
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": {
+            "methods": list(names),
+            "draws": draws,
+            "select": config.select,
+            "seed": config.seed,
+            "lr": list(config.lr) if config.lr else None,
+            "epochs": config.epochs,
+            "batch_size": config.batch_size,
+            "groups": config.groups,
+        },
+        "data": {
+            "name": image_set.name,
+            "classes": list(extraction.classes),
+            "fingerprint": fingerprint(extraction.images, extraction.classes),
+            "splits": {
+                split: np.bincount(part.y_N, minlength=len(extraction.classes)).tolist()
+                for split, part in features.splits.items()
+            },
+            "grouped": extraction.images.group_N is not None,
+            "skipped_count": len(extraction.skipped),
+        },
+        "backbone": {
+            "name": extraction.weights.backbone,
+            "weights": extraction.weights.source,
+            "weights_sha256": extraction.weights.sha256,
+            "input_size": list(extraction.size),
+            "feature_dim": features.x_ND.shape[1],
+            "features_key": extraction.table.key,
+        },
+        "environment": hardware.describe(),
+    }

@@ -1,0 +1,154 @@
+"""A learning curve in a terminal: tables of scores, and what twice the labels would give.
+
+A curve is the record that `curve.schema.json` describes.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from transfer.report.rendering import Table, draw, say
+from transfer.report.wording import SCORES, format_points, format_seconds
+
+Curve = dict[str, Any]
+
+# What fits a terminal of 80 columns and 45 lines: bands of so many methods, and so many sizes; the largest are kept.
+BANDS_SHOWN, SIZES_SHOWN = 3, 9
+# Methods for which a sentence is shown in a terminal; the page has all.
+SENTENCES_SHOWN = 3
+
+
+def show(curve: Curve, console: Console) -> None:
+    """Print the tables of both scores and what they come to, in at most 45 lines.
+
+    Parameters
+    ----------
+    curve : dict
+    console : rich.console.Console
+    """
+    say(console, heading(curve))
+    methods = curve["methods"]
+    for score in _scores(curve):
+        draw(table(curve, score, sizes=SIZES_SHOWN, bands=len(methods) <= BANDS_SHOWN), console)
+    console.print()
+    for line in notes(curve):
+        say(console, line)
+    for line in sentences(curve, curve["config"]["select"])[:SENTENCES_SHOWN]:
+        say(console, line, style="bold")
+    if len(methods) > SENTENCES_SHOWN:
+        say(console, f"{len(methods) - SENTENCES_SHOWN} more methods: --out writes a page of all")
+
+
+def heading(curve: Curve) -> str:
+    """Describe in one line what was measured on which images."""
+    data, backbone = curve["data"], curve["backbone"]
+    counts = ", ".join(f"{sum(counts)} {split}" for split, counts in data["splits"].items())
+    height, width = backbone["input_size"]
+    return (
+        f"{data['name']}: {len(data['classes'])} classes, {counts} images at {height}x{width}; "
+        f"{backbone['name']} ({backbone['weights']} weights)"
+    )
+
+
+def table(curve: Curve, score: str, *, sizes: int | None = None, bands: bool = True) -> Table:
+    """Return the scores of every method at every size: means over draws, and in brackets the least and the most.
+
+    Parameters
+    ----------
+    curve : dict
+    score : {"accuracy", "macro_f1"}
+    sizes : int, optional
+        Only so many of the largest.
+    bands : bool
+        Whether the least and the most are shown.
+
+    Returns
+    -------
+    Table
+    """
+    points, methods, draws = curve["points"], curve["methods"], curve["config"]["draws"]
+    chosen = range(len(points))[-(sizes or len(points)) :]
+    rows = [
+        [
+            "all" if points[p]["per_class"] is None else f"{points[p]['per_class']:,}",
+            f"{points[p]['images']:,}",
+            str(points[p]["smaller_classes"] or "-"),
+            *(format_draws(method["points"][p][score], band=bands) for method in methods),
+        ]
+        for p in chosen
+    ]
+    spread = " (least-most)" if bands else ""
+    return Table(
+        f"{SCORES[score]} on the test split, means over {draws} draws{spread}",
+        [" per class", " images", " smaller", *(f" {method['name']}" for method in methods)],
+        rows,
+    )
+
+
+def format_draws(scores: Sequence[float], *, band: bool = True) -> str:
+    """Format the mean of several draws with the least and the most; one score alone has neither."""
+    mean = f"{statistics.fmean(scores):.3f}"
+    if len(scores) == 1 or not band:
+        return mean
+    low, high = (f"{value:.2f}".removeprefix("0") for value in (min(scores), max(scores)))
+    return f"{mean} ({low}-{high})"
+
+
+def notes(curve: Curve) -> list[str]:
+    """Return what the figures mean, and what they do not, a sentence a line."""
+    return list(_notes(curve))
+
+
+def _notes(curve: Curve) -> Iterator[str]:
+    data, valid = curve["data"], sum(curve["data"]["splits"]["valid"])
+    yield (
+        "Ranges are those of the draws of training images, not the uncertainty of the test split; "
+        "the row `all` is one fit and has none."
+    )
+    yield f"Settings are chosen on the same {valid:,} validation images at every size."
+    if any(point["smaller_classes"] for point in curve["points"]):
+        yield "Smaller: classes with fewer images than that, which give all they have."
+    if data["grouped"]:
+        yield "Groups are ignored within the training split: images are drawn one by one."
+    for name, reason in curve["left_out"].items():
+        yield f"{name} is left out: {reason}"
+    fit_s, total_s = sum(curve["seconds"]["fit"]), curve["seconds"]["total"]
+    count = sum(len(point["accuracy"]) for method in curve["methods"] for point in method["points"])
+    yield f"{count} searches in {format_seconds(fit_s)}; {format_seconds(total_s)} in all."
+
+
+def sentences(curve: Curve, score: str) -> list[str]:
+    """Say for each method what twice the labels would give.
+
+    Parameters
+    ----------
+    curve : dict
+    score : {"accuracy", "macro_f1"}
+
+    Returns
+    -------
+    list of str
+    """
+    return [_sentence(curve, method, score) for method in curve["methods"]]
+
+
+def _sentence(curve: Curve, method: dict[str, Any], score: str) -> str:
+    found = method["extrapolation"][score]
+    if found["reason"]:
+        return f"{method['name']}: {SCORES[score]} is not extrapolated: {found['reason']}"
+    gain = format_points(found["gain"], found["range"], f"points of {SCORES[score]} ({{}} to {{}})")
+    text = f"{method['name']}: with twice the labels ({found['images']:,}): about {gain}, extrapolated"
+    if found["without_last"] is not None:
+        measured = method["points"][-1][score][0]
+        text += f" (without the last point the fit says {found['without_last']:.3f} for it; measured: {measured:.3f})"
+    return text
+
+
+def _scores(curve: Curve) -> list[str]:
+    """Return the scores, the one that settings are chosen by first."""
+    select = curve["config"]["select"]
+    return [select, *(score for score in SCORES if score != select)]
