@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transfer import metrics
 from transfer.evaluation import statistics
+from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line
 
 Indices = npt.NDArray[np.intp]
@@ -42,6 +43,7 @@ def repeat(
     *,
     scheme: str,
     names: Sequence[str] = (),
+    on_progress: Progress = silent,
 ) -> dict[str, Any]:
     """Fit every search on every split, choice of settings included, and compare the methods over the splits.
 
@@ -60,6 +62,8 @@ def repeat(
         out one group after the other.
     names : sequence of str
         Name of each split: with `groups` the group that is left out.
+    on_progress : Progress
+        Called in the phase `repeat`, whose parts are the fits of every method on every split.
 
     Returns
     -------
@@ -67,12 +71,19 @@ def repeat(
         `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
         score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won.
     """
-    methods = []
-    for name, search in unfitted.items():
+    methods, total = [], len(unfitted) * len(splits)
+    for i, (name, search) in enumerate(unfitted.items()):
+
+        def on_fit(done: int, before: int = i * len(splits), name: str = name) -> None:
+            part = min(done + 1, len(splits))
+            on_progress("repeat", before + done, total, f"{name}, split {part} of {len(splits)}")
+
+        on_fit(0)
         try:
-            methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes)})
+            methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes, on_fit)})
         except Exception as error:  # memory, a library: it costs this method alone
             log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
+    on_progress("repeat", total, total)
     test_share, train_share = (
         float(np.mean([len(split[side]) for split in splits])) / len(y_N) for side in (2, 0)
     )
@@ -106,8 +117,9 @@ def _score_splits(
     y_N: npt.NDArray[np.int64],
     splits: Sequence[Split],
     n_classes: int,
+    on_fit: Callable[[int], None],
 ) -> dict[str, Any]:
-    fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits])
+    fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits], on_fit)
     confusions = [
         metrics.confusion(y_N[test], own.predict(x_ND[test]), n_classes)
         for own, (_, _, test) in zip(fitted, splits, strict=True)

@@ -1,0 +1,39 @@
+"""How far a command is: the phases that it reports while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A function that is called when a phase begins, when parts of it are done, and when all of them are.
+
+    Parameters
+    ----------
+    phase : str
+        Named as in `seconds` of a result, where it is there.
+    done, total : int
+        Parts of the phase. `done` is 0 when it begins and `total` when it ends; a phase may be entered again.
+    detail : str
+        What is being worked on.
+    unit : str
+        What the parts are, in the plural, if all of them take about as long as each other: a rate then says when the
+        phase will end.
+    """
+
+    def __call__(self, phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+        """Take what is reported."""
+
+
+def silent(phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+    """Report nothing."""
+
+
+@contextmanager
+def reported(on_progress: Progress, phase: str, detail: str = "") -> Iterator[None]:
+    """Report a phase of one part, done in the block."""
+    on_progress(phase, 0, 1, detail)
+    yield
+    on_progress(phase, 1, 1)
