@@ -10,9 +10,21 @@ class Reports:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int, int, str]] = []
+        self.shares: list[float | None] = []
 
-    def __call__(self, phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+    def __call__(
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        detail: str = "",
+        unit: str = "",
+        share: float | None = None,
+        /,
+    ) -> None:
         """Keep a call."""
+        assert share is None or 0 <= share <= 1
+        self.shares.append(share)
         self.calls.append((phase, done, total, detail))
 
     def phases(self) -> list[str]:

@@ -25,13 +25,13 @@ def clock() -> FakeClock:
 
 def test_a_phase_of_parts_names_the_part(clock: FakeClock) -> None:
     state = State(clock)
-    state.update("fit", 2, 7, "logreg", "")
+    state.update("fit", 2, 7, "logreg")
     clock.now_s += 60
     assert state.text == "fit: logreg (3 of 7)"
     assert state.pace == ""  # the methods that are left may take longer or shorter
-    state.update("weights", 0, 1, "imagenet", "")
+    state.update("weights", 0, 1, "imagenet")
     assert state.text == "weights: imagenet"
-    state.update("load", 0, 1, "", "")
+    state.update("load", 0, 1)
     assert state.text == "load"
 
 
@@ -43,6 +43,15 @@ def test_like_parts_have_a_rate_and_a_time_left(clock: FakeClock) -> None:
     state.update("extract", 300, 9000, "eager bf16", "images")
     assert state.text == "extract: eager bf16, 300 of 9,000 images"
     assert state.pace == "30.0 images/s, 5 min left"
+
+
+def test_unlike_parts_whose_costs_are_known_have_about_a_time_left(clock: FakeClock) -> None:
+    state = State(clock)
+    state.update("repeat", 0, 70, "fc, split 1 of 10", share=0.0)
+    clock.now_s += 30
+    state.update("repeat", 10, 70, "svm, split 1 of 10", share=0.25)
+    assert state.text == "repeat: svm, split 1 of 10 (11 of 70)"
+    assert state.pace == "about 90 s left"
 
 
 def test_a_phase_that_begins_again_has_a_new_rate(clock: FakeClock) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,13 +94,13 @@ def compare_methods(
         "best_of_kind": kinds,
         "pairs": pairs,
         "ladder": climbed,
-        "repeats": _repeat(config, list(fitted), image_set, features, watch, on_progress),
+        "repeats": _repeat(config, fitted, image_set, features, watch, on_progress),
     }
 
 
 def _repeat(
     config: RunConfig,
-    names: Sequence[str],
+    fitted: dict[str, FittedSearch],
     image_set: ImageSet,
     features: Features,
     watch: Stopwatch,
@@ -139,7 +138,7 @@ def _repeat(
             )
         valid_share = shares["valid"] / (1 - shares["test"])
         splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
-    unfitted = {name: METHODS[name].build(config) for name in names}
+    unfitted = {name: METHODS[name].build(config) for name in fitted}
     with watch("repeat"):
         return repeats.repeat(
             unfitted,
@@ -149,5 +148,6 @@ def _repeat(
             len(image_set.classes),
             scheme=scheme,
             names=group_names,
+            fit_s={name: one.fit_s for name, one in fitted.items()},
             on_progress=on_progress,
         )

@@ -2,7 +2,7 @@
 
 A line names one phase. The time left is that of this phase alone, from its mean rate so far: what comes after it (fits,
 the page) isn't in it, since nobody knows before how long it takes. Phases whose parts are unlike each other, such as
-fits of different methods, have no time left.
+first fits of different methods, have no time left; repeats have one, from what each method took on the first split.
 """
 
 from __future__ import annotations
@@ -42,14 +42,18 @@ class State:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.clock = clock
         self.phase, self.done, self.total, self.detail, self.unit = "", 0, 0, "", ""
+        self.share: float | None = None
         self._began_s = clock()
 
-    def update(self, phase: str, done: int, total: int, detail: str, unit: str) -> bool:
+    def update(
+        self, phase: str, done: int, total: int, detail: str = "", unit: str = "", share: float | None = None
+    ) -> bool:
         """Take what is reported; return whether another phase has begun."""
         is_other = phase != self.phase
         if is_other or done < self.done:
             self._began_s = self.clock()
         self.phase, self.done, self.total, self.detail, self.unit = phase, done, total, detail, unit
+        self.share = share
         return is_other
 
     @property
@@ -73,11 +77,14 @@ class State:
     def pace(self) -> str:
         """How fast it goes and how long the phase will still take; empty where that is not known."""
         passed_s = self.passed_s
-        if not self.unit or not self.done or passed_s < LEAST_S:
+        if not self.done or passed_s < LEAST_S:
             return ""
-        rate = self.done / passed_s
-        left = format_duration((self.total - self.done) / rate)
-        return f"{rate:,.1f} {self.unit}/s, {left} left"
+        if self.share:
+            return f"about {format_duration(passed_s * (1 / self.share - 1))} left"
+        if self.unit:
+            rate = self.done / passed_s
+            return f"{rate:,.1f} {self.unit}/s, {format_duration((self.total - self.done) / rate)} left"
+        return ""
 
 
 def format_duration(seconds: float) -> str:
@@ -102,9 +109,18 @@ class Lines:
         self._state, self._write = State(clock), write
         self._written_s = clock()
 
-    def __call__(self, phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+    def __call__(
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        detail: str = "",
+        unit: str = "",
+        share: float | None = None,
+        /,
+    ) -> None:
         """Take what is reported, as `Progress` says."""
-        is_other, now_s = self._state.update(phase, done, total, detail, unit), self._state.clock()
+        is_other, now_s = self._state.update(phase, done, total, detail, unit, share), self._state.clock()
         # Of a phase that is over, the next one's line tells.
         if done == total or not (is_other or now_s - self._written_s >= LINE_EVERY_S):
             return
@@ -129,9 +145,18 @@ class Bar:
             refresh_per_second=REFRESH_PER_S,
         )
 
-    def __call__(self, phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+    def __call__(
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        detail: str = "",
+        unit: str = "",
+        share: float | None = None,
+        /,
+    ) -> None:
         """Take what is reported, as `Progress` says."""
-        self._state.update(phase, done, total, detail, unit)
+        self._state.update(phase, done, total, detail, unit, share)
         now_s = self._state.clock()
         if done in (0, total) or now_s - self._drawn_s >= DRAW_EVERY_S:
             self._drawn_s = now_s

@@ -21,13 +21,26 @@ class Progress(Protocol):
     unit : str
         What the parts are, in the plural, if all of them take about as long as each other: a rate then says when the
         phase will end.
+    share : float, optional
+        The share of the phase's work that is done, if parts differ in what they cost, but by how much is known.
     """
 
-    def __call__(self, phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+    def __call__(
+        self,
+        phase: str,
+        done: int,
+        total: int,
+        detail: str = "",
+        unit: str = "",
+        share: float | None = None,
+        /,
+    ) -> None:
         """Take what is reported."""
 
 
-def silent(phase: str, done: int, total: int, detail: str = "", unit: str = "", /) -> None:
+def silent(
+    phase: str, done: int, total: int, detail: str = "", unit: str = "", share: float | None = None, /
+) -> None:
     """Report nothing."""
 
 
