@@ -23,7 +23,7 @@ from transfer.system.text import printable
 LINE_EVERY_S, DRAW_EVERY_S = 10.0, 0.1
 # A rate of less time than this is not shown.
 LEAST_S = 1.0
-BAR_WIDTH = 16
+BAR_WIDTH = 10
 # Drawing takes turns with the fits: the interpreter runs one of both.
 REFRESH_PER_S = 4
 
@@ -43,7 +43,7 @@ class State:
         self.clock = clock
         self.phase, self.done, self.total, self.detail, self.unit = "", 0, 0, "", ""
         self.share: float | None = None
-        self._began_s = clock()
+        self._began_s = self._done_s = clock()
 
     def update(
         self, phase: str, done: int, total: int, detail: str = "", unit: str = "", share: float | None = None
@@ -52,6 +52,8 @@ class State:
         is_other = phase != self.phase
         if is_other or done < self.done:
             self._began_s = self.clock()
+        if done != self.done:
+            self._done_s = self.clock()
         self.phase, self.done, self.total, self.detail, self.unit = phase, done, total, detail, unit
         self.share = share
         return is_other
@@ -75,16 +77,16 @@ class State:
 
     @property
     def pace(self) -> str:
-        """How fast it goes and how long the phase will still take; empty where that is not known."""
-        passed_s = self.passed_s
-        if not self.done or passed_s < LEAST_S:
+        """How fast it goes and how long the phase will still take; empty where that is not known.
+
+        The rate is that until a part was last done: a part that takes long does not lower it, and time left runs out.
+        """
+        share = self.done / self.total if self.unit and self.total else self.share
+        worked_s = self._done_s - self._began_s
+        if not share or worked_s < LEAST_S:
             return ""
-        if self.share:
-            return f"about {format_duration(passed_s * (1 / self.share - 1))} left"
-        if self.unit:
-            rate = self.done / passed_s
-            return f"{rate:,.1f} {self.unit}/s, {format_duration((self.total - self.done) / rate)} left"
-        return ""
+        left = format_duration(max(0.0, worked_s / share - self.passed_s))
+        return f"{self.done / worked_s:,.1f}/s, {left} left" if self.unit else f"about {left} left"
 
 
 def format_duration(seconds: float) -> str:
