@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import io
 
 import pytest
@@ -106,18 +105,6 @@ class TestLines:
             on_progress("fit again", 0, 1, "knn")
             on_progress("fit again", 1, 1)
         assert lines == ["fit again: knn"]
-
-    def test_work_goes_on_where_lines_can_no_longer_be_written(self, clock: FakeClock) -> None:
-        tries: list[str] = []
-
-        def fail(line: str) -> None:
-            tries.append(line)
-            raise OSError(errno.EPIPE, "Broken pipe")
-
-        on_progress = Lines(fail, clock)
-        on_progress("read", 0, 48)
-        on_progress("weights", 0, 1)
-        assert len(tries) == 1
 
 
 class TestBar:

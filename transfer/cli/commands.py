@@ -26,7 +26,7 @@ from transfer.config import (
     parse_size,
 )
 from transfer.system.errors import UserError
-from transfer.system.progress import Progress, reported
+from transfer.system.progress import Progress, print_line, reported
 from transfer.system.text import line, printable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare the methods."""
     config = _config(args)
     if args.data is None and not (args.quiet or args.json):
-        print("transfer: no DATA is given: running on the built-in images", file=sys.stderr, flush=True)
+        print_line("no DATA is given: running on the built-in images")
     models = args.out / MODELS if args.out else None
     if models:
         if config.data != BUILT_IN:

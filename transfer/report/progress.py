@@ -7,7 +7,6 @@ first fits of different methods, have no time left; repeats have one, from what 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -102,7 +101,7 @@ class Lines:
     Parameters
     ----------
     write : callable
-        Takes a line; after an `OSError` it isn't called again.
+        Takes a line.
     clock : callable
         Returns seconds.
     """
@@ -127,10 +126,7 @@ class Lines:
         if done == total or not (is_other or now_s - self._written_s >= LINE_EVERY_S):
             return
         self._written_s = now_s
-        try:
-            self._write(", ".join(filter(None, (self._state.text, self._state.pace))))
-        except OSError:  # nobody reads it, or the disk is full: the work itself goes on
-            self._write = lambda line: None
+        self._write(", ".join(filter(None, (self._state.text, self._state.pace))))
 
 
 class Bar:
@@ -175,8 +171,3 @@ class _Words(ProgressColumn):
     def render(self, task: Task) -> Text:
         pace = self._state.pace or format_duration(self._state.passed_s)
         return Text(printable(f"{self._state.text}, {pace}"))
-
-
-def print_line(line: str) -> None:
-    """Print a line on standard error."""
-    print(f"transfer: {printable(line)}", file=sys.stderr, flush=True)

@@ -12,8 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from transfer.report.progress import Bar, Lines, print_line
-from transfer.system.progress import Progress, silent
+from transfer.report.progress import Bar, Lines
+from transfer.system.progress import Progress, print_line, silent
 from transfer.system.signals import at_end
 from transfer.system.text import escaped, printable
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
+
+from transfer.system.text import printable
 
 
 class Progress(Protocol):
@@ -50,3 +54,14 @@ def reported(on_progress: Progress, phase: str, detail: str = "") -> Iterator[No
     on_progress(phase, 0, 1, detail)
     yield
     on_progress(phase, 1, 1)
+
+
+def print_line(line: str) -> None:
+    """Print a line on standard error; if that fails, the line is lost and the work goes on."""
+    try:
+        print(f"transfer: {printable(line)}", file=sys.stderr, flush=True)
+    except BrokenPipeError:  # its reader is gone: what is left in the buffer would fail at exit again
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:  # such as a full disk
+        pass
