@@ -46,7 +46,7 @@ def gate(args: argparse.Namespace) -> Outcome:
         with (
             worktrees.tree(base, work / "base") as base_tree,
             worktrees.tree(head, work / "head") as head_tree,
-            rendering.progress(False, speed=False) as progress,
+            rendering.progress(False) as progress,
         ):
             return compare(
                 base_tree,

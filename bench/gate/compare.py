@@ -11,6 +11,7 @@ from bench.gate import measure, verdict
 from bench.gate.measure import CONTROL, Bench, Failed, Pairs
 from bench.gate.verdict import SLOWER, Ratio
 from transfer.system.errors import UserError
+from transfer.system.progress import Progress, silent
 
 PASSED, RED, INCONCLUSIVE = 0, 1, 4
 Stage = Callable[[str, Collection[str], int], dict[str, Pairs]]
@@ -69,7 +70,7 @@ def compare(
     blocks: int,
     seed: int,
     only: Collection[str] = (),
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Test whether `head` is slower than `base`, folders with a revision each.
 
@@ -84,7 +85,7 @@ def compare(
     seed : int
     only : collection of str
         Benchmarks to run; all if empty.
-    progress : callable
+    progress : Progress
 
     Returns
     -------
@@ -112,7 +113,12 @@ def compare(
 
     def stage(phase: str, names: Collection[str], seed: int) -> dict[str, Pairs]:
         return bench.blocks(
-            base, head, names, n=blocks, seed=seed, progress=lambda done: progress(phase, done, blocks)
+            base,
+            head,
+            names,
+            n=blocks,
+            seed=seed,
+            progress=lambda done: progress(phase, done, blocks, "", "blocks"),
         )
 
     failed, uncompared, said = has - on_head, (on_head - on_base) & had, [head_output] * (has != on_head)

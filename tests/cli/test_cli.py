@@ -20,6 +20,7 @@ from PIL import Image
 from transfer import cli
 from transfer.cache.store import Store
 from transfer.cli import commands
+from transfer.config import RunConfig
 from transfer.evaluation import data_summary, experiment
 from transfer.heads.registry import METHODS
 from transfer.serving import bundle
@@ -48,7 +49,8 @@ def test_run_prints_the_report_and_writes_it(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["run", *ready, "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "transfer: write: result.json (1 of 5)\n" in err
     for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
         assert part in out
     record = json.loads((tmp_path / "deep/out/result.json").read_text())
@@ -239,7 +241,8 @@ class TestPredict:
         self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         folder = Path(ready[0]) / "test"
-        assert cli.main(["predict", model, str(folder / "class2" / "3.jpg"), str(folder), "--method=fc"]) == 0
+        words = [str(folder / "class2" / "3.jpg"), str(folder), "--method=fc", "--quiet"]
+        assert cli.main(["predict", model, *words]) == 0
         out, err = capsys.readouterr()
         lines = [line.split("\t") for line in out.splitlines()]
         expected = [folder / "class2" / "3.jpg", *sorted(folder.rglob("*.jpg"))]
@@ -267,7 +270,7 @@ class TestPredict:
     ) -> None:
         folder = Path(ready[0]) / "test" / "class0"
         (folder / "2.jpg").write_bytes(b"no image")
-        assert cli.main(["predict", model, str(folder)]) == 2
+        assert cli.main(["predict", model, str(folder), "--quiet"]) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert len(err.splitlines()) == 1
@@ -284,7 +287,7 @@ class TestPredict:
         new.mkdir()
         shutil.copy(source / "0.jpg", new / "0")
         (new / "linked").symlink_to(source, target_is_directory=True)
-        assert cli.main(["predict", model, str(new)]) == 0
+        assert cli.main(["predict", model, str(new), "--quiet"]) == 0
         out, err = capsys.readouterr()
         assert (len(out.splitlines()), err) == (5, "")
         (new / "notes.xyz").write_text("no image")
@@ -329,7 +332,7 @@ class TestPredict:
         assert cli.main(["predict", model, image, "--method=ridge"]) == 2
         assert "method is 'ridge'; " in capsys.readouterr().err
         (Path(model) / "models" / "backbone.safetensors").write_bytes(b"")
-        assert cli.main(["predict", model, image]) == 2
+        assert cli.main(["predict", model, image, "--quiet"]) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert len(err.splitlines()) == 1
@@ -619,7 +622,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--lr", "-1"], "--lr"),
         (["run", "--epochs", "0"], "--epochs is 0"),
         (["run", "--epochs", "many"], "invalid int value: 'many'"),
-        (["run", "--methods", "svm,forest"], "'forest'.*fc-lab, fc, svm-lab, svm"),
+        (["run", "lagoon", "--methods", "svm,forest"], "'forest'.*fc-lab, fc, svm-lab, svm"),
         (["run", ".", "--groups", "["], "--groups is '\\['"),
         (["run", "--repeats", "some"], "--repeats is 'some'.*from 0 up, or groups"),
         (["run", "--repeats=groups"], "--repeats groups needs --groups"),
@@ -636,9 +639,9 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", ".", "class0.txt"], "no model.json in ."),
         (["predict", ".", "no/such/folder"], "no model.json in ."),
         (["predict", ".", "empty"], "no images in empty"),
-        (["run", "--out", "/dev/null/x"], "--out"),
+        (["run", "lagoon", "--out", "/dev/null/x"], "--out"),
         (["run", ""], "DATA is empty"),
-        (["run", "--store", "class0.txt"], "as the store"),
+        (["run", "lagoon", "--store", "class0.txt"], "as the store"),
         (["run", "--store="], "--store: the name of a file or folder is empty"),
         (["run", ".", "--weights", "none.pth"], "no such weights file: none.pth"),
     ],
@@ -719,14 +722,36 @@ def test_python_m_transfer_is_the_command() -> None:
     assert done.stdout.startswith("transfer ")
 
 
-def test_progress_goes_to_a_terminal_only(
+def test_progress_is_lines_or_a_bar_in_a_terminal(
     ready: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["extract", *ready, "--engine=eager", "--precision=fp32"]) == 0
+    words = ["extract", *ready, "--engine=eager", "--precision=fp32"]
+    assert cli.main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+    assert cli.main(words) == 0
+    err = capsys.readouterr().err
+    assert "transfer: read: 0 of 48 images\n" in err
+    assert all(re.fullmatch(r"transfer: [\w ]+(: .*)?", line) for line in err.splitlines())
     monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
-    assert cli.main(["extract", *ready]) == 0
-    assert "reading" in capsys.readouterr().err
+    assert cli.main(words) == 0
+    assert "\x1b[2K" in capsys.readouterr().err  # a line is erased
+
+
+def test_a_run_without_a_folder_says_so_first(
+    ready: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[str] = []
+
+    def compare(config: RunConfig, on_progress: object) -> None:
+        seen.append(f"{config.data}: {capsys.readouterr().err}")
+        raise UserError("stop")
+
+    monkeypatch.setattr(experiment, "compare", compare)
+    for words in ([], ["--quiet"], ["--json"], ["lagoon"]):
+        assert cli.main(["run", *ready[1:], *words]) == 2
+        capsys.readouterr()
+    line = "transfer: no DATA is given: running on the built-in images\n"
+    assert seen == [f"lagoon: {line}", "lagoon: ", "lagoon: ", "lagoon: "]
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
@@ -762,7 +787,9 @@ def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     running.send_signal(signal.SIGTERM)
     _, err = running.communicate()
     assert running.returncode == 130
-    assert err == "transfer: interrupted; a run or an extraction resumes when started again\n"
+    *before, last = err.splitlines()
+    assert last == "transfer: interrupted; a run or an extraction resumes when started again"
+    assert all(line.startswith("transfer: ") for line in before)  # the progress until then
     assert list(tmp_path.glob("store/features/*/*.npy"))
     assert not list(tmp_path.glob("store/**/*.tmp"))
 
@@ -780,7 +807,8 @@ def test_the_chosen_engine_is_reported_on_standard_error_and_by_env(
 ) -> None:
     assert cli.main(["extract", *ready]) == 0
     printed = capsys.readouterr()
-    assert re.fullmatch(r"transfer: \w+ \w+, measured \(images/s: eager fp32 [\d.]+.*\)\n", printed.err)
+    chosen = r"^transfer: \w+ \w+, measured \(images/s: eager fp32 [\d.]+.*\)$"
+    assert re.search(chosen, printed.err, re.MULTILINE)
     assert "images computed" in printed.out
     store = next(word.removeprefix("--store=") for word in ready if word.startswith("--store="))
     assert cli.main(["env", "--store", store]) == 0

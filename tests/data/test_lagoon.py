@@ -86,7 +86,7 @@ def test_make_writes_the_promised_files(tmp_path: Path, few: dict[str, tuple[int
     assert root == tmp_path / "new" / f"lagoon-v{lagoon.VERSION}-seed5"
     assert list((tmp_path / "new").iterdir()) == [root]
     assert set(digest(root)) == expected
-    assert calls == [(i + 1, len(expected)) for i in range(len(expected))]
+    assert calls == [(i, len(expected)) for i in range(len(expected) + 1)]
     with Image.open(root / "test/Water/0001.jpg") as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (800, 240))
 
@@ -120,7 +120,7 @@ def test_files_that_were_lost_are_drawn_again(tmp_path: Path, few: dict[str, tup
     (root / "test/Water/0000.jpg").unlink()
     calls: list[tuple[int, int]] = []
     lagoon.make(tmp_path, on_progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 2), (2, 2)]
+    assert calls == [(0, 2), (1, 2), (2, 2)]
     assert digest(root) == before
 
 

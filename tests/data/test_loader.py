@@ -36,6 +36,7 @@ from transfer.data.loader import (
 from transfer.data.names import Names
 from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.progress import silent
 
 SIZE = (6, 9)
 
@@ -81,10 +82,6 @@ def images_of(root: Path, count: int, pool: ThreadPoolExecutor) -> list[Image]:
         write_png(root / name, i)
     found = image_set(root, {"train": names, "valid": [], "test": []})
     return list(read(found, pool, BadImages(root, "error"), silent))
-
-
-def silent(phase: str, done: int, total: int) -> None:
-    pass
 
 
 def test_reading_tells_ids_sizes_labels_and_splits_in_order(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
@@ -216,7 +213,7 @@ def test_reading_begins_a_bounded_number_of_files(
         assert begun <= done + FILES_AHEAD + FILES_A_TASK
         return submit(call, paths)
 
-    def on_progress(phase: str, at: int, total: int) -> None:
+    def on_progress(phase: str, at: int, *_: object) -> None:
         nonlocal done
         done = at
 
@@ -293,10 +290,11 @@ class TestImages:
 def test_reading_tells_its_progress(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     write_png(tmp_path / "a.png", 0)
     found = image_set(tmp_path, {"train": ["a.png"] * (2 * FILES_A_TASK + 3), "valid": [], "test": []})
-    calls: list[tuple[str, int, int]] = []
+    calls: list[tuple[Any, ...]] = []
     read(found, pool, BadImages(tmp_path, "error"), lambda *call: calls.append(call))
     total = 2 * FILES_A_TASK + 3
-    assert calls == [("reading", done, total) for done in (FILES_A_TASK, 2 * FILES_A_TASK, total)]
+    done = (0, FILES_A_TASK, 2 * FILES_A_TASK, total)
+    assert calls == [("read", files, total, "", "images") for files in done]
 
 
 @pytest.mark.parametrize("fault", ["text", "empty", "gone", "folder", "pipe", "device", "loop", "endless"])
@@ -348,12 +346,12 @@ def test_bad_images_are_left_out_and_listed(tmp_path: Path, pool: ThreadPoolExec
     spoil(tmp_path / "a0.png", "text")
     spoil(tmp_path / "a4.png", "gone")
     bad = BadImages(tmp_path, "skip")
-    calls: list[tuple[str, int, int]] = []
+    calls: list[tuple[Any, ...]] = []
     images = read(found, pool, bad, lambda *call: calls.append(call))
     assert [image.path.name for image in images] == ["b1.png", "a2.png", "b3.png", "b5.png"]
     assert [image.label for image in images] == [1, 0, 1, 1]
     assert bad.skipped == {"a0.png": REASONS["text"], "a4.png": REASONS["gone"]}
-    assert calls[-1] == ("reading", 6, 6)
+    assert calls[-1][:3] == ("read", 6, 6)
 
 
 def test_skipped_images_are_named_relative_to_the_root(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.reports import Reports
 from transfer.engines import Engine, EngineError, Plan, autotune
 from transfer.engines.autotune import Choice, choose, settled
 from transfer.engines.trials import Trial, known
@@ -101,6 +102,12 @@ def test_the_fastest_way_that_is_soon_ready_is_taken(usual: Callable[..., World]
     assert picked.engine is not None
     assert picked.engine.plan == VINO_BF16
     assert world.built == [EAGER, VINO_BF16]  # what can't win is not tried
+
+
+def test_every_way_that_is_tried_is_reported(usual: Callable[..., World]) -> None:
+    world, reports = usual(), Reports()
+    choose(ALL, dict.fromkeys(ALL, 5000), world.build, X, [], least_cosine=0.999, on_progress=reports)
+    assert reports.calls == [("choose", 0, 1, f"{plan.engine} {plan.precision}") for plan in world.built]
 
 
 def test_choosing_costs_little_of_what_it_chooses_for(usual: Callable[..., World]) -> None:

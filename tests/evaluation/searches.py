@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -29,11 +30,12 @@ class Centroids(BaseEstimator):  # type: ignore[misc]
         self.best_estimator_ = self
         return self
 
-    def fit_splits(self, X: Any, y: Any, splits: Any) -> list[Self]:
-        return [
-            type(self)(**self.get_params()).fit(X[train], y[train], X[valid], y[valid])
-            for train, valid in splits
-        ]
+    def fit_splits(self, X: Any, y: Any, splits: Any, on_fit: Callable[[int], None]) -> list[Self]:
+        fitted = []
+        for train, valid in splits:
+            fitted.append(type(self)(**self.get_params()).fit(X[train], y[train], X[valid], y[valid]))
+            on_fit(len(fitted))
+        return fitted
 
     def predict(self, X: Any) -> Any:
         moved = X + np.eye(1, X.shape[1]) * self.shift

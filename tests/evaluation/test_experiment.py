@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.reports import Reports
 from transfer import metrics
 from transfer.config import RunConfig
 from transfer.data import dataset
@@ -25,16 +26,15 @@ from transfer.features import image_sets
 from transfer.heads.registry import METHODS
 from transfer.report.notes import notes
 from transfer.system.errors import UserError
+from transfer.system.progress import Progress, silent
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 MakeImages = Callable[..., Path]
 
 
-def run(root: Path, **settings: Any) -> Result:
+def run(root: Path, on_progress: Progress = silent, **settings: Any) -> Result:
     given = {"backbone": "resnet18", "weights": "random", "device": "cpu", **settings}
-    return experiment.run(
-        RunConfig(data=str(root / "images"), store=root / "store", **given), lambda *_: None
-    )
+    return experiment.run(RunConfig(data=str(root / "images"), store=root / "store", **given), on_progress)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(root: Path) -> Result:
-    return run(root)
+def reports() -> Reports:
+    """What the run below reports of its progress."""
+    return Reports()
+
+
+@pytest.fixture(scope="module")
+def result(root: Path, reports: Reports) -> Result:
+    return run(root, reports)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +169,25 @@ def test_the_phases_are_part_of_the_total(result: Result) -> None:
         assert method["fit_s"] == statistics.median(method["fit_seconds"])
         assert method["predict_s"] == statistics.median(method["predict_seconds"])
     assert sum(map(sum, phases.values())) <= result.seconds["total"]
+
+
+def test_every_phase_is_reported_in_order_and_to_its_end(result: Result, reports: Reports) -> None:
+    phases = [phase for phase, _ in itertools.groupby(reports.phases())]
+    first = [
+        "read",
+        "weights",
+        "prepare",
+        "choose",
+        "open cache",
+        "prepare",
+        "extract",
+        "load",
+        "fit",
+    ]
+    rest = ["score", "compare", "ladder", "describe data"]
+    assert phases in (first + rest, [*first, "fit again", *rest])
+    assert set(phases) - {"fit again"} <= set(result.seconds)
+    assert [detail for phase, *_, detail in reports.calls if phase == "fit"] == [*METHODS, ""]
 
 
 def test_two_runs_agree_on_everything_but_time(result: Result, again: Result) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.searches import Centroids
+from tests.reports import Reports
 from transfer.evaluation import fitting
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.system.errors import UserError
@@ -88,6 +89,22 @@ def test_a_search_that_refuses_is_left_out(splits: dict[str, Any]) -> None:
     )
     assert list(fitted) == ["b"]
     assert refused == ["a: these images are refused"]
+
+
+def test_first_fits_are_reported_and_further_rounds_apart(splits: dict[str, Any]) -> None:
+    reports = Reports()
+    unfitted = {"a": Centroids(), "b": Centroids(refuse=True), "c": Centroids()}
+    fitted = fit_in_turn(unfitted, splits, Stopwatch(), lambda *_: None, reports)
+    phases = reports.phases()
+    rounds = max(len(one.fit_seconds) for one in fitted.values())
+    assert phases == ["fit"] + ["fit again"] * (rounds - 1)
+    assert reports.calls[:4] == [
+        ("fit", 0, 3, "a"),
+        ("fit", 1, 3, "b"),
+        ("fit", 2, 3, "c"),
+        ("fit", 3, 3, ""),
+    ]
+    assert reports.calls[4] == ("fit again", 0, 2, "a")
 
 
 def test_the_searches_given_stay_unfitted(splits: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from tests.evaluation.searches import Centroids
+from tests.reports import Reports
 from transfer.data.splits import draw_repeats, leave_group_out
 from transfer.evaluation.repeats import GROUPS, STRATIFIED, default_count, repeat
 
@@ -78,3 +79,17 @@ def test_a_method_that_refuses_is_left_out(rows: tuple[Any, Any], caplog: pytest
         found = repeated(rows, a=Centroids(), b=Centroids(refuse=True))
     assert [method["name"] for method in found["methods"]] == ["a"]
     assert "b is left out of the repeated splits: these images are refused" in caplog.text
+
+
+def test_every_split_of_every_method_is_reported(rows: tuple[Any, Any]) -> None:
+    reports, splits = Reports(), draw_repeats(rows[1], 6, {"valid": 0.1, "test": 0.3}, seed=0)
+    searches = {"a": Centroids(), "b": Centroids(refuse=True), "c": Centroids()}
+    fit_s = {"a": 6.0, "b": 3.0, "c": 3.0}
+    repeat(searches, *rows, splits, 4, scheme=STRATIFIED, fit_s=fit_s, on_progress=reports)
+    assert reports.phases() == ["repeat"]
+    details = [detail for *_, detail in reports.calls]
+    assert details[:3] == ["a, split 1 of 6", "a, split 2 of 6", "a, split 3 of 6"]
+    assert ("repeat", 6, 18, "b, split 1 of 6") in reports.calls
+    assert reports.calls[-1] == ("repeat", 18, 18, "")
+    expected = [i / 12 for i in range(6)] + [0.5] + [0.75 + i / 24 for i in range(6)]
+    assert reports.shares == [pytest.approx(share) for share in expected] + [None]

@@ -147,9 +147,10 @@ class TestPredict:
         loaded = predictor.load(copy, batch=8)
         whole = loaded.predict(tested(folder))
         monkeypatch.setattr(predictor, "ROWS", 7)
-        calls: list[tuple[str, int, int]] = []
+        calls: list[tuple[Any, ...]] = []
         assert loaded.predict(tested(folder), on_progress=lambda *call: calls.append(call)) == whole
-        assert calls == [("predicting", done, 24) for done in (7, 14, 21, 24)]
+        assert calls[0] == ("predict", 0, 24, "", "images")
+        assert list(dict.fromkeys(done for _, done, *_ in calls)) == [0, 7, 14, 21, 24]
 
     def test_a_bad_image_ends_it_or_is_left_out_and_the_model_works_on(
         self, folder: Path, copy: Path, tmp_path: Path
@@ -161,7 +162,9 @@ class TestPredict:
         with pytest.raises(UserError, match=r"can't read .*bad\.jpg: .*; mend or remove it"):
             loaded.predict(mixed)
         bad = BadImages(None, "skip")
-        assert loaded.predict(mixed, bad) == loaded.predict(paths)
+        calls: list[tuple[Any, ...]] = []
+        assert loaded.predict(mixed, bad, lambda *call: calls.append(call)) == loaded.predict(paths)
+        assert calls[-1][1:3] == (len(mixed), len(mixed))
         assert [Path(name).name for name in bad.skipped] == ["bad.jpg", "none.jpg"]
         assert loaded.predict(mixed[3:5], bad) == []
 

@@ -118,7 +118,7 @@ from transfer.system import signals as interrupt; from transfer.report import re
 
 try:
     with interrupt.stoppable(), render.progress(False) as on_progress:
-        on_progress("extracting", 3, 10)
+        on_progress("extract", 3, 10)
         print(file=sys.__stdout__, flush=True)
         {work}
 except KeyboardInterrupt:
@@ -145,8 +145,8 @@ except KeyboardInterrupt:
     os.close(ours)
     process.stdout.close()
     assert process.wait() == signals.INTERRUPTED
-    assert b"extracting" in shown
-    after = shown[shown.rindex(b"extracting") :]
+    assert b"extract:" in shown
+    after = shown[shown.rindex(b"extract:") :]
     assert b"\x1b[2K" in after  # the line is erased
     assert b"\x1b[?25h" in after  # and the cursor is back
 

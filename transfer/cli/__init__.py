@@ -16,6 +16,7 @@ from transfer.cli.parser import make_parser
 from transfer.cli.store_commands import DONE, FAILED
 from transfer.system import hardware, signals
 from transfer.system.errors import UserError, is_out_of_memory
+from transfer.system.progress import print_line
 from transfer.system.text import printable
 
 USAGE = 2
@@ -74,7 +75,7 @@ def _tell(*, quiet: bool) -> None:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            print(f"transfer: {printable(name_options(record.getMessage()))}", file=sys.stderr)
+            print_line(name_options(record.getMessage()))
 
     logger = logging.getLogger("transfer")
     logger.handlers = [Lines()]

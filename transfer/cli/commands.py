@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from transfer.config import (
     parse_size,
 )
 from transfer.system.errors import UserError
+from transfer.system.progress import Progress, print_line, reported
 from transfer.system.text import line, printable
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ SKIPPED_NAMED = 100
 def run(args: argparse.Namespace) -> int:
     """Compare the methods."""
     config = read_config(args)
+    if args.data is None and not (args.quiet or args.json):
+        print_line("no DATA is given: running on the built-in images")
     models = args.out / MODELS if args.out else None
     if models:
         if config.data != BUILT_IN:
@@ -61,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
         bundle.check_replaceable(models, config)
     with rendering.progress(args.quiet or args.json) as on_progress:
         done = experiment.compare(config, on_progress)
-    result = done.result
-    # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
-    failed = _write(args.out, done) if args.out else None
+        result = done.result
+        # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
+        failed = _write(args.out, done, on_progress) if args.out else None
     try:
         if args.json:
             print(done.result_json, end="", flush=True)
@@ -90,24 +93,27 @@ def _where(out: Path | None) -> str:
     return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {MODELS}/"
 
 
-def _write(out: Path, done: Experiment) -> UserError | None:
+def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
     """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
     from transfer import report
     from transfer.system import files, schemas
 
     text = done.result_json.encode()
     failures = []
-    for write in (
-        lambda: files.write(out / RESULT, text),
-        lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
-        lambda: done.save_predictions(out / PREDICTIONS),
-        lambda: done.save_models(out / MODELS),
-        lambda: _write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
-    ):
+    steps: dict[str, Callable[[], object]] = {
+        RESULT: lambda: files.write(out / RESULT, text),
+        "report.md": lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
+        PREDICTIONS: lambda: done.save_predictions(out / PREDICTIONS),
+        MODELS: lambda: done.save_models(out / MODELS),
+        PAGE: lambda: _write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
+    }
+    for i, (name, write) in enumerate(steps.items()):
+        on_progress("write", i, len(steps), name)
         try:
             write()
         except UserError as error:
             failures.append(error)
+    on_progress("write", len(steps), len(steps))
     if len(text) > schemas.MAX_BYTES:
         name = printable(str(out / RESULT))
         print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
@@ -152,9 +158,9 @@ def predict(args: argparse.Namespace) -> int:
     paths, left_out = below(args.images)
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
-    loaded = predictor.load(args.model, batch=len(paths), **given)
     bad = BadImages(None, args.on_bad_image or "error")
     with rendering.progress(args.quiet or args.json) as on_progress:
+        loaded = predictor.load(args.model, batch=len(paths), on_progress=on_progress, **given)
         found = loaded.predict(paths, bad, on_progress)
     if args.json:
         print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
@@ -192,6 +198,7 @@ def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
     from transfer.data.decode import SHIFT
     from transfer.data.loader import File
     from transfer.data.thumbnails import make_thumbnail
+    from transfer.report import rendering
 
     if len(loaded) > 1:
         raise UserError("--html writes the page of one result; give one")
@@ -204,7 +211,8 @@ def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
         inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
         return make_thumbnail(File(root / file, shift=shift), (height, width)) if root and inside else None
 
-    _write_page(args.html, result, args.files[0].parent / PREDICTIONS, thumbnail)
+    with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
+        _write_page(args.html, result, args.files[0].parent / PREDICTIONS, thumbnail)
     return DONE
 
 

@@ -31,7 +31,6 @@ def curve(args: argparse.Namespace) -> int:
     hidden, watch = args.quiet or args.json, Stopwatch()
     with rendering.progress(hidden) as on_progress:
         image_set, features = learning_curve.prepare(config, draws, watch, on_progress)
-    with rendering.progress(hidden, speed=False) as on_progress:
         found = learning_curve.measure(config, draws, image_set, features, watch, on_progress)
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     # What took time is written before it is shown, and shown where it can't be written.

@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     run = _command(
         kinds, "run", commands.run, "compare the methods on labelled images", "run photos --out out/photos"
     )
-    run.add_argument("data", nargs="?", type=_text, default="lagoon", metavar="DATA", help=_DATA_HELP)
+    run.add_argument("data", nargs="?", type=_text, metavar="DATA", help=_DATA_HELP)
     run.add_argument(
         "--out", type=_path, metavar="DIR", help="write result.json, report.md and models/ there"
     )

@@ -55,12 +55,13 @@ def verify_entries(args: argparse.Namespace) -> int:
     from transfer.report import rendering
 
     entries, found = inventory.entries(args.store or default_store()), 0
-    with rendering.progress(args.quiet, speed=False) as on_progress:
+    with rendering.progress(args.quiet) as on_progress:
         for done, entry in enumerate(entries):
-            on_progress("checking", done, len(entries))
+            on_progress("check", done, len(entries), entry.kind)
             for fault in inventory.faults(entry):
                 found += 1
                 print(printable(fault))
+        on_progress("check", len(entries), len(entries))
     if not found:
         print(
             f"{_count(len(entries), 'entries')}, all as they were written (the built-in images have no checksums)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,9 +29,7 @@ from transfer.data.threads import begin_ahead, in_parts
 from transfer.system import files
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, how many images are done and how many there are."""
+from transfer.system.progress import Progress
 
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
@@ -218,8 +216,7 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
         Reads the files.
     bad : BadImages
         Handles those that can't be read.
-    on_progress : callable
-        Called with the name of the phase, the files done and all files.
+    on_progress : Progress
 
     Returns
     -------
@@ -246,6 +243,7 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
     def read_part(paths: Sequence[Path]) -> list[Header | BadImage]:
         return _ids_and_sizes(paths, count_bits=bits < 16)
 
+    on_progress("read", 0, len(samples), "", "images")
     for part, future in begin_ahead(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
         for i, (path, result) in enumerate(zip(part, future.result(), strict=True), done):
             if isinstance(result, BadImage):
@@ -256,7 +254,7 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
                 bits = max(bits, used or 0)
                 found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
         done += len(part)
-        on_progress("reading", done, len(samples))
+        on_progress("read", done, len(samples), "", "images")
     shift = decode.shift_for(bits) if bits else decode.SHIFT
     found = replace(found.select(readable_N), shift=shift)
     if not images.drawn:

@@ -18,6 +18,7 @@ from transfer.engines.trials import Trial
 from transfer.metrics import cosines
 from transfer.system import hardware
 from transfer.system.errors import UserError
+from transfer.system.progress import Progress, silent
 from transfer.system.timer import now
 
 # What is usual: how many times as fast as plain fp32, and seconds until ready. The trial decides which is taken.
@@ -101,6 +102,7 @@ def choose(
     kept: Iterable[Trial],
     *,
     least_cosine: float,
+    on_progress: Progress = silent,
 ) -> Choice:
     """Choose the engine that will be done soonest with the images that are left.
 
@@ -121,6 +123,8 @@ def choose(
         Earlier trials.
     least_cosine : float
         Of features with those of eager fp32; options with a lower one are not chosen.
+    on_progress : Progress
+        Called in the phase `choose` with each way before it is tried; how many will be is not known.
 
     Returns
     -------
@@ -133,7 +137,12 @@ def choose(
     """
     # Disagreement with fp32 does not age.
     kept = [trial for trial in kept if trial.is_current or trial.cosine < least_cosine]
-    trials = _Trials(options, left, build, x_NHW3, kept, least_cosine)
+
+    def build_reported(plan: Plan) -> Engine:
+        on_progress("choose", 0, 1, " ".join(_way(plan)))
+        return build(plan)
+
+    trials = _Trials(options, left, build_reported, x_NHW3, kept, least_cosine)
     while True:
         plan = min(trials.open, key=trials.expected_s, default=None)
         if plan is None or trials.expected_s(plan) == math.inf:
@@ -142,7 +151,7 @@ def choose(
             if _way(plan) not in trials.found:
                 trials.run(plan)
                 continue
-            engine = trials.ready[plan] if plan in trials.ready else build(plan)
+            engine = trials.ready[plan] if plan in trials.ready else build_reported(plan)
         except EngineError as error:
             trials.failed[plan] = error.reason
             log.warning("%s %s fails here (%s); continuing without it", *_way(plan), trials.failed[plan])

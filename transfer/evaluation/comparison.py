@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from transfer.features.extract import Features
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
 from transfer.system.errors import UserError
+from transfer.system.progress import Progress, silent
 from transfer.system.timer import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def compare_methods(
     image_set: ImageSet,
     features: Features,
     watch: Stopwatch,
+    on_progress: Progress = silent,
 ) -> dict[str, Any]:
     """Compare fitted methods: who did best on the *validation* split, every pair, the ladder, the repeats.
 
@@ -48,6 +49,8 @@ def compare_methods(
     features : Features
     watch : Stopwatch
         Phases `compare` and `repeat` get their seconds.
+    on_progress : Progress
+        Called in the phases `compare`, `ladder` and `repeat`.
 
     Returns
     -------
@@ -63,41 +66,45 @@ def compare_methods(
     groups_N = features.groups("test")
     ranked = [methods[i] for i in ranking([method["valid"] for method in methods], config.select)]
     best, kinds = ranked[0]["name"], {method["kind"]: method["name"] for method in reversed(ranked)}
+    pairs: list[dict[str, Any]] = []
+    both = list(itertools.combinations(fitted, 2))
     with watch("compare"):
-        pairs = [
-            {
-                "a": a,
-                "b": b,
-                **statistics.compare_pair(
-                    test.y_N,
-                    fitted[a].predicted_N,
-                    fitted[b].predicted_N,
-                    n_classes,
-                    groups_N=groups_N,
-                    seed=config.seed,
-                ),
-            }
-            for a, b in itertools.combinations(fitted, 2)
-        ]
+        for a, b in both:
+            on_progress("compare", len(pairs), len(both), f"{a} and {b}")
+            compared = statistics.compare_pair(
+                test.y_N,
+                fitted[a].predicted_N,
+                fitted[b].predicted_N,
+                n_classes,
+                groups_N=groups_N,
+                seed=config.seed,
+            )
+            pairs.append({"a": a, "b": b, **compared})
+        on_progress("compare", len(both), len(both))
     for score in ("accuracy", "macro_f1"):
         adjusted = statistics.adjust_holm([pair[score]["p"] for pair in pairs])
         for pair, p in zip(pairs, adjusted, strict=True):
             pair[score]["p_holm"] = p
     climbed = []
     if ladder.FIRST in fitted:
-        climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N)
+        climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N, on_progress)
     return {
         "select": config.select,
         "best": best,
         "best_of_kind": kinds,
         "pairs": pairs,
         "ladder": climbed,
-        "repeats": _repeat(config, list(fitted), image_set, features, watch),
+        "repeats": _repeat(config, fitted, image_set, features, watch, on_progress),
     }
 
 
 def _repeat(
-    config: RunConfig, names: Sequence[str], image_set: ImageSet, features: Features, watch: Stopwatch
+    config: RunConfig,
+    fitted: dict[str, FittedSearch],
+    image_set: ImageSet,
+    features: Features,
+    watch: Stopwatch,
+    on_progress: Progress,
 ) -> dict[str, Any] | None:
     """`comparison.repeats` of the result; None where nothing is repeated."""
     found = features.extraction.images
@@ -131,7 +138,7 @@ def _repeat(
             )
         valid_share = shares["valid"] / (1 - shares["test"])
         splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
-    unfitted = {name: METHODS[name].build(config) for name in names}
+    unfitted = {name: METHODS[name].build(config) for name in fitted}
     with watch("repeat"):
         return repeats.repeat(
             unfitted,
@@ -141,4 +148,6 @@ def _repeat(
             len(image_set.classes),
             scheme=scheme,
             names=group_names,
+            fit_s={name: one.fit_s for name, one in fitted.items()},
+            on_progress=on_progress,
         )

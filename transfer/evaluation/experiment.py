@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from transfer.config import BUILT_IN, RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.folders import check_output
-from transfer.data.loader import IndexedImages, Progress
+from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.evaluation import data_summary, extraction_summary, predictions, statistics
 from transfer.evaluation.comparison import compare_methods
@@ -30,6 +30,7 @@ from transfer.heads.registry import METHODS
 from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError, check_choice
+from transfer.system.progress import Progress, reported, silent
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -90,7 +91,7 @@ class Experiment:
 
 def run(
     config: RunConfig,
-    on_progress: Progress = lambda *_: None,
+    on_progress: Progress = silent,
     *,
     models: Path | None = None,
     force: bool = False,
@@ -100,8 +101,7 @@ def run(
     Parameters
     ----------
     config : RunConfig
-    on_progress : callable
-        Called with the phase, how many images are done and how many there are.
+    on_progress : Progress
     models : Path, optional
         Folder for the network and the heads.
     force : bool
@@ -126,7 +126,7 @@ def run(
     return done.result
 
 
-def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Experiment:
+def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
     """Compare the methods of `config` on its images; raises `UserError` for what a user can mend."""
     names = config.methods or tuple(METHODS)
     for name in names:
@@ -140,20 +140,23 @@ def compare(config: RunConfig, on_progress: Progress = lambda *_: None) -> Exper
     with threadpool_limits(extraction.plan.threads):
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
-        fitted = _fit_all(names, config, features, watch, left_out)
+        fitted = _fit_all(names, config, features, watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())
         methods = []
-        for name in list(fitted):
+        scored = list(fitted)
+        for i, name in enumerate(scored):
+            on_progress("score", i, len(scored), name)
             try:
                 methods.append(_score(name, fitted[name], config, features, watch))
             except Exception as error:  # prediction may need more memory than the fit
                 left_out(name, error)
                 del fitted[name]
+        on_progress("score", len(scored), len(scored))
         if not fitted:
             raise UserError("no method can be fitted to these images; the lines above say why")
-        comparison = compare_methods(methods, fitted, config, image_set, features, watch)
+        comparison = compare_methods(methods, fitted, config, image_set, features, watch, on_progress)
         comparison["left_out"] = left_out.reasons
-        with watch("describe data"):
+        with watch("describe data"), reported(on_progress, "describe data"):
             data = data_summary.describe(image_set, features)
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -212,12 +215,17 @@ class _LeftOut:
 
 
 def _fit_all(
-    names: Sequence[str], config: RunConfig, features: Features, watch: Stopwatch, left_out: _LeftOut
+    names: Sequence[str],
+    config: RunConfig,
+    features: Features,
+    watch: Stopwatch,
+    left_out: _LeftOut,
+    on_progress: Progress,
 ) -> dict[str, FittedSearch]:
     """Fit all methods; one that fails is left out."""
     # Building a method imports its library, which is no part of a fit.
     unfitted = {name: METHODS[name].build(config) for name in names}
-    return fit_in_turn(unfitted, features.splits, watch, left_out)
+    return fit_in_turn(unfitted, features.splits, watch, left_out, on_progress)
 
 
 def _score(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from transfer.system.progress import Progress, silent
 from transfer.system.timer import Stopwatch
 
 # A search that takes longer is timed once; a shorter one is timed again until its times agree, at most so often.
@@ -61,6 +62,7 @@ def fit_in_turn(
     splits: Mapping[str, Any],
     watch: Stopwatch,
     on_error: Callable[[str, Exception], None],
+    on_progress: Progress = silent,
 ) -> dict[str, FittedSearch]:
     """Fit every search once, then fit the short ones again, one after the other, until their times agree.
 
@@ -78,6 +80,8 @@ def fit_in_turn(
     on_error : callable
         Called with the method and the error of a search that can't be fitted to these images, or can't predict; if
         it returns, the method is left out.
+    on_progress : Progress
+        Called in the phase `fit` for the first fits, and in `fit again` for each further round.
 
     Returns
     -------
@@ -97,15 +101,17 @@ def fit_in_turn(
         entry.fit_seconds.append(watch.last("fit"))
         entry.predict_seconds.append(watch.last("predict"))
 
-    waiting = list(unfitted)
+    phase, waiting = "fit", list(unfitted)
     while waiting:
-        for name in waiting:
+        for i, name in enumerate(waiting):
+            on_progress(phase, i, len(waiting), name)
             try:
                 time_once(name)
             except Exception as error:  # memory, a library: it costs this method alone
                 on_error(name, error)
                 fitted.pop(name, None)
-        waiting = [name for name, entry in fitted.items() if not entry.settled]
+        on_progress(phase, len(waiting), len(waiting))
+        phase, waiting = "fit again", [name for name, entry in fitted.items() if not entry.settled]
     return fitted
 
 

@@ -19,6 +19,7 @@ from transfer.config import RunConfig
 from transfer.evaluation import statistics
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.heads.registry import METHODS
+from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -84,6 +85,7 @@ def climb(
     n_classes: int,
     watch: Stopwatch,
     groups_N: npt.NDArray[np.integer] | None = None,
+    on_progress: Progress = silent,
 ) -> list[dict[str, Any]]:
     """Fit and score every step.
 
@@ -103,6 +105,8 @@ def climb(
         Phase `ladder` gets the fits that are made here.
     groups_N : ndarray of int, optional
         Groups of the test images.
+    on_progress : Progress
+        Called in the phase `ladder` with each step.
 
     Returns
     -------
@@ -112,7 +116,9 @@ def climb(
     train, valid, test = (splits[name] for name in ("train", "valid", "test"))
     rungs: list[dict[str, Any]] = []
     before_N = None
-    for step in steps(config, best):
+    climbed = list(steps(config, best))
+    for i, step in enumerate(climbed):
+        on_progress("ladder", i, len(climbed), step.name)
         if step.method and step.method in fitted:
             predicted_N, fit_s = fitted[step.method].predicted_N, fitted[step.method].fit_s
         else:
@@ -139,4 +145,5 @@ def climb(
             rung["change"] = {score: pair[score] for score in ("accuracy", "macro_f1")}
         rungs.append(rung)
         before_N = predicted_N
+    on_progress("ladder", len(climbed), len(climbed))
     return rungs

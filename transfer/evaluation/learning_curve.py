@@ -19,7 +19,6 @@ from threadpoolctl import threadpool_limits
 from transfer import metrics
 from transfer.config import RunConfig
 from transfer.data.dataset import ImageSet
-from transfer.data.loader import Progress
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
 from transfer.features.extract import Features, extract
@@ -28,6 +27,7 @@ from transfer.features.plan import plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice
+from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -91,7 +91,7 @@ def measure(
     image_set: ImageSet,
     features: Features,
     watch: Stopwatch,
-    on_progress: Progress = lambda *_: None,
+    on_progress: Progress = silent,
 ) -> dict[str, Any]:
     """Score every method on training sets of several sizes, and extend its scores to twice the training images.
 
@@ -129,7 +129,7 @@ def measure(
             try:
                 search = METHODS[name].build(config)
                 for point in points:
-                    on_progress("fitting", done, total)
+                    on_progress("fit", done, total, f"{name}, {len(point.draws[0]):,} images")
                     measured.append(_score_point(search, point, features, n_classes, watch))
                     done += len(point.draws)
             except Exception as error:  # memory, a library: it costs this method alone
@@ -139,6 +139,7 @@ def measure(
                 log.warning("%s is left out: %s", name, left_out[name])
                 continue
             methods.append(_describe_method(name, points, measured, config.seed))
+    on_progress("fit", total, total)
     if not methods:
         raise UserError("no method can be fitted to these images; the lines above say why")
     return {

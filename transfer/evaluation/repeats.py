@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transfer import metrics
 from transfer.evaluation import statistics
+from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line
 
 Indices = npt.NDArray[np.intp]
@@ -42,6 +43,8 @@ def repeat(
     *,
     scheme: str,
     names: Sequence[str] = (),
+    fit_s: Mapping[str, float] | None = None,
+    on_progress: Progress = silent,
 ) -> dict[str, Any]:
     """Fit every search on every split, choice of settings included, and compare the methods over the splits.
 
@@ -60,6 +63,11 @@ def repeat(
         out one group after the other.
     names : sequence of str
         Name of each split: with `groups` the group that is left out.
+    fit_s : mapping of str to float, optional
+        Seconds that each method took on another split, from which the time left is estimated: within some 40 % on two
+        cores, where other fits at the same time and single threads change what a fit takes.
+    on_progress : Progress
+        Called in the phase `repeat`, whose parts are the fits of every method on every split.
 
     Returns
     -------
@@ -67,12 +75,23 @@ def repeat(
         `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
         score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won.
     """
-    methods = []
-    for name, search in unfitted.items():
+    methods, total = [], len(unfitted) * len(splits)
+    cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in unfitted])
+    for i, (name, search) in enumerate(unfitted.items()):
+
+        def on_fit(done: int, i: int = i, name: str = name) -> None:
+            if done == len(splits):  # the next method's first call says so
+                return
+            part = f"{name}, split {done + 1} of {len(splits)}"
+            share = (cost_s[:i].sum() + cost_s[i] * done / len(splits)) / cost_s.sum()
+            on_progress("repeat", i * len(splits) + done, total, part, "", share if fit_s else None)
+
+        on_fit(0)
         try:
-            methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes)})
+            methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes, on_fit)})
         except Exception as error:  # memory, a library: it costs this method alone
             log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
+    on_progress("repeat", total, total)
     test_share, train_share = (
         float(np.mean([len(split[side]) for split in splits])) / len(y_N) for side in (2, 0)
     )
@@ -106,8 +125,9 @@ def _score_splits(
     y_N: npt.NDArray[np.int64],
     splits: Sequence[Split],
     n_classes: int,
+    on_fit: Callable[[int], None],
 ) -> dict[str, Any]:
-    fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits])
+    fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits], on_fit)
     confusions = [
         metrics.confusion(y_N[test], own.predict(x_ND[test]), n_classes)
         for own, (_, _, test) in zip(fitted, splits, strict=True)

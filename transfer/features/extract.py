@@ -15,9 +15,10 @@ import numpy.typing as npt
 from transfer.cache.feature_table import FeatureTable
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.decode import BadImage
-from transfer.data.loader import IndexedImages, Progress
+from transfer.data.loader import IndexedImages
 from transfer.features.fill import Extraction, fill
 from transfer.features.plan import ExtractionPlan
+from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch
 
 # Features that differ by less than this share of the largest are nearly the same; checked in so many rows,
@@ -65,8 +66,7 @@ def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progres
     images : ImageSet
     watch : Stopwatch
         Gets the seconds of each phase.
-    on_progress : callable
-        Called with the phase, how many images are done and how many there are.
+    on_progress : Progress
 
     Returns
     -------
@@ -79,7 +79,7 @@ def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progres
     """
     found = fill(plan, images, watch, on_progress)
     parts = {split: found.images.in_split(split) for split in SPLITS}
-    with watch("load"):
+    with watch("load"), reported(on_progress, "load"):
         x_ND = found.table.gather(found.images.ids_N32)
         # Images come split after split, so that each split is a part of the array and no copy.
         ends = np.searchsorted(found.images.split_N, range(len(SPLITS) + 1))

@@ -26,12 +26,13 @@ from transfer.cache.store import MadeFile, Store
 from transfer.data import decode, nvjpeg
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
-from transfer.data.loader import File, Image, IndexedImages, Progress, Readable
+from transfer.data.loader import File, Image, IndexedImages, Readable
 from transfer.engines import Engine, Features, Pixels, Plan, openvino, options
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.hardware import processor
+from transfer.system.progress import Progress
 from transfer.system.timer import now
 
 # Training images that int8 is calibrated on.
@@ -178,7 +179,7 @@ class FeatureExtractor:
         start: float,
         on_progress: Progress,
         *,
-        phase: str = "extracting",
+        phase: str = "extract",
     ) -> None:
         """Compute features and append them to a table; batches are decoded, computed and written at the same time.
 
@@ -189,8 +190,7 @@ class FeatureExtractor:
         table : FeatureTable
         start : float
             When the seconds of the first batch begin, so that all of them make up the whole.
-        on_progress : callable
-            Called with the phase, how many images are done and how many there are.
+        on_progress : Progress
         phase : str
 
         Raises
@@ -211,9 +211,14 @@ class FeatureExtractor:
             ids_N32 = from_hex([image.id for image in batch])
             keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, made_on(engine.plan))
             done += len(batch)
-            on_progress(phase, done, len(images))
+            report(done)
 
-        on_progress(phase, 0, len(images))
+        way = f"{engine.plan.engine} {engine.plan.precision}"
+
+        def report(done: int) -> None:
+            on_progress(phase, done, len(images), way, "images")
+
+        report(0)
         with ThreadPoolExecutor(1) as keeper:
             try:  # an image that can't be read ends the run, but not what was under way before it
                 engines.run(
@@ -224,6 +229,8 @@ class FeatureExtractor:
             finally:
                 if keeping:
                     keeping.result()
+        if done < len(images):  # those that can't be read are done with too
+            report(len(images))
         table.merge()
 
 

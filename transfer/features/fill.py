@@ -19,7 +19,7 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.loader import IndexedImages, Progress, read, workers
+from transfer.data.loader import IndexedImages, read, workers
 from transfer.data.sizes import common_size, default_size
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
@@ -28,6 +28,7 @@ from transfer.features.plan import ExtractionPlan
 from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
+from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch, now
 
 # Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs.
@@ -84,8 +85,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     images : ImageSet
     watch : Stopwatch
         Gets the seconds of each phase.
-    on_progress : callable
-        Called with the phase, how many images are done and how many there are.
+    on_progress : Progress
 
     Returns
     -------
@@ -105,7 +105,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
             found = read(images, pool, bad, on_progress)
             _check_splits(found, images)
         size = plan.size or _default_size(found)
-        with watch("weights"):
+        with watch("weights"), reported(on_progress, "weights", plan.weights.source):
             chosen = weights.find(plan.weights, found, size, plan.store, pool, bad)
         frozen = FeatureExtractor(
             weights=chosen,
@@ -118,7 +118,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
         )
         calibrated_s: float | None = 0.0
         if plan.options[0].precision == "int8":
-            with watch("calibrate"):
+            with watch("calibrate"), reported(on_progress, "calibrate", "int8"):
                 calibrated_s = frozen.calibrated_s
         picked, table, missing = _compute(frozen, plan, watch, on_progress)
         kept = found.select(table.holds(found.ids_N32))
@@ -162,18 +162,18 @@ def _compute(
         missing_N = {one: ~are_among(distinct.ids_N32, frozen.listed(one)) for one in plan.options}
     opened_s = watch.last("open cache")
     if all(rows_N.any() for rows_N in missing_N.values()):  # the network will run, whichever is picked
-        with watch("prepare"):
+        with watch("prepare"), reported(on_progress, "prepare", "network"):
             fitting = frozen.fit_batch(missing_N)
         missing_N = {fitting[one]: rows_N for one, rows_N in missing_N.items()}
     while True:
-        picked = _pick(frozen, distinct, missing_N, plan.least_cosine, watch)
-        with watch("open cache"):
+        picked = _pick(frozen, distinct, missing_N, plan.least_cosine, watch, on_progress)
+        with watch("open cache"), reported(on_progress, "open cache"):
             table = frozen.table(picked.plan)
             missing = distinct.select(~table.holds(distinct.ids_N32))
         opened_s += watch.last("open cache")
         try:
             if missing:
-                with watch("prepare"):
+                with watch("prepare"), reported(on_progress, "prepare", picked.plan.engine):
                     engine = picked.engine or frozen.engine(picked.plan)
                 with watch("extract"):
                     # To open the cache is no part of what features cost that are not in it.
@@ -200,6 +200,7 @@ def _pick(
     missing_N: Mapping[Plan, npt.NDArray[np.bool_]],
     least_cosine: float,
     watch: Stopwatch,
+    on_progress: Progress,
 ) -> Choice:
     """Choose a plan by which of the `distinct` images the cache lacks, by earlier trials, or by a trial now."""
     options = tuple(missing_N)
@@ -213,9 +214,11 @@ def _pick(
             choice = f"{plan.engine} {plan.precision}: {settled.reason} of {held} of {len(distinct)} images"
             log.info("%s (`engine` and `precision` name others)", choice)
         return settled
-    with watch("choose"):
+    with watch("choose"), reported(on_progress, "choose"):
         sample = frozen.sample(distinct, options[0].batch)
-        picked = autotune.choose(options, left, frozen.engine, sample, kept, least_cosine=least_cosine)
+        picked = autotune.choose(
+            options, left, frozen.engine, sample, kept, least_cosine=least_cosine, on_progress=on_progress
+        )
         if picked.reason == "measured":
             frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
     log.info("%s", picked)
@@ -232,7 +235,7 @@ def _exact(
     missing = sample.select(~exact.holds(sample.ids_N32))
     if missing:
         start = now(plan.device)
-        frozen.compute(frozen.engine(plan), missing, exact, start, on_progress, phase="extracting in fp32")
+        frozen.compute(frozen.engine(plan), missing, exact, start, on_progress, phase="extract in fp32")
     sample = sample.select(exact.holds(sample.ids_N32))
     least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
     log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))

@@ -11,7 +11,7 @@ from transfer.cache.store import Store
 from transfer.config import BUILT_IN, RunConfig
 from transfer.data import dataset, lagoon
 from transfer.data.dataset import ImageSet
-from transfer.data.loader import Progress
+from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
 
 
@@ -28,7 +28,9 @@ def _lagoon(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> Image
         folder = Store(config.store).folder(BUILT_IN)
         lock = locks.hold_new(folder)
         locks.mark(folder)
-        root = lagoon.make(folder, on_progress=lambda done, total: on_progress("drawing", done, total))
+        root = lagoon.make(
+            folder, on_progress=lambda done, total: on_progress("draw", done, total, "", "images")
+        )
     return replace(dataset.find(root, groups=config.groups), name=BUILT_IN, lock=lock)
 
 

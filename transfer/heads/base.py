@@ -6,7 +6,7 @@ N: training rows. M: rows to predict. S: settings.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -110,7 +110,13 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         self.best_estimator_ = self._estimator(best)
         return self
 
-    def fit_splits(self, X: Any, y: Any, splits: Sequence[tuple[Array, Array]]) -> list[Self]:
+    def fit_splits(
+        self,
+        X: Any,
+        y: Any,
+        splits: Sequence[tuple[Array, Array]],
+        on_fit: Callable[[int], None] = lambda done: None,
+    ) -> list[Self]:
         """Fit a clone of this search to each of several splits of the same rows.
 
         Parameters
@@ -119,6 +125,8 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         y : array of shape (n_samples,)
         splits : sequence of (train, valid)
             Indices of the rows that a search is fitted to, and of those that its settings are scored on.
+        on_fit : callable
+            Called after each split, in their order, with the number of splits that are done.
 
         Returns
         -------
@@ -137,7 +145,11 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             return clone(self).fit(X[train_N], y[train_N], X[valid_M], y[valid_M])
 
         with one_thread_each(), ThreadPoolExecutor(self._n_workers(len(X))) as pool:
-            return list(pool.map(fit_one, splits))
+            fitted = []
+            for one in pool.map(fit_one, splits):
+                fitted.append(one)
+                on_fit(len(fitted))
+            return fitted
 
     def predict(self, X: Any) -> Array:
         """Predict labels with the chosen setting.

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from transfer.report.progress import Bar, Lines
+from transfer.system.progress import Progress, print_line, silent
 from transfer.system.signals import at_end
 from transfer.system.text import escaped, printable
 
@@ -40,51 +32,34 @@ class _Output(Console):
         raise BrokenPipeError  # rich would exit with 1
 
 
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} images/s" if task.speed else "")
-
-
 def console() -> Console:
     """Return a console for standard output that tolerates a closed pipe."""
     return _Output()
 
 
 @contextmanager
-def progress(quiet: bool, *, speed: bool = True) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar for each phase on standard error if that is a terminal.
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Show the phases of a command on standard error: a bar in a terminal, else plain lines now and then.
 
     Parameters
     ----------
     quiet : bool
         Show nothing.
-    speed : bool
-        Show images per second.
 
     Yields
     ------
-    callable
-        To be called with the phase, what is done and the total.
+    Progress
+        To be called with what is done.
     """
     terminal = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *([_Speed()] if speed else []),
-        TimeRemainingColumn(),
-    )
-    hidden = quiet or not terminal.is_terminal
-    bars = Progress(*columns, console=terminal, transient=True, disable=hidden, redirect_stdout=False)
-    with bars, at_end(bars.stop):
-        tasks: dict[str, TaskID] = {}
-
-        def on_progress(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=done)
-
-        yield on_progress
+    if quiet:
+        yield silent
+    elif not terminal.is_terminal or terminal.is_dumb_terminal:
+        yield Lines(print_line)
+    else:
+        bar = Bar(terminal)
+        with bar.bars, at_end(bar.bars.stop):
+            yield bar
 
 
 def draw(table: Table, console: Console) -> None:

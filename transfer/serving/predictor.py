@@ -22,7 +22,7 @@ from transfer import engines
 from transfer.config import DEVICES, RECORD
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
-from transfer.data.loader import File, Opened, Progress, workers
+from transfer.data.loader import File, Opened, workers
 from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import PRECISIONS
 from transfer.features.extractor import batches_for, check_finite
@@ -30,6 +30,7 @@ from transfer.heads import serialization
 from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size
 from transfer.system.errors import UserError, check_choice
+from transfer.system.progress import Progress, reported, silent
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
 
@@ -74,7 +75,7 @@ class Model:
         self,
         images: ImageLike | Sequence[ImageLike],
         bad: BadImages | None = None,
-        on_progress: Progress = lambda *_: None,
+        on_progress: Progress = silent,
     ) -> list[Prediction]:
         """Predict the class of each image.
 
@@ -90,7 +91,7 @@ class Model:
         bad
             What becomes of images that can't be read; by default the first raises an error.
         on_progress
-            Called with a phase, how many images are done, and how many there are.
+            Called in the phase `predict`, as `Progress` says.
 
         Returns
         -------
@@ -108,9 +109,12 @@ class Model:
             for start in range(0, len(files), ROWS):
 
                 def report(done: int, start: int = start) -> None:
-                    on_progress("predicting", start + done, len(files))
+                    on_progress("predict", start + done, len(files), "", "images")
 
+                report(0)
                 found += self._judged(*self._seen(files[start : start + ROWS], pool, bad, report))
+        if len(found) < len(files):  # those left out are done with too
+            on_progress("predict", len(files), len(files), "", "images")
         return found
 
     def _seen(
@@ -182,6 +186,7 @@ def load(
     engine: str = "auto",
     precision: str = "auto",
     batch: int = 1,
+    on_progress: Progress = silent,
 ) -> Model:
     """Load a model from the folder that a run wrote to.
 
@@ -196,6 +201,8 @@ def load(
     batch : int
         Images in a forward pass, at most as many as a run has on that device and as fit into memory;
         fewer are padded to as many.
+    on_progress : Progress
+        Called in the phase `load`.
 
     Returns
     -------
@@ -217,7 +224,8 @@ def load(
     head = serialization.load(kept.whole(entry["name"], entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
         raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
-    ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
+    with reported(on_progress, "load", "network"):
+        ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
     decoder = kept.record["features"]["decoder"]
     if decoder == "nvjpeg" and ready.plan.device != "cuda":
         log.warning("features came from nvJPEG, which takes a CUDA device; decoding by Pillow")

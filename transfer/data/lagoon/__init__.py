@@ -175,6 +175,8 @@ def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None]
     missing = [job for job in plan(root, seed) if not job[0].exists()]
     # numpy and Pillow let go of the interpreter's lock: threads draw as fast as processes, and start at once.
     pool = ThreadPoolExecutor(usable_cores())
+    if on_progress and missing:
+        on_progress(0, len(missing))
     try:
         for done, _ in enumerate(pool.map(lambda job: save(*job), missing), start=1):
             if on_progress:
