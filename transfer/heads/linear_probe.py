@@ -18,15 +18,15 @@ import torch
 from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
-from transfer.heads.halving import Point, Share, Trained, train_shares
+from transfer.heads.halving import RUNGS, Point, Share, Trained, train_shares
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.solutions import Solution, ranking
 from transfer.heads.training import Layer, TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
 
-# Points of a learning curve, where so many take no more than this share of the training.
-POINTS, POINTS_COST = 8, 0.01
+# Points of a learning curve; the first number whose scoring takes no more than this share of the training is taken.
+POINTS, POINTS_COST = (8, 4), 0.01
 
 
 class FineTuneSearch(GridSearch):
@@ -65,7 +65,7 @@ class FineTuneSearch(GridSearch):
         are trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the
         time in which the row was trained together with others, proportional to its steps. `curve` holds lists of one
         length: `step`, and `loss` (None where it is not finite), `accuracy` and `macro_f1` on the validation data after
-        these steps: where settings were dropped, and at up to eight points if that took 1 % of the training at most.
+        these steps: where settings were dropped, and at four or eight points if that took 1 % of the training at most.
     """
 
     AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
@@ -149,7 +149,8 @@ class FineTuneSearch(GridSearch):
         cosine_steps = n_steps if self.cosine else None
         # Forward and backward, a step takes two products with a batch; scoring takes one with the validation rows.
         affordable = POINTS_COST * n_steps * 2 * min(self.batch_size, len(rows.x_ND)) / len(valid[0])
-        n_points = max(1, min(POINTS, n_steps, int(affordable)))
+        scored = len(RUNGS) + 1 if self.halve else 0  # anyhow, and among the points
+        n_points = next((n for n in POINTS if n - scored <= affordable), 1)
         validate = None
         if self.halve or n_points > 1:
             validate = rows.validation(valid, balanced=self.select == "macro_f1")

@@ -56,7 +56,7 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
         draw(summary.methods(result), console)
         say(console, summary.time(result))
     if verbose and (suspects := describe_suspects(result)):
-        found.append(suspects)
+        found.append(f"labels to look at: {suspects}")
     for note in found if verbose else found[:NOTES_SHOWN]:
         say(console, f"Note: {note}")
     if not verbose and len(found) > NOTES_SHOWN:

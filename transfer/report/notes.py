@@ -52,16 +52,16 @@ def notes(result: Result) -> list[str]:
 
 
 def describe_suspects(result: Result) -> str | None:
-    """Say of how many images a model contradicts the label; None where the result does not know."""
+    """Say for how many images a model contradicts the label; None where the result does not know."""
     found = result.comparison.get("suspects")
     if not found:
         return None
     if not found["images"]:
-        return f"labels were not checked: {found['of']:,} images are too many for the time that this may take"
+        return f"not checked: {found['of']:,} images are too many for the time that this may take"
     first = found["first"][0] if found["first"] else None
     most = f", most of all {first['file']} ({first['label']}, or {first['other']}?)" if first else ""
     return (
-        f"labels to look at: of {found['images']:,} images checked, {found['contradicted']:,} look more like another "
+        f"of {found['images']:,} images checked, {found['contradicted']:,} look more like another "
         f"class to ridge regression fitted to the other images{most}; that may be a wrong label, or a hard image"
     )
 

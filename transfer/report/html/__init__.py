@@ -112,9 +112,13 @@ def describe_speed(result: Result) -> str | None:
         f"{speed * flops / 1e12:.2f} TFLOP/s"
     )
     if limit:
+        more = ""
+        if speed * flops > limit:
+            more = "; above 100 %: convolutions can take fewer operations, and the machine may have been busier then"
         words += (
             f": {speed * flops / limit:.0%} of the largest rate of matrix products measured in this run "
-            f"({limit / 1e12:.2f} TFLOP/s in {engine['precision']} on {engine['device']}, {engine['threads']} threads)"
+            f"({limit / 1e12:.2f} TFLOP/s in {engine['precision']} on {engine['device']}, {engine['threads']} "
+            f"threads{more})"
         )
     return f"{words}. An addition and a multiplication are two operations."
 
