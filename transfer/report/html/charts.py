@@ -105,7 +105,7 @@ def score_against_time(result: Result, score: str) -> Markup:
     for kind, known in lab.items():
         left, top = x(known["seconds"]), y(known[score])
         words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"
-        parts += [dot(left, top, words, 6, class_="hollow"), text(left + 9, top + 4, f"lab, {kind}")]
+        parts += [dot(left, top, words, 6, class_="hollow"), text(left - 9, top + 4, f"lab, {kind}", "end")]
     parts.append(text(WIDTH - 20, 296, "seconds to fit the whole search", "end"))
     return drawing(302, f"{SCORES[score]} of each method against the time of its search", *parts)
 
