@@ -30,7 +30,9 @@ class Centroids(BaseEstimator):  # type: ignore[misc]
         self.best_estimator_ = self
         return self
 
-    def fit_splits(self, X: Any, y: Any, splits: Any, on_fit: Callable[[int] = lambda done: None, None]) -> list[Self]:
+    def fit_splits(
+        self, X: Any, y: Any, splits: Any, on_fit: Callable[[int], None] = lambda done: None
+    ) -> list[Self]:
         fitted = []
         for train, valid in splits:
             fitted.append(type(self)(**self.get_params()).fit(X[train], y[train], X[valid], y[valid]))

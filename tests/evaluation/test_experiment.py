@@ -107,6 +107,44 @@ def test_the_test_labels_reach_no_search(root: Path, result: Result, monkeypatch
     assert after.methods[0]["test"] != result.methods[0]["test"]
 
 
+def test_labels_of_all_splits_are_checked(result: Result) -> None:
+    found = result.comparison["suspects"]
+    assert found["images"] == found["of"] == 3 * (12 + 6 + 8)
+    assert len(found["first"]) == min(50, found["contradicted"])
+
+
+def test_labels_that_can_not_be_checked_cost_nothing_else(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(experiment.suspects, "find_suspects", fail)
+    after = run(root, methods=("knn",))
+    assert after.comparison["suspects"] is None
+    jsonschema_rs.validate(schema(), json.loads(after.to_json()))
+
+
+def test_fine_tuning_keeps_its_learning_curves(result: Result) -> None:
+    method = result.method("fc")
+    row = next(row for row in method["sweep"] if row["params"] == method["best_params"])
+    assert row["curve"]["step"][-1] == row["params"]["steps"]
+    assert row["curve"]["macro_f1"][-1] == pytest.approx(row["valid"]["macro_f1"])
+
+
+def test_a_longer_extraction_is_compared_with_the_machine(
+    root: Path, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert result.features["flops_per_image"] is None
+    monkeypatch.setattr("transfer.features.fill.LEAST_COMPARED", 1)
+    monkeypatch.setattr("transfer.features.fill.measure_matmul", lambda device, precision: 1e12)
+    (tmp_path / "images").symlink_to(root / "images")
+    features = run(tmp_path, methods=("knn",)).features
+    assert features["flops_per_image"] > 1e6
+    assert features["matmul_flops_per_s"] == 1e12
+    assert run(tmp_path, methods=("knn",)).features["flops_per_image"] is None
+
+
 def test_scores_follow_from_the_confusion(result: Result) -> None:
     for method in result.methods:
         counts = np.array(method["test"]["confusion"])
@@ -162,6 +200,7 @@ def test_the_phases_are_part_of_the_total(result: Result) -> None:
         "score",
         "compare",
         "ladder",
+        "check labels",
         "describe data",
     }
     for method in result.methods:
@@ -184,7 +223,7 @@ def test_every_phase_is_reported_in_order_and_to_its_end(result: Result, reports
         "load",
         "fit",
     ]
-    rest = ["score", "compare", "ladder", "describe data"]
+    rest = ["score", "compare", "ladder", "check labels", "describe data"]
     assert phases in (first + rest, [*first, "fit again", *rest])
     assert set(phases) - {"fit again"} <= set(result.seconds)
     assert [detail for phase, *_, detail in reports.calls if phase == "fit"] == [*METHODS, ""]

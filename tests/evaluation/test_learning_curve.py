@@ -91,15 +91,15 @@ def measure(config: RunConfig, draws: int = 3, **settings: Any) -> dict[str, Any
 class TestOfImages:
     def test_the_record_keeps_the_published_schema(self, config: RunConfig, make_images: MakeImages) -> None:
         make_images(Path(config.data), train=12)
-        steps: list[tuple[str, int, int]] = []
+        steps: list[Any] = []
         record = measure(config, on_progress=lambda *step: steps.append(step))
         text = json.dumps(record, allow_nan=False)
         jsonschema_rs.validate(schemas.schema("curve"), json.loads(text))
         assert [point["images"] for point in record["points"]] == [3, 6, 15, 30, 36]
         for method in record["methods"]:
             assert [len(point["accuracy"]) for point in method["points"]] == [3, 3, 3, 3, 1]
-        assert steps[0] == ("fitting", 0, 26)
-        assert steps[-1] == ("fitting", 25, 26)
+        assert steps[0][:3] == ("fit", 0, 26)
+        assert steps[-1] == ("fit", 26, 26)
 
     def test_the_last_point_is_the_fit_to_the_whole_training_split(
         self, config: RunConfig, make_images: MakeImages

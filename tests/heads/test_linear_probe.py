@@ -342,3 +342,45 @@ def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> N
     predicted = search.predict(boat_features["x_test"])
     assert (predicted == boat_features["y_test"]).mean() > 0.88
     assert f1_score(boat_features["y_test"], predicted, average="macro", zero_division=0) >= 0.65
+
+
+def test_the_learning_curve_of_a_setting_ends_in_its_scores() -> None:
+    x, y = features(300, 6, 3)
+    search = FineTuneSearch(lr=(1e-3, 1e-2, 1e-1), min_steps=200).fit(x[:250], y[:250], x[250:], y[250:])
+    chosen = search.cv_results_[search.best_index_]
+    assert chosen["curve"]["step"] == [25, 50, 75, 100, 125, 150, 175, 200]
+    for row in search.cv_results_:
+        assert row["curve"]["step"][-1] == row["params"]["steps"]
+        assert {len(values) for values in row["curve"].values()} == {len(row["curve"]["step"])}
+        for name in ("accuracy", "macro_f1"):
+            assert row["curve"][name][-1] == pytest.approx(row[name])
+    assert any(row["params"]["steps"] < 200 for row in search.cv_results_)
+
+
+def test_where_points_would_take_time_only_those_that_are_scored_anyhow_are_kept() -> None:
+    x, y = features(300, 6, 3)
+    grid = {"lr": (1e-2, 1e-1), "extend": False, "batch_size": 32}
+    search = FineTuneSearch(**grid, min_steps=40).fit(x[:100], y[:100], x[100:], y[100:])
+    assert search.cv_results_[search.best_index_]["curve"]["step"] == [10, 20, 40]
+    to_the_end = FineTuneSearch(**grid, min_steps=40, halve=False).fit(x[:100], y[:100], x[100:], y[100:])
+    assert not any("curve" in row for row in to_the_end.cv_results_)
+
+
+def test_a_loss_that_is_no_number_is_none_in_the_curve() -> None:
+    x, y = features(300, 6, 3)
+    search = FineTuneSearch(lr=(1e-2, 1e38), extend=False, min_steps=200)
+    search.fit(x[:250], y[:250], x[250:], y[250:])
+    [diverged, *_] = (row for row in search.cv_results_ if row["params"]["lr"] == 1e38)
+    assert diverged["curve"]["loss"][-1] is None
+
+
+def test_validation_rows_of_an_unknown_class_count_in_the_scores_and_not_in_the_loss() -> None:
+    x, y = features(300, 6, 3)
+    y_valid = torch.where(torch.arange(50) < 10, 7, y[250:])
+    grid = {"lr": (1e-2,), "weight_decay": (0.0,), "min_steps": 200, "extend": False, "select": "accuracy"}
+    search = FineTuneSearch(**grid).fit(x[:250], y[:250], x[250:], y_valid)
+    known = FineTuneSearch(**grid).fit(x[:250], y[:250], x[260:], y[260:])
+    row, alone = search.cv_results_[0]["curve"], known.cv_results_[0]["curve"]
+    assert row["accuracy"][-1] == pytest.approx(search.cv_results_[0]["accuracy"])
+    assert row["accuracy"][-1] == pytest.approx(0.8 * alone["accuracy"][-1])
+    np.testing.assert_allclose(row["loss"][-1], alone["loss"][-1], rtol=1e-5)

@@ -169,6 +169,15 @@ def test_the_verdict_answers_the_question_and_names_what_did_better(example: Res
     assert "Best of all on the validation split: ridge (" in text
 
 
+def test_labels_to_look_at_are_named_in_the_whole_report_alone(example: Result) -> None:
+    first = {"split": "train", "file": "train/a/0.jpg", "label": "a", "other": "b", "margin": 1.0}
+    found = {"images": 90, "of": 90, "contradicted": 3, "first": [first]}
+    result = changed(example, comparison={**example.comparison, "suspects": found})
+    assert "labels to look at: of 90 images checked, 3 look" in " ".join(printed(result).split())
+    assert "labels to look at" not in printed(result, verbose=False)
+    assert "labels to look at" not in printed(example)
+
+
 def test_a_cold_total_of_another_machine_is_left_blank(example: Result) -> None:
     features = {**example.features, "cold_seconds": None}
     assert all(row[-2] == "-" for row in report.tables(changed(example, features=features))[1].rows)

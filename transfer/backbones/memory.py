@@ -5,9 +5,10 @@ N: images. H, W: height and width in pixels.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from transfer.system.hardware import available_bytes
 OVERHEAD = 1.5
 # What to do where the memory does not suffice and the input size may be chosen.
 SMALLER = "give a smaller `size`, such as 224x224"
+
+Size = tuple[int, int]
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +61,27 @@ def count_activation_bytes(network: nn.Module, size: tuple[int, int]) -> int:
     size
         Height and width in pixels.
     """
-    state = itertools.chain(network.named_parameters(), network.named_buffers())
-    shapes = {name: value.to("meta") for name, value in state}
+    with without_values(network) as (state, forward):
+        largest = _LargestOperation(state.values())
+        with largest:
+            forward(size)
+        return largest.bytes
+
+
+@contextlib.contextmanager
+def without_values(network: nn.Module) -> Iterator[tuple[dict[str, torch.Tensor], Callable[[Size], object]]]:
+    """Give the tensors of a network with shapes and no values, and a forward pass of one image on these."""
+    named = itertools.chain(network.named_parameters(), network.named_buffers())
+    state = {name: value.to("meta") for name, value in named}
+
+    def forward(size: Size) -> object:
+        return torch.func.functional_call(network, state, (torch.zeros(1, 3, *size, device="meta"),))
+
     training = [part for part in network.modules() if part.training]
     network.eval()  # batch norm in training asks for values
     try:
-        largest = _LargestOperation(shapes.values())
-        with torch.no_grad(), largest:
-            torch.func.functional_call(network, shapes, (torch.zeros(1, 3, *size, device="meta"),))
-        return largest.bytes
+        with torch.no_grad():
+            yield state, forward
     finally:
         for part in training:
             part.training = True

@@ -19,7 +19,7 @@ from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.folders import check_output
 from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
-from transfer.evaluation import data_summary, extraction_summary, predictions, statistics
+from transfer.evaluation import data_summary, extraction_summary, predictions, statistics, suspects
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn
 from transfer.evaluation.results import Result
@@ -156,6 +156,8 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
             raise UserError("no method can be fitted to these images; the lines above say why")
         comparison = compare_methods(methods, fitted, config, image_set, features, watch, on_progress)
         comparison["left_out"] = left_out.reasons
+        with watch("check labels"), reported(on_progress, "check labels"):
+            comparison["suspects"] = _find_suspects(config, features)
         with watch("describe data"), reported(on_progress, "describe data"):
             data = data_summary.describe(image_set, features)
     result = Result(
@@ -275,6 +277,15 @@ def _score(
             features.exact.y_N, search.predict(features.exact.x_ND), search.predict(features.coarse.x_ND)
         ),
     }
+
+
+def _find_suspects(config: RunConfig, features: Features) -> dict[str, Any] | None:
+    """Find the labels to look at; None where that fails."""
+    try:
+        return suspects.find_suspects(features, seed=config.seed)
+    except (ArithmeticError, MemoryError, RuntimeError) as error:  # it costs this list alone
+        log.warning("labels are not checked: %s", first_line(error))
+        return None
 
 
 def _group_names(images: IndexedImages, names: Sequence[str]) -> list[str]:

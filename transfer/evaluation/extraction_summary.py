@@ -26,6 +26,8 @@ def describe_features(extraction: Extraction) -> dict[str, Any]:
         "images_per_s": extraction.computed / extraction.extract_s if extraction.computed else None,
         "seconds": extraction.extract_s,
         "cold_seconds": extraction.cold_s,
+        "flops_per_image": extraction.flops_per_image,
+        "matmul_flops_per_s": extraction.matmul_flops_per_s,
         "damaged_shards": len(extraction.table.damaged),
     }
 

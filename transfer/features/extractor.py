@@ -19,6 +19,7 @@ from torch import nn
 
 from transfer import engines
 from transfer.backbones import networks
+from transfer.backbones.flops import count_flops
 from transfer.backbones.memory import fit_batch
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
@@ -70,6 +71,14 @@ class FeatureExtractor:
     def _activation_bytes(self) -> int:
         """The bytes that the network's largest operation takes for one image."""
         return networks.check_size(self.weights.network, self.weights.backbone, self.size)
+
+    @cached_property
+    def flops(self) -> int | None:
+        """Floating-point operations for one image; None for a network that can't be counted."""
+        try:
+            return count_flops(self.weights.network, self.size)
+        except Exception:  # an operation without a rule for shapes alone: nothing but a figure is lost
+            return None
 
     def fit_batch(self, plans: Iterable[Plan]) -> dict[Plan, Plan]:
         """Give each plan the largest batch whose forward pass fits into memory; on CUDA that is found by trying.

@@ -28,11 +28,14 @@ from transfer.features.plan import ExtractionPlan
 from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
+from transfer.system.matmul import measure_matmul
 from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch, now
 
 # Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs.
 EXACT_IMAGES = 128
+# The rate of fewer images is not compared with the machine's rate of matrix products: measuring that takes some 0.2 s.
+LEAST_COMPARED = 100
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +67,10 @@ class Extraction:
     """Where the others are int8: some of the test images, and their features in fp32."""
     skipped: dict[str, str]
     """Images left out: name and reason."""
+    flops_per_image: int | None = None
+    """Floating-point operations of the network, where the seconds of this run were compared with the machine."""
+    matmul_flops_per_s: float | None = None
+    """The largest rate of matrix products measured then, on the same device in the same precision."""
 
     @property
     def plan(self) -> Plan:
@@ -127,6 +134,11 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
         if picked.plan.precision == "int8":
             with watch("extract in fp32"):
                 exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
+    computed = int(table.holds(missing.ids_N32).sum())
+    flops = matmul = None
+    if computed >= LEAST_COMPARED:
+        with watch("matrix products"):
+            flops, matmul = frozen.flops, measure_matmul(picked.plan.device, picked.plan.precision)
     cold = [table.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
     return Extraction(
         table=table,
@@ -136,12 +148,14 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
         weights=chosen,
         picked=picked,
         decoder=plan.decoder,
-        computed=int(table.holds(missing.ids_N32).sum()),
+        computed=computed,
         extract_s=watch.last("extract") if missing else 0.0,
         cold_s=None if None in cold else sum(filter(None, cold)),
         calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
         exact=exact,
         skipped=bad.skipped,
+        flops_per_image=flops,
+        matmul_flops_per_s=matmul,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ from transfer.heads.batched_adam import LayerStack, redistribute
 # After this part of the steps, this part of the settings continues.
 RUNGS = ((0.25, 0.5), (0.5, 0.25))
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From weights (S, C, D) and biases (S, C) to losses (S,)."""
+Point = dict[str, float]
+"""What a layer reaches on validation rows: `loss` and scores."""
+Validate = Callable[[torch.Tensor, torch.Tensor], Sequence[Point]]
+"""From weights (S, C, D) and biases (S, C) to a point for each setting."""
 
 
 @dataclass
@@ -36,15 +38,23 @@ class Share:
 
 @dataclass(frozen=True)
 class Trained:
-    """A layer, and the number of steps that it was trained for."""
+    """A layer, the number of steps that it was trained for, and what it reached on the way."""
 
     weights_CD: torch.Tensor
     biases_C: torch.Tensor
     steps: int
+    curve: list[Point] = field(default_factory=list)
+    """Points with their `step`."""
 
 
 def train_shares(
-    shares: Sequence[Share], n_steps: int, pool: Executor, loss: Loss | None
+    shares: Sequence[Share],
+    n_steps: int,
+    pool: Executor,
+    validate: Validate | None,
+    *,
+    halve: bool = True,
+    n_points: int = 1,
 ) -> dict[tuple[int, int], Trained]:
     """Train all settings to the last step, or only the best of them by halving.
 
@@ -56,9 +66,12 @@ def train_shares(
         Steps of the optimiser in a whole training.
     pool : Executor
         Its threads train the shares.
-    loss : callable, optional
-        The loss on validation rows by which settings are dropped, averaged over seeds. None trains all settings to the
-        end.
+    validate : callable, optional
+        Scores layers on validation rows. None trains all settings to the end, without a curve.
+    halve : bool
+        Whether settings are dropped on the way by the `loss` of `validate`, averaged over seeds.
+    n_points : int
+        Number of equal parts of the steps after each of which settings are scored.
 
     Returns
     -------
@@ -66,20 +79,26 @@ def train_shares(
         The layers by setting and seed, as they were when they were last trained.
     """
     trained: dict[tuple[int, int], Trained] = {}
+    curves: dict[tuple[int, int], list[Point]] = {}
     on, done = list(dict.fromkeys(i for share in shares for i in share.settings)), 0
-    for step, n_kept in rungs(n_steps, len(on), halve=loss is not None):
+    halve, n_points = halve and validate is not None, n_points if validate else 1
+    for step, n_kept in rungs(n_steps, len(on), halve=halve, n_points=n_points):
         losses: dict[int, list[float]] = {i: [] for i in on}
+        some_stop = step == n_steps or n_kept < len(on)
 
-        def train(share: Share, n_more: int = step - done) -> list[float]:
+        def train(share: Share, n_more: int = step - done) -> Sequence[Point]:
             share.stack.train(n_more)
-            return loss(*share.stack.layers()).tolist() if loss else [0.0] * len(share.settings)
+            return validate(*share.stack.layers()) if validate else [{}] * len(share.settings)
 
-        for share, loss_S in zip(shares, list(pool.map(train, shares)), strict=True):
-            layers = zip(share.settings, loss_S, *share.stack.layers(), strict=True)
-            for i, own, weights_CD, biases_C in layers:
+        for share, point_S in zip(shares, list(pool.map(train, shares)), strict=True):
+            layers = zip(share.settings, point_S, *share.stack.layers(), strict=True)
+            for i, point, weights_CD, biases_C in layers:
                 if i in losses:
-                    trained[i, share.seed] = Trained(weights_CD.clone(), biases_C.clone(), step)
-                    losses[i].append(own)
+                    curve = curves.setdefault((i, share.seed), [])
+                    curve += [{"step": step, **point}] if point else []
+                    losses[i].append(point.get("loss", 0.0))
+                    if some_stop:
+                        trained[i, share.seed] = Trained(weights_CD.clone(), biases_C.clone(), step, curve)
         done = step
         if n_kept < len(on):
             # A setting that diverged has no number as its loss, and comes last.
@@ -89,11 +108,14 @@ def train_shares(
     return trained
 
 
-def rungs(n_steps: int, n_settings: int, *, halve: bool) -> Iterator[tuple[int, int]]:
-    """Yield the steps until which settings are trained, and how many of them continue from there."""
-    for part, kept in RUNGS if halve else ():
-        if step := int(part * n_steps):
-            yield step, math.ceil(kept * n_settings)
+def rungs(n_steps: int, n_settings: int, *, halve: bool, n_points: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the steps at which settings are scored, and how many of them continue from there."""
+    kept = {int(part * n_steps): math.ceil(share * n_settings) for part, share in RUNGS if halve}
+    points = {n_steps * k // n_points for k in range(1, n_points)}
+    n_kept = n_settings
+    for step in sorted((kept.keys() | points) - {0, n_steps}):
+        n_kept = kept.get(step, n_kept)
+        yield step, n_kept
     yield n_steps, n_settings
 
 

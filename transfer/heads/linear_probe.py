@@ -18,12 +18,15 @@ import torch
 from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
-from transfer.heads.halving import Share, Trained, train_shares
+from transfer.heads.halving import RUNGS, Point, Share, Trained, train_shares
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.solutions import Solution, ranking
 from transfer.heads.training import Layer, TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
+
+# Points of a learning curve; the first number whose scoring takes no more than this share of the training is taken.
+POINTS, POINTS_COST = (8, 4), 0.01
 
 
 class FineTuneSearch(GridSearch):
@@ -60,7 +63,9 @@ class FineTuneSearch(GridSearch):
         As in `GridSearch`, with a row for each setting and seed. `params` are what `FineTune` needs to end in the
         same layer, apart from what all rows have in common: `lr`, `weight_decay`, `class_weight`; `steps`, unless all
         are trained for `epochs`; with a schedule `cosine_steps`; with several seeds `seed`. `fit_s` is a share of the
-        time in which the row was trained together with others, proportional to its steps.
+        time in which the row was trained together with others, proportional to its steps. `curve` holds lists of one
+        length: `step`, and `loss` (None where it is not finite), `accuracy` and `macro_f1` on the validation data after
+        these steps: where settings were dropped, and at four or eight points if that took 1 % of the training at most.
     """
 
     AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
@@ -142,7 +147,13 @@ class FineTuneSearch(GridSearch):
         start = time.perf_counter()
         n_steps = max(self.min_steps, self.epochs * math.ceil(len(rows.x_ND) / self.batch_size))
         cosine_steps = n_steps if self.cosine else None
-        loss = rows.loss(valid, balanced=self.select == "macro_f1") if self.halve else None
+        # Forward and backward, a step takes two products with a batch; scoring takes one with the validation rows.
+        affordable = POINTS_COST * n_steps * 2 * min(self.batch_size, len(rows.x_ND)) / len(valid[0])
+        scored = len(RUNGS) + 1 if self.halve else 0  # anyhow, and among the points
+        n_points = next((n for n in POINTS if n - scored <= affordable), 1)
+        validate = None
+        if self.halve or n_points > 1:
+            validate = rows.validation(valid, balanced=self.select == "macro_f1")
         seeds = range(self.seed, self.seed + self.n_seeds)
         # A share of the settings for every core; a GPU takes all of them at once.
         n_threads = min(torch.get_num_threads() if rows.device == "cpu" else 1, len(settings) * len(seeds))
@@ -155,7 +166,7 @@ class FineTuneSearch(GridSearch):
 
         with flushing_threads(n_threads) as pool:
             shares = list(pool.map(begin, itertools.product(seeds, own)))
-            trained = train_shares(shares, n_steps, pool, loss)
+            trained = train_shares(shares, n_steps, pool, validate, halve=self.halve, n_points=n_points)
         second_a_step = (time.perf_counter() - start) / sum(one.steps for one in trained.values())
         return [
             self._solution(rows, setting, seed, trained[i, seed], n_steps, second_a_step)
@@ -178,7 +189,14 @@ class FineTuneSearch(GridSearch):
         if self.n_seeds > 1:
             found["seed"] = seed
         layer = rows.fold(trained.weights_CD, trained.biases_C)
-        return Solution(setting, layer, trained.steps * second_a_step, found, trained.steps == n_steps)
+        return Solution(
+            setting,
+            layer,
+            trained.steps * second_a_step,
+            found,
+            trained.steps == n_steps,
+            _columns(trained.curve),
+        )
 
     def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
         weights_SCD, biases_SC = (np.stack(parts) for parts in zip(*models, strict=True))
@@ -200,3 +218,9 @@ class FineTuneSearch(GridSearch):
         ]
         first = super()._best(means, inside[::n])
         return first * n + ranking(groups[first], self.select)[0]
+
+
+def _columns(curve: Sequence[Point]) -> dict[str, list[float | None]]:
+    """Return the points of a learning curve as a list for each of their values."""
+    names = curve[0] if len(curve) > 1 else ()
+    return {name: [point[name] if math.isfinite(point[name]) else None for point in curve] for name in names}

@@ -36,6 +36,8 @@ class Solution:
     """Parameters determined by fitting, such as the number of steps."""
     complete: bool = True
     """Whether fitting was completed; others are rows of the results, but never chosen."""
+    curve: dict[str, list[float | None]] = field(default_factory=dict)
+    """What was reached on validation rows in the course of the fit, as lists of one length; empty if unknown."""
 
 
 @dataclass
@@ -57,7 +59,8 @@ class ScoredSolution:
     def report(self, shared_s: float) -> dict[str, Any]:
         """Return the row of `cv_results_`, with `shared_s` seconds of what all settings share."""
         first, *others = (setting | self.solution.found for setting in self.settings)
-        return {"params": first, "same_as": others, **self.scores, "fit_s": self.fit_s + shared_s}
+        row = {"params": first, "same_as": others, **self.scores, "fit_s": self.fit_s + shared_s}
+        return row | ({"curve": self.solution.curve} if self.solution.curve else {})
 
 
 def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:

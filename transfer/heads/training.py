@@ -16,8 +16,9 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from transfer.heads.batched_adam import LayerStack
 from transfer.heads.grid import Setting
-from transfer.heads.halving import Loss
+from transfer.heads.halving import Point, Validate
 from transfer.heads.linear import folded, moments
+from transfer.heads.solutions import validation_scores
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]
@@ -98,36 +99,42 @@ class TrainingRows:
             cosine_steps=cosine_steps,
         )
 
-    def loss(self, valid: tuple[Array, Array], *, balanced: bool) -> Loss:
-        """Return a function that computes the cross entropy of layers on validation data.
+    def validation(self, valid: tuple[Array, Array], *, balanced: bool) -> Validate:
+        """Return a function that scores layers on validation data.
 
-        Rows of classes without a training row are left out: no layer gives them a probability.
+        Rows of classes without a training row do not enter the loss: no layer gives them a probability.
 
         Parameters
         ----------
         valid : tuple
             Rows (M, D) and labels (M,).
         balanced : bool
-            Average over classes instead of rows.
+            Average the cross entropy over classes instead of rows.
 
         Returns
         -------
         callable
-            From weights (S, C, D) and biases (S, C) to losses (S,).
+            From weights (S, C, D) and biases (S, C) to `loss`, `accuracy` and `macro_f1` of each layer.
         """
         known_M = np.isin(valid[1], self.classes)
-        x_MD = _standardized(valid[0][known_M], self.mean_D, self.deviation_D, self.device)
-        codes_M = np.searchsorted(self.classes, valid[1][known_M])
-        weight_M = 1 / np.bincount(codes_M)[codes_M] if balanced else np.ones(len(codes_M))
+        x_MD = _standardized(valid[0], self.mean_D, self.deviation_D, self.device)
+        codes_M = np.searchsorted(self.classes, np.where(known_M, valid[1], self.classes[0]))
+        count_C = np.bincount(codes_M[known_M], minlength=len(self.classes)).clip(1)
+        weight_M = known_M / count_C[codes_M] if balanced else known_M
         share_M = torch.from_numpy(weight_M / max(1, weight_M.sum())).to(x_MD)
         index_M11 = torch.from_numpy(codes_M).to(x_MD.device)[:, None, None]
 
-        def loss(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> torch.Tensor:
+        def validate(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> list[Point]:
             logits_MP = torch.addmm(biases_SC.flatten(), x_MD, weights_SCD.flatten(0, 1).T)
-            log_MSC = logits_MP.view(len(x_MD), *biases_SC.shape).log_softmax(2)
-            return -(share_M @ log_MSC.gather(2, index_M11.expand(-1, len(biases_SC), 1))[..., 0])
+            logits_MSC = logits_MP.view(len(x_MD), *biases_SC.shape)
+            log_MS = logits_MSC.log_softmax(2).gather(2, index_M11.expand(-1, len(biases_SC), 1))[..., 0]
+            predicted_MS = self.classes[logits_MSC.argmax(2).cpu().numpy()]
+            return [
+                {"loss": loss, **validation_scores(valid[1], predicted_M)}
+                for loss, predicted_M in zip((-(share_M @ log_MS)).tolist(), predicted_MS.T, strict=True)
+            ]
 
-        return loss
+        return validate
 
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
         """Return the layer for raw features."""

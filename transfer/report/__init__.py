@@ -9,7 +9,7 @@ from rich.console import Console
 
 from transfer.evaluation.results import Result
 from transfer.report import rendering, summary
-from transfer.report.notes import LAB, notes
+from transfer.report.notes import LAB, describe_suspects, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import side_by_side, tables
 from transfer.report.verdict import headline, verdict
@@ -55,6 +55,8 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
             say(console, first, style="bold")
         draw(summary.methods(result), console)
         say(console, summary.time(result))
+    if verbose and (suspects := describe_suspects(result)):
+        found.append(f"labels to look at: {suspects}")
     for note in found if verbose else found[:NOTES_SHOWN]:
         say(console, f"Note: {note}")
     if not verbose and len(found) > NOTES_SHOWN:

@@ -120,6 +120,23 @@ def test_classes_are_sorted_by_the_column_clicked(opened: Any) -> None:
     assert page.execute_script(read) == ["a", "b", "c"]
 
 
+def test_classes_are_sorted_by_keyboard_and_the_order_is_announced(opened: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page = opened(["class 10", "class 9", "b"], [3, 9, 6])
+    heads = page.find_elements("css selector", "#classes thead th")
+    order = "return [...document.querySelectorAll('#classes tbody th')].map(one => one.textContent)"
+    for key, announced, expected in (
+        (Keys.ENTER, "ascending", ["b", "class 9", "class 10"]),
+        (Keys.SPACE, "descending", ["class 10", "class 9", "b"]),
+    ):
+        heads[0].find_element("css selector", "button").send_keys(key)
+        assert [head.get_attribute("aria-sort") for head in heads] == [announced, *[None] * (len(heads) - 1)]
+        assert page.execute_script(order) == expected
+    heads[-1].find_element("css selector", "button").send_keys(Keys.ENTER)
+    assert [head.get_attribute("aria-sort") for head in heads] == [*[None] * (len(heads) - 1), "ascending"]
+
+
 def test_every_control_is_reached_by_keyboard(opened: Any) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys

@@ -160,3 +160,66 @@ def test_every_method_is_drawn(make: Make) -> None:
     shown = "".join(Page(report.page(result, None)).texts)
     for name in METHODS:
         assert f"{name}: macro F1" in shown
+
+
+def suspects(count: int, **parts: Any) -> dict[str, Any]:
+    first = [
+        {"split": "train", "file": f"train/a/{i}.jpg", "label": "a", "other": "b", "margin": 2 - i / 100}
+        for i in range(count)
+    ]
+    return {"images": 90, "of": 90, "contradicted": count, "first": first, **parts}
+
+
+def test_labels_to_look_at_are_shown_with_pictures(make: Make, predictions: Any, jpeg: bytes) -> None:
+    result, text = make(["a", "b"], [5, 5])
+    result.comparison["suspects"] = suspects(30)
+    page = Page(report.page(result, predictions(text), lambda file: jpeg))
+    shown = [text for text in page.texts if text.startswith("train/a/")]
+    assert shown == [f"train/a/{i}.jpg" for i in range(24)]
+    assert {"label (train): a", "looks like: b (margin 2.00)"} <= set(page.texts)
+    assert sum(tag == "img" for tag, _ in page.elements) == 24
+
+
+def test_labels_that_were_not_checked_are_reported_as_such(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    result.comparison["suspects"] = suspects(0, images=0, of=100_000)
+    assert any("Not checked: 100,000 images" in text for text in Page(report.page(result, None)).texts)
+
+
+def test_a_learning_curve_has_a_line_for_each_setting(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    method = result.method("fc")
+    for row in method["sweep"]:
+        steps = 20 if row["params"] == method["best_params"] else 10
+        row["curve"] = {
+            "step": [5, steps],
+            "loss": [1.5, None],
+            "accuracy": [0.3, 0.5],
+            "macro_f1": [0.2, 0.4],
+        }
+    page = Page(report.page(result, None))
+    lines = [dict(own)["class"] for tag, own in page.elements if tag == "polyline"]
+    assert lines.count("path chosen") == 1
+    assert lines.count("path other") == len(method["sweep"]) - 1
+    assert any("step 5: 0.200, cross entropy 1.5" in text for text in page.texts)
+    assert any(text.endswith("step 20: 0.400") for text in page.texts)
+
+
+@pytest.mark.parametrize(("name", "count"), [("lagoon", 4), ("photos", 0)])
+def test_only_the_built_in_images_are_compared_with_the_lab_report(make: Make, name: str, count: int) -> None:
+    result, _ = make(["a", "b"], [5, 5], data={"name": name})
+    page = Page(report.page(result, None))
+    assert sum(own.get("class") == "hollow" for _, own in page.elements) == count
+    assert any("lab report" in text for text in page.texts) == (count > 0)
+
+
+def test_the_rate_of_the_extraction_is_compared_with_that_of_products(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    result.features.update(images_per_s=20.0, flops_per_image=30_000_000_000, matmul_flops_per_s=8e11)
+    words = "".join(Page(report.page(result, None)).texts)
+    assert "20.0 images/s" in words
+    assert "0.60 TFLOP/s: 75% of the largest rate" in words
+    result.features.update(matmul_flops_per_s=None)
+    assert "0.60 TFLOP/s. An addition" in "".join(Page(report.page(result, None)).texts)
+    result.features.update(images_per_s=None)
+    assert "TFLOP/s" not in "".join(Page(report.page(result, None)).texts)

@@ -11,11 +11,13 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from transfer.config import BUILT_IN
 from transfer.evaluation.results import Result
 from transfer.report.html import charts, pictures
 from transfer.report.html.advice import advise
+from transfer.report.html.curves import curves
 from transfer.report.html.pictures import Answers, read_answers
-from transfer.report.notes import notes
+from transfer.report.notes import describe_suspects, notes
 from transfer.report.tables import tables
 from transfer.report.verdict import champions, sentences
 from transfer.report.wording import (
@@ -60,7 +62,8 @@ def render(
     answers = answers or Answers()
     chosen = pictures.lists(answers, first, second) if answers.files else []
     near = pictures.near_duplicates(result)
-    wanted = pictures.files_to_embed(answers, chosen, near, _order(first, second, answers))
+    suspects = pictures.suspects(result)
+    wanted = pictures.files_to_embed(answers, chosen, suspects, near, _order(first, second, answers))
     thumbnails = pictures.embed(wanted, thumbnail)
     page: str = _template().render(
         result=result,
@@ -69,20 +72,55 @@ def render(
         notes=notes(result),
         advice=advise(result),
         differences=charts.differences(result),
+        lab="; hollow: the lab report, other data" if result.data["name"] == BUILT_IN else "",
         methods=[(SCORES[score], charts.score_against_time(result, score)) for score in SCORES],
         splits=[(SCORES[score], drawn) for score in SCORES if (drawn := charts.splits(result, score))],
         ladder=charts.ladder(result),
-        sweeps=charts.sweeps(result),
+        searches=_searches(result),
         time=charts.time(result),
+        speed=describe_speed(result),
         tables=tables(result),
         answers=answers,
         lists=chosen,
+        suspects=suspects,
+        suspects_note=describe_suspects(result),
         near=near,
         thumbnails=thumbnails,
         data=_data(result, answers, thumbnails),
         settings=json.dumps({"config": result.config, "environment": result.environment}, indent=1),
     )
     return page
+
+
+def _searches(result: Result) -> list[tuple[str, Markup | None, Markup | None]]:
+    """Return the methods with a drawing of their settings or of their learning curves, and these."""
+    drawn, learned = dict(charts.sweeps(result)), curves(result)
+    names = [method["name"] for method in result.methods]
+    return [(name, drawn.get(name), learned.get(name)) for name in names if name in drawn or name in learned]
+
+
+def describe_speed(result: Result) -> str | None:
+    """Compare the rate of the extraction with the largest rate of matrix products that was measured in the same run."""
+    features, engine = result.features, result.engine
+    flops, limit, speed = (
+        features.get(key) for key in ("flops_per_image", "matmul_flops_per_s", "images_per_s")
+    )
+    if not flops or not speed:
+        return None
+    words = (
+        f"{speed:.1f} images/s, from files to kept features, at {flops / 1e9:.1f} GFLOP an image are "
+        f"{speed * flops / 1e12:.2f} TFLOP/s"
+    )
+    if limit:
+        more = ""
+        if speed * flops > limit:
+            more = "; above 100 %: convolutions can take fewer operations, and the machine may have been busier then"
+        words += (
+            f": {speed * flops / limit:.0%} of the largest rate of matrix products measured in this run "
+            f"({limit / 1e12:.2f} TFLOP/s in {engine['precision']} on {engine['device']}, {engine['threads']} "
+            f"threads{more})"
+        )
+    return f"{words}. An addition and a multiplication are two operations."
 
 
 def _order(first: str, second: str | None, answers: Answers) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from transfer.config import BUILT_IN
 from transfer.evaluation.results import Result
 from transfer.report.comparison_tables import shown_pairs
 from transfer.report.html.svg import (
@@ -21,6 +22,7 @@ from transfer.report.html.svg import (
     text,
     vertical_axis,
 )
+from transfer.report.notes import LAB_POINTS
 from transfer.report.tables import seconds_by_phase
 from transfer.report.wording import (
     SCORES,
@@ -81,7 +83,10 @@ def score_against_time(result: Result, score: str) -> Markup:
     """Draw a score of every method with its interval against the seconds of its search."""
     fits = [max(method["fit_s"], 1e-4) for method in result.methods]
     bounds = [bound for method in result.methods for bound in method["test"][f"{score}_ci95"]]
-    x = Axis(min(fits) / 2, max(fits) * 4, 50, WIDTH - 20, log=True)
+    lab = LAB_POINTS if result.data["name"] == BUILT_IN else {}
+    bounds += [known[score] for known in lab.values()]
+    longest = max([*fits, *(known["seconds"] for known in lab.values())])
+    x = Axis(min(fits) / 2, longest * 4, 50, WIDTH - 20, log=True)
     y = Axis(max(0, min(bounds) - 0.03), min(1, max(bounds) + 0.03), 260, 16)
     parts = [
         horizontal_axis(x, 16, 260, lambda v: f"{v:g} s"),
@@ -97,6 +102,10 @@ def score_against_time(result: Result, score: str) -> Markup:
             dot(x(fit_s), y(method["test"][score]), words, 6, class_=own),
             text(x(fit_s) + 9, y(method["test"][score]) + 4, method["name"]),
         ]
+    for kind, known in lab.items():
+        left, top = x(known["seconds"]), y(known[score])
+        words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"
+        parts += [dot(left, top, words, 6, class_="hollow"), text(left - 9, top + 4, f"lab, {kind}", "end")]
     parts.append(text(WIDTH - 20, 296, "seconds to fit the whole search", "end"))
     return drawing(302, f"{SCORES[score]} of each method against the time of its search", *parts)
 

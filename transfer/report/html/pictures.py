@@ -105,11 +105,16 @@ def embed(files: Iterable[str], thumbnail: Callable[[str], bytes | None]) -> dic
 
 
 def files_to_embed(
-    answers: Answers, chosen: Iterable[dict[str, Any]], near: Iterable[dict[str, Any]], methods: Iterable[str]
+    answers: Answers,
+    chosen: Iterable[dict[str, Any]],
+    suspects: Iterable[dict[str, Any]],
+    near: Iterable[dict[str, Any]],
+    methods: Iterable[str],
 ) -> Iterator[str]:
     """Return files in the order in which they get a thumbnail: those shown, then the mistakes of each method."""
     for one in chosen:
         yield from (answers.files[i] for i in one["images"])
+    yield from (one["file"] for one in suspects)
     for one in near:
         yield from (file for pair in one["pairs"] for file in pair)
     for method in methods:
@@ -120,3 +125,9 @@ def near_duplicates(result: Result) -> list[dict[str, Any]]:
     """Return near-duplicates across splits: which splits, how many were found, and the nearest pairs of files."""
     found = [one for one in result.data.get("near_duplicates") or [] if one["pairs"]]
     return [{**one, "pairs": one["pairs"][:NEAR_PAIRS]} for one in found]
+
+
+def suspects(result: Result) -> list[dict[str, Any]]:
+    """Return the labels to look at that the page shows, those contradicted most first."""
+    found = result.comparison.get("suspects") or {"first": []}
+    return list(found["first"][:EACH])

@@ -84,7 +84,8 @@
       const column = button.closest("th").cellIndex, rows = [...classes.tBodies[0].rows];
       const up = button.closest("th").getAttribute("aria-sort") !== "ascending";
       const key = (row) => row.cells[column].dataset.value;
-      rows.sort((a, b) => (isNaN(key(a)) || isNaN(key(b)) ? key(a).localeCompare(key(b)) : key(a) - key(b)) * (up ? 1 : -1));
+      const compare = column ? (a, b) => key(a) - key(b) : (a, b) => key(a).localeCompare(key(b), undefined, { numeric: true });
+      rows.sort((a, b) => compare(a, b) * (up ? 1 : -1));
       for (const other of classes.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
       button.closest("th").setAttribute("aria-sort", up ? "ascending" : "descending");
       classes.tBodies[0].append(...rows);
