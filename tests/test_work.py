@@ -33,7 +33,7 @@ from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.data import decode, lagoon
 from transfer.engines import build, options
 from transfer.engines.eager import Eager
-from transfer.evaluation import experiment
+from transfer.evaluation import experiment, suspects
 from transfer.features import plan
 from transfer.heads import kernels, knn, lbfgs, primal_problem, ridge, svm, training
 from transfer.heads.registry import METHODS
@@ -76,6 +76,8 @@ class Work:
     verified: list[Path] = field(default_factory=list)
     """The table of each shard whose rows were checked."""
     flops: int = 0
+    """Those of the check of labels apart."""
+    label_flops: int = 0
 
     def bytes_of(self, suffix: str) -> int:
         return sum(size for path, size in self.written if path.suffix == suffix)
@@ -144,6 +146,14 @@ def work_of_a_run(root: Path) -> Work:
         if path.is_relative_to(root / "store"):
             work.written.append((path, len(data)))
 
+    score_out_of_fold = suspects.score_out_of_fold
+
+    def scored(*args: Any) -> Any:
+        before = counter.get_total_flops()
+        scores = score_out_of_fold(*args)
+        work.label_flops += counter.get_total_flops() - before
+        return scores
+
     with pytest.MonkeyPatch.context() as patch, FlopCounterMode(display=False) as counter:
         counting(Eager, "submit", patch, lambda _, x_NHW3: work.submitted.append(len(x_NHW3)))
         counting(decode, "pixels", patch, decoded)
@@ -156,12 +166,13 @@ def work_of_a_run(root: Path) -> Work:
         counting(plan, "choose_weights", patch, lambda _: work.resolved.update(["weights"]))
         counting(shards, "read", patch, lambda manifest: work.verified.append(manifest.parent))
         counting(files, "write", patch, wrote)
+        patch.setattr(suspects, "score_out_of_fold", scored)
         hook = nn.modules.module.register_module_forward_pre_hook(passed)
         try:
             run(root, models=root / "models")
         finally:
             hook.remove()
-    work.flops = counter.get_total_flops()
+    work.flops = counter.get_total_flops() - work.label_flops
     return work
 
 
@@ -191,6 +202,10 @@ def test_a_cold_run_computes_what_so_many_images_need(cold: Work) -> None:
     of_one = counter.get_total_flops()
     assert of_one > 1e8
     assert cold.flops == (SIZE_CHECK + BATCHES * BATCH) * of_one
+
+
+def test_labels_are_checked_by_one_gram_matrix(cold: Work) -> None:
+    assert 1 <= cold.label_flops / (2 * N * N * 512) < 1.2
 
 
 def test_a_cold_run_decodes_every_image_once(root: Path, cold: Work) -> None:
@@ -227,7 +242,9 @@ def test_a_warm_run_decodes_computes_and_writes_nothing(root: Path, cold: Work) 
     before = files_of(root / "store")
     assert before
     warm = work_of_a_run(root)
-    assert warm == Work(resolved=cold.resolved, weights=cold.weights, verified=warm.verified)
+    assert warm == Work(
+        resolved=cold.resolved, weights=cold.weights, verified=warm.verified, label_flops=cold.label_flops
+    )
     assert len(warm.verified) == len(list((root / "store").glob("features/*/*.npy")))
     assert files_of(root / "store") == before
 
