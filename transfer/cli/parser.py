@@ -78,12 +78,16 @@ def make_parser() -> argparse.ArgumentParser:
         "report",
         commands.report,
         "show a result again, or several side by side",
-        "report out/photos/result.json",
+        "report out/photos",
     )
-    report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
+    report.add_argument(
+        "files", nargs="+", type=_path, metavar="FILE", help="result files, or folders that --out named"
+    )
     _add_verbose_option(report)
-    report.add_argument("--html", type=_path, metavar="PAGE", help="write the page of one result there")
-    report.add_argument("--images", type=_path, metavar="DATA", help="folder whose images the page shows")
+    report.add_argument("--html", type=_path, metavar="PAGE", help="write one page of the results there")
+    report.add_argument(
+        "--images", type=_path, metavar="DATA", help="folder whose images the page of one result shows"
+    )
 
     env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
