@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands, curve_command, store_commands
+from transfer.cli import commands, curve_command, report_command, store_commands
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError
@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     report = _command(
         kinds,
         "report",
-        commands.report,
+        report_command.report,
         "show a result again, or several side by side",
         "report out/photos",
     )

@@ -179,7 +179,7 @@ def conclude(differences: Sequence[Difference], select: str) -> list[str]:
     sentences = []
     for name, groups in found.items():
         said = [
-            words.get(shown, f"is the {shown} as {{}}").replace("{}", ", ".join(others))
+            words.get(shown, f"is the {shown} as {{}}").replace("{}", " and ".join(others))
             for shown, others in groups.items()
         ]
         sentences.append(f"{subjects[name]} {'; it '.join(said)} in {SCORES[select]}.")

@@ -16,7 +16,7 @@ from transfer.report.wording import format_p, format_points, format_score, forma
 from transfer.system.text import printable
 
 # Columns of a terminal that the figures of a row take, and the least for what a run is.
-FIGURES, LEAST_NAMES = 61, 18
+FIGURES, LEAST_NAMES = 61, 19
 _TITLE = "Best fine-tuning, best SVM and best of all (*, on the validation split), on the test split"
 _SCORES = [" accuracy", " macro F1", " cold", " warm"]
 
@@ -45,12 +45,20 @@ def scores(runs: Sequence[Run], width: int = 80) -> Table:
     rows = []
     for i, run in enumerate(runs):
         facts = [values[i] for values in different.values() if values[i]] + _speed(run)
-        words = [
-            *textwrap.wrap(printable(run.name), columns),
-            *textwrap.wrap(printable(", ".join(facts)), columns, initial_indent="  ", subsequent_indent="  "),
-        ]
+        words = [*textwrap.wrap(printable(run.name), columns), *_wrap(facts, columns)]
         rows += _beside(words, [_figures(run, method) for method in run.shown_methods()])
     return Table(f"{_TITLE}; cold and warm: empty and full store", ["result", "method", *_SCORES], rows)
+
+
+def _wrap(facts: Sequence[str], columns: int) -> list[str]:
+    """Return indented lines of facts; several share a line where they fit."""
+    lines: list[str] = []
+    for fact in map(printable, facts):
+        if lines and len(f"{lines[-1]}, {fact}") <= columns:
+            lines[-1] += f", {fact}"
+        else:
+            lines += textwrap.wrap(fact, columns, initial_indent=" ", subsequent_indent=" ")
+    return lines
 
 
 def scores_in_full(runs: Sequence[Run]) -> Table:

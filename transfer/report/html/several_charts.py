@@ -29,6 +29,8 @@ LABELS = 270  # pixels for names at the left
 LETTERS = 36  # of a name that are drawn there, or of two together
 # Pixels of a line of text, and of a letter on average.
 LINE, LETTER = 14, 7
+# What a time axis can show.
+LEAST, MOST = 1e-4, 1e12
 
 
 def score_against_time(runs: Sequence[Run], score: str) -> Markup | None:
@@ -58,7 +60,7 @@ def _against(
     """Draw points with intervals on a logarithmic axis: number of the run, value, and what the pointer tells."""
     if len(found) < 2:
         return None
-    values = [max(value, 1e-4) for _, value, _ in found]
+    values = [min(max(value, LEAST), MOST) for _, value, _ in found]
     tests = [runs[i].best["test"] for i, _, _ in found]
     bounds = [bound for test in tests for bound in test[f"{score}_ci95"]]
     x = Axis(min(values) / 2, max(values) * 3, 50, WIDTH - 20, log=True)
