@@ -9,7 +9,7 @@ import pytest
 from tests.report.conftest import WriteRun
 from transfer.evaluation import statistics
 from transfer.evaluation.results import Result
-from transfer.report.differences import conclude, find_differences, group_runs, notes, relate
+from transfer.report.differences import conclude, find_differences
 from transfer.report.runs import Run, read_runs
 
 SUPPORT = (20, 20, 20)
@@ -76,73 +76,39 @@ def test_the_test_split_does_not_choose_the_run_that_others_are_compared_with(wr
     assert found.scores["macro_f1"]["difference"] < 0
 
 
-def test_groups_are_independent_where_one_of_the_runs_has_them(write_run: WriteRun) -> None:
-    def by_day(result: Result, text: str) -> tuple[Result, str]:
+def by_day(n_days: int) -> Any:
+    """A change of predictions that gives the images so many groups."""
+
+    def edit(result: Result, text: str) -> tuple[Result, str]:
         head, *rows = text.splitlines()
-        days = [row.replace(".jpg,,", f".jpg,day{i % 6},") for i, row in enumerate(rows)]
+        days = [row.replace(".jpg,,", f".jpg,day{i % n_days},") for i, row in enumerate(rows)]
         return result, "\n".join([head, *days]) + "\n"
 
-    runs = [runs_of(write_run, 0)[0], *read_runs([write_run("b", seed=1, support=SUPPORT, edit=by_day)])]
-    (found,) = find_differences(runs)
-    assert found.unit == "group"
-
-
-def test_test_images_that_differ_give_no_difference(write_run: WriteRun) -> None:
-    def split_otherwise(result: Result, text: str) -> tuple[Result, str]:
-        return result, text.replace("image 0.jpg", "image 900.jpg")
-
-    first, other, split = read_runs(
-        [
-            write_run("first"),
-            write_run("other", support=(11, 12, 13)),
-            write_run("split", edit=split_otherwise),
-        ]
-    )
-    assert (relate(first, other), relate(first, split)) == ("other", "split")
-    assert find_differences([first, other, split]) == []
-    assert [len(group) for group in group_runs([first, other, split])] == [1, 1, 1]
-    text = " ".join(notes([first, other, split]))
-    assert "other: other images than first, so their scores do not compare" in text
-    assert "split: as many images of each class as first, in another split" in text
-
-
-def test_a_label_that_was_changed_makes_other_test_images(write_run: WriteRun) -> None:
-    names = (("a", "b", "c"), ("a", "b", "d"))
-    a, b = read_runs([write_run(own[2], classes=own) for own in names])
-    assert relate(a, b) == "other"
+    return edit
 
 
 @pytest.mark.parametrize(
-    ("prints", "relation"), [(("a", "a"), "same"), (("a", "b"), "split"), ((None, "a"), "unknown")]
+    ("first", "second", "units"),
+    [(None, 6, "group"), (6, None, "group"), (1, 6, "group"), (1, None, "image"), (6, 3, "group")],
 )
-def test_without_predictions_the_fingerprint_tells(
-    prints: tuple[str | None, str | None], relation: str, write_run: WriteRun
+def test_groups_are_independent_where_a_run_has_several(
+    first: int | None, second: int | None, units: str, write_run: WriteRun
 ) -> None:
-    files = [
-        write_run(name, predictions=False, data={"fingerprint": letter * 64} if letter else {})
-        for name, letter in zip(("first", "second"), prints, strict=True)
-    ]
-    runs = read_runs(files)
-    assert relate(*runs) == relation
-    assert find_differences(runs) == []
-    assert ("no predictions.csv beside the result" in " ".join(notes(runs))) == (relation != "split")
-
-
-def test_the_same_test_images_of_other_data_are_noted(write_run: WriteRun) -> None:
     runs = read_runs(
-        [write_run("a", data={"fingerprint": "a" * 64}), write_run("b", data={"fingerprint": "b" * 64})]
+        [
+            write_run(f"run{seed}", seed=seed, support=SUPPORT, edit=days and by_day(days))
+            for seed, days in enumerate((first, second))
+        ]
     )
-    assert len(find_differences(runs)) == 1
-    assert "a, b: the test images have the same names and labels, but" in " ".join(notes(runs))
-
-
-def test_results_of_the_old_protocol_and_predictions_of_another_result_are_noted(write_run: WriteRun) -> None:
-    def old(result: Result, text: str) -> tuple[Result, str]:
-        return dataclasses.replace(result, schema_version=1), text.replace("c,c,", "c,a,")
-
-    text = " ".join(notes(read_runs([write_run("new"), write_run("old", edit=old)])))
-    assert "old: old protocol" in text
-    assert "is of another result: its scores differ; no difference has an interval" in text
+    (found,) = find_differences(runs)
+    assert found.unit == units
+    (y_N, a_N), (_, b_N) = codes(found.a), codes(found.b)
+    days = min((n for n in (first, second) if n and n > 1), default=None)
+    assert found.a.answers
+    order = sorted(range(60), key=found.a.answers.files.__getitem__)
+    groups_N = None if days is None else [i % days for i in order]
+    expected = statistics.compare_pair(y_N, a_N, b_N, 3, groups_N=groups_N)
+    assert found.scores["macro_f1"]["ci95"] == pytest.approx(expected["macro_f1"]["ci95"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,12 @@ def test_predictions_beside_a_result_are_read(write_run: WriteRun) -> None:
     assert len(with_some.answers.labels) == 36
     assert with_some.fault is None
     assert (without.answers, without.fault) == (None, None)
+
+
+def test_a_pipe_of_the_name_of_predictions_is_not_waited_for(write_run: WriteRun) -> None:
+    file = write_run("a", predictions=False)
+    os.mkfifo(file.parent / "predictions.csv")
+    assert read_runs([file])[0].answers is None
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
         "report out/photos",
     )
     report.add_argument(
-        "files", nargs="+", type=_path, metavar="FILE", help="result files, or folders that --out named"
+        "files", nargs="+", type=_path, metavar="OUT", help="result files, or folders that --out named"
     )
     _add_verbose_option(report)
     report.add_argument("--html", type=_path, metavar="PAGE", help="write one page of the results there")

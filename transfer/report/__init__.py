@@ -77,14 +77,14 @@ def show_side_by_side(runs: Sequence[Run], console: Console) -> None:
         Two at least.
     console : rich.console.Console
     """
-    from transfer.report import differences, side_by_side  # statistics take time to import
+    from transfer.report import differences, same_images, side_by_side  # statistics take time to import
 
     found = differences.find_differences(runs)
     say(console, side_by_side.heading(runs))
     draw(side_by_side.scores(runs, console.width), console)
     if found:
         draw(side_by_side.differences(found, console.width), console)
-    for note in differences.notes(runs):
+    for note in same_images.notes(runs):
         say(console, f"Note: {note}")
     for sentence in differences.conclude(found, runs[0].result.comparison["select"]):
         say(console, sentence, style="bold")

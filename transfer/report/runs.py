@@ -75,7 +75,7 @@ def read_runs(files: Sequence[Path]) -> list[Run]:
     for name, file in zip(name_runs(files), files, strict=True):
         result, predictions = results.load(file), file.parent / PREDICTIONS
         answers, fault = None, None
-        if predictions.exists():
+        if predictions.is_file():  # a pipe would be waited for
             try:
                 answers = read_answers(predictions, result)
                 _check_scores(answers, result, predictions)

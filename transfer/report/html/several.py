@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from transfer.report import side_by_side
-from transfer.report.differences import conclude, find_differences, label, notes
+from transfer.report.differences import conclude, find_differences, label
 from transfer.report.html import load_template
 from transfer.report.html import several_charts as charts
 from transfer.report.runs import Run
+from transfer.report.same_images import notes
 from transfer.report.wording import SCORES, format_share
 
 # Results that the title of the page names.
