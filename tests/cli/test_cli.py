@@ -96,7 +96,7 @@ def test_a_page_shows_no_image_outside_the_folder_named(form: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "wrong"),
     [
-        (["RESULT", "RESULT", "--html", "PAGE"], "the page of one result"),
+        (["RESULT", "RESULT", "--html", "PAGE", "--images", "missing"], "shows the images of one result"),
         (["RESULT", "--html", "PAGE", "--images", "missing"], "--images is missing, which is no folder"),
         (["RESULT", "--images", "missing"], "--images needs --html"),
     ],
@@ -597,7 +597,7 @@ def test_report_shows_one_result_or_several(capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["report", str(EXAMPLE), "--verbose"]) == 0
     assert "Table 2" in capsys.readouterr().out
     assert cli.main(["report", str(EXAMPLE), str(EXAMPLE)]) == 0
-    assert "side by side" in capsys.readouterr().out
+    assert "2 results; all: old protocol" in capsys.readouterr().out
 
 
 def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -630,6 +630,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", ".", "--engine", "warp"], "'warp'"),
         (["run", ".", "--precision", "fp8"], "'fp8'"),
         (["report", "no.json"], "can't read no.json"),
+        (["report", "empty"], "no result.json in empty; give the folder that --out named, or a result file"),
         (["report", "/dev/zero"], "can't read /dev/zero: not a file"),
         (["report", "pipe"], "can't read pipe: not a file"),
         (["report", "endless"], "can't read endless: larger than 32,000,000 bytes"),

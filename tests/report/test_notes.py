@@ -169,16 +169,6 @@ def test_features_taken_from_the_cache_are_said_to_be(example: Result) -> None:
     )
 
 
-def test_results_of_other_images_do_not_compare(example: Result) -> None:
-    def with_print(value: str | None) -> Result:
-        return dataclasses.replace(example, data={**example.data, "fingerprint": value})
-
-    compare = report.compare_fingerprints
-    assert compare([with_print("a"), with_print("a")]) is None
-    assert "results 2, 3 were made from other images" in str(compare([with_print(x) for x in "abb"]))
-    assert "results 1 do not say" in str(compare([with_print(None), with_print("a")]))
-
-
 def test_one_split_alone_is_noted_where_nobody_chose_it(example: Result) -> None:
     one_split = {**example.comparison, "repeats": None}
     drawn = {"drawn": ["valid", "test"]}

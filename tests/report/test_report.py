@@ -215,22 +215,6 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     assert "untrained" not in trained
 
 
-def test_several_results_stand_side_by_side_and_are_not_merged(example: Result) -> None:
-    other = changed(example, environment={**example.environment, "processor": "another processor"})
-    table = report.side_by_side([example, other])
-    assert len(table.rows) == 2 * len(example.methods)
-    assert {row[3].split(",")[0] for row in table.rows} == {
-        example.environment["processor"],
-        "another processor",
-    }
-
-
-def test_several_results_fit_a_terminal_of_80_columns(example: Result) -> None:
-    console = Console(file=io.StringIO(), width=80)
-    report.show_side_by_side([example, example], console)
-    assert max(map(len, console.file.getvalue().splitlines())) <= 80  # type: ignore[attr-defined]
-
-
 def test_the_built_in_images_and_every_method_fit_a_terminal_of_80_columns(example: Result) -> None:
     methods = [{**copy.deepcopy(example.methods[0]), "name": name} for name in METHODS]
     for method in methods:

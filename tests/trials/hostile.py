@@ -38,6 +38,7 @@ from transfer.data.decode import BadImage
 from transfer.engines.trials import describe_trials, known
 from transfer.evaluation import results
 from transfer.heads import RidgeHead, serialization
+from transfer.report.runs import Run
 from transfer.serving import bundle
 from transfer.system import files, schemas
 from transfer.system.content_ids import from_hex
@@ -309,7 +310,9 @@ def _results(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         result = results.load(path)
         report.show(result, nowhere)
         report.show(result, nowhere, verbose=True)
-        report.show_side_by_side([result, result], nowhere)
+        runs = [Run(name, result) for name in "ab"]
+        report.show_side_by_side(runs, nowhere)
+        assert report.page_of_several(runs).count("<script>") == 1
         # Of its own script elements one has an attribute.
         assert report.page(result, None).count("<script>") == 1
         text = report.markdown(result)

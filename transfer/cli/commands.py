@@ -7,8 +7,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
@@ -26,7 +26,7 @@ from transfer.config import (
     parse_size,
 )
 from transfer.system.errors import UserError
-from transfer.system.progress import Progress, print_line, reported
+from transfer.system.progress import Progress, print_line
 from transfer.system.text import line, printable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | No
         "report.md": lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
         PREDICTIONS: lambda: done.save_predictions(out / PREDICTIONS),
         MODELS: lambda: done.save_models(out / MODELS),
-        PAGE: lambda: _write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
+        PAGE: lambda: write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
     }
     for i, (name, write) in enumerate(steps.items()):
         on_progress("write", i, len(steps), name)
@@ -122,7 +122,7 @@ def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | No
     return failures[0] if failures else None
 
 
-def _write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbnail) -> None:
+def write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbnail) -> None:
     """Write the page of a result, without pictures where there are no predictions."""
     from transfer import report
     from transfer.system import files
@@ -170,50 +170,6 @@ def predict(args: argparse.Namespace) -> int:
             print(line(str(one.path), one.label, share))
     skipped = left_out | bad.skipped
     return report_skipped(skipped, len(skipped))
-
-
-def report(args: argparse.Namespace) -> int:
-    """Show results again."""
-    from transfer import report
-    from transfer.evaluation import results
-    from transfer.report import rendering
-    from transfer.serving.run_folder import check_same_run
-
-    if args.images and not args.html:
-        raise UserError("--images needs --html, which names the page to write")
-    loaded = [results.load(path) for path in args.files]
-    for path in args.files:
-        check_same_run(path.parent)
-    if args.html:
-        return _report_page(args, loaded)
-    if len(loaded) == 1:
-        report.show(loaded[0], rendering.console(), verbose=args.verbose)
-    else:
-        report.show_side_by_side(loaded, rendering.console())
-    return DONE
-
-
-def _report_page(args: argparse.Namespace, loaded: Sequence[Result]) -> int:
-    """Write the page of a result again, with those of its images that lie below the folder of --images."""
-    from transfer.data.decode import SHIFT
-    from transfer.data.loader import File
-    from transfer.data.thumbnails import make_thumbnail
-    from transfer.report import rendering
-
-    if len(loaded) > 1:
-        raise UserError("--html writes the page of one result; give one")
-    result, root = loaded[0], args.images
-    if root and not root.is_dir():
-        raise UserError(f"--images is {root}, which is no folder; give the one that was compared")
-    shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
-
-    def thumbnail(file: str) -> bytes | None:
-        inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
-        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root and inside else None
-
-    with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
-        _write_page(args.html, result, args.files[0].parent / PREDICTIONS, thumbnail)
-    return DONE
 
 
 def env(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands, curve_command, store_commands
+from transfer.cli import commands, curve_command, report_command, store_commands
 from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError
@@ -76,14 +76,18 @@ def make_parser() -> argparse.ArgumentParser:
     report = _command(
         kinds,
         "report",
-        commands.report,
+        report_command.report,
         "show a result again, or several side by side",
-        "report out/photos/result.json",
+        "report out/photos",
     )
-    report.add_argument("files", nargs="+", type=_path, metavar="FILE", help="result files")
+    report.add_argument(
+        "files", nargs="+", type=_path, metavar="OUT", help="result files, or folders that --out named"
+    )
     _add_verbose_option(report)
-    report.add_argument("--html", type=_path, metavar="PAGE", help="write the page of one result there")
-    report.add_argument("--images", type=_path, metavar="DATA", help="folder whose images the page shows")
+    report.add_argument("--html", type=_path, metavar="PAGE", help="write one page of the results there")
+    report.add_argument(
+        "--images", type=_path, metavar="DATA", help="folder whose images the page of one result shows"
+    )
 
     env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")

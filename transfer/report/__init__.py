@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,9 +12,12 @@ from transfer.evaluation.results import Result
 from transfer.report import rendering, summary
 from transfer.report.notes import LAB, describe_suspects, notes
 from transfer.report.rendering import draw, say
-from transfer.report.tables import side_by_side, tables
+from transfer.report.tables import tables
 from transfer.report.verdict import headline, verdict
 from transfer.system.text import escaped
+
+if TYPE_CHECKING:
+    from transfer.report.runs import Run
 
 __all__ = [
     "LAB",
@@ -21,9 +25,9 @@ __all__ = [
     "markdown",
     "notes",
     "page",
+    "page_of_several",
     "show",
     "show_side_by_side",
-    "side_by_side",
     "tables",
     "verdict",
 ]
@@ -64,17 +68,26 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
     say(console, whole, style="bold")
 
 
-def show_side_by_side(results: Sequence[Result], console: Console) -> None:
-    """Print several results in one table, without averages over them.
+def show_side_by_side(runs: Sequence[Run], console: Console) -> None:
+    """Print several results in one table, without averages over them, and their differences.
 
     Parameters
     ----------
-    results : sequence of Result
+    runs : sequence of Run
+        Two at least.
     console : rich.console.Console
     """
-    draw(side_by_side(results), console)
-    if note := compare_fingerprints(results):
+    from transfer.report import differences, same_images, side_by_side  # statistics take time to import
+
+    found = differences.find_differences(runs)
+    say(console, side_by_side.heading(runs))
+    draw(side_by_side.scores(runs, console.width), console)
+    if found:
+        draw(side_by_side.differences(found, console.width), console)
+    for note in same_images.notes(runs):
         say(console, f"Note: {note}")
+    for sentence in differences.conclude(found, runs[0].result.comparison["select"]):
+        say(console, sentence, style="bold")
 
 
 def markdown(result: Result) -> str:
@@ -120,6 +133,19 @@ def page(result: Result, predictions: Path | None, thumbnail: Thumbnail = lambda
     return html.render(result, heading(result), answers, thumbnail)
 
 
+def page_of_several(runs: Sequence[Run]) -> str:
+    """Return several results as one page of HTML.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Two at least.
+    """
+    from transfer.report.html import several
+
+    return several.render(runs)
+
+
 def heading(result: Result) -> str:
     """Describe in one line what was run on which images."""
     counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
@@ -129,30 +155,4 @@ def heading(result: Result) -> str:
         f"{result.backbone['name']} ({result.backbone['weights']} weights), {result.engine['name']} "
         f"{result.engine['precision']} on {result.engine['device']}, {result.environment['processor']}, "
         f"{result.engine['threads']} threads"
-    )
-
-
-def compare_fingerprints(results: Sequence[Result]) -> str | None:
-    """Name the results that were not made from the same images, labels and splits as the others.
-
-    Parameters
-    ----------
-    results : sequence of Result
-
-    Returns
-    -------
-    str or None
-        One line; None if all were made from the same.
-    """
-    prints = [result.data.get("fingerprint") for result in results]
-    if None in prints:
-        unknown = [str(number) for number, one in enumerate(prints, 1) if one is None]
-        return f"results {', '.join(unknown)} do not say which images they were made from; scores may not compare"
-    if len(set(prints)) == 1:
-        return None
-    first = [prints.index(one) + 1 for one in prints]
-    other = [str(number) for number, one in enumerate(first, 1) if one != first[0]]
-    return (
-        f"results {', '.join(other)} were made from other images, labels or splits than result 1: "
-        "their scores do not compare"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from transfer.evaluation.results import Result
 from transfer.report import comparison_tables
@@ -88,11 +88,9 @@ def settings(result: Result, most: int | None = None) -> Table:
 
 def methods(result: Result) -> Table:
     """Return Table 2: the chosen setting of every method on the test split, and its times."""
-    prepare_s = sum(sum(result.seconds.get(phase, [])) for phase in WARM_PHASES)
-    cold_s = result.features["cold_seconds"]
     rows = []
     for method in result.methods:
-        warm_s = prepare_s + method["fit_s"] + method["predict_s"]
+        cold_s, warm_s = total_seconds(result, method)
         rows.append(
             [
                 method["name"],
@@ -101,7 +99,7 @@ def methods(result: Result) -> Table:
                 format_score(method["test"], "macro_f1"),
                 format_seconds(method["fit_s"]),
                 format_seconds(method["predict_s"]),
-                "-" if cold_s is None else format_seconds(cold_s + warm_s),
+                "-" if cold_s is None else format_seconds(cold_s),
                 format_seconds(warm_s),
             ]
         )
@@ -116,6 +114,27 @@ def methods(result: Result) -> Table:
         " warm total",
     ]
     return Table("Table 2: methods, on the test split (cold: with an empty store)", columns, rows)
+
+
+def total_seconds(result: Result, method: dict[str, Any]) -> tuple[float | None, float]:
+    """Return the seconds from images to predictions of one method, with an empty and with a full store.
+
+    Parameters
+    ----------
+    result : Result
+    method : dict
+        Entry of the method.
+
+    Returns
+    -------
+    cold_s : float or None
+        None where the features were computed on another machine.
+    warm_s : float
+    """
+    prepare_s = sum(sum(result.seconds.get(phase, [])) for phase in WARM_PHASES)
+    warm_s = prepare_s + method["fit_s"] + method["predict_s"]
+    computed_s = result.features["cold_seconds"]
+    return None if computed_s is None else computed_s + warm_s, warm_s
 
 
 def classes(result: Result) -> Table:
@@ -176,29 +195,4 @@ def phases(result: Result) -> Table:
         f"Where the time went ({computed}, {result.features['reused']} reused)",
         ["phase", " seconds", " share"],
         [*rows, ["total", format_seconds(total), "100%"]],
-    )
-
-
-def side_by_side(results: Sequence[Result]) -> Table:
-    """Return one row for every method of every result, numbered in their order, without averages over results."""
-    rows = [
-        [
-            str(number),
-            result.data["name"],
-            f"{result.backbone['name']} {result.backbone['weights']}",
-            f"{result.environment['processor']}, {result.engine['device']} {result.engine['precision']}",
-            method["name"],
-            format_score(method["test"], "accuracy"),
-            format_score(method["test"], "macro_f1"),
-            format_seconds(method["fit_s"]),
-            "-"
-            if result.features["cold_seconds"] is None
-            else format_seconds(result.features["cold_seconds"]),
-        ]
-        for number, result in enumerate(results, 1)
-        for method in result.methods
-    ]
-    columns = ["#", "data", "backbone", "machine", "method", " accuracy", " macro F1", " fit", " cold"]
-    return Table(
-        "Results side by side, on the test split (cold: features from an empty store)", columns, rows
     )

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.config import BUILT_IN
@@ -65,7 +65,7 @@ def render(
     suspects = pictures.suspects(result)
     wanted = pictures.files_to_embed(answers, chosen, suspects, near, _order(first, second, answers))
     thumbnails = pictures.embed(wanted, thumbnail)
-    page: str = _template().render(
+    page: str = load_template("template.html").render(
         result=result,
         heading=heading,
         sentences=sentences(result),
@@ -145,13 +145,19 @@ def _data(result: Result, answers: Answers, thumbnails: dict[str, str]) -> Marku
 
 
 @cache
-def _template() -> Any:
+def load_template(name: str) -> Any:
+    """Return a template of this folder, with the style sheet, the script and the filters that all have."""
     folder = files("transfer.report.html")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "printable": printable,
+        "printable_lines": lambda text: "\n".join(map(printable, text.split("\n"))),
         "seconds": format_seconds,
         "share": format_share,
         "params": format_params,
@@ -161,4 +167,4 @@ def _template() -> Any:
         "style": Markup((folder / "style.css").read_text("utf-8")),
         "script": Markup((folder / "script.js").read_text("utf-8")),
     }
-    return environment.from_string((folder / "template.html").read_text("utf-8"))
+    return environment.get_template(name)

@@ -28,8 +28,8 @@ class Answers:
 
     Parameters
     ----------
-    files, labels : list of str
-        By image.
+    files, labels, groups : list of str
+        By image; groups are empty where the run had none.
     said : dict of str to list of str
         By method, the label it gives to every image.
     scores : dict of str to list of float
@@ -38,6 +38,7 @@ class Answers:
 
     files: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
     said: dict[str, list[str]] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
 
@@ -67,6 +68,7 @@ def read_answers(path: Path, result: Result) -> Answers:
             if row[0] != "test":
                 continue
             found.files.append(row[1])
+            found.groups.append(row[2])
             found.labels.append(row[3])
             for method, label, score in zip(methods, row[4::2], row[5::2], strict=True):
                 found.said[method].append(label)

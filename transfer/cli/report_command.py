@@ -1,0 +1,87 @@
+"""What `transfer report` does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from transfer.cli.commands import DONE, write_page
+from transfer.config import PREDICTIONS, RESULT
+from transfer.system.errors import UserError
+from transfer.system.progress import reported
+
+if TYPE_CHECKING:
+    from transfer.evaluation.results import Result
+
+
+def report(args: argparse.Namespace) -> int:
+    """Show results again."""
+    from transfer import report
+    from transfer.evaluation import results
+    from transfer.report import rendering
+    from transfer.serving.run_folder import check_same_run
+
+    if args.images and not args.html:
+        raise UserError("--images needs --html, which names the page to write")
+    if args.images and len(args.files) > 1:
+        raise UserError("--images shows the images of one result; give one, or leave --images out")
+    files = [_result_file(path) for path in args.files]
+    if len(files) > 1:
+        return _report_several(files, args.html)
+    result = results.load(files[0])
+    check_same_run(files[0].parent)
+    if args.html:
+        return _report_page(args, result, files[0].parent / PREDICTIONS)
+    report.show(result, rendering.console(), verbose=args.verbose)
+    return DONE
+
+
+def _result_file(path: Path) -> Path:
+    """Return the result file that a path names: itself, or the one in the folder of a run."""
+    if not path.is_dir():
+        return path
+    if not (path / RESULT).exists():
+        raise UserError(f"no {RESULT} in {path}; give the folder that --out named, or a result file")
+    return path / RESULT
+
+
+def _report_several(files: Sequence[Path], page: Path | None) -> int:
+    """Show several results together, or write their page."""
+    from transfer import report
+    from transfer.report import rendering
+    from transfer.report.runs import read_runs
+    from transfer.serving.run_folder import check_same_run
+    from transfer.system.files import write
+
+    runs = read_runs(files)
+    for file in files:
+        check_same_run(file.parent)
+    if page:
+        with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(page)):
+            write(page, report.page_of_several(runs).encode())
+    else:
+        report.show_side_by_side(runs, rendering.console())
+    return DONE
+
+
+def _report_page(args: argparse.Namespace, result: Result, predictions: Path) -> int:
+    """Write the page of a result again, with those of its images that lie below the folder of --images."""
+    from transfer.data.decode import SHIFT
+    from transfer.data.loader import File
+    from transfer.data.thumbnails import make_thumbnail
+    from transfer.report import rendering
+
+    root = args.images
+    if root and not root.is_dir():
+        raise UserError(f"--images is {root}, which is no folder; give the one that was compared")
+    shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
+
+    def thumbnail(file: str) -> bytes | None:
+        inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
+        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root and inside else None
+
+    with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
+        write_page(args.html, result, predictions, thumbnail)
+    return DONE

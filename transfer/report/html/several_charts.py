@@ -1,0 +1,165 @@
+"""The drawings of the page of several results; a result has one colour in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from markupsafe import Markup
+
+from transfer.report.differences import Difference, label
+from transfer.report.html.charts import COLOURS, ROW
+from transfer.report.html.svg import (
+    WIDTH,
+    Axis,
+    dot,
+    drawing,
+    horizontal_axis,
+    line,
+    span,
+    text,
+    vertical_axis,
+)
+from transfer.report.runs import Run
+from transfer.report.tables import total_seconds
+from transfer.report.wording import SCORES, format_points, format_score, format_seconds
+from transfer.system.text import printable
+
+LABELS = 270  # pixels for names at the left
+LETTERS = 36  # of a name that are drawn there, or of two together
+# Pixels of a line of text, and of a letter on average.
+LINE, LETTER = 14, 7
+# What a time axis can show.
+LEAST, MOST = 1e-4, 1e12
+
+
+def score_against_time(runs: Sequence[Run], score: str) -> Markup | None:
+    """Draw a score of the best method of every run against the seconds with an empty store, where two have them."""
+    found = []
+    for i, run in enumerate(runs):
+        cold_s, _ = total_seconds(run.result, run.best)
+        if cold_s is not None:
+            words = f"{format_score(run.best['test'], score)}, {format_seconds(cold_s)} with an empty store"
+            found.append((i, cold_s, words))
+    return _against(runs, found, score, "seconds with an empty store", "s")
+
+
+def score_against_speed(runs: Sequence[Run], score: str) -> Markup | None:
+    """Draw a score of the best method of every run against its images per second, where two computed features."""
+    found = []
+    for i, run in enumerate(runs):
+        if speed := run.result.features["images_per_s"]:
+            words = f"{format_score(run.best['test'], score)}, {speed:.1f} images/s"
+            found.append((i, speed, words))
+    return _against(runs, found, score, "images per second", "images/s")
+
+
+def _against(
+    runs: Sequence[Run], found: Sequence[tuple[int, float, str]], score: str, axis: str, unit: str
+) -> Markup | None:
+    """Draw points with intervals on a logarithmic axis: number of the run, value, and what the pointer tells."""
+    if len(found) < 2:
+        return None
+    values = [min(max(value, LEAST), MOST) for _, value, _ in found]
+    tests = [runs[i].best["test"] for i, _, _ in found]
+    bounds = [bound for test in tests for bound in test[f"{score}_ci95"]]
+    x = Axis(min(values) / 2, max(values) * 3, 50, WIDTH - 20, log=True)
+    y = Axis(max(0, min(bounds) - 0.03), min(1, max(bounds) + 0.03), 260, 16)
+    parts = [
+        horizontal_axis(x, 16, 260, lambda v: f"{v:g} {unit}"),
+        vertical_axis(y, 50, WIDTH - 20, lambda v: f"{v:.2f}"),
+    ]
+    labels = [shorten(printable(label(runs[i]))) for i, _, _ in found]
+    points = [(x(value), y(test[score])) for value, test in zip(values, tests, strict=True)]
+    places = _place(points, labels)
+    for (i, _, words), point, test, name, place in zip(found, points, tests, labels, places, strict=True):
+        own, (low, high) = f"m{i % COLOURS}", test[f"{score}_ci95"]
+        title = f"{printable(label(runs[i]))}: {SCORES[score]} {words}"
+        parts += [
+            line(point[0], y(low), point[0], y(high), class_=f"interval {own}"),
+            dot(*point, title, 6, class_=own),
+            text(place[0], place[1] + 4, name, place[2]),
+        ]
+    parts.append(text(WIDTH - 20, 296, axis, "end"))
+    return drawing(302, f"{SCORES[score]} of the best method of each result against {axis}", *parts)
+
+
+def _place(
+    points: Sequence[tuple[float, float]], labels: Sequence[str]
+) -> list[tuple[float, float, Literal["start", "end"]]]:
+    """Return the place and the anchor of every point's label: beside it, or below labels that are there already."""
+    placed: list[tuple[float, float, float]] = []
+    found: dict[int, tuple[float, float, Literal["start", "end"]]] = {}
+    for i in sorted(range(len(points)), key=lambda i: points[i][1]):
+        x, height = points[i]
+        width, fits = LETTER * len(labels[i]), x + 9 + LETTER * len(labels[i]) < WIDTH
+        left = x + 9 if fits else x - 9 - width
+        while any(
+            left < right and start < left + width and abs(height - v) < LINE for start, right, v in placed
+        ):
+            height += 1
+        placed.append((left, left + width, height))
+        found[i] = (x + 9, height, "start") if fits else (x - 9, height, "end")
+    return [found[i] for i in range(len(points))]
+
+
+def methods(runs: Sequence[Run], score: str) -> Markup:
+    """Draw a score of every method of every run with its interval, a method after the other."""
+    names = list(dict.fromkeys(method["name"] for run in runs for method in run.result.methods))
+    rows: list[tuple[int, dict[str, Any]] | str] = []
+    for name in names:
+        rows.append(name)
+        for i, run in enumerate(runs):
+            rows += [(i, method) for method in run.result.methods if method["name"] == name]
+    tests = [row[1]["test"] for row in rows if not isinstance(row, str)]
+    low, high = span([bound for test in tests for bound in test[f"{score}_ci95"]])
+    axis, bottom = Axis(max(0, low), min(1, high), LABELS, WIDTH - 20), 10 + ROW * len(rows)
+    parts = [horizontal_axis(axis, 6, bottom, lambda v: f"{v:.2f}")]
+    for place, row in enumerate(rows):
+        y = 10 + ROW * (place + 0.5)
+        if isinstance(row, str):
+            parts.append(text(10, y + 4, row, font_weight="bold"))
+            continue
+        run, test, own = runs[row[0]], row[1]["test"], f"m{row[0] % COLOURS}"
+        least, most = test[f"{score}_ci95"]
+        title = f"{printable(run.name)}, {row[1]['name']}: {SCORES[score]} {format_score(test, score)}"
+        parts += [
+            text(LABELS - 10, y + 4, shorten(printable(run.name)), "end"),
+            line(axis(least), y, axis(most), y, class_=f"interval {own}"),
+            dot(axis(test[score]), y, title, class_=own),
+        ]
+    parts.append(text(WIDTH - 20, bottom + 34, f"{SCORES[score]}, test split", "end"))
+    return drawing(bottom + 42, f"{SCORES[score]} of each method of each result", *parts)
+
+
+def differences(found: Sequence[Difference], score: str) -> Markup | None:
+    """Draw the differences of a score between runs, in points."""
+    if not found:
+        return None
+    entries = [one.scores[score] for one in found]
+    low, high = span([0, *(100 * bound for entry in entries for bound in entry["ci95"])])
+    axis, bottom = Axis(low, high, LABELS, WIDTH - 20), 10 + ROW * len(found)
+    parts = [horizontal_axis(axis, 6, bottom, lambda value: f"{value:+g}" if value else "0")]
+    parts.append(line(axis(0), 6, axis(0), bottom, class_="zero"))
+    for i, (one, entry) in enumerate(zip(found, entries, strict=True)):
+        y, (least, most) = 10 + ROW * (i + 0.5), (100 * bound for bound in entry["ci95"])
+        title = f"{label(one.a)} - {label(one.b)}: {format_points(entry['difference'], entry['ci95'])}"
+        parts += [
+            text(
+                LABELS - 10,
+                y + 4,
+                " - ".join(shorten(printable(run.name), LETTERS // 2) for run in (one.a, one.b)),
+                "end",
+            ),
+            line(axis(least), y, axis(most), y, class_="interval"),
+            dot(axis(100 * entry["difference"]), y, printable(title)),
+        ]
+    parts.append(text(WIDTH - 20, bottom + 34, f"points of {SCORES[score]}, test split", "end"))
+    return drawing(bottom + 42, f"Differences of {SCORES[score]} between results", *parts)
+
+
+def shorten(name: str, letters: int = LETTERS) -> str:
+    """Return the beginning and the end of a name of more letters."""
+    if len(name) <= letters:
+        return name
+    return f"{name[: letters // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-(letters // 2) :]}"
