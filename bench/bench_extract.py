@@ -102,12 +102,14 @@ def make_reference(opened: Callable[[str], FeatureExtractor]) -> Iterator[Callab
 @each_device
 def bench_decode(operation: Operation, extractor: FeatureExtractor, agrees: Check, device: str) -> None:
     """Time decoders; features of the decoded pixels show what another decoder changes."""
-    eager = ways.engine(extractor, "eager", "fp32", "cpu")
 
     def check(batches: list[Any]) -> dict[str, float]:
         decoded = np.concatenate([torch.as_tensor(x_NHW3).cpu().numpy() for x_NHW3 in batches])
         expected = np.concatenate(ways.pixels(extractor)).astype(float)
         assert np.abs(decoded - expected).mean() <= (NVJPEG_ERROR if device == "cuda" else 0)
+        if device == "cpu":
+            return {"cosine": 1.0}  # equal pixels have equal features
+        eager = ways.engine(extractor, "eager", "fp32", "cpu")
         parts = np.split(decoded, range(BATCH, len(decoded), BATCH))
         return agrees(np.concatenate(ways.through(eager, parts)), least=0.99)
 

@@ -8,13 +8,13 @@ usual one, by name; with `auto` trials of all come first, which take longer than
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.conftest import Profile
+from bench.conftest import FirstRun, Profile
 from bench.operation import Operation
 from bench.ways import CLASSES, SIZE
 from transfer.config import RunConfig
@@ -33,25 +33,13 @@ def run(config: Callable[..., RunConfig]) -> Run:
     return lambda engine, device, store: experiment.run(config(engine, device, store))
 
 
-@pytest.fixture(scope="module")
-def filled(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Result]]:
-    """Return a store that a first run has filled, and its result; this run also warms up the timed ones."""
-
-    @cache
-    def on(device: str) -> tuple[Path, Result]:
-        store = tmp_path_factory.mktemp("filled")
-        return store, run("usual", device, store)
-
-    return on
-
-
 @pytest.mark.benchmark(group="run, empty store")
 @each_device
 def bench_cold(
     operation: Operation,
     profile: Profile,
     run: Run,
-    filled: Callable[[str], tuple[Path, Result]],
+    first_run: Callable[[str], FirstRun],
     tmp_path_factory: pytest.TempPathFactory,
     device: str,
 ) -> None:
@@ -66,7 +54,7 @@ def bench_cold(
             names[engine],
             partial(cold, engine),
             partial(shown, computed=_count(profile)),
-            warm_up=lambda: filled(device),
+            warm_up=lambda: first_run(device),
             **_work(profile),
         )
     operation.time()
@@ -78,18 +66,20 @@ def bench_warm(
     operation: Operation,
     profile: Profile,
     run: Run,
-    filled: Callable[[str], tuple[Path, Result]],
+    first_run: Callable[[str], FirstRun],
     device: str,
 ) -> None:
     """Time a run with a full store."""
-    store, first = filled(device)
+    first = first_run(device)
 
     def check(result: Result) -> dict[str, Any]:
-        assert scores(result) == scores(first)
+        assert scores(result) == scores(first.result)
         return shown(result, computed=0)
 
-    # The run that filled the store has warmed it up.
-    operation.add("run", lambda: run("usual", device, store), check, warm_up=lambda: None, **_work(profile))
+    # The first run has warmed it up.
+    operation.add(
+        "run", lambda: run("usual", device, first.store), check, warm_up=lambda: None, **_work(profile)
+    )
     operation.time()
 
 

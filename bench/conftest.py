@@ -30,6 +30,8 @@ from bench.synthetic_images import draw
 from transfer.config import RunConfig
 from transfer.engines import Plan
 from transfer.engines.options import list_options
+from transfer.evaluation import experiment
+from transfer.evaluation.results import Result
 from transfer.features.extractor import FeatureExtractor
 from transfer.system import hardware, timer
 
@@ -42,7 +44,7 @@ class Profile:
     network_rounds: int
     """Rounds of what runs the network over images, where a round takes seconds."""
     more_s: float
-    """Short operations get further rounds until their calls have taken so many seconds together."""
+    """Short operations get further rounds until all rounds have taken so many seconds."""
     images: int
     """Photographs of 240x800 that a processor extracts in a round."""
     images_cuda: int
@@ -76,7 +78,7 @@ PROFILES = {
     "fast": Profile(
         rounds=4,
         network_rounds=2,
-        more_s=4,
+        more_s=6,
         images=16,
         images_cuda=256,
         labelled=(3, 2, 3),
@@ -87,7 +89,7 @@ PROFILES = {
     "full": Profile(
         rounds=7,
         network_rounds=7,
-        more_s=20,
+        more_s=30,
         images=64,
         images_cuda=512,
         labelled=(20, 5, 10),
@@ -266,6 +268,37 @@ def config(profile: Profile, labelled: Path, untrained: Path) -> Callable[..., R
         )
 
     return of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstRun:
+    """A run with an empty store, and what it has left."""
+
+    result: Result
+    store: Path
+    models: Path
+
+    def accuracy(self, method: str) -> float:
+        """Return the accuracy of a method on the test images, as the run reported it."""
+        accuracy: float = self.result.method(method)["test"]["accuracy"]
+        return accuracy
+
+
+@pytest.fixture(scope="session")
+def first_run(
+    config: Callable[..., RunConfig], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], FirstRun]:
+    """Return a function that gives the first run on a device: its models predict, its store is full."""
+
+    @cache
+    def on(device: str) -> FirstRun:
+        work = tmp_path_factory.mktemp("first_run")
+        store, models = work / "store", work / "models"
+        return FirstRun(
+            result=experiment.run(config("usual", device, store), models=models), store=store, models=models
+        )
+
+    return on
 
 
 def judge(y_N: Any, predicted_N: Any, *, least: float) -> dict[str, float]:

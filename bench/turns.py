@@ -66,8 +66,8 @@ def time_in_turn(
     rounds
         The number of rounds.
     more_s
-        Further rounds are added, up to `MOST_ROUNDS` in all, until the calls have taken so many seconds together:
-        short calls vary most from round to round, and many rounds of them cost little.
+        Further rounds are added, up to `MOST_ROUNDS` in all, until all rounds have taken so many seconds, rests
+        included: short calls vary most from round to round, and many rounds of them cost little.
     warm_up
         Whether each way is warmed up before the first round.
     clock
@@ -82,8 +82,9 @@ def time_in_turn(
         for way in ways.values():
             (way.warm_up or way.call)()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    begin = clock()
     for i in range(max(rounds, MOST_ROUNDS if more_s else 0)):
-        if i >= rounds and sum(map(sum, seconds.values())) >= more_s:
+        if i >= rounds and clock() - begin >= more_s:
             break
         for name in list(ways) if i % 2 == 0 else reversed(list(ways)):
             way = ways[name]

@@ -50,8 +50,9 @@ class Compared:
         """How many times as fast ours is as the reference; None without both, or if both are too short."""
         if not (self.ours and self.reference):
             return None
-        ours_s, reference_s = median_s(self.ours), median_s(self.reference)
-        return None if max(ours_s, reference_s) < SHORT_S else reference_s / ours_s
+        if max(median_s(self.ours), median_s(self.reference)) < SHORT_S:
+            return None
+        return timings.times_as_fast(self.ours, self.reference)
 
 
 def compare(benchmarks: Iterable[Benchmark]) -> Compared:

@@ -7,7 +7,17 @@ from typing import Any
 from bench.reporting import timings
 from bench.reporting.comparison import SHORT_S
 from bench.reporting.record import Record
-from bench.reporting.timings import DEVICES, REFERENCE, amount, by_time, labelled, median_s, on, operations
+from bench.reporting.timings import (
+    DEVICES,
+    REFERENCE,
+    Benchmark,
+    amount,
+    by_time,
+    labelled,
+    median_s,
+    on,
+    operations,
+)
 from transfer.report.rendering import Table
 
 
@@ -69,7 +79,7 @@ def ratios(shown: Record) -> Table:
             if ours and references:
                 found.append([f"{operation}, {name}", *(ref.removeprefix(REFERENCE) for ref in references)])
             for label in ours if references else []:
-                cells = [times_as_fast(median_s(ways[label]), median_s(ways[ref])) for ref in references]
+                cells = [times_as_fast(ways[label], ways[ref]) for ref in references]
                 found.append([f"  {label}", *cells])
     width = max(map(len, found), default=1)
     rows = [[*row, *[""] * (width - len(row))] for row in found]
@@ -77,9 +87,11 @@ def ratios(shown: Record) -> Table:
     return Table(title, ["operation and way", *[" "] * (width - 1)], rows)
 
 
-def times_as_fast(ours_s: float, reference_s: float) -> str:
+def times_as_fast(ours: Benchmark, reference: Benchmark) -> str:
     """Format how many times as fast ours is; no ratio if both times are too short for one."""
-    return "both short" if max(ours_s, reference_s) < SHORT_S else timings.ratio(reference_s / ours_s)
+    if max(median_s(ours), median_s(reference)) < SHORT_S:
+        return "both short"
+    return timings.ratio(timings.times_as_fast(ours, reference))
 
 
 def with_interval(method: dict[str, Any], score: str) -> str:

@@ -1,7 +1,7 @@
 """Ratio of a way to itself: `python -m bench.studies.self_ratio`.
 
-The same call is timed twice in turn under two names, as `make bench` times ours and a reference. The ratio of the two
-medians should be 1; its deviation in several runs is the error to expect of other ratios.
+The same call is timed twice in turn under two names, as `make bench` times ours and a reference. Their ratio
+should be 1; its deviation in several runs is the error to expect of other ratios.
 Exit status: 0 if no ratio deviates by more than `LIMIT`; 1 otherwise.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from bench import features, grids, synthetic_images, ways
 from bench.busy import OtherCores, is_busy
 from bench.conftest import PROFILES, Profile, usual_plan
 from bench.references import adam_loop
-from bench.reporting import status
+from bench.reporting import status, timings
 from bench.turns import Way, time_in_turn
 from transfer.report.rendering import Table, draw
 from transfer.system import hardware
@@ -68,10 +67,15 @@ def operations(profile: Profile) -> Iterator[dict[str, tuple[Callable[[], Any], 
             }
 
 
-def ratio(call: Callable[[], Any], rounds: int, more_s: float) -> float:
-    """Time a way under two names, and divide the medians."""
-    both = time_in_turn({"one": Way(call=call), "other": Way(call=call)}, rounds, more_s=more_s)
-    return statistics.median(both["one"]) / statistics.median(both["other"])
+def time_twice(call: Callable[[], Any], rounds: int, more_s: float) -> dict[str, list[float]]:
+    """Time a way under two names; return the seconds of the rounds of each."""
+    return time_in_turn({"one": Way(call=call), "other": Way(call=call)}, rounds, more_s=more_s)
+
+
+def ratio(seconds: dict[str, list[float]]) -> float:
+    """Return the ratio that `make bench` would show of the two names."""
+    one, other = ({"seconds": own} for own in seconds.values())
+    return timings.times_as_fast(one, other)
 
 
 def main() -> int:
@@ -83,17 +87,19 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="ratios go there")
     args = parser.parse_args()
     torch.set_num_threads(hardware.usable_cores())
-    ratios: dict[str, list[float]] = {}
+    seconds: dict[str, list[dict[str, list[float]]]] = {}
     others = OtherCores()
     with operations(PROFILES[args.profile]) as calls:
         for _ in range(args.runs):
             for name, (call, rounds) in calls.items():
                 if args.only in name:
-                    ratios.setdefault(name, []).append(ratio(call, rounds, PROFILES[args.profile].more_s))
-                    print(f"{name}: {ratios[name][-1]:.3f}", file=sys.stderr, flush=True)
+                    both = time_twice(call, rounds, PROFILES[args.profile].more_s)
+                    seconds.setdefault(name, []).append(both)
+                    print(f"{name}: {ratio(both):.3f}", file=sys.stderr, flush=True)
+    ratios = {name: [ratio(both) for both in runs] for name, runs in seconds.items()}
     machine, other_cores = hardware.describe(), others.mean()
     if args.json:
-        record = {"machine": machine, "other_cores": other_cores, "ratios": ratios}
+        record = {"machine": machine, "other_cores": other_cores, "ratios": ratios, "seconds": seconds}
         args.json.write_text(json.dumps(record, indent=1) + "\n")
     rows = [[name, *(f"{one:.3f}" for one in own), f"{furthest(own):.1%}"] for name, own in ratios.items()]
     columns = ["way against itself", *(f" run {i + 1}" for i in range(args.runs)), " off by"]

@@ -52,7 +52,8 @@ def test_short_ways_get_further_rounds(calls: list[str], monkeypatch: pytest.Mon
         return len(time_in_turn(ways, 2, more_s=more_s, warm_up=False, clock=lambda: float(next(ticks)))["A"])
 
     monkeypatch.setattr(turns, "MOST_ROUNDS", 5)
-    assert [rounds(more_s) for more_s in (0, 1, 2, 100)] == [2, 2, 4, 5]  # a call takes 0.5 s
+    # A call and a rest take 0.5 s each.
+    assert [rounds(more_s) for more_s in (0, 2, 3, 5, 100)] == [2, 2, 3, 4, 5]
 
 
 def test_the_clock_is_read_around_the_call_alone(calls: list[str]) -> None:

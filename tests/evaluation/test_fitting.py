@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -111,3 +112,18 @@ def test_the_searches_given_stay_unfitted(splits: dict[str, Any]) -> None:
     search = Centroids()
     fit_in_turn({"a": search}, splits, Stopwatch(), never)
     assert not hasattr(search, "classes_")
+
+
+def test_collections_leave_older_objects_alone_for_a_while() -> None:
+    def fail() -> None:
+        with fitting.older_objects_kept():
+            assert gc.get_freeze_count()
+            with fitting.older_objects_kept():
+                pass
+            assert gc.get_freeze_count()
+            raise ValueError("stop")
+
+    assert not gc.get_freeze_count()
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert not gc.get_freeze_count()

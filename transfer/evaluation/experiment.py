@@ -21,7 +21,7 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.evaluation import data_summary, extraction_summary, predictions, statistics, suspects
 from transfer.evaluation.comparison import compare_methods
-from transfer.evaluation.fitting import FittedSearch, fit_in_turn
+from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept
 from transfer.evaluation.results import Result
 from transfer.features.extract import Features, extract
 from transfer.features.image_sets import find_images
@@ -137,7 +137,7 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
     features = extract(plan, image_set, watch, on_progress)
     extraction = features.extraction
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
-    with threadpool_limits(extraction.plan.threads):
+    with threadpool_limits(extraction.plan.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)

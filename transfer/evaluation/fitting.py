@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +114,23 @@ def fit_in_turn(
         on_progress(phase, len(waiting), len(waiting))
         phase, waiting = "fit again", [name for name, entry in fitted.items() if not entry.settled]
     return fitted
+
+
+@contextmanager
+def older_objects_kept() -> Iterator[None]:
+    """Leave the objects that exist to collections after the block.
+
+    Libraries make so many that a collection, one before every fit, takes 0.13 to 0.23 s with them.
+    """
+    if gc.get_freeze_count():  # done by the caller
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def rest() -> None:

@@ -98,3 +98,10 @@ def test_the_fastest_comes_first_and_what_a_later_column_alone_has_last() -> Non
         "quick": benchmark(seconds=(0.1,)),
     }
     assert timings.by_time(here, there) == ["fast", "slow", "quick", "else"]
+
+
+def test_ratio_is_the_median_of_the_rounds_that_both_took_part_in() -> None:
+    ours = {"seconds": [2.0, 4.0, 1.0, 9.0]}  # the fourth round is of ours alone
+    reference = {"seconds": [8.0, 4.0, 3.0], "scaled_by": 10}
+    assert timings.times_as_fast(ours, reference) == 30
+    assert timings.times_as_fast(reference, ours) == pytest.approx(1 / 30)

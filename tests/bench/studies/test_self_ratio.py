@@ -30,19 +30,21 @@ def test_the_command_ends_with_1_where_a_way_is_not_itself(
         yield {"sum": (time.time, 1), "left out": (time.time, 1)}
 
     monkeypatch.setattr(self_ratio, "operations", operations)
-    monkeypatch.setattr(self_ratio, "ratio", lambda call, rounds, more_s: found)
+    both = {"one": [1.0, 3.0], "other": [found, 3 * found]}
+    monkeypatch.setattr(self_ratio, "time_twice", lambda call, rounds, more_s: both)
     monkeypatch.setattr(self_ratio.torch, "set_num_threads", lambda count: None)
     path = tmp_path / "ratios.json"
     monkeypatch.setattr("sys.argv", ["self_ratio", "--runs", "2", "--only", "sum", "--json", str(path)])
     assert self_ratio.main() == status
     record = json.loads(path.read_text())
     assert record["ratios"] == {"sum": [found, found]}
+    assert record["seconds"] == {"sum": [both, both]}
     assert record["machine"]["usable_cores"] > 0
     assert f"{self_ratio.furthest([found]):.1%}" in capsys.readouterr().out
 
 
-def test_both_names_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        self_ratio, "time_in_turn", lambda ways, rounds, more_s: {"one": [2.0] * rounds, "other": [1.0]}
-    )
-    assert self_ratio.ratio(time.time, 3, 0) == 2
+def test_both_names_are_timed() -> None:
+    calls: list[int] = []
+    both = self_ratio.time_twice(lambda: calls.append(1), 3, 0)
+    assert [len(own) for own in both.values()] == [3, 3]
+    assert len(calls) == 8  # each is warmed up once
