@@ -222,5 +222,5 @@ class FineTuneSearch(GridSearch):
 
 def _columns(curve: Sequence[Point]) -> dict[str, list[float | None]]:
     """Return the points of a learning curve as a list for each of their values."""
-    names = curve[0] if len(curve) > 1 else ()
+    names = curve[0] if curve else ()
     return {name: [point[name] if math.isfinite(point[name]) else None for point in curve] for name in names}
