@@ -346,15 +346,15 @@ def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> N
 
 def test_the_learning_curve_of_a_setting_ends_in_its_scores() -> None:
     x, y = features(300, 6, 3)
-    search = FineTuneSearch(lr=(1e-3, 1e-2, 1e-1), min_steps=200).fit(x[:250], y[:250], x[250:], y[250:])
+    search = FineTuneSearch(lr=(1e-3, 1e-2, 1e-1), min_steps=400).fit(x[:250], y[:250], x[250:], y[250:])
     chosen = search.cv_results_[search.best_index_]
-    assert chosen["curve"]["step"] == [25, 50, 75, 100, 125, 150, 175, 200]
+    assert chosen["curve"]["step"] == [50, 100, 150, 200, 250, 300, 350, 400]
     for row in search.cv_results_:
         assert row["curve"]["step"][-1] == row["params"]["steps"]
         assert {len(values) for values in row["curve"].values()} == {len(row["curve"]["step"])}
         for name in ("accuracy", "macro_f1"):
             assert row["curve"][name][-1] == pytest.approx(row[name])
-    assert any(row["params"]["steps"] < 200 for row in search.cv_results_)
+    assert any(row["params"]["steps"] < 400 for row in search.cv_results_)
 
 
 def test_where_points_would_take_time_only_those_that_are_scored_anyhow_are_kept() -> None:
