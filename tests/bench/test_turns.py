@@ -64,5 +64,5 @@ def test_the_clock_is_read_around_the_call_alone(calls: list[str]) -> None:
         return float(next(ticks) ** 2)
 
     seconds = time_in_turn({"A": Way(call=lambda: calls.append("A"))}, 2, warm_up=False, clock=clock)
-    assert calls == ["rest", "clock", "A", "clock"] * 2
-    assert seconds == {"A": [1.0, 5.0]}
+    assert calls == ["clock", *["rest", "clock", "A", "clock"] * 2]
+    assert seconds == {"A": [3.0, 7.0]}
