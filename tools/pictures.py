@@ -56,8 +56,10 @@ def speed(shown: Record, filed: list[Record]) -> str:
         raise UserError("the record has no ratio to draw")
     style = (files("transfer.report.html") / "style.css").read_text("utf-8")
     paper = '<rect width="100%" height="100%" style="fill: var(--back)"/>'
-    return re.sub(
-        r"^<svg ([^>]*)>", rf'<svg xmlns="{SVG}" \1><style>{style}</style>{paper}', str(drawn), count=1
+    return (
+        str(drawn)
+        .replace("<svg ", f'<svg xmlns="{SVG}" ', 1)
+        .replace(">", f"><style>{style}</style>{paper}", 1)
     )
 
 
