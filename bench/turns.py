@@ -82,9 +82,9 @@ def time_in_turn(
         for way in ways.values():
             (way.warm_up or way.call)()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    begin = clock()
+    begin = now()
     for i in range(max(rounds, MOST_ROUNDS if more_s else 0)):
-        if i >= rounds and clock() - begin >= more_s:
+        if i >= rounds and now() - begin >= more_s:
             break
         for name in list(ways) if i % 2 == 0 else reversed(list(ways)):
             way = ways[name]

@@ -1,1 +1,1 @@
-"""Tools that made the files that come with the package; not in the wheel."""
+"""What makes the bundled weights and the documents; not in the wheel."""

@@ -31,10 +31,10 @@ def extrapolate(images_P: npt.ArrayLike, draws_PK: list[list[float]], *, seed: i
     power law; as Figueroa et al. (2012, doi 10.1186/1472-6947-12-8) do, the score `a - b * images**-c` is fitted to the
     means over draws with weights that rise linearly from the smallest size to the largest.
 
-    The range covers 95 % of what other fits say of one training set of that size: draws are drawn again with
-    replacement, some of the smallest sizes are left out, since a power law may hold for larger ones only, and both
-    the last point and the new one are moved as a draw of the size before lies from the mean there. It holds neither
-    the chance in the test split nor whether the curve goes on so.
+    The range is the central 95 % of what other fits say of one training set of that size, and no confidence interval:
+    draws are drawn again with replacement, some of the smallest sizes are left out, since a power law may hold for
+    larger ones only, and both the last point and the new one are moved as a draw of the size before lies from the mean
+    there. It holds neither the chance in the test split nor whether the curve goes on so.
 
     Parameters
     ----------

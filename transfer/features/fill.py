@@ -138,7 +138,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     flops = matmul = None
     if computed >= LEAST_COMPARED:
         with watch("matrix products"):
-            flops, matmul = frozen.flops, measure_matmul(picked.plan.device, picked.plan.precision)
+            flops, matmul = frozen.flops, _measure_matmul(picked.plan)
     cold = [table.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
     return Extraction(
         table=table,
@@ -261,6 +261,13 @@ def _default_size(images: IndexedImages) -> tuple[int, int]:
     if own not in (None, size):
         log.warning("the images are %dx%d: they are scaled to %dx%d (`size` names another size)", *own, *size)
     return size
+
+
+def _measure_matmul(plan: Plan) -> float | None:
+    try:
+        return measure_matmul(plan.device, plan.precision)
+    except (MemoryError, RuntimeError):  # such as a GPU that others fill: nothing but a figure is lost
+        return None
 
 
 def _check_splits(images: IndexedImages, whole: ImageSet) -> None:

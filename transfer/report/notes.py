@@ -57,7 +57,7 @@ def describe_suspects(result: Result) -> str | None:
     if not found:
         return None
     if not found["images"]:
-        return f"not checked: {found['of']:,} images are too many for the time that this may take"
+        return f"not checked: {found['of']:,} images take too long, or no class has images in two folds"
     first = found["first"][0] if found["first"] else None
     most = f", most of all {first['file']} ({first['label']}, or {first['other']}?)" if first else ""
     return (

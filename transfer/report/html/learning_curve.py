@@ -72,8 +72,8 @@ def chart(curve: Curve, score: str) -> Markup:
     """
     images = [point["images"] for point in curve["points"]]
     values = [value for method in curve["methods"] for point in method["points"] for value in point[score]]
-    found = [method["extrapolation"][score] for method in curve["methods"]]
-    reached = [_fitted(one, images[-1]) + gain for one in found if not one["reason"] for gain in one["range"]]
+    found = [(method["points"][-1][score][0], method["extrapolation"][score]) for method in curve["methods"]]
+    reached = [measured + gain for measured, one in found if not one["reason"] for gain in one["range"]]
     low, high = span([*values, *reached])
     x = Axis(images[0], (2 if reached else 1) * images[-1], LEFT + 8, RIGHT, log=True)
     y = Axis(max(0, low), min(1, high), BOTTOM, TOP)
