@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.reporting import status
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
-from transfer.report.wording import format_params, format_seconds
+from transfer.heads.registry import FINE_TUNING, SVM_KIND
+from transfer.report.lab import LAB_FIGURES, format_lab_seconds
+from transfer.report.rendering import Table, markdown
+from transfer.report.wording import format_params, format_seconds, format_share
 from transfer.system.errors import UserError
 
 BEGIN, END = "<!-- begin tables -->\n", "<!-- end tables -->\n"
 
 # Accuracy and macro F1 by learning rate.
 TABLE_1 = {1e-5: (0.53, 0.11), 1e-4: (0.73, 0.18), 1e-3: (0.78, 0.35), 1e-2: (0.71, 0.34)}
-# Accuracy, macro F1 and runtime.
-FINE_TUNING, SVM = (0.78, 0.35, "about 3 min"), (0.87, 0.56, "15 s")
 # Accuracy of each class: SVM, fine-tuning.
 TABLE_3 = {
     "Alilaguna": (1.00, 0.43),
@@ -60,7 +61,7 @@ def tables(result: Result) -> str:
     found = {method["name"]: method for method in result.methods}
     if missing := [name for name in wanted if name not in found]:
         raise UserError(f"the result has no {missing[0]}; the tables need the methods {', '.join(wanted)}")
-    n_test, environment = sum(result.data["splits"]["test"]["per_class"]), result.environment
+    figures, shown = ("accuracy", "macro F1", "runtime"), ("svm-lab", "fc-lab", "svm", "fc")
     rates = {row["params"]["lr"]: row["valid"] for row in found["fc-lab"]["sweep"]}
     table_1 = [
         [f"{lr:g}", *_scores(*lab), *_scores(own["accuracy"], own["macro_f1"])]
@@ -68,11 +69,11 @@ def tables(result: Result) -> str:
         if (own := rates.get(lr))
     ]
     table_2 = [
-        [title, *(["-"] * 3 if lab is None else [*_scores(*lab[:2]), lab[2]]), *_method(found[name])]
-        for title, lab, name in (
+        [title, *_lab(kind), *_method(found[name])]
+        for title, kind, name in (
             ("fine-tuning, the lab's protocol", FINE_TUNING, "fc-lab"),
             ("fine-tuning, trained out", None, "fc"),
-            ("SVM, the lab's protocol", SVM, "svm-lab"),
+            ("SVM, the lab's protocol", SVM_KIND, "svm-lab"),
             ("SVM, searched", None, "svm"),
         )
     ]
@@ -81,52 +82,40 @@ def tables(result: Result) -> str:
     }
     support = {row["class"]: row["support"] for row in found["svm"]["test"]["per_class"]}
     table_3 = [
-        [name, *_scores(*lab), str(support[name])]
-        + [_share(recalls[way][name]) for way in ("svm-lab", "fc-lab", "svm", "fc")]
+        [name, *_scores(*lab), str(support[name])] + [format_share(recalls[way][name]) for way in shown]
         for name, lab in TABLE_3.items()
         if name in support
     ]
-    weights = f"{result.backbone['name']} with {result.backbone['weights']} weights"
-    engine = f"{result.engine['name']} {result.engine['precision']}"
-    return "\n\n".join(
-        [
-            f"Ours: `{result.data['name']}`, {n_test} test images, {weights}, {engine}, {environment['processor']}, "
-            f"{environment['usable_cores']} cores, {result.created[:10]}.",
-            "**Table 1**: fine-tuning by learning rate, ten epochs (ours: on the validation split)",
-            _markdown(
-                ["learning rate", "lab: accuracy", "macro F1", "ours: accuracy", "macro F1"],
-                table_1,
-            ),
-            "**Table 2**: both methods on the test split (runtime: ours of the whole search on cached features)",
-            _markdown(
-                [
-                    "method",
-                    "lab: accuracy",
-                    "macro F1",
-                    "runtime",
-                    "ours: accuracy",
-                    "macro F1",
-                    "runtime",
-                    "setting",
-                ],
-                table_2,
-            ),
-            "**Table 3**: accuracy of each class (recall) on the test split",
-            _markdown(
-                [
-                    "class",
-                    "lab: SVM",
-                    "fine-tuning",
-                    "ours: test images",
-                    "svm-lab",
-                    "fc-lab",
-                    "svm",
-                    "fc",
-                ],
-                table_3,
-            ),
-        ]
+    drawn = (
+        Table(
+            "Table 1: fine-tuning by learning rate, ten epochs (ours: on the validation split)",
+            ["learning rate", " lab: accuracy", " macro F1", " ours: accuracy", " macro F1"],
+            table_1,
+        ),
+        Table(
+            "Table 2: both methods on the test split (runtime: ours of the whole search on cached features)",
+            ["method", *(f" {who}: {name}" for who in ("lab", "ours") for name in figures), "ours: setting"],
+            table_2,
+        ),
+        Table(
+            "Table 3: accuracy of each class (recall) on the test split",
+            [
+                "class",
+                " lab: SVM",
+                " lab: fine-tuning",
+                " ours: test images",
+                *(f" ours: {name}" for name in shown),
+            ],
+            table_3,
+        ),
     )
+    machine = f"{result.environment['processor']}, {result.environment['usable_cores']} cores"
+    heading = (
+        f"Ours: `{result.data['name']}`, {result.data['splits']['test']['images']} test images, "
+        f"{result.backbone['name']} with {result.backbone['weights']} weights, {result.engine['name']} "
+        f"{result.engine['precision']}, {machine}, {result.created[:10]}."
+    )
+    return "\n\n".join([heading, *map(markdown, drawn)])
 
 
 def replace(page: str, text: str) -> str:
@@ -138,29 +127,24 @@ def replace(page: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
 
 
-def _method(method: dict[str, object]) -> list[str]:
-    test, params = method["test"], method["best_params"]
-    assert isinstance(test, dict)
-    assert isinstance(params, dict)
-    assert isinstance(method["fit_s"], float)
+def _lab(kind: str | None) -> list[str]:
+    if kind is None:
+        return ["-"] * 3
+    own = LAB_FIGURES[kind]
+    return [*_scores(own["accuracy"], own["macro_f1"]), format_lab_seconds(kind)]
+
+
+def _method(method: dict[str, Any]) -> list[str]:
+    test = method["test"]
     return [
         *_scores(test["accuracy"], test["macro_f1"]),
         format_seconds(method["fit_s"]),
-        format_params(params),
+        format_params(method["best_params"]),
     ]
 
 
 def _scores(*scores: float) -> list[str]:
     return [f"{score:.2f}" for score in scores]
-
-
-def _share(recall: float | None) -> str:
-    return "-" if recall is None else f"{recall:.2f}"
-
-
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
 
 
 def main() -> int:

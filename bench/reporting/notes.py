@@ -12,9 +12,12 @@ from bench.reporting.layout import WIDTH, listed
 from bench.reporting.record import Record
 from bench.reporting.tables import commit, day, load
 from bench.reporting.timings import DEVICES, GPU, Benchmark, labelled, median_s, on, operations
+from transfer.heads.registry import FINE_TUNING as FINE_TUNING_KIND
+from transfer.heads.registry import SVM_KIND
+from transfer.report.lab import LAB_FIGURES, format_lab_seconds
 
-# Seconds of the lab report's two ways, as `transfer.report.LAB` has them.
-LAB_FINE_TUNING_S, LAB_SVM_S = 180, 15
+# How many times as long as the SVM fine-tuning took in the lab report.
+LAB_RATIO = LAB_FIGURES[FINE_TUNING_KIND]["seconds"] / LAB_FIGURES[SVM_KIND]["seconds"]
 FINE_TUNING, SVM = "fc", "svm"
 # Of two shorter waits none is a reason to choose.
 WAIT_S = 1
@@ -98,7 +101,7 @@ def busy_operations(shown: Record) -> list[str]:
 
 def reason(shown: Record) -> str:
     """Say why fine-tuning took so much longer than the SVM in the lab, and what that would take here."""
-    lab = f"Fine-tuning took {LAB_FINE_TUNING_S / LAB_SVM_S:g} times as long as the SVM in the lab"
+    lab = f"Fine-tuning took {LAB_RATIO:g} times as long as the SVM in the lab"
     found = _searches(shown)
     here = f", here {times_as_long(found[0]['fit_s'], found[1]['fit_s'])}" if found else ""
     return f"{lab}{here}: features are kept, an epoch is no forward pass{_recomputed(shown)}."
@@ -123,8 +126,8 @@ def _recomputed(shown: Record) -> str:
 def answer(shown: Record) -> str:
     """Say how many times as long as the SVM fine-tuning took, next to what the lab report found."""
     lab = (
-        f"in the lab report {LAB_FINE_TUNING_S / LAB_SVM_S:g} times "
-        f"(about {LAB_FINE_TUNING_S / 60:g} min against {LAB_SVM_S} s), on other data"
+        f"in the lab report {LAB_RATIO:g} times ({format_lab_seconds(FINE_TUNING_KIND)} against "
+        f"{format_lab_seconds(SVM_KIND)}), on other data"
     )
     found = _searches(shown)
     if not found:

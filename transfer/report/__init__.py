@@ -10,7 +10,7 @@ from rich.console import Console
 
 from transfer.evaluation.results import Result
 from transfer.report import rendering, summary
-from transfer.report.notes import LAB, describe_suspects, notes
+from transfer.report.notes import describe_suspects, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import tables
 from transfer.report.verdict import headline, verdict
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from transfer.report.runs import Run
 
 __all__ = [
-    "LAB",
     "heading",
     "markdown",
     "notes",

@@ -7,14 +7,9 @@ from typing import Any
 
 from transfer.config import BUILT_IN, NAMED_WEIGHTS
 from transfer.evaluation.results import Result, skipped_count
+from transfer.report.lab import describe_lab
 from transfer.report.wording import format_params
 
-# The lab report that began this, on its own data: accuracy / macro F1 and time.
-LAB_POINTS = {
-    "fine-tuning": {"accuracy": 0.78, "macro_f1": 0.35, "seconds": 180},
-    "SVM": {"accuracy": 0.87, "macro_f1": 0.56, "seconds": 15},
-}
-LAB = "the lab report had fine-tuning at 0.78 / 0.35 in about 3 min, the SVM at 0.87 / 0.56 in 15 s"
 # Why an engine was taken that nobody asked for and no trial chose.
 CACHED = "the cache holds its features"
 # Classes with fewer test images than this say next to nothing: one image is 20 points of recall.
@@ -254,7 +249,7 @@ def _on_engine(result: Result) -> str:
 
 def _on_reading(result: Result) -> str:
     unit = (result.methods[0]["test"].get("independent") or {}).get("unit", "image")
-    lab = f"; {LAB}, on other data" if result.data["name"] == BUILT_IN else ""
+    lab = f"; {describe_lab()}, on other data" if result.data["name"] == BUILT_IN else ""
     return f"settings are chosen on the validation split; intervals are 95 %, over test {unit}s{lab}"
 
 

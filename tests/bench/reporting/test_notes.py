@@ -9,7 +9,6 @@ from bench.reporting.layout import WIDTH
 from bench.reporting.notes import Note
 from bench.reporting.record import Record
 from tests.bench.samples import OLD_FILES, benchmark, made_up
-from transfer import report
 
 
 def methods(**fit_s: float) -> list[dict[str, Any]]:
@@ -45,11 +44,6 @@ def test_what_the_run_does_not_know_is_not_reported_as_known() -> None:
     assert "0.50 times" in warm
     assert "cold start" not in warm
     assert "not both fc and svm" in notes.answer(made_up(run={"methods": methods(fc=1.0, svm_lab=2.0)}))
-
-
-def test_the_lab_has_the_same_figures_in_every_report() -> None:
-    assert f"{notes.LAB_FINE_TUNING_S // 60} min" in report.LAB
-    assert f"{notes.LAB_SVM_S} s" in report.LAB
 
 
 def test_scaled_times_and_features_that_are_not_quite_those_of_fp32_are_noted() -> None:

@@ -22,7 +22,7 @@ from transfer.report.html.svg import (
     text,
     vertical_axis,
 )
-from transfer.report.notes import LAB_POINTS
+from transfer.report.lab import LAB_FIGURES
 from transfer.report.tables import seconds_by_phase
 from transfer.report.wording import (
     SCORES,
@@ -83,7 +83,7 @@ def score_against_time(result: Result, score: str) -> Markup:
     """Draw a score of every method with its interval against the seconds of its search."""
     fits = [max(method["fit_s"], 1e-4) for method in result.methods]
     bounds = [bound for method in result.methods for bound in method["test"][f"{score}_ci95"]]
-    lab = LAB_POINTS if result.data["name"] == BUILT_IN else {}
+    lab = LAB_FIGURES if result.data["name"] == BUILT_IN else {}
     bounds += [known[score] for known in lab.values()]
     longest = max([*fits, *(known["seconds"] for known in lab.values())])
     x = Axis(min(fits) / 2, longest * 4, 50, WIDTH - 20, log=True)
