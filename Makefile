@@ -25,7 +25,7 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-bench: $(READY)  ## compare the methods on the built-in images, then time everything (5 to 8 minutes)
+bench: $(READY)  ## compare the methods on the built-in images, then time everything (5 to 12 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS) >/dev/null
 	$(BIN)/python -m pytest bench --quiet -rfEs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
 	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
@@ -56,7 +56,7 @@ test-fast: $(READY)  ## the same without the slow tests
 trials: $(READY)  ## the store killed, raced for and damaged, hostile files: hundreds of cases each
 	$(BIN)/python -m pytest tests/ -m trial --quiet $(ARGS)
 
-soak: $(READY)  ## the same for an hour, with ever new seeds
+soak: $(READY)  ## the same for an hour, with other seeds each time
 	$(BIN)/python -m tests.trials $(ARGS)
 
 lint: $(READY)  ## ruff: lint and format

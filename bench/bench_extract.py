@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from bench import grids, references, ways
-from bench.conftest import Profile, usual_plan
+from bench.conftest import usual_plan
 from bench.operation import Operation
+from bench.profiles import Profile
 from bench.references import BATCH, adam_loop, pytorch_loop, uncached_loop
 from transfer.backbones import networks, weights
 from transfer.engines import ENGINES, Engine
@@ -105,8 +107,8 @@ def bench_decode(operation: Operation, extractor: FeatureExtractor, agrees: Chec
 
     def check(batches: list[Any]) -> dict[str, float]:
         decoded = np.concatenate([torch.as_tensor(x_NHW3).cpu().numpy() for x_NHW3 in batches])
-        expected = np.concatenate(ways.pixels(extractor)).astype(float)
-        assert np.abs(decoded - expected).mean() <= (NVJPEG_ERROR if device == "cuda" else 0)
+        expected = np.stack([np.asarray(Image.open(image.path).convert("RGB")) for image in extractor.images])
+        assert np.abs(decoded.astype(float) - expected).mean() <= (NVJPEG_ERROR if device == "cuda" else 0)
         if device == "cpu":
             return {"cosine": 1.0}  # equal pixels have equal features
         eager = ways.engine(extractor, "eager", "fp32", "cpu")

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bench import references
-from bench.conftest import FirstRun, Profile, judge
+from bench.conftest import FirstRun, judge
 from bench.operation import Operation
+from bench.profiles import Profile
 from bench.references import label_loop
 from bench.ways import SIZE
 from transfer.backbones import networks, weights
@@ -123,7 +124,7 @@ def bench_many(
     def check(method: str, answer: Any) -> dict[str, float]:
         assert [one.path for one in answer] == files
         scores = judge(truth, [one.label for one in answer], least=LEAST)
-        # In other company an image's last bits may move, and with them a label that was all but another.
+        # Among other images the last bits of an image's features may differ, and with them a label near a border.
         assert scores["accuracy"] == pytest.approx(first_run(device).accuracy(method), abs=1.1 / len(files))
         return scores
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import FirstRun, Profile
+from bench.conftest import FirstRun
 from bench.operation import Operation
+from bench.profiles import Profile
 from bench.ways import CLASSES, SIZE
 from transfer.config import RunConfig
 from transfer.evaluation import experiment

@@ -1,4 +1,4 @@
-"""Profiles, machine, clock and fixtures of the benchmarks.
+"""Machine, clock and fixtures of the benchmarks.
 
 A test is an operation (pytest-benchmark's `group`) on a device. It adds the ways of doing it, ours and the references,
 and these are timed in turn (`bench.operation`, `bench.turns`), with files in the system's cache, networks in memory
@@ -26,6 +26,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from bench import features, ways
 from bench.features import Rows
 from bench.operation import Operation
+from bench.profiles import PROFILES, Profile
 from bench.synthetic_images import draw
 from transfer.config import RunConfig
 from transfer.engines import Plan
@@ -34,72 +35,6 @@ from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.features.extractor import FeatureExtractor
 from transfer.system import hardware, timer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """The amount of work that is timed."""
-
-    rounds: int
-    network_rounds: int
-    """Rounds of what runs the network over images, where a round takes seconds."""
-    more_s: float
-    """Short operations get further rounds until all rounds have taken so many seconds."""
-    images: int
-    """Photographs of 240x800 that a processor extracts in a round."""
-    images_cuda: int
-    """Those that a GPU extracts: its batches have 128 images, and smaller ones are padded."""
-    labelled: tuple[int, int, int]
-    """Training, validation and test photographs of each of four classes, for whole runs."""
-    rows: int
-    """Training rows of the synthetic features; a tenth as many validate, three eighths are predicted."""
-    backbone: str
-    long_setups: bool
-    """Whether to time engines that compile for half a minute, and runs with trials of engines."""
-    emulated: bool = False
-    """Whether bf16 is timed on a processor that only emulates it."""
-    batches: tuple[int, ...] = ()
-    """Batch sizes of forward passes, in addition to an engine's own."""
-
-
-PROFILES = {
-    # `quick` shows that every benchmark runs and is right; its times mean nothing.
-    "quick": Profile(
-        rounds=1,
-        network_rounds=1,
-        more_s=0,
-        images=8,
-        images_cuda=8,
-        labelled=(4, 2, 4),
-        rows=300,
-        backbone="resnet18",
-        long_setups=True,
-    ),
-    "fast": Profile(
-        rounds=4,
-        network_rounds=2,
-        more_s=6,
-        images=16,
-        images_cuda=256,
-        labelled=(3, 2, 3),
-        rows=1024,
-        backbone="resnet50",
-        long_setups=False,
-    ),
-    "full": Profile(
-        rounds=7,
-        network_rounds=7,
-        more_s=30,
-        images=64,
-        images_cuda=512,
-        labelled=(20, 5, 10),
-        rows=3474,
-        backbone="resnet50",
-        long_setups=True,
-        emulated=True,
-        batches=(1, 32),
-    ),
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 
 class Reports:
@@ -12,17 +13,9 @@ class Reports:
         self.calls: list[tuple[str, int, int, str]] = []
         self.shares: list[float | None] = []
 
-    def __call__(
-        self,
-        phase: str,
-        done: int,
-        total: int,
-        detail: str = "",
-        unit: str = "",
-        share: float | None = None,
-        /,
-    ) -> None:
+    def __call__(self, phase: str, done: int, total: int, *more: Any) -> None:
         """Keep a call."""
+        detail, _, share = (*more, *("", "", None)[len(more) :])
         assert share is None or 0 <= share <= 1
         self.shares.append(share)
         self.calls.append((phase, done, total, detail))

@@ -19,7 +19,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from selenium import webdriver
 
 from bench.reporting import charts, record, status
-from bench.reporting.comparison import by_device, lender
+from bench.reporting.comparison import by_device, find_gpu_record
 from bench.reporting.record import Record
 from transfer import report
 from transfer.config import PAGE, RESULT
@@ -50,8 +50,8 @@ def speed(shown: Record, filed: list[Record]) -> str:
     UserError
         If the record has no ratio.
     """
-    lent = lender(shown, filed)
-    drawn = charts.ratios(by_device(shown, lent), "GPU, recorded" if lent else "GPU")
+    gpu_record = find_gpu_record(shown, filed)
+    drawn = charts.ratios(by_device(shown, gpu_record), "GPU, recorded" if gpu_record else "GPU")
     if drawn is None:
         raise UserError("the record has no ratio to draw")
     style = (files("transfer.report.html") / "style.css").read_text("utf-8")

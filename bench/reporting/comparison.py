@@ -27,11 +27,14 @@ class Compared:
         The fastest reference.
     methods : sequence of dict
         All ways, the fastest first, where each is a method that does work of its own; else empty.
+    in_turn : bool
+        Whether they were timed in turn.
     """
 
     ours: Benchmark | None
     reference: Benchmark | None
     methods: Sequence[Benchmark] = ()
+    in_turn: bool = True
 
     @property
     def images(self) -> int | None:
@@ -52,10 +55,10 @@ class Compared:
             return None
         if max(median_s(self.ours), median_s(self.reference)) < SHORT_S:
             return None
-        return timings.times_as_fast(self.ours, self.reference)
+        return timings.times_as_fast(self.ours, self.reference, in_turn=self.in_turn)
 
 
-def compare(benchmarks: Iterable[Benchmark]) -> Compared:
+def compare(benchmarks: Iterable[Benchmark], *, in_turn: bool = True) -> Compared:
     """Compare the ways of one operation on one device."""
     ways = sorted(benchmarks, key=median_s)
     ours = [way for way in ways if not way["reference"]]
@@ -63,34 +66,37 @@ def compare(benchmarks: Iterable[Benchmark]) -> Compared:
     if not references and len({way["method"] for way in ours if "method" in way}) > 1:
         return Compared(ours=ours[0], reference=None, methods=ours)
     close = [way for way in ours if way.get("cosine", 1) >= CLOSE]
-    return Compared(ours=next(iter(close or ours), None), reference=next(iter(references), None))
+    fastest, reference = next(iter(close or ours), None), next(iter(references), None)
+    return Compared(ours=fastest, reference=reference, in_turn=in_turn)
 
 
-def by_device(shown: Record, lent: Record | None) -> dict[str, tuple[Compared, Compared]]:
+def by_device(shown: Record, gpu_record: Record | None) -> dict[str, tuple[Compared, Compared]]:
     """Compare all operations of a record on the processor and on the GPU.
 
     Parameters
     ----------
     shown : Record
-    lent : Record, optional
-        The record whose GPU is shown, as `lender` returns it.
+    gpu_record : Record, optional
+        The record whose GPU is shown, as `find_gpu_record` returns it.
 
     Returns
     -------
     dict
-        Processor and GPU by operation. What a lent GPU did with other rows or another network is left out.
+        Processor and GPU by operation. What the other record's GPU did with other rows or another network is left out.
     """
-    gpu = operations((lent or shown).benchmarks)
+    other = gpu_record or shown
+    gpu = operations(other.benchmarks)
     found = {}
     for operation, benchmarks in operations(shown.benchmarks).items():
-        here, there = compare(on(benchmarks, CPU)), compare(on(gpu.get(operation, []), GPU))
-        if lent and here.work != there.work:
+        here = compare(on(benchmarks, CPU), in_turn=shown.in_turn)
+        there = compare(on(gpu.get(operation, []), GPU), in_turn=other.in_turn)
+        if gpu_record and here.work != there.work:
             there = compare([])
         found[operation] = here, there
     return found
 
 
-def lender(shown: Record, filed: Sequence[Record]) -> Record | None:
+def find_gpu_record(shown: Record, filed: Sequence[Record]) -> Record | None:
     """Return the newest of the filed records with one of the same operations on a GPU, if `shown` has no GPU."""
     if on(shown.benchmarks, GPU):
         return None

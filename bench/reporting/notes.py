@@ -67,7 +67,7 @@ def notes(shown: Record) -> list[Note]:
         found.append(Note("profile quick shows that benchmarks run, its times mean nothing"))
     if busy := busy_operations(shown):
         found.append(Note("busy, others used cores, times may be too long", busy))
-    if shown.schema_version < 2:
+    if not shown.in_turn:
         found.append(Note("old protocol: ways were timed one after the other, not in turn"))
     if any("scaled_by" in benchmark for benchmark in shown.benchmarks):
         found.append(Note("scaled: too long to be done whole; a part was timed"))

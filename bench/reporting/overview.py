@@ -17,13 +17,13 @@ NAME_WIDTH = 13
 RATES = "/s: images a second, where CPU and GPU went through different numbers of images"
 
 
-def lines(shown: Record, lent: Record | None) -> list[str]:
+def lines(shown: Record, gpu_record: Record | None) -> list[str]:
     """Return the table with its caption, a line for each operation.
 
     Parameters
     ----------
     shown : Record
-    lent : Record, optional
+    gpu_record : Record, optional
         The record whose GPU is shown.
 
     Returns
@@ -31,7 +31,7 @@ def lines(shown: Record, lent: Record | None) -> list[str]:
     list of str
         Lines of at most 80 characters where the operations' names differ early enough.
     """
-    compared = by_device(shown, lent)
+    compared = by_device(shown, gpu_record)
     rates = [bool(cpu.images and gpu.images and cpu.images != gpu.images) for cpu, gpu in compared.values()]
     columns = {
         name: list(column)
@@ -48,19 +48,19 @@ def lines(shown: Record, lent: Record | None) -> list[str]:
     table = [f"{label} {'  '.join(parts)}".rstrip() for label, *parts in zip(labels, *blocks, strict=True)]
     return [
         "Medians: our best way, the fastest reference, ratio (above 1x ours is faster)",
-        *_recorded(lent),
+        *_recorded(gpu_record),
         *table,
         *([RATES] if any(rates) else []),
         *(_gpu_references(compared, names) if first == "CPU" else []),
     ]
 
 
-def _recorded(lent: Record | None) -> list[str]:
+def _recorded(gpu_record: Record | None) -> list[str]:
     """Say whose GPU it is if it is not this machine's."""
-    if not lent:
+    if not gpu_record:
         return []
-    gpus = ", ".join(gpu["name"] for gpu in lent.environment["gpus"])
-    return [shortened(f"GPU: {gpus}", WIDTH - 44) + f", recorded {day(lent)}, not this machine"]
+    gpus = ", ".join(gpu["name"] for gpu in gpu_record.environment["gpus"])
+    return [shortened(f"GPU: {gpus}", WIDTH - 44) + f", recorded {day(gpu_record)}, not this machine"]
 
 
 def _block(device: str, column: Sequence[Compared], rates: Sequence[bool], *, named: bool) -> list[str]:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from bench.reporting import charts, notes, recorded, tables, timings
-from bench.reporting.comparison import Compared, by_device, format_ratio, lender
+from bench.reporting.comparison import Compared, by_device, find_gpu_record, format_ratio
 from bench.reporting.record import Record
 from bench.reporting.timings import REFERENCE, Benchmark, amount
+from transfer.report.html.templates import environment
 from transfer.report.rendering import Table
-from transfer.system.text import printable
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -36,25 +30,29 @@ def render(shown: Record, filed: Sequence[Record]) -> str:
     str
         HTML that refers to nothing outside itself.
     """
-    lent = lender(shown, filed)
-    compared = by_device(shown, lent)
-    page: str = _template().render(
-        shown=shown,
-        lent=lent,
-        day=tables.day(shown),
-        heading=notes.heading(shown),
-        headline=shown.run.get("headline"),
-        answer=notes.answer(shown),
-        reason=notes.reason(shown),
-        scores=charts.scores(shown),
-        accuracies=tables.accuracies(shown),
-        ratios=charts.ratios(compared, "GPU, recorded" if lent else "GPU"),
-        operations=operations(compared),
-        every=[(one.machine, tables.ways(one), tables.ratios(one)) for one in (shown, lent) if one],
-        machines=recorded.side_by_side(recorded.newest(filed)),
-        notes=[note.whole() for note in notes.notes(shown)]
-        + [f"recorded GPU: {note.whole()}" for note in (notes.notes(lent) if lent else [])],
-        environment=json.dumps(shown.environment, indent=1),
+    gpu_record = find_gpu_record(shown, filed)
+    compared = by_device(shown, gpu_record)
+    page: str = (
+        environment()
+        .from_string(TEMPLATE.read_text("utf-8"))
+        .render(
+            shown=shown,
+            gpu_record=gpu_record,
+            day=tables.day(shown),
+            heading=notes.heading(shown),
+            headline=shown.run.get("headline"),
+            answer=notes.answer(shown),
+            reason=notes.reason(shown),
+            scores=charts.scores(shown),
+            accuracies=tables.accuracies(shown),
+            ratios=charts.ratios(compared, "GPU, recorded" if gpu_record else "GPU"),
+            operations=operations(compared),
+            every=[(one.machine, tables.ways(one), tables.ratios(one)) for one in (shown, gpu_record) if one],
+            machines=recorded.side_by_side(recorded.newest(filed)),
+            notes=[note.whole() for note in notes.notes(shown)]
+            + [f"recorded GPU: {note.whole()}" for note in (notes.notes(gpu_record) if gpu_record else [])],
+            environment=json.dumps(shown.environment, indent=1),
+        )
     )
     return page
 
@@ -101,17 +99,3 @@ def _way(way: Benchmark | None) -> list[str]:
         timings.duration(timings.median_s(way)),
         timings.rate(way),
     ]
-
-
-@cache
-def _template() -> Any:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "printable": printable,
-        "printable_lines": lambda text: "\n".join(map(printable, text.split("\n"))),
-    }
-    style = (files("transfer.report.html") / "style.css").read_text("utf-8")
-    environment.globals |= {"style": Markup(style)}
-    return environment.from_string(TEMPLATE.read_text("utf-8"))

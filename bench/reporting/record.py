@@ -53,6 +53,11 @@ class Record:
     skipped: dict[str, int] | None = None
     """How many tests and ways were skipped, by reason; None in records of earlier versions."""
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether its ways were timed in turn; those of version 1 were not."""
+        return self.schema_version > 1
+
     def to_json(self) -> str:
         """Return the text of a record file, a line for each benchmark."""
         parts = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}

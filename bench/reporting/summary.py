@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.reporting import notes, overview, page, record, recorded, status, tables, timings
-from bench.reporting.comparison import SHORT_S, lender
+from bench.reporting.comparison import SHORT_S, find_gpu_record
 from bench.reporting.layout import WIDTH, aligned, listed, shortened, wrapped
 from bench.reporting.record import Record
 from transfer.report.rendering import draw
@@ -45,7 +45,7 @@ def show(
     verbose : bool
         Whether all tables follow: every way, every ratio, all recorded machines.
     """
-    for line in lines(shown, lender(shown, filed), written):
+    for line in lines(shown, find_gpu_record(shown, filed), written):
         # A figure that was cut off would read as another figure.
         console.print(Text(printable(line)), no_wrap=True, overflow="ignore", crop=False)
     if verbose:
@@ -57,14 +57,14 @@ def show(
             draw(table, console)
 
 
-def lines(shown: Record, lent: Record | None, written: Sequence[Path] = ()) -> list[str]:
+def lines(shown: Record, gpu_record: Record | None, written: Sequence[Path] = ()) -> list[str]:
     """Return the summary, at most `HEIGHT` lines for as many methods and operations as `make bench` has."""
     above = [
         *_heading(shown),
         "",
         *_accuracies(shown),
         "",
-        *overview.lines(shown, lent),
+        *overview.lines(shown, gpu_record),
         "",
         *wrapped(notes.reason(shown)),
     ]
@@ -74,7 +74,7 @@ def lines(shown: Record, lent: Record | None, written: Sequence[Path] = ()) -> l
     if len(found) > room:
         found = [
             *found[: room - 1],
-            f"Note: {len(found) - room + 1} more notes; --verbose or the page has them",
+            f"Note: {len(found) - room + 1} more notes: --verbose, or the page",
         ]
     return [*above, *found, *below]
 

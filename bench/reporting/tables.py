@@ -79,7 +79,7 @@ def ratios(shown: Record) -> Table:
             if ours and references:
                 found.append([f"{operation}, {name}", *(ref.removeprefix(REFERENCE) for ref in references)])
             for label in ours if references else []:
-                cells = [times_as_fast(ways[label], ways[ref]) for ref in references]
+                cells = [times_as_fast(ways[label], ways[ref], in_turn=shown.in_turn) for ref in references]
                 found.append([f"  {label}", *cells])
     width = max(map(len, found), default=1)
     rows = [[*row, *[""] * (width - len(row))] for row in found]
@@ -87,11 +87,11 @@ def ratios(shown: Record) -> Table:
     return Table(title, ["operation and way", *[" "] * (width - 1)], rows)
 
 
-def times_as_fast(ours: Benchmark, reference: Benchmark) -> str:
+def times_as_fast(ours: Benchmark, reference: Benchmark, *, in_turn: bool) -> str:
     """Format how many times as fast ours is; no ratio if both times are too short for one."""
     if max(median_s(ours), median_s(reference)) < SHORT_S:
         return "both short"
-    return timings.ratio(timings.times_as_fast(ours, reference))
+    return timings.ratio(timings.times_as_fast(ours, reference, in_turn=in_turn))
 
 
 def with_interval(method: dict[str, Any], score: str) -> str:

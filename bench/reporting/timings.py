@@ -59,16 +59,17 @@ def median_s(benchmark: Benchmark) -> float:
     return statistics.median(seconds) * float(benchmark.get("scaled_by", 1))
 
 
-def times_as_fast(ours: Benchmark, reference: Benchmark) -> float:
+def times_as_fast(ours: Benchmark, reference: Benchmark, *, in_turn: bool = True) -> float:
     """Return how many times as fast ours is as a reference: the median ratio of the rounds that both took part in.
 
-    A round takes all ways within seconds, so that a machine that gets slower for a while slows both. Of a way against
-    itself (`bench.studies.self_ratio`, 2 shared cores, from 7 rounds on) it was off by up to 6.7 %, the ratio of
-    medians by up to 9.5 %, that of the fastest rounds by up to 13.8 %.
+    Of ways that were not timed in turn it is the ratio of medians. A round takes all ways within seconds, so that a
+    machine that gets slower for a while slows both. Of a way against itself, from 7 rounds on, it was off by up to
+    6.7 %, the ratio of medians by up to 9.5 % (`bench.studies.self_ratio --runs 4`, 2 shared cores).
     """
-    rounds = zip(
-        ours["seconds"], reference["seconds"], strict=False
-    )  # long ways take part in the first ones alone
+    if not in_turn:
+        return median_s(reference) / median_s(ours)
+    # Long ways take part in the first rounds alone.
+    rounds = zip(ours["seconds"], reference["seconds"], strict=False)
     scale = float(reference.get("scaled_by", 1)) / float(ours.get("scaled_by", 1))
     return float(statistics.median(reference_s / ours_s for ours_s, reference_s in rounds)) * scale
 

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from bench import features, grids, synthetic_images, ways
 from bench.busy import OtherCores, is_busy
-from bench.conftest import PROFILES, Profile, usual_plan
+from bench.conftest import usual_plan
+from bench.profiles import PROFILES, Profile
 from bench.references import adam_loop
 from bench.reporting import status, timings
 from bench.turns import Way, time_in_turn

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench import conftest, operation, turns
+from bench.profiles import PROFILES
 
 pytest_plugins = ["pytester"]
 
@@ -83,7 +84,7 @@ def test_ways_are_timed_in_turn_and_each_is_a_benchmark_with_all_its_rounds(run:
     )
     assert second["extra_info"].items() >= {"way": "B", "reference": True, "device": "cpu"}.items()
     assert first["extra_info"]["other_cores"] >= 0
-    assert len(first["stats"]["data"]) == first["stats"]["rounds"] == conftest.PROFILES["fast"].rounds
+    assert len(first["stats"]["data"]) == first["stats"]["rounds"] == PROFILES["fast"].rounds
     assert len(second["stats"]["data"]) == 2
     assert times["profile"] == "fast"
     assert "node" not in times["machine_info"]
@@ -181,7 +182,7 @@ def test_the_clock_waits_for_cuda_at_both_edges_of_every_round(
         """
     )
     done.assert_outcomes(passed=2)
-    rounds = conftest.PROFILES["fast"].rounds
+    rounds = PROFILES["fast"].rounds
     assert seen == ["work"] + ["cuda", "work", "cuda"] * rounds + ["work"] * (rounds + 1)
 
 

@@ -31,13 +31,19 @@ class Centroids(BaseEstimator):  # type: ignore[misc]
         return self
 
     def fit_splits(
-        self, X: Any, y: Any, splits: Any, on_fit: Callable[[int], None] = lambda done: None
-    ) -> list[Self]:
-        fitted = []
-        for train, valid in splits:
-            fitted.append(type(self)(**self.get_params()).fit(X[train], y[train], X[valid], y[valid]))
-            on_fit(len(fitted))
-        return fitted
+        self,
+        X: Any,
+        y: Any,
+        splits: Any,
+        take: Callable[[int, Any], Any] = lambda split, fitted: fitted,
+        on_fit: Callable[[int], None] = lambda done: None,
+    ) -> list[Any]:
+        kept = []
+        for i, (train, valid) in enumerate(splits):
+            fitted = type(self)(**self.get_params()).fit(X[train], y[train], X[valid], y[valid])
+            kept.append(take(i, fitted))
+            on_fit(len(kept))
+        return kept
 
     def predict(self, X: Any) -> Any:
         moved = X + np.eye(1, X.shape[1]) * self.shift

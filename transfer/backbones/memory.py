@@ -1,4 +1,4 @@
-"""The memory that a forward pass takes, reckoned before the first one.
+"""The memory that a forward pass takes, estimated before the first one.
 
 N: images. H, W: height and width in pixels.
 """

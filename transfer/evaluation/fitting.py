@@ -120,7 +120,7 @@ def fit_in_turn(
 def older_objects_kept() -> Iterator[None]:
     """Leave the objects that exist to collections after the block.
 
-    Libraries make so many that a collection, one before every fit, takes 0.13 to 0.23 s with them.
+    Libraries make so many that a collection, one before every fit, takes longer than a short fit with them.
     """
     if gc.get_freeze_count():  # done by the caller
         yield

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from transfer import metrics
 from transfer.config import RunConfig
-from transfer.data.dataset import ImageSet
+from transfer.data.dataset import SPLITS, ImageSet
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
+from transfer.evaluation.repeats import score_splits
 from transfer.features.extract import Features, extract
 from transfer.features.image_sets import find_images
 from transfer.features.plan import plan_extraction
@@ -121,11 +120,12 @@ def measure(
     names = config.methods or DEFAULT_METHODS
     n_classes = len(extraction.classes)
     points = draw_points(train.y_N, n_classes, draws, seed=config.seed)
-    total, done = len(names) * sum(len(point.draws) for point in points), 0
+    n_fits = sum(len(point.draws) for point in points)
+    total = len(names) * n_fits
     methods, left_out = [], {}
     with threadpool_limits(extraction.plan.threads):
-        for name in names:
-            measured = []
+        for i, name in enumerate(names):
+            measured, done = [], i * n_fits
             try:
                 search = METHODS[name].build(config)
                 for point in points:
@@ -204,24 +204,12 @@ def _score_point(
     search: Any, point: Point, features: Features, n_classes: int, watch: Stopwatch
 ) -> dict[str, Any]:
     """Fit a search to every draw of a point, and score each on the test split."""
-    train, valid, test = (features.splits[split] for split in ("train", "valid", "test"))
+    images = features.extraction.images
+    rows_M, rows_T = (np.flatnonzero(images.split_N == SPLITS.index(split)) for split in ("valid", "test"))
+    splits = [(rows_N, rows_M, rows_T) for rows_N in point.draws]  # training images come first
     with watch("fit"):
-        if len(point.draws) == 1:  # all cores for one fit
-            fitted = [clone(search).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)]
-        else:
-            rows_M = len(train.y_N) + np.arange(len(valid.y_N))  # images come split after split
-            n_rows = len(train.y_N) + len(valid.y_N)
-            labels_N = np.concatenate([train.y_N, valid.y_N])
-            splits = [(rows_N, rows_M) for rows_N in point.draws]
-            fitted = search.fit_splits(features.x_ND[:n_rows], labels_N, splits)
-    with watch("predict"):
-        confusions = [metrics.confusion(test.y_N, own.predict(test.x_ND), n_classes) for own in fitted]
-    return {
-        "accuracy": [float(metrics.accuracy(counts_CC)) for counts_CC in confusions],
-        "macro_f1": [float(metrics.macro_f1(counts_CC)) for counts_CC in confusions],
-        "best_params": [own.best_params_ for own in fitted],
-        "fit_s": watch.last("fit"),
-    }
+        scored = score_splits(search, features.x_ND, images.label_N.astype(np.int64), splits, n_classes)
+    return {**scored, "fit_s": watch.last("fit")}
 
 
 def _describe_method(

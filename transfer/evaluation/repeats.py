@@ -88,7 +88,7 @@ def repeat(
 
         on_fit(0)
         try:
-            methods.append({"name": name, **_score_splits(search, x_ND, y_N, splits, n_classes, on_fit)})
+            methods.append({"name": name, **score_splits(search, x_ND, y_N, splits, n_classes, on_fit)})
         except Exception as error:  # memory, a library: it costs this method alone
             log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
     on_progress("repeat", total, total)
@@ -119,21 +119,40 @@ def repeat(
     }
 
 
-def _score_splits(
+def score_splits(
     search: Any,
     x_ND: npt.NDArray[np.float32],
     y_N: npt.NDArray[np.int64],
     splits: Sequence[Split],
     n_classes: int,
-    on_fit: Callable[[int], None],
+    on_fit: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    fitted = search.fit_splits(x_ND, y_N, [(train, valid) for train, valid, _ in splits], on_fit)
-    confusions = [
-        metrics.confusion(y_N[test], own.predict(x_ND[test]), n_classes)
-        for own, (_, _, test) in zip(fitted, splits, strict=True)
-    ]
-    return {
-        "accuracy": [float(metrics.accuracy(counts_CC)) for counts_CC in confusions],
-        "macro_f1": [float(metrics.macro_f1(counts_CC)) for counts_CC in confusions],
-        "best_params": [own.best_params_ for own in fitted],
-    }
+    """Fit a search to every split, choice of settings included, and score it on the split's test images.
+
+    Parameters
+    ----------
+    search : GridSearch
+    x_ND, y_N : ndarray
+        Features and class indices of all images.
+    splits : sequence of (train, valid, test)
+        Row indices of each split.
+    n_classes : int
+    on_fit : callable
+        As `GridSearch.fit_splits` takes it.
+
+    Returns
+    -------
+    dict
+        `accuracy`, `macro_f1` and `best_params`, lists with one entry for each split.
+    """
+
+    def score(i: int, fitted: Any) -> tuple[float, float, dict[str, Any]]:
+        test = splits[i][2]
+        counts_CC = metrics.confusion(y_N[test], fitted.predict(x_ND[test]), n_classes)
+        return float(metrics.accuracy(counts_CC)), float(metrics.macro_f1(counts_CC)), fitted.best_params_
+
+    pairs = [(train, valid) for train, valid, _ in splits]
+    scored = search.fit_splits(x_ND, y_N, pairs, score, on_fit)  # searches of many rows are not kept
+    return dict(
+        zip(("accuracy", "macro_f1", "best_params"), map(list, zip(*scored, strict=True)), strict=True)
+    )

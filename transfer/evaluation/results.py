@@ -104,6 +104,10 @@ def _check_shapes(record: dict[str, Any], path: Path) -> None:
             raise UserError(
                 f"{path} is no valid result file: the chosen setting of {method['name']!r} was not fitted"
             )
+        if any(len(set(map(len, row.get("curve", {}).values()))) > 1 for row in method["sweep"]):
+            raise UserError(
+                f"{path} is no valid result file: a learning curve of {method['name']!r} has lists of several lengths"
+            )
         for entry in (method, *method["sweep"]):
             for split in ("valid", "test"):
                 confusion = entry[split].get("confusion") or []

@@ -115,8 +115,9 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         X: Any,
         y: Any,
         splits: Sequence[tuple[Array, Array]],
+        take: Callable[[int, Self], Any] = lambda split, fitted: fitted,
         on_fit: Callable[[int], None] = lambda done: None,
-    ) -> list[Self]:
+    ) -> list[Any]:
         """Fit a clone of this search to each of several splits of the same rows.
 
         Parameters
@@ -125,13 +126,16 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         y : array of shape (n_samples,)
         splits : sequence of (train, valid)
             Indices of the rows that a search is fitted to, and of those that its settings are scored on.
+        take : callable
+            Given the number of a split, from 0, and the search fitted to it, which chooses and predicts what `fit` on
+            these rows does; returns what is kept of it, by default the search. It is called in threads.
         on_fit : callable
             Called after each split, in their order, with the number of splits that are done.
 
         Returns
         -------
-        list of searches
-            One for each split; each chooses and predicts what `fit` on these rows does.
+        list
+            For each split what `take` returned. Searches hold their training rows, and SVMs a Gram matrix of them.
 
         Raises
         ------
@@ -140,13 +144,17 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         """
         X, y = to_numpy(X), to_numpy(y)
 
-        def fit_one(split: tuple[Array, Array]) -> Any:
-            train_N, valid_M = split
-            return clone(self).fit(X[train_N], y[train_N], X[valid_M], y[valid_M])
+        def fit_one(i: int) -> Any:
+            train_N, valid_M = splits[i]
+            return take(i, clone(self).fit(X[train_N], y[train_N], X[valid_M], y[valid_M]))
 
+        if len(splits) == 1:  # all cores for one fit
+            kept = [fit_one(0)]
+            on_fit(1)
+            return kept
         with one_thread_each(), ThreadPoolExecutor(self._n_workers(len(X))) as pool:
             fitted = []
-            for one in pool.map(fit_one, splits):
+            for one in pool.map(fit_one, range(len(splits))):
                 fitted.append(one)
                 on_fit(len(fitted))
             return fitted

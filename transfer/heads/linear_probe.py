@@ -149,7 +149,7 @@ class FineTuneSearch(GridSearch):
         cosine_steps = n_steps if self.cosine else None
         # Scoring 130 rows took as long as 1.5 steps of 128 rows.
         affordable = POINTS_COST * n_steps * min(self.batch_size, len(rows.x_ND)) / (1.5 * len(valid[0]))
-        scored = len(RUNGS) + 1 if self.halve else 0  # anyhow, and among the points
+        scored = len(RUNGS) + 1 if self.halve else 0  # without extra points, and among them
         n_points = next((n for n in POINTS if n - scored <= affordable), 1)
         validate = None
         if self.halve or n_points > 1:

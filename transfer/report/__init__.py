@@ -10,6 +10,7 @@ from rich.console import Console
 
 from transfer.evaluation.results import Result
 from transfer.report import rendering, summary
+from transfer.report.answers import read_answers
 from transfer.report.notes import describe_suspects, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import tables
@@ -128,7 +129,7 @@ def page(result: Result, predictions: Path | None, thumbnail: Thumbnail = lambda
     """
     from transfer.report import html  # Jinja takes time to import, and a terminal needs none
 
-    answers = html.read_answers(predictions, result) if predictions else None
+    answers = read_answers(predictions, result) if predictions else None
     return html.render(result, heading(result), answers, thumbnail)
 
 

@@ -32,7 +32,7 @@ def show(curve: Curve, console: Console) -> None:
     """
     say(console, heading(curve))
     methods = curve["methods"]
-    for score in _scores(curve):
+    for score in ordered_scores(curve):
         draw(table(curve, score, sizes=SIZES_SHOWN, bands=len(methods) <= BANDS_SHOWN), console)
     console.print()
     for line in notes(curve):
@@ -148,7 +148,7 @@ def _sentence(curve: Curve, method: dict[str, Any], score: str) -> str:
     return text
 
 
-def _scores(curve: Curve) -> list[str]:
+def ordered_scores(curve: Curve) -> list[str]:
     """Return the scores, the one that settings are chosen by first."""
     select = curve["config"]["select"]
     return [select, *(score for score in SCORES if score != select)]

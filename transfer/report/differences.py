@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.evaluation import statistics
-from transfer.report.html.pictures import Answers
+from transfer.report.answers import Answers
 from transfer.report.runs import Run
 from transfer.report.same_images import group_runs
 from transfer.report.wording import SCORES

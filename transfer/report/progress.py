@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID
@@ -110,19 +111,10 @@ class Lines:
         self._state, self._write = State(clock), write
         self._written_s = clock()
 
-    def __call__(
-        self,
-        phase: str,
-        done: int,
-        total: int,
-        detail: str = "",
-        unit: str = "",
-        share: float | None = None,
-        /,
-    ) -> None:
+    def __call__(self, phase: str, done: int, total: int, *more: Any) -> None:
         """Take what is reported, as `Progress` says."""
-        is_other, now_s = self._state.update(phase, done, total, detail, unit, share), self._state.clock()
-        # Of a phase that is over, the next one's line tells.
+        is_other, now_s = self._state.update(phase, done, total, *more), self._state.clock()
+        # That a phase is over is seen from the line of the next one.
         if done == total or not (is_other or now_s - self._written_s >= LINE_EVERY_S):
             return
         self._written_s = now_s
@@ -143,18 +135,9 @@ class Bar:
             refresh_per_second=REFRESH_PER_S,
         )
 
-    def __call__(
-        self,
-        phase: str,
-        done: int,
-        total: int,
-        detail: str = "",
-        unit: str = "",
-        share: float | None = None,
-        /,
-    ) -> None:
+    def __call__(self, phase: str, done: int, total: int, *more: Any) -> None:
         """Take what is reported, as `Progress` says."""
-        self._state.update(phase, done, total, detail, unit, share)
+        self._state.update(phase, done, total, *more)
         now_s = self._state.clock()
         if done in (0, total) or now_s - self._drawn_s >= DRAW_EVERY_S:
             self._drawn_s = now_s

@@ -12,7 +12,7 @@ from typing import Any
 from transfer.config import PREDICTIONS, RESULT
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
-from transfer.report.html.pictures import Answers, read_answers
+from transfer.report.answers import Answers, read_answers
 from transfer.report.wording import SCORES
 from transfer.system.errors import UserError
 

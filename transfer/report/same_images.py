@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transfer.report.html.pictures import Answers
+from transfer.report.answers import Answers
 from transfer.report.runs import OLD_VERSION, Run
 
 # How the images of two results relate.
@@ -38,15 +38,18 @@ def relate(a: Run, b: Run) -> str:
     {"same", "split", "other", "unknown"}
     """
     if a.answers and b.answers:
-        same = _test_images(a.answers) == _test_images(b.answers)
+        if _test_images(a.answers) == _test_images(b.answers):
+            return SAME
     else:
         prints = [run.result.data.get("fingerprint") for run in (a, b)]
-        splits = [run.result.data["splits"] for run in (a, b)]
-        if None in prints and splits[0] == splits[1] and _totals(a) == _totals(b):
+        if None not in prints and prints[0] == prints[1]:
+            return SAME
+        # The fingerprint is of all images: another one may have the same test images.
+        tests = [
+            (run.result.data["classes"], run.result.data["splits"]["test"]["per_class"]) for run in (a, b)
+        ]
+        if tests[0] == tests[1]:
             return UNKNOWN
-        same = None not in prints and prints[0] == prints[1]
-    if same:
-        return SAME
     return SPLIT if _totals(a) == _totals(b) else OTHER
 
 
@@ -87,7 +90,7 @@ def notes(runs: Sequence[Run]) -> list[str]:
         )
     if names := related[UNKNOWN]:
         found.append(
-            f"{_join(names)}: nothing tells whether the images are those of {first.name}; scores may not compare"
+            f"{_join(names)}: it is not known whether the test images are those of {first.name}; scores may not compare"
         )
     for group in group_runs([run for run in runs if run.answers]):
         prints = {run.result.data.get("fingerprint") for run in group} - {None}

@@ -42,9 +42,7 @@ class Progress(Protocol):
         """Take what is reported."""
 
 
-def silent(
-    phase: str, done: int, total: int, detail: str = "", unit: str = "", share: float | None = None, /
-) -> None:
+def silent(*_: object) -> None:
     """Report nothing."""
 
 

@@ -48,25 +48,25 @@ def test_the_newest_recorded_gpu_is_lent() -> None:
     old = made_up(benchmark(device="cuda"), gpu=H200, created="2026-11-01T00:00:00+00:00")
     new = made_up(benchmark(device="cuda"), gpu=H200, created="2026-11-02T00:00:00+00:00")
     other = made_up(benchmark("else", device="cuda"), gpu="L4", created="2026-11-03T00:00:00+00:00")
-    assert comparison.lender(here, [old, new, other, made_up()]) == new
-    assert comparison.lender(here, [other]) is None
+    assert comparison.find_gpu_record(here, [old, new, other, made_up()]) == new
+    assert comparison.find_gpu_record(here, [other]) is None
 
 
 def test_no_gpu_is_lent_to_a_machine_that_has_one() -> None:
     made = made_up(benchmark(), benchmark(device="cuda"))
-    assert comparison.lender(made, [made_up(benchmark(device="cuda"), gpu=H200)]) is None
+    assert comparison.find_gpu_record(made, [made_up(benchmark(device="cuda"), gpu=H200)]) is None
 
 
 def test_what_a_lent_gpu_did_with_other_rows_is_left_out() -> None:
     here = made_up(benchmark(shape=[10, 4]), benchmark("predict", shape=[10, 4], images=2))
-    lent = made_up(
+    gpu_record = made_up(
         benchmark(device="cuda", shape=[99, 4]),
         benchmark("predict", device="cuda", shape=[10, 4], images=3),
         gpu=H200,
     )
-    found = comparison.by_device(here, lent)
+    found = comparison.by_device(here, gpu_record)
     assert found["fit, SVM"][1].ours is None
-    assert found["predict"][1].ours == lent.benchmarks[1]
+    assert found["predict"][1].ours == gpu_record.benchmarks[1]
 
 
 def test_figures_are_times_or_images_a_second() -> None:

@@ -34,10 +34,10 @@ def test_a_gpu_stands_beside_with_images_a_second_where_it_had_more_of_them() ->
 
 
 def test_a_recorded_gpu_is_named_with_its_day() -> None:
-    lent = made_up(
+    gpu_record = made_up(
         benchmark(device="cuda", seconds=(0.5,)), gpu="NVIDIA H200", created="2026-11-02T00:00:00+00:00"
     )
-    _, gpu, _, line = overview.lines(made_up(benchmark(seconds=(0.25,))), lent)
+    _, gpu, _, line = overview.lines(made_up(benchmark(seconds=(0.25,))), gpu_record)
     assert gpu == "GPU: NVIDIA H200, recorded 2026-11-02, not this machine"
     assert cells(line) == ["fit,", "SVM", "250", "ms", "-", "-", "500", "ms", "-", "-"]
 

@@ -35,12 +35,12 @@ def test_a_record_fits_a_screen_and_every_operation_has_one_line(made: Record) -
         Path("out/report.html"),
         Path("out/result.json"),
     ]
-    lent = comparison.lender(made, FILED)
-    lines = summary.lines(made, lent, written)
+    gpu_record = comparison.find_gpu_record(made, FILED)
+    lines = summary.lines(made, gpu_record, written)
     assert len(lines) <= summary.HEIGHT
     assert max(map(len, lines)) <= 80
     assert all(line.isascii() for line in lines)
-    operations = list(comparison.by_device(made, lent))
+    operations = list(comparison.by_device(made, gpu_record))
     head = next(i for i, line in enumerate(lines) if line.startswith("operation "))
     table = lines[head + 1 : head + 1 + len(operations)]
     for operation, line in zip(operations, table, strict=True):
@@ -92,7 +92,7 @@ def test_notes_that_do_not_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(summary, "HEIGHT", len(summary.lines(made, None)) - 1)
     lines = summary.lines(made, None)
     assert len(lines) == summary.HEIGHT
-    assert "Note: 2 more notes; --verbose or the page has them" in lines
+    assert "Note: 2 more notes: --verbose, or the page" in lines
 
 
 def test_verbose_adds_every_way_and_ratio_and_the_recorded_machines() -> None:

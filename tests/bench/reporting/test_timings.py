@@ -105,3 +105,4 @@ def test_ratio_is_the_median_of_the_rounds_that_both_took_part_in() -> None:
     reference = {"seconds": [8.0, 4.0, 3.0], "scaled_by": 10}
     assert timings.times_as_fast(ours, reference) == 30
     assert timings.times_as_fast(reference, ours) == pytest.approx(1 / 30)
+    assert timings.times_as_fast(ours, reference, in_turn=False) == 40 / 3

@@ -11,6 +11,7 @@ import pytest
 from tests.report.html.conftest import EXAMPLE, METHODS, Make
 from transfer import report
 from transfer.evaluation import results
+from transfer.report.answers import read_answers
 from transfer.report.html import pictures
 from transfer.system.errors import UserError
 
@@ -88,7 +89,7 @@ def test_lists_hold_what_only_one_method_got_right_and_the_surest_mistakes(
     make: Make, predictions: Any
 ) -> None:
     result, text = make(["a", "b", "c"], [10, 10, 10])
-    answers = pictures.read_answers(predictions(text), result)
+    answers = read_answers(predictions(text), result)
     only_svm, only_fc, mistakes = pictures.lists(answers, "svm", "fc")
     for i in only_svm["images"]:
         assert answers.said["svm"][i] == answers.labels[i] != answers.said["fc"][i]
@@ -145,14 +146,14 @@ def test_a_class_without_test_images_has_no_recall(make: Make, predictions: Any)
 )
 def test_a_file_that_holds_no_predictions_is_refused(make: Make, predictions: Any, text: str) -> None:
     with pytest.raises(UserError, match="can't be read as predictions"):
-        pictures.read_answers(predictions(text), make(["a", "b"], [1, 1])[0])
+        read_answers(predictions(text), make(["a", "b"], [1, 1])[0])
 
 
 @pytest.mark.parametrize(("old", "new"), [(",b,", ",z,"), ("fc-lab", "ridge")])
 def test_predictions_of_another_result_are_refused(make: Make, predictions: Any, old: str, new: str) -> None:
     result, text = make(["a", "b"], [5, 5])
     with pytest.raises(UserError, match="is of another result"):
-        pictures.read_answers(predictions(text.replace(old, new)), result)
+        read_answers(predictions(text.replace(old, new)), result)
 
 
 def test_every_method_is_drawn(make: Make) -> None:

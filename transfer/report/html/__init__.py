@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.config import BUILT_IN
 from transfer.evaluation.results import Result
+from transfer.report.answers import Answers
 from transfer.report.html import charts, pictures
 from transfer.report.html.advice import advise
 from transfer.report.html.curves import curves
-from transfer.report.html.pictures import Answers, read_answers
+from transfer.report.html.templates import environment
 from transfer.report.notes import describe_suspects, notes
 from transfer.report.tables import tables
 from transfer.report.verdict import champions, sentences
-from transfer.report.wording import (
-    SCORES,
-    format_params,
-    format_score,
-    format_seconds,
-    format_share,
-)
+from transfer.report.wording import SCORES
 from transfer.system.text import printable
-
-__all__ = ["Answers", "read_answers", "render"]
 
 # A matrix of more classes is a list of its largest entries.
 MATRIX_CLASSES = 40
@@ -65,29 +55,33 @@ def render(
     suspects = pictures.suspects(result)
     wanted = pictures.files_to_embed(answers, chosen, suspects, near, _order(first, second, answers))
     thumbnails = pictures.embed(wanted, thumbnail)
-    page: str = load_template("template.html").render(
-        result=result,
-        heading=heading,
-        sentences=sentences(result),
-        notes=notes(result),
-        advice=advise(result),
-        differences=charts.differences(result),
-        lab="; hollow: the lab report, other data" if result.data["name"] == BUILT_IN else "",
-        methods=[(SCORES[score], charts.score_against_time(result, score)) for score in SCORES],
-        splits=[(SCORES[score], drawn) for score in SCORES if (drawn := charts.splits(result, score))],
-        ladder=charts.ladder(result),
-        searches=_searches(result),
-        time=charts.time(result),
-        speed=describe_speed(result),
-        tables=tables(result),
-        answers=answers,
-        lists=chosen,
-        suspects=suspects,
-        suspects_note=describe_suspects(result),
-        near=near,
-        thumbnails=thumbnails,
-        data=_data(result, answers, thumbnails),
-        settings=json.dumps({"config": result.config, "environment": result.environment}, indent=1),
+    page: str = (
+        environment()
+        .get_template("template.html")
+        .render(
+            result=result,
+            heading=heading,
+            sentences=sentences(result),
+            notes=notes(result),
+            advice=advise(result),
+            differences=charts.differences(result),
+            lab="; hollow: the lab report, other data" if result.data["name"] == BUILT_IN else "",
+            methods=[(SCORES[score], charts.score_against_time(result, score)) for score in SCORES],
+            splits=[(SCORES[score], drawn) for score in SCORES if (drawn := charts.splits(result, score))],
+            ladder=charts.ladder(result),
+            searches=_searches(result),
+            time=charts.time(result),
+            speed=describe_speed(result),
+            tables=tables(result),
+            answers=answers,
+            lists=chosen,
+            suspects=suspects,
+            suspects_note=describe_suspects(result),
+            near=near,
+            thumbnails=thumbnails,
+            data=_data(result, answers, thumbnails),
+            settings=json.dumps({"config": result.config, "environment": result.environment}, indent=1),
+        )
     )
     return page
 
@@ -142,29 +136,3 @@ def _data(result: Result, answers: Answers, thumbnails: dict[str, str]) -> Marku
     }
     text = json.dumps(content, separators=(",", ":"))
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-@cache
-def load_template(name: str) -> Any:
-    """Return a template of this folder, with the style sheet, the script and the filters that all have."""
-    folder = files("transfer.report.html")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "printable": printable,
-        "printable_lines": lambda text: "\n".join(map(printable, text.split("\n"))),
-        "seconds": format_seconds,
-        "share": format_share,
-        "params": format_params,
-    }
-    environment.globals |= {
-        "format_score": format_score,
-        "style": Markup((folder / "style.css").read_text("utf-8")),
-        "script": Markup((folder / "script.js").read_text("utf-8")),
-    }
-    return environment.get_template(name)

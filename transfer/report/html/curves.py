@@ -22,7 +22,7 @@ from transfer.report.wording import SCORES, format_params
 
 
 def curves(result: Result) -> dict[str, Markup]:
-    """Draw the learning curves of every method that has them, by its name."""
+    """Draw the learning curves of each method, by name; methods without any are left out."""
     select = result.comparison["select"]
     return {
         method["name"]: drawn for method in result.methods if (drawn := _draw(method, select)) is not None

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from transfer.report.curve import Curve, format_draws, heading, notes, sentences, table
+from transfer.report.curve import Curve, format_draws, heading, notes, ordered_scores, sentences, table
 from transfer.report.html.svg import WIDTH, Axis, dot, drawing, element, line, span, text, vertical_axis
+from transfer.report.html.templates import environment
 from transfer.report.wording import SCORES, format_points
-from transfer.system.text import printable
 
 LEFT, RIGHT, TOP, BOTTOM = 50, WIDTH - 45, 16, 280
 # Colours of methods in the style sheet; further methods begin again.
@@ -39,21 +36,24 @@ def render(curve: Curve) -> str:
         HTML that refers to nothing outside itself and runs no script.
     """
     select = curve["config"]["select"]
-    scores = [select, *(score for score in SCORES if score != select)]
-    page: str = _template().render(
-        curve=curve,
-        heading=heading(curve),
-        sentences=sentences(curve, select),
-        parts=[
-            {
-                "name": SCORES[score],
-                "drawing": chart(curve, score),
-                "table": table(curve, score),
-                "sentences": sentences(curve, score) if score != select else [],
-            }
-            for score in scores
-        ],
-        notes=notes(curve),
+    page: str = (
+        environment()
+        .get_template("learning_curve.html")
+        .render(
+            curve=curve,
+            heading=heading(curve),
+            sentences=sentences(curve, select),
+            parts=[
+                {
+                    "name": SCORES[score],
+                    "drawing": chart(curve, score),
+                    "table": table(curve, score),
+                    "sentences": sentences(curve, score) if score != select else [],
+                }
+                for score in ordered_scores(curve)
+            ],
+            notes=notes(curve),
+        )
     )
     return page
 
@@ -143,14 +143,3 @@ def _fitted(found: dict[str, Any], images: float) -> float:
 
 def _points(pixels: list[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-
-
-@cache
-def _template() -> Any:
-    folder = files("transfer.report.html")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["printable"] = printable
-    environment.globals["style"] = Markup((folder / "style.css").read_text("utf-8"))
-    return environment.from_string((folder / "learning_curve.html").read_text("utf-8"))

@@ -8,8 +8,8 @@ from typing import Any
 
 from transfer.report import side_by_side
 from transfer.report.differences import conclude, find_differences, label
-from transfer.report.html import load_template
 from transfer.report.html import several_charts as charts
+from transfer.report.html.templates import environment
 from transfer.report.runs import Run
 from transfer.report.same_images import notes
 from transfer.report.wording import SCORES, format_share
@@ -35,34 +35,42 @@ def render(runs: Sequence[Run]) -> str:
     """
     select = runs[0].result.comparison["select"]
     found = find_differences(runs)
-    page: str = load_template("several.html").render(
-        runs=runs,
-        title=", ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} results",
-        heading=side_by_side.heading(runs),
-        sentences=conclude(found, select),
-        notes=notes(runs),
-        scores=side_by_side.scores_in_full(runs),
-        times=[
-            (words, drawn)
-            for words, draw in (
-                ("the seconds that a run with an empty store takes", charts.score_against_time),
-                ("images per second", charts.score_against_speed),
-            )
-            if (drawn := draw(runs, select))
-        ],
-        select=SCORES[select],
-        methods=[(words, charts.methods(runs, score)) for score, words in SCORES.items()],
-        differences=[(words, charts.differences(found, score)) for score, words in SCORES.items() if found],
-        difference_table=side_by_side.differences(found, WHOLE) if found else None,
-        classes=class_rows(runs),
-        columns=[label(run) for run in runs],
-        settings=[
-            (
-                run.name,
-                json.dumps({"config": run.result.config, "environment": run.result.environment}, indent=1),
-            )
-            for run in runs
-        ],
+    page: str = (
+        environment()
+        .get_template("several.html")
+        .render(
+            runs=runs,
+            title=", ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} results",
+            heading=side_by_side.heading(runs),
+            sentences=conclude(found, select),
+            notes=notes(runs),
+            scores=side_by_side.scores_in_full(runs),
+            times=[
+                (words, drawn)
+                for words, draw in (
+                    ("the seconds that a run with an empty store takes", charts.score_against_time),
+                    ("images per second", charts.score_against_speed),
+                )
+                if (drawn := draw(runs, select))
+            ],
+            select=SCORES[select],
+            methods=[(words, charts.methods(runs, score)) for score, words in SCORES.items()],
+            differences=[
+                (words, charts.differences(found, score)) for score, words in SCORES.items() if found
+            ],
+            difference_table=side_by_side.differences(found, WHOLE) if found else None,
+            classes=class_rows(runs),
+            columns=[label(run) for run in runs],
+            settings=[
+                (
+                    run.name,
+                    json.dumps(
+                        {"config": run.result.config, "environment": run.result.environment}, indent=1
+                    ),
+                )
+                for run in runs
+            ],
+        )
     )
     return page
 
