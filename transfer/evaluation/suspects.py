@@ -31,18 +31,17 @@ def find_suspects(
 ) -> dict[str, Any]:
     """Find the images, of all splits, whose label ridge regression on the other folds contradicts most.
 
-    Of 1,324 and 4,244 boats, 5 % of whose labels were changed, 82 to 86 % of the first 5 % were these, and 97 % or more
-    of the first 24. By the probability of logistic regression it was 77 to 91 % and 92 to 96 %, in 3 to 5 times the
-    time; less the mean of its class, as in confident learning (Northcutt, Jiang and Chuang 2021,
-    https://doi.org/10.1613/jair.1.12125), 41 to 82 %.
+    Of 1,324 and 4,244 boats, 5 % of whose labels were changed, 80 to 89 % of the first 5 % were these, and 88 to 100 %
+    of the first 24 (`bench.studies.suspects`).
 
     Parameters
     ----------
     features : Features
     seed : int
         Of the folds.
-    most_images, most_work
-        Above either nothing is looked at; see `MOST_WORK`.
+    most_images : int
+    most_work : float
+        Images x features x (the lesser of the two + classes). Above either nothing is looked at.
 
     Returns
     -------

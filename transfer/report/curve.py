@@ -17,7 +17,7 @@ from transfer.report.wording import SCORES, format_points, format_seconds
 Curve = dict[str, Any]
 
 # What fits a terminal of 80 columns and 45 lines: bands of so many methods, and so many sizes; the largest are kept.
-BANDS_SHOWN, SIZES_SHOWN = 3, 9
+BANDS_SHOWN, SIZES_SHOWN = 3, 8
 # Methods for which a sentence is shown in a terminal; the page has all.
 SENTENCES_SHOWN = 3
 
@@ -114,6 +114,8 @@ def _notes(curve: Curve) -> Iterator[str]:
         yield "Smaller: classes with fewer images than that, which give all they have."
     if data["grouped"]:
         yield "Groups are ignored within the training split: images are drawn one by one."
+    if any(not own["reason"] for method in curve["methods"] for own in method["extrapolation"].values()):
+        yield "In a check ranges held 11 of 12 gains of accuracy, 7 of 12 of macro F1."
     for name, reason in curve["left_out"].items():
         yield f"{name} is left out: {reason}"
     fit_s, total_s = sum(curve["seconds"]["fit"]), curve["seconds"]["total"]
