@@ -14,7 +14,7 @@ from transfer.system.text import printable
 
 ROW = 30
 # Pixels and letters of the names at the left.
-LEFT, LETTERS = 250, 38
+LEFT, LETTERS = 290, 36
 # Colours of the style sheet.
 COLOURS = {"macro_f1": "m0", "accuracy": "m1", "CPU": "m0", "GPU": "m1"}
 

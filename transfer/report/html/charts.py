@@ -11,6 +11,7 @@ from transfer.config import BUILT_IN
 from transfer.evaluation.results import Result
 from transfer.report.comparison_tables import shown_pairs
 from transfer.report.html.svg import (
+    LEGEND_ROW,
     WIDTH,
     Axis,
     dot,
@@ -136,7 +137,9 @@ def splits(result: Result, score: str) -> Markup | None:
     named = [(method["name"], method_class(result, method["name"])) for method in repeated["methods"]]
     parts += _legend(named, 300)
     return drawing(
-        300 + 18 * -(-len(named) // 3), f"{SCORES[score]} of each method on {repeated['n']} splits", *parts
+        300 + LEGEND_ROW * -(-len(named) // 2),
+        f"{SCORES[score]} of each method on {repeated['n']} splits",
+        *parts,
     )
 
 
@@ -189,12 +192,12 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
         if _is_positive(row["params"].get(name)):
             setting = format_params(rest) or "-"
             lines.setdefault(setting, []).append((row["params"][name], row["valid"][select]))
-    x = Axis(min(values[name]), max(values[name]), 60, WIDTH - 30, log=True)
+    x = Axis(min(values[name]), max(values[name]), 60, WIDTH - 40, log=True)
     low, high = span([score for points in lines.values() for _, score in points])
     y = Axis(max(0, low), min(1, high), 190, 12)
     parts = [
         horizontal_axis(x, 12, 190, lambda v: f"{v:g}"),
-        vertical_axis(y, 60, WIDTH - 30, lambda v: f"{v:.2f}"),
+        vertical_axis(y, 60, WIDTH - 40, lambda v: f"{v:.2f}"),
     ]
     for i, (setting, points) in enumerate(sorted(lines.items())):
         own = f"m{i % COLOURS}"
@@ -206,9 +209,9 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
             own,
         )
     parts += _legend([(setting, f"m{i % COLOURS}") for i, setting in enumerate(sorted(lines))], 226)
-    parts.append(text(WIDTH - 30, 222, name, "end"))
+    parts.append(text(WIDTH - 40, 222, name, "end"))
     label = f"{SCORES[select]} of {method['name']} on validation against {name}"
-    return drawing(236 + 18 * -(-len(lines) // 3), label, *parts)
+    return drawing(236 + LEGEND_ROW * -(-len(lines) // 2), label, *parts)
 
 
 def _path(points: Sequence[tuple[float, float, str]], own: str) -> Iterator[Markup]:
@@ -224,9 +227,9 @@ def _is_positive(value: object) -> bool:
 
 
 def _legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
-    """Name the classes of the style sheet that colour lines, three in a row."""
+    """Name the classes of the style sheet that colour lines, two in a row."""
     for i, (name, own) in enumerate(entries):
-        left, y = 60 + 210 * (i % 3), top + 18 * (i // 3)
+        left, y = 60 + 320 * (i % 2), top + LEGEND_ROW * (i // 2)
         yield dot(left, y, name, 4, class_=own) + text(left + 9, y + 4, name[:30])
 
 

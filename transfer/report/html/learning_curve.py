@@ -9,7 +9,18 @@ from typing import Any
 from markupsafe import Markup
 
 from transfer.report.curve import Curve, format_draws, heading, notes, ordered_scores, sentences, table
-from transfer.report.html.svg import WIDTH, Axis, dot, drawing, element, line, span, text, vertical_axis
+from transfer.report.html.svg import (
+    LEGEND_ROW,
+    WIDTH,
+    Axis,
+    dot,
+    drawing,
+    element,
+    line,
+    span,
+    text,
+    vertical_axis,
+)
 from transfer.report.html.templates import environment
 from transfer.report.wording import SCORES, format_points
 
@@ -81,12 +92,12 @@ def chart(curve: Curve, score: str) -> Markup:
     for i, method in enumerate(curve["methods"]):
         parts += _method(method, score, images, x, y, i)
     for i, method in enumerate(curve["methods"]):
-        left, top = LEFT + 10 + 210 * (i % 3), BOTTOM + 66 + 18 * (i // 3)
+        left, top = LEFT + 10 + 320 * (i % 2), BOTTOM + 66 + LEGEND_ROW * (i // 2)
         parts.append(dot(left, top, method["name"], 4, class_=f"m{i % COLOURS}"))
         parts.append(text(left + 9, top + 4, method["name"]))
     parts.append(text(RIGHT, BOTTOM + 46, "training images, and the most of one class", "end"))
     label = f"{SCORES[score]} on the test split against the number of training images"
-    return drawing(BOTTOM + 60 + 18 * -(-len(curve["methods"]) // 3), label, *parts)
+    return drawing(BOTTOM + 60 + LEGEND_ROW * -(-len(curve["methods"]) // 2), label, *parts)
 
 
 def _sizes(curve: Curve, x: Axis, *, extended: bool) -> Iterator[Markup]:

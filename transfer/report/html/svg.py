@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDTH = 720
+# Units of a drawing, of which a line of a legend takes some.
+WIDTH, LEGEND_ROW = 720, 20
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:

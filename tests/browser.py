@@ -1,0 +1,99 @@
+"""Pages in headless Chromium, driven by selenium: what tests of different pages share.
+
+`AXE_CORE` names the file axe.min.js of the npm package axe-core, for the checks of accessibility.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+needs_axe = pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE does not name axe.min.js")
+NARROW, WIDE = (390, 800), (1280, 900)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def open_page(browser: Any, page: Path, size: tuple[int, int] = WIDE, scheme: str = "light") -> Any:
+    """Open a file in a window of a width and height in pixels, in the light or the dark scheme."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    browser.get(page.as_uri())
+    return browser
+
+
+def requests_made(page: Any) -> list[str]:
+    """What the page asked for, pictures within it left aside."""
+    names = page.execute_script("return performance.getEntriesByType('resource').map((one) => one.name)")
+    return [name for name in names if not name.startswith("data:")]
+
+
+def width_of(page: Any) -> int:
+    width: int = page.execute_script("return document.documentElement.scrollWidth")
+    return width
+
+
+def labels_cut_off(page: Any) -> list[str]:
+    """The texts of drawings that lie in part outside of them."""
+    found: list[str] = page.execute_script(
+        """
+        return [...document.querySelectorAll("svg.chart")].flatMap((chart) => {
+          const box = chart.getBoundingClientRect();
+          return [...chart.querySelectorAll("text")].filter((one) => {
+            const own = one.getBoundingClientRect();
+            return own.left < box.left - 1 || own.right > box.right + 1 || own.bottom > box.bottom + 1;
+          }).map((one) => one.textContent);
+        });
+        """
+    )
+    return found
+
+
+def out_of_reach(page: Any, controls: str) -> set[str]:
+    """Of the elements that a selector finds, those that the tab key does not reach."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    found = {element.id: element for element in page.find_elements("css selector", controls)}
+    assert found
+    reached = set()
+    for _ in range(3 * len(found)):
+        ActionChains(page).send_keys(Keys.TAB).perform()
+        reached.add(page.switch_to.active_element.id)
+    return {element.get_attribute("outerHTML") for id, element in found.items() if id not in reached}
+
+
+def axe_violations(page: Any) -> list[Any]:
+    """Rules of axe-core that the page violates, each with the first elements that do."""
+    page.execute_script(Path(os.environ["AXE_CORE"]).read_text())
+    found: list[Any] = page.execute_async_script(
+        "axe.run().then((done) => arguments[arguments.length - 1]("
+        "done.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200)).slice(0, 3)])))"
+    )
+    return found
