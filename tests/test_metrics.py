@@ -46,3 +46,11 @@ def test_cosines_are_those_of_rows() -> None:
     np.testing.assert_allclose(metrics.cosines(x, y)[:4], [1, 0.5**0.5, 0, 0], rtol=1e-6)
     zeros = np.zeros((1, 2), np.float32)
     np.testing.assert_array_equal(metrics.cosines(zeros, zeros), [1])
+
+
+def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy() -> None:
+    confidence_N = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right_N = np.array([True, True, True, False, True, True])
+    assert metrics.calibration_error(confidence_N, right_N) == pytest.approx((4 * 0.2 + 2 * 0.45) / 6)
+    assert metrics.calibration_error(np.ones(3), np.ones(3, bool)) == 0
+    assert metrics.calibration_error(np.empty(0), np.empty(0, bool)) == 0

@@ -113,6 +113,29 @@ def score_classes(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str
     ]
 
 
+def calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.bool_], n_bins: int = 15) -> float:
+    """Return the expected calibration error: how far confidence and accuracy lie apart.
+
+    Parameters
+    ----------
+    confidence_N : (N,) float
+        The probability of each predicted label, from 0 to 1.
+    right_N : (N,) bool
+        Whether the label is right.
+    n_bins : int
+        Bins of equal width.
+
+    Returns
+    -------
+    float
+        The mean over bins, weighted by their images, of the distance between mean confidence and accuracy (Guo, Pleiss,
+        Sun and Weinberger, ICML 2017); 0 without images. With few images it is too high: chance alone separates both.
+    """
+    bin_N = np.minimum((np.asarray(confidence_N) * n_bins).astype(np.int64), n_bins - 1)
+    apart_B = np.bincount(bin_N, weights=confidence_N - right_N, minlength=n_bins)
+    return float(np.abs(apart_B).sum() / max(len(bin_N), 1))
+
+
 def cosines(x_ND: npt.NDArray[np.float32], y_ND: npt.NDArray[np.float32]) -> Floats:
     """Return the cosine between each row of `x_ND` and the same row of `y_ND`.
 

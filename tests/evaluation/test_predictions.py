@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import numpy as np
 from tests.evaluation.searches import Centroids
 from transfer.evaluation import predictions
 from transfer.heads import FineTune
+from transfer.heads.calibration import Calibration
 
 CLASSES = ("boat", "with, comma", "Müll")
 
@@ -31,7 +33,8 @@ def test_every_image_has_a_line_with_each_methods_label_and_score(tmp_path: Path
     names = {"train": [f"a/{i}.jpg" for i in range(9)], "test": [f"b/{i}.jpg" for i in range(6)]}
     groups = {"train": ["g"] * 9, "test": [""] * 6}
     path = tmp_path / "predictions.csv"
-    predictions.write(path, splits, names, groups, CLASSES, heads)
+    sure = {name: partial(Calibration.fit(head, x_ND, y_N).predict, head) for name, head in heads.items()}
+    predictions.write(path, splits, names, groups, CLASSES, sure)
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     assert list(found[0]) == ["split", "file", "group", "label", "near", "near:score", "fc", "fc:score"]
@@ -40,18 +43,6 @@ def test_every_image_has_a_line_with_each_methods_label_and_score(tmp_path: Path
     assert {row["group"] for row in found if row["split"] == "train"} == {"g"}
     for name, head in heads.items():
         assert [row[name] for row in found] == [CLASSES[y] for y in head.predict(x_ND)]
-    probabilities = heads["fc"].predict_proba(x_ND).max(1)
-    np.testing.assert_allclose([float(row["fc:score"]) for row in found], probabilities, rtol=1e-4)
-
-
-def test_scores_of_two_classes_are_distances_from_the_boundary() -> None:
-    class Signed:
-        def predict(self, x_ND: np.ndarray) -> np.ndarray:
-            return (x_ND[:, 0] > 0).astype(int)
-
-        def decision_function(self, x_ND: np.ndarray) -> np.ndarray:
-            return x_ND[:, 0]
-
-    labels_N, scores_N = predictions.score_labels(Signed(), np.array([[-2.0], [0.5]], np.float32))
-    assert labels_N.tolist() == [0, 1]
-    assert scores_N.tolist() == [2.0, 0.5]
+        np.testing.assert_allclose(
+            [float(row[f"{name}:score"]) for row in found], sure[name](x_ND)[1], rtol=1e-4
+        )

@@ -117,16 +117,42 @@ class TestPredict:
         loaded.predict(tested(folder)[:2])
         assert shapes == [(1, 48, 64, 3)] * 2
 
-    def test_probabilities_are_the_heads_own_and_none_where_it_has_none(
-        self, folder: Path, copy: Path
-    ) -> None:
+    @pytest.mark.parametrize("method", ["logreg", "svm"])
+    def test_probabilities_are_calibrated(self, folder: Path, copy: Path, method: str) -> None:
         paths = tested(folder)
-        loaded = predictor.load(copy, method="logreg", batch=8)
+        loaded = predictor.load(copy, method=method, batch=8)
         predicted = loaded.predict(paths)
         _, x_ND = seen(loaded, paths)
-        share_NC = loaded.head.predict_proba(x_ND)
-        assert [p.probability for p in predicted] == pytest.approx(share_NC.max(axis=1).tolist())
-        assert {p.probability for p in predictor.load(copy, method="svm").predict(paths[:2])} == {None}
+        assert loaded.calibration
+        share_NC = loaded.calibration.predict_proba(loaded.head, x_ND)
+        own_N = [
+            share_N[loaded.classes.index(p.label)] for p, share_N in zip(predicted, share_NC, strict=True)
+        ]
+        assert [p.probability for p in predicted] == pytest.approx(own_N)
+
+    def test_a_class_that_is_less_probable_than_asked_for_is_no_label(self, folder: Path, copy: Path) -> None:
+        loaded = predictor.load(copy, method="logreg", batch=8)
+        everything = loaded.predict(tested(folder))
+        least = round(float(np.median([p.probability for p in everything if p.probability])), 2)
+        for before, now in zip(everything, loaded.predict(tested(folder), min_confidence=least), strict=True):
+            assert before.probability is not None
+            assert now.probability == before.probability
+            assert now.label == (before.label if before.probability >= least else None)
+
+    @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+    def test_a_confidence_that_is_no_probability_is_refused(self, copy: Path, value: float) -> None:
+        with pytest.raises(UserError, match="give a number from 0 to 1"):
+            predictor.load(copy).predict([], min_confidence=value)
+
+    def test_models_of_earlier_versions_have_no_probabilities(self, folder: Path, copy: Path) -> None:
+        record = json.loads((copy / "model.json").read_text())
+        for method in record["methods"]:
+            del method["calibration"]
+        (copy / "model.json").write_text(json.dumps(record))
+        loaded = predictor.load(copy)
+        assert {p.probability for p in loaded.predict(tested(folder)[:2])} == {None}
+        with pytest.raises(UserError, match="no calibrated probabilities"):
+            loaded.predict(tested(folder)[:2], min_confidence=0.9)
 
     def test_order_and_paths_are_the_callers(self, folder: Path, copy: Path) -> None:
         loaded = predictor.load(copy)

@@ -161,13 +161,18 @@ def predict(args: argparse.Namespace) -> int:
     bad = BadImages(None, args.on_bad_image or "error")
     with rendering.progress(args.quiet or args.json) as on_progress:
         loaded = predictor.load(args.model, batch=len(paths), on_progress=on_progress, **given)
-        found = loaded.predict(paths, bad, on_progress)
+        least = args.min_confidence or 0.0
+        found = loaded.predict(paths, bad, on_progress, min_confidence=least)
     if args.json:
         print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
     else:
         for one in found:
             share = "-" if one.probability is None else f"{one.probability:.3f}"
-            print(line(str(one.path), one.label, share))
+            print(line(str(one.path), one.label or "", share))
+    if least and not args.quiet:
+        sure = sum(one.label is not None for one in found)
+        words = f"{sure:,} of {len(found):,} images have a label of probability {least:g} or more"
+        print_line(f"{words}; {loaded.promise(least)}")
     skipped = left_out | bad.skipped
     return report_skipped(skipped, len(skipped))
 

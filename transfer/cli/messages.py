@@ -14,6 +14,7 @@ _OPTIONS = {
     "force": "--force",
     "method": "--method",
     "draws": "--draws",
+    "min_confidence": "--min-confidence",
 }
 _ARGUMENTS = re.compile(r"`([a-z_]+(?:='?[^`]*?'?)?)`")
 _ONE = re.compile(r"([a-z_]+)(?:='?([^`]*?)'?)?")

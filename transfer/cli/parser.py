@@ -66,6 +66,12 @@ def make_parser() -> argparse.ArgumentParser:
         "images", nargs="+", type=_path, metavar="IMAGES", help="image files, or folders of them"
     )
     predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    predict.add_argument(
+        "--min-confidence",
+        type=float,
+        metavar="P",
+        help="leave images without a label whose class has a smaller probability, 0 to 1",
+    )
     _add_engine_options(predict, "as in the run", "as in the run")
     _add_bad_image_option(predict)
     predict.add_argument(

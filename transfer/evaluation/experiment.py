@@ -6,12 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from transfer.config import BUILT_IN, RunConfig
@@ -19,10 +17,16 @@ from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.folders import check_output
 from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
-from transfer.evaluation import data_summary, extraction_summary, predictions, statistics, suspects
+from transfer.evaluation import (
+    data_summary,
+    extraction_summary,
+    predictions,
+    suspects,
+)
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept
 from transfer.evaluation.results import Result
+from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, extract
 from transfer.features.image_sets import find_images
 from transfer.features.plan import plan_extraction
@@ -55,7 +59,8 @@ class Experiment:
     def save_models(self, folder: Path) -> None:
         """Write the network and the heads; raises `ModelsNotSaved`."""
         heads = {
-            name: (self.result.method(name), one.search.best_estimator_) for name, one in self.fitted.items()
+            name: (self.result.method(name), one.search.best_estimator_, one.calibration)
+            for name, one in self.fitted.items()
         }
         bundle.save(
             folder,
@@ -76,7 +81,11 @@ class Experiment:
             {split: part.samples.names for split, part in parts.items()},
             {split: _group_names(part, groups) for split, part in parts.items()},
             self.image_set.classes,
-            {name: one.search.best_estimator_ for name, one in self.fitted.items()},
+            {
+                name: partial(one.calibration.predict, one.search.best_estimator_)
+                for name, one in self.fitted.items()
+                if one.calibration
+            },
         )
 
     def thumbnail(self, file: str) -> bytes | None:
@@ -147,7 +156,7 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
         for i, name in enumerate(scored):
             on_progress("score", i, len(scored), name)
             try:
-                methods.append(_score(name, fitted[name], config, features, watch))
+                methods.append(score_method(name, fitted[name], features, watch))
             except Exception as error:  # prediction may need more memory than the fit
                 left_out(name, error)
                 del fitted[name]
@@ -228,55 +237,6 @@ def _fit_all(
     # Building a method imports its library, which is no part of a fit.
     unfitted = {name: METHODS[name].build(config) for name in names}
     return fit_in_turn(unfitted, features.splits, watch, left_out, on_progress)
-
-
-def _score(
-    name: str, fitted: FittedSearch, config: RunConfig, features: Features, watch: Stopwatch
-) -> dict[str, Any]:
-    """Score a method: its entry of the result."""
-    classes, search, method = features.extraction.classes, fitted.search, METHODS[name]
-
-    def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
-        return statistics.score(
-            features.splits[split].y_N, predicted_N, classes, groups_N=features.groups(split)
-        )
-
-    def overall(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
-        y_N, groups_N = features.splits[split].y_N, features.groups(split)
-        return statistics.score_overall(y_N, predicted_N, len(classes), groups_N=groups_N)
-
-    with watch("score"):
-        sweep = [
-            {**row, "valid": overall("valid", on_valid_N), "test": overall("test", on_test_N)}
-            for row, on_valid_N, on_test_N in zip(
-                search.cv_results_,
-                search.valid_predictions_,
-                search.predict_each(features.splits["test"].x_ND),
-                strict=True,
-            )
-        ]
-    for row in sweep:  # they are in `valid`
-        del row["accuracy"], row["macro_f1"]
-    return {
-        "name": name,
-        "kind": method.kind,
-        "summary": method.summary,
-        "best_params": search.best_params_,
-        "sweep": sweep,
-        "extended": search.extended_,
-        "at_edge": search.at_edge_,
-        "valid": score("valid", search.valid_predictions_[search.best_index_]),
-        "test": score("test", fitted.predicted_N),
-        "fit_s": fitted.fit_s,
-        "fit_seconds": fitted.fit_seconds,
-        "predict_s": fitted.predict_s,
-        "predict_seconds": fitted.predict_seconds,
-        "int8_against_fp32": None
-        if features.exact is None or features.coarse is None
-        else statistics.measure_change(
-            features.exact.y_N, search.predict(features.exact.x_ND), search.predict(features.coarse.x_ND)
-        ),
-    }
 
 
 def _find_suspects(config: RunConfig, features: Features) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from transfer.heads.calibration import Calibration
 from transfer.system.progress import Progress, silent
 from transfer.system.timer import Stopwatch
 
@@ -36,6 +37,8 @@ class FittedSearch:
     predicted_N: npt.NDArray[np.int64]
     fit_seconds: list[float] = field(default_factory=list)
     predict_seconds: list[float] = field(default_factory=list)
+    calibration: Calibration | None = None
+    """Of the chosen setting, fitted on the validation images once times are known."""
 
     @property
     def fit_s(self) -> float:

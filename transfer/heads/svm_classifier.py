@@ -160,8 +160,8 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: Array = self.classes_[votes_MC.argmax(1)]
         return labels
 
-    def predict_with_values(self, X: Any) -> tuple[Array, Array]:
-        """Return `predict` and `decision_function` from one pass over the pairs.
+    def predict_with_sums(self, X: Any) -> tuple[Array, Array]:
+        """Return `predict`, and for each class the sum of the values of its pairs, from one pass over the pairs.
 
         Parameters
         ----------
@@ -171,12 +171,16 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         labels : ndarray of shape (n_samples,)
         values : ndarray of shape (n_samples, n_classes), for two classes (n_samples,)
+            With `one_vs_rest_` and for two classes `decision_function`.
         """
         values_MC = self.decision_function(X)
         if self.one_vs_rest_ or len(self.classes_) == 2:
             return self.predict(X), values_MC
-        # Confidence moves a number of votes by less than a third.
-        return self.classes_[np.rint(values_MC).argmax(1)], values_MC
+        # To a number of votes less than a third is added, in which the sum of the pairs' values is hidden:
+        # sum / (3 (|sum| + 1)), as scikit-learn's `_ovr_decision_function` has it.
+        votes_MC = np.rint(values_MC)
+        parts_MC = 3 * (values_MC - votes_MC)
+        return self.classes_[votes_MC.argmax(1)], parts_MC / np.maximum(1 - np.abs(parts_MC), 1e-12)
 
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transfer.evaluation.results import Result
-from transfer.report import comparison_tables
+from transfer.report import comparison_tables, confidence
 from transfer.report.rendering import Table
 from transfer.report.wording import (
     SCORES,
@@ -33,11 +33,13 @@ def tables(result: Result, *, most_settings: int | None = None) -> list[Table]:
     Returns
     -------
     list of Table
-        1 settings, 2 methods, 3 classes; pairs of methods, other splits, the ladder and int8 if there are any;
-        the time of each phase.
+        1 settings, 2 methods, 3 classes; probabilities, pairs of methods, other splits, the ladder and int8 if there
+        are any; the time of each phase.
     """
     comparison = result.comparison
     found = [settings(result, most_settings), methods(result), classes(result)]
+    if all("calibration" in method for method in result.methods):
+        found.append(confidence.table(result))
     if any("accuracy" in pair for pair in comparison["pairs"]):
         found.append(comparison_tables.pairs(result))
     if comparison.get("repeats"):

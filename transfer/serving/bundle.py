@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transfer.backbones.weights import Weights
 from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
+from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
 from transfer.serving.run_folder import check_same_run
@@ -120,7 +121,7 @@ def save(
     folder: Path,
     config: RunConfig,
     extraction: Extraction,
-    fitted: Mapping[str, tuple[dict[str, Any], Any]],
+    fitted: Mapping[str, tuple[dict[str, Any], Any, Calibration | None]],
     *,
     fingerprint: str | None = None,
     result_sha256: str | None = None,
@@ -138,7 +139,7 @@ def save(
     config, extraction
         Of the run.
     fitted
-        By name, a method's entry of the result, and its head.
+        By name, a method's entry of the result, its head, and the calibration of that.
     fingerprint
         Of the images, their labels and splits; None where it is not known.
     result_sha256
@@ -226,11 +227,11 @@ def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
 
 
 def _save_heads(
-    folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any]]
+    folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any, Calibration | None]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Save heads; return the entries in `model.json` of those that were saved, and why the others were not."""
     methods, failures = [], []
-    for name, (entry, head) in fitted.items():
+    for name, (entry, head, calibration) in fitted.items():
         try:
             path = serialization.save(head, folder / f"{name}{serialization.SUFFIX}")
         except UserError as error:
@@ -245,6 +246,7 @@ def _save_heads(
                     split: {score: entry[split][score] for score in ("accuracy", "macro_f1")}
                     for split in ("valid", "test")
                 },
+                "calibration": calibration and asdict(calibration),
                 "sha256": files.file_sha256(path),
             }
         )

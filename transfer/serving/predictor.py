@@ -27,6 +27,7 @@ from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import PRECISIONS
 from transfer.features.extractor import batches_for, check_finite
 from transfer.heads import serialization
+from transfer.heads.calibration import Calibration, Promise
 from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size
 from transfer.system.errors import UserError, check_choice
@@ -46,10 +47,10 @@ class Prediction:
 
     path: Path | None
     """None where the image was given as pixels."""
-    label: str
-    """The name of a class."""
+    label: str | None
+    """The name of a class; None if the model is less sure of it than was asked for."""
     probability: float | None
-    """Of the label, as the head estimates it; None where it does not."""
+    """Of the class, calibrated on the validation images of the run; None for models without a calibration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class Model:
     """Bits that values of 16 bits are shifted right by, as in the run."""
     engine: Engine
     head: Any
+    calibration: Calibration | None = None
 
     @property
     def plan(self) -> Plan:
@@ -76,6 +78,8 @@ class Model:
         images: ImageLike | Sequence[ImageLike],
         bad: BadImages | None = None,
         on_progress: Progress = silent,
+        *,
+        min_confidence: float = 0.0,
     ) -> list[Prediction]:
         """Predict the class of each image.
 
@@ -92,6 +96,8 @@ class Model:
             What becomes of images that can't be read; by default the first raises an error.
         on_progress
             Called in the phase `predict`, as `Progress` says.
+        min_confidence
+            Images whose class has a smaller probability than this get no label; from 0 to 1.
 
         Returns
         -------
@@ -100,8 +106,11 @@ class Model:
         Raises
         ------
         UserError
-            For an image that can't be read, unless `bad` says otherwise, and for what is no image.
+            For an image that can't be read, unless `bad` says otherwise, and for what is no image; for a
+            `min_confidence` of a model that has no calibration.
         """
+        if min_confidence:
+            self.promise(min_confidence)
         files = [replace(file, shift=self.shift) for file in _readable(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
@@ -112,7 +121,9 @@ class Model:
                     on_progress("predict", start + done, len(files), "", "images")
 
                 report(0)
-                found += self._judged(*self._seen(files[start : start + ROWS], pool, bad, report))
+                found += self._judged(
+                    *self._seen(files[start : start + ROWS], pool, bad, report), min_confidence
+                )
         if len(found) < len(files):  # those left out are done with too
             on_progress("predict", len(files), len(files), "", "images")
         return found
@@ -134,20 +145,52 @@ class Model:
         check_finite(x_ND, readable, self.plan)
         return readable, x_ND
 
-    def _judged(self, files: Sequence[File], x_ND: Features) -> list[Prediction]:
+    def promise(self, min_confidence: float) -> Promise:
+        """Say what a confidence came to on the validation images of the run.
+
+        Parameters
+        ----------
+        min_confidence : float
+            From 0 to 1, in whole hundredths.
+
+        Returns
+        -------
+        Promise
+
+        Raises
+        ------
+        UserError
+            For a value outside 0 to 1, and for a model that an earlier version saved.
+        """
+        if not 0 <= min_confidence <= 1:
+            raise UserError(f"min_confidence is {min_confidence}; give a number from 0 to 1")
+        if self.calibration is None:
+            raise UserError(
+                "this model has no calibrated probabilities, for an earlier version saved it; "
+                "run again, or leave out `min_confidence`"
+            )
+        return self.calibration.promise(min_confidence)
+
+    def _judged(self, files: Sequence[File], x_ND: Features, least: float) -> list[Prediction]:
         if not files:
             return []
         with self._libraries.limit(limits=self.plan.threads):
-            code_N = self.head.predict(x_ND)
-            share_NC = self.head.predict_proba(x_ND) if hasattr(self.head, "predict_proba") else None
-        column_N = np.searchsorted(self.head.classes_, code_N)
+            if self.calibration:
+                code_N, confidence_N = self.calibration.predict(self.head, x_ND)
+            else:
+                code_N, confidence_N = self.head.predict(x_ND), None
         return [
             Prediction(
                 path=None if isinstance(file, Opened) else file.path,
-                label=self.classes[int(code_N[i])],
-                probability=None if share_NC is None else float(share_NC[i, column_N[i]]),
+                label=None if sure is not None and sure < least else self.classes[int(code)],
+                probability=sure,
             )
-            for i, file in enumerate(files)
+            for file, code, sure in zip(
+                files,
+                code_N,
+                [None] * len(files) if confidence_N is None else confidence_N.tolist(),
+                strict=True,
+            )
         ]
 
     @cached_property
@@ -226,6 +269,7 @@ def load(
         raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
     with reported(on_progress, "load", "network"):
         ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
+    calibrated = entry.get("calibration")
     decoder = kept.record["features"]["decoder"]
     if decoder == "nvjpeg" and ready.plan.device != "cuda":
         log.warning("features came from nvJPEG, which takes a CUDA device; decoding by Pillow")
@@ -238,4 +282,5 @@ def load(
         shift=kept.record["features"].get("shift", decode.SHIFT),
         engine=ready,
         head=head,
+        calibration=calibrated and Calibration(**calibrated),
     )
