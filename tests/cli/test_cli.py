@@ -260,10 +260,21 @@ class TestPredict:
     ) -> None:
         path = str(Path(ready[0]) / "test" / "class1" / "0.jpg")
         assert cli.main(["predict", model, path, "--json", "--method=svm-lab"]) == 0
-        printed = json.loads(capsys.readouterr().out)
-        assert printed == [{"path": path, "label": "class1", "probability": None}]
+        (printed,) = json.loads(capsys.readouterr().out)
+        assert printed == {"path": path, "label": "class1", "probability": printed["probability"]}
         assert cli.main(["predict", model, path, "--method=svm-lab"]) == 0
-        assert capsys.readouterr().out == f"{path}\tclass1\t-\n"
+        assert capsys.readouterr().out == f"{path}\tclass1\t{printed['probability']:.3f}\n"
+
+    def test_images_of_small_probability_get_no_label_and_the_promise_is_said(
+        self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = str(Path(ready[0]) / "test" / "class1" / "0.jpg")
+        assert cli.main(["predict", model, path, "--min-confidence=1"]) == 0
+        out, err = capsys.readouterr()
+        assert out.split("\t")[1] == ""
+        assert "0 of 1 images have a label of probability 1 or more; " in err
+        assert cli.main(["predict", model, path, "--min-confidence=2"]) == 2
+        assert "--min-confidence is 2.0; give a number from 0 to 1" in capsys.readouterr().err
 
     def test_bad_images_end_it_or_are_named_with_exit_3(
         self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]

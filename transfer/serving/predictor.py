@@ -163,7 +163,7 @@ class Model:
             For a value outside 0 to 1, and for a model that an earlier version saved.
         """
         if not 0 <= min_confidence <= 1:
-            raise UserError(f"min_confidence is {min_confidence}; give a number from 0 to 1")
+            raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
         if self.calibration is None:
             raise UserError(
                 "this model has no calibrated probabilities, for an earlier version saved it; "
