@@ -21,6 +21,7 @@ from transfer.config import (
     RESULT,
     RunConfig,
     default_store,
+    parse_columns,
     parse_numbers,
     parse_repeats,
     parse_size,
@@ -155,7 +156,7 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.report import rendering
     from transfer.serving import predictor
 
-    paths, left_out = below(args.images)
+    paths, left_out = below(args.images, parse_columns(args.columns) if args.columns else {})
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     bad = BadImages(None, args.on_bad_image or "error")
@@ -206,6 +207,8 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     """Take what was given on the command line; the rest keeps the defaults of `RunConfig`."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
+    if "columns" in fields:
+        fields["columns"] = parse_columns(fields["columns"])
     if "size" in fields:
         fields["size"] = parse_size(fields["size"])
     if "repeats" in fields:
