@@ -19,9 +19,11 @@ BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups.
-DATA_FILES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet")
+# Arrays of features and labels.
+FEATURES = ".npz"
 # What the columns of a table are for, and their names unless others are given.
-COLUMNS = ("file", "label", "split", "group", "weight")
+COLUMNS = ("file", "label", "split", "group", "weight", "features")
 # In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
 RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
@@ -96,7 +98,7 @@ class RunConfig:
     """Settings of one run; `None` means: decided from the data."""
 
     data: str = BUILT_IN
-    """A folder of labelled images, a table of their files and labels, or `lagoon`."""
+    """A folder of labelled images, a table of their files and labels, a file of features and labels, or `lagoon`."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Names of the columns of a table where they are not `file`, `label`, `split` and `group`; an empty one is of no
     column."""
@@ -162,7 +164,7 @@ class RunConfig:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
-            if self.groups is None and Path(self.data).suffix.lower() not in DATA_FILES:
+            if self.groups is None and Path(self.data).suffix.lower() not in (*TABLES, FEATURES):
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )

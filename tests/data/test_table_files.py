@@ -136,7 +136,7 @@ def test_parquet_is_read_in_row_order(tmp_path: Path) -> None:
     table = arrow.table({"file": ["a.jpg", "b.jpg"], "other": [0.5, 1.5], "label": [1, None]})
     parquet.write_table(table.replace_schema_metadata(), path)
     assert open_table(path).names == ["file", "other", "label"]
-    assert read(path, "label", "file") == [(1, [1, "a.jpg"]), (2, [None, "b.jpg"])]
+    assert read(path, "label", "file") == [(0, [1, "a.jpg"]), (1, [None, "b.jpg"])]
     path.write_bytes(b"PAR1 is not enough")
     assert "can't read" in refusal(path)
 

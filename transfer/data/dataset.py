@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from transfer.config import DATA_FILES
+from transfer.config import TABLES
 from transfer.data.class_folders import ClassFolders, find_class_folders
 from transfer.data.copies import are_torn, join_groups
 from transfer.data.folders import folders_in, image_suffixes
@@ -134,9 +134,7 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     """
     if not root.is_dir():
         what = f"{root} is a file" if root.is_file() else f"no such folder: {root}"
-        wanted = (
-            f"a folder of class folders, a table of files and labels ({', '.join(DATA_FILES)}), or lagoon"
-        )
+        wanted = f"a folder of class folders, a table of files and labels ({', '.join(TABLES)}), or lagoon"
         raise UserError(f"{what}; give {wanted}")
     found = find_class_folders(root)
     splits = {
@@ -147,7 +145,7 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     if groups is not None and any(splits.values()):
         splits, labels = _group(root, splits, groups)
     drawn = tuple(split for split in SPLITS[1:] if split not in splits)
-    splits |= draw_missing(splits["train"], drawn, found.classes, seed)
+    splits |= _draw(splits["train"], drawn, found.classes, seed)
     image_set = ImageSet(
         name=root.resolve().name,
         root=root,
@@ -194,7 +192,7 @@ def redraw(
     # In the order of names, as when they were drawn first: classes without copies are split as before.
     pool_M = np.array(sorted(np.flatnonzero(pool_N), key=lambda row: samples.names[int(row)].split("/")))
     split_N = split_N.copy()
-    split_N[pool_M] = _draw_codes(
+    split_N[pool_M] = draw_codes(
         samples.select(pool_M), missing, image_set.classes, image_set.seed, copies_N[pool_M]
     )
     order_N = np.concatenate([pool_M, np.flatnonzero(~pool_N)])
@@ -216,13 +214,11 @@ def _group(
     return {split: replace(samples, group_N=group_N) for (split, samples), group_N in parts}, groups.labels
 
 
-def draw_missing(
-    samples: Samples, missing: Sequence[str], classes: Sequence[str], seed: int
-) -> dict[str, Samples]:
+def _draw(samples: Samples, missing: Sequence[str], classes: Sequence[str], seed: int) -> dict[str, Samples]:
     """Draw the missing splits from the samples; what is left is `train`."""
     if not missing:
         return {}
-    split_N = _draw_codes(samples, missing, classes, seed)
+    split_N = draw_codes(samples, missing, classes, seed)
     return {split: samples.select(split_N == SPLITS.index(split)) for split in ("train", *missing)}
 
 
@@ -251,13 +247,14 @@ def check_splits_drawn(found: ImageSet) -> None:
             )
 
 
-def _draw_codes(
+def draw_codes(
     samples: Samples,
     missing: Sequence[str],
     classes: Sequence[str],
     seed: int,
     copies_N: Codes | None = None,
 ) -> SplitCodes:
+    """Draw the missing splits (N,), as indices into `SPLITS`, from the samples; copies of one stay together."""
     whole = 1.0 if "test" in missing else 1 - DRAWN_SHARES["test"]
     shares = {split: share / whole for split, share in DRAWN_SHARES.items() if split in missing}
     groups_N: Codes | None = samples.group_N

@@ -6,7 +6,7 @@ N: rows.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transfer.config import COLUMNS
 from transfer.data.arrangements import SPLITS, TRAIN, SplitCodes
 from transfer.data.layout import VALID_NAMES, nearest, same_name
-from transfer.data.table_files import Table, as_text, choose_columns, open_table
+from transfer.data.table_files import Row, Table, as_text, choose_columns, open_table
 from transfer.system.errors import UserError
 
 # Names of splits that a message names.
 NAMED = 3
 REQUIRED = ("file", "label")
 UNKNOWN = 255
+# No path that systems take is longer.
+MOST_CHARACTERS = 4096
 _SPLIT_CODES = {name: SPLITS.index("valid") for name in VALID_NAMES} | {
     name: code for code, name in enumerate(SPLITS)
 }
@@ -91,14 +92,14 @@ class LabelledRows:
         return code_N
 
 
-def read_rows(path: Path, given: dict[str, str], groups: str | None) -> tuple[LabelledRows, str | None]:
+def read_rows(path: Path, columns: Mapping[str, str], groups: str | None) -> tuple[LabelledRows, str | None]:
     """Read and check the columns that are used.
 
     Parameters
     ----------
     path : Path
         Of the table.
-    given : dict of str to str
+    columns : mapping of str to str
         Names of columns by role.
     groups : str, optional
         A column, or a pattern for file names; either replaces the column of groups.
@@ -114,49 +115,74 @@ def read_rows(path: Path, given: dict[str, str], groups: str | None) -> tuple[La
     UserError
         If the table can't be used.
     """
-    table = open_table(path, [given.get(role, role) for role in REQUIRED])
+    table = open_table(path, [columns.get(role, role) for role in REQUIRED])
+    given, pattern = choose_groups(table, columns, groups)
+    chosen = choose_columns(table, given, REQUIRED, ["split", "group", "weight"])
+    refuse_weights(path, chosen)
+    split, group = (Column() if role in chosen else None for role in ("split", "group"))
+    rows = LabelledRows(table, Column(), split, group)
+    fill_rows(rows, list(chosen), table.rows(list(chosen.values())))
+    check_rows(rows)
+    return rows, pattern
+
+
+def choose_groups(
+    table: Table, columns: Mapping[str, str], groups: str | None
+) -> tuple[dict[str, str], str | None]:
+    """Return names of columns with that of the groups, and the pattern for file names, where `groups` is no column."""
+    if groups is None:
+        return dict(columns), None
     if groups in table.names:
-        given["group"], groups = groups, None
-    elif groups is not None:
-        given["group"] = ""
-    chosen = choose_columns(table, given, REQUIRED, [role for role in COLUMNS if role not in REQUIRED])
+        return {**columns, "group": groups}, None
+    return {**columns, "group": ""}, groups
+
+
+def refuse_weights(path: Path, chosen: Mapping[str, str]) -> None:
+    """Raise `UserError` where there is a column of weights."""
     if "weight" in chosen:
         raise UserError(
             f"{path} has a column {chosen['weight']!r}, and methods take no weights of images; "
             "`columns='weight='` leaves it out"
         )
-    split, group = (Column() if role in chosen else None for role in ("split", "group"))
-    rows = LabelledRows(table, Column(), split, group)
-    _fill(rows, chosen)
+
+
+def fill_rows(rows: LabelledRows, roles: Sequence[str], values: Iterable[Row]) -> None:
+    """Add rows: of each its number, the file and the label, then the split and the group where there are any.
+
+    Raises
+    ------
+    UserError
+        For an empty value.
+    """
+    columns = [column for column in (rows.labels, rows.splits, rows.groups) if column is not None]
+    for number, own in values:
+        texts = [as_text(value) for value in own]
+        if "" in texts:
+            role = roles[texts.index("")]
+            raise UserError(
+                f"{rows.table.locate(number)}: the {role} is empty; fill it in, or take the row out"
+            )
+        if "\0" in texts[0] or len(texts[0]) > MOST_CHARACTERS:
+            raise UserError(
+                f"{rows.table.locate(number)}: the file name has a NUL byte or over {MOST_CHARACTERS} letters; mend it"
+            )
+        rows.number_N.append(number)
+        rows.files.append(texts[0])
+        for column, text in zip(columns, texts[1:], strict=True):
+            column.append(text)
+
+
+def check_rows(rows: LabelledRows) -> None:
+    """Raise `UserError` where there are no rows, or their splits or groups can't be used."""
+    path = rows.table.path
     if not rows.files:
         raise UserError(f"{path} has no rows below the names of its columns; add a row for each image")
     if rows.splits is not None:
         _check_splits(rows)
     if rows.groups is not None and len(rows.groups.texts) in (1, len(rows.files)):
         made = "one group of all" if len(rows.groups.texts) == 1 else "a group of each of"
-        raise UserError(
-            f"column {chosen['group']!r} of {path} makes {made} {len(rows.files):,} images; "
-            "`columns='group='` leaves it out"
-        )
-    return rows, groups
-
-
-def _fill(rows: LabelledRows, chosen: Mapping[str, str]) -> None:
-    """Read all rows; the file and the label come first in `chosen`, then the split and the group."""
-    columns = [column for column in (rows.labels, rows.splits, rows.groups) if column is not None]
-    for number, values in rows.table.rows(list(chosen.values())):
-        texts = [as_text(value) for value in values]
-        if "" in texts:
-            role = list(chosen)[texts.index("")]
-            raise UserError(
-                f"{rows.table.locate(number)}: the {role} is empty; fill it in, or take the row out"
-            )
-        if "\0" in texts[0]:
-            raise UserError(f"{rows.table.locate(number)}: a NUL byte in the file name; take it out")
-        rows.number_N.append(number)
-        rows.files.append(texts[0])
-        for column, text in zip(columns, texts[1:], strict=True):
-            column.append(text)
+        mend = "`columns='group='` leaves them out" if rows.table.names else "take them out"
+        raise UserError(f"the groups of {path} make {made} {len(rows.files):,} images; {mend}")
 
 
 def _check_splits(rows: LabelledRows) -> None:

@@ -13,23 +13,25 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from transfer.data.arrangements import TRAIN
 from transfer.data.dataset import (
     SPLITS,
     ImageSet,
     Samples,
     check_classes_drawn,
     check_splits_drawn,
-    draw_missing,
+    draw_codes,
 )
 from transfer.data.formats import is_image_file
 from transfer.data.groups import assign_groups
 from transfer.data.label_rows import Column, LabelledRows, read_rows
 from transfer.data.names import Names
-from transfer.data.splits import Indices
+from transfer.data.splits import Codes, Indices, SplitCodes
 from transfer.system.errors import UserError
 
 # Files that a message names.
@@ -78,7 +80,7 @@ def find(
     UserError
         If the table can't be used.
     """
-    rows, pattern = read_rows(path, dict(columns or {}), groups)
+    rows, pattern = read_rows(path, columns or {}, groups)
     root = path.parent
     order, repeated = _order(rows, root)
     if repeated:
@@ -86,7 +88,7 @@ def find(
             "%s: %d rows name a file again, with the same label; each file is taken once", path, repeated
         )
     order, skipped = _keep_images(rows, root, order, on_bad_image)
-    return _build(rows, order, pattern, seed, skipped)
+    return build(rows, order, pattern, seed, skipped=skipped)[0]
 
 
 def _keys(files: Sequence[str], root: Path) -> Iterator[str]:
@@ -159,12 +161,47 @@ def _fault(base: str, name: str) -> str | None:
     return None if is_file and is_image_file(path) else NO_IMAGE
 
 
-def _build(
-    rows: LabelledRows, order: Indices, pattern: str | None, seed: int, skipped: dict[str, str]
-) -> ImageSet:
+def build(
+    rows: LabelledRows,
+    order: Indices,
+    pattern: str | None,
+    seed: int,
+    *,
+    skipped: Mapping[str, str] = MappingProxyType({}),
+    classes: Sequence[str] | None = None,
+    copies_N: Codes | None = None,
+) -> tuple[ImageSet, SplitCodes]:
+    """Build the image set of some rows, and draw the splits that are missing.
+
+    Parameters
+    ----------
+    rows : LabelledRows
+    order : ndarray of shape (N,)
+        Which rows, in the order of the images.
+    pattern : str, optional
+        Of groups in file names.
+    seed : int
+    skipped : mapping of str to str
+        What was left out before, and the reason.
+    classes : sequence of str, optional
+        The order of the classes, if not that of their names.
+    copies_N : ndarray of shape (N,), optional
+        Codes that are equal for copies, where they are known.
+
+    Returns
+    -------
+    image_set : ImageSet
+    split_N : ndarray of shape (N,), uint8
+        The split of each row.
+
+    Raises
+    ------
+    UserError
+        If a split is empty, or training has one class or lacks one.
+    """
     path = rows.table.path
     names = Names.of(rows.files[row] for row in order)
-    classes, label_N = _rank(rows.labels, order)
+    used, label_N = _rank(rows.labels, order, classes)
     groups: tuple[str, ...] = ()
     group_N: npt.NDArray[np.int32] | None = None
     if pattern is not None:
@@ -172,41 +209,47 @@ def _build(
     elif rows.groups is not None:
         groups, group_N = _rank(rows.groups, order)
     samples = Samples(path.parent, names, label_N, group_N)
-    splits = {SPLITS[code]: samples.select(rows.split_N[order] == code) for code in np.unique(rows.split_N)}
-    _check_usable(rows, splits)
-    drawn = tuple(split for split in SPLITS[1:] if split not in splits)
+    given, split_N = [SPLITS[code] for code in np.unique(rows.split_N)], rows.split_N[order]
+    _check_usable(rows, given, split_N, label_N)
+    if drawn := tuple(split for split in SPLITS if split not in given):
+        pool_N = split_N == TRAIN
+        copies_M = None if copies_N is None else copies_N[pool_N]
+        split_N[pool_N] = draw_codes(samples.select(pool_N), drawn, used, seed, copies_M)
     image_set = ImageSet(
         name=path.name,
         root=path.parent,
-        classes=classes,
-        splits=splits | draw_missing(splits["train"], drawn, classes, seed),
+        classes=used,
+        splits={split: samples.select(split_N == code) for code, split in enumerate(SPLITS)},
         groups=groups,
         drawn=SPLITS if "test" in drawn else drawn,
-        empty_classes=tuple(sorted(set(rows.labels.texts) - set(classes))),
+        empty_classes=tuple(sorted({*rows.labels.texts, *(classes or ())} - set(used))),
         seed=seed,
-        skipped=skipped,
+        skipped=dict(skipped),
     )
     check_classes_drawn(image_set)
     check_splits_drawn(image_set)
-    return image_set
+    return image_set, split_N
 
 
-def _rank(column: Column, order: Indices) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Return the texts of some rows of a column, sorted, and the index of each row's text."""
+def _rank(
+    column: Column, order: Indices, texts: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
+    """Return the texts of some rows of a column, sorted or in the order given, and the index of each row's text."""
     code_N = column.code_N[order]
-    used = sorted(np.unique(code_N).tolist(), key=column.texts.__getitem__)
+    rank_of = {text: rank for rank, text in enumerate(texts or sorted(column.texts))}
+    used = sorted(np.unique(code_N).tolist(), key=lambda code: rank_of[column.texts[code]])
     rank = np.zeros(len(column.texts), np.int32)
     rank[used] = np.arange(len(used))
     return tuple(column.texts[code] for code in used), rank[code_N]
 
 
-def _check_usable(rows: LabelledRows, splits: Mapping[str, Samples]) -> None:
+def _check_usable(rows: LabelledRows, given: Sequence[str], split_N: SplitCodes, label_N: Codes) -> None:
     """Raise `UserError` where no image of a given split, or one class alone, is left."""
     path = rows.table.path
-    for split, samples in splits.items():
-        if not samples:
+    for split in given:
+        if SPLITS.index(split) not in split_N:
             raise UserError(f"{path}: no image of the {split} split is there; add some")
-    if len(np.unique(splits["train"].label_N)) < 2:
+    if len(np.unique(label_N[split_N == TRAIN])) < 2:
         raise UserError(
-            f"{path} has one class, {rows.labels[0]!r}; a comparison needs at least two in the column of labels"
+            f"{path} has one class, {rows.labels[0]!r}; a comparison needs at least two in the labels"
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer.config import DATA_FILES
+from transfer.config import TABLES
 from transfer.data.layout import nearest
 from transfer.system.errors import UserError
 
@@ -28,7 +28,7 @@ Row = tuple[int, Sequence[Any]]
 
 def is_table(path: Path) -> bool:
     """Return whether a path is that of a table, judged by its suffix; a folder is none."""
-    return path.suffix.lower() in DATA_FILES and not path.is_dir()
+    return path.suffix.lower() in TABLES and not path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def open_table(path: Path, required: Collection[str] = ()) -> Table:
     """
     if not path.is_file():
         what = f"{path} is no file" if path.exists() else f"no such file: {path}"
-        raise UserError(f"{what}; give a table of files and labels ({', '.join(DATA_FILES)})")
+        raise UserError(f"{what}; give a table of files and labels ({', '.join(TABLES)})")
     if path.suffix.lower() == PARQUET:
         return Table(path, _parquet_names(path))
     with contextlib.closing(_lines(path)) as lines:
@@ -215,13 +215,13 @@ def _text_rows(table: Table, at: Sequence[int]) -> Iterator[Row]:
 
 
 def _parquet_names(path: Path) -> list[str]:
-    with _parquet_file(path) as file:
+    with parquet_file(path) as file:
         return list(file.schema_arrow.names)
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    row = 0
-    with _parquet_file(path) as file:
+    row = -1  # pandas counts from 0
+    with parquet_file(path) as file:
         for batch in file.iter_batches(columns=list(columns)):
             for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
                 row += 1
@@ -229,7 +229,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 @contextlib.contextmanager
-def _parquet_file(path: Path) -> Iterator[Any]:
+def parquet_file(path: Path) -> Iterator[Any]:
     """Open a Parquet file; raise `UserError` where it is none, or there is no pyarrow."""
     try:
         import pyarrow  # optional
