@@ -104,6 +104,7 @@ def test_labels_are_indices_of_the_classes_or_their_names(
         ({"x_test": np.zeros((3, 3), complex)}, "x_test is complex128"),
         ({"x_test": np.zeros((3, 2))}, "have [2, 3] features a row"),
         ({"x_test": np.zeros((3, 0))}, "x_test is float64 of shape (3, 0)"),
+        ({"Y_train": [0]}, "two arrays whose names differ in case alone"),
         ({"classes": ["a"]}, "y holds '1', which is none of its classes; give indices from 0 to 0"),
         ({"classes": ["a", "a"]}, "classes has a name twice"),
         ({"groups_train": [1, 2, 3, 4, 5]}, "no groups_test; add it, or leave out all arrays of groups"),

@@ -169,7 +169,7 @@ def _text(given: str) -> str:
 
 _DATA_HELP = (
     "a folder with train/ valid/ test/ of class folders, or of class folders alone, a table of files and labels "
-    "(.csv, .tsv, .parquet), or: lagoon"
+    "(.csv, .tsv, .parquet), features and labels (.npz, .parquet), or: lagoon"
 )
 
 

@@ -70,6 +70,7 @@ def _report_page(args: argparse.Namespace, result: Result, predictions: Path) ->
     """Write the page of a result again, with those of its images that lie below the folder of --images."""
     from transfer.data.decode import SHIFT
     from transfer.data.loader import File
+    from transfer.data.sizes import DEFAULT
     from transfer.data.table_files import is_table, list_table
     from transfer.data.thumbnails import make_thumbnail
     from transfer.report import rendering
@@ -84,13 +85,15 @@ def _report_page(args: argparse.Namespace, result: Result, predictions: Path) ->
             f"--images is {root}, which is no folder and no table; give the one that was compared"
         )
     shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
+    # Features that were given have no size of images.
+    size = (height, width) if height and width else DEFAULT
 
     def thumbnail(file: str) -> bytes | None:
         # A result may come from anywhere: it shows what lies below the folder, or what the table names.
         inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
         if listed is not None:
             inside = str(root / file) in listed
-        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root and inside else None
+        return make_thumbnail(File(root / file, shift=shift), size) if root and inside else None
 
     with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
         write_page(args.html, result, predictions, thumbnail)

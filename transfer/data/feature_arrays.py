@@ -149,6 +149,8 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
             found = np.load(stream, allow_pickle=False)
             if isinstance(found, np.ndarray):
                 raise ValueError("one array without a name")
+            if len({name.lower() for name in found.files}) < len(found.files):
+                raise ValueError("two arrays whose names differ in case alone")
             return {name.lower(): found[name] for name in found.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
