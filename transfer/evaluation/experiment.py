@@ -170,7 +170,7 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
             "lr": list(config.lr) if config.lr else None,
             "epochs": config.epochs,
             "batch_size": config.batch_size,
-            "columns": dict(config.columns),
+            **({"columns": dict(config.columns)} if config.columns else {}),
             "groups": config.groups,
             "repeats": config.repeats,
         },
