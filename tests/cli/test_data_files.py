@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import numpy as np
 import pytest
 
 from transfer import cli
@@ -88,6 +89,9 @@ def test_a_page_shows_the_pictures_that_the_table_names(
     assert cli.main(["report", str(out), "--html", str(page), "--images", str(table)]) == 0
     assert page.read_text() == (out / "report.html").read_text()
     assert "data:image/jpeg;base64," in page.read_text()
+    np.savez(tmp_path / "x.npz", X=np.eye(9), y=np.arange(9) % 3)
+    assert cli.main(["run", str(tmp_path / "x.npz"), f"--out={out}"]) == 2
+    assert "holds a model of 'labels.csv'" in capsys.readouterr().err
     (tmp_path / "images/other.csv").write_text("file\nx.jpg\n")
     other = ["--images", str(tmp_path / "images/other.csv"), "--columns=file=file"]
     assert cli.main(["report", str(out), "--html", str(page), *other]) == 0

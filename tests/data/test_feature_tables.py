@@ -134,3 +134,9 @@ def test_columns_that_can_not_be_used_are_refused(
     tmp_path: Path, columns: dict[str, Any], words: str
 ) -> None:
     assert words in refusal(save(tmp_path, columns))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "features.parquet"
+    parquet.write_table(pa.Table.from_arrays([[1.0], [2.0], ["a"]], names=["one", "one", "label"]), path)
+    assert "two columns of one name" in refusal(path)

@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from transfer.report import rendering
     from transfer.serving import bundle
 
-    if models and not args.force:
-        bundle.check_replaceable(models, config)
+    if args.out and not args.force:
+        bundle.check_replaceable(args.out / MODELS, config)
     with rendering.progress(args.quiet or args.json) as on_progress:
         done = experiment.compare(config, on_progress)
         result = done.result

@@ -109,6 +109,8 @@ def _numbers(path: Path, names: Sequence[str]) -> Iterator[npt.NDArray[Any]]:
     """Yield columns of numbers side by side, batch after batch."""
     names = [name for name in names if not name.startswith(_INDEX)]
     with parquet_file(path) as file:
+        if len(set(names)) < len(names):
+            raise UserError(f"{path} has two columns of one name; keep one of them")
         for name in names:
             kind = file.schema_arrow.field(name).type
             if not _is_number(kind):
