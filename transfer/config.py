@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,12 @@ EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
+# Files of data by their suffixes: tables of image files, labels and maybe groups.
+TABLES = (".csv", ".tsv", ".parquet")
+# Arrays of features and labels.
+FEATURES = ".npz"
+# What the columns of a table are for, and their names unless others are given.
+COLUMNS = ("file", "label", "split", "group", "weight", "features")
 # In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
 RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
@@ -60,6 +67,15 @@ def parse_bytes(text: str) -> int:
     return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
 
 
+def parse_columns(text: str) -> dict[str, str]:
+    """Parse names of columns, such as `"file=path,label=species"`; an empty name is of no column."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    roles = [role.strip() for role, _, _ in pairs]
+    if not all(sign for _, sign, _ in pairs) or len(set(roles)) < len(roles):
+        raise UserError(f"--columns is {text!r}; give each once, such as file=path,label=species")
+    return dict(zip(roles, (name.strip() for _, _, name in pairs), strict=True))
+
+
 def check_pattern(pattern: str) -> re.Pattern[str]:
     """Compile the regular expression of `--groups`; raise `UserError` where it is none."""
     try:
@@ -82,7 +98,10 @@ class RunConfig:
     """Settings of one run; `None` means: decided from the data."""
 
     data: str = BUILT_IN
-    """A folder of labelled images, or `lagoon`."""
+    """A folder of labelled images, a table of their files and labels, a file of features and labels, or `lagoon`."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Names of the columns of a table where they are not `file`, `label`, `split` and `group`; an empty one is of no
+    column."""
     methods: tuple[str, ...] = ()
     """Names from `transfer.heads.registry.METHODS`; empty means all of them."""
     backbone: str = "resnet50"
@@ -104,7 +123,8 @@ class RunConfig:
     """Rows of features in a step of fine-tuning (extraction has its own, set by the device)."""
     seed: int = 0
     groups: str | None = None
-    """Regular expression on file names; images that agree in its first group, or the whole match, stay together."""
+    """Regular expression on file names, or a column of the table; images that agree in its first group, the whole
+    match or the column stay together."""
     repeats: int | str | None = None
     """On how many other splits the comparison is made again; `groups`: each group is the test split once.
     None: 10 where the image set brings no test split and has at most 300 classes, else 0."""
@@ -119,6 +139,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
+        for role in self.columns:
+            check_choice("columns", role, COLUMNS)
         check_choice("select", self.select, SELECT_BY)
         check_choice("device", self.device, DEVICES)
         check_choice("decoder", self.decoder, DECODERS)
@@ -142,7 +164,7 @@ class RunConfig:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
-            if self.groups is None:
+            if self.groups is None and Path(self.data).suffix.lower() not in (*TABLES, FEATURES):
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )

@@ -37,9 +37,7 @@ def features(x_ND: Any, y_N: Any, group_N: Any = None, copy_of: dict[int, int] |
         def __len__(self) -> int:
             return len(y_N)
 
-    return SimpleNamespace(
-        x_ND=x_ND, extraction=SimpleNamespace(images=Images(**vars(images)), classes=CLASSES)
-    )
+    return SimpleNamespace(x_ND=x_ND, images=Images(**vars(images)), classes=CLASSES)
 
 
 @pytest.mark.parametrize("n_features", [12, 400])

@@ -485,7 +485,7 @@ class TestReplacing:
         def begins(*_: Any, **__: Any) -> None:
             raise Begun
 
-        monkeypatch.setattr(experiment, "find_images", begins)
+        monkeypatch.setattr(experiment, "find_features", begins)
         config = self.config(folder, backbone="resnet34")
         with pytest.raises(UserError, match="`force=True`"):
             experiment.run(config, models=copy)

@@ -21,6 +21,7 @@ from transfer.config import (
     RESULT,
     RunConfig,
     default_store,
+    parse_columns,
     parse_numbers,
     parse_repeats,
     parse_size,
@@ -50,18 +51,22 @@ def run(args: argparse.Namespace) -> int:
     models = args.out / MODELS if args.out else None
     if models:
         if config.data != BUILT_IN:
+            from transfer.data.feature_files import holds_features
             from transfer.data.folders import check_output
 
             check_output(Path(config.data), args.out)
+            if holds_features(Path(config.data), config.columns):
+                models = None
         make_folder(args.out)
-        make_folder(models)
+        if models:
+            make_folder(models)
     from transfer import report
     from transfer.evaluation import experiment, results
     from transfer.report import rendering
     from transfer.serving import bundle
 
-    if models and not args.force:
-        bundle.check_replaceable(models, config)
+    if args.out and not args.force:
+        bundle.check_replaceable(args.out / MODELS, config)
     with rendering.progress(args.quiet or args.json) as on_progress:
         done = experiment.compare(config, on_progress)
         result = done.result
@@ -74,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             print(report.verdict(result), flush=True)
         else:
             report.show(result, rendering.console(), verbose=args.verbose)
-            print(printable(_where(args.out)), flush=True)
+            print(printable(_where(args.out, models)), flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -86,11 +91,12 @@ def run(args: argparse.Namespace) -> int:
     return report_skipped(skipped, results.skipped_count(result))
 
 
-def _where(out: Path | None) -> str:
-    """Say where the result was written."""
+def _where(out: Path | None, models: Path | None) -> str:
+    """Say where the result was written, and the models, which need a network."""
     if out is None:
         return "Nothing was kept but the features: --out DIR writes a page with pictures, the result and the models."
-    return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {MODELS}/"
+    kept = f"{MODELS}/" if models else "no models (given features have no network)"
+    return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {kept}"
 
 
 def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
@@ -107,6 +113,8 @@ def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | No
         MODELS: lambda: done.save_models(out / MODELS),
         PAGE: lambda: write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
     }
+    if done.features.given:  # a model without a network could name no class of an image
+        del steps[MODELS]
     for i, (name, write) in enumerate(steps.items()):
         on_progress("write", i, len(steps), name)
         try:
@@ -155,7 +163,7 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.report import rendering
     from transfer.serving import predictor
 
-    paths, left_out = below(args.images)
+    paths, left_out = below(args.images, parse_columns(args.columns) if args.columns else {})
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     bad = BadImages(None, args.on_bad_image or "error")
@@ -211,6 +219,8 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     """Take what was given on the command line; the rest keeps the defaults of `RunConfig`."""
     given = {name: value for name, value in vars(args).items() if value is not None}
     fields = {name: given[name] for name in RunConfig.__dataclass_fields__ if name in given}
+    if "columns" in fields:
+        fields["columns"] = parse_columns(fields["columns"])
     if "size" in fields:
         fields["size"] = parse_size(fields["size"])
     if "repeats" in fields:

@@ -46,7 +46,7 @@ def curve(args: argparse.Namespace) -> int:
             print(printable(f"Written to {args.out}: {CURVE_PAGE}, {CURVE}"), flush=True)
     if failed:
         raise failed
-    skipped = features.extraction.skipped
+    skipped = features.skipped
     return report_skipped(skipped, len(skipped))
 
 

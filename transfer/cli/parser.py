@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("model", type=_path, metavar="MODEL", help="the folder that a run wrote by --out")
     predict.add_argument(
-        "images", nargs="+", type=_path, metavar="IMAGES", help="image files, or folders of them"
+        "images", nargs="+", type=_path, metavar="IMAGES", help="image files, folders of them, or tables"
     )
     predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
     predict.add_argument(
@@ -73,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="leave images without a label whose class has a smaller probability, 0 to 1",
     )
     _add_engine_options(predict, "as in the run", "as in the run")
+    _add_columns_option(predict)
     _add_bad_image_option(predict)
     predict.add_argument(
         "--json", action="store_true", help="a list on standard output, and nothing else there"
@@ -92,8 +93,12 @@ def make_parser() -> argparse.ArgumentParser:
     _add_verbose_option(report)
     report.add_argument("--html", type=_path, metavar="PAGE", help="write one page of the results there")
     report.add_argument(
-        "--images", type=_path, metavar="DATA", help="folder whose images the page of one result shows"
+        "--images",
+        type=_path,
+        metavar="DATA",
+        help="folder or table whose images the page of one result shows",
     )
+    _add_columns_option(report)
 
     env = _command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
@@ -168,7 +173,10 @@ def _text(given: str) -> str:
     return str(_path(given)) if given.startswith("~") else given
 
 
-_DATA_HELP = "a folder with train/ valid/ test/ of class folders, or of class folders alone, or: lagoon"
+_DATA_HELP = (
+    "a folder with train/ valid/ test/ of class folders, or of class folders alone, a table of files and labels "
+    "(.csv, .tsv, .parquet), features and labels (.npz, .parquet), or: lagoon"
+)
 
 
 def _command(commands: Any, name: str, call: Any, summary: str, example: str) -> argparse.ArgumentParser:
@@ -205,14 +213,16 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument(
         "--groups",
-        metavar="REGEX",
-        help="on file names; images that agree in its first group, or the whole match, share a split",
+        metavar="REGEX|COLUMN",
+        help="on file names, or a column of the table; images that agree in its first group, or the whole match, "
+        "share a split",
     )
     _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
     parser.add_argument(
         "--store", type=_path, metavar="DIR", help="where features are kept (the user's cache)"
     )
+    _add_columns_option(parser)
     _add_bad_image_option(parser)
     parser.add_argument(
         "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
@@ -238,6 +248,14 @@ def _add_engine_options(parser: argparse.ArgumentParser, engine: str, precision:
     parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
     parser.add_argument(
         "--precision", metavar="P", help=f"auto, fp32, bf16, fp16 or int8 (auto: {precision})"
+    )
+
+
+def _add_columns_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--columns",
+        metavar="A=B,C=D",
+        help="names of a table's columns, such as file=path,label=species (file, label, split, group)",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from transfer.cli.commands import DONE, write_page
-from transfer.config import PREDICTIONS, RESULT
+from transfer.config import PREDICTIONS, RESULT, parse_columns
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 
@@ -70,17 +70,30 @@ def _report_page(args: argparse.Namespace, result: Result, predictions: Path) ->
     """Write the page of a result again, with those of its images that lie below the folder of --images."""
     from transfer.data.decode import SHIFT
     from transfer.data.loader import File
+    from transfer.data.sizes import DEFAULT
+    from transfer.data.table_files import is_table, list_table
     from transfer.data.thumbnails import make_thumbnail
     from transfer.report import rendering
 
-    root = args.images
-    if root and not root.is_dir():
-        raise UserError(f"--images is {root}, which is no folder; give the one that was compared")
+    root, listed = args.images, None
+    if root and is_table(root):
+        columns = parse_columns(args.columns) if args.columns else result.config.get("columns", {})
+        listed = {str(path) for path in list_table(root, columns)}
+        root = root.parent
+    elif root and not root.is_dir():
+        raise UserError(
+            f"--images is {root}, which is no folder and no table; give the one that was compared"
+        )
     shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
+    # Features that were given have no size of images.
+    size = (height, width) if height and width else DEFAULT
 
     def thumbnail(file: str) -> bytes | None:
+        # A result may come from anywhere: it shows what lies below the folder, or what the table names.
         inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
-        return make_thumbnail(File(root / file, shift=shift), (height, width)) if root and inside else None
+        if listed is not None:
+            inside = str(root / file) in listed
+        return make_thumbnail(File(root / file, shift=shift), size) if root and inside else None
 
     with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
         write_page(args.html, result, predictions, thumbnail)

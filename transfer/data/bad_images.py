@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from transfer.data.decode import BadImage
 from transfer.system.errors import UserError
@@ -17,13 +19,17 @@ class BadImages:
     root : Path, optional
         Folder that names are relative to.
     rule : {"error", "skip"}
+    skipped : mapping of str to str
+        What is left out already: names and reasons.
     """
 
-    def __init__(self, root: Path | None, rule: str) -> None:
+    def __init__(
+        self, root: Path | None, rule: str, skipped: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.root = root
         self.rule = rule
-        self.skipped: dict[str, str] = {}
-        """Names, relative to the root if there is one, and the reasons."""
+        self.skipped = dict(skipped)
+        """Names, relative to the root where they lie in it, and the reasons."""
 
     def meet(self, path: Path, error: BadImage) -> None:
         """Record a bad image.
@@ -35,5 +41,5 @@ class BadImages:
         """
         if self.rule == "error":
             raise UserError(f"can't read {path}: {error}; mend or remove it, or use `on_bad_image='skip'`")
-        name = path.relative_to(self.root) if self.root else path
+        name = path.relative_to(self.root) if self.root and path.is_relative_to(self.root) else path
         self.skipped[name.as_posix()] = sys.intern(str(error))  # of a million bad images few have their own

@@ -6,13 +6,14 @@ N: images. M: images of one class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from transfer.config import FEATURES, TABLES
 from transfer.data.class_folders import ClassFolders, find_class_folders
 from transfer.data.copies import are_torn, join_groups
 from transfer.data.folders import folders_in, image_suffixes
@@ -95,6 +96,8 @@ class ImageSet:
     """Names of class folders without an image in any split, which are not classes."""
     seed: int = 0
     """Seed of the splits that were drawn."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Files that a table names and that are left out, and the reason."""
     lock: object | None = None
     """Of the built-in images: pruning does not delete them while this object lives."""
 
@@ -131,7 +134,8 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     """
     if not root.is_dir():
         what = f"{root} is a file" if root.is_file() else f"no such folder: {root}"
-        raise UserError(f"{what}; give a folder of class folders, or lagoon")
+        wanted = f"a folder of class folders, a table ({', '.join(TABLES)}), features ({FEATURES}), or lagoon"
+        raise UserError(f"{what}; give {wanted}")
     found = find_class_folders(root)
     splits = {
         split: Samples.join(root, [_labelled(root, names, label) for label, names in parts])
@@ -188,7 +192,7 @@ def redraw(
     # In the order of names, as when they were drawn first: classes without copies are split as before.
     pool_M = np.array(sorted(np.flatnonzero(pool_N), key=lambda row: samples.names[int(row)].split("/")))
     split_N = split_N.copy()
-    split_N[pool_M] = _draw_codes(
+    split_N[pool_M] = draw_codes(
         samples.select(pool_M), missing, image_set.classes, image_set.seed, copies_N[pool_M]
     )
     order_N = np.concatenate([pool_M, np.flatnonzero(~pool_N)])
@@ -214,17 +218,43 @@ def _draw(samples: Samples, missing: Sequence[str], classes: Sequence[str], seed
     """Draw the missing splits from the samples; what is left is `train`."""
     if not missing:
         return {}
-    split_N = _draw_codes(samples, missing, classes, seed)
+    split_N = draw_codes(samples, missing, classes, seed)
     return {split: samples.select(split_N == SPLITS.index(split)) for split in ("train", *missing)}
 
 
-def _draw_codes(
+def check_classes_drawn(found: ImageSet) -> None:
+    """Raise `UserError` where drawing whole groups left a class without training images."""
+    trained = set(found.splits["train"].label_N.tolist())
+    drawn = {label for split in found.drawn for label in found.splits[split].label_N.tolist()}
+    if lost := [found.classes[label] for label in sorted(drawn - trained)]:
+        raise UserError(
+            f"with these groups class {lost[0]!r} has no image left for training; give `groups` that makes "
+            "smaller groups, or take the class out"
+        )
+
+
+def check_splits_drawn(found: ImageSet) -> None:
+    """Raise `UserError` where a split that was drawn has no images."""
+    for split in found.drawn:
+        if not found.splits[split]:
+            shared = {"train", *found.drawn}
+            labels_N = Samples.join(found.root, [found.splits[name] for name in shared]).label_N
+            counts = np.bincount(labels_N, minlength=len(found.classes))
+            name = found.classes[int(counts.argmin())]
+            raise UserError(
+                f"the {split} split of {found.root} has no images; "
+                f"classes need {len(shared)} images or more; {name!r} has {counts.min()}"
+            )
+
+
+def draw_codes(
     samples: Samples,
     missing: Sequence[str],
     classes: Sequence[str],
     seed: int,
     copies_N: Codes | None = None,
 ) -> SplitCodes:
+    """Draw the missing splits (N,), as indices into `SPLITS`, from the samples; copies of one stay together."""
     whole = 1.0 if "test" in missing else 1 - DRAWN_SHARES["test"]
     shares = {split: share / whole for split, share in DRAWN_SHARES.items() if split in missing}
     groups_N: Codes | None = samples.group_N
@@ -245,13 +275,7 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
         )
     trained = set(found.splits["train"].label_N.tolist())
     empty = [name for label, name in enumerate(found.classes) if label not in trained]
-    drawn = {label for split in found.drawn for label in found.splits[split].label_N.tolist()}
-    lost = [found.classes[label] for label in sorted(drawn - trained)]
-    if lost:
-        raise UserError(
-            f"with these groups class {lost[0]!r} has no image left for training; give `groups` that makes "
-            "smaller groups, or take the class out"
-        )
+    check_classes_drawn(found)
     if empty and len(trained) >= 2:
         reason = folders.lost.get(f"train/{empty[0]}", "")
         raise UserError(
@@ -267,12 +291,7 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
             "a comparison needs at least two"
         )
     for split in SPLITS:
-        if not found.splits[split]:
+        if not found.splits[split] and split not in found.drawn:
             reason = folders.describe_empty(split)
-            if split in found.drawn:
-                shared = {"train", *found.drawn}
-                labels_N = np.concatenate([found.splits[name].label_N for name in shared])
-                counts = np.bincount(labels_N, minlength=len(found.classes))
-                name = found.classes[int(counts.argmin())]
-                reason = f"classes need {len(shared)} images or more; {name!r} has {counts.min()}"
             raise UserError(f"the {split} split of {found.root} has no images; {reason}")
+    check_splits_drawn(found)

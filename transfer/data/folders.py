@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from transfer.config import PREDICTIONS
 from transfer.data.class_folders import describe_lost
 from transfer.data.formats import IMAGE_SUFFIXES
 from transfer.data.layout import is_output
 from transfer.data.listing import list_files
+from transfer.data.table_files import is_table, list_table
 from transfer.system.errors import UserError
 
 
-def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
-    """List files, and for each folder the images in it at any depth.
+def below(
+    given: Iterable[Path], columns: Mapping[str, str] = MappingProxyType({})
+) -> tuple[list[Path], dict[str, str]]:
+    """List files, for each folder the images in it at any depth, and for each table the files that it names.
 
     Parameters
     ----------
     given : iterable of Path
-        Files and folders.
+        Files, folders and tables.
+    columns : mapping of str to str
+        Names of columns, as for `label_tables.find`.
 
     Returns
     -------
@@ -31,11 +38,14 @@ def below(given: Iterable[Path]) -> tuple[list[Path], dict[str, str]]:
     Raises
     ------
     UserError
-        If a folder has no images.
+        If a folder has no images, or a table can't be read.
     """
     found: list[Path] = []
     left_out: dict[str, str] = {}
     for path in given:
+        if is_table(path):
+            found += list_table(path, columns)
+            continue
         if not path.is_dir():
             found.append(path)
             continue
@@ -55,16 +65,18 @@ def check_output(data: Path, out: Path) -> None:
     Parameters
     ----------
     data : Path
-        Folder of the image set.
+        Folder of the image set, or file of a table.
     out : Path
         Output folder.
 
     Raises
     ------
     UserError
-        If `out` is, or lies in, a folder of images of the image set.
+        If `out` is, or lies in, a folder of images of the image set, or the table would be written over.
     """
     real = out.resolve()
+    if data.resolve() == real / PREDICTIONS:
+        raise UserError(f"{data} would be written over by the predictions of the run; give another `out`")
     for folder in (data / name for name in folders_in(data)):
         # Class folders within split folders count by themselves only where they lie elsewhere.
         inner = [folder / name for name in folders_in(folder, links=True)]

@@ -62,7 +62,7 @@ def compare_methods(
     UserError
         Where the repeats that were asked for can't be drawn.
     """
-    test, n_classes = features.splits["test"], len(features.extraction.classes)
+    test, n_classes = features.splits["test"], len(features.classes)
     groups_N = features.groups("test")
     ranked = [methods[i] for i in ranking([method["valid"] for method in methods], config.select)]
     best, kinds = ranked[0]["name"], {method["kind"]: method["name"] for method in reversed(ranked)}
@@ -107,7 +107,7 @@ def _repeat(
     on_progress: Progress,
 ) -> dict[str, Any] | None:
     """`comparison.repeats` of the result; None where nothing is repeated."""
-    found = features.extraction.images
+    found = features.images
     count = config.repeats
     if count is None:
         count = repeats.default_count(

@@ -42,9 +42,10 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
     dict
         `data` of the result.
     """
-    images, skipped = features.extraction.images, features.extraction.skipped
+    images, skipped = features.images, features.skipped
     copies, train = count_copies(images.ids_N32, images.label_N, images.split_N), images.in_split("train")
-    n_classes, own_size = len(image_set.classes), common_size(images.size_N2)
+    n_classes = len(image_set.classes)
+    own_size = None if features.given else common_size(images.size_N2)
     return {
         "name": image_set.name,
         "classes": list(image_set.classes),
@@ -116,7 +117,7 @@ def _describe_groups(image_set: ImageSet, images: IndexedImages) -> dict[str, An
 
 
 def _describe_near_duplicates(features: Features) -> list[dict[str, Any]]:
-    images = features.extraction.images
+    images = features.images
     names = images.samples.names
     return [
         {

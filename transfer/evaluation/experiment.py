@@ -27,9 +27,7 @@ from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
-from transfer.features.extract import Features, extract
-from transfer.features.image_sets import find_images
-from transfer.features.plan import plan_extraction
+from transfer.features.extract import Features, find_features
 from transfer.heads.registry import METHODS
 from transfer.serving import bundle
 from transfer.system import files, hardware
@@ -57,7 +55,7 @@ class Experiment:
         return self.result.to_json()
 
     def save_models(self, folder: Path) -> None:
-        """Write the network and the heads; raises `ModelsNotSaved`."""
+        """Write the network and the heads, of features that were computed; raises `ModelsNotSaved`."""
         heads = {
             name: (self.result.method(name), one.search.best_estimator_, one.calibration)
             for name, one in self.fitted.items()
@@ -73,7 +71,7 @@ class Experiment:
 
     def save_predictions(self, path: Path) -> None:
         """Write `predictions.csv`: every method's label and score for every image."""
-        images, groups = self.features.extraction.images, self.image_set.groups
+        images, groups = self.features.images, self.image_set.groups
         parts = {split: images.in_split(split) for split in SPLITS}
         predictions.write(
             path,
@@ -89,13 +87,15 @@ class Experiment:
         )
 
     def thumbnail(self, file: str) -> bytes | None:
-        """Return a small JPEG of an image, by its file as `predictions.csv` names it."""
-        image = self.features.extraction.images[self._places[file]]
+        """Return a small JPEG of an image, by its file as `predictions.csv` names it; None of given features."""
+        if self.features.given:
+            return None
+        image = self.features.images[self._places[file]]
         return make_thumbnail(image, image.size)
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.features.extraction.images.samples.names)}
+        return {name: i for i, name in enumerate(self.features.images.samples.names)}
 
 
 def run(
@@ -126,7 +126,9 @@ def run(
     if models and not force:
         bundle.check_replaceable(models, config)
     done = compare(config, on_progress)
-    if models:
+    if models and done.features.given:
+        log.warning("no models are saved: there is no network to compute features of new images")
+    elif models:
         try:
             done.save_models(models)
         except bundle.ModelsNotSaved as error:
@@ -140,13 +142,10 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("methods", name, METHODS)
-    plan = plan_extraction(config)
     load_before, watch = hardware.load(), Stopwatch()
-    image_set = find_images(config, watch, on_progress)
-    features = extract(plan, image_set, watch, on_progress)
-    extraction = features.extraction
+    image_set, features = find_features(config, watch, on_progress)
     # Libraries that see a whole host where a container gives two cores would start a thread for each.
-    with threadpool_limits(extraction.plan.threads), older_objects_kept():
+    with threadpool_limits(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
@@ -169,6 +168,7 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
             comparison["suspects"] = _find_suspects(config, features)
         with watch("describe data"), reported(on_progress, "describe data"):
             data = data_summary.describe(image_set, features)
+    source = extraction_summary.describe(features)
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
@@ -179,29 +179,19 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
             "lr": list(config.lr) if config.lr else None,
             "epochs": config.epochs,
             "batch_size": config.batch_size,
+            **({"columns": dict(config.columns)} if config.columns else {}),
             "groups": config.groups,
             "repeats": config.repeats,
         },
         data=data,
-        backbone={
-            "name": extraction.weights.backbone,
-            "weights": extraction.weights.source,
-            "weights_sha256": extraction.weights.sha256,
-            **extraction.weights.normalisation.described,
-            "weights_remarks": list(extraction.weights.remarks),
-            "input_size": list(extraction.size),
-            "feature_dim": features.x_ND.shape[1],
-        },
-        engine=extraction_summary.describe_engine(features),
+        backbone=source["backbone"],
+        engine=source["engine"],
+        features=source["features"],
         environment={
             **hardware.describe(),
             "load_before": load_before,
             "contention": taken,
             "busy": taken is not None and taken > hardware.BUSY,
-        },
-        features={
-            **extraction_summary.describe_features(extraction),
-            "alike": features.alike and list(features.alike),
         },
         methods=methods,
         comparison=comparison,

@@ -1,4 +1,4 @@
-"""What a result says about the extraction of features: the engine, and what was computed.
+"""What a result says about where features come from: the network, the engine, what was computed, or the user's file.
 
 N: images.
 """
@@ -13,10 +13,69 @@ import numpy as np
 from transfer import metrics
 from transfer.features.extract import Features, Split
 from transfer.features.fill import Extraction
+from transfer.features.given import GivenFeatures
 
 
-def describe_features(extraction: Extraction) -> dict[str, Any]:
-    """Describe how many features were computed, and in what time: `features` of the result."""
+def describe(features: Features) -> dict[str, dict[str, Any]]:
+    """Describe where features come from: `backbone`, `engine` and `features` of the result."""
+    if features.given:
+        return _describe_given(features, features.given)
+    return {
+        "backbone": _describe_backbone(features),
+        "engine": _describe_engine(features),
+        "features": {
+            **_describe_features(features.extraction),
+            "alike": features.alike and list(features.alike),
+        },
+    }
+
+
+def _describe_given(features: Features, given: GivenFeatures) -> dict[str, dict[str, Any]]:
+    """Describe features that the user brought; what readers expect of computed ones is zero or null."""
+    return {
+        "backbone": {
+            "name": "given features",
+            "weights": "no",
+            "weights_sha256": given.sha256,
+            "input_size": [0, 0],
+            "feature_dim": features.x_ND.shape[1],
+        },
+        "engine": {
+            "name": "no engine",
+            "precision": "fp32",
+            "device": "cpu",
+            "threads": features.threads,
+            "batch": 0,
+        },
+        "features": {
+            "key": given.sha256,
+            "given": given.path.name,
+            "images": len(features.x_ND),
+            "computed": 0,
+            "reused": len(features.x_ND),
+            "images_per_s": None,
+            "seconds": 0.0,
+            "cold_seconds": None,
+            "damaged_shards": 0,
+        },
+    }
+
+
+def _describe_backbone(features: Features) -> dict[str, Any]:
+    weights = features.extraction.weights
+    return {
+        "name": weights.backbone,
+        "weights": weights.source,
+        "weights_sha256": weights.sha256,
+        **weights.normalisation.described,
+        "weights_remarks": list(weights.remarks),
+        "input_size": list(features.extraction.size),
+        "feature_dim": features.x_ND.shape[1],
+    }
+
+
+def _describe_features(extraction: Extraction) -> dict[str, Any]:
+    """Describe how many features were computed, and in what time."""
     return {
         "key": extraction.table.key,
         "shift": extraction.images.shift,
@@ -32,8 +91,8 @@ def describe_features(extraction: Extraction) -> dict[str, Any]:
     }
 
 
-def describe_engine(features: Features) -> dict[str, Any]:
-    """Describe the engine that was taken, and why: `engine` of the result."""
+def _describe_engine(features: Features) -> dict[str, Any]:
+    """Describe the engine that was taken, and why."""
     plan, picked = features.extraction.plan, features.extraction.picked
     return {
         "name": plan.engine,

@@ -17,12 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
+from transfer.evaluation import extraction_summary
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
 from transfer.evaluation.repeats import score_splits
-from transfer.features.extract import Features, extract
-from transfer.features.image_sets import find_images
-from transfer.features.plan import plan_extraction
+from transfer.features.extract import Features, find_features
 from transfer.heads.registry import METHODS
 from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice
@@ -35,6 +34,7 @@ SCHEMA_VERSION = 1
 DEFAULT_METHODS, DEFAULT_DRAWS = ("fc", "svm"), 5
 LEAST_DRAWS, MOST_DRAWS = 2, 1000
 SCORES = ("accuracy", "macro_f1")
+BACKBONE_KEYS = ("name", "weights", "weights_sha256", "input_size", "feature_dim")
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,12 @@ def prepare(
         check_choice("methods", name, METHODS)
     if not LEAST_DRAWS <= draws <= MOST_DRAWS:
         raise UserError(f"`draws` is {draws}; give a whole number from {LEAST_DRAWS} to {MOST_DRAWS}")
-    plan = plan_extraction(config)
-    image_set = find_images(config, watch, on_progress)
+    return find_features(config, watch, on_progress, _check_train)
+
+
+def _check_train(image_set: ImageSet) -> None:
     if np.bincount(image_set.splits["train"].label_N).max() < 2:
         raise UserError("no class has two training images, so there is no curve; add images to train/")
-    return image_set, extract(plan, image_set, watch, on_progress)
 
 
 def measure(
@@ -116,14 +117,14 @@ def measure(
     UserError
         If no method can be fitted to these images.
     """
-    extraction, train = features.extraction, features.splits["train"]
+    train = features.splits["train"]
     names = config.methods or DEFAULT_METHODS
-    n_classes = len(extraction.classes)
+    n_classes = len(features.classes)
     points = draw_points(train.y_N, n_classes, draws, seed=config.seed)
     n_fits = sum(len(point.draws) for point in points)
     total = len(names) * n_fits
     methods, left_out = [], {}
-    with threadpool_limits(extraction.plan.threads):
+    with threadpool_limits(features.threads):
         for i, name in enumerate(names):
             measured, done = [], i * n_fits
             try:
@@ -204,7 +205,7 @@ def _score_point(
     search: Any, point: Point, features: Features, n_classes: int, watch: Stopwatch
 ) -> dict[str, Any]:
     """Fit a search to every draw of a point, and score each on the test split."""
-    images = features.extraction.images
+    images = features.images
     rows_M, rows_T = (np.flatnonzero(images.split_N == SPLITS.index(split)) for split in ("valid", "test"))
     splits = [(rows_N, rows_M, rows_T) for rows_N in point.draws]  # training images come first
     with watch("fit"):
@@ -230,7 +231,8 @@ def _describe_method(
 def _describe_run(
     config: RunConfig, names: Sequence[str], draws: int, image_set: ImageSet, features: Features
 ) -> dict[str, Any]:
-    extraction = features.extraction
+    images, classes = features.images, features.classes
+    source = extraction_summary.describe(features)
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -246,22 +248,18 @@ def _describe_run(
         },
         "data": {
             "name": image_set.name,
-            "classes": list(extraction.classes),
-            "fingerprint": fingerprint(extraction.images, extraction.classes),
+            "classes": list(classes),
+            "fingerprint": fingerprint(images, classes),
             "splits": {
-                split: np.bincount(part.y_N, minlength=len(extraction.classes)).tolist()
+                split: np.bincount(part.y_N, minlength=len(classes)).tolist()
                 for split, part in features.splits.items()
             },
-            "grouped": extraction.images.group_N is not None,
-            "skipped_count": len(extraction.skipped),
+            "grouped": images.group_N is not None,
+            "skipped_count": len(features.skipped),
         },
         "backbone": {
-            "name": extraction.weights.backbone,
-            "weights": extraction.weights.source,
-            "weights_sha256": extraction.weights.sha256,
-            "input_size": list(extraction.size),
-            "feature_dim": features.x_ND.shape[1],
-            "features_key": extraction.table.key,
+            **{key: source["backbone"][key] for key in BACKBONE_KEYS},
+            "features_key": source["features"]["key"],
         },
         "environment": hardware.describe(),
     }

@@ -54,6 +54,11 @@ def skipped_count(result: Result) -> int:
     return max(int(result.data.get("skipped_count", 0)), len(named))
 
 
+def are_given(result: Result) -> bool:
+    """Return whether the user brought the features: there are no images, no network and no engine."""
+    return bool(result.features.get("given"))
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of result files."""
     return schemas.schema("result")

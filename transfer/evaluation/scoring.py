@@ -35,7 +35,7 @@ def score_method(name: str, fitted: FittedSearch, features: Features, watch: Sto
     dict
         Its entry of the result.
     """
-    classes, search, method = features.extraction.classes, fitted.search, METHODS[name]
+    classes, search, method = features.classes, fitted.search, METHODS[name]
 
     def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
         return statistics.score(

@@ -48,8 +48,8 @@ def find_suspects(
     dict
         `comparison.suspects` of the result.
     """
-    images, x_ND = features.extraction.images, features.x_ND
-    y_N, names, classes = images.label_N.astype(np.int64), images.samples.names, features.extraction.classes
+    images, x_ND = features.images, features.x_ND
+    y_N, names, classes = images.label_N.astype(np.int64), images.samples.names, features.classes
     work = x_ND.size * (min(x_ND.shape) + len(classes))
     if len(x_ND) > most_images or work > most_work:
         return {"images": 0, "of": len(images), "contradicted": 0, "first": []}

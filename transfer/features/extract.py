@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from transfer.cache.feature_table import FeatureTable
+from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.decode import BadImage
 from transfer.data.loader import IndexedImages
 from transfer.features.fill import Extraction, fill
-from transfer.features.plan import ExtractionPlan
+from transfer.features.given import GivenFeatures, are_given, read_given
+from transfer.features.image_sets import find_images
+from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch
 
@@ -50,11 +54,77 @@ class Features:
     """The same images in int8."""
     alike: tuple[int, int] | None
     """Where the features of all images are nearly the same: the smallest and largest pixel value of some images."""
-    extraction: Extraction
+    source: Extraction | GivenFeatures
+    """How they were computed, or where the user's own come from."""
+
+    @property
+    def extraction(self) -> Extraction:
+        """How they were computed; there is none of features that the user brought."""
+        assert isinstance(self.source, Extraction)
+        return self.source
+
+    @property
+    def given(self) -> GivenFeatures | None:
+        """Where they come from, if the user brought them."""
+        return self.source if isinstance(self.source, GivenFeatures) else None
+
+    @property
+    def images(self) -> IndexedImages:
+        """The images, or the rows that the user brought."""
+        return self.source.images
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.source.classes
+
+    @property
+    def threads(self) -> int:
+        """Threads for all that follows."""
+        return self.source.threads if isinstance(self.source, GivenFeatures) else self.source.plan.threads
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Images left out: name and reason."""
+        return {} if isinstance(self.source, GivenFeatures) else self.source.skipped
 
     def groups(self, split: str) -> npt.NDArray[np.int32] | None:
         """Return the groups of the images of a split; None where there are none."""
-        return self.extraction.images.in_split(split).group_N
+        return self.images.in_split(split).group_N
+
+
+def find_features(
+    config: RunConfig,
+    watch: Stopwatch,
+    on_progress: Progress,
+    check: Callable[[ImageSet], None] = lambda images: None,
+) -> tuple[ImageSet, Features]:
+    """Return the image set that `config` names and its features: the user's own, or computed by `extract`.
+
+    Parameters
+    ----------
+    config : RunConfig
+    watch : Stopwatch
+        Gets the seconds of each phase.
+    on_progress : Progress
+    check : callable
+        Called with the image set before any feature is computed.
+
+    Raises
+    ------
+    UserError
+        For what a user can mend.
+    """
+    if are_given(config):
+        with watch("read"), reported(on_progress, "read"):
+            images, x_ND, given = read_given(config)
+        check(images)
+        splits = _split(x_ND, given.images)
+        return images, Features(x_ND=x_ND, splits=splits, exact=None, coarse=None, alike=None, source=given)
+    plan = plan_extraction(config)
+    images = find_images(config, watch, on_progress)
+    check(images)
+    return images, extract(plan, images, watch, on_progress)
 
 
 def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Features:
@@ -78,22 +148,25 @@ def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progres
         As `fill` does.
     """
     found = fill(plan, images, watch, on_progress)
-    parts = {split: found.images.in_split(split) for split in SPLITS}
     with watch("load"), reported(on_progress, "load"):
         x_ND = found.table.gather(found.images.ids_N32)
-        # Images come split after split, so that each split is a part of the array and no copy.
-        ends = np.searchsorted(found.images.split_N, range(len(SPLITS) + 1))
         return Features(
             x_ND=x_ND,
-            splits={
-                split: Split(x_ND[start:end], parts[split].label_N.astype(np.int64))
-                for split, start, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)
-            },
+            splits=_split(x_ND, found.images),
             exact=_gather(*found.exact) if found.exact else None,
             coarse=_gather(found.table, found.exact[1]) if found.exact else None,
             alike=_alike(x_ND, found),
-            extraction=found,
+            source=found,
         )
+
+
+def _split(x_ND: npt.NDArray[np.float32], images: IndexedImages) -> dict[str, Split]:
+    # Images come split after split, so that each split is a part of the array and no copy.
+    ends = np.searchsorted(images.split_N, range(len(SPLITS) + 1))
+    return {
+        split: Split(x_ND[start:end], images.label_N[start:end].astype(np.int64))
+        for split, start, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)
+    }
 
 
 def _alike(x_ND: npt.NDArray[np.float32], found: Extraction) -> tuple[int, int] | None:

@@ -106,7 +106,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     """
     watch.device = plan.device
     torch.set_num_threads(plan.threads)
-    bad = BadImages(images.root, plan.on_bad_image)
+    bad = BadImages(images.root, plan.on_bad_image, images.skipped)
     with workers(plan.threads) as pool:
         with watch("read"):
             found = read(images, pool, bad, on_progress)

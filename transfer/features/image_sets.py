@@ -8,18 +8,51 @@ from pathlib import Path
 
 from transfer.cache import locks
 from transfer.cache.store import Store
-from transfer.config import BUILT_IN, RunConfig
-from transfer.data import dataset, lagoon
+from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig
+from transfer.data import dataset, label_tables, lagoon
 from transfer.data.dataset import ImageSet
+from transfer.data.feature_files import holds_features
+from transfer.data.table_files import is_table
+from transfer.system.errors import UserError
 from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
 
 
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
-    """Return the image set that `config` names: one of `SOURCES`, or that of a folder."""
+    """Return the image set that `config` names: one of `SOURCES`, or that of a table or a folder."""
+    path = Path(config.data)
+    if config.data not in SOURCES and holds_features(path, config.columns):
+        raise UserError(
+            f"{path} holds features, and images are wanted; give a folder or a table of image files"
+        )
+    if config.data not in SOURCES and is_table(path):
+        return _table(path, config)
+    if config.columns:
+        raise UserError(f"`columns` names columns of a table, and {config.data} is none; leave it out")
     if config.data in SOURCES:
         return SOURCES[config.data](config, watch, on_progress)
-    return dataset.find(Path(config.data), seed=config.seed, groups=config.groups)
+    return dataset.find(path, seed=config.seed, groups=config.groups)
+
+
+def _table(path: Path, config: RunConfig) -> ImageSet:
+    found = label_tables.find(
+        path,
+        columns=config.columns,
+        seed=config.seed,
+        groups=config.groups,
+        on_bad_image=config.on_bad_image,
+    )
+    check_repeats(found, config)
+    return found
+
+
+def check_repeats(found: ImageSet, config: RunConfig) -> None:
+    """Raise `UserError` where groups are to be left out and there are none."""
+    if config.repeats == REPEAT_GROUPS and not found.groups:
+        raise UserError(
+            f"`repeats='groups'` needs groups, and {config.data} has none; give `groups`, a column or a regular "
+            "expression on file names"
+        )
 
 
 def _lagoon(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import Result, are_given
 from transfer.report import rendering, summary
 from transfer.report.answers import read_answers
 from transfer.report.notes import describe_suspects, notes
@@ -149,9 +149,15 @@ def page_of_several(runs: Sequence[Run]) -> str:
 def heading(result: Result) -> str:
     """Describe in one line what was run on which images."""
     counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
+    begin = f"{result.data['name']}: {len(result.data['classes'])} classes, {counts}"
+    if are_given(result):
+        return (
+            f"{begin} rows of {result.backbone['feature_dim']:,} features that were given; "
+            f"{result.environment['processor']}, {result.engine['threads']} threads"
+        )
     height, width = result.backbone["input_size"]
     return (
-        f"{result.data['name']}: {len(result.data['classes'])} classes, {counts} images at {height}x{width}; "
+        f"{begin} images at {height}x{width}; "
         f"{result.backbone['name']} ({result.backbone['weights']} weights), {result.engine['name']} "
         f"{result.engine['precision']} on {result.engine['device']}, {result.environment['processor']}, "
         f"{result.engine['threads']} threads"

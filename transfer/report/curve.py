@@ -47,11 +47,11 @@ def heading(curve: Curve) -> str:
     """Describe in one line what was measured on which images."""
     data, backbone = curve["data"], curve["backbone"]
     counts = ", ".join(f"{sum(counts)} {split}" for split, counts in data["splits"].items())
+    begin = f"{data['name']}: {len(data['classes'])} classes, {counts}"
     height, width = backbone["input_size"]
-    return (
-        f"{data['name']}: {len(data['classes'])} classes, {counts} images at {height}x{width}; "
-        f"{backbone['name']} ({backbone['weights']} weights)"
-    )
+    if not height:
+        return f"{begin} rows of {backbone['feature_dim']:,} features that were given"
+    return f"{begin} images at {height}x{width}; {backbone['name']} ({backbone['weights']} weights)"
 
 
 def table(curve: Curve, score: str, *, sizes: int | None = None, bands: bool = True) -> Table:

@@ -64,7 +64,7 @@ def describe_suspects(result: Result) -> str | None:
 def _on_data(result: Result) -> Iterator[str]:
     data = result.data
     if data["drawn"]:
-        yield f"the folder has no own split {', '.join(data['drawn'])}; drawn, stratified and seeded"
+        yield f"there is no own split {', '.join(data['drawn'])}; drawn, stratified and seeded"
     if empty := data.get("empty_classes"):
         yield f"class folders without an image are no classes here: {_some(empty)}"
     support = data["splits"]["test"]["per_class"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from transfer.config import PREDICTIONS, RESULT
 from transfer.evaluation import results
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import Result, are_given
 from transfer.report.answers import Answers, read_answers
 from transfer.report.wording import SCORES
 from transfer.system.errors import UserError
@@ -174,7 +174,7 @@ def _images(result: Result) -> str:
 
 
 def _size(result: Result) -> str:
-    return "x".join(map(str, result.backbone["input_size"]))
+    return "" if are_given(result) else "x".join(map(str, result.backbone["input_size"]))
 
 
 def _machine(result: Result) -> str:

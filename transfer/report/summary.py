@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import Result, are_given
 from transfer.report.rendering import Table
 from transfer.report.tables import seconds_by_phase
 from transfer.report.verdict import find_pair
@@ -60,6 +60,8 @@ def time(result: Result) -> str:
     computed = (
         f"{features['computed']:,} images computed at {speed:.1f} images/s"
         if speed
+        else f"{features['reused']:,} rows of features given"
+        if are_given(result)
         else f"features of {features['reused']:,} images reused"
     )
     return f"Time: {format_seconds(result.seconds['total'])} ({of_it}); {computed}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import Result, are_given
 from transfer.report import comparison_tables, confidence
 from transfer.report.rendering import Table
 from transfer.report.wording import (
@@ -193,8 +193,9 @@ def phases(result: Result) -> Table:
         if speed
         else "nothing computed"
     )
+    reused = f"{result.features['reused']} {'given' if are_given(result) else 'reused'}"
     return Table(
-        f"Where the time went ({computed}, {result.features['reused']} reused)",
+        f"Where the time went ({computed}, {reused})",
         ["phase", " seconds", " share"],
         [*rows, ["total", format_seconds(total), "100%"]],
     )

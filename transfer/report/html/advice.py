@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import Result, are_given
 from transfer.report.notes import FEW_IMAGES
 
 # Classes with fewer training images, or found less often, are named as in want of images.
@@ -69,5 +69,5 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
     elif all(method["test"]["macro_f1"] < LOW_SCORE for method in result.methods):
         yield (
             f"No method reaches {LOW_SCORE} in macro F1: another network may separate the classes better.",
-            "--backbone NAME",
+            None if are_given(result) else "--backbone NAME",
         )

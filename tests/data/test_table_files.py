@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transfer.data.table_files import as_text, choose_columns, is_table, list_table, open_table
+from transfer.system.errors import UserError
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read(path: Path, *columns: str) -> list[tuple[int, list[Any]]]:
+    table = open_table(path, columns)
+    return [(number, list(values)) for number, values in table.rows(columns or table.names)]
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def test_a_file_of_a_known_suffix_is_a_table_and_a_folder_is_none(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    assert [is_table(tmp_path / name) for name in ("a.csv", "a.TSV", "a.parquet", "a.txt", "folder.csv")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_the_delimiter_is_the_one_with_which_the_first_line_has_the_columns(
+    tmp_path: Path, delimiter: str, suffix: str
+) -> None:
+    lines = [("file", "label"), ("a,b;c.jpg" if delimiter == "\t" else "a.jpg", "cat")]
+    path = write(tmp_path / f"t{suffix}", "\n".join(delimiter.join(line) for line in lines))
+    assert read(path, "file", "label") == [(2, list(lines[1]))]
+
+
+def test_a_name_with_another_delimiter_does_not_decide(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", 'file;label\n"x,y,z,w.jpg";cat\n')
+    assert read(path, "file", "label") == [(2, ["x,y,z,w.jpg", "cat"])]
+
+
+def test_rows_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", 'file,label\r\n\r\na.jpg, cat \r\n"b\nb.jpg",dog\r\nc.jpg,cat')
+    assert read(path) == [(3, ["a.jpg", "cat"]), (5, ["b\nb.jpg", "dog"]), (6, ["c.jpg", "cat"])]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", b"\xef\xbb\xbffile,label\na.jpg,\xc3\xa9\n")
+    assert open_table(path).names == ["file", "label"]
+    assert read(path) == [(2, ["a.jpg", "é"])]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no first line"),
+        (b"\n\n", "no first line"),
+        ("file,label\na.jpg,cat\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
+        ("file,label\na.jpg,caf\xe9\n".encode("latin-1"), "line 2: byte 0xe9 is not UTF-8"),
+        (b"file,label\na.jpg,c\0at\n", "line 2: a NUL byte"),
+        (b"file,label\na.jpg\n", "line 2: 1 values for 2 columns"),
+        (b"file,label\na.jpg,cat\nb,c.jpg,dog\n", "line 3: 3 values for 2 columns; put quotes"),
+        (b'file,label\na.jpg,"cat\n', "line 2: unexpected end of data; mend the quotes"),
+        (b'file,label\n"a"b.jpg,cat\n', "line 2: ',' expected after '\"'"),
+        (b"file,label\n" + b"a" * 200_000 + b",cat\n", "line 2: field larger than field limit"),
+    ],
+)
+def test_text_that_is_no_table_is_refused_with_its_line(tmp_path: Path, data: bytes, words: str) -> None:
+    assert words in refusal(write(tmp_path / "t.csv", data))
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "none.csv")
+
+
+def test_columns_have_the_names_given_or_their_own(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path / "t.csv", "path,label,split,fold\n"))
+    given = {"file": "path", "split": ""}
+    assert choose_columns(table, given, ["file", "label"], ["split", "group"]) == {
+        "file": "path",
+        "label": "label",
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "given", "words"),
+    [
+        ("image,label", {}, "has no column 'file', only 'image', 'label'; name yours by `columns='file=…'`"),
+        ("File,label", {}, "`columns='file=File'` takes 'File'"),
+        ("file,label", {"split": "fold"}, "has no column 'fold'"),
+        ("file,label,label", {}, "has 2 columns 'label'; keep one of them"),
+        (",".join(f"c{i}" for i in range(20)), {}, "'c11' and 8 more"),
+    ],
+)
+def test_a_column_that_is_missing_is_named_with_those_there_are(
+    tmp_path: Path, header: str, given: dict[str, str], words: str
+) -> None:
+    table = open_table(write(tmp_path / "t.csv", f"{header}\n"))
+    with pytest.raises(UserError) as caught:
+        choose_columns(table, given, ["file", "label"], ["split"])
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("01", "01"), (" a ", "a"), (1, "1"), (1.0, "1"), (1.5, "1.5"), (None, ""), (float("nan"), "")],
+)
+def test_values_as_text(value: object, text: str) -> None:
+    assert as_text(value) == text
+
+
+def test_the_files_of_a_table_need_no_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "path\na.jpg\n/b.jpg\n")
+    assert list_table(path, {"file": "path"}) == [tmp_path / "a.jpg", Path("/b.jpg")]
+
+
+def test_parquet_is_read_in_row_order(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    table = arrow.table({"file": ["a.jpg", "b.jpg"], "other": [0.5, 1.5], "label": [1, None]})
+    parquet.write_table(table.replace_schema_metadata(), path)
+    assert open_table(path).names == ["file", "other", "label"]
+    assert read(path, "label", "file") == [(0, [1, "a.jpg"]), (1, [None, "b.jpg"])]
+    path.write_bytes(b"PAR1 is not enough")
+    assert "can't read" in refusal(path)
+
+
+def test_without_pyarrow_one_line_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def fail(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    path = write(tmp_path / "t.parquet", b"PAR1")
+    monkeypatch.setattr(builtins, "__import__", fail)
+    assert "pip install 'transfer-bench[parquet]'" in refusal(path)

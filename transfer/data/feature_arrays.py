@@ -1,0 +1,195 @@
+"""Features and labels in the arrays of a NumPy `.npz` file.
+
+N: rows. D: features a row. M: rows of one split.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.data.label_rows import Column, LabelledRows, fill_rows
+from transfer.data.layout import VALID_NAMES
+from transfer.data.table_files import Table, as_text
+from transfer.system.errors import UserError
+
+_LAYOUTS = "x_train, y_train, x_test and y_test (x_valid and y_valid too), or X and y"
+_ENDINGS = {"train": ("train",), "valid": VALID_NAMES, "test": ("test",)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """The arrays of a file: of each split, or of all rows."""
+
+    path: Path
+    arrays: dict[str, npt.NDArray[Any]]
+    """By name in lower case."""
+    endings: dict[str, str]
+    """By split, how the names of its arrays end; `""` alone stands for all rows."""
+
+    def named(self, kind: str) -> list[str]:
+        """Return the names of the arrays of a kind, split after split."""
+        return [f"{kind}{ending}" for ending in self.endings.values()]
+
+    def lengths(self) -> list[int]:
+        """Return the number of rows of each split."""
+        return [len(self.arrays[name]) for name in self.named("x")]
+
+    def texts(self, kind: str) -> list[str] | None:
+        """Return the values of a kind for all rows as text; None where there are none."""
+        names = self.named(kind)
+        missing = [name for name in names if name not in self.arrays]
+        if len(missing) == len(names):
+            return None
+        if missing:
+            raise UserError(f"{self.path} has no {missing[0]}; add it, or leave out all arrays of {kind}")
+        texts: list[str] = []
+        for name, length in zip(names, self.lengths(), strict=True):
+            found = as_texts(self.path, name, self.arrays[name])
+            if len(found) != length:
+                raise UserError(
+                    f"{self.path}: {name} has {len(found):,} values for {length:,} rows of features"
+                )
+            texts += found
+        return texts
+
+
+def read(
+    path: Path, groups: str | None
+) -> tuple[npt.NDArray[np.float32], LabelledRows, list[str] | None, str | None]:
+    """Read an `.npz` file, without unpickling anything.
+
+    Parameters
+    ----------
+    path : Path
+    groups : str, optional
+        Regular expression on the names in arrays of files.
+
+    Returns
+    -------
+    x_ND : ndarray of shape (N, D), float32
+    rows : LabelledRows
+    classes : list of str or None
+        The classes in their order, where that is not the order of their names.
+    pattern : str or None
+        `groups`.
+
+    Raises
+    ------
+    UserError
+        If the file can't be read, or its arrays do not fit together.
+    """
+    found = _arrange(path, _load(path))
+    x_ND = join_features(path, {name: found.arrays[name] for name in found.named("x")})
+    labels = found.texts("y") or []
+    labels, classes = _name_labels(found, labels)
+    whole = "" in found.endings
+    values = {
+        "file": found.texts("files"),
+        "label": labels,
+        "split": found.texts("split") if whole else np.repeat(list(found.endings), found.lengths()).tolist(),
+        "group": found.texts("groups") if groups is None else None,
+    }
+    if groups is not None and values["file"] is None:
+        raise UserError(
+            f"`groups` is for names of files, and {path} has none; add an array of files, or of groups"
+        )
+    numbers = [number for length in found.lengths() for number in range(length)]
+    if values["file"] is None:
+        ends = np.repeat([split and f"{split}/" for split in found.endings], found.lengths()).tolist()
+        values["file"] = [f"{end}{number}" for end, number in zip(ends, numbers, strict=True)]
+    split, group = (None if values[role] is None else Column() for role in ("split", "group"))
+    rows = LabelledRows(Table(path, []), Column(), split, group)
+    given = {role: texts for role, texts in values.items() if texts is not None}
+    fill_rows(rows, list(given), zip(numbers, zip(*given.values(), strict=True), strict=True))
+    return x_ND, rows, classes, groups
+
+
+def join_features(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """Join arrays of features (M, D) to one (N, D) in float32; raise `UserError` where they are not such arrays."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.ndim != 2 or not array.size:
+            raise UserError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}; give numbers of shape (rows, features)"
+            )
+    widths = {array.shape[1] for array in arrays.values()}
+    if len(widths) > 1:
+        raise UserError(
+            f"{path}: {', '.join(arrays)} have {sorted(widths)} features a row; give as many in all"
+        )
+    x_ND = np.empty((sum(map(len, arrays.values())), *widths), np.float32)
+    start = 0
+    with np.errstate(over="ignore"):  # the sum is checked for what is not finite
+        for array in arrays.values():
+            x_ND[start : start + len(array)] = array
+            start += len(array)
+    return x_ND
+
+
+def as_texts(path: Path, name: str, array: npt.NDArray[Any]) -> list[str]:
+    """Return a one-dimensional array of text or numbers as text."""
+    if array.ndim != 1 or array.dtype.kind not in "Uiubf":
+        raise UserError(
+            f"{path}: {name} is {array.dtype} of shape {array.shape}; give text or numbers, one a row"
+        )
+    return [as_text(value) for value in array.tolist()]
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if not path.is_file():
+        raise UserError(f"{path} is no file" if path.exists() else f"no such file: {path}; give an .npz file")
+    try:
+        with path.open("rb") as stream:  # NumPy leaves a damaged file open
+            found = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                raise ValueError("one array without a name")
+            if len({name.lower() for name in found.files}) < len(found.files):
+                raise ValueError("two arrays whose names differ in case alone")
+            return {name.lower(): found[name] for name in found.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise UserError(
+                f"{path} holds Python objects, which are never read; save arrays of numbers and of text (dtype str)"
+            ) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"can't read {path} ({reason}); save it by numpy.savez") from error
+
+
+def _arrange(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> _Arrays:
+    """Find the splits among the arrays."""
+    ends = {
+        split: ending
+        for split, endings in _ENDINGS.items()
+        if (ending := next((f"_{end}" for end in endings if f"x_{end}" in arrays), None))
+    }
+    found = _Arrays(path, arrays, ends or {"": ""})
+    missing = {"x_train", "x_test"} - arrays.keys() if ends else set()
+    missing |= {name for kind in "xy" for name in found.named(kind)} - arrays.keys()
+    if missing:
+        raise UserError(
+            f"{path} has no array {min(missing)}, only {', '.join(arrays) or 'none'}; give {_LAYOUTS}"
+        )
+    return found
+
+
+def _name_labels(found: _Arrays, labels: list[str]) -> tuple[list[str], list[str] | None]:
+    """Return labels by the names of `classes`, and the order of the classes."""
+    whole = all(found.arrays[name].dtype.kind in "iu" for name in found.named("y"))
+    if "classes" not in found.arrays:
+        return labels, sorted(set(labels), key=int) if whole else None
+    classes = as_texts(found.path, "classes", found.arrays["classes"])
+    if len(set(classes)) < len(classes) or "" in classes:
+        raise UserError(f"{found.path}: classes has a name twice, or an empty one; give each class its own")
+    known = (
+        {str(code): name for code, name in enumerate(classes)} if whole else {name: name for name in classes}
+    )
+    if unknown := sorted(set(labels) - known.keys()):
+        wanted = f"indices from 0 to {len(classes) - 1}" if whole else "names of classes"
+        raise UserError(f"{found.path}: y holds {unknown[0]!r}, which is none of its classes; give {wanted}")
+    return [known[label] for label in labels], classes

@@ -1,0 +1,84 @@
+"""Features that a user brings, in NumPy's `.npz` or in Parquet, with their labels.
+
+N: rows. D: features a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.config import FEATURES
+from transfer.data import feature_arrays, feature_tables
+from transfer.data.label_rows import LabelledRows, check_rows
+from transfer.data.table_files import PARQUET, open_table
+from transfer.system.errors import UserError
+
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class GivenRows:
+    """Rows of features with labels, in the order of the file."""
+
+    x_ND: npt.NDArray[np.float32]
+    rows: LabelledRows
+    classes: list[str] | None = None
+    """The classes in their order; None: in the order of their names."""
+    pattern: str | None = None
+    """Of groups in file names; None where a column has the groups, or there are none."""
+
+
+def holds_features(path: Path, columns: Mapping[str, str]) -> bool:
+    """Return whether a file holds features: `.npz`, or Parquet with a column of features or without one of files."""
+    if path.is_dir() or path.suffix.lower() not in (FEATURES, PARQUET):
+        return False
+    if path.suffix.lower() == FEATURES:
+        return True
+    names = open_table(path).names
+    return columns.get("features", "features") in names or columns.get("file", "file") not in names
+
+
+def read_features(path: Path, columns: Mapping[str, str], groups: str | None) -> GivenRows:
+    """Read features and labels.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to str
+        Names of columns of a Parquet file by role.
+    groups : str, optional
+        A column, or a regular expression on file names.
+
+    Returns
+    -------
+    GivenRows
+
+    Raises
+    ------
+    UserError
+        If the file can't be used.
+    """
+    if path.suffix.lower() != FEATURES:
+        found = GivenRows(*feature_tables.read(path, columns, groups))
+    elif columns:
+        raise UserError(f"`columns` names columns of a table, and {path} has arrays; leave it out")
+    else:
+        found = GivenRows(*feature_arrays.read(path, groups))
+    check_rows(found.rows)
+    _check_finite(path, found)
+    return found
+
+
+def _check_finite(path: Path, found: GivenRows) -> None:
+    blocks = (found.x_ND[at : at + _BLOCK_ROWS] for at in range(0, len(found.x_ND), _BLOCK_ROWS))
+    bad_N = np.concatenate([~np.isfinite(block).all(1) for block in blocks])
+    if bad_N.any():
+        raise UserError(
+            f"{path}: {bad_N.sum():,} of {len(bad_N):,} rows hold NaN, infinity or numbers too large for float32, the "
+            f"first is {found.rows.files[int(np.argmax(bad_N))]}; mend these rows, or take them out"
+        )

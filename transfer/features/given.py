@@ -1,0 +1,100 @@
+"""Features that the user brings: no images, no network and no store.
+
+N: rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from transfer.config import BUILT_IN, RunConfig
+from transfer.data.copies import copy_codes
+from transfer.data.dataset import ImageSet
+from transfer.data.feature_files import holds_features, read_features
+from transfer.data.label_tables import build
+from transfer.data.loader import IndexedImages
+from transfer.features.image_sets import check_repeats
+from transfer.system import files
+from transfer.system.content_ids import Ids
+from transfer.system.errors import UserError
+from transfer.system.hardware import usable_cores
+
+# Settings that say how features are made of images.
+_OF_IMAGES = (
+    "backbone", "weights", "mean", "std", "channel_order", "size", "engine", "precision", "decoder", "on_bad_image",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class GivenFeatures:
+    """Where features come from that the user brought: what `Extraction` is for those that were computed."""
+
+    path: Path
+    sha256: str
+    """Of the file."""
+    images: IndexedImages
+    """Its rows; an id is the sha256 of a row's features."""
+    classes: tuple[str, ...]
+    threads: int
+
+
+def are_given(config: RunConfig) -> bool:
+    """Return whether `config` names features and no images."""
+    return config.data != BUILT_IN and holds_features(Path(config.data), config.columns)
+
+
+def read_given(config: RunConfig) -> tuple[ImageSet, npt.NDArray[np.float32], GivenFeatures]:
+    """Read features and labels, and draw the splits that are missing.
+
+    Parameters
+    ----------
+    config : RunConfig
+
+    Returns
+    -------
+    image_set : ImageSet
+        Its files are the names of rows, or their numbers.
+    x_ND : ndarray of shape (N, D), float32
+        Split after split.
+    given : GivenFeatures
+
+    Raises
+    ------
+    UserError
+        If the file can't be used, or settings were given that are about images.
+    """
+    path = Path(config.data)
+    for field in fields(config):
+        if field.name in _OF_IMAGES and getattr(config, field.name) != field.default:
+            raise UserError(f"`{field.name}` is about images, and {path} holds features; leave it out")
+    threads = usable_cores()
+    torch.set_num_threads(threads)
+    found = read_features(path, config.columns, config.groups)
+    x_ND, ids_N32 = found.x_ND, hash_rows(found.x_ND)
+    image_set, split_N = build(
+        found.rows,
+        np.arange(len(x_ND)),
+        found.pattern,
+        config.seed,
+        classes=found.classes,
+        copies_N=copy_codes(ids_N32),
+    )
+    check_repeats(image_set, config)
+    order_N = np.argsort(split_N, kind="stable")
+    images = IndexedImages(
+        image_set.samples(), split_N[order_N], ids_N32[order_N], np.zeros((len(x_ND), 2), np.int32)
+    )
+    given = GivenFeatures(path, files.file_sha256(path), images, image_set.classes, threads)
+    return image_set, x_ND[order_N], given
+
+
+def hash_rows(x_ND: npt.NDArray[np.float32]) -> Ids:
+    """Return the sha256 (N, 32) of each row's bytes."""
+    digests = b"".join(hashlib.sha256(x_D.data).digest() for x_D in x_ND)
+    return np.frombuffer(digests, np.uint8).reshape(len(x_ND), 32)
