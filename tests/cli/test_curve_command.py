@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,23 +13,36 @@ from transfer.evaluation import learning_curve
 from transfer.heads.registry import METHODS
 from transfer.system import schemas
 
-pytestmark = pytest.mark.usefixtures("slim_resnets")
+pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
 
 
-@pytest.fixture
-def ready(tmp_path: Path, make_images: MakeImages) -> list[str]:
-    """Words that measure a curve on a small folder with its own store."""
-    make_images(tmp_path / "images", train=12)
+def words_for(root: Path) -> list[str]:
     return [
-        "curve",
-        str(tmp_path / "images"),
+        str(root / "images"),
         "--backbone=resnet18",
         "--weights=random",
-        f"--store={tmp_path / 'store'}",
+        f"--store={root / 'store'}",
         "--device=cpu",
-        "--methods=knn",
     ]
+
+
+@pytest.fixture(scope="module")
+def extracted(
+    slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A small folder of images and a store that holds their features."""
+    root = tmp_path_factory.mktemp("extracted")
+    make_images(root / "images", train=12)
+    assert cli.main(["extract", *words_for(root), "--engine=eager", "--precision=fp32", "--quiet"]) == 0
+    return root
+
+
+@pytest.fixture
+def ready(extracted: Path, tmp_path: Path) -> list[str]:
+    """Words that measure a curve on a copy of these images and their features."""
+    shutil.copytree(extracted, tmp_path, dirs_exist_ok=True)
+    return ["curve", *words_for(tmp_path), "--methods=knn"]
 
 
 def test_a_curve_is_printed_and_written(
