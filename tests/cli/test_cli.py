@@ -50,9 +50,7 @@ def cold(tmp_path: Path, make_images: MakeImages) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def extracted(
-    slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def extracted(slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small folder of images and a store that holds their features."""
     root = tmp_path_factory.mktemp("extracted")
     make_images(root / "images")

@@ -28,9 +28,7 @@ def words_for(root: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def extracted(
-    slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def extracted(slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small folder of images and a store that holds their features."""
     root = tmp_path_factory.mktemp("extracted")
     make_images(root / "images", train=12)

@@ -164,6 +164,7 @@ def test_the_engine_is_reported_with_the_trials_that_chose_it(result: Result, ag
     assert again.engine["reason"] == autotune.CACHED
 
 
+@pytest.mark.exhaustive
 def test_the_cost_of_int8_is_reported(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
@@ -371,6 +372,7 @@ def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) ->
         assert right / len(tested) == pytest.approx(done.result.method(name)["test"]["accuracy"])
 
 
+@pytest.mark.exhaustive
 def test_real_photographs_end_to_end(boats: Path, tmp_path: Path) -> None:
     config = RunConfig(
         data=str(boats), store=tmp_path, backbone="resnet18", weights="random", size=(64, 224), device="cpu"

@@ -335,6 +335,7 @@ def test_cuda_trains_the_same_layer() -> None:
     np.testing.assert_allclose(on_cuda.best_estimator_.coef_, on_cpu.best_estimator_.coef_, atol=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> None:
     search = FineTuneSearch(class_weight=(None, "balanced")).fit(
         boat_features["x_train"], boat_features["y_train"], boat_features["x_valid"], boat_features["y_valid"]

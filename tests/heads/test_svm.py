@@ -70,6 +70,7 @@ def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, cl
         assert apart.max() < 1.01
 
 
+@pytest.mark.exhaustive
 def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
     boat_features: dict[str, Array],
 ) -> None:
@@ -184,7 +185,7 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
 ) -> None:
     x, y = blobs(400, 20, 12)
     whole = SVM(kernel=kernel).fit(x[:200], y[:200])
-    searched = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
+    searched = SVMSearch(kernels=(kernel,), C=(0.1, 10), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     monkeypatch.setattr(one_vs_one, "BLOCK_VALUES", 7 * 12)  # seven rows at a time
     monkeypatch.setattr(svm_classifier, "LARGEST_LAYER", 0)
     parts = SVM(kernel=kernel).fit(x[:200], y[:200])
@@ -192,7 +193,7 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     assert not hasattr(parts, "coef_")
     np.testing.assert_array_equal(parts.predict(x), whole.predict(x))
     np.testing.assert_allclose(parts.decision_function(x), whole.decision_function(x), rtol=1e-9)
-    again = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
+    again = SVMSearch(kernels=(kernel,), C=(0.1, 10), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     np.testing.assert_array_equal(again.predict_each(x), searched.predict_each(x))
 
 

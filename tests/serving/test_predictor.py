@@ -614,6 +614,7 @@ class TestWay:
         assert loaded.decoder == "pillow"
         assert "nvJPEG" in caplog.text
 
+    @pytest.mark.exhaustive
     def test_int8_takes_its_calibrated_network_along(
         self,
         folder: Path,
