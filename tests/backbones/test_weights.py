@@ -190,6 +190,7 @@ def test_a_header_of_absurd_length_is_refused(tmp_path: Path, length: int) -> No
         weights.load(path)
 
 
+@pytest.mark.slow
 def test_a_tensor_larger_than_what_it_is_made_of_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     state = models.resnet18().state_dict()

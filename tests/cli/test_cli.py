@@ -251,7 +251,14 @@ def test_extract_fills_the_store(cold: list[str], capsys: pytest.CaptureFixture[
 def written(extracted: Path, timed_once: None) -> Path:
     """The folder of a run's `--out`."""
     out = extracted.with_name("written")
-    words = ["--methods=svm-lab,fc", "--engine=eager", "--precision=fp32", "--quiet", f"--out={out}"]
+    words = [
+        "--methods=svm-lab,fc",
+        "--epochs=2",
+        "--engine=eager",
+        "--precision=fp32",
+        "--quiet",
+        f"--out={out}",
+    ]
     assert cli.main(["run", *words_for(extracted), *words]) == 0
     return out
 
@@ -365,6 +372,7 @@ class TestPredict:
         assert "backbone.safetensors is not the file that model.json names" in err
 
 
+@pytest.mark.slow
 def test_a_model_of_other_data_is_replaced_only_by_force(
     ready: list[str], make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -401,6 +409,7 @@ def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     assert not (tmp_path / "out/models/model.json").exists()
 
 
+@pytest.mark.slow
 def test_a_result_and_models_of_two_runs_are_reported(
     ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -436,6 +445,7 @@ class _Output(io.StringIO):
         raise self.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]], ids=["report", "quiet", "json"])
 @pytest.mark.parametrize(
     ("error", "status"),
@@ -479,6 +489,7 @@ def snow(tmp_path: Path, make_images: MakeImages) -> list[str]:
     return [*words, f"--store={tmp_path / 'store'}", "--engine=eager", f"--out={tmp_path / 'out'}"]
 
 
+@pytest.mark.slow
 def test_letters_that_a_terminal_has_not_are_escaped(
     snow: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,6 +510,7 @@ def test_letters_that_a_terminal_has_not_are_escaped(
 HOSTILE_NAMES = [b"a\nb\x1b[31m", b"\xff\xfe", b"[red]x[/red]", b"<script>alert(1)</script>", b"| `c` | $x$"]
 
 
+@pytest.mark.slow
 def test_names_of_classes_are_never_interpreted(
     tmp_path: Path, make_images: MakeImages, capsys: pytest.CaptureFixture[str]
 ) -> None:

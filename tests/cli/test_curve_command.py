@@ -55,6 +55,7 @@ def test_a_curve_is_printed_and_written(
     assert "<svg" in (out / "curve.html").read_text()
 
 
+@pytest.mark.slow
 def test_json_is_all_there_is_on_standard_output(
     ready: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +114,7 @@ def test_an_output_folder_among_the_images_is_refused(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_an_output_folder_beside_the_splits_is_no_class(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +124,7 @@ def test_an_output_folder_beside_the_splits_is_no_class(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_skipped_images_are_reported_and_exit_3(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +144,7 @@ def test_an_interrupted_curve_ends_with_130_in_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_groups_are_said_to_be_ignored_within_train(
     ready: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +152,7 @@ def test_groups_are_said_to_be_ignored_within_train(
     assert "Groups are ignored within the training split" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_curve_that_can_not_be_written_is_shown(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

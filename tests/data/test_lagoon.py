@@ -140,6 +140,7 @@ def test_a_file_that_is_not_finished_leaves_nothing_behind(
     assert len(digest(lagoon.make(tmp_path))) == 1
 
 
+@pytest.mark.slow
 def test_mean_colour_does_not_tell_the_classes_apart() -> None:
     names = (
         "Topa",

@@ -39,7 +39,7 @@ WAYS = [
         name,
         engine,
         precision,
-        marks=[pytest.mark.slow] * (engine == "compile") + [pytest.mark.exhaustive] * (name not in USUAL),
+        marks=[pytest.mark.slow] * (engine != "eager") + [pytest.mark.exhaustive] * (name not in USUAL),
     )
     for engine, spec in ENGINES.items()
     for device, precisions in spec.precisions.items()

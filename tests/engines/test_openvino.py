@@ -43,6 +43,7 @@ def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str])
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_converting_leaves_the_network_as_it_was() -> None:
     network = network_of("resnet34")
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -52,6 +53,7 @@ def test_converting_leaves_the_network_as_it_was() -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
+@pytest.mark.slow
 def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None:
     alone = engine_of("resnet34", "openvino", batch=1)
     assert alone.in_flight == 1
@@ -61,6 +63,7 @@ def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_converting_loads_no_telemetry() -> None:
     openvino.convert(network_of("plain"), SIZE)
     assert not any(name.startswith("openvino_telemetry") and sys.modules[name] for name in sys.modules)

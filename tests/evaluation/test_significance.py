@@ -63,6 +63,7 @@ def _enumerated(y: Labels, a: Labels, b: Labels, units: Labels) -> float:
     return float((np.abs(differences) >= observed - 1e-9).mean())
 
 
+@pytest.mark.slow
 def test_macro_f1_is_permuted_over_all_swaps_of_few_images() -> None:
     y = np.array([0, 0, 0, 1, 1, 2, 2, 2])
     a, b = np.array([0, 0, 1, 1, 2, 2, 2, 2]), np.array([0, 1, 1, 2, 0, 0, 2, 0])

@@ -89,6 +89,7 @@ def test_every_layer_equals_one_torch_adamw(batch_size: int, weighted: bool, cos
         torch.testing.assert_close(biases[row], layer.bias.detach(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_training_on_features_equals_training_the_last_layer_of_the_frozen_network() -> None:
     torch.manual_seed(0)
     images = torch.randint(256, (24, 3, 60, 100), dtype=torch.uint8)

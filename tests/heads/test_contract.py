@@ -184,6 +184,7 @@ class TestMethod:
         chosen = next(row for row in search.cv_results_ if row["params"] == search.best_params_)
         assert chosen["accuracy"] == max(row["accuracy"] for row in _complete(search))
 
+    @pytest.mark.slow
     def test_repeated_splits_choose_what_a_fit_on_each_chooses(self, name: str, data: dict[str, Any]) -> None:
         x, y = (np.concatenate([data[split][i] for split in ("train", "valid")]) for i in (0, 1))
         rows = [np.random.default_rng(seed).permutation(len(x)) for seed in range(3)]

@@ -223,6 +223,7 @@ def test_the_choice_does_not_depend_on_the_number_of_cores(
     np.testing.assert_allclose(one.best_estimator_.coef_, other.best_estimator_.coef_, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_splits_are_fitted_as_each_would_be_alone() -> None:
     x, y = features(300, 10, 5)
     rng = np.random.default_rng(0)
@@ -345,6 +346,7 @@ def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> N
     assert f1_score(boat_features["y_test"], predicted, average="macro", zero_division=0) >= 0.65
 
 
+@pytest.mark.slow
 def test_the_learning_curve_of_a_setting_ends_in_its_scores() -> None:
     x, y = features(300, 6, 3)
     search = FineTuneSearch(lr=(1e-3, 1e-2, 1e-1), min_steps=400).fit(x[:250], y[:250], x[250:], y[250:])

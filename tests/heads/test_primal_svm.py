@@ -43,7 +43,7 @@ def objectives(coef: Array, intercept: Array, z: Array, y: Array, C: float, weig
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("classes", [2, 9])
+@pytest.mark.parametrize("classes", [2, pytest.param(9, marks=pytest.mark.slow)])
 def test_reaches_the_objective_of_linear_svc(
     monkeypatch: pytest.MonkeyPatch, standardize: bool, classes: int
 ) -> None:
@@ -73,6 +73,7 @@ def test_reaches_the_objective_of_linear_svc(
             np.testing.assert_allclose(reached, best, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_separable_classes_reach_it_too() -> None:
     _reaches_it_at_a_large_cost(*blobs(90, 120, 3))
 

@@ -43,7 +43,7 @@ def settings_of(search: SVMSearch, x: Array) -> Iterator[tuple[frozenset[tuple[s
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("classes", [2, 3, 9])
+@pytest.mark.parametrize("classes", [2, 3, pytest.param(9, marks=pytest.mark.slow)])
 def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, classes: int) -> None:
     x, y = blobs(600, 40, classes)
     search = SVMSearch(
@@ -86,7 +86,8 @@ def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
 @pytest.mark.parametrize(
     ("name", "standardize"),
     [
-        *((name, standardize) for name in ("iris", "wine", "digits") for standardize in (False, True)),
+        *((name, standardize) for name in ("iris", "wine") for standardize in (False, True)),
+        *(pytest.param("digits", standardize, marks=pytest.mark.slow) for standardize in (False, True)),
         ("breast_cancer", True),  # raw, libsvm itself takes half a minute
     ],
 )
@@ -179,6 +180,7 @@ def test_memory_without_a_limit_is_one() -> None:
     assert not SVM(memory_gb=float("inf")).fit(x, y).one_vs_rest_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     kernel: str, monkeypatch: pytest.MonkeyPatch
