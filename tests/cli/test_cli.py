@@ -65,6 +65,7 @@ def ready(extracted: Path, tmp_path: Path) -> list[str]:
     return words_for(tmp_path)
 
 
+@pytest.mark.slow
 def test_run_prints_the_report_and_writes_it(
     cold: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_run_prints_the_report_and_writes_it(
     assert out.splitlines()[-1].startswith(f"Written to {tmp_path / 'deep/out'}: report.html")
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_again_with_the_images_named(ready: list[str], tmp_path: Path) -> None:
     out, images, page = tmp_path / "out", Path(ready[0]), tmp_path / "page.html"
     assert (
@@ -130,6 +132,7 @@ def test_a_page_that_can_not_be_written_is_refused(
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_a_result_too_large_to_be_read_again_is_reported(
     ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -184,6 +187,7 @@ def test_an_output_folder_among_the_images_is_refused_and_not_made(
     assert sorted(root.parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_output_folder_beside_the_splits_may_be_used_again(ready: list[str]) -> None:
     out = Path(ready[0]) / "out"
     for _ in range(2):
@@ -217,6 +221,7 @@ def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[s
     assert record["engine"]["precision"] == "fp32"
 
 
+@pytest.mark.slow
 def test_skipped_images_are_reported_and_exit_3(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (Path(ready[0]) / "train/class0/1.jpg").write_bytes(b"no image")
     assert cli.main(["run", *ready, "--quiet"]) == 2
@@ -226,6 +231,7 @@ def test_skipped_images_are_reported_and_exit_3(ready: list[str], capsys: pytest
     assert cli.main(["extract", *ready, "--on-bad-image=skip"]) == 3
 
 
+@pytest.mark.slow
 def test_a_result_names_some_skipped_images_and_counts_all(
     ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +294,7 @@ class TestPredict:
         assert all(0 < float(share) <= 1 for _, _, share in lines)
         assert err == ""
 
+    @pytest.mark.slow
     def test_json_is_a_list_and_nothing_else(
         self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -298,6 +305,7 @@ class TestPredict:
         assert cli.main(["predict", model, path, "--method=svm-lab"]) == 0
         assert capsys.readouterr().out == f"{path}\tclass1\t-\n"
 
+    @pytest.mark.slow
     def test_bad_images_end_it_or_are_named_with_exit_3(
         self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -313,6 +321,7 @@ class TestPredict:
         assert [Path(one["path"]).name for one in json.loads(out)] == ["0.jpg", "1.jpg", "3.jpg"]
         assert re.search(r"skipped .*2\.jpg", err)
 
+    @pytest.mark.slow
     def test_files_of_a_folder_that_are_no_images_are_named_with_exit_3(
         self, ready: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -390,6 +399,7 @@ def test_a_model_of_other_data_is_replaced_only_by_force(
     assert json.loads((Path(model) / "models/model.json").read_text())["made_from"]["data"] == "others"
 
 
+@pytest.mark.slow
 def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -763,6 +773,7 @@ def test_python_m_transfer_is_the_command() -> None:
     assert done.stdout.startswith("transfer ")
 
 
+@pytest.mark.slow
 def test_progress_is_lines_or_a_bar_in_a_terminal(
     cold: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -795,6 +806,7 @@ def test_a_run_without_a_folder_says_so_first(
     assert seen == [f"lagoon: {line}", "lagoon: ", "lagoon: ", "lagoon: "]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = [sys.executable, "-m", "transfer", "report", str(EXAMPLE)]
     report = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -835,6 +847,7 @@ def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     assert not list(tmp_path.glob("store/**/*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     Image.new("1", (30_000, 4_000)).save(Path(ready[0]) / "train/class0/huge.png")
     assert cli.main(["run", *ready, "--quiet"]) == 2
@@ -843,6 +856,7 @@ def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_chosen_engine_is_reported_on_standard_error_and_by_env(
     cold: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -861,6 +875,7 @@ def test_the_chosen_engine_is_reported_on_standard_error_and_by_env(
     assert entry["trials"][0]["engine"] == "eager"
 
 
+@pytest.mark.slow
 def test_quiet_tells_nothing_of_engines(cold: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["extract", *cold, "--quiet"]) == 0
     assert capsys.readouterr().err == ""

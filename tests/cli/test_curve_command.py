@@ -68,6 +68,7 @@ def test_the_default_methods_are_methods() -> None:
     assert set(learning_curve.DEFAULT_METHODS) <= set(METHODS)
 
 
+@pytest.mark.slow
 def test_quiet_leaves_a_line_for_each_method(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*ready, "--quiet"]) == 0
     out, err = capsys.readouterr()

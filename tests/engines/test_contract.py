@@ -53,13 +53,19 @@ WAYS = [
     )
 ]
 
+EVERY_ENGINE = pytest.mark.parametrize(
+    "engine",
+    [
+        "eager",
+        pytest.param("openvino", marks=pytest.mark.slow),
+        pytest.param("compile", marks=pytest.mark.exhaustive),
+    ],
+)
 # Transformers take images of certain sides; 96 pixels do for all others.
 SIDES = {"maxvit_t": 112, "swin_t": 112, "swin_v2_t": 128, "vit_b_32": 224}
 
 
-@pytest.mark.parametrize(
-    "engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.exhaustive)]
-)
+@EVERY_ENGINE
 @pytest.mark.parametrize(
     "normalisation",
     [
@@ -152,9 +158,7 @@ def _batches_in_flight_are_not_mixed_up(ready: Engine) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(
-    "engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.exhaustive)]
-)
+@EVERY_ENGINE
 def test_fp32_features_are_those_of_the_plain_network(engine: str) -> None:
     x = photographs(BATCH + 3)
     ready = engine_of("resnet34", engine, "fp32")
@@ -164,6 +168,7 @@ def test_fp32_features_are_those_of_the_plain_network(engine: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["eager", "openvino"])
 @pytest.mark.parametrize("name", ["resnet34", "convnext_tiny"])
 def test_bf16_features_point_where_those_of_fp32_do(name: str, engine: str) -> None:

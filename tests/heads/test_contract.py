@@ -128,6 +128,7 @@ class TestMethod:
         np.testing.assert_array_equal(search.predict(x), search.best_estimator_.predict(x))
         assert (search.predict(x) == y).mean() > 0.3  # five classes: better than guessing
 
+    @pytest.mark.slow
     def test_features_far_from_zero_are_predicted_alike(self, name: str, data: dict[str, Any]) -> None:
         parts = [(x + np.float32(1e6), y) for x, y in (data["train"], data["valid"])]
         search = METHODS[name].build(CONFIG).fit(*parts[0], *parts[1])
@@ -217,6 +218,7 @@ def _complete(search: GridSearch) -> list[dict[str, Any]]:
     return [row for row, n in zip(search.cv_results_, steps, strict=True) if n is None or n == max(steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg"])
 def test_settings_whose_classes_weigh_alike_are_solved_once(
     name: str, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -169,6 +169,7 @@ def test_settings_that_were_dropped_are_rows_of_fewer_steps_and_never_chosen(
     np.testing.assert_allclose(best.coef_, alone.coef_, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("select", "expected"), [("accuracy", None), ("macro_f1", "balanced")])
 def test_settings_go_on_by_a_loss_that_counts_rows_or_classes_alike(
     select: str, expected: str | None
@@ -181,6 +182,7 @@ def test_settings_go_on_by_a_loss_that_counts_rows_or_classes_alike(
     assert on == {expected}
 
 
+@pytest.mark.slow
 def test_few_rows_are_trained_for_as_many_steps_as_more_rows_and_many_rows_for_epochs() -> None:
     x, y = features(700, 5, 2)
     for n_rows, n_steps in ((100, 40), (700, 60)):
@@ -207,6 +209,7 @@ def test_validation_rows_of_a_class_without_training_rows_count_as_missed(known:
         assert row["macro_f1"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_cores", [1, 2, 5])
 def test_the_choice_does_not_depend_on_the_number_of_cores(
     n_cores: int, monkeypatch: pytest.MonkeyPatch

@@ -109,6 +109,7 @@ def test_beyond_the_budget_a_linear_svm_predicts_what_linear_svc_predicts(classe
     np.testing.assert_allclose(ours.decision_function(x[500:]), expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_search_beyond_the_budget_goes_on_with_its_linear_settings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -134,6 +135,7 @@ def test_rbf_alone_beyond_the_budget_is_refused_with_what_would_fit(search: Any)
         search.fit(x, y) if isinstance(search, SVM) else search.fit(x, y, x, y)
 
 
+@pytest.mark.slow
 def test_a_memory_map_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(400, 20, 3)
     np.save(tmp_path / "x.npy", x)
@@ -150,6 +152,7 @@ def test_a_memory_map_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
     assert max(lengths) < 400
 
 
+@pytest.mark.slow
 def test_rows_in_any_order_of_memory_are_taken() -> None:
     x, y = blobs(400, 20, 3)
     expected = SVM(memory_gb=TINY_GB).fit(x, y).coef_
@@ -157,6 +160,7 @@ def test_rows_in_any_order_of_memory_are_taken() -> None:
         np.testing.assert_array_equal(SVM(memory_gb=TINY_GB).fit(other, y).coef_, expected)
 
 
+@pytest.mark.slow
 def test_machines_in_groups_are_those_of_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(400, 20, 5)
     expected = SVM(memory_gb=TINY_GB).fit(x, y)

@@ -43,7 +43,7 @@ def settings_of(search: SVMSearch, x: Array) -> Iterator[tuple[frozenset[tuple[s
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("classes", [2, 3, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("classes", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 9))])
 def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, classes: int) -> None:
     x, y = blobs(600, 40, classes)
     search = SVMSearch(
