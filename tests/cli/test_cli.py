@@ -69,7 +69,7 @@ def ready(extracted: Path, tmp_path: Path) -> list[str]:
 def test_run_prints_the_report_and_writes_it(
     cold: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", *cold, "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
+    assert cli.main(["run", *cold, "--epochs=2", "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
     out, err = capsys.readouterr()
     assert "transfer: write: result.json (1 of 5)\n" in err
     for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
