@@ -104,6 +104,7 @@ class TestHead:
                 alone.fit(x[:rows], names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 class TestMethod:
     def test_chooses_on_the_validation_split(self, name: str, data: dict[str, Any]) -> None:
@@ -128,7 +129,6 @@ class TestMethod:
         np.testing.assert_array_equal(search.predict(x), search.best_estimator_.predict(x))
         assert (search.predict(x) == y).mean() > 0.3  # five classes: better than guessing
 
-    @pytest.mark.slow
     def test_features_far_from_zero_are_predicted_alike(self, name: str, data: dict[str, Any]) -> None:
         parts = [(x + np.float32(1e6), y) for x, y in (data["train"], data["valid"])]
         search = METHODS[name].build(CONFIG).fit(*parts[0], *parts[1])
@@ -185,7 +185,6 @@ class TestMethod:
         chosen = next(row for row in search.cv_results_ if row["params"] == search.best_params_)
         assert chosen["accuracy"] == max(row["accuracy"] for row in _complete(search))
 
-    @pytest.mark.slow
     def test_repeated_splits_choose_what_a_fit_on_each_chooses(self, name: str, data: dict[str, Any]) -> None:
         x, y = (np.concatenate([data[split][i] for split in ("train", "valid")]) for i in (0, 1))
         rows = [np.random.default_rng(seed).permutation(len(x)) for seed in range(3)]
