@@ -9,10 +9,12 @@ ARGS ?=
 PROFILE ?= fast
 # Processes that share the tests; benchmarks always have the machine to themselves.
 WORKERS ?= 2
-PYTEST_TESTS := $(BIN)/python -m pytest tests/ --numprocesses $(WORKERS) --dist worksteal
+# Tests are compiled once, not in every run and by every worker, even where the environment says otherwise.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PYTEST_TESTS := $(PYTEST) tests/ --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick bench-check bench-selftest results pictures test test-fast trials soak lint types docs format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest results pictures test test-fast test-exhaustive trials soak lint types docs format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -51,10 +53,13 @@ test: $(READY)  ## pytest tests/
 	$(PYTEST_TESTS) $(ARGS)
 
 test-fast: $(READY)  ## the same without the slow tests
-	$(PYTEST_TESTS) -m "not slow and not trial" $(ARGS)
+	$(PYTEST_TESTS) -m "not slow and not exhaustive and not trial" $(ARGS)
+
+test-exhaustive: $(READY)  ## every kind of network, every setting on the lab's features, what compiles or quantises
+	$(PYTEST_TESTS) -m exhaustive $(ARGS)
 
 trials: $(READY)  ## the store killed, raced for and damaged, hostile files: hundreds of cases each
-	$(BIN)/python -m pytest tests/ -m trial --quiet $(ARGS)
+	$(PYTEST) tests/ -m trial --quiet $(ARGS)
 
 soak: $(READY)  ## the same for an hour, with other seeds each time
 	$(BIN)/python -m tests.trials $(ARGS)

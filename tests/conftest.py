@@ -78,16 +78,19 @@ def slim_resnets() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def timed_once() -> Iterator[None]:
-    """Every search of a run is fitted once and not again until its times agree."""
+    """Every search of a run is fitted once and not again until its times agree.
+
+    What exists is left to later collections: one of everything that tests import takes longer than many a run.
+    """
     from transfer.evaluation import fitting
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, fitting.older_objects_kept():
         patch.setattr(fitting, "REST_S", 0)
         patch.setattr(fitting, "TIMED_ONCE_S", 0)
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_images() -> Callable[..., Path]:
     """A function that fills a folder with splits of photographs of noise, tinted by class."""
 

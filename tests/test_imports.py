@@ -147,6 +147,7 @@ def test_help_and_usage_errors_import_little(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == str(["transfer"])  # and the standard library
 
 
+@pytest.mark.slow
 def test_a_command_says_how_openmp_waits_before_torch_is_imported_and_the_library_does_not() -> None:
     """OpenMP's library reads it once, when it is loaded."""
     code = (

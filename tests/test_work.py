@@ -40,7 +40,7 @@ from transfer.heads.registry import METHODS
 from transfer.system import files
 from transfer.system.content_ids import from_hex
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("timed_once")]
 COUNTS = {
     "train": 7,
     "valid": 3,
@@ -309,6 +309,7 @@ def fresh_compiler() -> Iterator[None]:
     torch.compiler.reset()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("fresh_compiler")
 def test_nothing_is_compiled_again_after_the_first_batch() -> None:
     engine = build(Tiny().eval(), plan_of("compile"), SIZE)

@@ -61,7 +61,7 @@ def test_a_network_is_built_of_it_and_answers_differently_to_different_images() 
     assert (x_ND.std(0) > 0).float().mean() > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
     names, each = ("Gondola", "Mototopo", "VaporettoACTV", "Polizia"), 12
     drawn = [
@@ -85,6 +85,7 @@ def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("timed_once")
 def test_a_run_says_whose_weights_it_took(make_images: Callable[..., Path], tmp_path: Path) -> None:
     data = make_images(tmp_path / "images", train=2, valid=1, test=1)
     config = RunConfig(

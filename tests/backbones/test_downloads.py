@@ -141,6 +141,7 @@ def test_a_file_that_the_server_lacks_can_be_put_in_place(tmp_path: Path, server
     assert len(server.asked) == 1
 
 
+@pytest.mark.slow
 def test_no_connection_is_left_open_after_an_error(tmp_path: Path, server: Server) -> None:
     refusal(lambda: downloads.fetch(f"{server.url}/net-01234567.pth", tmp_path))
     gc.collect()  # an open socket warns when it is collected, and warnings are errors here

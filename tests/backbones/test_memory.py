@@ -16,6 +16,7 @@ def test_the_inputs_and_outputs_of_the_largest_operation_are_counted() -> None:
     assert memory.count_activation_bytes(network, (10, 20)) == 4 * 2 * 8 * 10 * 20
 
 
+@pytest.mark.slow
 def test_activations_grow_with_the_pixels_and_nothing_is_allocated() -> None:
     network = models.resnet18().eval()
     small = memory.count_activation_bytes(network, (3000, 4000))
@@ -51,6 +52,7 @@ def test_an_image_that_does_not_fit_is_refused_in_one_line(monkeypatch: pytest.M
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_untrained_weights_whose_statistics_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 10**6)
     batches = [torch.zeros(4, 3, 64, 64, dtype=torch.uint8)]

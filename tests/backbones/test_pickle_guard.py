@@ -60,6 +60,7 @@ def test_every_one_of_the_pickles_in_an_old_file_counts(tmp_path: Path) -> None:
         pickle_guard.check(tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 def test_a_pickle_longer_than_those_of_networks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(pickle.dumps(list(range(1_000_000)), protocol=2))
     with pytest.raises(pickle_guard.Busy, match="longer than 2,000,000 bytes"):

@@ -190,6 +190,7 @@ def test_a_header_of_absurd_length_is_refused(tmp_path: Path, length: int) -> No
         weights.load(path)
 
 
+@pytest.mark.slow
 def test_a_tensor_larger_than_what_it_is_made_of_takes_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     state = models.resnet18().state_dict()
@@ -345,6 +346,7 @@ def test_random_weights_are_made_once(finder: Finder, monkeypatch: pytest.Monkey
     assert finder() == first
 
 
+@pytest.mark.slow
 def test_random_weights_fit_their_network(finder: Finder) -> None:
     network = networks.build("shufflenet_v2_x0_5", weights.load(finder().path))
     with torch.inference_mode():
@@ -353,6 +355,7 @@ def test_random_weights_fit_their_network(finder: Finder) -> None:
     assert features.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [{"seed": 1}, {"size": (64, 96)}, {"backbone": "squeezenet1_1"}, {"channel_order": "bgr"}],
@@ -365,10 +368,12 @@ def test_other_random_weights_are_another_file(finder: Finder, values: dict[str,
     assert first.sha256 == hashlib.sha256(first.path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_other_training_images_bring_other_random_weights(finder: Finder) -> None:
     assert finder().sha256 != finder(images=finder.images[1:]).sha256
 
 
+@pytest.mark.slow
 def test_images_of_the_other_splits_do_not_matter(finder: Finder) -> None:
     assert finder(images=finder.images.in_split("train")) == finder()
 
@@ -420,6 +425,7 @@ def test_a_file_of_the_user_is_taken_as_it_is(finder: Finder, name: str) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_reported_before_an_engine_is_made(finder: Finder) -> None:
     path = finder.root / "mine.pth"
     torch.save({"model": models.shufflenet_v2_x1_0().state_dict()}, path)
@@ -428,6 +434,7 @@ def test_a_file_of_another_network_is_reported_before_an_engine_is_made(finder: 
     assert message.endswith("give `backbone='shufflenet_v2_x1_0'`")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"mean": (0.5, 0.5, 0.5)}], ids=str)
 def test_what_a_file_does_not_tell_is_said(
     finder: Finder, caplog: pytest.LogCaptureFixture, given: dict[str, Any]
@@ -472,6 +479,7 @@ def test_imagenet_weights_are_found_in_torchs_cache(
     assert found == weights.Weights(backbone="squeezenet1_1", source="imagenet", path=path, sha256=expected)
 
 
+@pytest.mark.slow
 def test_a_size_that_the_network_cannot_take_is_reported_before_random_weights_are_made(
     tmp_path: Path,
 ) -> None:

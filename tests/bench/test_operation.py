@@ -55,6 +55,7 @@ class TestVocabulary:
             operation.check_info(group, info)
 
 
+@pytest.mark.slow
 def test_ways_are_timed_in_turn_and_each_is_a_benchmark_with_all_its_rounds(run: Run) -> None:
     done, times = run(
         """
@@ -130,6 +131,7 @@ def test_ways_that_cannot_be_had_are_skipped_and_an_operation_without_ways_too(r
     assert not times.get("benchmarks")
 
 
+@pytest.mark.slow
 def test_two_ways_of_one_name_are_an_error(run: Run) -> None:
     done, _ = run(
         """
@@ -144,6 +146,7 @@ def test_two_ways_of_one_name_are_an_error(run: Run) -> None:
     done.stdout.fnmatch_lines(["*two ways are named 'A batch 2'*"])
 
 
+@pytest.mark.slow
 def test_a_quick_round_is_not_warmed_up(run: Run) -> None:
     done, times = run(
         """
@@ -162,6 +165,7 @@ def test_a_quick_round_is_not_warmed_up(run: Run) -> None:
     assert times["benchmarks"][0]["stats"]["rounds"] == 1
 
 
+@pytest.mark.slow
 def test_the_clock_waits_for_cuda_at_both_edges_of_every_round(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +190,7 @@ def test_the_clock_waits_for_cuda_at_both_edges_of_every_round(
     assert seen == ["work"] + ["cuda", "work", "cuda"] * rounds + ["work"] * (rounds + 1)
 
 
+@pytest.mark.slow
 def test_without_a_gpu_its_cases_are_skipped_with_a_reason(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     done, _ = run(

@@ -24,6 +24,7 @@ def test_a_process_of_its_own_keeps_what_it_prepared(tmp_path: Path) -> None:
     assert (tmp_path / "left").read_text() == "left in order"
 
 
+@pytest.mark.slow
 def test_a_process_that_ended_is_an_error(tmp_path: Path) -> None:
     with Worker(prepare, tmp_path / "left", 0) as worker, pytest.raises(EOFError):
         worker.call("end")

@@ -95,6 +95,7 @@ class TestGrids:
 
 
 class TestReferences:
+    @pytest.mark.slow
     def test_the_loop_over_rates_keeps_the_best_by_macro_f1_on_validation_rows(self) -> None:
         rows = features.synthetic(200, 60, 60, width=64, classes=4)
         settings: dict[str, Any] = {**adam_loop.LAB, "epochs": 3, "batch_size": 32}

@@ -172,6 +172,7 @@ def test_small_shards_are_merged_as_soon_as_they_have_gathered(
         assert seen.seconds(ids, "here") == pytest.approx(34)
 
 
+@pytest.mark.slow
 def test_small_shards_of_an_earlier_run_are_merged_when_they_are_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +188,7 @@ def test_small_shards_of_an_earlier_run_are_merged_when_they_are_seen(
     assert seen.seconds(ids, "here") == pytest.approx(20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["sticky", "unwritable", "refuses"])
 def test_shards_that_cant_be_deleted_are_not_merged_over_and_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str

@@ -32,23 +32,44 @@ MakeImages = Callable[..., Path]
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
-@pytest.fixture
-def ready(tmp_path: Path, make_images: MakeImages) -> list[str]:
-    """Words that run on a small folder with its own store."""
-    make_images(tmp_path / "images")
+def words_for(root: Path) -> list[str]:
     return [
-        str(tmp_path / "images"),
+        str(root / "images"),
         "--backbone=resnet18",
         "--weights=random",
-        f"--store={tmp_path / 'store'}",
+        f"--store={root / 'store'}",
         "--device=cpu",
     ]
 
 
+@pytest.fixture
+def cold(tmp_path: Path, make_images: MakeImages) -> list[str]:
+    """Words that run on a small folder with an empty store."""
+    make_images(tmp_path / "images")
+    return words_for(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def extracted(slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder of images and a store that holds their features."""
+    root = tmp_path_factory.mktemp("extracted")
+    make_images(root / "images")
+    assert cli.main(["extract", *words_for(root), "--engine=eager", "--precision=fp32", "--quiet"]) == 0
+    return root
+
+
+@pytest.fixture
+def ready(extracted: Path, tmp_path: Path) -> list[str]:
+    """Words that run on a copy of these images and their features."""
+    shutil.copytree(extracted, tmp_path, dirs_exist_ok=True)
+    return words_for(tmp_path)
+
+
+@pytest.mark.slow
 def test_run_prints_the_report_and_writes_it(
-    ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cold: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["run", *ready, "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
+    assert cli.main(["run", *cold, "--epochs=2", "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
     out, err = capsys.readouterr()
     assert "transfer: write: result.json (1 of 5)\n" in err
     for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
@@ -61,6 +82,7 @@ def test_run_prints_the_report_and_writes_it(
     assert out.splitlines()[-1].startswith(f"Written to {tmp_path / 'deep/out'}: report.html")
 
 
+@pytest.mark.slow
 def test_report_writes_the_page_again_with_the_images_named(ready: list[str], tmp_path: Path) -> None:
     out, images, page = tmp_path / "out", Path(ready[0]), tmp_path / "page.html"
     assert (
@@ -110,6 +132,7 @@ def test_a_page_that_can_not_be_written_is_refused(
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.slow
 def test_a_result_too_large_to_be_read_again_is_reported(
     ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -164,6 +187,7 @@ def test_an_output_folder_among_the_images_is_refused_and_not_made(
     assert sorted(root.parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_output_folder_beside_the_splits_may_be_used_again(ready: list[str]) -> None:
     out = Path(ready[0]) / "out"
     for _ in range(2):
@@ -197,6 +221,7 @@ def test_options_reach_the_run(ready: list[str], capsys: pytest.CaptureFixture[s
     assert record["engine"]["precision"] == "fp32"
 
 
+@pytest.mark.slow
 def test_skipped_images_are_reported_and_exit_3(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (Path(ready[0]) / "train/class0/1.jpg").write_bytes(b"no image")
     assert cli.main(["run", *ready, "--quiet"]) == 2
@@ -206,6 +231,7 @@ def test_skipped_images_are_reported_and_exit_3(ready: list[str], capsys: pytest
     assert cli.main(["extract", *ready, "--on-bad-image=skip"]) == 3
 
 
+@pytest.mark.slow
 def test_a_result_names_some_skipped_images_and_counts_all(
     ready: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,20 +246,33 @@ def test_a_result_names_some_skipped_images_and_counts_all(
     assert "skipped 1 more images" in err
 
 
-def test_extract_fills_the_store(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["extract", *ready]) == 0
+def test_extract_fills_the_store(cold: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["extract", *cold]) == 0
     assert "48 images computed, 0 already" in capsys.readouterr().out
-    assert cli.main(["extract", *ready]) == 0
+    assert cli.main(["extract", *cold]) == 0
     assert "0 images computed, 48 already" in capsys.readouterr().out
 
 
-@pytest.fixture
-def model(ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+@pytest.fixture(scope="module")
+def written(extracted: Path, timed_once: None) -> Path:
     """The folder of a run's `--out`."""
-    words = ["--methods=svm-lab,fc", "--engine=eager", "--precision=fp32", "--quiet"]
-    assert cli.main(["run", *ready, *words, "--out", str(tmp_path / "out")]) == 0
-    capsys.readouterr()
-    return str(tmp_path / "out")
+    out = extracted.with_name("written")
+    words = [
+        "--methods=svm-lab,fc",
+        "--epochs=2",
+        "--engine=eager",
+        "--precision=fp32",
+        "--quiet",
+        f"--out={out}",
+    ]
+    assert cli.main(["run", *words_for(extracted), *words]) == 0
+    return out
+
+
+@pytest.fixture
+def model(written: Path, tmp_path: Path) -> str:
+    """A copy of this folder."""
+    return str(shutil.copytree(written, tmp_path / "out"))
 
 
 class TestPredict:
@@ -255,6 +294,7 @@ class TestPredict:
         assert all(0 < float(share) <= 1 for _, _, share in lines)
         assert err == ""
 
+    @pytest.mark.slow
     def test_json_is_a_list_and_nothing_else(
         self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -276,6 +316,7 @@ class TestPredict:
         assert cli.main(["predict", model, path, "--min-confidence=2"]) == 2
         assert "--min-confidence is 2.0; give a number from 0 to 1" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_bad_images_end_it_or_are_named_with_exit_3(
         self, ready: list[str], model: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -291,6 +332,7 @@ class TestPredict:
         assert [Path(one["path"]).name for one in json.loads(out)] == ["0.jpg", "1.jpg", "3.jpg"]
         assert re.search(r"skipped .*2\.jpg", err)
 
+    @pytest.mark.slow
     def test_files_of_a_folder_that_are_no_images_are_named_with_exit_3(
         self, ready: list[str], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -350,11 +392,14 @@ class TestPredict:
         assert "backbone.safetensors is not the file that model.json names" in err
 
 
+@pytest.mark.slow
 def test_a_model_of_other_data_is_replaced_only_by_force(
-    ready: list[str], model: str, make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ready: list[str], make_images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    model = str(tmp_path / "out")
     words = ["run", *ready, "--methods=svm-lab", "--quiet", "--out", model]
-    assert cli.main(words) == 0  # again on the same images
+    for _ in range(2):
+        assert cli.main(words) == 0  # again on the same images
     words[1] = str(make_images(tmp_path / "others", seed=3))
     capsys.readouterr()
     assert cli.main(words) == 2
@@ -365,6 +410,7 @@ def test_a_model_of_other_data_is_replaced_only_by_force(
     assert json.loads((Path(model) / "models/model.json").read_text())["made_from"]["data"] == "others"
 
 
+@pytest.mark.slow
 def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -384,6 +430,7 @@ def test_models_that_cant_be_saved_are_exit_2_and_the_result_is_written(
     assert not (tmp_path / "out/models/model.json").exists()
 
 
+@pytest.mark.slow
 def test_a_result_and_models_of_two_runs_are_reported(
     ready: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -419,6 +466,7 @@ class _Output(io.StringIO):
         raise self.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--quiet"], ["--json"]], ids=["report", "quiet", "json"])
 @pytest.mark.parametrize(
     ("error", "status"),
@@ -462,6 +510,7 @@ def snow(tmp_path: Path, make_images: MakeImages) -> list[str]:
     return [*words, f"--store={tmp_path / 'store'}", "--engine=eager", f"--out={tmp_path / 'out'}"]
 
 
+@pytest.mark.slow
 def test_letters_that_a_terminal_has_not_are_escaped(
     snow: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,6 +531,7 @@ def test_letters_that_a_terminal_has_not_are_escaped(
 HOSTILE_NAMES = [b"a\nb\x1b[31m", b"\xff\xfe", b"[red]x[/red]", b"<script>alert(1)</script>", b"| `c` | $x$"]
 
 
+@pytest.mark.slow
 def test_names_of_classes_are_never_interpreted(
     tmp_path: Path, make_images: MakeImages, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -734,10 +784,11 @@ def test_python_m_transfer_is_the_command() -> None:
     assert done.stdout.startswith("transfer ")
 
 
+@pytest.mark.slow
 def test_progress_is_lines_or_a_bar_in_a_terminal(
-    ready: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cold: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["extract", *ready, "--engine=eager", "--precision=fp32"]
+    words = ["extract", *cold, "--engine=eager", "--precision=fp32"]
     assert cli.main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert cli.main(words) == 0
@@ -766,6 +817,7 @@ def test_a_run_without_a_folder_says_so_first(
     assert seen == [f"lagoon: {line}", "lagoon: ", "lagoon: ", "lagoon: "]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = [sys.executable, "-m", "transfer", "report", str(EXAMPLE)]
     report = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -806,6 +858,7 @@ def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     assert not list(tmp_path.glob("store/**/*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     Image.new("1", (30_000, 4_000)).save(Path(ready[0]) / "train/class0/huge.png")
     assert cli.main(["run", *ready, "--quiet"]) == 2
@@ -814,15 +867,16 @@ def test_a_huge_image_is_one_line(ready: list[str], capfd: pytest.CaptureFixture
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_chosen_engine_is_reported_on_standard_error_and_by_env(
-    ready: list[str], capsys: pytest.CaptureFixture[str]
+    cold: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["extract", *ready]) == 0
+    assert cli.main(["extract", *cold]) == 0
     printed = capsys.readouterr()
     chosen = r"^transfer: \w+ \w+, measured \(images/s: eager fp32 [\d.]+.*\)$"
     assert re.search(chosen, printed.err, re.MULTILINE)
     assert "images computed" in printed.out
-    store = next(word.removeprefix("--store=") for word in ready if word.startswith("--store="))
+    store = next(word.removeprefix("--store=") for word in cold if word.startswith("--store="))
     assert cli.main(["env", "--store", store]) == 0
     assert re.search(
         r"trials +resnet18 48x64 on .*\n +eager +fp32 .* images/s, ready in", capsys.readouterr().out
@@ -832,8 +886,9 @@ def test_the_chosen_engine_is_reported_on_standard_error_and_by_env(
     assert entry["trials"][0]["engine"] == "eager"
 
 
-def test_quiet_tells_nothing_of_engines(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["extract", *ready, "--quiet"]) == 0
+@pytest.mark.slow
+def test_quiet_tells_nothing_of_engines(cold: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["extract", *cold, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
 
 

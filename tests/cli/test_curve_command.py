@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,23 +13,34 @@ from transfer.evaluation import learning_curve
 from transfer.heads.registry import METHODS
 from transfer.system import schemas
 
-pytestmark = pytest.mark.usefixtures("slim_resnets")
+pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
 
 
-@pytest.fixture
-def ready(tmp_path: Path, make_images: MakeImages) -> list[str]:
-    """Words that measure a curve on a small folder with its own store."""
-    make_images(tmp_path / "images", train=12)
+def words_for(root: Path) -> list[str]:
     return [
-        "curve",
-        str(tmp_path / "images"),
+        str(root / "images"),
         "--backbone=resnet18",
         "--weights=random",
-        f"--store={tmp_path / 'store'}",
+        f"--store={root / 'store'}",
         "--device=cpu",
-        "--methods=knn",
     ]
+
+
+@pytest.fixture(scope="module")
+def extracted(slim_resnets: None, make_images: MakeImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small folder of images and a store that holds their features."""
+    root = tmp_path_factory.mktemp("extracted")
+    make_images(root / "images", train=12)
+    assert cli.main(["extract", *words_for(root), "--engine=eager", "--precision=fp32", "--quiet"]) == 0
+    return root
+
+
+@pytest.fixture
+def ready(extracted: Path, tmp_path: Path) -> list[str]:
+    """Words that measure a curve on a copy of these images and their features."""
+    shutil.copytree(extracted, tmp_path, dirs_exist_ok=True)
+    return ["curve", *words_for(tmp_path), "--methods=knn"]
 
 
 def test_a_curve_is_printed_and_written(
@@ -43,6 +55,7 @@ def test_a_curve_is_printed_and_written(
     assert "<svg" in (out / "curve.html").read_text()
 
 
+@pytest.mark.slow
 def test_json_is_all_there_is_on_standard_output(
     ready: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,6 +68,7 @@ def test_the_default_methods_are_methods() -> None:
     assert set(learning_curve.DEFAULT_METHODS) <= set(METHODS)
 
 
+@pytest.mark.slow
 def test_quiet_leaves_a_line_for_each_method(ready: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*ready, "--quiet"]) == 0
     out, err = capsys.readouterr()
@@ -101,6 +115,7 @@ def test_an_output_folder_among_the_images_is_refused(
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_an_output_folder_beside_the_splits_is_no_class(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +125,7 @@ def test_an_output_folder_beside_the_splits_is_no_class(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_skipped_images_are_reported_and_exit_3(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +145,7 @@ def test_an_interrupted_curve_ends_with_130_in_one_line(
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_groups_are_said_to_be_ignored_within_train(
     ready: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,6 +153,7 @@ def test_groups_are_said_to_be_ignored_within_train(
     assert "Groups are ignored within the training split" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_curve_that_can_not_be_written_is_shown(
     ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

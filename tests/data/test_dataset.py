@@ -545,6 +545,7 @@ def test_loops_of_links_come_to_an_end(tmp_path: Path) -> None:
         find(root / "loop")
 
 
+@pytest.mark.slow
 def test_folders_may_be_nested_deeply(tmp_path: Path) -> None:
     root = class_folders(tmp_path, {"a": 3, "b": 3})
     for depth in (500, 1_000, 1_200):
@@ -610,6 +611,7 @@ class TestGroups:
         np.testing.assert_array_equal(chosen.group_N, samples.group_N[rows])
         np.testing.assert_array_equal(samples[3:9].group_N, samples.group_N[3:9])
 
+    @pytest.mark.slow
     def test_the_seed_draws_other_groups(self, tmp_path: Path) -> None:
         root = self.day_files(tmp_path, ".")
         drawn = {

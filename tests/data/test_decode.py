@@ -491,6 +491,7 @@ def test_the_largest_picture_takes_less_than_a_gigabyte() -> None:
         assert int(done.stdout) < 1_000_000, mode  # kB
 
 
+@pytest.mark.slow
 def test_a_webp_may_have_half_as_many_pixels() -> None:
     data = encoded(Image.new("RGB", (6_900, 6_600)), "WEBP", lossless=True, method=0)
     assert f"more than {MAX_PIXELS // 2:,} pixels" in reason_of(lambda: decode.size_of(data))
@@ -500,6 +501,7 @@ def test_just_few_enough_pixels_are_none_too_many() -> None:
     assert decode.size_of(png_declaring(9_459, 9_459)) == (9_459, 9_459)
 
 
+@pytest.mark.slow
 def test_the_pixel_limit_holds_where_warnings_are_not_errors() -> None:
     script = (
         "import sys; from transfer.data import decode\n"

@@ -91,6 +91,7 @@ def test_make_writes_the_promised_files(tmp_path: Path, few: dict[str, tuple[int
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (800, 240))
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(
     tmp_path: Path, few: dict[str, tuple[int, int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_second_call_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         lagoon.make(tmp_path, seed=1)
 
 
+@pytest.mark.slow
 def test_files_that_were_lost_are_drawn_again(tmp_path: Path, few: dict[str, tuple[int, int, int]]) -> None:
     root = lagoon.make(tmp_path)
     before = digest(root)
@@ -140,6 +142,7 @@ def test_a_file_that_is_not_finished_leaves_nothing_behind(
     assert len(digest(lagoon.make(tmp_path))) == 1
 
 
+@pytest.mark.slow
 def test_mean_colour_does_not_tell_the_classes_apart() -> None:
     names = (
         "Topa",

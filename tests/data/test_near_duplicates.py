@@ -117,6 +117,7 @@ def test_few_handwritten_digits_are_called_near_duplicates() -> None:
         assert pair.found <= 0.05 * pair.compared
 
 
+@pytest.mark.slow
 def test_photographs_of_another_day_are_no_near_duplicates(boat_features: dict[str, np.ndarray]) -> None:
     parts = [boat_features[f"x_{split}"].astype(np.float32) for split in ("train", "valid", "test")]
     split_N = np.repeat(np.arange(3, dtype=np.uint8), [len(part) for part in parts])

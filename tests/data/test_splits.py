@@ -96,6 +96,7 @@ class TestDrawSplit:
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
 
+    @pytest.mark.slow
     def test_a_class_of_one_group_is_left_to_train(self) -> None:
         groups_N = np.repeat(np.arange(6), 20)
         labels_N = np.tile([0, 1], 60)
@@ -189,6 +190,7 @@ class TestDrawRepeats:
             assert_disjoint(groups_N, split)
             assert count_untrained(labels_N, split) == 0
 
+    @pytest.mark.slow
     def test_three_groups_have_six_arrangements(self) -> None:
         labels_N, groups_N = many_groups(groups=3)
         repeats = draw_repeats(labels_N, 10, SHARES, seed=0, groups_N=groups_N)

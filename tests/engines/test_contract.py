@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.cases import split_cases
 from tests.engines.networks import SHALLOW
 from tests.engines.samples import (
     BATCH,
@@ -32,8 +33,14 @@ WIDTH = {
 }
 # Compiling takes seconds for each network, and so does bf16 where the processor only emulates it: a small network
 # shows the contract.
+USUAL = ("plain", "convnext_tiny")
 WAYS = [
-    pytest.param(name, engine, precision, marks=[pytest.mark.slow] if engine == "compile" else [])
+    pytest.param(
+        name,
+        engine,
+        precision,
+        marks=[pytest.mark.slow] * (engine != "eager") + [pytest.mark.exhaustive] * (name not in USUAL),
+    )
     for engine, spec in ENGINES.items()
     for device, precisions in spec.precisions.items()
     if device == "cpu"
@@ -46,11 +53,19 @@ WAYS = [
     )
 ]
 
+EVERY_ENGINE = pytest.mark.parametrize(
+    "engine",
+    [
+        "eager",
+        pytest.param("openvino", marks=pytest.mark.slow),
+        pytest.param("compile", marks=pytest.mark.exhaustive),
+    ],
+)
 # Transformers take images of certain sides; 96 pixels do for all others.
 SIDES = {"maxvit_t": 112, "swin_t": 112, "swin_v2_t": 128, "vit_b_32": 224}
 
 
-@pytest.mark.parametrize("engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.slow)])
+@EVERY_ENGINE
 @pytest.mark.parametrize(
     "normalisation",
     [
@@ -143,7 +158,7 @@ def _batches_in_flight_are_not_mixed_up(ready: Engine) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("engine", ["eager", "openvino", pytest.param("compile", marks=pytest.mark.slow)])
+@EVERY_ENGINE
 def test_fp32_features_are_those_of_the_plain_network(engine: str) -> None:
     x = photographs(BATCH + 3)
     ready = engine_of("resnet34", engine, "fp32")
@@ -153,6 +168,7 @@ def test_fp32_features_are_those_of_the_plain_network(engine: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["eager", "openvino"])
 @pytest.mark.parametrize("name", ["resnet34", "convnext_tiny"])
 def test_bf16_features_point_where_those_of_fp32_do(name: str, engine: str) -> None:
@@ -167,13 +183,16 @@ def test_bf16_features_point_where_those_of_fp32_do(name: str, engine: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        *(name for name in SHALLOW if name not in WIDTH and name != "efficientnet_b0"),
-        "convnext_tiny",
-        "alexnet",
-        "googlenet",
-        "mnasnet0_5",
-    ],
+    split_cases(
+        [
+            *(name for name in SHALLOW if name not in WIDTH and name != "efficientnet_b0"),
+            "convnext_tiny",
+            "alexnet",
+            "googlenet",
+            "mnasnet0_5",
+        ],
+        usual=["convnext_tiny"],
+    ),
 )
 def test_every_kind_of_network_computes_what_torchvision_does(name: str) -> None:
     size = (SIDES.get(name, 96),) * 2

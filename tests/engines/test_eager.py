@@ -14,6 +14,7 @@ from transfer.system.errors import UserError
 with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_size_of_the_batch_changes_little(batch: int) -> None:
     x = photographs(4)
@@ -23,6 +24,7 @@ def test_the_size_of_the_batch_changes_little(batch: int) -> None:
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_network_is_left_as_it_was() -> None:
     network = network_of("resnet18")
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -42,6 +44,7 @@ class Scarce(Eager):
         return super()._features(x_NHW3)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     x = photographs(BATCH)
     engine = Scarce(network_of("resnet18"), plan_of())
@@ -57,6 +60,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog: pytest.LogCaptureFix
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_one_image_that_does_not_fit_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scarce, "room", 0)
     with pytest.raises(UserError, match=r"one image needs more memory.*`size`.*`device=.cpu"):
@@ -78,6 +82,7 @@ def test_cuda_gives_the_features_of_the_processor(engine: str, precision: str, l
     np.testing.assert_array_equal(features(ready, x[:3]), found[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=with_cuda)])
 def test_pixels_that_lie_on_the_device_give_the_same_features(device: str) -> None:
     ready = Eager(network_of("resnet18"), plan_of(device=device))

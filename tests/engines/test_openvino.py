@@ -36,13 +36,14 @@ def test_a_calibrated_model_is_a_quarter_of_the_network(calibrated: Path) -> Non
     assert calibrated.stat().st_size < 0.35 * floats
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nothing_is_printed_while_calibrating(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf")
     openvino.calibrate(openvino.convert(network_of("squeezenet1_1"), SIZE), [photographs(2)])
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_converting_leaves_the_network_as_it_was() -> None:
     network = network_of("resnet34")
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -52,6 +53,7 @@ def test_converting_leaves_the_network_as_it_was() -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
+@pytest.mark.slow
 def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None:
     alone = engine_of("resnet34", "openvino", batch=1)
     assert alone.in_flight == 1
@@ -62,6 +64,12 @@ def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None
 
 
 @pytest.mark.slow
+def test_converting_loads_no_telemetry() -> None:
+    openvino.convert(network_of("plain"), SIZE)
+    assert not any(name.startswith("openvino_telemetry") and sys.modules[name] for name in sys.modules)
+
+
+@pytest.mark.exhaustive
 def test_openvinos_telemetry_is_never_loaded() -> None:
     script = (
         "import sys, torch\n"

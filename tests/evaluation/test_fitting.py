@@ -114,6 +114,7 @@ def test_the_searches_given_stay_unfitted(splits: dict[str, Any]) -> None:
     assert not hasattr(search, "classes_")
 
 
+@pytest.mark.slow
 def test_collections_leave_older_objects_alone_for_a_while() -> None:
     def fail() -> None:
         with fitting.older_objects_kept():

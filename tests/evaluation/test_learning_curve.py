@@ -87,7 +87,8 @@ def measure(config: RunConfig, draws: int = 3, **settings: Any) -> dict[str, Any
     return learning_curve.measure(config, draws, image_set, features, watch, **settings)
 
 
-@pytest.mark.usefixtures("slim_resnets", "methods")
+@pytest.mark.slow
+@pytest.mark.usefixtures("slim_resnets", "timed_once", "methods")
 class TestOfImages:
     def test_the_record_keeps_the_published_schema(self, config: RunConfig, make_images: MakeImages) -> None:
         make_images(Path(config.data), train=12)
@@ -168,8 +169,9 @@ class TestOfImages:
         assert "too few points" in record["methods"][0]["extrapolation"]["macro_f1"]["reason"]
 
 
-@pytest.mark.usefixtures("slim_resnets")
+@pytest.mark.slow
+@pytest.mark.usefixtures("slim_resnets", "timed_once")
 def test_every_method_can_be_measured(config: RunConfig, make_images: MakeImages) -> None:
     make_images(Path(config.data), train=3)
-    record = measure(replace(config, methods=tuple(METHODS)), 2)
+    record = measure(replace(config, methods=tuple(METHODS), epochs=1), 2)
     assert [method["name"] for method in record["methods"]] == list(METHODS)

@@ -63,6 +63,7 @@ def _enumerated(y: Labels, a: Labels, b: Labels, units: Labels) -> float:
     return float((np.abs(differences) >= observed - 1e-9).mean())
 
 
+@pytest.mark.slow
 def test_macro_f1_is_permuted_over_all_swaps_of_few_images() -> None:
     y = np.array([0, 0, 0, 1, 1, 2, 2, 2])
     a, b = np.array([0, 0, 1, 1, 2, 2, 2, 2]), np.array([0, 1, 1, 2, 0, 0, 2, 0])
@@ -71,6 +72,7 @@ def test_macro_f1_is_permuted_over_all_swaps_of_few_images() -> None:
     assert permute_macro_f1(y, a, b, 3, Units.of(8, None)) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_macro_f1_is_permuted_over_whole_groups() -> None:
     y, a, b = draw(60, 4, 5)
     groups = np.arange(60) % 7
@@ -103,6 +105,7 @@ def test_p_is_one_for_equal_predictions_and_never_zero() -> None:
         assert 0 < permute_macro_f1(y, y, wrong, 4, units) < 0.001
 
 
+@pytest.mark.slow
 def test_p_of_equal_methods_is_below_a_tenth_in_a_tenth_of_cases() -> None:
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(5), (4, 6, 10, 30, 50))

@@ -48,6 +48,7 @@ def test_classes_never_right_leave_macro_f1_an_interval() -> None:
     assert high - low > 0.03
 
 
+@pytest.mark.slow
 def test_many_classes_need_little_memory() -> None:
     y, a, b = draw(3000, 1000, 0)
     tracemalloc.start()

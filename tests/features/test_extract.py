@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +143,7 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
             found = features(tmp_path, **given | change(patch)).extraction
             assert found.computed == len(found.images) == 12, f"{name}: stale"
             keys.add(found.table.key)
-        assert features(tmp_path, **given).extraction.computed == 0, name
+    assert features(tmp_path, **given).extraction.computed == 0
     assert len(keys) == len(CHANGES) + 1
 
 
@@ -202,26 +205,16 @@ def _weights(root: Path) -> Path:
     """A file of weights that does not hang on the images, as random ones do."""
     path = root / "weights.pth"
     if not path.exists():
-        state = networks.random_state(
-            "resnet18", seed=0, batches=[torch.randint(256, (8, 3, 48, 64), dtype=torch.uint8)]
-        )
-        torch.save(state, path)
+        path.write_bytes(_bytes_of_weights())
     return path
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"size": (40, 64)}, {"precision": "bf16"}, {"backbone": "resnet34"}, {"seed": 1}],
-    ids=lambda change: next(iter(change)),
-)
-def test_whatever_changes_features_changes_their_key(
-    tmp_path: Path, make_images: MakeImages, change: dict[str, Any]
-) -> None:
-    make_images(tmp_path / "images", train=3, valid=2, test=2)
-    one = features(tmp_path)
-    other = features(tmp_path, **change)
-    assert other.extraction.table.key != one.extraction.table.key
-    assert other.extraction.computed == 21
+@cache
+def _bytes_of_weights() -> bytes:
+    noise = torch.randint(256, (8, 3, 48, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    file = io.BytesIO()
+    torch.save(networks.random_state("resnet18", seed=0, batches=[noise]), file)
+    return file.getvalue()
 
 
 def test_a_decoder_for_cuda_is_refused_on_a_processor(tmp_path: Path, make_images: MakeImages) -> None:
@@ -247,20 +240,6 @@ def test_images_decoded_on_the_device_have_a_key_of_their_own(
     np.testing.assert_allclose(everything(other), everything(one), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("declared", ["DECLARED", "mean", "order"])
-def test_decoder_and_normalisation_belong_to_the_key(
-    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch, declared: str
-) -> None:
-    make_images(tmp_path / "images", train=3, valid=2, test=2)
-    weights = str(_weights(tmp_path))
-    one = features(tmp_path, weights=weights)
-    settings: dict[str, Any] = {"mean": {"mean": (0.5, 0.5, 0.5)}, "order": {"channel_order": "bgr"}}
-    if declared == "DECLARED":
-        monkeypatch.setitem(decode.DECLARED, "decoder", "pillow 99")
-    other = features(tmp_path, weights=weights, **settings.get(declared, {}))
-    assert other.extraction.table.key != one.extraction.table.key
-
-
 def test_imagenets_statistics_given_are_the_default(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images", train=3, valid=2, test=2)
     weights = str(_weights(tmp_path))
@@ -281,7 +260,10 @@ def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: Mak
 def test_the_default_size_is_bounded_and_a_line_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, own: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    write_images(tmp_path / "images", lambda rng: rng.integers(0, 256, (*own, 3), dtype=np.uint8))
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        return np.tile(rng.integers(0, 256, (10, 10, 3), np.uint8), (own[0] // 10, own[1] // 10, 1))
+
+    write_images(tmp_path / "images", draw, count=1)
     assert features(tmp_path).extraction.size == expected
     assert f"the images are {own[0]}x{own[1]}: they are scaled to {expected[0]}x{expected[1]}" in caplog.text
     caplog.clear()
@@ -289,12 +271,12 @@ def test_the_default_size_is_bounded_and_a_line_says_so(
     assert "scaled" not in caplog.text
 
 
-def write_images(root: Path, draw: Callable[[np.random.Generator], np.ndarray]) -> None:
+def write_images(root: Path, draw: Callable[[np.random.Generator], np.ndarray], count: int = 2) -> None:
     rng = np.random.default_rng(0)
     for split in ("train", "valid", "test"):
         for c in "ab":
             (root / split / c).mkdir(parents=True)
-            for i in range(2):
+            for i in range(count):
                 decode.Image.fromarray(draw(rng)).save(root / split / c / f"{i}.png")
 
 
@@ -433,13 +415,25 @@ def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
 
         monkeypatch.setattr(openvino, "build", broken)
     else:
-        usual_setup(monkeypatch, eager=100.0, openvino=0.0, compile=1000.0)
-        monkeypatch.setattr(autotune, "TIMED_S", 0.0001)
+        usual_setup(monkeypatch, compile=1e6)
+        monkeypatch.setattr(trials, "known", lambda _: [tried("eager", 1.0), tried("openvino", 1000.0)])
         monkeypatch.setattr(FeatureExtractor, "compute", _failing_for("openvino", FeatureExtractor.compute))
     found = features(tmp_path, weights=weights, engine="auto", precision="fp32").extraction
     assert found.plan.engine == "eager"
     assert found.computed == len(found.images)
     assert "openvino fp32 fails here (device lost); continuing without it" in caplog.messages
+
+
+def tried(engine: str, images_per_s: float, precision: str = "fp32", cosine: float = 1.0) -> trials.Trial:
+    return trials.Trial(
+        engine=engine,
+        precision=precision,
+        setup_s=1,
+        images_per_s=images_per_s,
+        cosine=cosine,
+        made_at=time.time(),  # an old trial does not count
+        contention=None,
+    )
 
 
 class Instead:
@@ -516,9 +510,7 @@ def test_features_that_are_known_to_disagree_are_computed_by_another_engine(
     make_images(tmp_path / "images")
     weights = str(_weights(tmp_path))
     features(tmp_path, weights=weights, precision="bf16")
-    wrong = trials.Trial(
-        engine="eager", precision="bf16", setup_s=1, images_per_s=9, cosine=0.5, made_at=0, contention=None
-    )
+    wrong = tried("eager", 9, precision="bf16", cosine=0.5)
     monkeypatch.setattr(trials, "known", lambda _: [wrong])
     found = features(tmp_path, weights=weights, engine="auto", precision="bf16").extraction
     assert found.plan.engine != "eager"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -75,11 +76,23 @@ def test_engine_its_version_and_precision_belong_to_the_key(
         assert one.table(plan("openvino")).key not in keys
 
 
+@pytest.fixture
+def quick_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A calibrated model that is the sha256 of the pixels it is calibrated on."""
+    pytest.importorskip("nncf")
+
+    def calibrate(_: object, batches: Iterable[np.ndarray]) -> bytes:
+        return hashlib.sha256(b"".join(x_NHW3.tobytes() for x_NHW3 in batches)).digest()
+
+    monkeypatch.setattr(extractor.openvino, "calibrate", calibrate)
+    monkeypatch.setattr(extractor.openvino, "convert", lambda *_: None)
+
+
+@pytest.mark.usefixtures("quick_calibration")
 class TestCalibration:
     def test_it_sees_training_images_alone(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights
     ) -> None:
-        pytest.importorskip("nncf")
         root = make_images(tmp_path / "images")
         others = make_images(tmp_path / "others", seed=7)
         with opened(root, weights) as one:
@@ -96,7 +109,6 @@ class TestCalibration:
     def test_its_bytes_belong_to_the_key_of_int8_features(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights
     ) -> None:
-        pytest.importorskip("nncf")
         with opened(make_images(tmp_path / "images"), weights) as one:
             declared = one.declare(plan("openvino", "int8"))
             assert declared["calibrated_sha256"] == one.calibrated.sha256
@@ -111,12 +123,9 @@ class TestCalibration:
         monkeypatch: pytest.MonkeyPatch,
         changed: str,
     ) -> None:
-        pytest.importorskip("nncf")
         root = make_images(tmp_path / "images")
         with opened(root, weights) as one:
             made = one.calibrated
-        monkeypatch.setattr(extractor.openvino, "calibrate", lambda *_: b"other")
-        monkeypatch.setattr(extractor.openvino, "convert", lambda *_: None)
         settings: dict[str, Any] = {
             "mean": {"normalisation": networks.Normalisation(mean=(0.5, 0.5, 0.5))},
             "backbone": {"backbone": "resnet34"},

@@ -70,7 +70,10 @@ WEIGHTS = [None, torch.linspace(0.2, 5, 7), torch.linspace(5, 0.2, 7)]
 
 @pytest.mark.parametrize("cosine", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("batch_size", [64, 50, 1000])  # a short last batch, none, one only
+# A short last batch, none, one only.
+@pytest.mark.parametrize(
+    "batch_size", [pytest.param(64, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow), 1000]
+)
 def test_every_layer_equals_one_torch_adamw(batch_size: int, weighted: bool, cosine: bool) -> None:
     x, y = features(300, 96, 7)
     n_steps = 4 * -(-300 // batch_size)
@@ -89,6 +92,7 @@ def test_every_layer_equals_one_torch_adamw(batch_size: int, weighted: bool, cos
         torch.testing.assert_close(biases[row], layer.bias.detach(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_training_on_features_equals_training_the_last_layer_of_the_frozen_network() -> None:
     torch.manual_seed(0)
     images = torch.randint(256, (24, 3, 60, 100), dtype=torch.uint8)

@@ -104,6 +104,7 @@ class TestHead:
                 alone.fit(x[:rows], names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 class TestMethod:
     def test_chooses_on_the_validation_split(self, name: str, data: dict[str, Any]) -> None:
@@ -216,6 +217,7 @@ def _complete(search: GridSearch) -> list[dict[str, Any]]:
     return [row for row, n in zip(search.cv_results_, steps, strict=True) if n is None or n == max(steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg"])
 def test_settings_whose_classes_weigh_alike_are_solved_once(
     name: str, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch

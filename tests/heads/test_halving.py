@@ -34,6 +34,7 @@ def validate(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> list[Point]:
     return [{"loss": value} for value in loss(weights_SCD, biases_SC).tolist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [(0,), (3, 4)])
 @pytest.mark.parametrize("n_shares", [1, 2, 3])
 @pytest.mark.parametrize("n_points", [1, 8])

@@ -169,6 +169,7 @@ def test_settings_that_were_dropped_are_rows_of_fewer_steps_and_never_chosen(
     np.testing.assert_allclose(best.coef_, alone.coef_, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("select", "expected"), [("accuracy", None), ("macro_f1", "balanced")])
 def test_settings_go_on_by_a_loss_that_counts_rows_or_classes_alike(
     select: str, expected: str | None
@@ -181,6 +182,7 @@ def test_settings_go_on_by_a_loss_that_counts_rows_or_classes_alike(
     assert on == {expected}
 
 
+@pytest.mark.slow
 def test_few_rows_are_trained_for_as_many_steps_as_more_rows_and_many_rows_for_epochs() -> None:
     x, y = features(700, 5, 2)
     for n_rows, n_steps in ((100, 40), (700, 60)):
@@ -207,6 +209,7 @@ def test_validation_rows_of_a_class_without_training_rows_count_as_missed(known:
         assert row["macro_f1"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_cores", [1, 2, 5])
 def test_the_choice_does_not_depend_on_the_number_of_cores(
     n_cores: int, monkeypatch: pytest.MonkeyPatch
@@ -223,6 +226,7 @@ def test_the_choice_does_not_depend_on_the_number_of_cores(
     np.testing.assert_allclose(one.best_estimator_.coef_, other.best_estimator_.coef_, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_splits_are_fitted_as_each_would_be_alone() -> None:
     x, y = features(300, 10, 5)
     rng = np.random.default_rng(0)
@@ -335,6 +339,7 @@ def test_cuda_trains_the_same_layer() -> None:
     np.testing.assert_allclose(on_cuda.best_estimator_.coef_, on_cpu.best_estimator_.coef_, atol=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> None:
     search = FineTuneSearch(class_weight=(None, "balanced")).fit(
         boat_features["x_train"], boat_features["y_train"], boat_features["x_valid"], boat_features["y_valid"]
@@ -344,6 +349,7 @@ def test_the_lab_features_are_learned(boat_features: dict[str, np.ndarray]) -> N
     assert f1_score(boat_features["y_test"], predicted, average="macro", zero_division=0) >= 0.65
 
 
+@pytest.mark.slow
 def test_the_learning_curve_of_a_setting_ends_in_its_scores() -> None:
     x, y = features(300, 6, 3)
     search = FineTuneSearch(lr=(1e-3, 1e-2, 1e-1), min_steps=400).fit(x[:250], y[:250], x[250:], y[250:])

@@ -102,6 +102,7 @@ def test_raw_features_of_any_scale_reach_the_optimum(scale: float) -> None:
     assert (head.predict(x) == same.predict(x / np.float32(scale))).mean() >= 0.99
 
 
+@pytest.mark.exhaustive
 def test_the_lab_features_are_learned(boat_features: dict[str, Array]) -> None:
     search = LogisticRegressionSearch(C=(0.01, 1), tol=1e-5, extend=False).fit(
         boat_features["x_train"], boat_features["y_train"], boat_features["x_valid"], boat_features["y_valid"]

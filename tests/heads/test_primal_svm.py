@@ -43,12 +43,11 @@ def objectives(coef: Array, intercept: Array, z: Array, y: Array, C: float, weig
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("classes", [2, 9])
-@pytest.mark.parametrize("gather_bytes", [0, 1 << 29])
+@pytest.mark.parametrize("classes", [2, pytest.param(9, marks=pytest.mark.slow)])
 def test_reaches_the_objective_of_linear_svc(
-    monkeypatch: pytest.MonkeyPatch, standardize: bool, classes: int, gather_bytes: int
+    monkeypatch: pytest.MonkeyPatch, standardize: bool, classes: int
 ) -> None:
-    monkeypatch.setattr(primal_svm, "GATHER_BYTES", gather_bytes)
+    """Whether rows are gathered or not."""
     x, y = blobs(600, 20, classes)
     x = x if standardize else x - 10
     scaler = StandardScaler(with_mean=standardize, with_std=standardize).fit(x.astype(np.float64))
@@ -58,20 +57,34 @@ def test_reaches_the_objective_of_linear_svc(
     )
     scale = scale if standardize else 1
     settings = [(C, weight) for C in (0.01, 1, 100) for weight in (None, "balanced")]
-    for (C, weight), (coef, intercept) in zip(
-        settings, primal_svm.fit(x, y, settings, standardize, "cpu"), strict=True
-    ):
-        own = coef.astype(np.float64) * scale
-        own_intercept = intercept + (own / scale) @ np.broadcast_to(shift, 20)
-        if classes == 2:
-            own, own_intercept = -own, -own_intercept
+    expected = []
+    for C, weight in settings:
         svc = LinearSVC(C=C, class_weight=weight, dual=False, tol=1e-8, max_iter=10_000).fit(z, y)
-        reached = objectives(own, own_intercept, z, y, C, weight)
-        np.testing.assert_allclose(reached, objectives(svc.coef_, svc.intercept_, z, y, C, weight), rtol=1e-3)
+        expected.append(objectives(svc.coef_, svc.intercept_, z, y, C, weight))
+    for gather_bytes in (0, 1 << 29):
+        monkeypatch.setattr(primal_svm, "GATHER_BYTES", gather_bytes)
+        fitted = primal_svm.fit(x, y, settings, standardize, "cpu")
+        for (C, weight), (coef, intercept), best in zip(settings, fitted, expected, strict=True):
+            own = coef.astype(np.float64) * scale
+            own_intercept = intercept + (own / scale) @ np.broadcast_to(shift, 20)
+            if classes == 2:
+                own, own_intercept = -own, -own_intercept
+            reached = objectives(own, own_intercept, z, y, C, weight)
+            np.testing.assert_allclose(reached, best, rtol=1e-3)
 
 
-def test_separable_classes_reach_it_too(boat_features: dict[str, Array]) -> None:
+@pytest.mark.slow
+def test_separable_classes_reach_it_too() -> None:
+    _reaches_it_at_a_large_cost(*blobs(90, 120, 3))
+
+
+@pytest.mark.exhaustive
+def test_separable_classes_of_the_lab_features_reach_it_too(boat_features: dict[str, Array]) -> None:
     x, y = boat_features["x_train"][::8, :64].astype(np.float32), boat_features["y_train"][::8]
+    _reaches_it_at_a_large_cost(x, y)
+
+
+def _reaches_it_at_a_large_cost(x: Array, y: Array) -> None:
     z = StandardScaler().fit_transform(x.astype(np.float64))
     (coef, intercept), *_ = primal_svm.fit(x, y, [(10.0, None)], True, "cpu")
     scaler = StandardScaler().fit(x.astype(np.float64))
@@ -96,6 +109,7 @@ def test_beyond_the_budget_a_linear_svm_predicts_what_linear_svc_predicts(classe
     np.testing.assert_allclose(ours.decision_function(x[500:]), expected, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_search_beyond_the_budget_goes_on_with_its_linear_settings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -121,6 +135,7 @@ def test_rbf_alone_beyond_the_budget_is_refused_with_what_would_fit(search: Any)
         search.fit(x, y) if isinstance(search, SVM) else search.fit(x, y, x, y)
 
 
+@pytest.mark.slow
 def test_a_memory_map_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(400, 20, 3)
     np.save(tmp_path / "x.npy", x)
@@ -137,6 +152,7 @@ def test_a_memory_map_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
     assert max(lengths) < 400
 
 
+@pytest.mark.slow
 def test_rows_in_any_order_of_memory_are_taken() -> None:
     x, y = blobs(400, 20, 3)
     expected = SVM(memory_gb=TINY_GB).fit(x, y).coef_
@@ -144,6 +160,7 @@ def test_rows_in_any_order_of_memory_are_taken() -> None:
         np.testing.assert_array_equal(SVM(memory_gb=TINY_GB).fit(other, y).coef_, expected)
 
 
+@pytest.mark.slow
 def test_machines_in_groups_are_those_of_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = blobs(400, 20, 5)
     expected = SVM(memory_gb=TINY_GB).fit(x, y)

@@ -66,6 +66,7 @@ def test_a_penalty_must_be_above_zero(alpha: float) -> None:
         RidgeHead(alpha=alpha).fit(x, y)
 
 
+@pytest.mark.exhaustive
 def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
     boat_features: dict[str, Array],
 ) -> None:

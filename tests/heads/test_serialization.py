@@ -91,6 +91,7 @@ def test_a_loaded_head_predicts_the_same_bits(
     assert getattr(loaded, tell)(x).tobytes() == getattr(fitted, tell)(x).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "search",
     [

@@ -43,7 +43,7 @@ def settings_of(search: SVMSearch, x: Array) -> Iterator[tuple[frozenset[tuple[s
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("classes", [2, 3, 9])
+@pytest.mark.parametrize("classes", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 9))])
 def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, classes: int) -> None:
     x, y = blobs(600, 40, classes)
     search = SVMSearch(
@@ -70,6 +70,7 @@ def test_every_setting_predicts_what_scikit_learn_predicts(standardize: bool, cl
         assert apart.max() < 1.01
 
 
+@pytest.mark.exhaustive
 def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
     boat_features: dict[str, Array],
 ) -> None:
@@ -85,7 +86,8 @@ def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
 @pytest.mark.parametrize(
     ("name", "standardize"),
     [
-        *((name, standardize) for name in ("iris", "wine", "digits") for standardize in (False, True)),
+        *((name, standardize) for name in ("iris", "wine") for standardize in (False, True)),
+        *(pytest.param("digits", standardize, marks=pytest.mark.slow) for standardize in (False, True)),
         ("breast_cancer", True),  # raw, libsvm itself takes half a minute
     ],
 )
@@ -178,13 +180,14 @@ def test_memory_without_a_limit_is_one() -> None:
     assert not SVM(memory_gb=float("inf")).fit(x, y).one_vs_rest_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = blobs(400, 20, 12)
     whole = SVM(kernel=kernel).fit(x[:200], y[:200])
-    searched = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
+    searched = SVMSearch(kernels=(kernel,), C=(0.1, 10), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     monkeypatch.setattr(one_vs_one, "BLOCK_VALUES", 7 * 12)  # seven rows at a time
     monkeypatch.setattr(svm_classifier, "LARGEST_LAYER", 0)
     parts = SVM(kernel=kernel).fit(x[:200], y[:200])
@@ -192,7 +195,7 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     assert not hasattr(parts, "coef_")
     np.testing.assert_array_equal(parts.predict(x), whole.predict(x))
     np.testing.assert_allclose(parts.decision_function(x), whole.decision_function(x), rtol=1e-9)
-    again = SVMSearch(kernels=(kernel,), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
+    again = SVMSearch(kernels=(kernel,), C=(0.1, 10), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     np.testing.assert_array_equal(again.predict_each(x), searched.predict_each(x))
 
 

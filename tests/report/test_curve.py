@@ -23,6 +23,7 @@ def test_a_made_curve_keeps_the_published_schema() -> None:
     jsonschema_rs.validate(schemas.schema("curve"), make_curve())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", [("fc", "svm"), ("fc", "svm", "ridge"), tuple(METHODS)])
 def test_a_curve_fits_a_terminal(methods: tuple[str, ...]) -> None:
     sizes = tuple(k * 10**power for power in range(5) for k in (1, 2, 5))

@@ -53,7 +53,7 @@ def photographs(root: Path) -> Path:
 
 def run(folder: Path, **settings: Any) -> Result:
     """A run on `folder / images` that keeps its models in `folder / out / models`."""
-    given = {"backbone": "resnet18", "weights": "random", **WAY, **settings}
+    given = {"backbone": "resnet18", "weights": "random", "epochs": 2, **WAY, **settings}
     config = RunConfig(data=str(folder / "images"), store=folder / "store", **given)
     return experiment.run(config, models=folder / "out" / "models")
 
@@ -68,6 +68,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(folder: Path) -> Result:
     return run(folder)
+
+
+@pytest.fixture(scope="module")
+def extracted(folder: Path, result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images, and a store that holds their features from weights of the seeds 0 and 1."""
+    root = tmp_path_factory.mktemp("extracted")
+    for name in ("images", "store"):
+        shutil.copytree(folder / name, root / name)
+    run(root, methods=("knn",), seed=1)
+    shutil.rmtree(root / "out")
+    return root
+
+
+@pytest.fixture
+def ready(extracted: Path, tmp_path: Path) -> Path:
+    """A copy of these, to run in."""
+    return shutil.copytree(extracted, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture
@@ -337,13 +354,12 @@ class TestFolder:
         )  # fmt: skip
         experiment.run(config)
 
-    def test_what_an_earlier_run_left_is_never_mixed_in(self, tmp_path: Path) -> None:
-        photographs(tmp_path / "images")
-        run(tmp_path, methods=("fc", "svm"))
-        models = tmp_path / "out" / "models"
+    def test_what_an_earlier_run_left_is_never_mixed_in(self, ready: Path) -> None:
+        run(ready, methods=("fc", "svm"))
+        models = ready / "out" / "models"
         (models / "calibrated.safetensors").write_bytes(b"of an int8 run")
         (models / "mine.safetensors").write_bytes(b"somebody's own")
-        run(tmp_path, methods=("svm",))
+        run(ready, methods=("svm",))
         assert {path.name for path in models.iterdir()} == {
             "model.json", "backbone.safetensors", "svm.safetensors", "mine.safetensors",
         }  # fmt: skip
@@ -355,11 +371,10 @@ class TestFolder:
         [(KeyboardInterrupt(), 2), (UserError("disk full"), 1), (MemoryError(), 2)],
     )
     def test_a_run_that_ends_while_it_saves_leaves_the_model_that_was_there(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, number: int
+        self, ready: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, number: int
     ) -> None:
-        photographs(tmp_path / "images")
-        run(tmp_path, methods=("svm",))
-        models = tmp_path / "out" / "models"
+        run(ready, methods=("svm",))
+        models = ready / "out" / "models"
         before = {path.name: path.read_bytes() for path in models.iterdir()}
         real = bundle.files.write
         written = []
@@ -373,15 +388,14 @@ class TestFolder:
 
         monkeypatch.setattr(bundle.files, "write", ends)
         with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else ModelsNotSaved):
-            run(tmp_path, methods=("svm",), seed=1)
+            run(ready, methods=("svm",), seed=1)
         assert {path.name: path.read_bytes() for path in models.iterdir()} == before
-        assert predictor.load(tmp_path / "out").method == "svm"
+        assert predictor.load(ready / "out").method == "svm"
 
     def test_a_run_killed_while_it_replaces_leaves_no_model(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, ready: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        photographs(tmp_path / "images")
-        run(tmp_path, methods=("svm",))
+        run(ready, methods=("svm",))
 
         def killed(self: Path, target: Path) -> Path:
             if self.parent.name.startswith(bundle.STAGING) and self.suffix == ".safetensors":
@@ -390,23 +404,21 @@ class TestFolder:
 
         monkeypatch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, methods=("svm",), seed=1)
+            run(ready, methods=("svm",), seed=1)
         with pytest.raises(UserError, match=r"no model\.json in"):
-            predictor.load(tmp_path / "out")
+            predictor.load(ready / "out")
 
-    def test_what_a_killed_run_had_not_finished_goes_after_a_day(self, tmp_path: Path) -> None:
-        photographs(tmp_path / "images")
-        models = tmp_path / "out" / "models"
+    def test_what_a_killed_run_had_not_finished_goes_after_a_day(self, ready: Path) -> None:
+        models = ready / "out" / "models"
         for name, age_s in (("old", 2 * 86400), ("new", 60)):
             (models / f"{bundle.STAGING}{name}").mkdir(parents=True)
             os.utime(models / f"{bundle.STAGING}{name}", (time.time() - age_s,) * 2)
-        run(tmp_path, methods=("svm",))
+        run(ready, methods=("svm",))
         assert [path.name for path in models.glob(".*")] == [f"{bundle.STAGING}new"]
 
     def test_a_head_that_cant_be_saved_is_reported_and_left_out(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, ready: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        photographs(tmp_path / "images")
         real = serialization.save
 
         def refuses(head: Any, path: Path) -> Path:
@@ -416,17 +428,16 @@ class TestFolder:
 
         monkeypatch.setattr(serialization, "save", refuses)
         with pytest.raises(ModelsNotSaved, match="svm is not saved: can't save it") as caught:
-            run(tmp_path, methods=("fc", "svm"))
+            run(ready, methods=("fc", "svm"))
         assert caught.value.result is not None
         assert [method["name"] for method in caught.value.result.methods] == ["fc", "svm"]
-        assert predictor.load(tmp_path / "out").method == "fc"
+        assert predictor.load(ready / "out").method == "fc"
 
-    def test_a_disk_that_refuses_costs_the_models_and_not_the_result(self, tmp_path: Path) -> None:
-        photographs(tmp_path / "images")
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "models").write_text("a file")
+    def test_a_disk_that_refuses_costs_the_models_and_not_the_result(self, ready: Path) -> None:
+        (ready / "out").mkdir()
+        (ready / "out" / "models").write_text("a file")
         with pytest.raises(ModelsNotSaved, match="the models are not saved: ") as caught:
-            run(tmp_path, methods=("svm-lab",))
+            run(ready, methods=("svm-lab",))
         assert caught.value.result is not None
         assert caught.value.result.methods
 
@@ -640,6 +651,7 @@ class TestWay:
         assert loaded.decoder == "pillow"
         assert "nvJPEG" in caplog.text
 
+    @pytest.mark.exhaustive
     def test_int8_takes_its_calibrated_network_along(
         self,
         folder: Path,

@@ -31,6 +31,7 @@ WORK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", signals.SIGNALS)
 @pytest.mark.parametrize("work", WORK.values(), ids=WORK)
 def test_work_that_does_not_come_back_is_ended(number: signal.Signals, work: str) -> None:
@@ -110,6 +111,7 @@ def test_other_threads_take_no_signals() -> None:
     assert entered == [signal.getsignal(signal.SIGTERM)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", ["time.sleep(60)", BUSY], ids=["in order", "at once"])
 def test_the_progress_line_is_cleared(work: str) -> None:
     code = f"""

@@ -77,6 +77,7 @@ def test_which_answers_are_right(
     assert (found.right, found.wrong) == (right, wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "status", "trials"),
     [

@@ -134,6 +134,7 @@ def test_a_line_of_a_record_is_never_interpreted(tmp_path: Path) -> None:
     assert "a \\| b" in page
 
 
+@pytest.mark.slow
 def test_the_command_files_a_record_writes_the_page_and_checks_it(tmp_path: Path) -> None:
     path, results = written(made_up(), tmp_path / "record.json"), tmp_path / "results"
     done = command(path, "--results", results)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench import turns
 from bench.studies import self_ratio
 
 
@@ -43,7 +44,8 @@ def test_the_command_ends_with_1_where_a_way_is_not_itself(
     assert f"{self_ratio.furthest([found]):.1%}" in capsys.readouterr().out
 
 
-def test_both_names_are_timed() -> None:
+def test_both_names_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "rest", lambda: None)
     calls: list[int] = []
     both = self_ratio.time_twice(lambda: calls.append(1), 3, 0)
     assert [len(own) for own in both.values()] == [3, 3]

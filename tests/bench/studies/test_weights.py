@@ -24,6 +24,7 @@ def test_marks_are_those_of_scikit_learn() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_gain_is_against_the_mean_of_the_others_and_lies_in_its_interval() -> None:
     rng = np.random.default_rng(1)
     own_N, others = draw_predictions(rng, 0.9), [draw_predictions(rng, 0.4) for _ in range(3)]
@@ -35,6 +36,7 @@ def test_a_gain_is_against_the_mean_of_the_others_and_lies_in_its_interval() -> 
         assert 0 < low < gained["mean"] < high < 1
 
 
+@pytest.mark.slow
 def test_nothing_is_gained_over_oneself() -> None:
     own_N = draw_predictions(np.random.default_rng(2), 0.5)
     for gained in weights.gain(Y_N, own_N, [own_N, own_N], 4).values():

@@ -13,6 +13,7 @@ from tools.pretrain.scenes import BACKGROUNDS, FACTS, FOREGROUNDS, THINGS, Scene
 from tools.pretrain.textures import Textures
 from tools.pretrain.things import Things
 
+pytestmark = pytest.mark.slow
 SIDE = 48
 N_TEXTURES = 18  # no multiple of the kinds
 KINDS = ["things", "fractals", "textures"]

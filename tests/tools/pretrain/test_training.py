@@ -28,6 +28,7 @@ def recipe(**changed: Any) -> Recipe:
     return Recipe(**{**SMALL, **changed})
 
 
+@pytest.mark.exhaustive
 def test_training_learns_a_few_pictures_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_module, "_mixed", lambda seed, step: seed)  # the same in every step
     met: list[Step] = []
