@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision import models, transforms
 
-from transfer.backbones import networks
+from transfer.backbones import networks, torchvision_networks
 from transfer.backbones.networks import State
 from transfer.system.errors import UserError
 
@@ -330,7 +330,7 @@ def test_networks_for_other_tasks_are_unknown(name: str) -> None:
 @pytest.mark.parametrize("name", [*LAST, "squeezenet1_1", "resnet50", "vit_h_14"])
 def test_classification_networks_are_known(name: str) -> None:
     networks.check_name(name)
-    assert name in networks.names()
+    assert name in torchvision_networks.names()
 
 
 def test_normalising_is_torchvisions() -> None:

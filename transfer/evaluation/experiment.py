@@ -178,7 +178,7 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
             "name": extraction.weights.backbone,
             "weights": extraction.weights.source,
             "weights_sha256": extraction.weights.sha256,
-            **extraction.weights.normalisation.described,
+            **extraction.weights.described,
             "weights_remarks": list(extraction.weights.remarks),
             "input_size": list(extraction.size),
             "feature_dim": features.x_ND.shape[1],
