@@ -12,6 +12,7 @@ from torch import nn
 
 from transfer.backbones.checkpoint import State
 from transfer.backbones.preprocessing import Normalisation, Preprocessing
+from transfer.config import PACKAGED_BACKBONE
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile
 
@@ -54,9 +55,18 @@ class SourceSpec:
     """The extra of this package that installs them."""
 
 
-# By what precedes the colon in the name of a network.
+# By what precedes the colon in the name of a network, or by the name of the only one.
 SOURCES = {
     "": SourceSpec(module="torchvision_networks", layer="before the last linear or convolutional layer"),
+    PACKAGED_BACKBONE: SourceSpec(
+        module="packaged_networks",
+        layer="pooled, before the classifier",
+        packages=("timm",),
+        extra="pretrained",
+    ),
+    "timm": SourceSpec(
+        module="timm_networks", layer="pooled, before the classifier", packages=("timm",), extra="timm"
+    ),
 }
 
 
@@ -65,7 +75,7 @@ def split_name(name: str) -> tuple[str, str]:
     prefix, colon, rest = name.partition(":")
     if colon:
         return prefix, rest
-    return "", name
+    return (name if name in SOURCES else ""), name
 
 
 def source_of(name: str) -> tuple[NetworkSource, str]:
@@ -78,7 +88,7 @@ def source_of(name: str) -> tuple[NetworkSource, str]:
     """
     key, rest = split_name(name)
     if key not in SOURCES:
-        known = " or ".join(f"{one}:NAME" for one in SOURCES if one)
+        known = " or ".join(f"{one}:NAME" for one in SOURCES if one not in ("", PACKAGED_BACKBONE))
         raise UserError(f"there is no source of networks {key!r}; give {known}, or a torchvision network")
     spec = SOURCES[key]
     for package in spec.packages:
