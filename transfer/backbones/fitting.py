@@ -136,7 +136,7 @@ def fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
         "not floating-point numbers, as after quantisation": other_kind,
     }
     if any(faults.values()):
-        details = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
+        details = "; ".join(f"{kind}: {some(sorted(keys))}" for kind, keys in faults.items() if keys)
         raise Misfit(
             f"these weights do not fit {name}: {_where(found.prefix)}{details}",
             of_another=bool(misshapen or unexpected) or len(missing) > _FEW,
@@ -184,12 +184,13 @@ def _remarks(name: str, found: checkpoint.Found, extra: list[str]) -> list[str]:
     if found.others:
         others = [repr(prefix[:-1] or "its top level") for prefix in found.others]
         taken = repr(found.prefix[:-1] or "its top level")
-        remarks.append(f"several {name} are in it: the one under {taken} is used, not {_some(others)}")
+        remarks.append(f"several {name} are in it: the one under {taken} is used, not {some(others)}")
     if extra:
-        remarks.append(f"{len(extra)} tensors that {name} does not have are left out: {_some(extra)}")
+        remarks.append(f"{len(extra)} tensors that {name} does not have are left out: {some(extra)}")
     return remarks
 
 
-def _some(keys: list[str]) -> str:
+def some(keys: list[str]) -> str:
+    """Name the first of some keys, and say how many more there are."""
     shown = ", ".join(keys[:3])
     return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

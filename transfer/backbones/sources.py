@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -12,7 +13,7 @@ from torch import nn
 
 from transfer.backbones.checkpoint import State
 from transfer.backbones.preprocessing import Normalisation, Preprocessing
-from transfer.config import PACKAGED_BACKBONE
+from transfer.config import PACKAGED_BACKBONE, expand
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile
 
@@ -64,6 +65,9 @@ SOURCES = {
         packages=("timm",),
         extra="pretrained",
     ),
+    "hf": SourceSpec(
+        module="hf_networks", layer="before the classifier", packages=("transformers",), extra="hf"
+    ),
     "timm": SourceSpec(
         module="timm_networks", layer="pooled, before the classifier", packages=("timm",), extra="timm"
     ),
@@ -112,6 +116,9 @@ def declare(name: str, settings: Settings) -> dict[str, object]:
 
 def recorded_name(name: str) -> str:
     """Return a network's name as results and models have it: of a folder the last part alone."""
+    key, rest = split_name(name)
+    if key == "hf" and rest.startswith((".", "/", "~")):
+        return "hf:" + re.sub(r"[^\w.-]", "_", expand(rest).resolve().name).strip(".")
     return name
 
 
