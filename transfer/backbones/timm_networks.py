@@ -26,9 +26,7 @@ def check_name(name: str) -> None:
     """Raise `UserError` unless timm has a network of that name, with or without the tag of its weights."""
     architecture, dot, tag = name.partition(".")
     if architecture not in timm.list_models():
-        hint = suggest(
-            architecture, timm.list_models(), "python -c 'import timm; print(timm.list_models())' lists all"
-        )
+        hint = suggest(architecture, timm.list_models(), "try timm:resnet50 (timm.list_models() lists all)")
         raise UserError(f"timm has no network {name!r}; {hint}")
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
     if dot and tag not in tags:
