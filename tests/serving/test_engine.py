@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.backbones.test_hf_networks import save, whole
+from tests.backbones.hf_folders import save, whole
 from transfer.config import RunConfig
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
