@@ -28,9 +28,11 @@ COLUMNS = ("file", "label", "split", "group", "weight", "features")
 RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
 CURVE, CURVE_PAGE = "curve.json", "curve.html"
-NAMED_WEIGHTS = ("imagenet", "embedded", "random")
+NAMED_WEIGHTS = ("pretrained", "imagenet", "package", "embedded", "random")
 # The backbone whose weights come with the package.
 BUNDLED_BACKBONE = "resnet50"
+# The backbone whose ImageNet weights come in a package of the package index.
+PACKAGED_BACKBONE = "efficientnet_lite0"
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -105,16 +107,18 @@ class RunConfig:
     methods: tuple[str, ...] = ()
     """Names from `transfer.heads.registry.METHODS`; empty means all of them."""
     backbone: str = "resnet50"
+    """A network of torchvision, `timm:NAME`, `hf:NAME`, `hf:./FOLDER` or `efficientnet_lite0`."""
     weights: str | None = None
-    """`imagenet`, `embedded`, `random`, or the path of a `.safetensors`, `.pth` or `.pt` file."""
+    """`pretrained`, `embedded`, `random`, or the path of a `.safetensors`, `.pth`, `.pt` or `.bin` file; also
+    `imagenet` (what `pretrained` is for torchvision's networks) and `package` (for `efficientnet_lite0`)."""
     mean: tuple[float, ...] | None = None
-    """Mean of each channel, of pixels from 0 to 1, that the weights were trained with; None: ImageNet's."""
+    """Mean of each channel, of pixels from 0 to 1, that the weights were trained with; None: the network's own."""
     std: tuple[float, ...] | None = None
     """Standard deviation of each channel, likewise."""
     channel_order: str = "rgb"
     """Order of the channels that the weights were trained with, and in which `mean` and `std` are: `rgb` or `bgr`."""
     size: tuple[int, int] | None = None
-    """Input height and width in pixels; None: the images' own within bounds if all agree, else 224x224."""
+    """Input height and width in pixels; None: the images' own within bounds if all agree, else the network's."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None
@@ -174,14 +178,22 @@ class RunConfig:
             raise UserError(f"`seed` is {self.seed}; give a whole number from 0 to {2**32 - 1}")
 
     @property
+    def pretrained_weights(self) -> str:
+        """What `pretrained` weights of the backbone are recorded as."""
+        if self.backbone == PACKAGED_BACKBONE:
+            return "package"
+        return "pretrained" if ":" in self.backbone else "imagenet"
+
+    @property
     def weights_or_default(self) -> str:
-        """The weights asked for; else `imagenet` for a user's images.
+        """The weights asked for; else the pre-trained ones.
 
         The built-in images need no network: the default is `embedded` for the bundled backbone, and `random` for
-        any other.
+        torchvision's others.
         """
-        if self.weights or self.data != BUILT_IN:
-            return self.weights or "imagenet"
+        own = self.pretrained_weights
+        if self.weights or self.data != BUILT_IN or own != "imagenet":
+            return own if self.weights in (None, "pretrained") else self.weights
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 

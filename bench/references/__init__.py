@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from transfer.backbones.networks import MEAN, STD
+from transfer.backbones.preprocessing import MEAN, STD
 
 BATCH = 8
 

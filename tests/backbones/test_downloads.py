@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision import models
 
-from transfer.backbones import downloads, networks
+from transfer.backbones import downloads, torchvision_networks
 from transfer.system import files
 from transfer.system.errors import UserError
 
@@ -219,7 +219,9 @@ def test_a_network_without_first_imagenet_weights_is_refused(hub: Path) -> None:
     assert "`weights=FILE`" in message
 
 
-@pytest.mark.parametrize("name", [n for n in networks.names() if n not in ("vit_h_14", "regnet_y_128gf")])
+@pytest.mark.parametrize(
+    "name", [n for n in torchvision_networks.names() if n not in ("vit_h_14", "regnet_y_128gf")]
+)
 def test_the_hash_of_every_imagenet_file_is_in_its_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

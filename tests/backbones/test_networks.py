@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models, transforms
 
 from tests.cases import split_cases
-from transfer.backbones import networks
+from transfer.backbones import networks, torchvision_networks
 from transfer.backbones.networks import State
 from transfer.system.errors import UserError
 
@@ -339,7 +339,7 @@ def test_networks_for_other_tasks_are_unknown(name: str) -> None:
 @pytest.mark.parametrize("name", [*LAST, "squeezenet1_1", "resnet50", "vit_h_14"])
 def test_classification_networks_are_known(name: str) -> None:
     networks.check_name(name)
-    assert name in networks.names()
+    assert name in torchvision_networks.names()
 
 
 def test_normalising_is_torchvisions() -> None:

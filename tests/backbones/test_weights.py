@@ -464,7 +464,7 @@ def test_a_weights_file_that_is_none_is_reported(finder: Finder, kind: str) -> N
     if kind == "folder":
         path.mkdir()
     message = refusal(lambda: finder(weights=str(path)))
-    for part in (str(path), "imagenet", "embedded", "random", ".safetensors", ".pth"):
+    for part in (str(path), "pretrained", "embedded", "random", ".safetensors", ".pth"):
         assert part in message
 
 

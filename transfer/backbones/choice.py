@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.backbones import formats, networks
-from transfer.backbones.networks import Normalisation
+from transfer.backbones import formats, sources
+from transfer.backbones.preprocessing import IMAGENET, Normalisation, Preprocessing
 from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.system.errors import UserError
 
@@ -16,8 +16,12 @@ class WeightsChoice:
     """The weights that a configuration asks for, which need not be there yet."""
 
     backbone: str
+    settings: sources.Settings
+    """What the network is built from beside its name."""
+    preprocessing: Preprocessing
+    """How the network's own configuration prepares images."""
     source: str
-    """`imagenet`, `embedded`, `random`, or the path of a file."""
+    """`imagenet`, `pretrained`, `package`, `embedded`, `random`, or the path of a file."""
     normalisation: Normalisation
     """What is done to pixels for these weights."""
     is_assumed: bool
@@ -41,34 +45,43 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
     UserError
         For a backbone that is not there, and for weights that are known not to be there or not to be its.
     """
-    networks.check_name(config.backbone)
+    origin, name = sources.source_of(config.backbone)
+    origin.check_name(name)
     source = config.weights_or_default
     if source not in NAMED_WEIGHTS:
         if not Path(source).is_file():
             what = "a folder, not a weights file" if Path(source).is_dir() else "no such weights file"
             raise UserError(
-                f"{what}: {source}; give imagenet, embedded, random, or a .safetensors or .pth file"
+                f"{what}: {source}; give pretrained, embedded, random, or a .safetensors or .pth file"
             )
         formats.kind_of(Path(source))
     if source == "embedded" and config.backbone != BUNDLED_BACKBONE:
         raise UserError(
             f"`weights='embedded'` is a {BUNDLED_BACKBONE}, and `backbone='{config.backbone}'`; "
-            "give imagenet, random, or a .safetensors or .pth file"
+            "give pretrained, random, or a .safetensors or .pth file"
         )
+    if source in ("imagenet", "package") and source != config.pretrained_weights:
+        raise UserError(
+            f"`weights='{source}'` are not of `backbone='{config.backbone}'`; "
+            "give pretrained, random, or a .safetensors or .pth file"
+        )
+    preprocessing, settings = origin.describe(name)
+    normalisation = _normalisation(config, preprocessing.normalisation)
     return WeightsChoice(
         backbone=config.backbone,
         source=source,
-        normalisation=_normalisation(config),
-        is_assumed=config.mean is None and config.std is None,
+        settings=settings,
+        preprocessing=preprocessing,
+        normalisation=normalisation,
+        is_assumed=config.mean is None and config.std is None and preprocessing.normalisation == IMAGENET,
         seed=config.seed,
     )
 
 
-def _normalisation(config: RunConfig) -> Normalisation:
-    """ImageNet's statistics, unless the configuration has others."""
-    turn = -1 if config.channel_order == "bgr" else 1
+def _normalisation(config: RunConfig, own: Normalisation) -> Normalisation:
+    """Return the network's own statistics, unless the configuration has others."""
+    order = config.channel_order if config.channel_order != "rgb" else own.channel_order
+    turn = 1 if order == own.channel_order else -1
     return Normalisation(
-        mean=config.mean or networks.MEAN[::turn],
-        std=config.std or networks.STD[::turn],
-        channel_order=config.channel_order,
+        mean=config.mean or own.mean[::turn], std=config.std or own.std[::turn], channel_order=order
     )

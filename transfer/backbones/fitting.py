@@ -11,6 +11,7 @@ from torch import nn
 
 from transfer.backbones import checkpoint
 from transfer.backbones.checkpoint import State
+from transfer.system.errors import UserError
 
 # Branches that are for training alone: of GoogLeNet and Inception.
 TRAINING_ONLY = re.compile(r"aux", re.IGNORECASE)
@@ -36,7 +37,7 @@ _FAMILIES = {
 _FEW = 10
 
 
-class Misfit(ValueError):
+class Misfit(UserError):
     """Weights that do not fit a network.
 
     Attributes
@@ -56,6 +57,41 @@ def family(state: State) -> tuple[str, ...]:
         if any(re.search(pattern, name) for name in state):
             return names
     return ()
+
+
+def fit(build: Callable[[], tuple[nn.Module, str]], name: str, state: State) -> tuple[nn.Module, list[str]]:
+    """Build a cut network and load a checkpoint into it.
+
+    Parameters
+    ----------
+    build : callable
+        Returns the network and the name of the layer that was cut off.
+    name, state
+        As for `fill`.
+
+    Returns
+    -------
+    network : nn.Module
+    remarks : list of str
+        As `fill` returns them.
+    """
+    network, layer = outline(build)
+    remarks = fill(network, layer, name, state)
+    if any(part.is_meta for part in (*network.parameters(), *network.buffers())):
+        # Counts of batches, which older files lack, and buffers that are kept in no file.
+        filled = {key: value for key, value in network.state_dict().items() if not value.is_meta}
+        network, _ = build()
+        network.load_state_dict(filled, strict=False)
+    return network, remarks
+
+
+def outline(build: Callable[[], tuple[nn.Module, str]]) -> tuple[nn.Module, str]:
+    """Build a cut network without weights: to draw initial ones takes longer than to read those that replace them."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError):  # RegNets compute their widths by tensors
+        return build()
 
 
 def fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
@@ -100,7 +136,7 @@ def fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
         "not floating-point numbers, as after quantisation": other_kind,
     }
     if any(faults.values()):
-        details = "; ".join(f"{kind}: {_some(sorted(keys))}" for kind, keys in faults.items() if keys)
+        details = "; ".join(f"{kind}: {some(sorted(keys))}" for kind, keys in faults.items() if keys)
         raise Misfit(
             f"these weights do not fit {name}: {_where(found.prefix)}{details}",
             of_another=bool(misshapen or unexpected) or len(missing) > _FEW,
@@ -148,12 +184,13 @@ def _remarks(name: str, found: checkpoint.Found, extra: list[str]) -> list[str]:
     if found.others:
         others = [repr(prefix[:-1] or "its top level") for prefix in found.others]
         taken = repr(found.prefix[:-1] or "its top level")
-        remarks.append(f"several {name} are in it: the one under {taken} is used, not {_some(others)}")
+        remarks.append(f"several {name} are in it: the one under {taken} is used, not {some(others)}")
     if extra:
-        remarks.append(f"{len(extra)} tensors that {name} does not have are left out: {_some(extra)}")
+        remarks.append(f"{len(extra)} tensors that {name} does not have are left out: {some(extra)}")
     return remarks
 
 
-def _some(keys: list[str]) -> str:
+def some(keys: list[str]) -> str:
+    """Name the first of some keys, and say how many more there are."""
     shown = ", ".join(keys[:3])
     return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

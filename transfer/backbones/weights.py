@@ -16,12 +16,13 @@ import torchvision
 from safetensors.torch import load_file, save
 from torch import nn
 
-from transfer.backbones import bundled, checkpoint, downloads, formats, networks, pickle_guard
+from transfer.backbones import bundled, checkpoint, formats, networks, pickle_guard, preprocessing, sources
 from transfer.backbones.choice import WeightsChoice
-from transfer.backbones.networks import Normalisation
+from transfer.backbones.preprocessing import IMAGENET, USUAL, Normalisation, Preprocessing
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
-from transfer.data import decode
+from transfer.config import NAMED_WEIGHTS
+from transfer.data import decode, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches
 from transfer.data.loader import IndexedImages
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 ESTIMATE_IMAGES, ESTIMATE_BATCH = 64, 16
 # What is said of weights in a file, which does not tell how its images were scaled.
 ASSUMED_NORMALISATION = (
-    f"pixels are scaled by ImageNet's mean {networks.MEAN} and deviation {networks.STD}; "
+    f"pixels are scaled by ImageNet's mean {preprocessing.MEAN} and deviation {preprocessing.STD}; "
     "give `mean`, `std` and `channel_order` if these weights were trained otherwise"
 )
 
@@ -48,9 +49,14 @@ class Weights:
     """Weights and the network built with them."""
 
     backbone: str
+    """The network's name, without the path of a folder."""
+    settings: sources.Settings = field(default_factory=dict)
+    """What the network is built from beside its name."""
+    preprocessing: Preprocessing = USUAL
+    """How the network's own configuration prepares images."""
     source: str
-    """`imagenet`, `embedded`, `random`, or the name of the user's file."""
-    normalisation: Normalisation = networks.IMAGENET
+    """`imagenet`, `pretrained`, `package`, `embedded`, `random`, or the name of the user's file."""
+    normalisation: Normalisation = IMAGENET
     path: Path
     sha256: str
     stamp: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
@@ -59,6 +65,16 @@ class Weights:
     of_user: bool = False
     """Whether the file is the user's, so that it has to be searched for the network."""
     lock: SharedLock | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def described(self) -> dict[str, object]:
+        """How images are prepared for the network and what it comes from, as results name it."""
+        library = ", ".join(f"{name} {version}" for name, version in sources.versions(self.backbone).items())
+        return {
+            **self.normalisation.described,
+            **self.preprocessing.described,
+            "library": library or f"torchvision {torchvision.__version__}",
+        }
 
     @property
     def network(self) -> nn.Module:
@@ -72,7 +88,8 @@ class Weights:
 
     @cached_property
     def _fitted(self) -> tuple[nn.Module, list[str]]:
-        return networks.fit(self.backbone, load(self.path, self.stamp), self.normalisation)
+        state = load(self.path, self.stamp)
+        return networks.fit(self.backbone, state, self.normalisation, self.settings)
 
 
 def find(
@@ -107,30 +124,29 @@ def find(
         Where they can't be had, or a user's file does not fit the network.
     """
     found = partial(
-        Weights, backbone=choice.backbone, source=choice.source, normalisation=choice.normalisation
+        Weights,
+        backbone=sources.recorded_name(choice.backbone),
+        settings=choice.settings,
+        preprocessing=choice.preprocessing,
+        normalisation=choice.normalisation,
     )
     if choice.source == "random":
         made = _random(choice, images, size, store, pool, bad)
         made_s = made.seconds if made.made_on == processor()[0] else None
         file = HashedFile(made.path, made.sha256, stamp(made.path))
-        return found(**file._asdict(), made_s=made_s, lock=made.lock)
+        return found(source=choice.source, **file._asdict(), made_s=made_s, lock=made.lock)
     if choice.source == "embedded":
-        return found(**_embedded_file()._asdict())
-    if choice.source == "imagenet":
-        return found(**downloads.imagenet_file(choice.backbone)._asdict())
-    return _from_file(choice)
-
-
-def _from_file(choice: WeightsChoice) -> Weights:
-    """Read the user's file and fit its tensors to the network."""
+        return found(source=choice.source, **_embedded_file()._asdict())
+    if choice.source in NAMED_WEIGHTS:
+        source, name = sources.source_of(choice.backbone)
+        return found(source=choice.source, **source.find_pretrained(name)._asdict())
     path = Path(choice.source)
-    found = Weights(
-        backbone=choice.backbone,
-        source=path.name,
-        normalisation=choice.normalisation,
-        **hash_file(path)._asdict(),
-        of_user=True,
-    )
+    of_user = found(source=path.name, **hash_file(path)._asdict(), of_user=True)
+    return _fit_file(of_user, path, choice)
+
+
+def _fit_file(found: Weights, path: Path, choice: WeightsChoice) -> Weights:
+    """Fit the tensors of the user's file to the network, and say what was taken."""
     try:
         remarks = found.remarks
     except networks.Misfit as error:
@@ -228,12 +244,13 @@ def _random(
     scaled = choice.normalisation
     declared = {
         "schema_version": SCHEMA_VERSION,
-        "backbone": choice.backbone,
+        **_declare_network(choice),
         "seed": choice.seed,
-        **({} if scaled == networks.IMAGENET else scaled.declared),
+        **({} if scaled == IMAGENET else scaled.declared),
         "size": list(size),
         "images": to_hex(sample.ids_N32),
         **decode.DECLARED,
+        **resize.declare(images.resample),
         **decode.declare_shift(images.shift),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -246,6 +263,14 @@ def _random(
         torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
         for _, x_NHW3 in batches(sample, ESTIMATE_BATCH, size, pool, bad)
     )
-    state = networks.random_state(choice.backbone, seed=choice.seed, batches=pixels, normalisation=scaled)
+    state = networks.random_state(
+        choice.backbone, seed=choice.seed, batches=pixels, normalisation=scaled, settings=choice.settings
+    )
     data = save(state)
     return store.keep("weights", declared, data, now() - start, processor()[0])
+
+
+def _declare_network(choice: WeightsChoice) -> dict[str, object]:
+    declared = sources.declare(choice.backbone, choice.settings)
+    del declared["layer"]  # as files that were made before networks came from several sources
+    return declared

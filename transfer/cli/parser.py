@@ -189,17 +189,21 @@ def _command(commands: Any, name: str, call: Any, summary: str, example: str) ->
 
 
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backbone", metavar="NAME", help="a torchvision classification network (resnet50)")
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="a torchvision classification network, timm:NAME, hf:NAME, hf:./FOLDER or efficientnet_lite0 (resnet50)",
+    )
     parser.add_argument(
         "--weights",
         type=_text,
         metavar="W",
-        help="imagenet, embedded, random, or a .safetensors or .pth file",
+        help="pretrained, embedded, random, or a .safetensors, .pth or .bin file (pretrained)",
     )
     parser.add_argument(
         "--mean",
         metavar="A,B,C",
-        help="of each channel, 0 to 1, that the weights were trained with (ImageNet's)",
+        help="of each channel, 0 to 1, that the weights were trained with (the network's own)",
     )
     parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
     parser.add_argument(
@@ -208,7 +212,9 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         help="that the weights were trained with, and of --mean and --std (rgb)",
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="input size (the images' own within bounds if all agree, else 224x224)"
+        "--size",
+        metavar="HxW",
+        help="input size (the images' own within bounds if all agree, else the network's)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument(

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
-from transfer.data import depth, formats, limits
-from transfer.data.colour import to_rgb
+from transfer.data import depth, formats, limits, resize
 from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
 from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
 from transfer.data.limits import BadImage as BadImage
+from transfer.data.resize import RESAMPLE, stretched
 from transfer.system.text import first_line, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -28,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 DECLARED = {
     "decoder": f"pillow {pillow_version}",
     "colour": "RGB; 16 bits cut to 8; blended on white; EXIF orientation declared before the pixels applied",
-    "resize": "stretched, bilinear, antialiased",
+    **resize.declare(RESAMPLE),
 }
 SHIFT = depth.SHIFT
 """Bits that 16-bit values are shifted right by if all 16 are used."""
@@ -140,7 +140,9 @@ def bits_of(data: bytes) -> int:
             return depth.count_bits(image, low)
 
 
-def pixels(data: bytes, size: tuple[int, int], shift: int | None = None) -> npt.NDArray[np.uint8]:
+def pixels(
+    data: bytes, size: tuple[int, int], shift: int | None = None, resample: str = RESAMPLE
+) -> npt.NDArray[np.uint8]:
     """Decode an image file to RGB pixels.
 
     Parameters
@@ -152,6 +154,8 @@ def pixels(data: bytes, size: tuple[int, int], shift: int | None = None) -> npt.
     shift : int, optional
         Bits that values of more than 8 bits a channel are shifted right by; None fits the values that this image
         uses into 8 bits.
+    resample : str
+        Filter that an image of another size is resized by: bilinear or bicubic.
 
     Returns
     -------
@@ -168,10 +172,12 @@ def pixels(data: bytes, size: tuple[int, int], shift: int | None = None) -> npt.
         image: Image.Image = _open(data)
         with _alone(image):
             image = _decoded(data, image, shift)  # one variable: the image before it is let go
-            return _stretched(image, size, shift)
+            return stretched(image, size, shift, resample)
 
 
-def pixels_of(image: Image.Image, size: tuple[int, int], shift: int = SHIFT) -> npt.NDArray[np.uint8]:
+def pixels_of(
+    image: Image.Image, size: tuple[int, int], shift: int = SHIFT, resample: str = RESAMPLE
+) -> npt.NDArray[np.uint8]:
     """Convert an opened image as `pixels` does a file; the image is not changed.
 
     Parameters
@@ -181,6 +187,8 @@ def pixels_of(image: Image.Image, size: tuple[int, int], shift: int = SHIFT) -> 
         Height and width in pixels.
     shift : int
         Bits that values of more than 8 bits a channel are shifted right by.
+    resample : str
+        As for `pixels`.
 
     Returns
     -------
@@ -194,7 +202,7 @@ def pixels_of(image: Image.Image, size: tuple[int, int], shift: int = SHIFT) -> 
     with _bad_images(b""):  # one that was opened may not have been read yet
         turn = _TURNS.get(_orientation(image))
         image.load()
-        return _stretched(image if turn is None else image.transpose(turn), size, shift)
+        return stretched(image if turn is None else image.transpose(turn), size, shift, resample)
 
 
 def is_plain_jpeg(data: bytes) -> bool:
@@ -243,13 +251,6 @@ def _decoded(data: bytes, image: Image.Image, shift: int) -> Image.Image:
     if shifts:
         depth.shift_colour(image, low, shift)
     return image if turn is None else image.transpose(turn)
-
-
-def _stretched(image: Image.Image, size: tuple[int, int], shift: int) -> npt.NDArray[np.uint8]:
-    image = to_rgb(image, shift)
-    if image.size != size[::-1]:
-        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(image)
 
 
 def _is_large(image: Image.Image) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from transfer.data import decode
+from transfer.data import decode, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
@@ -56,6 +56,8 @@ class File:
     path: Path
     shift: int = field(default=decode.SHIFT, kw_only=True)
     """Bits that 16-bit values are shifted right by."""
+    resample: str = field(default=resize.RESAMPLE, kw_only=True)
+    """Filter that it is resized by: bilinear or bicubic."""
 
     def data(self) -> bytes:
         """Return the file's bytes.
@@ -84,7 +86,7 @@ class File:
         BadImage
             If it can't be read or decoded.
         """
-        return decode.pixels(self.data(), size, self.shift)
+        return decode.pixels(self.data(), size, self.shift, self.resample)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class Opened(File):
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """Return RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
-        return decode.pixels_of(self.image, size, self.shift)
+        return decode.pixels_of(self.image, size, self.shift, self.resample)
 
 
 Readable = TypeVar("Readable", bound=File)
@@ -144,6 +146,8 @@ class IndexedImages(Sequence[Image]):
     size_N2: npt.NDArray[np.int32]
     shift: int = decode.SHIFT
     """Bits that 16-bit values are shifted right by, the same for the whole set."""
+    resample: str = resize.RESAMPLE
+    """Filter that images are resized by: bilinear or bicubic."""
 
     @property
     def label_N(self) -> npt.NDArray[np.int32]:
@@ -165,6 +169,7 @@ class IndexedImages(Sequence[Image]):
             self.ids_N32[rows],
             self.size_N2[rows],
             self.shift,
+            self.resample,
         )
 
     def in_split(self, split: str) -> IndexedImages:
@@ -187,10 +192,12 @@ class IndexedImages(Sequence[Image]):
     def __getitem__(self, at: int | slice) -> Image | IndexedImages:
         if isinstance(at, slice):
             return self.select(at)
-        sample, (height, width) = self.samples[at], self.size_N2[at].tolist()
+        one, (height, width) = self.samples[at], self.size_N2[at].tolist()
         image_id = self.ids_N32[at].tobytes().hex()
         split = SPLITS[self.split_N[at]]
-        return Image(sample.path, sample.label, split, image_id, (height, width), shift=self.shift)
+        return Image(
+            one.path, one.label, split, image_id, (height, width), shift=self.shift, resample=self.resample
+        )
 
 
 @contextmanager

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import torch
 import torchvision
 from torchvision import io
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from transfer.data import decode
 from transfer.data.decode import BadImage
+from transfer.data.resize import RESAMPLE
 
 # What changes pixels and therefore belongs to the key that features are stored under.
 DECLARED = {
@@ -28,7 +30,11 @@ log = logging.getLogger(__name__)
 
 
 def pixels(
-    files: Sequence[bytes], size: tuple[int, int], device: str = "cuda", shift: int = decode.SHIFT
+    files: Sequence[bytes],
+    size: tuple[int, int],
+    device: str = "cuda",
+    shift: int = decode.SHIFT,
+    resample: str = RESAMPLE,
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
     """Decode image files on a CUDA device.
 
@@ -43,6 +49,8 @@ def pixels(
     device : str
     shift : int
         Bits that 16-bit values are shifted right by.
+    resample : str
+        Filter that images of another size are resized by: bilinear or bicubic.
 
     Returns
     -------
@@ -63,10 +71,12 @@ def pixels(
         plain = [i for i, data in enumerate(files) if decode.is_plain_jpeg(data)]
         for i, x_3HW in zip(plain, _decoded([files[i] for i in plain], device), strict=True):
             if x_3HW is not None:
-                found[i] = resize(x_3HW, list(size), antialias=True).permute(1, 2, 0)
+                found[i] = resize(x_3HW, list(size), InterpolationMode(resample), antialias=True).permute(
+                    1, 2, 0
+                )
         for i in set(range(len(files))) - found.keys():
             try:
-                found[i] = torch.tensor(decode.pixels(files[i], size, shift), device=device)
+                found[i] = torch.tensor(decode.pixels(files[i], size, shift, resample), device=device)
             except BadImage as error:
                 bad[i] = error
         if not found:

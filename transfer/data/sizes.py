@@ -30,8 +30,8 @@ def common_size(size_N2: npt.NDArray[np.int32]) -> Size | None:
     return (height, width) if (size_N2 == size_N2[0]).all() else None
 
 
-def default_size(size_N2: npt.NDArray[np.int32]) -> Size:
-    """Return the default input size: the images' own if all agree, else 224x224.
+def default_size(size_N2: npt.NDArray[np.int32], otherwise: Size = DEFAULT) -> Size:
+    """Return the default input size: the images' own if all agree, else that of the network, such as 224x224.
 
     Images of more than `MAX_AREA` pixels are scaled down to that area, those with a shorter side under `SMALL_SIDE`
     pixels up to `MIN_SIDE`; the ratio of height to width is kept as far as these bounds allow.
@@ -40,6 +40,8 @@ def default_size(size_N2: npt.NDArray[np.int32]) -> Size:
     ----------
     size_N2 : ndarray of shape (N, 2)
         Height and width of each image in pixels.
+    otherwise : (int, int)
+        The size if theirs differ.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def default_size(size_N2: npt.NDArray[np.int32]) -> Size:
     """
     own = common_size(size_N2)
     if own is None:
-        return DEFAULT
+        return otherwise
     scale = 1.0
     if min(own) < SMALL_SIDE:
         scale = MIN_SIDE / min(own)

@@ -67,7 +67,7 @@ def _describe_backbone(features: Features) -> dict[str, Any]:
         "name": weights.backbone,
         "weights": weights.source,
         "weights_sha256": weights.sha256,
-        **weights.normalisation.described,
+        **weights.described,
         "weights_remarks": list(weights.remarks),
         "input_size": list(features.extraction.size),
         "feature_dim": features.x_ND.shape[1],

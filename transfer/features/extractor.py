@@ -18,13 +18,13 @@ import torchvision
 from torch import nn
 
 from transfer import engines
-from transfer.backbones import networks
+from transfer.backbones import networks, sources
 from transfer.backbones.flops import count_flops
 from transfer.backbones.memory import fit_batch
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
-from transfer.data import decode, nvjpeg
+from transfer.data import decode, nvjpeg, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.loader import File, Image, IndexedImages, Readable
@@ -65,18 +65,24 @@ class FeatureExtractor:
     def network(self) -> nn.Module:
         """The network in torch, on the processor, once it is known to take images of this size."""
         _ = self._activation_bytes
-        return self.weights.network
+        return self._sized
+
+    @cached_property
+    def _sized(self) -> nn.Module:
+        own = self.weights.preprocessing
+        return networks.at_size(self.weights.network, self.weights.backbone, self.size, own.size)
 
     @cached_property
     def _activation_bytes(self) -> int:
         """The bytes that the network's largest operation takes for one image."""
-        return networks.check_size(self.weights.network, self.weights.backbone, self.size)
+        own = self.weights.preprocessing
+        return networks.check_size(self._sized, self.weights.backbone, self.size, own.size)
 
     @cached_property
     def flops(self) -> int | None:
         """Floating-point operations for one image; None for a network that can't be counted."""
         try:
-            return count_flops(self.weights.network, self.size)
+            return count_flops(self._sized, self.size)
         except Exception:  # an operation without a rule for shapes alone: nothing but a figure is lost
             return None
 
@@ -160,13 +166,13 @@ class FeatureExtractor:
     def _declared(self) -> dict[str, Any]:
         return {
             "schema_version": SCHEMA_VERSION,
-            "backbone": self.weights.backbone,
-            "layer": networks.LAYER,
+            **sources.declare(self.weights.backbone, self.weights.settings),
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
             **self.weights.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             **decode.declare_shift(self.images.shift),
+            **resize.declare(self.images.resample),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         }

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from transfer.backbones import weights
+from transfer.backbones.choice import WeightsChoice
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
@@ -110,8 +111,9 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     with workers(plan.threads) as pool:
         with watch("read"):
             found = read(images, pool, bad, on_progress)
+            found = replace(found, resample=plan.weights.preprocessing.resample)
             _check_splits(found, images)
-        size = plan.size or _default_size(found)
+        size = plan.size or _default_size(found, plan.weights)
         with watch("weights"), reported(on_progress, "weights", plan.weights.source):
             chosen = weights.find(plan.weights, found, size, plan.store, pool, bad)
         frozen = FeatureExtractor(
@@ -256,8 +258,18 @@ def _exact(
     return exact, sample
 
 
-def _default_size(images: IndexedImages) -> tuple[int, int]:
-    size, own = default_size(images.size_N2), common_size(images.size_N2)
+def _default_size(images: IndexedImages, weights: WeightsChoice) -> tuple[int, int]:
+    wanted, own = weights.preprocessing, common_size(images.size_N2)
+    if wanted.is_fixed:
+        if own != wanted.size:
+            taken = "{}x{}".format(*wanted.size)
+            log.warning(
+                "%s takes %s: images are stretched to that (`size` names another size)",
+                weights.backbone,
+                taken,
+            )
+        return wanted.size
+    size = default_size(images.size_N2, wanted.size)
     if own not in (None, size):
         log.warning("the images are %dx%d: they are scaled to %dx%d (`size` names another size)", *own, *size)
     return size

@@ -16,6 +16,7 @@ from typing import Any
 
 from safetensors.torch import save as to_bytes
 
+from transfer.backbones import sources
 from transfer.backbones.weights import Weights
 from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
 from transfer.features.fill import Extraction
@@ -107,8 +108,9 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
     if made_from and made_from["source_sha256"] != new["source_sha256"]:
         elsewhere = " in another folder" if made_from["data"] == new["data"] else ""
         reasons.append(f"of {made_from['data']!r}{elsewhere}, not {new['data']!r}")
-    if old["name"] != config.backbone:
-        reasons.append(f"with {old['name']}, not {config.backbone}")
+    backbone = sources.recorded_name(config.backbone)
+    if old["name"] != backbone:
+        reasons.append(f"with {old['name']}, not {backbone}")
     if old["weights"] != weights_source:
         reasons.append(f"with weights {old['weights']}, not {weights_source}")
     if config.size and list(config.size) != size:
@@ -261,6 +263,8 @@ def _save_backbone(folder: Path, weights: Weights) -> dict[str, Any]:
         "weights": weights.source,
         "weights_sha256": weights.sha256,
         **weights.normalisation.described,
+        **weights.preprocessing.described,
+        "settings": dict(weights.settings),
     }
 
 

@@ -29,7 +29,9 @@ def build_engine(kept: Kept, device: str, engine: str, precision: str, batch: in
     networks.check_name(about["name"])
     normalisation = _normalisation(about)
     state = weights.load(kept.whole("backbone", about["sha256"]))
-    network = networks.build(about["name"], state, normalisation)
+    network = networks.build(about["name"], state, normalisation, about.get("settings"))
+    size = input_size(kept)
+    network = networks.at_size(network, about["name"], size, tuple(about.get("own_size", size)))
     calibrated = _calibrated(kept, precision)
     plain = (
         "eager" if engine == "auto" else engine,

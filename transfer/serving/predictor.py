@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from transfer import engines
 from transfer.config import DEVICES, RECORD
-from transfer.data import decode
+from transfer.data import decode, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened, workers
 from transfer.engines import Engine, Features, Plan
@@ -64,6 +64,8 @@ class Model:
     decoder: str
     shift: int = decode.SHIFT
     """Bits that values of 16 bits are shifted right by, as in the run."""
+    resample: str = resize.RESAMPLE
+    """Filter that images are resized by, as in the run."""
     engine: Engine
     head: Any
     calibration: Calibration | None = None
@@ -111,7 +113,7 @@ class Model:
         """
         if min_confidence:
             self.promise(min_confidence)
-        files = [replace(file, shift=self.shift) for file in _readable(images)]
+        files = [replace(one, shift=self.shift, resample=self.resample) for one in _readable(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
         with workers(self.plan.threads) as pool:
@@ -280,6 +282,7 @@ def load(
         size=input_size(kept),
         decoder=decoder,
         shift=kept.record["features"].get("shift", decode.SHIFT),
+        resample=kept.record["backbone"].get("resample", resize.RESAMPLE),
         engine=ready,
         head=head,
         calibration=calibrated and Calibration(**calibrated),

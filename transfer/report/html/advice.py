@@ -64,7 +64,7 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
     if result.backbone["weights"] == "random":
         yield (
             "The network is untrained: trained weights may separate the classes better.",
-            "--weights imagenet",
+            "--weights pretrained",
         )
     elif all(method["test"]["macro_f1"] < LOW_SCORE for method in result.methods):
         yield (
