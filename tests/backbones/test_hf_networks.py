@@ -150,11 +150,13 @@ def test_the_configuration_that_is_kept_names_no_code_and_no_files(tmp_path: Pat
         "_name_or_path": "/home/someone",
         "_attn_implementation": "org/kernel",
         "attn_implementation": "org/kernel",
+        "kernel_size": 3,
         "quantization_config": {"quant_method": "other"},
     }
     (folder / "config.json").write_text(json.dumps(config))
     kept = hf_networks.describe(str(folder))[1]["config"]
     assert kept["hidden_sizes"] == [16, 32]
+    assert kept.pop("kernel_size") == 3
     text = json.dumps(kept)
     for part in ("evil", "someone", "kernel", "quant", "id2label"):
         assert part not in text

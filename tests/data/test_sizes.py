@@ -44,4 +44,5 @@ def test_what_is_scaled_lies_within_the_bounds(own: tuple[int, int]) -> None:
 
 def test_sizes_that_differ_become_224() -> None:
     assert default_size(sizes((3000, 4000), (4000, 3000))) == (224, 224)
+    assert default_size(sizes((3000, 4000), (4000, 3000)), (384, 384)) == (384, 384)
     assert common_size(sizes((3000, 4000), (4000, 3000))) is None

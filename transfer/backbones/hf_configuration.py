@@ -20,7 +20,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 REMEDY = f"put {CONFIGURATION}, {PREPROCESSOR} and {WEIGHTS[0]} of it in a folder and give `backbone='hf:./FOLDER'`"
 # Entries that name code, files or other models to load, or that only a classifier needs.
 _LEFT_OUT = re.compile(
-    r"_.*|auto_map|architectures|(id2label|label2id|num_labels)|.*implementation|.*_config_name_or_path|kernel.*"
+    r"_.*|auto_map|architectures|(id2label|label2id|num_labels)|.*implementation|.*_config_name_or_path|kernel_config"
     r"|(torch_)?dtype|quantization_config|transformers_.*|distributed_config|fusion_config|problem_type"
 )
 # Pillow's numbers of filters, by those that are used here.

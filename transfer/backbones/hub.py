@@ -66,7 +66,12 @@ def cached(repository: str, name: str) -> Path | None:
 def _download(repository: str, name: str, remedy: str) -> Path | None:
     """Download a file; None where the repository does not have it."""
     import huggingface_hub as hub
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     url = hub.hf_hub_url(repository, name)
     try:
@@ -74,9 +79,9 @@ def _download(repository: str, name: str, remedy: str) -> Path | None:
             # Where there is no network, this fails at once; the download itself tries again for 24 s.
             hub.get_hf_file_metadata(url, timeout=downloads.DOWNLOAD_TIMEOUT_S)
             return Path(hub.hf_hub_download(repository, name, cache_dir=hub.constants.HF_HUB_CACHE))
-    except EntryNotFoundError as error:
-        if isinstance(error, OSError) and not getattr(error, "response", None):  # not asked: no network
-            raise _failure(url, first_line(error), remedy) from error
+    except LocalEntryNotFoundError as error:  # the network was lost meanwhile
+        raise _failure(url, first_line(error), remedy) from error
+    except EntryNotFoundError:
         return None
     except GatedRepoError as error:
         reason = "its owner has to grant access: accept the conditions on its page and set HF_TOKEN"

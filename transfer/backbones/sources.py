@@ -110,7 +110,11 @@ def declare(name: str, settings: Settings) -> dict[str, object]:
     """Return what of a network its features depend on, beside the versions of torch and torchvision."""
     spec = SOURCES[split_name(name)[0]]
     # Settings say all that a name does, and a name may be that of a folder.
-    network = {"backbone": spec.module, "settings": dict(settings)} if settings else {"backbone": name}
+    if settings:
+        key, kind = split_name(name)[0], settings["config"]["model_type"]
+        network: dict[str, object] = {"backbone": f"{key}:{kind}", "settings": dict(settings)}
+    else:
+        network = {"backbone": name}
     return {**network, "layer": spec.layer, **versions(name)}
 
 
