@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from transfer.data.dataset import SPLITS, ImageSet, Sample, find
-from transfer.data.folders import below
+from transfer.data.user_paths import below
 from transfer.system.errors import UserError
 
 Counts = dict[str, dict[str, int]]

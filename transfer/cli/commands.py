@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if models:
         if config.data != BUILT_IN:
             from transfer.data.feature_files import holds_features
-            from transfer.data.folders import check_output
+            from transfer.data.user_paths import check_output
 
             check_output(Path(config.data), args.out)
             if holds_features(Path(config.data), config.columns):
@@ -159,7 +159,7 @@ def extract(args: argparse.Namespace) -> int:
 def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
     from transfer.data.bad_images import BadImages
-    from transfer.data.folders import below
+    from transfer.data.user_paths import below
     from transfer.report import rendering
     from transfer.serving import predictor
 

@@ -18,7 +18,7 @@ def curve(args: argparse.Namespace) -> int:
     config = read_config(args)
     if args.out:
         if config.data != BUILT_IN:
-            from transfer.data.folders import check_output
+            from transfer.data.user_paths import check_output
 
             check_output(Path(config.data), args.out)
         make_folder(args.out)

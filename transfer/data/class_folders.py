@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfer.data.layout import is_output, nearest, same_name, split_folders
 from transfer.data.listing import Files, describe_suffixes, list_files
 from transfer.data.names import Names
+from transfer.data.split_folders import is_output, nearest, same_name, split_folders
 from transfer.system.errors import UserError
 
 # A class folder that loses so large a part of its files is named in a warning.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.data.label_rows import Column, LabelledRows, fill_rows
-from transfer.data.layout import VALID_NAMES
+from transfer.data.split_folders import VALID_NAMES
 from transfer.data.table_files import Table, as_text
 from transfer.system.errors import UserError
 

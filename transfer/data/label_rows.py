@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.arrangements import SPLITS, TRAIN, SplitCodes
-from transfer.data.layout import VALID_NAMES, nearest, same_name
+from transfer.data.random_splits import SPLITS, TRAIN, SplitCodes
+from transfer.data.split_folders import VALID_NAMES, nearest, same_name
 from transfer.data.table_files import Row, Table, as_text, choose_columns, open_table
 from transfer.system.errors import UserError
 

@@ -18,7 +18,6 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.arrangements import TRAIN
 from transfer.data.dataset import (
     SPLITS,
     ImageSet,
@@ -31,6 +30,7 @@ from transfer.data.formats import is_image_file
 from transfer.data.groups import assign_groups
 from transfer.data.label_rows import Column, LabelledRows, read_rows
 from transfer.data.names import Names
+from transfer.data.random_splits import TRAIN
 from transfer.data.splits import Codes, Indices, SplitCodes
 from transfer.system.errors import UserError
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from transfer.data.arrangements import SPLITS, TEST, TRAIN, VALID, Codes, Indices, SplitCodes
+from transfer.data.random_splits import SPLITS, TEST, TRAIN, VALID, Codes, Indices, SplitCodes
 
 # How near the nearest image has to be: as a share of the distance to the fifth nearest, and of the median distance of
 # two images of a class, since of a class of fewer images the fifth nearest is of another class.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.config import TABLES
-from transfer.data.layout import nearest
+from transfer.data.split_folders import nearest
 from transfer.system.errors import UserError
 
 PARQUET = ".parquet"

@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from transfer.config import BUILT_IN, RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.folders import check_output
 from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
+from transfer.data.user_paths import check_output
 from transfer.evaluation import (
     data_summary,
     extraction_summary,

@@ -1,4 +1,4 @@
-"""Folders that a user gives: the images below them, and folders that are not to be written to."""
+"""Paths that a user names: the images that they stand for, and folders that are not to be written to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import MappingProxyType
 from transfer.config import PREDICTIONS
 from transfer.data.class_folders import describe_lost
 from transfer.data.formats import IMAGE_SUFFIXES
-from transfer.data.layout import is_output
 from transfer.data.listing import list_files
+from transfer.data.split_folders import is_output
 from transfer.data.table_files import is_table, list_table
 from transfer.system.errors import UserError
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from transfer.data.layout import nearest, same_name, split_folders, split_of
 from transfer.data.listing import list_files
+from transfer.data.split_folders import nearest, same_name, split_folders, split_of
 from transfer.system.errors import UserError
 
 CLASSES = ("cats", "cows", "dogs")
