@@ -9,7 +9,7 @@ ARGS ?=
 PROFILE ?= fast
 # Processes that share the tests; benchmarks always have the machine to themselves.
 WORKERS ?= 2
-# Tests are compiled once, not in every run and by every worker, even where the environment says otherwise.
+# Compiled tests are kept, even where the environment says otherwise: compiling them takes seconds, in every worker.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 PYTEST_TESTS := $(PYTEST) tests/ --numprocesses $(WORKERS) --dist worksteal
 

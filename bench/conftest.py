@@ -31,7 +31,7 @@ from bench.synthetic_images import draw
 from transfer.config import RunConfig
 from transfer.engines import Plan
 from transfer.engines.options import list_options
-from transfer.evaluation import experiment, fitting
+from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.features.extractor import FeatureExtractor
 from transfer.system import hardware, timer
@@ -106,11 +106,7 @@ def profile(request: pytest.FixtureRequest) -> Iterator[Profile]:
     """Yield the profile that was asked for."""
     torch.set_num_threads(hardware.usable_cores())
     gc.freeze()  # what libraries made stays; without it a collection before each round takes 0.13 s
-    chosen = PROFILES[request.config.getoption("--profile")]
-    with pytest.MonkeyPatch.context() as patch:
-        if chosen.rounds == 1:  # nobody reads the times of searches in a run either
-            patch.setattr(fitting, "TIMED_ONCE_S", 0)
-        yield chosen
+    yield PROFILES[request.config.getoption("--profile")]
     gc.unfreeze()  # otherwise they report leaks at exit
 
 
