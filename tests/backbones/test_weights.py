@@ -346,6 +346,12 @@ def test_random_weights_are_made_once(finder: Finder, monkeypatch: pytest.Monkey
     assert finder() == first
 
 
+def test_another_run_may_make_the_same_random_weights_before_they_are_read(finder: Finder) -> None:
+    first = finder()
+    files.write(first.path, first.path.read_bytes())  # as `Store.keep` does: another file with these bytes
+    assert isinstance(first.network, torch.nn.Module)
+
+
 @pytest.mark.slow
 def test_random_weights_fit_their_network(finder: Finder) -> None:
     network = networks.build("shufflenet_v2_x0_5", weights.load(finder().path))

@@ -133,8 +133,8 @@ def find(
     if choice.source == "random":
         made = _random(choice, images, size, store, pool, bad)
         made_s = made.seconds if made.made_on == processor()[0] else None
-        file = HashedFile(made.path, made.sha256, stamp(made.path))
-        return found(source=choice.source, **file._asdict(), made_s=made_s, lock=made.lock)
+        # Without a stamp: another run that makes the same weights replaces the file by an equal one.
+        return found(source=choice.source, path=made.path, sha256=made.sha256, made_s=made_s, lock=made.lock)
     if choice.source == "embedded":
         return found(source=choice.source, **_embedded_file()._asdict())
     if choice.source in NAMED_WEIGHTS:
