@@ -97,7 +97,7 @@ def size_for(name: str) -> tuple[int, int]:
 @pytest.fixture
 def few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the search for a network that misfitting weights fit among all that torchvision has."""
-    monkeypatch.setattr(networks, "names", lambda: ["resnet18", "resnet34"])
+    monkeypatch.setattr(torchvision_networks, "names", lambda: ["resnet18", "resnet34"])
 
 
 def refusal(name: str, state: State) -> str:

@@ -199,6 +199,7 @@ def test_the_phases_are_part_of_the_total(result: Result) -> None:
         "fit",
         "predict",
         "score",
+        "probabilities",
         "compare",
         "ladder",
         "check labels",

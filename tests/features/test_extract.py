@@ -22,6 +22,7 @@ from PIL import Image as PillowImage
 
 from transfer import engines
 from transfer.backbones import memory, networks, weights
+from transfer.backbones.sources import SOURCES
 from transfer.cache import shards
 from transfer.cache.feature_table import FeatureTable
 from transfer.config import RunConfig
@@ -119,7 +120,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "backbone": lambda patch: {"backbone": "resnet34"},
     "precision": lambda patch: {"precision": "bf16"},
     "engine": lambda patch: {"engine": "openvino"},
-    "layer": lambda patch: patch.setattr(networks, "LAYER", "another") or {},
+    "layer": lambda patch: patch.setitem(SOURCES, "", replace(SOURCES[""], layer="another")) or {},
     "mean": lambda patch: {"mean": (0.5, 0.5, 0.5)},
     "spread": lambda patch: {"std": (0.5, 0.5, 0.5)},
     "order of channels": lambda patch: {"channel_order": "bgr"},

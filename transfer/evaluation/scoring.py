@@ -28,7 +28,7 @@ def score_method(name: str, fitted: FittedSearch, features: Features, watch: Sto
         Its `calibration` is set.
     features : Features
     watch : Stopwatch
-        Gets the phases `score` and `calibrate`.
+        Gets the phases `score` and `probabilities`.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def score_method(name: str, fitted: FittedSearch, features: Features, watch: Sto
                 strict=True,
             )
         ]
-    with watch("calibrate"):
+    with watch("probabilities"):
         head, valid = search.best_estimator_, features.splits["valid"]
         fitted.calibration = Calibration.fit(head, valid.x_ND, valid.y_N)
         calibrated = calibration.describe(fitted.calibration, head, features.splits["test"])
