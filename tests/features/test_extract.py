@@ -26,7 +26,7 @@ from transfer.backbones.sources import SOURCES
 from transfer.cache import shards
 from transfer.cache.feature_table import FeatureTable
 from transfer.config import RunConfig
-from transfer.data import dataset, decode
+from transfer.data import dataset, decode, resize
 from transfer.engines import autotune, inductor, openvino, options, trials
 from transfer.engines.eager import Eager
 from transfer.engines.options import BATCH
@@ -125,7 +125,9 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "spread": lambda patch: {"std": (0.5, 0.5, 0.5)},
     "order of channels": lambda patch: {"channel_order": "bgr"},
     "decoder's version": lambda patch: patch.setitem(decode.DECLARED, "decoder", "pillow 99") or {},
-    "rule of resizing": lambda patch: patch.setitem(decode.DECLARED, "resize", "cropped") or {},
+    "rule of resizing": lambda patch: (
+        patch.setattr(resize, "declare", lambda resample: {"resize": "cropped"}) or {}
+    ),
     "torch's version": lambda patch: patch.setattr(torch, "__version__", "99.0.0") or {},
     "torchvision's version": lambda patch: patch.setattr(torchvision, "__version__", "99.0.0") or {},
     "engine's version": lambda patch: patch.setattr(options, "version", lambda name: "99") or {},

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
-from transfer.data import depth, formats, limits, resize
+from transfer.data import depth, formats, limits
 from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
 from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
@@ -28,7 +28,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 DECLARED = {
     "decoder": f"pillow {pillow_version}",
     "colour": "RGB; 16 bits cut to 8; blended on white; EXIF orientation declared before the pixels applied",
-    **resize.declare(RESAMPLE),
 }
 SHIFT = depth.SHIFT
 """Bits that 16-bit values are shifted right by if all 16 are used."""
