@@ -11,7 +11,7 @@ PROFILE ?= fast
 WORKERS ?= 2
 # Compiled tests are kept, even where the environment says otherwise: compiling them takes seconds, in every worker.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
-PYTEST_TESTS := $(PYTEST) tests/ --numprocesses $(WORKERS) --dist worksteal
+PYTEST_TESTS := $(PYTEST) tests/ --numprocesses $(WORKERS) --dist load
 
 .DEFAULT_GOAL := help
 .PHONY: help setup bench bench-quick bench-check bench-selftest results pictures test test-fast test-exhaustive trials soak lint types docs format clean

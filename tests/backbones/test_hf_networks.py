@@ -25,6 +25,7 @@ from transfer.system.errors import UserError
 
 transformers = pytest.importorskip("transformers")
 hf_networks = pytest.importorskip("transfer.backbones.hf_networks")
+pytestmark = pytest.mark.slow
 
 AS_THEY_ARE = networks.Normalisation((0.0,) * 3, (1.0,) * 3)
 

@@ -14,6 +14,7 @@ from transfer.system.errors import UserError
 
 timm = pytest.importorskip("timm")
 packaged_networks = pytest.importorskip("transfer.backbones.packaged_networks")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     assert f"pip install 'transfer-bench[{extra}]'" in message
 
 
+@pytest.mark.slow
 def test_libraries_are_imported_only_for_their_own_networks() -> None:
     code = (
         "import sys\n"

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import transforms
 
 from tests.engines.samples import photographs, plan_of
-from transfer.backbones import networks, timm_networks, weights
+from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
 from transfer.config import RunConfig
 from transfer.engines import build, submit
@@ -21,6 +21,8 @@ from transfer.metrics import cosines
 from transfer.system.errors import UserError
 
 timm = pytest.importorskip("timm")
+timm_networks = pytest.importorskip("transfer.backbones.timm_networks")
+pytestmark = pytest.mark.slow
 
 # Small networks that timm has for tests: of 160x160 alone, and of any size.
 VIT, RESNET = "test_vit", "test_resnet"

@@ -43,6 +43,7 @@ def without_seconds(value: Any) -> Any:
     return [without_seconds(one) for one in value] if isinstance(value, list) else value
 
 
+@pytest.mark.slow
 def test_the_same_images_as_a_table_get_the_same_scores(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_the_same_images_as_a_table_get_the_same_scores(
     assert second["config"]["columns"] == {"file": "image"}
 
 
+@pytest.mark.slow
 def test_groups_are_a_column_of_the_table(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +75,7 @@ def test_groups_are_a_column_of_the_table(
     assert "--repeats groups needs groups, and" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_page_shows_the_pictures_that_the_table_names(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +104,7 @@ def test_a_page_shows_the_pictures_that_the_table_names(
     assert len(capsys.readouterr().out.splitlines()) == len(files)
 
 
+@pytest.mark.slow
 def test_files_that_are_not_there_are_skipped_and_exit_3(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +119,7 @@ def test_files_that_are_not_there_are_skipped_and_exit_3(
     assert found["features"]["images"] == 46
 
 
+@pytest.mark.slow
 def test_a_curve_of_a_table(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = str(tmp_path / "images/labels.csv")
     found = run_json(capsys, "curve", table, *words, "--methods=knn", "--draws=2", "--columns=file=image")

@@ -46,6 +46,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_everything_after_the_features_is_as_with_images(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,6 +83,7 @@ def test_everything_after_the_features_is_as_with_images(
     assert cli.main(["predict", str(out), str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_the_scores_are_those_of_heads_fitted_by_hand(
     path: Path, arrays: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +101,7 @@ def test_the_scores_are_those_of_heads_fitted_by_hand(
         assert method["test"]["accuracy"] == pytest.approx(right_N.mean())
 
 
+@pytest.mark.slow
 def test_groups_of_an_array_are_left_out_one_after_the_other(
     tmp_path: Path, arrays: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
