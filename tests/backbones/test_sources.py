@@ -46,6 +46,11 @@ def test_an_unknown_source_is_refused_with_those_there_are() -> None:
     assert "hf:NAME" in message
 
 
+@pytest.mark.parametrize("name", [":resnet18", f"{PACKAGED_BACKBONE}:x"])
+def test_a_colon_needs_a_source_before_it(name: str) -> None:
+    assert "there is no source of networks" in refusal(backbone=name)
+
+
 @pytest.mark.parametrize(
     ("name", "package", "extra"),
     [
@@ -103,5 +108,6 @@ def test_imagenet_and_package_are_refused_for_other_networks() -> None:
 
 def test_of_a_folder_the_name_alone_is_recorded(tmp_path: Path) -> None:
     assert sources.recorded_name(f"hf:{tmp_path}/my net") == "hf:my_net"
+    assert sources.recorded_name(f"hf:{tmp_path}/a..b") == "hf:a_.b"
     assert sources.recorded_name("hf:org/net") == "hf:org/net"
     assert sources.recorded_name("timm:test_vit") == "timm:test_vit"

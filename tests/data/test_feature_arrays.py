@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def test_labels_are_indices_of_the_classes_or_their_names(
         ({"x_test": np.zeros((3, 2))}, "have [2, 3] features a row"),
         ({"x_test": np.zeros((3, 0))}, "x_test is float64 of shape (3, 0)"),
         ({"Y_train": [0]}, "two arrays whose names differ in case alone"),
+        ({"groups": [1] * 8}, "groups does not belong with x_train, x_test"),
+        ({"X": np.eye(3)}, "x does not belong with x_train, x_test"),
         ({"classes": ["a"]}, "y holds '1', which is none of its classes; give indices from 0 to 0"),
         ({"classes": ["a", "a"]}, "classes has a name twice"),
         ({"groups_train": [1, 2, 3, 4, 5]}, "no groups_test; add it, or leave out all arrays of groups"),
@@ -130,12 +133,32 @@ def test_a_file_that_is_no_archive_of_arrays_is_refused(tmp_path: Path, cut: int
     assert "can't read" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [("X", b"text"), ("X.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': [[[[[[("), ("X.npy", b"")],
+)
+def test_an_archive_of_something_else_is_refused(tmp_path: Path, member: str, content: bytes) -> None:
+    path = tmp_path / "features.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, content)
+    assert "can't read" in refusal(path)
+
+
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, **blocks())
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.find(signature) + flags] |= 1
+    path.write_bytes(data)
+    assert "encrypted" in refusal(path)
+
+
 def test_a_pickle_and_a_single_array_are_refused(tmp_path: Path) -> None:
     import pickle
 
     path = tmp_path / "features.npz"
     path.write_bytes(pickle.dumps({"X": [1]}))
-    assert "never read" in refusal(path)
+    assert "not an archive of arrays" in refusal(path)
     with path.open("wb") as file:
         np.save(file, np.eye(3))
     assert "can't read" in refusal(path)

@@ -73,6 +73,17 @@ def test_features_are_all_columns_of_numbers_beside_the_label(tmp_path: Path) ->
     assert found.rows.groups.texts == ["1", "2", "3"]
 
 
+def test_labels_and_groups_that_are_not_taken_are_no_features(tmp_path: Path) -> None:
+    columns = {
+        "one": [1.0, 2.0, 3.0, 4.0],
+        "label": [0, 0, 1, 1],
+        "group": [1, 2, 3, 4],
+        "kind": list("abab"),
+    }
+    found = read(save(tmp_path, columns), label="kind", group="")
+    assert found.x_ND.tolist() == [[1.0], [2.0], [3.0], [4.0]]
+
+
 def test_files_name_rows_that_have_features(tmp_path: Path) -> None:
     path = save(tmp_path, {"file": list("pqrs"), "features": X, **LABELS})
     assert read(path, r"^[pq]?").rows.files == list("pqrs")

@@ -106,6 +106,7 @@ def test_columns_have_the_names_given_or_their_own(tmp_path: Path) -> None:
         ("file,label", {"split": "fold"}, "has no column 'fold'"),
         ("file,label,label", {}, "has 2 columns 'label'; keep one of them"),
         (",".join(f"c{i}" for i in range(20)), {}, "'c11' and 8 more"),
+        ("x" * 50, {}, f"only '{'x' * 40}…'; name"),
     ],
 )
 def test_a_column_that_is_missing_is_named_with_those_there_are(
@@ -128,6 +129,16 @@ def test_values_as_text(value: object, text: str) -> None:
 def test_the_files_of_a_table_need_no_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "path\na.jpg\n/b.jpg\n")
     assert list_table(path, {"file": "path"}) == [tmp_path / "a.jpg", Path("/b.jpg")]
+
+
+def test_a_row_without_a_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "file,label\na.jpg,cat\n,dog\n")
+    with pytest.raises(UserError, match="line 3: the file is empty"):
+        list_table(path, {})
+
+
+def test_lines_that_end_in_a_carriage_return_alone_are_refused(tmp_path: Path) -> None:
+    assert "carriage return" in refusal(write(tmp_path / "t.csv", b"file,label\ra.jpg,cat\r"))
 
 
 def test_parquet_is_read_in_row_order(tmp_path: Path) -> None:

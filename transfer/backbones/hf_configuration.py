@@ -89,7 +89,7 @@ def read_preprocessing(name: str, configuration: Mapping[str, Any]) -> Preproces
         )
     except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} can't be read as the settings of an image processor: {first_line(error)}"
+            f"{path or CONFIGURATION} of {name} can't be read as settings of images: {first_line(error)}"
         ) from error
 
 

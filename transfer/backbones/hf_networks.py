@@ -140,7 +140,7 @@ def _without_classifier(network: nn.Module) -> tuple[nn.Module, str]:
 
 def _kind(settings: Settings) -> Any:
     """Return the class of the network."""
-    kind = settings["config"].get("model_type")
+    kind = settings.get("config", {}).get("model_type")
     known = [one for one in modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES if one not in _OTHERS]
     if kind not in known:
         raise UserError(

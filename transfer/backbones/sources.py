@@ -91,7 +91,7 @@ def source_of(name: str) -> tuple[NetworkSource, str]:
         For a source that is not known, and for one whose packages are not installed.
     """
     key, rest = split_name(name)
-    if key not in SOURCES:
+    if key not in SOURCES or name in (f":{rest}", f"{PACKAGED_BACKBONE}:{rest}"):
         known = " or ".join(f"{one}:NAME" for one in SOURCES if one not in ("", PACKAGED_BACKBONE))
         raise UserError(f"there is no source of networks {key!r}; give {known}, or a torchvision network")
     spec = SOURCES[key]
@@ -122,7 +122,7 @@ def recorded_name(name: str) -> str:
     """Return a network's name as results and models have it: of a folder the last part alone."""
     key, rest = split_name(name)
     if key == "hf" and rest.startswith((".", "/", "~")):
-        return "hf:" + re.sub(r"[^\w.-]", "_", expand(rest).resolve().name).strip(".")
+        return "hf:" + re.sub(r"[^\w.-]|\.(?=\.)", "_", expand(rest).resolve().name).strip(".")
     return name
 
 

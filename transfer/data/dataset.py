@@ -233,18 +233,20 @@ def check_classes_drawn(found: ImageSet) -> None:
         )
 
 
-def check_splits_drawn(found: ImageSet) -> None:
-    """Raise `UserError` where a split that was drawn has no images."""
+def check_splits_drawn(found: ImageSet, path: Path) -> None:
+    """Raise `UserError`, which names the path of the data, where a split that was drawn has no images."""
     for split in found.drawn:
         if not found.splits[split]:
             shared = {"train", *found.drawn}
             labels_N = Samples.join(found.root, [found.splits[name] for name in shared]).label_N
             counts = np.bincount(labels_N, minlength=len(found.classes))
             name = found.classes[int(counts.argmin())]
-            raise UserError(
-                f"the {split} split of {found.root} has no images; "
+            reason = (
                 f"classes need {len(shared)} images or more; {name!r} has {counts.min()}"
+                if counts.min() < len(shared)
+                else "copies of an image and images of a group stay in one split; add others"
             )
+            raise UserError(f"the {split} split of {path} has no images; {reason}")
 
 
 def draw_codes(
@@ -294,4 +296,4 @@ def _check(found: ImageSet, folders: ClassFolders) -> None:
         if not found.splits[split] and split not in found.drawn:
             reason = folders.describe_empty(split)
             raise UserError(f"the {split} split of {found.root} has no images; {reason}")
-    check_splits_drawn(found)
+    check_splits_drawn(found, found.root)

@@ -6,7 +6,6 @@ N: rows. D: features a row. M: rows of one split.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from transfer.system.errors import UserError
 
 _LAYOUTS = "x_train, y_train, x_test and y_test (x_valid and y_valid too), or X and y"
 _ENDINGS = {"train": ("train",), "valid": VALID_NAMES, "test": ("test",)}
+_KINDS = ("x", "y", "groups", "files")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +146,19 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise UserError(f"{path} is no file" if path.exists() else f"no such file: {path}; give an .npz file")
     try:
         with path.open("rb") as stream:  # NumPy leaves a damaged file open
+            if not zipfile.is_zipfile(stream):  # NumPy would take it for a single array, or for a pickle
+                raise ValueError("it is not an archive of arrays")
+            stream.seek(0)
             found = np.load(stream, allow_pickle=False)
-            if isinstance(found, np.ndarray):
-                raise ValueError("one array without a name")
             if len({name.lower() for name in found.files}) < len(found.files):
                 raise ValueError("two arrays whose names differ in case alone")
-            return {name.lower(): found[name] for name in found.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = {name.lower(): found[name] for name in found.files}
+            if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{others[0]} is no array")
+            return arrays
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged and encrypted archives fail in many ways
         if "allow_pickle" in str(error):
             raise UserError(
                 f"{path} holds Python objects, which are never read; save arrays of numbers and of text (dtype str)"
@@ -175,7 +181,22 @@ def _arrange(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> _Arrays:
         raise UserError(
             f"{path} has no array {min(missing)}, only {', '.join(arrays) or 'none'}; give {_LAYOUTS}"
         )
+    _refuse_unused(found)
     return found
+
+
+def _refuse_unused(found: _Arrays) -> None:
+    """Raise `UserError` for an array of the other layout: groups that are not read would be torn apart."""
+    endings = ["", *(f"_{end}" for endings in _ENDINGS.values() for end in endings)]
+    known = {"split", *(f"{kind}{end}" for kind in _KINDS for end in endings)}
+    used = {name for kind in _KINDS for name in found.named(kind)} | (
+        {"split"} if "" in found.endings else set()
+    )
+    if unused := sorted((known - used) & found.arrays.keys()):
+        raise UserError(
+            f"{found.path}: {unused[0]} does not belong with {', '.join(found.named('x'))}; take it out, or name it "
+            "as these"
+        )
 
 
 def _name_labels(found: _Arrays, labels: list[str]) -> tuple[list[str], list[str] | None]:

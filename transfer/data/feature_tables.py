@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from transfer.config import COLUMNS
 from transfer.data.label_rows import Column, LabelledRows, choose_groups, fill_rows, refuse_weights
 from transfer.data.table_files import Table, choose_columns, open_table, parquet_file
 from transfer.system.errors import UserError
@@ -64,7 +65,9 @@ def read(
     if lists is not None:
         blocks = _lists(path, lists)
     else:
-        blocks = _numbers(path, [name for name in table.names if name not in chosen.values()])
+        # A column of labels or groups is no feature where `columns` names another one.
+        taken = {*COLUMNS, *chosen.values()}
+        blocks = _numbers(path, [name for name in table.names if name not in taken])
     x_ND = _join(blocks, len(rows.files))
     return x_ND, rows, None, pattern
 

@@ -210,7 +210,7 @@ def build(
         groups, group_N = _rank(rows.groups, order)
     samples = Samples(path.parent, names, label_N, group_N)
     given, split_N = [SPLITS[code] for code in np.unique(rows.split_N)], rows.split_N[order]
-    _check_usable(rows, given, split_N, label_N)
+    _check_usable(path, given, split_N, [used[label] for label in np.unique(label_N[split_N == TRAIN])])
     if drawn := tuple(split for split in SPLITS if split not in given):
         pool_N = split_N == TRAIN
         copies_M = None if copies_N is None else copies_N[pool_N]
@@ -227,7 +227,7 @@ def build(
         skipped=dict(skipped),
     )
     check_classes_drawn(image_set)
-    check_splits_drawn(image_set)
+    check_splits_drawn(image_set, path)
     return image_set, split_N
 
 
@@ -243,13 +243,12 @@ def _rank(
     return tuple(column.texts[code] for code in used), rank[code_N]
 
 
-def _check_usable(rows: LabelledRows, given: Sequence[str], split_N: SplitCodes, label_N: Codes) -> None:
-    """Raise `UserError` where no image of a given split, or one class alone, is left."""
-    path = rows.table.path
+def _check_usable(path: Path, given: Sequence[str], split_N: SplitCodes, trained: Sequence[str]) -> None:
+    """Raise `UserError` where no image of a given split, or one class alone to train, is left."""
     for split in given:
         if SPLITS.index(split) not in split_N:
             raise UserError(f"{path}: no image of the {split} split is there; add some")
-    if len(np.unique(label_N[split_N == TRAIN])) < 2:
+    if len(trained) < 2:
         raise UserError(
-            f"{path} has one class, {rows.labels[0]!r}; a comparison needs at least two in the labels"
+            f"{path} has one class, {trained[0]!r}; a comparison needs at least two in the labels"
         )

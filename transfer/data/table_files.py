@@ -19,8 +19,8 @@ PARQUET = ".parquet"
 # The delimiter that the suffix promises comes first.
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 _UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-# Columns that a message names.
-COLUMNS_NAMED = 12
+# Columns that a message names, and the characters of a name that it shows.
+COLUMNS_NAMED, CHARACTERS_SHOWN = 12, 40
 
 Row = tuple[int, Sequence[Any]]
 """The number of a row, as `Table.unit` counts them, and its values."""
@@ -86,11 +86,16 @@ def list_table(path: Path, columns: Mapping[str, str]) -> list[Path]:
     Raises
     ------
     UserError
-        If the table can't be read.
+        If the table can't be read, or a row names no file.
     """
     table = open_table(path, [columns.get("file", "file")])
     chosen = choose_columns(table, columns, ["file"], [])
-    return [path.parent / as_text(value) for _, (value,) in table.rows([chosen["file"]])]
+    found = []
+    for number, (value,) in table.rows([chosen["file"]]):
+        if not (name := as_text(value)):
+            raise UserError(f"{table.locate(number)}: the file is empty; fill it in, or take the row out")
+        found.append(path.parent / name)
+    return found
 
 
 def open_table(path: Path, required: Collection[str] = ()) -> Table:
@@ -121,6 +126,8 @@ def open_table(path: Path, required: Collection[str] = ()) -> Table:
         return Table(path, _parquet_names(path))
     with contextlib.closing(_lines(path)) as lines:
         first = next(lines, "")
+    if "\r" in first.rstrip("\r\n"):
+        raise UserError(f"{path}: lines end in a carriage return alone; save it with line feeds")
     if not first.strip():
         raise UserError(f"{path} has no first line; it should name the columns, such as file,label")
     tables = [
@@ -170,7 +177,8 @@ def choose_columns(
 
 def _list(names: Sequence[str]) -> str:
     more = len(names) - COLUMNS_NAMED
-    return ", ".join(map(repr, names[:COLUMNS_NAMED])) + (f" and {more} more" if more > 0 else "")
+    shown = [name if len(name) <= CHARACTERS_SHOWN else f"{name[:CHARACTERS_SHOWN]}…" for name in names]
+    return ", ".join(map(repr, shown[:COLUMNS_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _lines(path: Path) -> Generator[str]:
