@@ -97,6 +97,7 @@ def test_validation_rows_are_counted_by_confidence() -> None:
     y_N = np.array([1, 0, 1, 1])
     fitted = Calibration.fit(head, values_N[:, None], y_N)
     confidence_N = fitted.predict(head, values_N[:, None])[1]
+    assert fitted.promise(0.709) == fitted.promise(0.7)
     for least in (0.0, 0.5, 0.7, 0.95, 1.0):
         reach_N = confidence_N >= least
         promise = fitted.promise(least)

@@ -226,13 +226,13 @@ class Calibration:
         Parameters
         ----------
         min_confidence : float
-            Between 0 and 1; rounded to whole hundredths.
+            Between 0 and 1; rounded down to whole hundredths, so that no more is promised than was counted.
 
         Returns
         -------
         Promise
         """
-        step = round(min_confidence * STEPS)
+        step = int(min_confidence * STEPS + 1e-9)
         return Promise(rows=self.kept[0], confident=self.kept[step], right=self.right[step])
 
     def _in_parts(self, head: Any, X: Array) -> Iterator[tuple[Array, Array]]:
