@@ -27,6 +27,8 @@ COMMAND = "make bench, then make results"
 KINDS = {
     "boats": "transfer run boats --weights embedded --out out with an empty store, on 1,248 photographs of 240x800",
     "lagoon": "transfer run --out out with an empty store, on the built-in images",
+    "boats-package": "transfer run boats --backbone efficientnet_lite0 --weights package --out out, the same with "
+    "ImageNet weights of a package",
     "weights-boats": "python -m bench.studies.weights boats --json FILE: embedded weights against untrained ones",
     "weights-lagoon": "python -m bench.studies.weights --json FILE: the same on the built-in images",
     "rates": "python -m bench.studies.rates boats/train --json FILE: every way to extract, in turn, on 64 of the "
