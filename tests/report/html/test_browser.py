@@ -1,58 +1,34 @@
-"""The page in headless Chromium; skipped where there is none.
-
-`AXE_CORE` names the file axe.min.js of the npm package axe-core, for the checks of accessibility.
-"""
+"""The page of a result in headless Chromium; skipped where there is none."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import browser as browsers
+from tests.browser import NARROW, WIDE
+from tests.browser import browser as browser
 from tests.report.html.conftest import Make
 from transfer import report
 
-webdriver = pytest.importorskip("selenium.webdriver")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
-]
-NARROW, WIDE = (390, 800), (1280, 900)
+pytestmark = browsers.MARKS
 HOSTILE = ["a<b>", '</script><img src=x onerror="alert(1)">', "quo\"te'", "ä & b"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
 def opened(browser: Any, make: Make, jpeg: bytes, tmp_path: Path) -> Any:
     """A function that opens the page of a made result."""
 
-    def open_page(classes: list[str], support: list[int], size: tuple[int, int] = WIDE) -> Any:
+    def open_page(
+        classes: list[str], support: list[int], size: tuple[int, int] = WIDE, scheme: str = "light"
+    ) -> Any:
         result, text = make(classes, support)
         predictions, page = tmp_path / "predictions.csv", tmp_path / "report.html"
         predictions.write_text(text)
         page.write_text(report.page(result, predictions, lambda file: jpeg))
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False},
-        )
-        browser.get(page.as_uri())
-        return browser
+        return browsers.open_page(browser, page, size, scheme)
 
     return open_page
 
@@ -60,15 +36,15 @@ def opened(browser: Any, make: Make, jpeg: bytes, tmp_path: Path) -> Any:
 def test_nothing_is_requested_and_nothing_fails(opened: Any) -> None:
     page = opened(HOSTILE, [6, 6, 6, 6])
     assert page.get_log("browser") == []
-    resources = page.execute_script("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert [name for name in resources if not name.startswith("data:")] == []
+    assert browsers.requests_made(page) == []
 
 
 @pytest.mark.parametrize("n_classes", [16, 200])
 @pytest.mark.parametrize("size", [NARROW, WIDE])
-def test_the_page_never_scrolls_sideways(opened: Any, n_classes: int, size: tuple[int, int]) -> None:
+def test_nothing_is_cut_off(opened: Any, n_classes: int, size: tuple[int, int]) -> None:
     page = opened([f"a rather long class name {i}" for i in range(n_classes)], [4] * n_classes, size)
-    assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+    assert browsers.width_of(page) <= size[0]
+    assert browsers.labels_cut_off(page) == []
 
 
 def test_names_with_markup_stay_text(opened: Any) -> None:
@@ -138,29 +114,10 @@ def test_classes_are_sorted_by_keyboard_and_the_order_is_announced(opened: Any) 
 
 
 def test_every_control_is_reached_by_keyboard(opened: Any) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    page = opened(["a", "b"], [8, 8])
-    controls = page.execute_script("return document.querySelectorAll('button, select, a, summary').length")
-    reached = set()
-    for _ in range(3 * controls):
-        ActionChains(page).send_keys(Keys.TAB).perform()
-        reached.add(page.switch_to.active_element.id)
-    found = page.find_elements("css selector", "button, select, a, summary")
-    assert {element.id for element in found} <= reached
+    assert browsers.out_of_reach(opened(["a", "b"], [8, 8]), "button, select, a, summary") == set()
 
 
-@pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE does not name axe.min.js")
+@browsers.needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(opened: Any, scheme: str) -> None:
-    page = opened(["a", "b", "c"], [8, 8, 8])
-    page.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    page.execute_script(Path(os.environ["AXE_CORE"]).read_text())
-    found = page.execute_async_script(
-        "axe.run().then((done) => arguments[arguments.length - 1]("
-        "done.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200)).slice(0, 3)])))"
-    )
-    assert found == []
+    assert browsers.axe_violations(opened(["a", "b", "c"], [8, 8, 8], scheme=scheme)) == []

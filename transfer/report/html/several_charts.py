@@ -25,8 +25,8 @@ from transfer.report.tables import total_seconds
 from transfer.report.wording import SCORES, format_points, format_score, format_seconds
 from transfer.system.text import printable
 
-LABELS = 270  # pixels for names at the left
-LETTERS = 36  # of a name that are drawn there, or of two together
+LABELS = 310  # pixels for names at the left
+LETTERS = 32  # of a name that are drawn there, or of two and what is between them
 # Pixels of a line of text, and of a letter on average.
 LINE, LETTER = 14, 7
 # What a time axis can show.
@@ -148,7 +148,7 @@ def differences(found: Sequence[Difference], score: str) -> Markup | None:
             text(
                 LABELS - 10,
                 y + 4,
-                " - ".join(shorten(printable(run.name), LETTERS // 2) for run in (one.a, one.b)),
+                " - ".join(shorten(printable(run.name), LETTERS // 2 - 2) for run in (one.a, one.b)),
                 "end",
             ),
             line(axis(least), y, axis(most), y, class_="interval"),
