@@ -164,4 +164,4 @@ def test_without_pyarrow_one_line_says_how_to_install_it(
 
     path = write(tmp_path / "t.parquet", b"PAR1")
     monkeypatch.setattr(builtins, "__import__", fail)
-    assert "pip install 'transfer-bench[parquet]'" in refusal(path)
+    assert "pip install pyarrow" in refusal(path)

@@ -106,5 +106,5 @@ def test_a_library_that_is_missing_where_a_model_is_loaded_is_named(
         return find(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    with pytest.raises(UserError, match=r"needs the package timm.*transfer-bench\[timm\]"):
+    with pytest.raises(UserError, match=r"needs the package timm.*pip install timm"):
         predictor.load(folder / "out")

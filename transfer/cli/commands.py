@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 def _where(out: Path | None, models: Path | None) -> str:
     """Say where the result was written, and the models, which need a network."""
     if out is None:
-        return "Nothing was kept but the features: --out DIR writes a page with pictures, the result and the models."
+        return "The result was not kept: --out DIR writes it, its page and, for images, the models."
     kept = f"{MODELS}/" if models else "no models (given features have no network)"
     return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {kept}"
 

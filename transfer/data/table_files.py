@@ -244,7 +244,7 @@ def parquet_file(path: Path) -> Iterator[Any]:
         import pyarrow.parquet
     except ImportError:
         raise UserError(
-            f"reading {path} needs pyarrow; install it (pip install 'transfer-bench[parquet]'), or save it as .csv"
+            f"reading {path} needs pyarrow; install it (pip install pyarrow), or save it as .csv"
         ) from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
