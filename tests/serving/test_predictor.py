@@ -161,13 +161,20 @@ class TestPredict:
         with pytest.raises(UserError, match="give a number from 0 to 1"):
             predictor.load(copy).predict([], min_confidence=value)
 
-    def test_models_of_earlier_versions_have_no_probabilities(self, folder: Path, copy: Path) -> None:
+    def test_models_of_earlier_versions_have_their_heads_probabilities(
+        self, folder: Path, copy: Path
+    ) -> None:
         record = json.loads((copy / "model.json").read_text())
         for method in record["methods"]:
             del method["calibration"]
         (copy / "model.json").write_text(json.dumps(record))
-        loaded = predictor.load(copy)
-        assert {p.probability for p in loaded.predict(tested(folder)[:2])} == {None}
+        assert {p.probability for p in predictor.load(copy, method="svm").predict(tested(folder)[:2])} == {
+            None
+        }
+        loaded = predictor.load(copy, method="logreg", batch=8)
+        _, x_ND = seen(loaded, tested(folder))
+        own_N = loaded.head.predict_proba(x_ND).max(axis=1)
+        assert [p.probability for p in loaded.predict(tested(folder))] == pytest.approx(own_N.tolist())
         with pytest.raises(UserError, match="no calibrated probabilities"):
             loaded.predict(tested(folder)[:2], min_confidence=0.9)
 

@@ -79,7 +79,9 @@ def fit(
 ) -> tuple[nn.Module, list[str]]:
     """Build a network with weights, as `networks.fit` does; names of older releases are translated by transformers."""
     kind, config = _kind(settings), _configuration(settings)
-    saved = {key.removeprefix("network."): value for key, value in state.items()}  # as `_Features` has them
+    saved = {
+        key.removeprefix("network."): value for key, value in state.items()
+    }  # `_Features` adds the prefix
     try:
         with _quiet(), torch.random.fork_rng(devices=[]):
             whole, found = kind.from_pretrained(

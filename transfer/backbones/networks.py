@@ -32,7 +32,7 @@ def build(
     Parameters
     ----------
     name : str
-        A network of torchvision, or of another source, as `sources.SOURCES` has them.
+        Name of a network of torchvision, or with the prefix of another source in `sources.SOURCES`.
     state : dict
         All tensors of the checkpoint, as `weights.load` lists them. Those of the layer that is cut off, and of
         branches that are for training alone, may be absent or of any shape.

@@ -17,12 +17,7 @@ from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
-from transfer.evaluation import (
-    data_summary,
-    extraction_summary,
-    predictions,
-    suspects,
-)
+from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept
 from transfer.evaluation.results import Result

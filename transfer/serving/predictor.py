@@ -50,7 +50,8 @@ class Prediction:
     label: str | None
     """The name of a class; None if the model is less sure of it than was asked for."""
     probability: float | None
-    """Of the class, calibrated on the validation images of the run; None for models without a calibration."""
+    """Of the class, calibrated on the validation images of the run. For models that an earlier version saved it is the
+    head's own, and None where the head estimates none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,23 +177,22 @@ class Model:
     def _judged(self, files: Sequence[File], x_ND: Features, least: float) -> list[Prediction]:
         if not files:
             return []
+        sure: list[float] | list[None] = [None] * len(files)
         with self._libraries.limit(limits=self.plan.threads):
             if self.calibration:
                 code_N, confidence_N = self.calibration.predict(self.head, x_ND)
+                sure = confidence_N.tolist()
             else:
-                code_N, confidence_N = self.head.predict(x_ND), None
+                code_N = self.head.predict(x_ND)
+                if hasattr(self.head, "predict_proba"):
+                    sure = self.head.predict_proba(x_ND).max(axis=1).tolist()
         return [
             Prediction(
                 path=None if isinstance(file, Opened) else file.path,
-                label=None if sure is not None and sure < least else self.classes[int(code)],
-                probability=sure,
+                label=None if own is not None and own < least else self.classes[int(code)],
+                probability=own,
             )
-            for file, code, sure in zip(
-                files,
-                code_N,
-                [None] * len(files) if confidence_N is None else confidence_N.tolist(),
-                strict=True,
-            )
+            for file, code, own in zip(files, code_N, sure, strict=True)
         ]
 
     @cached_property
