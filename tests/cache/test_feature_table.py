@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import threading
+import uuid
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -210,6 +212,30 @@ def test_shards_that_cant_be_deleted_are_not_merged_over_and_over(
         np.testing.assert_array_equal(seen.gather(ids), x)
     if how != "refuses":  # where only trying tells, copies may lie beside
         assert files(seen) == 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_was_merged_and_refuses_to_be_deleted_is_not_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    names = Random(seed)  # shards are opened in the order of their names
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=names.getrandbits(128)))
+    ids, x = rows(20)
+    kept = table(tmp_path)
+    for i in range(20):
+        kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
+    monkeypatch.setattr(feature_table, "SHARD_ROWS", 8)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no")))
+    real, lists = shards.manifests, []
+
+    def manifests(folder: Path) -> set[Path]:
+        lists.append(folder)
+        assert len(lists) <= 3 * 4, "listed over and over"
+        return real(folder)
+
+    monkeypatch.setattr(shards, "manifests", manifests)
+    for _ in range(3):
+        np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
 
 def test_a_shard_that_cant_be_read_counts_as_not_there(

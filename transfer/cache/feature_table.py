@@ -85,21 +85,19 @@ class FeatureTable:
         self._index = Index()
         self._lock = locks.hold(folder)
         self._has_key = False
-        opened: set[Path] = set()
+        self._known: set[Path] = set()
+        """Manifests that were listed or written: one that was merged may lie there still, where it can't be deleted."""
         # What another process merges in the meantime lies in a new shard: listed until there is none. Of a folder that
         # is not held, since there was none a moment ago, nothing is taken: it may be pruned.
-        while self._lock and (found := shards.manifests(folder) - opened - self._manifests()):
+        while self._lock and (found := shards.manifests(folder) - self._known):
+            self._known |= found
             for manifest in sorted(found):
                 self._open(manifest)
-            opened |= found
         with contextlib.suppress(OSError, UserError):  # who only reads needs no right to write
             if self._shards:
                 self._be_there()  # what is said of them may be damaged
             for path in (*files.abandoned(folder), *shards.orphans(folder)):
                 path.unlink(missing_ok=True)
-
-    def _manifests(self) -> set[Path]:
-        return {shard.manifest for shard in self._shards.values()}
 
     def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
         """Return which of the images `(N, 32)` have a row here: `(N,)` bool."""
@@ -240,6 +238,7 @@ class FeatureTable:
     def _add(self, shard: Shard, ids_N32: Ids, x_ND: Array) -> None:
         number = next(self._numbers)
         self._shards[number] = shard
+        self._known.add(shard.manifest)
         self._index.add(ids_N32, number * PLACES + np.arange(len(ids_N32)))
         if len(ids_N32) < SHARD_ROWS:
             self._small[number] = (ids_N32, np.array(x_ND, np.float32))
