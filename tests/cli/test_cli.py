@@ -699,7 +699,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "loop"], "no such folder: loop"),
         (["predict", "."], "IMAGES"),
         (["predict", ".", "class0.txt"], "no model.json in ."),
-        (["predict", ".", "no/such/folder"], "no model.json in ."),
+        (["predict", ".", "no/such/folder"], "no such file or folder: no/such/folder"),
         (["predict", ".", "empty"], "no images in empty"),
         (["run", "lagoon", "--out", "/dev/null/x"], "--out"),
         (["run", ""], "DATA is empty"),
