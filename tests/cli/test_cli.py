@@ -83,7 +83,9 @@ def test_run_prints_the_report_and_writes_it(
 
 
 @pytest.mark.slow
-def test_report_writes_the_page_again_with_the_images_named(ready: list[str], tmp_path: Path) -> None:
+def test_report_writes_the_page_again_with_the_images_named(
+    ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, images, page = tmp_path / "out", Path(ready[0]), tmp_path / "page.html"
     assert (
         cli.main(["run", *ready, "--methods=ridge,knn", "--engine=eager", "--quiet", "--out", str(out)]) == 0
@@ -91,7 +93,11 @@ def test_report_writes_the_page_again_with_the_images_named(ready: list[str], tm
     result = str(out / "result.json")
     assert cli.main(["report", result, "--html", str(page), "--images", str(images)]) == 0
     assert page.read_text() == (out / "report.html").read_text()
+    assert "no pictures" not in capsys.readouterr().err
+    assert cli.main(["report", result, "--html", str(page), "--images", str(out)]) == 0
+    assert f"no image of the result is in {out}; the page has no pictures" in capsys.readouterr().err
     assert cli.main(["report", result, "--html", str(page)]) == 0
+    assert "no pictures" not in capsys.readouterr().err
     assert "data:image/jpeg;base64," not in page.read_text()
     (out / "predictions.csv").unlink()
     assert cli.main(["report", result, "--html", str(page)]) == 0
@@ -699,7 +705,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "loop"], "no such folder: loop"),
         (["predict", "."], "IMAGES"),
         (["predict", ".", "class0.txt"], "no model.json in ."),
-        (["predict", ".", "no/such/folder"], "no model.json in ."),
+        (["predict", ".", "no/such/folder"], "no such file or folder: no/such/folder"),
         (["predict", ".", "empty"], "no images in empty"),
         (["run", "lagoon", "--out", "/dev/null/x"], "--out"),
         (["run", ""], "DATA is empty"),

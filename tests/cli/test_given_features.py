@@ -80,7 +80,9 @@ def test_everything_after_the_features_is_as_with_images(
     assert "Confusion matrix" in page
     assert cli.main(["report", str(out)]) == 0
     assert cli.main(["report", str(out), str(out), "--html", str(tmp_path / "page.html")]) == 0
-    assert cli.main(["predict", str(out), str(tmp_path)]) == 2
+    capsys.readouterr()
+    assert cli.main(["predict", str(out), str(path)]) == 2
+    assert "a result without models (given features have no network)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -173,6 +173,12 @@ class TestMethod:
         with pytest.raises(ValueError, match=message):
             METHODS[name].build(CONFIG).fit(*data["train"], data["valid"][0], labels(data["valid"][1]))
 
+    def test_few_validation_rows_of_many_classes_warn_of_nothing(self, name: str) -> None:
+        rng = np.random.default_rng(0)
+        y = np.repeat(np.arange(24), 5)
+        x = (rng.normal(size=(120, 8)) + y[:, None]).astype(np.float32)
+        METHODS[name].build(CONFIG).fit(x, y, x[::5], y[::5])  # a warning fails the test
+
     def test_keeps_class_names(self, name: str, data: dict[str, Any]) -> None:
         names = np.array(["ant", "bee", "cat", "dog", "eel"])
         (x, y), (x_valid, y_valid) = data["train"], data["valid"]

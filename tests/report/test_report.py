@@ -203,7 +203,7 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     text = " ".join(report.notes(changed(example, data=data, features=features, backbone=backbone)))
     for part in (
         "untrained",
-        "no own split valid",
+        "does not have were drawn, stratified and seeded: valid",
         "3 other files were left alone: readme.txt, notes.md ...",
         "x.jpg (truncated) and 1 more",
         "2 damaged",

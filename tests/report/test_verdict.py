@@ -159,6 +159,14 @@ def test_fits_under_a_second_are_no_reason_to_choose() -> None:
         assert "more each time" not in text
 
 
+def test_one_setting_is_not_many() -> None:
+    example = result()
+    for method in example.methods:
+        method["sweep"] = [{**method["sweep"][0], "same_as": []}]
+    assert verdict(example).count("s for 1 setting") == 2
+    assert "1 settings" not in verdict(example)
+
+
 def test_long_fits_say_what_the_slower_one_costs() -> None:
     text = verdict(result(fit_seconds={"fc": [2.0], "svm": [7.0]}))
     assert (

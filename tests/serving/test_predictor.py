@@ -191,6 +191,11 @@ class TestPredict:
         (prediction,) = predictor.load(copy).predict([tmp_path / "grey.png"])
         assert prediction.label in ("class0", "class1", "class2")
 
+    def test_progress_names_the_method(self, copy: Path) -> None:
+        calls: list[tuple[Any, ...]] = []
+        loaded = predictor.load(copy, on_progress=lambda *call: calls.append(call))
+        assert f"network, {loaded.method}" in calls[0]
+
     def test_many_images_go_to_the_head_in_parts(
         self, folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

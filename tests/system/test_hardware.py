@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from transfer.system import hardware
+from transfer.system.version import __version__
 
 
 def test_cores_are_those_of_the_affinity_cut_to_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +125,7 @@ def texts(record: Any) -> Iterator[str]:
 def test_the_record_is_json_and_names_no_host_user_or_path() -> None:
     found = json.loads(json.dumps(hardware.describe()))
     assert found["libraries"]["torch"]
+    assert found["transfer"] == __version__
     named = {platform.node(), getpass.getuser()}
     for text in texts(found):
         assert named.isdisjoint(re.split(r"[^\w.-]+", text)), text

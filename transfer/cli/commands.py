@@ -163,6 +163,8 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.report import rendering
     from transfer.serving import predictor
 
+    if args.on_bad_image != "skip" and (missing := [path for path in args.images if not path.exists()]):
+        raise UserError(f"no such file or folder: {missing[0]}")
     paths, left_out = below(args.images, parse_columns(args.columns) if args.columns else {})
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}

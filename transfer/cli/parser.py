@@ -33,7 +33,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("data", nargs="?", type=_text, metavar="DATA", help=_DATA_HELP)
     run.add_argument(
-        "--out", type=_path, metavar="DIR", help="write result.json, report.md and models/ there"
+        "--out",
+        type=_path,
+        metavar="DIR",
+        help="write report.html, result.json, predictions.csv and models/ there",
     )
     run.add_argument(
         "--force", action="store_true", help="replace the models in --out, whatever they were made from"

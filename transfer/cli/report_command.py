@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from transfer.system.progress import reported
 
 if TYPE_CHECKING:
     from transfer.evaluation.results import Result
+
+log = logging.getLogger(__name__)
 
 
 def report(args: argparse.Namespace) -> int:
@@ -87,14 +90,19 @@ def _report_page(args: argparse.Namespace, result: Result, predictions: Path) ->
     shift, (height, width) = result.features.get("shift", SHIFT), result.backbone["input_size"]
     # Features that were given have no size of images.
     size = (height, width) if height and width else DEFAULT
+    shown: list[bool] = []
 
     def thumbnail(file: str) -> bytes | None:
         # A result may come from anywhere: it shows what lies below the folder, or what the table names.
         inside = not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
         if listed is not None:
             inside = str(root / file) in listed
-        return make_thumbnail(File(root / file, shift=shift), size) if root and inside else None
+        jpeg = make_thumbnail(File(root / file, shift=shift), size) if root and inside else None
+        shown.append(jpeg is not None)
+        return jpeg
 
     with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
         write_page(args.html, result, predictions, thumbnail)
+    if args.images and shown and not any(shown):
+        log.warning("no image of the result is in %s; the page has no pictures", args.images)
     return DONE

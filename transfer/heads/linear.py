@@ -114,7 +114,7 @@ def checked_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
     y: Array = column_or_1d(to_numpy(y_valid), warn=True)
     if len(y) != n_rows:
         raise ValueError(f"X_valid has {n_rows} rows, y_valid has {len(y)}; give a label for each row")
-    check_classification_targets(y)
+    check_classification_targets(np.repeat(y, 2))  # it warns where few rows have labels of their own each
     if _is_text(y) != _is_text(classes):
         raise ValueError(
             f"y has labels such as {classes.tolist()[0]!r}, y_valid such as {y.tolist()[0]!r}; give both in one type"

@@ -64,7 +64,7 @@ def describe_suspects(result: Result) -> str | None:
 def _on_data(result: Result) -> Iterator[str]:
     data = result.data
     if data["drawn"]:
-        yield f"there is no own split {', '.join(data['drawn'])}; drawn, stratified and seeded"
+        yield f"splits that the data does not have were drawn, stratified and seeded: {', '.join(data['drawn'])}"
     if empty := data.get("empty_classes"):
         yield f"class folders without an image are no classes here: {_some(empty)}"
     support = data["splits"]["test"]["per_class"]

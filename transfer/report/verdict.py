@@ -238,7 +238,8 @@ def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
     def cost(method: dict[str, Any]) -> str:
         settings = count_settings(method)
         each = f" ({format_seconds(method['fit_s'] / settings)} each)" if settings > 1 else ""
-        return f"{method['name']} {format_seconds(method['fit_s'])} for {settings} settings{each}"
+        of = "1 setting" if settings == 1 else f"{settings} settings"
+        return f"{method['name']} {format_seconds(method['fit_s'])} for {of}{each}"
 
     both = f"{cost(first)}, {cost(second)}"
     if max(slow["fit_seconds"]) < SHORT_S:

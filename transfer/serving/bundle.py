@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 
 from transfer.backbones import sources
 from transfer.backbones.weights import Weights
-from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
+from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RESULT, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
@@ -208,7 +208,9 @@ def load(folder: Path) -> Kept:
     """
     path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
     if path is None:
-        raise UserError(f"no {RECORD} in {folder}; give the folder that transfer run --out wrote to")
+        alone = (folder / RESULT).is_file()
+        why = ", a result without models (given features have no network)" if alone else ""
+        raise UserError(f"no {RECORD} in {folder}{why}; give the folder that transfer run --out wrote to")
     record = schemas.load(path, "model")
     names = [method["name"] for method in record["methods"]]
     if record["best"] not in names or len(set(names)) < len(names):

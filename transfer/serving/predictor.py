@@ -269,7 +269,7 @@ def load(
     head = serialization.load(kept.whole(entry["name"], entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
         raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
-    with reported(on_progress, "load", "network"):
+    with reported(on_progress, "load", f"network, {entry['name']}"):
         ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
     calibrated = entry.get("calibration")
     decoder = kept.record["features"]["decoder"]

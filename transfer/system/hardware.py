@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.system import cgroups, gpus
+from transfer.system.version import __version__
 
 LIBRARIES = (
     "torch", "torchvision", "openvino", "nncf", "scikit-learn", "numpy", "scipy", "pillow", "safetensors",
@@ -216,7 +217,7 @@ def describe() -> dict[str, Any]:
         "libraries": {library: _version(library) for library in LIBRARIES},
         **gpus.libraries(),
         "gpus": gpus.describe(),
-        "transfer": _version("transfer"),
+        "transfer": __version__,
         **_commit(Path(__file__).parents[2]),
     }
 
