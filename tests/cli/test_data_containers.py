@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.test_data_files import run_json, without_seconds
-from tests.data.containers import image_table, labelled, sample, write_shards, write_tar
+from tests.data.containers import labelled, write_arrow, write_shards, write_tar
 from transfer import cli
 from transfer.data.dataset import SPLITS
 
@@ -35,56 +35,57 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["--backbone=resnet18", "--weights=random", f"--store={store}", "--device=cpu"]
 
 
+def images_of(rows: Sequence[dict[str, Any]], split: str, classes: list[str]) -> dict[str, Any]:
+    """The columns of a split as `datasets` has them: structures of bytes and path, and indices of classes."""
+    own = [row for row in rows if row["split"] == split]
+    return {
+        "image": [{"bytes": row["bytes"], "path": row["file"].rsplit("/", 1)[1]} for row in own],
+        "label": [classes.index(row["label"]) for row in own],
+    }
+
+
 def write_parquet(root: Path, rows: list[dict[str, Any]]) -> Path:
     """As `datasets` publishes them: `data/train-00000-of-00002.parquet`."""
-    pq = pytest.importorskip("pyarrow.parquet")
     (root / "data").mkdir(parents=True)
+    classes = sorted({row["label"] for row in rows})
     for split in SPLITS:
-        own = [row for row in rows if row["split"] == split]
-        for i, part in enumerate((own[: len(own) // 2], own[len(own) // 2 :])):
-            pq.write_table(
-                image_table(rows).slice(rows.index(part[0]), len(part)),
-                root / "data" / f"{split}-{i:05}-of-00002.parquet",
-                row_group_size=4,
-            )
+        columns = images_of(rows, split, classes)
+        half = len(columns["label"]) // 2
+        for i, part in enumerate((slice(half), slice(half, None))):
+            path = root / "data" / f"{split}-{i:05}-of-00002.parquet"
+            own = {name: values[part] for name, values in columns.items()}
+            write_arrow(path, own, {"label": classes}, rows=4)
     return root
 
 
 def write_saved(root: Path, rows: list[dict[str, Any]]) -> Path:
     """As `DatasetDict.save_to_disk` does."""
     datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
     classes = sorted({row["label"] for row in rows})
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
-    datasets.disable_progress_bars()
-    datasets.DatasetDict(
-        {
-            split: datasets.Dataset.from_dict(
-                {
-                    "image": [{"bytes": r["bytes"], "path": None} for r in rows if r["split"] == split],
-                    "label": [classes.index(r["label"]) for r in rows if r["split"] == split],
-                },
-                features=features,
-            )
-            for split in SPLITS
-        }
-    ).save_to_disk(str(root))
+    splits = {
+        split: datasets.Dataset.from_dict(images_of(rows, split, classes), features=features)
+        for split in SPLITS
+    }
+    datasets.DatasetDict(splits).save_to_disk(str(root))
     return root
 
 
 def write_one_parquet(root: Path, rows: list[dict[str, Any]]) -> Path:
     """One file of images with a column of splits."""
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    columns: dict[str, list[Any]] = {key: [row[key] for row in rows] for key in ("label", "split", "bytes")}
     root.mkdir()
-    pq.write_table(pa.table(columns), root / "set.parquet", row_group_size=7)
-    return root / "set.parquet"
+    columns = {key: [row[key] for row in rows] for key in ("label", "split", "bytes")}
+    return write_arrow(root / "set.parquet", columns, rows=7)
 
 
 def write_one_tar(root: Path, rows: list[dict[str, Any]]) -> Path:
     """A tar with classes and splits in JSON."""
     members: dict[str, bytes] = {}
     for row in rows:
-        members |= sample(row["file"].removesuffix(".jpg"), row, "label", "split")
+        key = row["file"].removesuffix(".jpg")
+        record = {"label": row["label"], "split": row["split"]}
+        members |= {f"{key}.jpg": row["bytes"], f"{key}.json": json.dumps(record).encode()}
     return write_tar(root / "set.tar", members)
 
 

@@ -39,12 +39,6 @@ def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
     return path
 
 
-def sample(key: str, row: Mapping[str, Any], *keys: str) -> dict[str, bytes]:
-    """The members of a sample: the image, and JSON of some of its values."""
-    record = {name: row[name] for name in keys}
-    return {f"{key}.jpg": row["bytes"], f"{key}.json": json.dumps(record).encode()}
-
-
 def write_shards(folder: Path, rows: Sequence[Mapping[str, Any]], *, shards: int = 2) -> Path:
     """Tars by split, with texts of classes."""
     for split in SPLITS:
@@ -59,15 +53,24 @@ def write_shards(folder: Path, rows: Sequence[Mapping[str, Any]], *, shards: int
     return folder
 
 
-def image_table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """A table of images as `datasets` has it: structures of bytes and path, and indices of classes."""
-    pyarrow = pytest.importorskip("pyarrow")
-    classes = sorted({row["label"] for row in rows})
-    features = {"image": {"_type": "Image"}, "label": {"names": classes, "_type": "ClassLabel"}}
-    table = pyarrow.table(
-        {
-            "image": [{"bytes": row["bytes"], "path": row["file"].rsplit("/", 1)[1]} for row in rows],
-            "label": [classes.index(row["label"]) for row in rows],
-        }
-    )
-    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+def pictures(count: int) -> list[dict[str, Any]]:
+    """Values of a column of images, which are none."""
+    return [{"bytes": b"image %d" % i, "path": f"{i}.jpg"} for i in range(count)]
+
+
+def write_arrow(
+    path: Path, columns: dict[str, Any], classes: Mapping[str, list[str]] | None = None, rows: int = 3
+) -> Path:
+    """A table, in row groups or batches of some rows, with the classes that `datasets` declares."""
+    pa, ipc, pq = map(pytest.importorskip, ("pyarrow", "pyarrow.ipc", "pyarrow.parquet"))
+    table = pa.table(columns)
+    if classes:
+        features = {name: {"names": own, "_type": "ClassLabel"} for name, own in classes.items()}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, row_group_size=rows)
+    else:
+        make = ipc.new_file if path.stem == "file" else ipc.new_stream
+        with make(path, table.schema) as sink:
+            sink.write_table(table, max_chunksize=rows)
+    return path

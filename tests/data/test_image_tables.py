@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import random
 from pathlib import Path
 
 import pytest
 
-from tests.data.containers import write_tar
+from tests.data.containers import pictures, write_arrow, write_tar
 from tests.data.tables import refusal
 from transfer.data import label_tables
+from transfer.data.decode import BadImage
 from transfer.data.image_tables import is_table, list_containers, list_images, open_images
+from transfer.data.loader import File
 from transfer.system.errors import UserError
 
 
@@ -122,3 +126,23 @@ def test_a_container_that_can_t_be_read_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"damaged" * 999)
     with pytest.raises(UserError, match=f"can't read {path}"):
         open_images(tmp_path, {})
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.parquet", "file.arrow", "stream.arrow"])
+def test_damage_ends_in_one_line_or_in_bad_images(tmp_path: Path, name: str) -> None:
+    if name == "x.tar":
+        path = shard(tmp_path / name, *samples("a", 20), *samples("b", 20))
+    else:
+        pytest.importorskip("pyarrow")
+        path = write_arrow(tmp_path / name, {"image": pictures(40), "label": ["a", "b"] * 20})
+    whole, rng = path.read_bytes(), random.Random(0)
+    for i in range(150):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 20))):
+            data[rng.randrange(len(data))] = rng.choice((0, 255, rng.randrange(256)))
+        damaged = tmp_path / f"{i}{path.suffix}"
+        damaged.write_bytes(data if i % 10 else data[: rng.randrange(len(data))])
+        with contextlib.suppress(UserError):
+            for sample in label_tables.find(damaged).samples():
+                with contextlib.suppress(BadImage):
+                    File(sample.path).data()

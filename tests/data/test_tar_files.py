@@ -143,6 +143,7 @@ def test_damaged_tars_are_refused(tmp_path: Path) -> None:
     assert "give an uncompressed tar that is whole" in refusal(path)
 
 
+@pytest.mark.slow
 def test_a_tar_of_webdataset(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     with webdataset.TarWriter(str(tmp_path / "x.tar")) as sink:

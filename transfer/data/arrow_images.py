@@ -63,7 +63,8 @@ class ImageTable(Table):
             raise UserError(f"{self.path} has no column {lost[0]!r}, unlike others beside it; mend it")
         digits, row = len(str(self.n_rows - 1)), -1  # the order of names is then that of rows
         for batch in self._batches([name for name in columns if name != self.images]):
-            values = [self._values(batch, name) for name in columns]
+            with pyarrow_errors(self.path):
+                values = [self._values(batch, name) for name in columns]
             for own in zip(*values, strict=True):
                 row += 1
                 yield (
@@ -127,8 +128,10 @@ def open_images(path: Path, columns: Mapping[str, str]) -> ImageTable | None:
         If the file can't be read, or it is not clear which column is meant.
     """
     schema, n_rows = _schema(path)
-    found = {field.name: has_paths for field in schema if (has_paths := _has_paths(field)) is not None}
-    given = columns.get(FILE) or (FILE if FILE in schema.names else None)
+    with pyarrow_errors(path):  # names may be no UTF-8
+        names = list(schema.names)
+        found = {field.name: has_paths for field in schema if (has_paths := _has_paths(field)) is not None}
+    given = columns.get(FILE) or (FILE if FILE in names else None)
     if given is None and len(found) > 1:
         first, second = list(found)[:2]
         raise UserError(
@@ -139,7 +142,7 @@ def open_images(path: Path, columns: Mapping[str, str]) -> ImageTable | None:
         return None
     return ImageTable(
         path,
-        list(schema.names),
+        names,
         images=name,
         has_paths=found[name],
         n_rows=n_rows,

@@ -246,5 +246,5 @@ def pyarrow_errors(path: Path) -> Iterator[None]:
         yield
     except Unfit:
         raise
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"can't read {path}: {first_line(error)}") from error
