@@ -20,7 +20,7 @@ NAMES = ("x.parquet", "stream.arrow", "file.arrow")
 
 
 def rows_of(path: Path, *columns: str, **given: str) -> list[list[Any]]:
-    table = arrow_images.open_images(path, given)
+    table = arrow_images.open_arrow(path, given)
     assert isinstance(table, ImageTable)
     return [list(values) for _, values in table.rows(columns)]
 
@@ -101,13 +101,13 @@ def test_one_of_two_columns_of_images_is_chosen(tmp_path: Path) -> None:
     path = write_arrow(
         tmp_path / "x.parquet", {"left": pictures(2), "right": pictures(2), "file": ["a.jpg", "b.jpg"]}
     )
-    assert arrow_images.open_images(path, {}) is None  # a table of files
+    assert arrow_images.open_arrow(path, {}) is None  # a table of files
     assert rows_of(path, "right", file="right")[0] == ["right/0/0.jpg"]
     path = write_arrow(tmp_path / "y.parquet", {"left": pictures(2), "right": pictures(2)})
     with pytest.raises(
         UserError, match="images in 'left' and in 'right'; choose one by `columns='file=left'`"
     ):
-        arrow_images.open_images(path, {})
+        arrow_images.open_arrow(path, {})
 
 
 def test_parquet_holds_features_images_or_names_of_files(tmp_path: Path) -> None:

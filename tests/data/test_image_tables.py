@@ -146,3 +146,15 @@ def test_damage_ends_in_one_line_or_in_bad_images(tmp_path: Path, name: str) -> 
             for sample in label_tables.find(damaged).samples():
                 with contextlib.suppress(BadImage):
                     File(sample.path).data()
+
+
+def test_tars_without_labels_are_refused_where_labels_are_needed(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", {"1.jpg": b"\xff\xd8\xff"})
+    assert list_images(path, {}) == [path / "1.jpg"]
+    assert f"{path} has no labels; put 0001.cls or 0001.json beside 0001.jpg" in refusal(path)
+
+
+def test_files_of_two_kinds_in_a_folder_are_refused(tmp_path: Path) -> None:
+    shard(tmp_path / "x.tar", "a", "b")
+    (tmp_path / "y.parquet").touch()
+    assert "of the kinds .parquet and .tar; keep one kind" in refusal(tmp_path)

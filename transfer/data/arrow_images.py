@@ -108,7 +108,7 @@ class ImageTable(Table):
         return names[value]
 
 
-def open_images(path: Path, columns: Mapping[str, str]) -> ImageTable | None:
+def open_arrow(path: Path, columns: Mapping[str, str]) -> ImageTable | None:
     """Read the columns of a Parquet or Arrow file of images.
 
     Parameters

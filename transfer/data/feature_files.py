@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from transfer.config import FEATURES
 from transfer.data import feature_arrays, feature_tables
-from transfer.data.arrow_images import open_images
+from transfer.data.arrow_images import open_arrow
 from transfer.data.label_rows import LabelledRows, check_rows
 from transfer.data.table_files import FILE, PARQUET, open_table
 from transfer.system.errors import UserError
@@ -43,7 +43,7 @@ def holds_features(path: Path, columns: Mapping[str, str]) -> bool:
     names = open_table(path).names
     if columns.get("features", "features") in names:
         return True
-    return columns.get(FILE, FILE) not in names and open_images(path, columns) is None
+    return columns.get(FILE, FILE) not in names and open_arrow(path, columns) is None
 
 
 def read_features(path: Path, columns: Mapping[str, str], groups: str | None) -> GivenRows:

@@ -144,6 +144,9 @@ def open_images(path: Path, columns: Mapping[str, str], required: Sequence[str] 
     paths = (
         list_containers(path) if path.is_dir() else [path] * (suffix(path.name) in READERS and path.is_file())
     )
+    kinds = sorted({suffix(one.name) for one in paths})
+    if len(kinds) > 1:
+        raise UserError(f"{path} has files of images of the kinds {' and '.join(kinds)}; keep one kind")
     parts: list[Table] = []
     for one in paths:
         part = _open(one, {**parts[0].defaults, **columns} if parts else columns)
@@ -153,6 +156,8 @@ def open_images(path: Path, columns: Mapping[str, str], required: Sequence[str] 
             raise UserError(f"{one} has no column of images: bytes, or structures of bytes and path")
     if not parts:
         return open_table(path, [columns.get(role, role) for role in required])
+    if LABEL in required and parts[0].names == [FILE]:
+        raise UserError(f"{parts[0].path} has no labels; put 0001.cls or 0001.json beside 0001.jpg")
     is_named = LABEL in required and path.is_dir() and SPLIT not in parts[0].names
     splits = _splits(path, parts) if is_named else []
     return Containers(path, [*parts[0].names, *([SPLIT] if splits else [])], parts=parts, splits=splits)
@@ -162,7 +167,7 @@ def _open(path: Path, columns: Mapping[str, str]) -> Table | None:
     try:
         if suffix(path.name) == tar_files.SUFFIX:
             return tar_files.open_tar(path)
-        return arrow_images.open_images(path, columns)
+        return arrow_images.open_arrow(path, columns)
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror or error}") from error
 
