@@ -100,7 +100,8 @@ class RunConfig:
     """Settings of one run; `None` means: decided from the data."""
 
     data: str = BUILT_IN
-    """A folder of labelled images, a table of their files and labels, a file of features and labels, or `lagoon`."""
+    """A folder of labelled images, a table of their files and labels, files that hold images, a file of features and
+    labels, or `lagoon`."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Names of the columns of a table where they are not `file`, `label`, `split` and `group`; an empty one is of no
     column."""
