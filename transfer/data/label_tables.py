@@ -51,7 +51,7 @@ def find(
     groups: str | None = None,
     on_bad_image: str = "error",
 ) -> ImageSet:
-    """Find the image set of a table.
+    """Find the image set of a table, or of files that hold images.
 
     Files are relative to the table's folder, or absolute, and keep the names that the table gives them. Images are in
     the order of these names, whatever the order of the rows; splits are drawn as those of folders are.
@@ -60,7 +60,7 @@ def find(
     ----------
     path : Path
         A `.csv`, `.tsv` or `.parquet` file with the columns `file`, `label` and, where they are given, `split` and
-        `group`.
+        `group`; or what `image_tables.open_images` takes.
     columns : mapping of str to str, optional
         Other names of these columns; an empty one says that the table has no such column.
     seed : int
