@@ -18,8 +18,8 @@ EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
-# Files of data by their suffixes: tables of image files, labels and maybe groups.
-TABLES = (".csv", ".tsv", ".parquet")
+# Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
+TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".tar")
 # Arrays of features and labels.
 FEATURES = ".npz"
 # What the columns of a table are for, and their names unless others are given.
@@ -100,7 +100,8 @@ class RunConfig:
     """Settings of one run; `None` means: decided from the data."""
 
     data: str = BUILT_IN
-    """A folder of labelled images, a table of their files and labels, a file of features and labels, or `lagoon`."""
+    """A folder of labelled images, a table of their files and labels, files that hold images, a file of features and
+    labels, or `lagoon`."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Names of the columns of a table where they are not `file`, `label`, `split` and `group`; an empty one is of no
     column."""

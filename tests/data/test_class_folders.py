@@ -61,9 +61,9 @@ def test_a_class_that_loses_a_tenth_of_its_files_is_named(
 def test_a_class_of_any_split_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture, split: str) -> None:
     for other in SPLITS:
         touch(tmp_path, *many(f"{other}/a", 3), *many(f"{other}/b", 3))
-    touch(tmp_path, *many(f"{split}/b", 2, ".heif"), f"{split}/b/notes")
+    touch(tmp_path, *many(f"{split}/b", 2, ".svg"), f"{split}/b/notes")
     found = find_class_folders(tmp_path)
-    message = f"class {split}/b: 3 of 6 files are not images: 2 .heif, 1 without a suffix"
+    message = f"class {split}/b: 3 of 6 files are not images: 2 .svg, 1 without a suffix"
     assert warnings(found, caplog) == [message]
     assert len(found.others) == 3
 

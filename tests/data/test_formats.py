@@ -43,8 +43,13 @@ def test_a_progressive_jpeg_and_a_jpeg_with_exif_data_are_jpegs() -> None:
 def test_an_avif_is_known_by_any_of_its_brands() -> None:
     assert image_format(box(b"avif", b"mif1")) == "AVIF"
     assert image_format(box(b"mif1", b"miaf", b"avif")) == "AVIF"
-    assert image_format(box(b"heic", b"mif1", b"heic")) is None
     assert image_format(box(b"isom", b"mp42")) is None
+
+
+def test_a_heic_is_known_by_its_brands() -> None:
+    assert image_format(box(b"heic", b"mif1", b"heic")) == "HEIF"
+    assert image_format(box(b"mif1", b"heix")) == "HEIF"
+    assert image_format(box(b"isom", b"hvc1")) is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,7 @@ def test_suffixes_are_compared_in_lower_case() -> None:
     assert all(name == name.lower() and name.startswith(".") for name in IMAGE_SUFFIXES)
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.heic", "photo.dat", "photo.2024"])
+@pytest.mark.parametrize("name", ["photo", "photo.jpg_large", "photo.hif", "photo.dat", "photo.2024"])
 def test_contents_tell_an_image_under_any_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(encoded("JPEG"))

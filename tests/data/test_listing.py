@@ -160,10 +160,10 @@ def test_files_of_systems_are_ignored(tmp_path: Path, name: str) -> None:
 
 def test_contents_are_asked_where_a_suffix_tells_nothing(tmp_path: Path) -> None:
     root = touch(tmp_path, "a/1.jpg", "a/2.xyz", "a/3")
-    for name in ("a/4", "a/5.heic", "a/6.part"):
+    for name in ("a/4", "a/5.hif", "a/6.part"):
         (root / name).write_bytes(JPEG)
     files = list_files(root).all
-    assert images(files) == ["a/1.jpg", "a/4", "a/5.heic", "a/6.part"]
+    assert images(files) == ["a/1.jpg", "a/4", "a/5.hif", "a/6.part"]
     assert files.not_images == ["a/2.xyz", "a/3"]
 
 

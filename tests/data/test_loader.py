@@ -311,8 +311,8 @@ def test_a_bad_image_ends_the_run_and_is_named(tmp_path: Path, pool: ThreadPoolE
 
 
 REASONS = {
-    "text": "not a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF image, or a damaged one",
-    "empty": "not a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF image, or a damaged one",
+    "text": "not a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC image, or a damaged one",
+    "empty": "not a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC image, or a damaged one",
     "gone": "No such file or directory",
     "folder": "Is a directory",
     "pipe": "not a file",

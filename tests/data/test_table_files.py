@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from transfer.data.table_files import as_text, choose_columns, is_table, list_table, open_table
+from transfer.data.table_files import as_text, choose_columns, open_table
 from transfer.system.errors import UserError
 
 
@@ -27,17 +27,6 @@ def refusal(path: Path) -> str:
     assert "\n" not in message
     assert str(path) in message
     return message
-
-
-def test_a_file_of_a_known_suffix_is_a_table_and_a_folder_is_none(tmp_path: Path) -> None:
-    (tmp_path / "folder.csv").mkdir()
-    assert [is_table(tmp_path / name) for name in ("a.csv", "a.TSV", "a.parquet", "a.txt", "folder.csv")] == [
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -124,17 +113,6 @@ def test_a_column_that_is_missing_is_named_with_those_there_are(
 )
 def test_values_as_text(value: object, text: str) -> None:
     assert as_text(value) == text
-
-
-def test_the_files_of_a_table_need_no_labels(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", "path\na.jpg\n/b.jpg\n")
-    assert list_table(path, {"file": "path"}) == [tmp_path / "a.jpg", Path("/b.jpg")]
-
-
-def test_a_row_without_a_file_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", "file,label\na.jpg,cat\n,dog\n")
-    with pytest.raises(UserError, match="line 3: the file is empty"):
-        list_table(path, {})
 
 
 def test_lines_that_end_in_a_carriage_return_alone_are_refused(tmp_path: Path) -> None:

@@ -178,7 +178,8 @@ def _text(given: str) -> str:
 
 _DATA_HELP = (
     "a folder with train/ valid/ test/ of class folders, or of class folders alone, a table of files and labels "
-    "(.csv, .tsv, .parquet), features and labels (.npz, .parquet), or: lagoon"
+    "(.csv, .tsv, .parquet), files that hold images (.tar, .parquet, .arrow) or a folder of them, "
+    "features and labels (.npz, .parquet), or: lagoon"
 )
 
 

@@ -72,17 +72,17 @@ def _report_several(files: Sequence[Path], page: Path | None) -> int:
 def _report_page(args: argparse.Namespace, result: Result, predictions: Path) -> int:
     """Write the page of a result again, with those of its images that lie below the folder of --images."""
     from transfer.data.decode import SHIFT
+    from transfer.data.image_tables import folder_of, is_table, list_images
     from transfer.data.loader import File
     from transfer.data.sizes import DEFAULT
-    from transfer.data.table_files import is_table, list_table
     from transfer.data.thumbnails import make_thumbnail
     from transfer.report import rendering
 
     root, listed = args.images, None
     if root and is_table(root):
         columns = parse_columns(args.columns) if args.columns else result.config.get("columns", {})
-        listed = {str(path) for path in list_table(root, columns)}
-        root = root.parent
+        listed = {str(path) for path in list_images(root, columns)}
+        root = folder_of(root)
     elif root and not root.is_dir():
         raise UserError(
             f"--images is {root}, which is no folder and no table; give the one that was compared"

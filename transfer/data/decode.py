@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
-from transfer.data import depth, formats, limits
+from transfer.data import depth, formats, heif, limits
 from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
 from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
@@ -220,7 +220,7 @@ def is_plain_jpeg(data: bytes) -> bool:
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=heif.formats(data, FORMATS))
     is_decoded_twice = image.format in _COPYING or depth.is_deep_colour(image)
     limits.check(image, data, is_decoded_twice=is_decoded_twice)
     assert isinstance(image, ImageFile.ImageFile)
@@ -281,14 +281,14 @@ def _check_memory(data: bytes) -> None:
     count, is_copied = formats.webp_pixels(data[: formats.FIRST_BYTES]), True
     with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         if not count:  # Pillow opens a WebP by making its decoder
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=heif.formats(data, FORMATS))
             count, is_copied = image.width * image.height, image.format in _COPYING
         np.empty(min(MAX_PIXELS, count) * (16 if is_copied else 8) + _DECODER_BYTES, np.uint8)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "not a JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF image, or a damaged one"
+        return "not a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or HEIC image, or a damaged one"
     if isinstance(error, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         return f"more than {MAX_PIXELS:,} pixels"
     return printable(first_line(error)[:200])

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from transfer.config import FEATURES
 from transfer.data import feature_arrays, feature_tables
+from transfer.data.arrow_images import open_arrow
 from transfer.data.label_rows import LabelledRows, check_rows
-from transfer.data.table_files import PARQUET, open_table
+from transfer.data.table_files import FILE, PARQUET, open_table
 from transfer.system.errors import UserError
 
 _BLOCK_ROWS = 4096
@@ -40,7 +41,9 @@ def holds_features(path: Path, columns: Mapping[str, str]) -> bool:
     if path.suffix.lower() == FEATURES:
         return True
     names = open_table(path).names
-    return columns.get("features", "features") in names or columns.get("file", "file") not in names
+    if columns.get("features", "features") in names:
+        return True
+    return columns.get(FILE, FILE) not in names and open_arrow(path, columns) is None
 
 
 def read_features(path: Path, columns: Mapping[str, str], groups: str | None) -> GivenRows:

@@ -5,7 +5,21 @@ from __future__ import annotations
 import os
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".heif",
+    }
 )
 """Suffixes, in lower case, of files that are images without a check of their contents."""
 
@@ -32,6 +46,7 @@ _PREFIXES = {
 # Two letters alone would make a BMP of many a text: the length of the second header has to be one of these.
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 def image_format(first_bytes: bytes) -> str | None:
@@ -45,7 +60,7 @@ def image_format(first_bytes: bytes) -> str | None:
     Returns
     -------
     str or None
-        The format, as Pillow names it: JPEG, PNG, GIF, TIFF, WEBP, BMP or AVIF; None for any other file.
+        The format, as Pillow names it: JPEG, PNG, GIF, TIFF, WEBP, BMP, AVIF or HEIF; None for any other file.
     """
     for prefix, name in _PREFIXES.items():
         if first_bytes.startswith(prefix):
@@ -56,6 +71,8 @@ def image_format(first_bytes: bytes) -> str | None:
         return "BMP"
     if first_bytes[4:8] == b"ftyp" and not _AVIF_BRANDS.isdisjoint(_brands(first_bytes)):
         return "AVIF"
+    if first_bytes[4:8] == b"ftyp" and not _HEIF_BRANDS.isdisjoint(_brands(first_bytes)):
+        return "HEIF"
     return None
 
 

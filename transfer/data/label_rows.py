@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from transfer.data.image_tables import open_images
 from transfer.data.random_splits import SPLITS, TRAIN, SplitCodes
 from transfer.data.split_folders import VALID_NAMES, nearest, same_name
-from transfer.data.table_files import Row, Table, as_text, choose_columns, open_table
+from transfer.data.table_files import Row, Table, as_text, choose_columns
 from transfer.system.errors import UserError
 
 # Names of splits that a message names.
@@ -115,8 +116,8 @@ def read_rows(path: Path, columns: Mapping[str, str], groups: str | None) -> tup
     UserError
         If the table can't be used.
     """
-    table = open_table(path, [columns.get(role, role) for role in REQUIRED])
-    given, pattern = choose_groups(table, columns, groups)
+    table = open_images(path, columns, REQUIRED)
+    given, pattern = choose_groups(table, {**table.defaults, **columns}, groups)
     chosen = choose_columns(table, given, REQUIRED, ["split", "group", "weight"])
     refuse_weights(path, chosen)
     split, group = (Column() if role in chosen else None for role in ("split", "group"))

@@ -51,7 +51,7 @@ def find(
     groups: str | None = None,
     on_bad_image: str = "error",
 ) -> ImageSet:
-    """Find the image set of a table.
+    """Find the image set of a table, or of files that hold images.
 
     Files are relative to the table's folder, or absolute, and keep the names that the table gives them. Images are in
     the order of these names, whatever the order of the rows; splits are drawn as those of folders are.
@@ -60,7 +60,7 @@ def find(
     ----------
     path : Path
         A `.csv`, `.tsv` or `.parquet` file with the columns `file`, `label` and, where they are given, `split` and
-        `group`.
+        `group`; or what `image_tables.open_images` takes.
     columns : mapping of str to str, optional
         Other names of these columns; an empty one says that the table has no such column.
     seed : int
@@ -81,13 +81,14 @@ def find(
         If the table can't be used.
     """
     rows, pattern = read_rows(path, columns or {}, groups)
-    root = path.parent
+    root, skipped = rows.table.folder, dict[str, str]()
     order, repeated = _order(rows, root)
     if repeated:
         log.warning(
             "%s: %d rows name a file again, with the same label; each file is taken once", path, repeated
         )
-    order, skipped = _keep_images(rows, root, order, on_bad_image)
+    if not rows.table.holds_images:
+        order, skipped = _keep_images(rows, root, order, on_bad_image)
     return build(rows, order, pattern, seed, skipped=skipped)[0]
 
 
@@ -208,7 +209,7 @@ def build(
         group_N, groups = assign_groups(names, pattern)
     elif rows.groups is not None:
         groups, group_N = _rank(rows.groups, order)
-    samples = Samples(path.parent, names, label_N, group_N)
+    samples = Samples(rows.table.folder, names, label_N, group_N)
     given, split_N = [SPLITS[code] for code in np.unique(rows.split_N)], rows.split_N[order]
     _check_usable(path, given, split_N, [used[label] for label in np.unique(label_N[split_N == TRAIN])])
     if drawn := tuple(split for split in SPLITS if split not in given):
@@ -216,8 +217,8 @@ def build(
         copies_M = None if copies_N is None else copies_N[pool_N]
         split_N[pool_N] = draw_codes(samples.select(pool_N), drawn, used, seed, copies_M)
     image_set = ImageSet(
-        name=path.name,
-        root=path.parent,
+        name=path.name or path.resolve().name,
+        root=rows.table.folder,
         classes=used,
         splits={split: samples.select(split_N == code) for code, split in enumerate(SPLITS)},
         groups=groups,

@@ -19,14 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from transfer.data import decode, resize
+from transfer.data import decode, members, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
 from transfer.data.decode import BadImage
 from transfer.data.names import Rows
 from transfer.data.threads import begin_ahead, in_parts
-from transfer.system import files
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress
@@ -285,7 +284,7 @@ def _ids_and_sizes(paths: Sequence[Path], *, count_bits: bool) -> list[Header | 
 
 def _bytes(path: Path) -> bytes:
     try:
-        return files.read(path, decode.MAX_BYTES)
+        return members.read(path, decode.MAX_BYTES)
     except OSError as error:
         if error.errno in MACHINE_ERRORS:
             raise UserError(

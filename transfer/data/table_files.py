@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from transfer.config import TABLES
 from transfer.data.split_folders import nearest
 from transfer.system.errors import UserError
+from transfer.system.files import Unfit
+from transfer.system.text import first_line
 
-PARQUET = ".parquet"
+PARQUET, TEXT = ".parquet", (".csv", ".tsv")
+# Roles of columns: of images, or their files, and of labels.
+FILE, LABEL = "file", "label"
 # The delimiter that the suffix promises comes first.
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
 _UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
@@ -24,11 +28,6 @@ COLUMNS_NAMED, CHARACTERS_SHOWN = 12, 40
 
 Row = tuple[int, Sequence[Any]]
 """The number of a row, as `Table.unit` counts them, and its values."""
-
-
-def is_table(path: Path) -> bool:
-    """Return whether a path is that of a table, judged by its suffix; a folder is none."""
-    return path.suffix.lower() in TABLES and not path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,18 @@ class Table:
     """Of its columns."""
     delimiter: str = ""
     """Of text; empty for Parquet."""
+    holds_images: ClassVar[bool] = False
+    """Whether the images lie in the file itself, not beside it."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that names of files are relative to."""
+        return self.path.parent
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """Names of columns by role, where they are not those of the roles."""
+        return {}
 
     @property
     def unit(self) -> str:
@@ -72,30 +83,6 @@ def as_text(value: Any) -> str:
     if value is None or value != value:
         return ""
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
-
-
-def list_table(path: Path, columns: Mapping[str, str]) -> list[Path]:
-    """List the files that a table names, in the order of its rows; it needs no labels.
-
-    Parameters
-    ----------
-    path : Path
-    columns : mapping of str to str
-        Names of columns by role.
-
-    Raises
-    ------
-    UserError
-        If the table can't be read, or a row names no file.
-    """
-    table = open_table(path, [columns.get("file", "file")])
-    chosen = choose_columns(table, columns, ["file"], [])
-    found = []
-    for number, (value,) in table.rows([chosen["file"]]):
-        if not (name := as_text(value)):
-            raise UserError(f"{table.locate(number)}: the file is empty; fill it in, or take the row out")
-        found.append(path.parent / name)
-    return found
 
 
 def open_table(path: Path, required: Collection[str] = ()) -> Table:
@@ -239,15 +226,25 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 @contextlib.contextmanager
 def parquet_file(path: Path) -> Iterator[Any]:
     """Open a Parquet file; raise `UserError` where it is none, or there is no pyarrow."""
+    with pyarrow_errors(path):
+        import pyarrow.parquet
+
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+
+
+@contextlib.contextmanager
+def pyarrow_errors(path: Path) -> Iterator[None]:
+    """Raise `UserError` where pyarrow, or what it reads of a file, fails."""
     try:
         import pyarrow  # optional
-        import pyarrow.parquet
     except ImportError:
         raise UserError(
             f"reading {path} needs pyarrow; install it (pip install pyarrow), or save it as .csv"
         ) from None
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield file
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"can't read {path}: {str(error).splitlines()[0]}") from error
+        yield
+    except Unfit:
+        raise
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"can't read {path}: {first_line(error)}") from error

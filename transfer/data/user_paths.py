@@ -10,9 +10,9 @@ from types import MappingProxyType
 from transfer.config import PREDICTIONS
 from transfer.data.class_folders import describe_lost
 from transfer.data.formats import IMAGE_SUFFIXES
+from transfer.data.image_tables import is_table, list_images
 from transfer.data.listing import list_files
 from transfer.data.split_folders import is_output
-from transfer.data.table_files import is_table, list_table
 from transfer.system.errors import UserError
 
 
@@ -44,7 +44,7 @@ def below(
     left_out: dict[str, str] = {}
     for path in given:
         if is_table(path):
-            found += list_table(path, columns)
+            found += list_images(path, columns)
             continue
         if not path.is_dir():
             found.append(path)

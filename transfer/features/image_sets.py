@@ -12,7 +12,7 @@ from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig
 from transfer.data import dataset, label_tables, lagoon
 from transfer.data.dataset import ImageSet
 from transfer.data.feature_files import holds_features
-from transfer.data.table_files import is_table
+from transfer.data.image_tables import is_table
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch

@@ -1,0 +1,216 @@
+"""Images in tar files of WebDataset: members of one key are an image and its label.
+
+N: members.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.data.formats import IMAGE_SUFFIXES
+from transfer.data.listing import is_system_name
+from transfer.data.names import Names
+from transfer.data.table_files import FILE, LABEL, Row, Table
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.text import first_line
+
+SUFFIX = ".tar"
+# Members that are read beside images.
+CLASS, RECORD = "cls", "json"
+MAX_RECORD_BYTES = 1_000_000
+# Tars whose lists of members are kept in memory.
+TARS_KEPT = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """The files in a tar, in the order of their names, and where their bytes lie."""
+
+    names: Names
+    start_N: npt.NDArray[np.int64]
+    size_N: npt.NDArray[np.int64]
+    """In bytes."""
+
+    def samples(self) -> dict[str, dict[str, int]]:
+        """Return the index of each member by its key, and by what follows the key and a dot, in lower case."""
+        found: dict[str, dict[str, int]] = {}
+        for i, name in enumerate(self.names):
+            folder, slash, base = name.rpartition("/")
+            stem, _, extension = base.partition(".")
+            if stem and extension:
+                found.setdefault(folder + slash + stem, {})[extension.lower()] = i
+        return found
+
+
+def read(tar: Path, member: str, max_bytes: int) -> bytes:
+    """Read a file in a tar.
+
+    Parameters
+    ----------
+    tar : Path
+    member : str
+        Its name, as `list_members` has it.
+    max_bytes : int
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OSError
+        If the tar can't be read, there is no such member, or it is cut short or larger than `max_bytes`.
+    UserError
+        If the file is no tar.
+    """
+    members = list_members(tar)
+    at = bisect_left(members.names, member)
+    if at == len(members.names) or members.names[at] != member:
+        raise files.Unfit(None, f"not in {tar.name}", str(tar))
+    with files.opened(tar) as file:
+        return _read(file.fileno(), members, at, max_bytes)
+
+
+def list_members(tar: Path) -> Members:
+    """List the files in a tar but for links, hidden and system files, and names that lead out of the tar.
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    UserError
+        If it is no uncompressed tar, or is damaged.
+    """
+    return _list_members(tar, files.stamp(tar))
+
+
+@lru_cache(TARS_KEPT)
+def _list_members(path: Path, stamp: tuple[int, ...]) -> Members:
+    found: list[tuple[str, int, int]] = []
+    with files.opened(path) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                while member := tar.next():
+                    tar.members = []  # type: ignore[attr-defined]  # it would keep an object for each
+                    name = str(PurePosixPath(member.name.lstrip("/")))
+                    # Names that begin with a dot are hidden, or lead out of the tar.
+                    hidden = any(map(is_system_name, name.split("/")))
+                    if member.isreg() and not member.issparse() and not hidden:
+                        found.append((name, member.offset_data, member.size))
+                file.seek(tar.offset)
+                # tarfile takes damaged headers for the end, and needs none.
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError(f"neither a file nor the end at byte {tar.offset:,}")
+            found.sort()
+            names = Names.of(name for name, _, _ in found)
+        except (tarfile.TarError, ValueError, OverflowError) as error:  # of names too, which may be anything
+            reason = first_line(error)
+            raise UserError(f"can't read {path}: {reason}; give an uncompressed tar that is whole") from error
+    if again := next((names[i] for i in range(1, len(names)) if names[i] == names[i - 1]), None):
+        raise UserError(f"{path} has {again!r} twice; keep one of them")
+    place_N2 = np.array([place for _, *place in found], np.int64).reshape(-1, 2)
+    return Members(names, place_N2[:, 0], place_N2[:, 1])
+
+
+def _read(descriptor: int, members: Members, at: int, max_bytes: int) -> bytes:
+    start, size = int(members.start_N[at]), int(members.size_N[at])
+    if size > max_bytes:
+        raise files.Unfit(None, f"larger than {max_bytes:,} bytes", members.names[at])
+    data = os.pread(descriptor, size, start)
+    if len(data) < size:
+        raise files.Unfit(None, "cut short", members.names[at])
+    return data
+
+
+class TarTable(Table):
+    """The images of a tar as rows; columns are `file`, `cls` and the keys of the JSON of the first sample."""
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """Names of columns by role."""
+        return {FILE: FILE, **({LABEL: CLASS} if LABEL not in self.names and CLASS in self.names else {})}
+
+    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
+        """Iterate over the images: their numbers, and the values of some columns.
+
+        Raises
+        ------
+        UserError
+            For a label that can't be read.
+        """
+        members = list_members(self.path)
+        number = -1
+        with files.opened(self.path) as file:
+            for key, parts in members.samples().items():
+                images = [at for extension, at in parts.items() if _is_image(extension)]
+                values = _values_of(self.path, file.fileno(), members, key, parts) if images else {}
+                for at in images:
+                    number += 1
+                    yield (
+                        number,
+                        [members.names[at] if name == FILE else values.get(name) for name in columns],
+                    )
+
+    def locate(self, row: int) -> str:
+        """Name an image in a message."""
+        return f"{self.path}, {next(values[0] for number, values in self.rows([FILE]) if number == row)}"
+
+
+def open_tar(path: Path) -> TarTable:
+    """Read the names of the columns of a tar of images and labels.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    TarTable
+
+    Raises
+    ------
+    UserError
+        If it has no images.
+    OSError, UserError
+        As `list_members` does.
+    """
+    members = list_members(path)
+    first = next(
+        ((key, parts) for key, parts in members.samples().items() if any(map(_is_image, parts))), None
+    )
+    if first is None:
+        raise UserError(f"{path} has no images; members such as 0001.jpg and 0001.cls are wanted")
+    with files.opened(path) as file:
+        return TarTable(path, [FILE, *_values_of(path, file.fileno(), members, *first)])
+
+
+def _is_image(extension: str) -> bool:
+    return f".{extension.rpartition('.')[2]}" in IMAGE_SUFFIXES
+
+
+def _values_of(
+    path: Path, descriptor: int, members: Members, key: str, parts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return what the members beside an image say of it: numbers and texts alone."""
+    values: dict[str, Any] = {}
+    try:
+        if CLASS in parts:
+            values[CLASS] = _read(descriptor, members, parts[CLASS], MAX_RECORD_BYTES).decode()
+        if RECORD in parts:
+            values |= json.loads(_read(descriptor, members, parts[RECORD], MAX_RECORD_BYTES))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        reason = first_line(error)
+        raise UserError(f"can't read the label of {key} in {path}: {reason}; mend {key}.{RECORD}") from error
+    return {name: value for name, value in values.items() if not isinstance(value, (list, dict))}
