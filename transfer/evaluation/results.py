@@ -59,11 +59,6 @@ def are_given(result: Result) -> bool:
     return bool(result.features.get("given"))
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of result files."""
-    return schemas.schema("result")
-
-
 def load(path: Path) -> Result:
     """Read a result file.
 
