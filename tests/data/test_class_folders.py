@@ -6,18 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.files import touch
 from tests.refusals import refusal
 from transfer.data.class_folders import FOLDERS_NAMED, ClassFolders, find_class_folders
 
 SPLITS = ("train", "valid", "test")
 ACUTE = {form: unicodedata.normalize(form, "bébé") for form in ("NFC", "NFD")}
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def many(folder: str, count: int, suffix: str = ".jpg") -> list[str]:

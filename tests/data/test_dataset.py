@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.data.files import touch
 from tests.refusals import refusal
 from transfer.data.dataset import SPLITS, ImageSet, Sample, find
 from transfer.data.user_paths import below
 from transfer.system.errors import UserError
 
 Counts = dict[str, dict[str, int]]
-
-
-def touch(root: Path, *names: str) -> None:
-    """Files by relative name; `find` goes by names alone and opens none of them."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def many(folder: str, count: int, suffix: str = ".jpg") -> list[str]:
