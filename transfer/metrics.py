@@ -129,8 +129,9 @@ def calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.bool_]) -> f
     Returns
     -------
     float
-        The mean over 15 bins of equal width, weighted by their images, of the distance between mean confidence and accuracy (Guo, Pleiss,
-        Sun and Weinberger, ICML 2017); 0 without images. With few images it is too high: chance alone separates both.
+        The mean over 15 bins of equal width, weighted by their images, of the distance between mean confidence and
+        accuracy (Guo, Pleiss, Sun and Weinberger, ICML 2017); 0 without images. With few images it is too high: chance
+        alone separates both.
     """
     bin_N = np.minimum((np.asarray(confidence_N) * BINS).astype(np.int64), BINS - 1)
     apart_B = np.bincount(bin_N, weights=confidence_N - right_N, minlength=BINS)

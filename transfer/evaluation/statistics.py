@@ -224,7 +224,7 @@ def conclude(ci95: Sequence[float] | None, p: float | None = None) -> str:
 
 
 def _inside(low: float, high: float) -> bool:
-    return -MARGIN <= low and high <= MARGIN
+    return low >= -MARGIN and high <= MARGIN
 
 
 def _difference(estimate: Estimate, p: float, detectable: float | None) -> dict[str, Any]:
