@@ -72,30 +72,23 @@ def make_engine(
 
     @cache
     def make(name: str, precision: str, device: str, batch: int | None = None) -> Engine:
-        return ways.engine(opened(device), name, precision, device, batch)
-
-    def make_or_skip(name: str, precision: str, device: str, batch: int | None = None) -> Engine:
         if name == "compile" and not profile.long_setups:
             pytest.skip("compiling takes half a minute each; timed with --profile full")
         if precision == "bf16" and device == "cpu" and not (has_bf16() or profile.emulated):
             pytest.skip("this processor only emulates bf16; timed with --profile full")
         try:
-            return make(name, precision, device, batch)
+            return ways.engine(opened(device), name, precision, device, batch)
         except UserError as error:
             return pytest.skip(str(error))
 
-    yield make_or_skip
+    yield make
     make.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def make_reference(opened: Callable[[str], FeatureExtractor]) -> Iterator[Callable[[str, str], ways.Forward]]:
     """Return a function that makes a reference ready, once for forward passes and files."""
-
-    @cache
-    def make(name: str, device: str) -> ways.Forward:
-        return ways.references(opened(device), device)[name]()
-
+    make = cache(lambda name, device: ways.references(opened(device), device)[name]())
     yield make
     make.cache_clear()
 
@@ -160,16 +153,13 @@ def bench_forward(
         with subtests.test(name):
             if name == ways.LAB and not profile.long_setups:
                 pytest.skip("takes seconds, nearly all that it takes from files; timed with --profile full")
-            forward, precision = make_reference(name, device), ways.reference_precision(name, device)
+            forward, described = make_reference(name, device), _described(name, device)
             operation.add(
                 name,
-                partial(_each, forward, tensors),
-                _checked(agrees, precision),
-                reference=True,
-                precision=precision,
-                batch=BATCH,
+                partial(ways.each, forward, tensors),
+                _checked(agrees, described["precision"]),
                 warm_up=partial(forward, tensors[0]),
-                **work | ({"at_most": LAB_ROUNDS} if name == ways.LAB else {}),
+                **work | described,
             )
     operation.time()
 
@@ -203,16 +193,13 @@ def bench_extract(
             )
     order = sorted(range(len(extractor.images)), key=lambda i: extractor.images[i].path.parts)
     for name in ways.references(extractor, device):
-        forward, precision = make_reference(name, device), ways.reference_precision(name, device)
+        forward, described = make_reference(name, device), _described(name, device)
         operation.add(
             name,
             partial(ways.from_files, forward, photographs(device)),
-            _checked(agrees, precision, order),
-            reference=True,
-            precision=precision,
-            batch=BATCH,
+            _checked(agrees, described["precision"], order),
             warm_up=partial(forward, ways.normalised(some[0])),
-            **work | ({"at_most": LAB_ROUNDS} if name == ways.LAB else {}),
+            **work | described,
         )
     operation.time()
 
@@ -299,12 +286,14 @@ def _work(extractor: FeatureExtractor, profile: Profile) -> dict[str, Any]:
     }
 
 
+def _described(reference: str, device: str) -> dict[str, Any]:
+    """Return what is recorded of a reference, and how often it is timed where it takes long."""
+    found = {"reference": True, "precision": ways.reference_precision(reference, device), "batch": BATCH}
+    return found | ({"at_most": LAB_ROUNDS} if reference == ways.LAB else {})
+
+
 def _checked(agrees: Check, precision: str, order: Any = slice(None)) -> Callable[[Any], dict[str, float]]:
     """Return a check of features, whole or in batches, as strict as their precision allows."""
     return lambda x: agrees(
         np.concatenate(x) if isinstance(x, list) else x, least=ways.least_cosine(precision), order=order
     )
-
-
-def _each(forward: ways.Forward, batches: list[torch.Tensor]) -> list[Any]:
-    return [forward(x_N3HW) for x_N3HW in batches]

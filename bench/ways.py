@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -145,9 +145,14 @@ def references(frozen: FeatureExtractor, device: str = "cpu") -> dict[str, Calla
     return found
 
 
+def each(forward: Forward, batches: Iterable[torch.Tensor]) -> list[Any]:
+    """Compute features of batches by a reference."""
+    return [forward(x_N3HW) for x_N3HW in batches]
+
+
 def from_files(forward: Forward, folder: Path) -> list[Any]:
     """Compute features of a folder of class folders by a reference, in order of path, loaded as tutorials do."""
-    return [forward(x_N3HW) for x_N3HW, _ in loader(folder, SIZE)]
+    return each(forward, (x_N3HW for x_N3HW, _ in loader(folder, SIZE)))
 
 
 def pixels(frozen: FeatureExtractor, batch: int = BATCH) -> list[Any]:

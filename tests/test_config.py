@@ -6,6 +6,7 @@ from typing import Any
 import platformdirs
 import pytest
 
+from tests.refusals import refusal
 from transfer.config import RunConfig, default_store, expand, parse_repeats, parse_size
 from transfer.system.errors import UserError, check_choice
 
@@ -46,9 +47,7 @@ def test_a_size_is_height_by_width(text: str, size: tuple[int, int]) -> None:
     ],
 )
 def test_a_size_that_is_none_is_reported_with_an_example(text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        parse_size(text)
-    message = str(caught.value)
+    message = refusal(parse_size, text)
     assert "--size" in message
     assert repr(text) in message
     assert "32 to 8192" in message
@@ -63,10 +62,9 @@ def test_repeats_are_a_number_or_groups(text: str, repeats: int | str) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "Groups", "1\n", "1" * 10])
 def test_other_repeats_are_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        parse_repeats(text)
+    message = refusal(parse_repeats, text)
     for part in ("--repeats", repr(text), "from 0 up", "or groups"):
-        assert part in str(caught.value)
+        assert part in message
 
 
 def test_the_defaults_are_valid() -> None:
@@ -107,10 +105,7 @@ def test_the_defaults_are_valid() -> None:
 def test_an_error_names_the_flag_the_value_and_what_is_allowed(
     values: dict[str, Any], parts: list[str]
 ) -> None:
-    with pytest.raises(UserError) as caught:
-        RunConfig(**values)
-    message = str(caught.value)
-    assert "\n" not in message
+    message = refusal(RunConfig, **values)
     for part in parts:
         assert part in message
 

@@ -15,6 +15,9 @@ Labels = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+# Of confidences, for the calibration error.
+BINS = 15
+
 
 def confusion(y_N: Labels, predicted_N: Labels, n_classes: int) -> Counts:
     """Count images by true class (rows) and predicted class (columns).
@@ -113,7 +116,7 @@ def score_classes(confusion_CC: Counts, classes: Sequence[str]) -> list[dict[str
     ]
 
 
-def calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.bool_], n_bins: int = 15) -> float:
+def calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.bool_]) -> float:
     """Return the expected calibration error: how far confidence and accuracy lie apart.
 
     Parameters
@@ -122,17 +125,16 @@ def calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.bool_], n_bi
         The probability of each predicted label, from 0 to 1.
     right_N : (N,) bool
         Whether the label is right.
-    n_bins : int
-        Bins of equal width.
 
     Returns
     -------
     float
-        The mean over bins, weighted by their images, of the distance between mean confidence and accuracy (Guo, Pleiss,
-        Sun and Weinberger, ICML 2017); 0 without images. With few images it is too high: chance alone separates both.
+        The mean over 15 bins of equal width, weighted by their images, of the distance between mean confidence and
+        accuracy (Guo, Pleiss, Sun and Weinberger, ICML 2017); 0 without images. With few images it is too high: chance
+        alone separates both.
     """
-    bin_N = np.minimum((np.asarray(confidence_N) * n_bins).astype(np.int64), n_bins - 1)
-    apart_B = np.bincount(bin_N, weights=confidence_N - right_N, minlength=n_bins)
+    bin_N = np.minimum((np.asarray(confidence_N) * BINS).astype(np.int64), BINS - 1)
+    apart_B = np.bincount(bin_N, weights=confidence_N - right_N, minlength=BINS)
     return float(np.abs(apart_B).sum() / max(len(bin_N), 1))
 
 

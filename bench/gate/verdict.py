@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import quantile_test, wilcoxon
 
+from transfer.evaluation.significance import adjust_holm
+
 SAME, FASTER, SLOWER, UNCLEAR = "SAME", "FASTER", "SLOWER", "UNCLEAR"
 # How often one stage may flag anything as slower that is not, with all benchmarks together; and as faster.
 ALPHA = 0.01
@@ -54,14 +56,10 @@ def ratio(logs: Sequence[float], tolerance: float) -> Ratio:
 def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
     """Return the names with a rejected hypothesis; any is rejected wrongly with a probability of at most `alpha`.
 
-    Holm's procedure (Scandinavian Journal of Statistics 6, 1979): the smallest first, until one is kept.
+    Holm's procedure (Scandinavian Journal of Statistics 6, 1979).
     """
-    found: set[str] = set()
-    for name in sorted(p_values, key=p_values.__getitem__):
-        if p_values[name] > alpha / (len(p_values) - len(found)):
-            break
-        found.add(name)
-    return found
+    adjusted = adjust_holm(list(p_values.values()))
+    return {name for name, p in zip(p_values, adjusted, strict=True) if p <= alpha}
 
 
 def flagged(ratios: Mapping[str, Ratio]) -> dict[str, str]:

@@ -186,12 +186,7 @@ def _benchmarks(entries: Any, path: Path) -> list[dict[str, Any]]:
 
 
 def _checked(record: dict[str, Any], path: Path) -> Record:
-    version = record.get("schema_version")
-    if version not in schema()["properties"]["schema_version"]["enum"]:
-        raise UserError(
-            f"{path} is no record file of version 1 to {SCHEMA_VERSION} (schema_version is {version!r})"
-        )
-    schemas.validate(record, schema(), path, "record")
+    schemas.check(record, schema(), path, "record")
     if record["machine"] != machine(record["environment"]):
         raise UserError(f"{path} makes no valid record: machine is not what its environment says")
     _check_work(record["benchmarks"], path)

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from bench.studies.false_alarms import Rates, count_false_alarms
 from bench.studies.simulated import (
@@ -32,6 +30,7 @@ from bench.studies.simulated import (
 from transfer.evaluation.intervals import Units, accuracy_difference, recall_intervals, share_interval
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
 from transfer.metrics import Floats, Labels
+from transfer.report.rendering import Table, draw
 
 # Two methods, and the share of images on which the second repeats the first.
 PAIRS = [
@@ -79,9 +78,9 @@ def main() -> None:
     console, record = Console(width=120), {}
     for title, study in studies.items():
         record[title] = list(study(args.runs))
-        console.print(_table(title, record[title]))
+        draw(_table(title, record[title]), console)
     rates = count_false_alarms(args.comparisons)
-    console.print(_alarm_table(rates))
+    draw(_alarm_table(rates), console)
     if args.out:
         rows = {title: [asdict(row) for row in rows] for title, rows in record.items()}
         alarms = [
@@ -184,33 +183,25 @@ def _mean(rows: list[Row]) -> Row:
 
 
 def _table(title: str, rows: list[Row]) -> Table:
-    table = Table("scenario", "class counts or unit", title=title, box=box.SIMPLE_HEAD)
-    scores = list(dict.fromkeys(row.score for row in rows))
-    for score in scores:
-        table.add_column(f"{score}: covered", justify="right")
-        table.add_column("above/below", justify="right")
-        table.add_column("width", justify="right")
+    columns, lines = ["scenario", "class counts or unit"], []
+    for score in dict.fromkeys(row.score for row in rows):
+        columns += [f" {score}: covered", " above/below", " width"]
     for scenario, model in dict.fromkeys((row.scenario, row.model) for row in rows):
         cells = []
         for row in rows:
             if (row.scenario, row.model) == (scenario, model):
                 cells += [f"{row.covered:.1%}", f"{row.above:.1%}/{row.below:.1%}", f"{row.width:.3f}"]
-        table.add_row(scenario, model, *cells)
-    return table
+        lines.append([scenario, model, *cells])
+    return Table(title, columns, lines)
 
 
 def _alarm_table(rates: Rates) -> Table:
-    table = Table(
-        "rule",
-        "score",
-        title=f"False alarms in {rates.comparisons} comparisons of equal methods",
-        box=box.SIMPLE_HEAD,
-    )
-    table.add_column("alarms", justify="right")
-    table.add_column("rate", justify="right")
-    for (rule, score), alarms in sorted(rates.alarms.items()):
-        table.add_row(rule, score, str(alarms), f"{alarms / rates.comparisons:.1%}")
-    return table
+    rows = [
+        [rule, score, str(alarms), f"{alarms / rates.comparisons:.1%}"]
+        for (rule, score), alarms in sorted(rates.alarms.items())
+    ]
+    title = f"False alarms in {rates.comparisons} comparisons of equal methods"
+    return Table(title, ["rule", "score", " alarms", " rate"], rows)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from bench import features, grids
 from bench.busy import OtherCores
 from bench.features import Rows
 from bench.turns import Way, time_in_turn
+from transfer.report import rendering
+from transfer.report.rendering import Table
 from transfer.system import hardware
 
 USUAL = {"rows": 3000, "classes": 16, "width": 1024, "settings": 4}
@@ -97,16 +97,16 @@ def exponent(raw: dict[int, list[float]]) -> float:
 
 def show(seconds: Seconds) -> None:
     """Print medians and exponents."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.add_column("search", no_wrap=True)
-    for column in ("", "", "", "", "", "exponent"):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = []
     for what, counts in GROWING.items():
-        table.add_row(what, *[f"{n:,}" for n in counts], *[""] * (5 - len(counts)), style="bold")
+        rows.append([what, *[f"{n:,}" for n in counts], *[""] * (6 - len(counts))])
         for name, raw in seconds[what].items():
             medians = [f"{statistics.median(raw[n]):.3f} s" for n in counts]
-            table.add_row(f"  {name}", *medians, *[""] * (5 - len(counts)), f"{exponent(raw):.2f}")
-    Console(highlight=False).print(table)
+            rows.append([f"  {name}", *medians, *[""] * (5 - len(counts)), f"{exponent(raw):.2f}"])
+    columns = ["search", *[" "] * 5, " exponent"]
+    rendering.draw(
+        Table("Medians of searches, and exponents of growth", columns, rows), Console(highlight=False)
+    )
 
 
 def draw(seconds: Seconds, path: Path, machine: dict[str, Any]) -> None:

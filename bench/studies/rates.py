@@ -21,9 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from bench import ways
 from bench.busy import OtherCores
@@ -35,6 +33,7 @@ from transfer.engines.autotune import AGREES, Choice
 from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
 from transfer.metrics import cosines
+from transfer.report.rendering import Table, draw
 from transfer.system import hardware
 from transfer.system.timer import now
 
@@ -161,23 +160,23 @@ def show(record: dict[str, Any]) -> None:
         {name: record["images"] / statistics.median(raw) for name, raw in record["seconds"][level].items()}
         for level in ("forward", "files")
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    for column in ("way", "forward", "x lab", "files", "x lab", "files/forward"):
-        table.add_column(column, justify="left" if column == "way" else "right", no_wrap=True)
-    for name in forward:
-        table.add_row(
+    rows = [
+        [
             name,
             f"{forward[name]:.2f}",
             f"{forward[name] / forward[ways.LAB]:.2f}",
             f"{files[name]:.2f}",
             f"{files[name] / files[ways.LAB]:.2f}",
             f"{files[name] / forward[name]:.3f}",
-        )
+        ]
+        for name in forward
+    ]
     height, width = record["size"]
+    title = f"Images a second, {record['backbone']} at {height}x{width}, batches of {BATCH}"
+    columns = ["way", " forward", " x lab", " files", " x lab", " files/forward"]
     share = record["auto"]["choosing_s"] / (MANY / files[AUTO])
     console = Console(highlight=False)
-    console.print(f"\nImages a second, {record['backbone']} at {height}x{width}, batches of {BATCH}")
-    console.print(table)
+    draw(Table(title, columns, rows), console)
     console.print(f"auto: {record['auto']['picked']}")
     console.print(f"choosing cost {record['auto']['choosing_s']:.2f} s, {share:.1%} of {MANY:,} images")
 

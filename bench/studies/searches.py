@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.svm import SVC
 
@@ -28,6 +26,7 @@ from bench.references import adam_loop, one_by_one, svc_grid
 from bench.turns import Way, time_in_turn
 from transfer.config import RunConfig
 from transfer.heads.registry import METHODS
+from transfer.report.rendering import Table, draw
 from transfer.system import hardware
 
 CONFIG = RunConfig(data="features", device="cpu")
@@ -145,25 +144,18 @@ def same_as_svc(rows: Rows) -> dict[str, int]:
 
 def show(record: dict[str, Any]) -> None:
     """Print what was measured."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    for column in ("search and prediction", "median", "min", "max", "of ours"):
-        table.add_column(column, justify="left" if column.startswith("search") else "right", no_wrap=True)
+    rows = []
     for search, ways in record["seconds"].items():
-        table.add_row(search, style="bold")
+        rows.append([search, "", "", "", ""])
         ours = statistics.median(next(iter(ways.values())))
         for name, raw in ways.items():
             median = statistics.median(raw)
-            table.add_row(
-                f"  {name}",
-                f"{median:.3f} s",
-                f"{min(raw):.3f} s",
-                f"{max(raw):.3f} s",
-                f"{median / ours:.1f}x",
-            )
+            seconds = [f"{value:.3f} s" for value in (median, min(raw), max(raw))]
+            rows.append([f"  {name}", *seconds, f"{median / ours:.1f}x"])
     console = Console(highlight=False)
     train, valid, test = record["rows"]
-    console.print(f"\n{train} x {record['width']} features train, {valid} validate, {test} are predicted")
-    console.print(table)
+    title = f"{train} x {record['width']} features train, {valid} validate, {test} are predicted"
+    draw(Table(title, ["search and prediction", " median", " min", " max", " of ours"], rows), console)
     console.print(
         f"last layer: {record['gemm_fraction']:.2f} of the rate of a product of {SIDE}x{SIDE} matrices"
     )

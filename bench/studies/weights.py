@@ -18,9 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from sklearn.model_selection import train_test_split
 
 from transfer import metrics
@@ -31,6 +29,7 @@ from transfer.features.image_sets import find_images
 from transfer.features.plan import plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.metrics import Labels
+from transfer.report.rendering import Table, draw
 from transfer.system import hardware
 from transfer.system.timer import Stopwatch
 
@@ -144,16 +143,15 @@ def gain(
 def show(record: dict[str, Any]) -> None:
     """Print a row for each network, and the gain of the first."""
     counts = ", ".join(f"{count} {split}" for split, count in record["images"].items())
-    table = Table(title=f"{METHOD} on {record['data']}: {counts}", box=box.SIMPLE_HEAD, title_justify="left")
     drawn = record["splits_drawn_anew"]
     suffix = f"mean of {len(drawn['embedded'])} splits"
-    for column in ("resnet50", "accuracy", "macro F1", f"accuracy, {suffix}", f"macro F1, {suffix}"):
-        table.add_column(column, justify="left" if column == "resnet50" else "right")
+    columns = ["resnet50", " accuracy", " macro F1", f" accuracy, {suffix}", f" macro F1, {suffix}"]
+    rows = []
     for name, own in record["test_split"].items():
         means = (statistics.fmean(one[score] for one in drawn[name]) for score in SCORES)
-        table.add_row(name, *(f"{value:.3f}" for value in (*own.values(), *means)))
+        rows.append([name, *(f"{value:.3f}" for value in (*own.values(), *means))])
     console = Console(width=110)
-    console.print(table)
+    draw(Table(f"{METHOD} on {record['data']}: {counts}", columns, rows), console)
     own, *others = drawn.values()
     for score, found in record["gain"].items():
         more = [

@@ -14,17 +14,9 @@ import pytest
 import torch
 from torchvision import models
 
+from tests.refusals import refusal
 from transfer.backbones import downloads, torchvision_networks
 from transfer.system import files
-from transfer.system.errors import UserError
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 class Server:
@@ -124,7 +116,7 @@ def test_a_file_whose_name_tells_no_hash_is_fetched_too(tmp_path: Path, server: 
 def test_a_file_with_another_hash_is_refused_and_not_kept(tmp_path: Path, server: Server) -> None:
     name = hashed_name(b"the real data")
     server.files[f"/{name}"] = b"something else"
-    message = refusal(lambda: downloads.fetch(f"{server.url}/{name}", tmp_path))
+    message = refusal(downloads.fetch, f"{server.url}/{name}", tmp_path)
     assert "hash" in message
     assert str(tmp_path / name) in message
     assert list(tmp_path.iterdir()) == []
@@ -132,7 +124,7 @@ def test_a_file_with_another_hash_is_refused_and_not_kept(tmp_path: Path, server
 
 def test_a_file_that_the_server_lacks_can_be_put_in_place(tmp_path: Path, server: Server) -> None:
     name = hashed_name(b"data")
-    message = refusal(lambda: downloads.fetch(f"{server.url}/{name}", tmp_path))
+    message = refusal(downloads.fetch, f"{server.url}/{name}", tmp_path)
     assert "Not Found" in message
     assert f"put it at {tmp_path / name}" in message
     assert "`weights=FILE`" in message
@@ -143,7 +135,7 @@ def test_a_file_that_the_server_lacks_can_be_put_in_place(tmp_path: Path, server
 
 @pytest.mark.slow
 def test_no_connection_is_left_open_after_an_error(tmp_path: Path, server: Server) -> None:
-    refusal(lambda: downloads.fetch(f"{server.url}/net-01234567.pth", tmp_path))
+    refusal(downloads.fetch, f"{server.url}/net-01234567.pth", tmp_path)
     gc.collect()  # an open socket warns when it is collected, and warnings are errors here
 
 
@@ -151,7 +143,7 @@ def test_a_server_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    message = refusal(lambda: downloads.fetch(f"http://127.0.0.1:{port}/net-01234567.pth", tmp_path))
+    message = refusal(downloads.fetch, f"http://127.0.0.1:{port}/net-01234567.pth", tmp_path)
     assert "refused" in message
     assert str(tmp_path / "net-01234567.pth") in message
     assert list(tmp_path.iterdir()) == []
@@ -171,7 +163,7 @@ def test_a_broken_answer_is_told_and_nothing_kept(
     tmp_path: Path, raw_server: Callable[[bytes | None], str], answer: bytes
 ) -> None:
     url = raw_server(answer)
-    message = refusal(lambda: downloads.fetch(f"{url}/net-01234567.pth", tmp_path))
+    message = refusal(downloads.fetch, f"{url}/net-01234567.pth", tmp_path)
     assert str(tmp_path / "net-01234567.pth") in message
     assert list(tmp_path.iterdir()) == []
 
@@ -182,7 +174,7 @@ def test_a_server_that_never_answers_is_given_up(
     monkeypatch.setattr(downloads, "DOWNLOAD_TIMEOUT_S", 0.1)
     before = socket.getdefaulttimeout()
     url = raw_server(None)
-    message = refusal(lambda: downloads.fetch(f"{url}/net-01234567.pth", tmp_path))
+    message = refusal(downloads.fetch, f"{url}/net-01234567.pth", tmp_path)
     assert "timed out" in message
     assert socket.getdefaulttimeout() == before
     assert list(tmp_path.iterdir()) == []
@@ -192,7 +184,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, server: Server) ->
     (tmp_path / "file").touch()
     name = hashed_name(b"data")
     server.files[f"/{name}"] = b"data"
-    refusal(lambda: downloads.fetch(f"{server.url}/{name}", tmp_path / "file/checkpoints"))
+    refusal(downloads.fetch, f"{server.url}/{name}", tmp_path / "file/checkpoints")
 
 
 @pytest.mark.parametrize(
@@ -210,11 +202,11 @@ def test_imagenet_weights_in_torchs_cache_need_no_network(
 
 def test_a_file_in_torchs_cache_that_is_not_what_its_name_says_is_refused(hub: Path) -> None:
     (hub / "resnet50-0676ba61.pth").write_bytes(b"weights")
-    assert "delete it or replace it" in refusal(lambda: downloads.imagenet_file("resnet50"))
+    assert "delete it or replace it" in refusal(downloads.imagenet_file, "resnet50")
 
 
 def test_a_network_without_first_imagenet_weights_is_refused(hub: Path) -> None:
-    message = refusal(lambda: downloads.imagenet_file("vit_h_14"))
+    message = refusal(downloads.imagenet_file, "vit_h_14")
     assert "vit_h_14" in message
     assert "`weights=FILE`" in message
 

@@ -16,12 +16,12 @@ from torchvision import transforms
 
 from tests.backbones.hf_folders import KINDS, PROCESSOR, TOKENS, save, whole
 from tests.engines.samples import plan_of
+from tests.refusals import refusal
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
 from transfer.config import RunConfig
 from transfer.engines import build, submit
 from transfer.metrics import cosines
-from transfer.system.errors import UserError
 
 transformers = pytest.importorskip("transformers")
 hf_networks = pytest.importorskip("transfer.backbones.hf_networks")
@@ -39,14 +39,6 @@ def what_the_classifier_gets(network: nn.Module, kind: str, x: torch.Tensor) -> 
         tokens = body.last_hidden_state
         return torch.cat([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
     return body.pooler_output.flatten(1)
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def choose(backbone: str, **settings: Any) -> Any:
@@ -86,7 +78,7 @@ def test_a_vit_interpolates_its_position_embedding_for_another_size(tmp_path: Pa
     own, settings = hf_networks.describe(str(folder))
     cut = networks.build("hf:net", load_file(folder / "model.safetensors"), own.normalisation, settings)
     x = torch.randn(2, 3, 48, 96, generator=torch.Generator().manual_seed(0))
-    assert "48x96" in refusal(lambda: networks.check_size(cut, "hf:net", (48, 96), own.size))
+    assert "48x96" in refusal(networks.check_size, cut, "hf:net", (48, 96), own.size)
     with torch.inference_mode():
         found = networks.at_size(cut, "hf:net", (48, 96), own.size)(x)
         expected = whole("vit").vit(x, interpolate_pos_encoding=True).last_hidden_state[:, 0]
@@ -194,7 +186,7 @@ def test_names_of_older_releases_are_translated() -> None:
 
 def test_weights_of_another_network_are_refused_by_the_names_of_their_tensors() -> None:
     settings = {"config": json.loads(whole("vit").config.to_json_string())}
-    message = refusal(lambda: networks.build("hf:net", whole("resnet").state_dict(), settings=settings))
+    message = refusal(networks.build, "hf:net", whole("resnet").state_dict(), settings=settings)
     assert "missing: vit." in message
     assert "unexpected: resnet." in message
 
@@ -210,7 +202,7 @@ def test_weights_of_a_deeper_or_wider_network_are_refused(changed: dict[str, int
     settings = {"config": json.loads(whole("vit").config.to_json_string())}
     config = transformers.AutoConfig.for_model("vit", **{**TOKENS, **changed})
     state = transformers.ViTForImageClassification(config).state_dict()
-    assert fault in refusal(lambda: networks.build("hf:net", state, settings=settings))
+    assert fault in refusal(networks.build, "hf:net", state, settings=settings)
 
 
 def test_loading_draws_nothing_from_torchs_generator() -> None:
@@ -224,13 +216,13 @@ def test_loading_draws_nothing_from_torchs_generator() -> None:
 
 def test_a_text_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 32}))
-    message = refusal(lambda: choose(f"hf:{tmp_path}"))
+    message = refusal(choose, f"hf:{tmp_path}")
     assert "'bert' is no image classification network" in message
 
 
 def test_a_network_of_timm_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "num_classes": 1000}))
-    assert "give timm:resnet18" in refusal(lambda: choose(f"hf:{tmp_path}"))
+    assert "give timm:resnet18" in refusal(choose, f"hf:{tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +232,7 @@ def test_a_network_of_timm_is_named_as_such(tmp_path: Path) -> None:
 def test_a_broken_configuration_is_refused(config: str, part: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(config)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    assert part in refusal(lambda: choose(f"hf:{tmp_path}"))
+    assert part in refusal(choose, f"hf:{tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -255,14 +247,14 @@ def test_a_broken_configuration_is_refused(config: str, part: str, tmp_path: Pat
     ],
 )
 def test_a_name_that_is_none_is_refused(name: str, part: str) -> None:
-    assert part in refusal(lambda: choose(f"hf:{name}"))
+    assert part in refusal(choose, f"hf:{name}")
 
 
 def test_a_folder_without_a_configuration_or_weights_is_refused(tmp_path: Path) -> None:
-    assert "config.json" in refusal(lambda: choose(f"hf:{tmp_path}"))
+    assert "config.json" in refusal(choose, f"hf:{tmp_path}")
     save(whole("resnet"), tmp_path / "net")
     (tmp_path / "net/model.safetensors").unlink()
-    assert "model.safetensors" in refusal(lambda: hf_networks.find_pretrained(str(tmp_path / "net")))
+    assert "model.safetensors" in refusal(hf_networks.find_pretrained, str(tmp_path / "net"))
 
 
 def test_all_files_come_from_the_hubs_cache_without_a_network(
@@ -286,7 +278,7 @@ def test_an_image_processor_that_the_hub_does_not_have_is_no_error(
 
 
 def test_without_a_network_the_files_and_the_ways_out_are_named(hf_cache: Callable[..., Path]) -> None:
-    message = refusal(lambda: choose("hf:org/net"))
+    message = refusal(choose, "hf:org/net")
     for part in (
         "org/net/resolve/main/config.json",
         "model.safetensors",

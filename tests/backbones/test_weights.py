@@ -18,6 +18,7 @@ from PIL import Image as PillowImage
 from safetensors.torch import load_file, save_file
 from torchvision import models
 
+from tests.refusals import refusal
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
 from transfer.cache.store import Store
@@ -51,14 +52,6 @@ def assert_same(found: State, expected: State) -> None:
     for key, value in expected.items():
         assert found[key].dtype == value.dtype
         assert torch.equal(found[key], value)
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "w"])
@@ -128,7 +121,7 @@ def test_code_in_a_file_is_refused_and_never_run(tmp_path: Path, form: str) -> N
         torch.save({"state_dict": small_state(), "extra": [held]}, path)
     else:
         torch.save(held, path, _use_new_zipfile_serialization=form == "zip")
-    assert str(path) in refusal(lambda: weights.load(path))
+    assert str(path) in refusal(weights.load, path)
     assert not trace.exists()
     if form == "pickle":
         pickle.loads(path.read_bytes())
@@ -140,7 +133,7 @@ def test_code_in_a_file_is_refused_and_never_run(tmp_path: Path, form: str) -> N
 def test_code_under_the_name_of_safetensors_is_refused_and_never_run(tmp_path: Path) -> None:
     trace, path = tmp_path / "trace", tmp_path / "w.safetensors"
     torch.save({"code": Code(trace)}, path)
-    assert str(path) in refusal(lambda: weights.load(path))
+    assert str(path) in refusal(weights.load, path)
     assert not trace.exists()
 
 
@@ -161,7 +154,7 @@ def test_a_file_that_would_keep_its_reader_busy_is_refused(tmp_path: Path) -> No
     for _ in range(60):
         busy = (busy, busy)
     torch.save({"a": busy}, tmp_path / "w.pth")
-    message = refusal(lambda: weights.load(tmp_path / "w.pth"))
+    message = refusal(weights.load, tmp_path / "w.pth")
     assert "can't be read as weights: its tuples hold each other too many times" in message
 
 
@@ -213,7 +206,7 @@ def test_a_file_that_changes_while_it_is_used_is_refused(tmp_path: Path) -> None
 
 def test_a_whole_pickled_network_is_refused_with_advice(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
-    message = refusal(lambda: weights.load(tmp_path / "w.pth"))
+    message = refusal(weights.load, tmp_path / "w.pth")
     assert "state_dict()" in message
 
 
@@ -236,13 +229,13 @@ GARBAGE = {
 def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, suffix: str, data: bytes) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(data)
-    assert str(path) in refusal(lambda: weights.load(path))
+    assert str(path) in refusal(weights.load, path)
 
 
 def test_bytes_of_no_kind_are_said_to_be_no_weights(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(np.random.default_rng(0).bytes(5000))
-    assert "is not a file of PyTorch or safetensors" in refusal(lambda: weights.load(path))
+    assert "is not a file of PyTorch or safetensors" in refusal(weights.load, path)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -254,7 +247,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, keep: float) -
     else:
         save_file(small_state(), path)
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    assert str(path) in refusal(lambda: weights.load(path))
+    assert str(path) in refusal(weights.load, path)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +267,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, keep: float) -
 def test_anything_but_a_state_dict_is_refused(tmp_path: Path, held: Any) -> None:
     path = tmp_path / "w.pth"
     torch.save(held, path)
-    message = refusal(lambda: weights.load(path))
+    message = refusal(weights.load, path)
     assert str(path) in message
     assert "state_dict()" in message
 
@@ -285,7 +278,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, suffix: str, kind: str) -> N
     path = tmp_path / f"w{suffix}"
     if kind == "folder":
         path.mkdir()
-    assert str(path) in refusal(lambda: weights.load(path))
+    assert str(path) in refusal(weights.load, path)
 
 
 @pytest.fixture
@@ -435,7 +428,7 @@ def test_a_file_of_the_user_is_taken_as_it_is(finder: Finder, name: str) -> None
 def test_a_file_of_another_network_is_reported_before_an_engine_is_made(finder: Finder) -> None:
     path = finder.root / "mine.pth"
     torch.save({"model": models.shufflenet_v2_x1_0().state_dict()}, path)
-    message = refusal(lambda: finder(weights=str(path)))
+    message = refusal(finder, weights=str(path))
     assert message.startswith(f"{path}: these weights do not fit shufflenet_v2_x0_5")
     assert message.endswith("give `backbone='shufflenet_v2_x1_0'`")
 
@@ -469,7 +462,7 @@ def test_a_weights_file_that_is_none_is_reported(finder: Finder, kind: str) -> N
     path = finder.root / "mine.pth"
     if kind == "folder":
         path.mkdir()
-    message = refusal(lambda: finder(weights=str(path)))
+    message = refusal(finder, weights=str(path))
     for part in (str(path), "pretrained", "embedded", "random", ".safetensors", ".pth"):
         assert part in message
 
@@ -493,7 +486,7 @@ def test_a_size_that_the_network_cannot_take_is_reported_before_random_weights_a
     config = RunConfig(
         backbone="inception_v3", weights="random", device="cpu", precision="fp32", store=tmp_path / "store"
     )
-    message = refusal(lambda: extract(plan_extraction(config), images, Stopwatch("cpu"), lambda *_: None))
+    message = refusal(extract, plan_extraction(config), images, Stopwatch("cpu"), lambda *_: None)
     assert "inception_v3" in message
     assert "64x64" in message  # to which small images are scaled
     assert "224x224" in message

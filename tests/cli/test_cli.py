@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.words import words_for
 from transfer import cli
 from transfer.cache.store import Store
 from transfer.cli import commands
@@ -30,16 +31,6 @@ from transfer.system.errors import UserError
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
-
-
-def words_for(root: Path) -> list[str]:
-    return [
-        str(root / "images"),
-        "--backbone=resnet18",
-        "--weights=random",
-        f"--store={root / 'store'}",
-        "--device=cpu",
-    ]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from tests.cli.words import words_for
 from transfer import cli
 from transfer.evaluation import learning_curve
 from transfer.heads.registry import METHODS
@@ -15,16 +16,6 @@ from transfer.system import schemas
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
 MakeImages = Callable[..., Path]
-
-
-def words_for(root: Path) -> list[str]:
-    return [
-        str(root / "images"),
-        "--backbone=resnet18",
-        "--weights=random",
-        f"--store={root / 'store'}",
-        "--device=cpu",
-    ]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import jsonschema_rs
 import numpy as np
 import pytest
 
+from tests.cli.words import run_json
 from transfer import cli
 from transfer.system import schemas
 
@@ -27,12 +27,6 @@ def words(tmp_path: Path, make_images: MakeImages) -> list[str]:
     rows = [f"{file},{file.split('/')[1]},{file.split('/')[0]},{file[-5]}" for file in reversed(files)]
     (root / "labels.csv").write_text("\n".join(["image,label,split,number", *rows]) + "\n")
     return ["--backbone=resnet18", "--weights=random", f"--store={tmp_path / 'store'}", "--device=cpu"]
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *argv: str, status: int = 0) -> dict[str, Any]:
-    assert cli.main([*argv, "--json"]) == status
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def without_seconds(value: Any) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 import numpy as np
 import pytest
 
+from tests.cli.words import run_json
 from tests.conftest import DATA
 from transfer import cli
 from transfer.config import RunConfig
@@ -38,12 +38,6 @@ def arrays() -> dict[str, np.ndarray]:
 def path(arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
     np.savez(tmp_path / "sounds.npz", **arrays)
     return tmp_path / "sounds.npz"
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
-    assert cli.main([*argv, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 @pytest.mark.slow

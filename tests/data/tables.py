@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from transfer.data import label_tables
-from transfer.system.errors import UserError
-
 
 def write_table(root: Path, text: str, name: str = "labels.csv", *, absent: Sequence[str] = ()) -> Path:
     """A table in a folder, and every file that its first column names but those that are to be absent."""
@@ -27,12 +22,3 @@ def write_table(root: Path, text: str, name: str = "labels.csv", *, absent: Sequ
 def rows_of(**counts: int) -> str:
     """Lines of so many files of each class."""
     return "".join(f"{name}{i:02}.jpg,{name}\n" for name, count in counts.items() for i in range(count))
-
-
-def refusal(path: Path, **settings: object) -> str:
-    """The one line that refuses a table."""
-    with pytest.raises(UserError) as caught:
-        label_tables.find(path, **settings)  # type: ignore[arg-type]
-    message = str(caught.value)
-    assert "\n" not in message
-    return message

@@ -6,18 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.files import touch
+from tests.refusals import refusal
 from transfer.data.class_folders import FOLDERS_NAMED, ClassFolders, find_class_folders
-from transfer.system.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 ACUTE = {form: unicodedata.normalize(form, "bébé") for form in ("NFC", "NFD")}
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def many(folder: str, count: int, suffix: str = ".jpg") -> list[str]:
@@ -174,9 +168,7 @@ def test_an_unknown_class_is_reported_with_the_nearest_name(tmp_path: Path, name
         *many(f"test/{name}", 2),
         "test/Topa/1.jpg",
     )
-    with pytest.raises(UserError) as caught:
-        find_class_folders(tmp_path)
-    assert str(caught.value) == f"class {name!r} is in test/ but not in train/; {hint}"
+    assert refusal(find_class_folders, tmp_path) == f"class {name!r} is in test/ but not in train/; {hint}"
 
 
 def test_what_a_run_wrote_is_no_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

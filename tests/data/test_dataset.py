@@ -10,19 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.data.files import touch
+from tests.refusals import refusal
 from transfer.data.dataset import SPLITS, ImageSet, Sample, find
 from transfer.data.user_paths import below
 from transfer.system.errors import UserError
 
 Counts = dict[str, dict[str, int]]
-
-
-def touch(root: Path, *names: str) -> None:
-    """Files by relative name; `find` goes by names alone and opens none of them."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def many(folder: str, count: int, suffix: str = ".jpg") -> list[str]:
@@ -55,14 +49,6 @@ def all_names(found: ImageSet) -> list[str]:
 
 def per_class(found: ImageSet, split: str) -> dict[str, int]:
     return dict(Counter(found.classes[sample.label] for sample in found.splits[split]))
-
-
-def refusal(root: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        find(root)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("valid", ["valid", "val", "validation"])
@@ -101,7 +87,7 @@ def test_the_set_is_named_after_its_folder_however_it_is_given(
 def test_two_validation_folders_are_an_error(tmp_path: Path, first: str, second: str) -> None:
     classes = {"a": 1, "b": 1}
     split_folder(tmp_path, {"train": classes, first: classes, second: classes, "test": classes})
-    message = refusal(tmp_path)
+    message = refusal(find, tmp_path)
     assert f"{first}/" in message
     assert f"{second}/" in message
     assert str(tmp_path) in message
@@ -504,7 +490,7 @@ def test_a_folder_that_cannot_serve_is_refused(
 ) -> None:
     root = tmp_path / "images"
     make(root)
-    message = refusal(root)
+    message = refusal(find, root)
     for part in parts:
         assert part.format(root=root) in message
 

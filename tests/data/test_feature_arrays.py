@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.refusals import refusal
 from transfer.data.feature_files import read_features
-from transfer.system.errors import UserError
 
 
 def save(root: Path, **arrays: Any) -> Path:
@@ -22,15 +22,6 @@ def blocks(**changes: Any) -> dict[str, Any]:
     x_ND = np.arange(24, dtype=np.float64).reshape(8, 3)
     given = {"x_train": x_ND[:5], "y_train": [0, 1, 0, 1, 0], "x_test": x_ND[5:], "y_test": [1, 0, 1]}
     return {name: value for name, value in (given | changes).items() if value is not None}
-
-
-def refusal(path: Path, groups: str | None = None) -> str:
-    with pytest.raises(UserError) as caught:
-        read_features(path, {}, groups)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.bool_])
@@ -119,18 +110,23 @@ def test_labels_are_indices_of_the_classes_or_their_names(
     ],
 )
 def test_arrays_that_can_not_be_used_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    assert words in refusal(save(tmp_path, **blocks(**changes)))
+    path = save(tmp_path, **blocks(**changes))
+    message = refusal(read_features, path, {}, None)
+    assert words in message
+    assert str(path) in message
 
 
 def test_groups_by_names_need_names(tmp_path: Path) -> None:
-    assert "add an array of files, or of groups" in refusal(save(tmp_path, **blocks()), r"^\d+")
+    assert "add an array of files, or of groups" in refusal(
+        read_features, save(tmp_path, **blocks()), {}, r"^\d+"
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 10, 400])
 def test_a_file_that_is_no_archive_of_arrays_is_refused(tmp_path: Path, cut: int) -> None:
     path = save(tmp_path, **blocks())
     path.write_bytes(path.read_bytes()[:cut])
-    assert "can't read" in refusal(path)
+    assert f"can't read {path}" in refusal(read_features, path, {}, None)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +137,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path, member: str, co
     path = tmp_path / "features.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(member, content)
-    assert "can't read" in refusal(path)
+    assert f"can't read {path}" in refusal(read_features, path, {}, None)
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
@@ -150,7 +146,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.find(signature) + flags] |= 1
     path.write_bytes(data)
-    assert "encrypted" in refusal(path)
+    assert "encrypted" in refusal(read_features, path, {}, None)
 
 
 def test_a_pickle_and_a_single_array_are_refused(tmp_path: Path) -> None:
@@ -158,9 +154,9 @@ def test_a_pickle_and_a_single_array_are_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "features.npz"
     path.write_bytes(pickle.dumps({"X": [1]}))
-    assert "not an archive of arrays" in refusal(path)
+    assert "not an archive of arrays" in refusal(read_features, path, {}, None)
     with path.open("wb") as file:
         np.save(file, np.eye(3))
-    assert "can't read" in refusal(path)
+    assert f"can't read {path}" in refusal(read_features, path, {}, None)
     path.unlink()
-    assert "no such file" in refusal(path)
+    assert f"no such file: {path}" in refusal(read_features, path, {}, None)

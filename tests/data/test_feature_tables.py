@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.refusals import refusal
 from transfer.data.feature_files import GivenRows, holds_features, read_features
-from transfer.system.errors import UserError
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -24,15 +24,6 @@ def save(root: Path, columns: dict[str, Any]) -> Path:
 
 def read(path: Path, groups: str | None = None, **columns: str) -> GivenRows:
     return read_features(path, columns, groups)
-
-
-def refusal(path: Path, **columns: str) -> str:
-    with pytest.raises(UserError) as caught:
-        read(path, **columns)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
 
 
 @pytest.mark.parametrize(
@@ -144,10 +135,13 @@ def test_other_files_hold_none(tmp_path: Path) -> None:
 def test_columns_that_can_not_be_used_are_refused(
     tmp_path: Path, columns: dict[str, Any], words: str
 ) -> None:
-    assert words in refusal(save(tmp_path, columns))
+    path = save(tmp_path, columns)
+    message = refusal(read, path)
+    assert words in message
+    assert str(path) in message
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
     parquet.write_table(pa.Table.from_arrays([[1.0], [2.0], ["a"]], names=["one", "one", "label"]), path)
-    assert "two columns of one name" in refusal(path)
+    assert f"{path} has two columns of one name" in refusal(read, path)

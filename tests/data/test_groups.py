@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.refusals import refusal
 from transfer.data.groups import assign_groups, suggest_groups
 from transfer.data.names import Names
-from transfer.system.errors import UserError
 
 NAMES = ["test/a/20130412_071134.jpg", "a/20130304_120000.jpg", "b/20130412_080000.jpg"]
 
@@ -49,10 +49,7 @@ class TestAssignGroups:
         ],
     )
     def test_a_pattern_that_makes_no_groups_is_refused(self, pattern: str, parts: list[str]) -> None:
-        with pytest.raises(UserError) as caught:
-            assign_groups(NAMES, pattern)
-        message = str(caught.value)
-        assert "\n" not in message
+        message = refusal(assign_groups, NAMES, pattern)
         for part in ["`groups`", *parts]:
             assert part in message
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.tables import refusal, write_table
+from tests.data.tables import write_table
+from tests.refusals import refusal
+from transfer.data import label_tables
 from transfer.data.label_rows import read_rows
 
 GOOD = "a.jpg,cat\nb.jpg,dog\n"
@@ -34,7 +36,7 @@ GOOD = "a.jpg,cat\nb.jpg,dog\n"
     ],
 )
 def test_a_row_that_can_not_be_used_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
-    assert words in refusal(write_table(tmp_path, text))
+    assert words in refusal(label_tables.find, write_table(tmp_path, text))
 
 
 def test_texts_that_look_the_same_are_one_class(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.tables import refusal, rows_of, write_table
+from tests.data.tables import rows_of, write_table
+from tests.refusals import refusal
 from transfer.data import dataset, label_tables
 from transfer.data.dataset import SPLITS, ImageSet
 
@@ -118,7 +119,7 @@ def test_a_file_that_is_named_twice(
     text = "\n".join(["file,label,split", *lines, "", f"{other},{rest}"]) + "\n"
     path = write_table(tmp_path, text)
     if words:
-        assert words.replace("OTHER", other) in refusal(path)
+        assert words.replace("OTHER", other) in refusal(label_tables.find, path)
         return
     with caplog.at_level(logging.WARNING, "transfer"):
         found = label_tables.find(path)
@@ -129,7 +130,7 @@ def test_a_file_that_is_named_twice(
 def test_files_that_are_not_there_are_counted_and_refused_or_skipped(tmp_path: Path) -> None:
     absent = ["a00.jpg", "a02.jpg", "b01.jpg", "b03.jpg"]
     path = write_table(tmp_path, "file,label\n" + rows_of(a=8, b=8), absent=absent)
-    message = refusal(path)
+    message = refusal(label_tables.find, path)
     assert (
         "4 of 16 files are not there, the first 'a00.jpg' (line 2), 'a02.jpg' (line 4), 'b01.jpg'" in message
     )
@@ -143,14 +144,14 @@ def test_what_folders_leave_alone_is_no_image_of_a_table_either(tmp_path: Path) 
     path = write_table(tmp_path, "file,label\n" + rows_of(a=4, b=4) + "raw.cr2,a\nnotes.txt,a\nfolder,b\n")
     (tmp_path / "folder").unlink()
     (tmp_path / "folder").mkdir()
-    assert "3 of 11 files are not images, the first 'raw.cr2' (line 10)" in refusal(path)
+    assert "3 of 11 files are not images, the first 'raw.cr2' (line 10)" in refusal(label_tables.find, path)
     assert list(label_tables.find(path, on_bad_image="skip").skipped) == ["raw.cr2", "notes.txt", "folder"]
 
 
 def test_no_file_at_all_is_refused_even_if_bad_ones_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,label\ntrain\\cat\\1.jpg,cat\ntrain\\dog\\1.jpg,dog\n")
-    message = refusal(path, on_bad_image="skip")
+    message = refusal(label_tables.find, path, on_bad_image="skip")
     assert "2 of 2 files are not there" in message
     assert "names of folders end in /" in message
     assert "skip" not in message
@@ -168,13 +169,13 @@ def test_no_file_at_all_is_refused_even_if_bad_ones_are_skipped(tmp_path: Path) 
     ],
 )
 def test_a_table_that_can_not_be_compared_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    assert words in refusal(write_table(tmp_path, text))
+    assert words in refusal(label_tables.find, write_table(tmp_path, text))
 
 
 def test_a_split_whose_images_are_all_skipped_is_refused(tmp_path: Path) -> None:
     absent = [f"valid/{name}/{i}.jpg" for name in ("dog", "cat", "10", "9") for i in range(2)]
     path = write_table(tmp_path, f"file,label,split\n{SPLIT_ROWS}", absent=absent)
-    assert "no image of the valid split" in refusal(path, on_bad_image="skip")
+    assert "no image of the valid split" in refusal(label_tables.find, path, on_bad_image="skip")
 
 
 def test_a_class_whose_images_are_all_skipped_is_none(tmp_path: Path) -> None:

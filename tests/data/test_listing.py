@@ -5,16 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.files import touch
 from transfer.data.listing import Files, describe_suffixes, is_system_name, list_files
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def images(files: Files) -> list[str]:

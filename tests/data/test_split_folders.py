@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.refusals import refusal
 from transfer.data.listing import list_files
 from transfer.data.split_folders import nearest, same_name, split_folders, split_of
-from transfer.system.errors import UserError
 
 CLASSES = ("cats", "cows", "dogs")
 
@@ -25,13 +25,6 @@ def splits(root: Path, *folders: str, classes: tuple[str, ...] = CLASSES) -> Pat
 
 def found(root: Path) -> dict[str, str]:
     return split_folders(list_files(root), root)
-
-
-def refusal(root: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        found(root)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +48,7 @@ def refusal(root: Path) -> str:
     ],
 )
 def test_splits_under_other_names_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
-    message = refusal(splits(tmp_path, *names))
+    message = refusal(found, splits(tmp_path, *names))
     assert "seems to hold splits (" in message
     assert message.endswith("; name them train/, valid/ and test/")
     inside = message.split("(")[1].split(")")[0]
@@ -63,39 +56,39 @@ def test_splits_under_other_names_are_refused(tmp_path: Path, names: tuple[str, 
 
 
 def test_the_names_come_in_the_order_of_splits(tmp_path: Path) -> None:
-    assert "(my_train, my_val, my_test)" in refusal(splits(tmp_path, "my_test", "my_val", "my_train"))
+    assert "(my_train, my_val, my_test)" in refusal(found, splits(tmp_path, "my_test", "my_val", "my_train"))
 
 
 def test_splits_within_a_folder_of_their_own_name_are_refused(tmp_path: Path) -> None:
     splits(tmp_path, "seg_train/seg_train", "seg_test/seg_test")
     fill(tmp_path, "seg_pred/seg_pred")
-    assert "(seg_train/seg_train, seg_test/seg_test, seg_pred)" in refusal(tmp_path)
+    assert "(seg_train/seg_train, seg_test/seg_test, seg_pred)" in refusal(found, tmp_path)
 
 
 @pytest.mark.parametrize("names", [("red", "blue"), ("north", "south", "east")])
 def test_folders_within_folders_of_their_own_names_are_looked_into(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:
-    message = refusal(splits(tmp_path, *(f"{name}/{name}" for name in names)))
+    message = refusal(found, splits(tmp_path, *(f"{name}/{name}" for name in names)))
     assert all(f"{name}/{name}" in message for name in names)
 
 
 def test_splits_share_most_classes_not_all(tmp_path: Path) -> None:
     splits(tmp_path, "my_train", classes=("a", "b", "c", "d"))
     splits(tmp_path, "other", classes=("b", "c", "e"))
-    assert "(my_train, other)" in refusal(tmp_path)
+    assert "(my_train, other)" in refusal(found, tmp_path)
 
 
 def test_a_flat_folder_of_test_images_is_a_split_beside_a_nested_one(tmp_path: Path) -> None:
     splits(tmp_path, "training_set")
     fill(tmp_path, "test_set")
-    assert "(training_set, test_set)" in refusal(tmp_path)
+    assert "(training_set, test_set)" in refusal(found, tmp_path)
 
 
 def test_a_few_images_beside_the_class_folders_hide_no_splits(tmp_path: Path) -> None:
     splits(tmp_path, "training_set", "test_set", classes=tuple("abcdefgh"))
     (tmp_path / "training_set/cover.jpg").touch()
-    assert "(training_set, test_set)" in refusal(tmp_path)
+    assert "(training_set, test_set)" in refusal(found, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -134,15 +127,15 @@ def test_a_validation_folder_is_used_whatever_its_form(tmp_path: Path, valid: st
 
 @pytest.mark.parametrize("other", ["Test", "test2", "extra", "pred", "Train", "eval"])
 def test_other_folders_of_the_classes_are_refused(tmp_path: Path, other: str) -> None:
-    message = refusal(splits(tmp_path, "train", "test", other))
+    message = refusal(found, splits(tmp_path, "train", "test", other))
     assert message.startswith(f"{other}/ holds class folders too")
     assert message.endswith("name it valid/, or move it away")
 
 
 def test_a_second_validation_folder_is_refused(tmp_path: Path) -> None:
-    message = refusal(splits(tmp_path / "a", "train", "test", "valid", "dev"))
+    message = refusal(found, splits(tmp_path / "a", "train", "test", "valid", "dev"))
     assert message == "dev/ holds class folders too, beside train, test, valid; move it away"
-    message = refusal(splits(tmp_path / "b", "train", "test", "Val", "dev"))
+    message = refusal(found, splits(tmp_path / "b", "train", "test", "Val", "dev"))
     assert "has both Val/ and dev/; keep one of them" in message
 
 
@@ -153,12 +146,12 @@ def test_folders_of_no_class_stay_beside_the_splits(tmp_path: Path) -> None:
 
 
 def test_a_test_folder_by_another_name_is_named(tmp_path: Path) -> None:
-    message = refusal(splits(tmp_path, "train", "Test_Images"))
+    message = refusal(found, splits(tmp_path, "train", "Test_Images"))
     assert "no test/; name Test_Images/ test/" in message
 
 
 def test_class_folders_one_level_too_deep_are_refused(tmp_path: Path) -> None:
-    message = refusal(splits(tmp_path, "train/train", "test/test"))
+    message = refusal(found, splits(tmp_path, "train/train", "test/test"))
     assert message == "train/ has its class folders in train/train/; move them up into train/"
 
 

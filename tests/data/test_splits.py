@@ -15,7 +15,6 @@ from transfer.data.splits import (
     VALID,
     Codes,
     SplitIndices,
-    count_untrained,
     draw_repeats,
     draw_split,
     groups_across_splits,
@@ -31,6 +30,11 @@ def labels_of(*counts: int) -> Codes:
     """Labels of classes with these counts, in a random order."""
     labels_N = np.repeat(np.arange(len(counts)), counts)
     return np.random.default_rng(0).permutation(labels_N)
+
+
+def count_untrained(labels_N: Codes, split: SplitIndices) -> int:
+    """Test images with a class that has no training image in the split."""
+    return int((~np.isin(labels_N[split.test], labels_N[split.train])).sum())
 
 
 def names_of(labels_N: Codes) -> list[str]:

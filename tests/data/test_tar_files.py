@@ -7,21 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.data.containers import write_tar
+from tests.refusals import refusal
 from transfer.data import tar_files
 from transfer.data.members import read
 from transfer.data.tar_files import list_members, open_tar
-from transfer.system.errors import UserError
 
 JPEG = b"\xff\xd8\xff" + bytes(range(256))
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        list(open_tar(path).rows(["file", "label"]))
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path) in message
-    return message
+def read_rows(path: Path) -> list[object]:
+    return list(open_tar(path).rows(["file", "label"]))
 
 
 def test_members_are_read_by_their_names(tmp_path: Path) -> None:
@@ -113,34 +108,34 @@ def test_the_class_is_the_label_unless_json_has_one(tmp_path: Path) -> None:
 def test_tars_without_images_or_with_damaged_labels_are_refused(
     tmp_path: Path, members: dict[str, bytes], words: str
 ) -> None:
-    assert words in refusal(write_tar(tmp_path / "x.tar", members))
+    assert words in refusal(read_rows, write_tar(tmp_path / "x.tar", members))
 
 
 def test_labels_of_limited_length_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tar_files, "MAX_RECORD_BYTES", 3)
     path = write_tar(tmp_path / "x.tar", {"1.jpg": JPEG, "1.cls": b"four"})
-    assert "larger than 3 bytes" in refusal(path)
+    assert "larger than 3 bytes" in refusal(read_rows, path)
 
 
 def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", {"1.jpg": JPEG, "./1.jpg": JPEG})
-    assert "'1.jpg' twice; keep one of them" in refusal(path)
+    assert "'1.jpg' twice; keep one of them" in refusal(read_rows, path)
 
 
 def test_damaged_tars_are_refused(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", {"1.jpg": JPEG, "2.jpg": JPEG})
     data = path.read_bytes()
     path.write_bytes(data[:900])
-    assert "unexpected end of data" in refusal(path)
+    assert "unexpected end of data" in refusal(read_rows, path)
     path.write_bytes(data[:1024])
-    assert "neither a file nor the end at byte 1,024" in refusal(path)
+    assert "neither a file nor the end at byte 1,024" in refusal(read_rows, path)
     path.write_bytes(data[:1024] + b"damaged!" * 64 + data[1536:])
-    assert "neither a file nor the end at byte 1,024" in refusal(path)
+    assert "neither a file nor the end at byte 1,024" in refusal(read_rows, path)
     path.write_bytes(b"no tar")
-    assert "give an uncompressed tar that is whole" in refusal(path)
+    assert "give an uncompressed tar that is whole" in refusal(read_rows, path)
     with tarfile.open(path, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("1.jpg"))
-    assert "give an uncompressed tar that is whole" in refusal(path)
+    assert "give an uncompressed tar that is whole" in refusal(read_rows, path)
 
 
 @pytest.mark.slow

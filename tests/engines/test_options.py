@@ -5,20 +5,12 @@ import os
 import pytest
 import torch
 
+from tests.refusals import refusal
 from transfer import engines
 from transfer.engines import eager, options
 from transfer.engines.options import list_options, pick_device
-from transfer.system.errors import UserError
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-
-
-def refusal(engine: str, precision: str, device: str) -> str:
-    with pytest.raises(UserError) as caught:
-        list_options(engine, precision, device)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def ways(engine: str, precision: str, device: str) -> set[tuple[str, str]]:
@@ -76,26 +68,26 @@ def test_int8_is_openvinos_and_only_when_asked_for() -> None:
     ],
 )
 def test_what_no_engine_can_do_is_reported(engine: str, precision: str, message: str) -> None:
-    assert message in refusal(engine, precision, "cpu")
+    assert message in refusal(list_options, engine, precision, "cpu")
 
 
 def test_what_is_for_processors_is_refused_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert "`engine='openvino'` runs on processors only" in refusal("openvino", "auto", "cuda")
-    assert "`precision='int8'` runs on processors only" in refusal("auto", "int8", "auto")
+    assert "`engine='openvino'` runs on processors only" in refusal(list_options, "openvino", "auto", "cuda")
+    assert "`precision='int8'` runs on processors only" in refusal(list_options, "auto", "int8", "auto")
     assert ways("auto", "fp16", "auto") == {("eager", "fp16"), ("compile", "fp16")}
 
 
 def test_without_openvino_the_others_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "installed_version", lambda name: None)
     assert {engine for engine, _ in ways("auto", "auto", "cpu")} == {"eager", "compile"}
-    assert "pip install openvino" in refusal("openvino", "auto", "cpu")
-    assert "pip install openvino nncf" in refusal("auto", "int8", "cpu")
+    assert "pip install openvino" in refusal(list_options, "openvino", "auto", "cpu")
+    assert "pip install openvino nncf" in refusal(list_options, "auto", "int8", "cpu")
 
 
 def test_int8_needs_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options, "installed_version", lambda name: "1" if name == "openvino" else None)
-    assert "`precision='int8'` needs nncf: pip install nncf" in refusal("auto", "int8", "cpu")
+    assert "`precision='int8'` needs nncf: pip install nncf" in refusal(list_options, "auto", "int8", "cpu")
     assert ("openvino", "fp32") in ways("auto", "fp32", "cpu")
 
 
@@ -117,7 +109,7 @@ def test_a_plan_uses_no_more_threads_than_there_are_cores() -> None:
 def test_an_unknown_choice_is_reported_with_the_allowed_ones(
     engine: str, precision: str, parts: list[str]
 ) -> None:
-    message = refusal(engine, precision, "cpu")
+    message = refusal(list_options, engine, precision, "cpu")
     for part in parts:
         assert part in message
 
@@ -125,7 +117,7 @@ def test_an_unknown_choice_is_reported_with_the_allowed_ones(
 @without_cuda
 @pytest.mark.parametrize("precision", ["auto", "fp16", "fp32"])
 def test_cuda_is_refused_where_there_is_none(precision: str) -> None:
-    message = refusal("auto", precision, "cuda")
+    message = refusal(list_options, "auto", precision, "cuda")
     assert "`device` is cuda" in message
     assert "`device='cpu'`" in message
 

@@ -21,10 +21,11 @@ from transfer.config import RunConfig
 from transfer.data import dataset
 from transfer.engines import autotune
 from transfer.evaluation import experiment
-from transfer.evaluation.results import Result, schema
+from transfer.evaluation.results import Result
 from transfer.features import image_sets
 from transfer.heads.registry import METHODS
 from transfer.report.notes import notes
+from transfer.system import schemas
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 
@@ -70,7 +71,7 @@ def again(root: Path, result: Result) -> Result:
 
 
 def test_the_result_keeps_the_published_schema(result: Result) -> None:
-    jsonschema_rs.validate(schema(), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
 
 
 def test_every_method_has_a_row_and_every_pair_a_test(result: Result) -> None:
@@ -122,7 +123,7 @@ def test_labels_that_can_not_be_checked_cost_nothing_else(
     monkeypatch.setattr(experiment.suspects, "find_suspects", fail)
     after = run(root, methods=("knn",))
     assert after.comparison["suspects"] is None
-    jsonschema_rs.validate(schema(), json.loads(after.to_json()))
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(after.to_json()))
 
 
 def test_fine_tuning_keeps_its_learning_curves(result: Result) -> None:
@@ -169,7 +170,7 @@ def test_the_cost_of_int8_is_reported(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
     found = run(root, precision="int8", methods=("svm-lab", "fc"))
-    jsonschema_rs.validate(schema(), json.loads(found.to_json()))
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
     assert (found.engine["name"], found.engine["precision"]) == ("openvino", "int8")
     assert found.engine["cosine_with_fp32"]["images"] == 24
     assert 0.9 < found.engine["cosine_with_fp32"]["min"] <= found.engine["cosine_with_fp32"]["median"] < 1
@@ -333,7 +334,7 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
             (tmp_path / "images" / path.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, tmp_path / "images" / path.parent.name / f"{split}-{path.name}")
     found = run(tmp_path, methods=("ridge", "knn"))
-    jsonschema_rs.validate(schema(), json.loads(found.to_json()))
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
     assert found.comparison["repeats"]["n"] == 10
     assert run(tmp_path, methods=("ridge", "knn"), repeats=0).comparison["repeats"] is None
     groups = run(tmp_path, methods=("ridge", "knn"), groups="^(train|valid|test)", repeats="groups")

@@ -20,7 +20,7 @@ def record() -> dict[str, Any]:
 
 
 def test_the_schema_is_itself_valid() -> None:
-    jsonschema_rs.meta.validate(results.schema())
+    jsonschema_rs.meta.validate(schemas.schema("result"))
 
 
 @pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.name)
@@ -31,7 +31,8 @@ def test_old_files_load_and_are_written_again_the_same(path: Path) -> None:
 
 def test_every_field_of_the_record_is_in_the_schema_and_required() -> None:
     fields = {field.name for field in dataclasses.fields(results.Result)}
-    assert fields == set(results.schema()["properties"]) == set(results.schema()["required"])
+    schema = schemas.schema("result")
+    assert fields == set(schema["properties"]) == set(schema["required"])
 
 
 def test_a_method_is_found_by_its_name() -> None:

@@ -128,3 +128,10 @@ def test_many_rows_are_predicted_in_parts() -> None:
     np.testing.assert_allclose(confidence_N[:120], calibration.predict(head, x_ND)[1], rtol=1e-5)
     assert calibration.predict_proba(head, many_ND).shape == (len(many_ND), 3)
     assert calibration.predict(head, x_ND[:0])[0].tolist() == []
+
+
+def test_many_rows_are_fitted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_rows = drawn(1000, 5, 2.0, 1.0)
+    whole = fit(*drawn_rows)
+    monkeypatch.setattr("transfer.heads.calibration.ROWS", 300)
+    np.testing.assert_allclose(fit(*drawn_rows), whole, rtol=1e-9)

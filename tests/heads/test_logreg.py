@@ -9,17 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_sample_weight
 
+from tests.heads.test_svm import blobs
 from transfer.heads.lbfgs import cross_entropy, minimise
 from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
 
 Array = np.ndarray
-
-
-def blobs(rows: int, width: int, classes: int) -> tuple[Array, Array]:
-    rng = np.random.default_rng(0)
-    y = rng.choice(classes, rows, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
-    x = rng.normal(size=(classes, width))[y] + rng.normal(size=(rows, width)) * 1.5
-    return (x * rng.uniform(0.2, 5, width) + 10).astype(np.float32), y
 
 
 def objective(head: Any, x: Array, y: Array, C: float, scale_D: Array) -> float:

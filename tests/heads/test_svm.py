@@ -160,26 +160,6 @@ def test_classes_of_one_image_and_weights_by_name() -> None:
             np.testing.assert_array_equal(predicted, expected)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"), [({"kernel": "poly"}, "linear, rbf"), ({"gamma": "x"}, "scale, auto")]
-)
-def test_unknown_settings_are_named_with_the_allowed_ones(settings: dict[str, str], message: str) -> None:
-    x, y = blobs(60, 5, 2)
-    with pytest.raises(ValueError, match=message):
-        SVM(**{"kernel": "rbf", **settings}).fit(x, y)
-
-
-def test_a_fit_leaves_nothing_of_the_one_before() -> None:
-    x, y = blobs(200, 20, 3)
-    again = SVM(kernel="rbf").fit(x, y).set_params(kernel="linear").fit(x, y)
-    assert vars(again).keys() == vars(SVM().fit(x, y)).keys()
-
-
-def test_memory_without_a_limit_is_one() -> None:
-    x, y = blobs(200, 20, 3)
-    assert not SVM(memory_gb=float("inf")).fit(x, y).one_vs_rest_
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_many_classes_are_decided_in_parts_with_the_same_outcome(
@@ -197,37 +177,3 @@ def test_many_classes_are_decided_in_parts_with_the_same_outcome(
     np.testing.assert_allclose(parts.decision_function(x), whole.decision_function(x), rtol=1e-9)
     again = SVMSearch(kernels=(kernel,), C=(0.1, 10), extend=False).fit(x[:200], y[:200], x[200:], y[200:])
     np.testing.assert_array_equal(again.predict_each(x), searched.predict_each(x))
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e12])
-def test_raw_features_of_any_scale_give_what_scikit_learn_predicts(scale: float) -> None:
-    rng = np.random.default_rng(0)  # classes apart: libsvm would not end on others at the large scales
-    y = np.arange(200) % 3
-    x = ((6 * rng.normal(size=(3, 10))[y] + rng.normal(size=(200, 10))) * scale).astype(np.float32)
-    svc = SVC(kernel="linear").fit(x[:100].astype(float), y[:100])
-    np.testing.assert_array_equal(SVM(standardize=False).fit(x[:100], y[:100]).predict(x), svc.predict(x))
-
-
-def test_votes_are_counted_pair_by_pair() -> None:
-    values = np.random.default_rng(0).normal(size=(20, 10))
-    by_first_class = [values[:, own].T for _, own in one_vs_one.pairs_by_first_class(5)]
-    counted = np.zeros((20, 5))
-    for value, (a, b) in zip(values.T, itertools.combinations(range(5), 2), strict=True):
-        counted[:, a] += value > 0
-        counted[:, b] += value <= 0
-    np.testing.assert_array_equal(one_vs_one.vote(by_first_class, 5, 20), counted)
-
-
-@pytest.mark.parametrize("kernel", ["linear", "rbf"])
-@pytest.mark.parametrize("n_classes", [2, 7])
-def test_labels_and_sums_of_pairs_come_from_one_pass(kernel: str, n_classes: int) -> None:
-    x, y = blobs(300, 20, n_classes)
-    svm_ = SVM(kernel=kernel).fit(x[:150], y[:150])
-    labels, sums = svm_.predict_with_sums(x)
-    np.testing.assert_array_equal(labels, svm_.predict(x))
-    expected = svm_.decision_function(x)
-    if n_classes > 2:
-        sums = np.rint(expected) + sums / (3 * (np.abs(sums) + 1))
-    np.testing.assert_allclose(sums, expected, atol=1e-6)
-    tied = SVM(kernel=kernel).fit(x[:150], y[:150]).predict_with_sums(np.zeros_like(x[:3]))[0]
-    np.testing.assert_array_equal(tied, svm_.predict(np.zeros_like(x[:3])))

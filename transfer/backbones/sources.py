@@ -16,6 +16,7 @@ from transfer.backbones.preprocessing import Normalisation, Preprocessing
 from transfer.config import PACKAGED_BACKBONE, expand
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile
+from transfer.system.hardware import installed_version
 
 Settings = Mapping[str, Any]
 """What a network is built from beside its name, as JSON; empty where the name says all."""
@@ -89,12 +90,10 @@ def source_of(name: str) -> tuple[NetworkSource, str]:
         raise UserError(f"there is no source of networks {key!r}; give {known}, or a torchvision network")
     spec = SOURCES[key]
     for package in spec.packages:
-        try:
-            metadata.version(package)
-        except metadata.PackageNotFoundError:
+        if not installed_version(package):
             raise UserError(
                 f"{name} needs the package {package}, which is not installed; run: pip install {package}"
-            ) from None
+            )
     return cast(NetworkSource, import_module(f"transfer.backbones.{spec.module}")), rest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,7 +37,7 @@ def key_of(declared: dict[str, Any]) -> str:
     str
         64 hexadecimal digits; folders are named by the first 32.
     """
-    return files.sha256(json.dumps(declared, sort_keys=True, separators=(",", ":")).encode())
+    return files.record_sha256(declared)
 
 
 log = logging.getLogger(__name__)

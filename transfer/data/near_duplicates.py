@@ -49,10 +49,8 @@ def find_near_duplicates(
     labels_N: Codes,
     split_N: SplitCodes,
     *,
-    share_of_fifth: float = SHARE_OF_FIFTH,
     most_compared: int = MOST_COMPARED,
     pairs: int = 5,
-    seed: int = 0,
 ) -> list[NearDuplicates]:
     """Find images that have a near-duplicate in another split.
 
@@ -73,21 +71,17 @@ def find_near_duplicates(
         Class of each image, an index from 0.
     split_N : ndarray of shape (N,)
         Indices into `SPLITS`.
-    share_of_fifth : float
-        Largest ratio of the distance to the nearest image to that to the fifth nearest, for a near-duplicate.
     most_compared : int
         Largest number of images of a split that are compared with another split; of more, a random sample.
     pairs : int
         Number of pairs to name for each two splits.
-    seed : int
-        Seed of the samples.
 
     Returns
     -------
     list of NearDuplicates
         For (train, valid), (train, test) and (valid, test), if both have images.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     median = _median_distance(x_ND, labels_N, rng)
     rows_S = [np.flatnonzero(split_N == code) for code in range(len(SPLITS))]
     found = []
@@ -104,7 +98,7 @@ def find_near_duplicates(
                 second_M = np.sort(rng.choice(second_M, most_compared, replace=False))
             distance_MK, at_MK = neighbours.kneighbors(_unit_rows(x_ND, second_M))
             nearest_M, fifth_M = distance_MK[:, 0], distance_MK[:, -1]
-            near_M = (nearest_M < share_of_fifth * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
+            near_M = (nearest_M < SHARE_OF_FIFTH * fifth_M) & (nearest_M < SHARE_OF_MEDIAN * median)
             near_M |= nearest_M < SHARE_OF_MEDIAN_ALONE * median
             named = np.flatnonzero(near_M)
             named = named[np.argsort(nearest_M[named], kind="stable")][:pairs]

@@ -171,7 +171,7 @@ def leave_group_out(
 
     `valid` is drawn from the other groups: whole groups if there are at least three of them, else by image and
     stratified. Test images of a class without training images stay in the test split, although no method can
-    predict them correctly; `count_untrained` counts them.
+    predict them correctly.
 
     Parameters
     ----------
@@ -206,22 +206,6 @@ def leave_group_out(
         )
         splits.append(SplitIndices.from_codes(split_N))
     return splits
-
-
-def count_untrained(labels_N: Codes, split: SplitIndices) -> int:
-    """Count the test images with a class that has no training image in the split.
-
-    Parameters
-    ----------
-    labels_N : ndarray of shape (N,)
-        Class of each image, an index from 0.
-    split : SplitIndices
-
-    Returns
-    -------
-    int
-    """
-    return int((~np.isin(labels_N[split.test], labels_N[split.train])).sum())
 
 
 def shared_groups(groups_N: Codes, first: Indices, second: Indices) -> Codes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 import torch
 
 from transfer.engines import ENGINES, Plan
 from transfer.system.errors import UserError, check_choice
-from transfer.system.hardware import has_bf16, usable_cores
+from transfer.system.hardware import has_bf16, installed_version, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 # Images in a forward pass. On a processor 8 fill the cores already, and more do not fit into its caches.
@@ -62,14 +60,6 @@ def version(engine: str) -> str:
     spec = ENGINES[engine]
     packages = [f"{package} {installed_version(package)}" for package in spec.packages]
     return ", ".join(filter(None, [spec.variant, *packages]))
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of a package; None where it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def pick_device(device: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,6 @@ def are_given(result: Result) -> bool:
     return bool(result.features.get("given"))
 
 
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of result files."""
-    return schemas.schema("result")
-
-
 def load(path: Path) -> Result:
     """Read a result file.
 
@@ -81,43 +77,30 @@ def load(path: Path) -> Result:
         If it can't be read, is not a valid result file, or has another version.
     """
     record = schemas.load(path, "result")
-    _check_names(record, path)
-    _check_shapes(record, path)
+    for fault in _faults(record):
+        raise UserError(f"{path} is no valid result file: {fault}")
     return Result(**{field.name: record[field.name] for field in dataclasses.fields(Result)})
 
 
-def _check_names(record: dict[str, Any], path: Path) -> None:
-    """Raise `UserError` if the comparison names methods that do not exist, or misses a pair."""
+def _faults(record: dict[str, Any]) -> Iterator[str]:
+    """Yield what the schema can't say: methods and settings that do not fit each other, scores not of all classes."""
     names = [method["name"] for method in record["methods"]]
     comparison = record["comparison"]
     champions = {comparison["best"], *comparison["best_of_kind"].values()}
     pairs = {frozenset((pair["a"], pair["b"])) for pair in comparison["pairs"]}
     if not champions <= set(names) or pairs != {frozenset(pair) for pair in itertools.combinations(names, 2)}:
-        raise UserError(f"{path} is no valid result file: its comparison does not fit its methods")
-
-
-def _check_shapes(record: dict[str, Any], path: Path) -> None:
-    """Raise `UserError` if a chosen setting is not in its sweep, or scores are not those of all classes."""
+        yield "its comparison does not fit its methods"
     n_classes = len(record["data"]["classes"])
     for split, part in record["data"]["splits"].items():
         if len(part["per_class"]) != n_classes:
-            raise UserError(
-                f"{path} is no valid result file: the {split} split is not of {n_classes} classes"
-            )
+            yield f"the {split} split is not of {n_classes} classes"
     for method in record["methods"]:
         if all(row["params"] != method["best_params"] for row in method["sweep"]):
-            raise UserError(
-                f"{path} is no valid result file: the chosen setting of {method['name']!r} was not fitted"
-            )
+            yield f"the chosen setting of {method['name']!r} was not fitted"
         if any(len(set(map(len, row.get("curve", {}).values()))) > 1 for row in method["sweep"]):
-            raise UserError(
-                f"{path} is no valid result file: a learning curve of {method['name']!r} has lists of several lengths"
-            )
-        for entry in (method, *method["sweep"]):
-            for split in ("valid", "test"):
-                confusion = entry[split].get("confusion") or []
-                tables = [entry[split].get("per_class"), confusion or None, *confusion]
-                if {len(table) for table in tables if table is not None} - {n_classes}:
-                    raise UserError(
-                        f"{path} is no valid result file: a table of {method['name']!r} is not of {n_classes} classes"
-                    )
+            yield f"a learning curve of {method['name']!r} has lists of several lengths"
+        for entry, split in itertools.product((method, *method["sweep"]), ("valid", "test")):
+            confusion = entry[split].get("confusion") or []
+            tables = [entry[split].get("per_class"), confusion or None, *confusion]
+            if {len(table) for table in tables if table is not None} - {n_classes}:
+                yield f"a table of {method['name']!r} is not of {n_classes} classes"

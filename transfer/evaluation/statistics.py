@@ -197,7 +197,7 @@ def measure_change(y_N: Labels, before_N: Labels, after_N: Labels) -> dict[str, 
     }
 
 
-def conclude(ci95: Sequence[float] | None, p: float | None = None, *, margin: float = MARGIN) -> str:
+def conclude(ci95: Sequence[float] | None, p: float | None = None) -> str:
     """State what an interval of a difference shows.
 
     Parameters
@@ -205,13 +205,12 @@ def conclude(ci95: Sequence[float] | None, p: float | None = None, *, margin: fl
     ci95 : (low, high) or None
     p : float, optional
         Adjusted for other comparisons; at 0.05 or above, no method is ahead.
-    margin : float
 
     Returns
     -------
     str
         `ahead` or `behind` if zero is outside the interval (however small the difference), else
-        `same within 2 points` if the interval is inside the margin, else `undecided`.
+        `same within 2 points` if the interval is inside `MARGIN`, else `undecided`.
     """
     if ci95 is None:
         return "undecided"
@@ -221,11 +220,11 @@ def conclude(ci95: Sequence[float] | None, p: float | None = None, *, margin: fl
         return "ahead"
     if high < 0 and significant:
         return "behind"
-    return f"same within {100 * margin:g} points" if _inside(low, high, margin) else "undecided"
+    return f"same within {100 * MARGIN:g} points" if _inside(low, high) else "undecided"
 
 
-def _inside(low: float, high: float, margin: float = MARGIN) -> bool:
-    return -margin <= low and high <= margin
+def _inside(low: float, high: float) -> bool:
+    return low >= -MARGIN and high <= MARGIN
 
 
 def _difference(estimate: Estimate, p: float, detectable: float | None) -> dict[str, Any]:

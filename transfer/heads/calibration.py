@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 TEMPERATURES, MOST_OFFSET = (1e-3, 1e3), 20.0
 # Shares of neighbours below this count as this.
 LEAST_SHARE = 1e-6
-# Rows whose outputs are held at once.
+# Rows whose probabilities are held at once.
 ROWS = 4096
 # Confidences that validation counts are kept for: 0.00, 0.01, ... 1.00.
 STEPS = 100
@@ -51,12 +51,12 @@ def outputs(head: Any, X: Array) -> tuple[Array, Array]:
     """
     if hasattr(head, "predict_with_sums"):
         labels_N, values = head.predict_with_sums(X)
-    else:
-        labels_N = head.predict(X)
-        if hasattr(head, "decision_function"):
-            values = head.decision_function(X)
-        else:
-            values = np.log(np.maximum(head.predict_proba(X), LEAST_SHARE))
+    elif hasattr(head, "decision_function"):
+        labels_N, values = head.predict(X), head.decision_function(X)
+    else:  # of neighbours: to predict as well would look for them twice
+        shares_NC = head.predict_proba(X)
+        labels_N = head.classes_[shares_NC.argmax(1)]
+        values = np.log(np.maximum(shares_NC, LEAST_SHARE))
     outputs_NC = np.asarray(values, np.float64)
     if outputs_NC.ndim == 1:
         outputs_NC = np.stack([np.zeros_like(outputs_NC), outputs_NC], axis=1)
@@ -87,21 +87,30 @@ def fit(outputs_NC: Array, codes_N: Array, true_N: Array) -> tuple[float, float]
     unit = float(outputs_NC.std()) if n_rows else 0.0
     if not unit or n_classes < 2:
         return 1.0, 0.0
-    at_N, spread = np.arange(n_rows), 1 / (n_rows + 2)
-    scaled_NC = outputs_NC / unit
-    target_NC = np.full(outputs_NC.shape, spread / n_classes)
-    target_NC[at_N, true_N] += 1 - spread
+    spread = 1 / (n_rows + 2)
 
-    def loss(parameters: Array) -> tuple[float, list[float]]:
-        log_NC = log_softmax(_shifted(scaled_NC * parameters[0], codes_N, parameters[1]), axis=1)
-        apart_NC = np.exp(log_NC) - target_NC
-        slopes = [(apart_NC * scaled_NC).sum() / n_rows, apart_NC[at_N, codes_N].sum() / n_rows]
-        return float(-(target_NC * log_NC).sum() / n_rows), slopes
+    def loss(parameters: Array) -> tuple[float, Array]:
+        sums = np.zeros(3)
+        for rows in _parts(n_rows):
+            at_N, scaled_NC = np.arange(len(codes_N[rows])), outputs_NC[rows] / unit
+            target_NC = np.full(scaled_NC.shape, spread / n_classes)
+            target_NC[at_N, true_N[rows]] += 1 - spread
+            log_NC = log_softmax(_shifted(scaled_NC * parameters[0], codes_N[rows], parameters[1]), axis=1)
+            apart_NC = np.exp(log_NC) - target_NC
+            own_N = apart_NC[at_N, codes_N[rows]]
+            sums += -(target_NC * log_NC).sum(), (apart_NC * scaled_NC).sum(), own_N.sum()
+        sums /= n_rows
+        return float(sums[0]), sums[1:]
 
     low, high = TEMPERATURES
     bounds = [(1 / high, 1 / low), (0.0, MOST_OFFSET)]
     found = minimize(loss, (1.0, 0.0), jac=True, bounds=bounds, method="L-BFGS-B")
     return unit / float(found.x[0]), float(found.x[1])
+
+
+def _parts(n_rows: int) -> list[slice]:
+    """Return the rows whose probabilities are held at once."""
+    return [slice(start, start + ROWS) for start in range(0, n_rows, ROWS)]
 
 
 def _shifted(scaled_NC: Array, codes_N: Array, offset: float) -> Array:
@@ -185,12 +194,14 @@ class Calibration:
         codes_N, outputs_NC = outputs(head, X)
         true_N = np.searchsorted(head.classes_, y)
         temperature, offset = fit(outputs_NC, codes_N, true_N)
-        log_NC = log_softmax(_shifted(outputs_NC / temperature, codes_N, offset), axis=1)
-        confidence_N = np.exp(log_NC[np.arange(len(codes_N)), codes_N])
+        confidence_N = np.empty(len(codes_N))
+        for rows in _parts(len(codes_N)):
+            log_NC = log_softmax(_shifted(outputs_NC[rows] / temperature, codes_N[rows], offset), axis=1)
+            confidence_N[rows] = np.exp(log_NC[np.arange(len(log_NC)), codes_N[rows]])
         step_N = np.floor(confidence_N * STEPS + 1e-9).astype(np.int64)
         kept, right = (
-            np.bincount(step_N[rows], minlength=STEPS + 1)[::-1].cumsum()[::-1]
-            for rows in (slice(None), codes_N == true_N)
+            np.bincount(step_N[counted], minlength=STEPS + 1)[::-1].cumsum()[::-1]
+            for counted in (slice(None), codes_N == true_N)
         )
         return cls(temperature=temperature, offset=offset, kept=kept.tolist(), right=right.tolist())
 
@@ -237,6 +248,6 @@ class Calibration:
 
     def _in_parts(self, head: Any, X: Array) -> Iterator[tuple[Array, Array]]:
         """Yield predicted labels, as indices, and probabilities of all classes for some rows at a time."""
-        for start in range(0, len(X), ROWS):
-            codes_N, outputs_NC = outputs(head, X[start : start + ROWS])
+        for rows in _parts(len(X)):
+            codes_N, outputs_NC = outputs(head, X[rows])
             yield codes_N, softmax(_shifted(outputs_NC / self.temperature, codes_N, self.offset), axis=1)

@@ -125,7 +125,7 @@ def stamp(path: Path) -> tuple[int, ...]:
 
 def sealed(record: dict[str, Any]) -> bytes:
     """Return an object as JSON, together with the sha256 of its contents."""
-    return json.dumps({**record, SEAL: _digest(record)}).encode()
+    return json.dumps({**record, SEAL: record_sha256(record)}).encode()
 
 
 def unsealed(data: bytes) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def unsealed(data: bytes) -> dict[str, Any]:
     """
     try:
         record: dict[str, Any] = json.loads(data)
-        if record.pop(SEAL) == _digest(record):
+        if record.pop(SEAL) == record_sha256(record):
             return record
     except MemoryError:
         raise
@@ -147,7 +147,8 @@ def unsealed(data: bytes) -> dict[str, Any]:
     raise ValueError("not what was written")
 
 
-def _digest(record: dict[str, Any]) -> str:
+def record_sha256(record: dict[str, Any]) -> str:
+    """Return the hexadecimal sha256 of a record's canonical JSON."""
     return sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode())
 
 

@@ -214,7 +214,7 @@ def describe() -> dict[str, Any]:
         "governor": governor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "libraries": {library: _version(library) for library in LIBRARIES},
+        "libraries": {library: installed_version(library) for library in LIBRARIES},
         **gpus.libraries(),
         "gpus": gpus.describe(),
         "transfer": __version__,
@@ -222,10 +222,11 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _version(library: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None where it is not installed, as this one where it runs from the tree."""
     try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:  # run from the tree, not installed
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 

@@ -12,13 +12,17 @@ from transfer.evaluation.results import Result
 from transfer.report.comparison_tables import shown_pairs
 from transfer.report.html.svg import (
     LEGEND_ROW,
+    ROW,
     WIDTH,
     Axis,
+    colour,
     dot,
     drawing,
     element,
     horizontal_axis,
+    legend,
     line,
+    path,
     span,
     text,
     vertical_axis,
@@ -34,9 +38,6 @@ from transfer.report.wording import (
 )
 
 LABELS = 150  # pixels for names at the left
-ROW = 26
-# Colours of methods in the style sheet; further methods begin again.
-COLOURS = 8
 # Parameters that span decades; a method has one of them.
 SCALES = ("lr", "C", "alpha")
 # Phases that are drawn by themselves; shorter ones are summed up.
@@ -46,38 +47,40 @@ LEAST_SHARE = 0.01
 def method_class(result: Result, name: str) -> str:
     """Return the class in the style sheet that colours a method."""
     index = next((i for i, method in enumerate(result.methods) if method["name"] == name), 0)
-    return f"m{index % COLOURS}"
+    return colour(index)
 
 
 def differences(result: Result) -> Markup | None:
     """Draw the differences that the table of pairs shows, with their 95 % intervals, in points."""
     select = result.comparison["select"]
     rows = [
-        (
-            pair["a"],
-            pair["b"],
-            *(100 * value for value in (pair[select]["difference"], *pair[select]["ci95"])),
-        )
+        (name := f"{pair['a']} - {pair['b']}", name, pair[select])
         for pair in shown_pairs(result)
         if select in pair and pair[select]["ci95"]
     ]
+    return draw_differences(rows, LABELS, SCORES[select], "pairs of methods")
+
+
+def draw_differences(
+    rows: Sequence[tuple[str, str, dict[str, Any]]], left: float, score: str, between: str
+) -> Markup | None:
+    """Draw differences, in points: of each its name, that which the pointer tells, and the entry of the result."""
     if not rows:
         return None
-    low, high = span([0, *(bound for row in rows for bound in row[3:])])
-    axis, bottom = Axis(low, high, LABELS, WIDTH - 20), 10 + ROW * len(rows)
+    low, high = span([0, *(100 * bound for _, _, entry in rows for bound in entry["ci95"])])
+    axis, bottom = Axis(low, high, left, WIDTH - 20), 10 + ROW * len(rows)
     parts = [horizontal_axis(axis, 6, bottom, lambda value: f"{value:+g}" if value else "0")]
     parts.append(line(axis(0), 6, axis(0), bottom, class_="zero"))
-    for i, (a, b, difference, least, most) in enumerate(rows):
-        y = 10 + ROW * (i + 0.5)
-        title = f"{a} - {b}: {difference:+.1f} ({least:+.1f} to {most:+.1f})"
+    for i, (name, whole_name, entry) in enumerate(rows):
+        y, (least, most) = 10 + ROW * (i + 0.5), (100 * bound for bound in entry["ci95"])
+        title = f"{whole_name}: {format_points(entry['difference'], entry['ci95'])}"
         parts += [
-            text(LABELS - 10, y + 4, f"{a} - {b}", "end"),
+            text(left - 10, y + 4, name, "end"),
             line(axis(least), y, axis(most), y, class_="interval"),
-            dot(axis(difference), y, title),
+            dot(axis(100 * entry["difference"]), y, title),
         ]
-    parts.append(text(WIDTH - 20, bottom + 34, f"points of {SCORES[select]}, test split", "end"))
-    label = f"Differences of {SCORES[select]} between pairs of methods"
-    return drawing(bottom + 42, label, *parts)
+    parts.append(text(WIDTH - 20, bottom + 34, f"points of {score}, test split", "end"))
+    return drawing(bottom + 42, f"Differences of {score} between {between}", *parts)
 
 
 def score_against_time(result: Result, score: str) -> Markup:
@@ -125,7 +128,7 @@ def splits(result: Result, score: str) -> Markup | None:
     parts += [text(x(i), 258, names[i][:12], "middle") for i in range(0, len(names), every)]
     for method in repeated["methods"]:
         own = method_class(result, method["name"])
-        parts += _path(
+        parts += _dotted_path(
             [
                 (x(i), y(value), f"{method['name']}, {names[i]}: {value:.3f}")
                 for i, value in enumerate(method[score])
@@ -135,7 +138,7 @@ def splits(result: Result, score: str) -> Markup | None:
     what = "group left out" if repeated["scheme"] == "groups" else "split"
     parts.append(text(WIDTH - 20, 278, what, "end"))
     named = [(method["name"], method_class(result, method["name"])) for method in repeated["methods"]]
-    parts += _legend(named, 300)
+    parts += legend(named, 300)
     return drawing(
         300 + LEGEND_ROW * -(-len(named) // 2),
         f"{SCORES[score]} of each method on {repeated['n']} splits",
@@ -200,37 +203,28 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
         vertical_axis(y, 60, WIDTH - 40, lambda v: f"{v:.2f}"),
     ]
     for i, (setting, points) in enumerate(sorted(lines.items())):
-        own = f"m{i % COLOURS}"
-        parts += _path(
+        parts += _dotted_path(
             [
                 (x(value), y(score), f"{setting}, {name} {value:g}: {score:.3f}")
                 for value, score in sorted(points)
             ],
-            own,
+            colour(i),
         )
-    parts += _legend([(setting, f"m{i % COLOURS}") for i, setting in enumerate(sorted(lines))], 226)
+    parts += legend([(setting, colour(i)) for i, setting in enumerate(sorted(lines))], 226)
     parts.append(text(WIDTH - 40, 222, name, "end"))
     label = f"{SCORES[select]} of {method['name']} on validation against {name}"
     return drawing(236 + LEGEND_ROW * -(-len(lines) // 2), label, *parts)
 
 
-def _path(points: Sequence[tuple[float, float, str]], own: str) -> Iterator[Markup]:
+def _dotted_path(points: Sequence[tuple[float, float, str]], own: str) -> Iterator[Markup]:
     """Draw points in pixels, with titles, and the line that joins them."""
-    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-    yield element("polyline", points=joined, class_=f"path {own}")
+    yield path([point[:2] for point in points], own)
     for x, y, title in points:
         yield dot(x, y, title, 4, class_=own)
 
 
 def _is_positive(value: object) -> bool:
     return isinstance(value, float | int) and 1e-300 < value < 1e300
-
-
-def _legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
-    """Name the classes of the style sheet that colour lines, two in a row."""
-    for i, (name, own) in enumerate(entries):
-        left, y = 60 + 320 * (i % 2), top + LEGEND_ROW * (i // 2)
-        yield dot(left, y, name, 4, class_=own) + text(left + 9, y + 4, name[:30])
 
 
 def time(result: Result) -> Markup:

@@ -12,8 +12,8 @@ from transfer.report.html.svg import (
     Axis,
     dot,
     drawing,
-    element,
     horizontal_axis,
+    path,
     span,
     text,
     vertical_axis,
@@ -45,8 +45,7 @@ def _draw(method: dict[str, Any], select: str) -> Markup | None:
         own = "chosen" if row in chosen else "other"
         setting = format_params({k: v for k, v in row["params"].items() if k != "steps"})
         points = list(zip(row["curve"]["step"], row["curve"][select], row["curve"]["loss"], strict=True))
-        joined = " ".join(f"{x(step):.1f},{y(score):.1f}" for step, score, _ in points)
-        parts.append(element("polyline", points=joined, class_=f"path {own}"))
+        parts.append(path([(x(step), y(score)) for step, score, _ in points], own))
         for step, score, loss in points:
             title = f"{setting}, step {step:g}: {score:.3f}"
             title += "" if loss is None else f", cross entropy {loss:.3g}"

@@ -10,13 +10,18 @@ from markupsafe import Markup
 
 from transfer.report.curve import Curve, format_draws, heading, notes, ordered_scores, sentences, table
 from transfer.report.html.svg import (
+    COLOURS,
     LEGEND_ROW,
     WIDTH,
     Axis,
+    colour,
     dot,
     drawing,
     element,
+    join,
+    legend,
     line,
+    path,
     span,
     text,
     vertical_axis,
@@ -25,8 +30,6 @@ from transfer.report.html.templates import environment
 from transfer.report.wording import SCORES, format_points
 
 LEFT, RIGHT, TOP, BOTTOM = 50, WIDTH - 45, 16, 280
-# Colours of methods in the style sheet; further methods begin again.
-COLOURS = 8
 # Pixels that a label below the axis needs.
 LABEL = 44
 # Points of the line that is extrapolated.
@@ -91,10 +94,7 @@ def chart(curve: Curve, score: str) -> Markup:
     parts = [vertical_axis(y, LEFT, RIGHT, lambda v: f"{v:.2f}"), *_sizes(curve, x, extended=bool(reached))]
     for i, method in enumerate(curve["methods"]):
         parts += _method(method, score, images, x, y, i)
-    for i, method in enumerate(curve["methods"]):
-        left, top = LEFT + 10 + 320 * (i % 2), BOTTOM + 66 + LEGEND_ROW * (i // 2)
-        parts.append(dot(left, top, method["name"], 4, class_=f"m{i % COLOURS}"))
-        parts.append(text(left + 9, top + 4, method["name"]))
+    parts += legend([(method["name"], colour(i)) for i, method in enumerate(curve["methods"])], BOTTOM + 66)
     parts.append(text(RIGHT, BOTTOM + 46, "training images, and the most of one class", "end"))
     label = f"{SCORES[score]} on the test split against the number of training images"
     return drawing(BOTTOM + 60 + LEGEND_ROW * -(-len(curve["methods"]) // 2), label, *parts)
@@ -122,13 +122,13 @@ def _method(
     method: dict[str, Any], score: str, images: list[int], x: Axis, y: Axis, index: int
 ) -> Iterator[Markup]:
     """Draw the range of the draws, the line of the means, their dots, and what is extrapolated."""
-    own, draws = f"m{index % COLOURS}", [point[score] for point in method["points"]]
+    own, draws = colour(index), [point[score] for point in method["points"]]
     drawn = list(zip(images, draws, strict=True))[:-1]  # one fit to all images has no range
     edge = [(x(n), y(max(scores))) for n, scores in drawn]
     edge += [(x(n), y(min(scores))) for n, scores in reversed(drawn)]
-    yield element("polygon", points=_points(edge), class_=f"band {own}")
+    yield element("polygon", points=join(edge), class_=f"band {own}")
     means = [(n, statistics.fmean(scores)) for n, scores in zip(images, draws, strict=True)]
-    yield element("polyline", points=_points([(x(n), y(mean)) for n, mean in means]), class_=f"path {own}")
+    yield path([(x(n), y(mean)) for n, mean in means], own)
     for (n, mean), scores in zip(means, draws, strict=True):
         title = f"{method['name']}, {n:,} images: {format_draws(scores)}"
         whole = " whole" if n == images[-1] else ""
@@ -138,8 +138,7 @@ def _method(
         return
     last, end = images[-1], found["images"]
     steps = [last * (end / last) ** (k / STEPS) for k in range(STEPS + 1)]
-    joined = _points([(x(n), y(_fitted(found, n))) for n in steps])
-    yield element("polyline", points=joined, class_=f"path dotted {own}")
+    yield path([(x(n), y(_fitted(found, n))) for n in steps], f"dotted {own}")
     low, high = (y(draws[-1][0] + gain) for gain in found["range"])
     beside = x(end) + 5 * (index % COLOURS)  # ranges of several methods side by side
     yield line(beside, low, beside, high, class_=f"interval dotted {own}")
@@ -150,7 +149,3 @@ def _method(
 def _fitted(found: dict[str, Any], images: float) -> float:
     """Return the fitted score at a number of images."""
     return float(found["a"] - found["b"] * images ** -found["c"])
-
-
-def _points(pixels: list[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)

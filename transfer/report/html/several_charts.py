@@ -8,10 +8,12 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from transfer.report.differences import Difference, label
-from transfer.report.html.charts import COLOURS, ROW
+from transfer.report.html.charts import draw_differences
 from transfer.report.html.svg import (
+    ROW,
     WIDTH,
     Axis,
+    colour,
     dot,
     drawing,
     horizontal_axis,
@@ -22,7 +24,7 @@ from transfer.report.html.svg import (
 )
 from transfer.report.runs import Run
 from transfer.report.tables import total_seconds
-from transfer.report.wording import SCORES, format_points, format_score, format_seconds
+from transfer.report.wording import SCORES, format_score, format_seconds
 from transfer.system.text import printable
 
 LABELS = 310  # pixels for names at the left
@@ -73,7 +75,7 @@ def _against(
     points = [(x(value), y(test[score])) for value, test in zip(values, tests, strict=True)]
     places = _place(points, labels)
     for (i, _, words), point, test, name, place in zip(found, points, tests, labels, places, strict=True):
-        own, (low, high) = f"m{i % COLOURS}", test[f"{score}_ci95"]
+        own, (low, high) = colour(i), test[f"{score}_ci95"]
         title = f"{printable(label(runs[i]))}: {SCORES[score]} {words}"
         parts += [
             line(point[0], y(low), point[0], y(high), class_=f"interval {own}"),
@@ -120,7 +122,7 @@ def methods(runs: Sequence[Run], score: str) -> Markup:
         if isinstance(row, str):
             parts.append(text(10, y + 4, row, font_weight="bold"))
             continue
-        run, test, own = runs[row[0]], row[1]["test"], f"m{row[0] % COLOURS}"
+        run, test, own = runs[row[0]], row[1]["test"], colour(row[0])
         least, most = test[f"{score}_ci95"]
         title = f"{printable(run.name)}, {row[1]['name']}: {SCORES[score]} {format_score(test, score)}"
         parts += [
@@ -134,28 +136,15 @@ def methods(runs: Sequence[Run], score: str) -> Markup:
 
 def differences(found: Sequence[Difference], score: str) -> Markup | None:
     """Draw the differences of a score between runs, in points."""
-    if not found:
-        return None
-    entries = [one.scores[score] for one in found]
-    low, high = span([0, *(100 * bound for entry in entries for bound in entry["ci95"])])
-    axis, bottom = Axis(low, high, LABELS, WIDTH - 20), 10 + ROW * len(found)
-    parts = [horizontal_axis(axis, 6, bottom, lambda value: f"{value:+g}" if value else "0")]
-    parts.append(line(axis(0), 6, axis(0), bottom, class_="zero"))
-    for i, (one, entry) in enumerate(zip(found, entries, strict=True)):
-        y, (least, most) = 10 + ROW * (i + 0.5), (100 * bound for bound in entry["ci95"])
-        title = f"{label(one.a)} - {label(one.b)}: {format_points(entry['difference'], entry['ci95'])}"
-        parts += [
-            text(
-                LABELS - 10,
-                y + 4,
-                " - ".join(shorten(printable(run.name), LETTERS // 2 - 2) for run in (one.a, one.b)),
-                "end",
-            ),
-            line(axis(least), y, axis(most), y, class_="interval"),
-            dot(axis(100 * entry["difference"]), y, printable(title)),
-        ]
-    parts.append(text(WIDTH - 20, bottom + 34, f"points of {SCORES[score]}, test split", "end"))
-    return drawing(bottom + 42, f"Differences of {SCORES[score]} between results", *parts)
+    rows = [
+        (
+            " - ".join(shorten(printable(run.name), LETTERS // 2 - 2) for run in (one.a, one.b)),
+            printable(f"{label(one.a)} - {label(one.b)}"),
+            one.scores[score],
+        )
+        for one in found
+    ]
+    return draw_differences(rows, LABELS, SCORES[score], "results")
 
 
 def shorten(name: str, letters: int = LETTERS) -> str:

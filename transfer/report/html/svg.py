@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-# Units of a drawing, of which a line of a legend takes some.
-WIDTH, LEGEND_ROW = 720, 20
+# Units of a drawing, of which a named row and a line of a legend take some.
+WIDTH, ROW, LEGEND_ROW = 720, 26, 20
+# Colours of the style sheet; further ones begin again.
+COLOURS = 8
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
@@ -40,6 +42,28 @@ def line(x1: float, y1: float, x2: float, y2: float, **attributes: object) -> Ma
 def dot(x: float, y: float, title: str, radius: float = 5, **attributes: object) -> Markup:
     """Return a circle that tells `title` where the pointer rests on it."""
     return element("circle", element("title", title), cx=x, cy=y, r=radius, **attributes)
+
+
+def path(points: Iterable[tuple[float, float]], own: str) -> Markup:
+    """Return the line that joins points in pixels; `own` is what the style sheet calls it beside `path`."""
+    return element("polyline", points=join(points), class_=f"path {own}")
+
+
+def join(points: Iterable[tuple[float, float]]) -> str:
+    """Write points in pixels as SVG has them."""
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def colour(index: int) -> str:
+    """Return the class in the style sheet that colours the method or result of a number."""
+    return f"m{index % COLOURS}"
+
+
+def legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
+    """Name the classes of the style sheet that colour lines, two in a row."""
+    for i, (name, own) in enumerate(entries):
+        left, y = 60 + 320 * (i % 2), top + LEGEND_ROW * (i // 2)
+        yield dot(left, y, name, 4, class_=own) + text(left + 9, y + 4, name[:30])
 
 
 @dataclass(frozen=True)
