@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.containers import pictures, write_arrow, write_tar
-from tests.data.tables import refusal
+from tests.refusals import refusal
 from transfer.data import label_tables
 from transfer.data.decode import BadImage
 from transfer.data.image_tables import is_table, list_containers, list_images, open_images
@@ -103,9 +103,11 @@ def test_one_file_is_of_no_split_by_its_name(tmp_path: Path) -> None:
 
 def test_names_that_say_splits_of_some_alone_are_refused(tmp_path: Path) -> None:
     shard(tmp_path / "train-0.tar", "a1", "b1")
-    assert "has no row of the test split; add some, or `columns='split='`" in refusal(tmp_path)
+    assert "has no row of the test split; add some, or `columns='split='`" in refusal(
+        label_tables.find, tmp_path
+    )
     shard(tmp_path / "more.tar", "a2", "b2")
-    assert "more.tar is of no split by its name" in refusal(tmp_path)
+    assert "more.tar is of no split by its name" in refusal(label_tables.find, tmp_path)
 
 
 def test_splits_by_names_can_be_set_aside(tmp_path: Path) -> None:
@@ -116,9 +118,11 @@ def test_splits_by_names_can_be_set_aside(tmp_path: Path) -> None:
 def test_rows_are_named_in_messages(tmp_path: Path) -> None:
     shard(tmp_path / "train-0.tar", "a1", "b1")
     shard(tmp_path / "test-0.tar", "a2", "b2", label=" ")
-    assert f"{tmp_path}/test-0.tar, a2.jpg: the label is empty" in refusal(tmp_path)
+    assert f"{tmp_path}/test-0.tar, a2.jpg: the label is empty" in refusal(label_tables.find, tmp_path)
     shard(tmp_path / "test-0.tar", "a2", "c2")
-    assert f"{tmp_path}/test-0.tar, c2.jpg: class 'c' is in test but not in train" in refusal(tmp_path)
+    assert f"{tmp_path}/test-0.tar, c2.jpg: class 'c' is in test but not in train" in refusal(
+        label_tables.find, tmp_path
+    )
 
 
 def test_a_container_that_can_t_be_read_is_named(tmp_path: Path) -> None:
@@ -151,10 +155,12 @@ def test_damage_ends_in_one_line_or_in_bad_images(tmp_path: Path, name: str) -> 
 def test_tars_without_labels_are_refused_where_labels_are_needed(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", {"1.jpg": b"\xff\xd8\xff"})
     assert list_images(path, {}) == [path / "1.jpg"]
-    assert f"{path} has no labels; put 0001.cls or 0001.json beside 0001.jpg" in refusal(path)
+    assert f"{path} has no labels; put 0001.cls or 0001.json beside 0001.jpg" in refusal(
+        label_tables.find, path
+    )
 
 
 def test_files_of_two_kinds_in_a_folder_are_refused(tmp_path: Path) -> None:
     shard(tmp_path / "x.tar", "a", "b")
     (tmp_path / "y.parquet").touch()
-    assert "of the kinds .parquet and .tar; keep one kind" in refusal(tmp_path)
+    assert "of the kinds .parquet and .tar; keep one kind" in refusal(label_tables.find, tmp_path)
