@@ -15,6 +15,7 @@ DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
+EXPORT_FORMATS = ("onnx", "openvino", "torch")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"

@@ -5,6 +5,7 @@ N: images. H, W: height and width in pixels. C: classes.
 
 from __future__ import annotations
 
+import PIL
 import torch
 from torch import nn
 
@@ -12,14 +13,18 @@ from transfer.backbones.preprocessing import FromPixels, Normalisation
 
 # Pillow's coefficients are multiples of this one's reciprocal.
 STEPS = 2.0**22
+# From version 13 on Pillow resizes columns first where the height shrinks, and by more than twice what the width does:
+# https://github.com/python-pillow/Pillow/pull/9549. The rounding between the passes makes that another image.
+COLUMNS_FIRST = int(PIL.__version__.partition(".")[0]) >= 13
 
 
 class Resize(nn.Module):
-    """Images stretched to a size as Pillow does it, to within one level of 255.
+    """Images stretched to a size as the installed version of Pillow does it.
 
-    Two products with matrices of the filter's weights, the rows of pixels first, each rounded to whole levels. The
-    antialiased resize operators of ONNX and OpenVINO round elsewhere and differ from each other. See Pillow's
-    `precompute_coeffs` in src/libImaging/Resample.c.
+    Products with matrices of the filter's weights, one for each side, each rounded to whole levels: equal to Pillow's
+    in float64. A library that computes in float32 instead (OpenVINO) rounds some pixels to the level beside it. The
+    antialiased resize operators of ONNX and OpenVINO round elsewhere, and differ from each other. See
+    `precompute_coeffs` in Pillow's src/libImaging/Resample.c.
 
     Parameters
     ----------
@@ -35,17 +40,23 @@ class Resize(nn.Module):
         self.filter = {"bilinear": _triangle, "bicubic": _cubic}[resample]
 
     def forward(self, x_N3HW: torch.Tensor) -> torch.Tensor:
-        """Resize pixels `(N, 3, H, W)` uint8; the levels that are returned are whole numbers in float32."""
-        height, width = self.size
-        x_N3HW = x_N3HW.float()
-        x_N3HW = _rounded(x_N3HW @ self._weights(x_N3HW.shape[3], width).T)
-        return _rounded(self._weights(x_N3HW.shape[2], height) @ x_N3HW)
+        """Resize pixels `(N, 3, H, W)` uint8; the levels that are returned are whole numbers in float64."""
+        (old_height, old_width), (height, width) = x_N3HW.shape[2:], self.size
+        x_N3HW = x_N3HW.double()
+        columns, rows = self._weights(old_height, height), self._weights(old_width, width).T
+        rows_first = _rounded(columns @ _rounded(x_N3HW @ rows))
+        if not COLUMNS_FIRST:
+            return rows_first
+        # Both, since a branch that depends on the size of an image is not exported to all formats.
+        columns_first = _rounded(_rounded(columns @ x_N3HW) @ rows)
+        taller, wider = torch.scalar_tensor(old_height - height), torch.scalar_tensor(old_width - width)
+        return torch.where((taller > 0) & (taller > 2 * wider), columns_first, rows_first)
 
     def _weights(self, n_in: int, n_out: int) -> torch.Tensor:
         """Return the weights `(n_out, n_in)` of a side's pixels in the new side's pixels."""
-        # Twice the distances between centres, in parts of a pixel: whole numbers, so that float32 loses nothing.
+        # Twice the distances between centres, in parts of a pixel: whole numbers, also where float32 must do.
         apart = (2 * torch.arange(n_in) + 1) * n_out - (2 * torch.arange(n_out)[:, None] + 1) * n_in
-        distance = apart.abs().float() / 2
+        distance = apart.abs().double() / 2
         # Divided by the longer of the two sides: where an image shrinks, the filter grows with its pixels.
         weight = self.filter(torch.minimum(distance / n_in, distance / n_out))
         weight = weight / weight.sum(1, keepdim=True)
