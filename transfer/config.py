@@ -28,6 +28,7 @@ COLUMNS = ("file", "label", "split", "group", "weight", "features")
 # In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
 RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
+CARD = "MODEL_CARD.md"
 CURVE, CURVE_PAGE = "curve.json", "curve.html"
 NAMED_WEIGHTS = ("pretrained", "imagenet", "package", "embedded", "random")
 # The backbone whose weights come with the package.

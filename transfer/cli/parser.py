@@ -6,8 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands, curve_command, report_command, store_commands
-from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
+from transfer.cli import commands, curve_command, export_command, report_command, store_commands
+from transfer.config import (
+    BAD_IMAGE_RULES,
+    CHANNEL_ORDERS,
+    DECODERS,
+    DEVICES,
+    EXPORT_FORMATS,
+    SELECT_BY,
+    expand,
+)
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError
 from transfer.system.version import __version__
@@ -104,9 +112,27 @@ def make_parser() -> argparse.ArgumentParser:
     env.add_argument("--json", action="store_true", help="as JSON")
     env.add_argument("--store", type=_path, metavar="DIR", help="whose trials of engines are shown too")
 
+    _add_export(kinds)
     _add_curve(kinds)
     _add_store(kinds)
     return parser
+
+
+def _add_export(kinds: Any) -> None:
+    export = _command(
+        kinds, "export", export_command.export, "the network and a head as one file", "export out/photos"
+    )
+    export.add_argument("model", type=_path, metavar="MODEL", help="the folder that a run wrote by --out")
+    export.add_argument("--format", choices=EXPORT_FORMATS, default="onnx", help="(onnx)")
+    export.add_argument("--out", type=_path, metavar="DIR", help="write the file there (MODEL/FORMAT)")
+    export.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    export.add_argument("--images", type=_path, metavar="DATA", help="images to check the file on (noise)")
+    export.add_argument(
+        "--no-resize", dest="resize", action="store_false", help="take images of the model's size alone"
+    )
+    _add_columns_option(export)
+    _add_bad_image_option(export)
+    export.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _add_curve(kinds: Any) -> None:

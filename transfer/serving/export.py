@@ -181,6 +181,7 @@ def export(
     except OSError as error:
         raise UserError(f"can't write to {out} ({error.strerror or error}); give another `out`") from error
     versions = {package: str(installed_version(package)) for package in ("torch", "pillow", *kind.packages)}
+    versions = {"transfer": __version__, **versions}
     return Exported(file=out / kind.file, format=format, metadata=metadata, versions=versions, check=check)
 
 
