@@ -25,7 +25,7 @@ def test_it_has_the_data_and_the_scores_of_the_method(write_run: WriteRun) -> No
     assert "stretched to 48x64" in text
     assert "fitted on: int8" in text
     assert "a, b, c\\|d" in text
-    assert result.data["fingerprint"] in text
+    assert f"**Data**: {result.data['name']}, " in text
     assert f"| test | {method['test']['accuracy']:.3f} (" in text
     assert "| c\\|d | 12 | " in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,14 @@ from transfer.system.errors import UserError
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 
 
+NETWORKS = [
+    *itertools.product(("timm:test_convnext", "mobilenet_v3_small", "swin_t"), EXPORT_FORMATS),
+    # OpenVINO can't convert how its position embedding is resampled.
+    *(("timm:test_vit", format) for format in ("onnx", "torch")),
+]
+WAY = {"engine": "eager", "precision": "fp32", "device": "cpu", "repeats": 0}
+
+
 @pytest.fixture(scope="module")
 def images(make_images: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_images(tmp_path_factory.mktemp("export") / "images")
@@ -31,14 +40,13 @@ def images(make_images: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def models(images: Path) -> Path:
     """The models of a run, without its result."""
-    way = {"engine": "eager", "precision": "fp32", "device": "cpu", "repeats": 0}
     config = RunConfig(
         data=str(images),
         store=images.parent / "store",
         backbone="resnet18",
         weights="random",
         epochs=2,
-        **way,
+        **WAY,
     )
     experiment.run(config, models=images.parent / "models")
     return images.parent / "models"
@@ -97,6 +105,7 @@ class TestAnswers:
         done = exported(models, tmp_path, "torch", method=method)
         assert done.check.passed
         assert done.check.of_noise
+        assert done.licence.startswith("none")
         assert done.metadata["method"] == method
 
     def test_images_of_any_size_are_stretched(
@@ -108,6 +117,24 @@ class TestAnswers:
         _, share_NC = formats.FORMATS["torch"].read(done.file)(pixels.transpose(2, 0, 1)[None].copy())
         expected_C = probabilities(models, "logreg", tmp_path / "image.png")
         np.testing.assert_allclose(share_NC[0], expected_C, atol=1e-5)
+
+    @pytest.mark.exhaustive
+    @pytest.mark.parametrize(("name", "format"), NETWORKS)
+    def test_they_are_those_of_other_networks(
+        self, images: Path, tmp_path: Path, name: str, format: str
+    ) -> None:
+        if name.startswith("timm"):
+            pytest.importorskip("timm")
+        config = RunConfig(
+            data=str(images),
+            store=tmp_path / "store",
+            backbone=name,
+            methods=("logreg",),
+            weights="random",
+            **WAY,
+        )
+        experiment.run(config, models=tmp_path / "models")
+        assert exported(tmp_path / "models", tmp_path / "out", format).check.passed
 
     def test_without_resize_images_have_the_size_of_the_model(self, models: Path, tmp_path: Path) -> None:
         done = exported(models, tmp_path, "torch", resize=False)

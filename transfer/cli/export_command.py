@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 def export(args: argparse.Namespace) -> int:
     """Export a saved model as one file, with a card."""
-    from transfer.backbones.licences import describe_licence
     from transfer.data.bad_images import BadImages
     from transfer.data.user_paths import below
     from transfer.report import rendering
@@ -41,13 +40,12 @@ def export(args: argparse.Namespace) -> int:
             bad=bad,
             on_progress=on_progress,
         )
-    about = done.metadata
     facts = [
-        ("licence of the weights", describe_licence(about["backbone"], about["weights"])),
+        ("licence of the weights", done.licence),
         ("checked", str(done.check)),
         ("written by", ", ".join(f"{name} {version}" for name, version in done.versions.items())),
     ]
-    files.write(out / CARD, card(about, facts, _result(args.model)).encode())
+    files.write(out / CARD, card(done.metadata, facts, _result(args.model)).encode())
     if not args.quiet:
         print(printable(f"Written to {out}: {done.file.name}, {CARD}; {done.check}"), flush=True)
     skipped = left_out | bad.skipped

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table, markdown
-from transfer.report.wording import format_score
+from transfer.report.wording import format_score, format_share
 from transfer.system.text import escaped
 
 Row = tuple[str, str]
@@ -52,11 +52,10 @@ def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | Non
 
 
 def _data(result: Result) -> str:
-    counts = ", ".join(f"{part['images']:,} {split}" for split, part in result.data["splits"].items())
-    return escaped(
-        f"Data: {result.data['name']}, {len(result.data['classes'])} classes, {counts} images; "
-        f"fingerprint {result.data['fingerprint']}; run on {result.created}."
-    )
+    data = result.data
+    counts = ", ".join(f"{part['images']:,} {split}" for split, part in data["splits"].items())
+    mark = f"; fingerprint {data['fingerprint']}" if "fingerprint" in data else ""
+    return "**Data**: " + escaped(f"{data['name']}, {counts} images{mark}; run on {result.created}")
 
 
 def _scores(result: Result, method: str) -> str:
@@ -73,7 +72,7 @@ def _scores(result: Result, method: str) -> str:
         (
             str(one.get("class", name)),
             f"{one['support']}",
-            *(f"{one[key]:.2f}" for key in ("recall", "precision", "f1")),
+            *(format_share(one[key]) for key in ("recall", "precision", "f1")),
         )
         for name, one in zip(names, own["test"].get("per_class") or [], strict=False)
     ]

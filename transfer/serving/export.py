@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from transfer.backbones.licences import describe_licence
 from transfer.config import EXPORT_FORMATS
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
@@ -88,6 +89,8 @@ class Exported:
     format : str
     metadata : dict of str to str
         As the file itself has it.
+    licence : str
+        What is known of that of the weights.
     versions : dict of str to str
         Of the libraries that wrote and checked it.
     check : Check
@@ -96,6 +99,7 @@ class Exported:
     file: Path
     format: str
     metadata: dict[str, str]
+    licence: str
     versions: dict[str, str]
     check: Check
 
@@ -182,7 +186,14 @@ def export(
         raise UserError(f"can't write to {out} ({error.strerror or error}); give another `out`") from error
     versions = {package: str(installed_version(package)) for package in ("torch", "pillow", *kind.packages)}
     versions = {"transfer": __version__, **versions}
-    return Exported(file=out / kind.file, format=format, metadata=metadata, versions=versions, check=check)
+    return Exported(
+        file=out / kind.file,
+        format=format,
+        metadata=metadata,
+        licence=describe_licence(metadata["backbone"], metadata["weights"]),
+        versions=versions,
+        check=check,
+    )
 
 
 def trace(kept: Kept, model: Model, resize: bool) -> torch.export.ExportedProgram:
@@ -263,6 +274,12 @@ def _draw(size: tuple[int, int], any_size: bool) -> Iterator[Pixels]:
         own = (height * 3 // 2, width * 3 // 4) if any_size and i % 2 else size
         low, high = sorted(rng.integers(0, 256, 2))
         yield rng.integers(low, high + 1, (*own, 3)).astype(np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of a converter's error that names what it can't convert; else the first line."""
+    named = [line for line in str(error).splitlines() if "No conversion rule" in line]
+    return named[0].lstrip("- ") if named else first_line(error)
 
 
 @contextlib.contextmanager
