@@ -217,6 +217,20 @@ class TestRefusals:
             exported(models, tmp_path / "out", "torch", images=[tmp_path / "bad.jpg"])
 
 
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            "Check 'false' failed\nSummary:\n-- No conversion rule for: aten.x\n",
+            "No conversion rule for: aten.x",
+        ),
+        ("first\nsecond", "first"),
+    ],
+)
+def test_what_a_converter_lacks_is_named(message: str, line: str) -> None:
+    assert export._reason(RuntimeError(message)) == line
+
+
 def test_a_check_passes_where_labels_are_equal_and_probabilities_close() -> None:
     def check(equal_labels: int, largest_difference: float) -> Check:
         return Check(

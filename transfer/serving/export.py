@@ -173,9 +173,7 @@ def export(
                     if is_out_of_memory(error):
                         raise MemoryError from error
                     network = kept.record["backbone"]["name"]
-                    raise UserError(
-                        f"{network} can't be exported as {format} ({first_line(error)})"
-                    ) from error
+                    raise UserError(f"{network} can't be exported as {format} ({_reason(error)})") from error
             bad = bad or BadImages(None, "error")
             shown = _read(images, model, resize, bad) if images else _draw(model.size, resize)
             total = len(images) or NOISE
