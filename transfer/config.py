@@ -15,6 +15,7 @@ DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
+EXPORT_FORMATS = ("onnx", "openvino", "torch")
 BAD_IMAGE_RULES = ("error", "skip")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
@@ -27,6 +28,7 @@ COLUMNS = ("file", "label", "split", "group", "weight", "features")
 # In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
 RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
+CARD = "MODEL_CARD.md"
 CURVE, CURVE_PAGE = "curve.json", "curve.html"
 NAMED_WEIGHTS = ("pretrained", "imagenet", "package", "embedded", "random")
 # The backbone whose weights come with the package.

@@ -174,7 +174,8 @@ def predict(args: argparse.Namespace) -> int:
         least = args.min_confidence or 0.0
         found = loaded.predict(paths, bad, on_progress, min_confidence=least)
     if args.json:
-        print(json.dumps([{**vars(one), "path": str(one.path)} for one in found], indent=1))
+        rows = [{"path": str(one.path), "label": one.label, "probability": one.probability} for one in found]
+        print(json.dumps(rows, indent=1))
     else:
         for one in found:
             share = "-" if one.probability is None else f"{one.probability:.3f}"

@@ -6,13 +6,14 @@ import re
 
 from transfer.config import RunConfig
 
-# Arguments of `run`, of `learning_curve.prepare` and of `predictor.load` that are no settings.
+# Arguments of `run`, of `learning_curve.prepare` and of `predictor.load` and `export` that are no settings.
 _OPTIONS = {
     "data": "DATA",
     "models": "--out",
     "out": "--out",
     "force": "--force",
     "method": "--method",
+    "format": "--format",
     "draws": "--draws",
     "min_confidence": "--min-confidence",
 }

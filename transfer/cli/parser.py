@@ -6,8 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transfer.cli import commands, curve_command, report_command, store_commands
-from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
+from transfer.cli import commands, curve_command, export_command, report_command, store_commands
+from transfer.config import (
+    BAD_IMAGE_RULES,
+    CHANNEL_ORDERS,
+    DECODERS,
+    DEVICES,
+    EXPORT_FORMATS,
+    SELECT_BY,
+    expand,
+)
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError
 from transfer.system.version import __version__
@@ -107,9 +115,27 @@ def make_parser() -> argparse.ArgumentParser:
     env.add_argument("--json", action="store_true", help="as JSON")
     env.add_argument("--store", type=_path, metavar="DIR", help="whose trials of engines are shown too")
 
+    _add_export(kinds)
     _add_curve(kinds)
     _add_store(kinds)
     return parser
+
+
+def _add_export(kinds: Any) -> None:
+    export = _command(
+        kinds, "export", export_command.export, "the network and a head as one file", "export out/photos"
+    )
+    export.add_argument("model", type=_path, metavar="MODEL", help="the folder that a run wrote by --out")
+    export.add_argument("--format", choices=EXPORT_FORMATS, default="onnx", help="(onnx)")
+    export.add_argument("--out", type=_path, metavar="DIR", help="write the file there (MODEL/FORMAT)")
+    export.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    export.add_argument("--images", type=_path, metavar="DATA", help="images to check the file on (noise)")
+    export.add_argument(
+        "--no-resize", dest="resize", action="store_false", help="take images of the model's size alone"
+    )
+    _add_columns_option(export)
+    _add_bad_image_option(export)
+    export.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def _add_curve(kinds: Any) -> None:
@@ -224,14 +250,11 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--groups",
         metavar="REGEX|COLUMN",
-        help="on file names, or a column of the table; images that agree in its first group, or the whole match, "
-        "share a split",
+        help="on file names, or a column; images that agree in its first group, or whole match, share a split",
     )
     _add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
-    parser.add_argument(
-        "--store", type=_path, metavar="DIR", help="where features are kept (the user's cache)"
-    )
+    parser.add_argument("--store", type=_path, metavar="DIR", help="of kept features (the user's cache)")
     _add_columns_option(parser)
     _add_bad_image_option(parser)
     parser.add_argument(
@@ -240,8 +263,8 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_fitting_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--lr", metavar="A,B", help="learning rates of fine-tuning (1e-5,1e-4,1e-3,1e-2)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (10)")
+    parser.add_argument("--lr", metavar="A,B", help="learning rates of fc-lab and fc (their own)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="of fc-lab (10), and at least so many of fc")
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     parser.add_argument(
         "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"

@@ -47,7 +47,7 @@ class OpenVINO:
         self.plan = plan
         shape = model.input().get_partial_shape()
         model.reshape([plan.batch, *(shape[i].get_length() for i in (1, 2, 3))])
-        core = _library().Core()
+        core = library().Core()
         # On processors that multiply bf16 OpenVINO would take it unasked; on others it would not, though asked.
         precision = "bf16" if plan.precision == "bf16" else "f32"
         options = {
@@ -102,7 +102,7 @@ def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGE
     openvino.Model
         From pixels `(N, H, W, 3)` uint8 to features `(N, D)`.
     """
-    ov = _library()
+    ov = library()
     example = torch.zeros((TRACED, *size, 3), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.no_grad():
         # Tracing warns of every shape a network asks for; here shapes are constant.
@@ -130,7 +130,7 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
     bytes
         A safetensors file, which `load` reads.
     """
-    _library()
+    library()
     with _silence():
         import nncf
 
@@ -142,7 +142,7 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        _library().save_model(quantised, path, compress_to_fp16=False)
+        library().save_model(quantised, path, compress_to_fp16=False)
         parts = {part: np.fromfile(path.with_suffix(f".{part}"), np.uint8) for part in ("xml", "bin")}
     return save(parts)
 
@@ -150,10 +150,11 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
 def load(path: Path) -> Any:
     """Load the `openvino.Model` from a file of what `calibrate` returned."""
     parts = load_file(path)
-    return _library().Core().read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
+    return library().Core().read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Import OpenVINO without its telemetry."""
     # OpenVINO and NNCF report their use over the network unless their telemetry can't be imported.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino

@@ -228,8 +228,15 @@ class Calibration:
 
     def predict_proba(self, head: Any, X: Array) -> Array:
         """Return calibrated probabilities of all classes `(N, C)`, in the order of `head.classes_`."""
-        parts = [np.empty((0, len(head.classes_))), *(share_NC for _, share_NC in self._in_parts(head, X))]
-        return np.concatenate(parts)
+        return self.predict_with_all(head, X)[1]
+
+    def predict_with_all(self, head: Any, X: Array) -> tuple[Array, Array]:
+        """Return `predict`'s labels `(N,)` and `predict_proba` `(N, C)`, from one pass."""
+        labels, shares = [head.classes_[:0]], [np.empty((0, len(head.classes_)))]
+        for codes_N, share_NC in self._in_parts(head, X):
+            labels.append(head.classes_[codes_N])
+            shares.append(share_NC)
+        return np.concatenate(labels), np.concatenate(shares)
 
     def promise(self, min_confidence: float) -> Promise:
         """Return what a confidence came to on the validation rows.

@@ -26,12 +26,7 @@ log = logging.getLogger(__name__)
 def build_engine(kept: Kept, device: str, engine: str, precision: str, batch: int, width: int) -> Engine:
     """Build an engine that gives features of that width: the run's own where nothing else was asked for."""
     about, way = kept.record["backbone"], kept.record["features"]
-    networks.check_name(about["name"])
-    normalisation = _normalisation(about)
-    state = weights.load(kept.whole("backbone", about["sha256"]))
-    network = networks.build(about["name"], state, normalisation, about.get("settings"))
-    size = input_size(kept)
-    network = networks.at_size(network, about["name"], size, tuple(about.get("own_size", size)))
+    network, normalisation = build_network(kept)
     calibrated = _calibrated(kept, precision)
     plain = (
         "eager" if engine == "auto" else engine,
@@ -57,6 +52,17 @@ def build_engine(kept: Kept, device: str, engine: str, precision: str, batch: in
             log.warning("%s, the way of the features, fails here (%s); %s", name, reason, instead)
         return ready
     raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
+
+
+def build_network(kept: Kept) -> tuple[nn.Module, Normalisation]:
+    """Build the network of a saved model, cut before its classifier, and return it with its normalisation."""
+    about, size = kept.record["backbone"], input_size(kept)
+    networks.check_name(about["name"])
+    normalisation = _normalisation(about)
+    state = weights.load(kept.whole("backbone", about["sha256"]))
+    network = networks.build(about["name"], state, normalisation, about.get("settings"))
+    network = networks.at_size(network, about["name"], size, tuple(about.get("own_size", size)))
+    return network, normalisation
 
 
 def _fit_batch(network: nn.Module, name: str, size: tuple[int, int], batch: int) -> int:

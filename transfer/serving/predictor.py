@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from threadpoolctl import ThreadpoolController
 
 from transfer import engines
@@ -30,10 +29,10 @@ from transfer.heads import serialization
 from transfer.heads.calibration import Calibration, Promise
 from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size
+from transfer.serving.inputs import ImageLike as ImageLike
+from transfer.serving.inputs import as_files
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
-
-ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
 
 # Features that are held before the head sees them.
 ROWS = 4096
@@ -52,6 +51,8 @@ class Prediction:
     probability: float | None
     """Of the class, calibrated on the validation images of the run. For models that an earlier version saved it is the
     head's own, and None where the head estimates none."""
+    probabilities: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """Of all classes `(C,)`, in the model's order, where they were asked for; 0 of a class without training images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ class Model:
         on_progress: Progress = silent,
         *,
         min_confidence: float = 0.0,
+        all_classes: bool = False,
     ) -> list[Prediction]:
         """Predict the class of each image.
 
@@ -101,6 +103,8 @@ class Model:
             Called in the phase `predict`, as `Progress` says.
         min_confidence
             Images whose class has a smaller probability than this get no label; from 0 to 1.
+        all_classes
+            Whether predictions hold the probabilities of all classes, 4 bytes each.
 
         Returns
         -------
@@ -110,11 +114,13 @@ class Model:
         ------
         UserError
             For an image that can't be read, unless `bad` says otherwise, and for what is no image; for a
-            `min_confidence` of a model that has no calibration.
+            `min_confidence`, or for `all_classes`, of a model that has no calibration.
         """
         if min_confidence:
             self.promise(min_confidence)
-        files = [replace(one, shift=self.shift, resample=self.resample) for one in _readable(images)]
+        if all_classes:
+            self.check_calibrated("`all_classes`")
+        files = [replace(one, shift=self.shift, resample=self.resample) for one in as_files(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
         with workers(self.plan.threads) as pool:
@@ -124,9 +130,8 @@ class Model:
                     on_progress("predict", start + done, len(files), "", "images")
 
                 report(0)
-                found += self._judged(
-                    *self._seen(files[start : start + ROWS], pool, bad, report), min_confidence
-                )
+                seen, x_ND = self._seen(files[start : start + ROWS], pool, bad, report)
+                found += self._judged(seen, x_ND, min_confidence, all_classes)
         if len(found) < len(files):  # those left out are done with too
             on_progress("predict", len(files), len(files), "", "images")
         return found
@@ -167,19 +172,30 @@ class Model:
         """
         if not 0 <= min_confidence <= 1:
             raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
+        return self.check_calibrated("`min_confidence`").promise(min_confidence)
+
+    def check_calibrated(self, instead: str = "") -> Calibration:
+        """Return the calibration; `UserError` if there is none, with what may be done instead of a new run."""
         if self.calibration is None:
             raise UserError(
                 "this model has no calibrated probabilities, for an earlier version saved it; "
-                "run again, or leave out `min_confidence`"
+                f"run again{instead and ', or leave out '}{instead}"
             )
-        return self.calibration.promise(min_confidence)
+        return self.calibration
 
-    def _judged(self, files: Sequence[File], x_ND: Features, least: float) -> list[Prediction]:
+    def _judged(
+        self, files: Sequence[File], x_ND: Features, least: float, all_classes: bool
+    ) -> list[Prediction]:
         if not files:
             return []
         sure: list[float] | list[None] = [None] * len(files)
+        shares: Iterable[npt.NDArray[np.float32] | None] = [None] * len(files)
         with self._libraries.limit(limits=self.plan.threads):
-            if self.calibration:
+            if self.calibration and all_classes:
+                code_N, share_NC = self.calibration.predict_with_all(self.head, x_ND)
+                at_N = np.searchsorted(self.head.classes_, code_N)
+                shares, sure = self._spread(share_NC), share_NC[np.arange(len(files)), at_N].tolist()
+            elif self.calibration:
                 code_N, confidence_N = self.calibration.predict(self.head, x_ND)
                 sure = confidence_N.tolist()
             else:
@@ -191,9 +207,16 @@ class Model:
                 path=None if isinstance(file, Opened) else file.path,
                 label=None if own is not None and own < least else self.classes[int(code)],
                 probability=own,
+                probabilities=share_C,
             )
-            for file, code, own in zip(files, code_N, sure, strict=True)
+            for file, code, own, share_C in zip(files, code_N, sure, shares, strict=True)
         ]
+
+    def _spread(self, share_NC: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Return the probabilities of the head's classes as those of the model's, which may be more."""
+        spread_NC = np.zeros((len(share_NC), len(self.classes)), np.float32)
+        spread_NC[:, self.head.classes_] = share_NC
+        return spread_NC
 
     @cached_property
     def _libraries(self) -> ThreadpoolController:
@@ -201,30 +224,8 @@ class Model:
         return ThreadpoolController()
 
 
-def _readable(images: ImageLike | Sequence[ImageLike]) -> list[File]:
-    """Wrap one image or several as files."""
-    several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
-    if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
-        several = [images]
-    return [_file(image, f"images[{i}]") for i, image in enumerate(several)]
-
-
-def _file(image: ImageLike, name: str) -> File:
-    if isinstance(image, str | Path):
-        return File(Path(image))
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise UserError(
-                f"{name} is an array of shape {image.shape} and dtype {image.dtype}; give (H, W, 3) and uint8"
-            )
-        image = Image.fromarray(image)
-    if isinstance(image, Image.Image):
-        return Opened(Path(name), image)
-    raise UserError(f"{name} is of type {type(image).__name__}; give a path, a PIL image, or an array")
-
-
 def load(
-    folder: Path | str,
+    folder: Path | str | bundle.Kept,
     *,
     method: str | None = None,
     device: str = "auto",
@@ -237,7 +238,7 @@ def load(
 
     Parameters
     ----------
-    folder : path
+    folder : path, or what `bundle.load` read there
     method : str, optional
         Whose head; by default the one that was best on the validation split.
     device, engine, precision : str
@@ -263,7 +264,7 @@ def load(
     check_choice("precision", precision, ("auto", *PRECISIONS))
     if batch < 1:
         raise UserError(f"batch is {batch}; give a whole number from 1 up")
-    kept = bundle.load(Path(folder))
+    kept = folder if isinstance(folder, bundle.Kept) else bundle.load(Path(folder))
     entry = kept.method(method)
     classes = tuple(kept.record["classes"])
     head = serialization.load(kept.whole(entry["name"], entry["sha256"]))

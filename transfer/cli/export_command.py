@@ -1,0 +1,66 @@
+"""What `transfer export` does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transfer.cli.commands import DONE, report_skipped
+from transfer.cli.store_commands import FAILED
+from transfer.config import CARD, MODELS, RESULT, parse_columns
+from transfer.system.progress import print_line
+from transfer.system.text import printable
+
+if TYPE_CHECKING:
+    from transfer.evaluation.results import Result
+
+
+def export(args: argparse.Namespace) -> int:
+    """Export a saved model as one file, with a card."""
+    from transfer.data.bad_images import BadImages
+    from transfer.data.user_paths import below
+    from transfer.report import rendering
+    from transfer.report.card import card
+    from transfer.serving.export import export as export_model
+    from transfer.system import files
+
+    columns = parse_columns(args.columns) if args.columns else {}
+    images, left_out = below([args.images], columns) if args.images else ([], {})
+    bad = BadImages(None, args.on_bad_image or "error")
+    out = args.out or args.model / args.format
+    with rendering.progress(args.quiet) as on_progress:
+        done = export_model(
+            args.model,
+            out,
+            format=args.format,
+            method=args.method,
+            resize=args.resize,
+            images=images,
+            bad=bad,
+            on_progress=on_progress,
+        )
+    facts = [
+        ("licence of the weights", done.licence),
+        ("checked", str(done.check)),
+        ("written by", ", ".join(f"{name} {version}" for name, version in done.versions.items())),
+    ]
+    files.write(out / CARD, card(done.metadata, facts, _result(args.model)).encode())
+    if not args.quiet:
+        print(printable(f"Written to {out}: {done.file.name}, {CARD}; {done.check}"), flush=True)
+    skipped = left_out | bad.skipped
+    status = report_skipped(skipped, len(skipped))
+    if not done.check.passed:
+        print_line(f"the answers of {done.file} are not those of the model: {done.check}")
+        return FAILED
+    return status or DONE
+
+
+def _result(model: Path) -> Result | None:
+    """Return the result of the run that made a model; None where the models alone were copied elsewhere."""
+    from transfer.evaluation import results
+
+    path = model / RESULT
+    if not path.is_file() and model.name == MODELS:
+        path = model.parent / RESULT
+    return results.load(path) if path.is_file() else None
