@@ -63,12 +63,6 @@ def test_an_image_by_itself_takes_all_cores_and_gets_the_same_features() -> None
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.slow
-def test_converting_loads_no_telemetry() -> None:
-    openvino.convert(network_of("plain"), SIZE)
-    assert not any(name.startswith("openvino_telemetry") and sys.modules[name] for name in sys.modules)
-
-
 @pytest.mark.exhaustive
 def test_openvinos_telemetry_is_never_loaded() -> None:
     script = (
