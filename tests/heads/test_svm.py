@@ -89,7 +89,8 @@ def test_on_the_lab_features_every_setting_predicts_what_scikit_learn_predicts(
         *((name, standardize) for name in ("iris", "wine") for standardize in (False, True)),
         *(pytest.param("digits", standardize, marks=pytest.mark.slow) for standardize in (False, True)),
         ("breast_cancer", True),
-        pytest.param("breast_cancer", False, marks=pytest.mark.exhaustive),  # libsvm itself takes half a minute
+        # libsvm itself takes half a minute
+        pytest.param("breast_cancer", False, marks=pytest.mark.exhaustive),
     ],
 )
 def test_on_scikit_learns_sets_every_setting_predicts_what_it_predicts(name: str, standardize: bool) -> None:
