@@ -52,7 +52,7 @@ def test_a_record_fits_a_screen_and_every_operation_has_one_line(made: Record) -
 def test_every_score_of_a_record_is_shown_once(made: Record) -> None:
     text = shown(made, *FILED)
     for method in made.run["methods"]:
-        (line,) = re.findall(rf"^{re.escape(method['name'])} .*$", text, re.M)
+        (line,) = re.findall(rf"^{re.escape(method['name'])} .*\(\d\.\d\d-.*$", text, re.M)
         for score in ("accuracy", "macro_f1"):
             low, high = method[f"{score}_ci95"]
             assert f"{method[score]:.3f} ({low:.2f}-{high:.2f})" in line
