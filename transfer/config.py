@@ -171,7 +171,8 @@ class RunConfig:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
-            if self.groups is None and Path(self.data).suffix.lower() not in (*TABLES, FEATURES):
+            path = Path(self.data)  # a table, or files with images in them, may have a column of groups
+            if self.groups is None and path.suffix.lower() not in (*TABLES, FEATURES) and not path.is_dir():
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )

@@ -463,7 +463,7 @@ def test_a_weights_file_that_is_none_is_reported(finder: Finder, kind: str) -> N
     if kind == "folder":
         path.mkdir()
     message = refusal(finder, weights=str(path))
-    for part in (str(path), "pretrained", "embedded", "random", ".safetensors", ".pth"):
+    for part in (str(path), "pretrained", "embedded", "random", ".safetensors", ".pth", ".bin"):
         assert part in message
 
 

@@ -698,6 +698,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", ".", "class0.txt"], "no model.json in ."),
         (["predict", ".", "no/such/folder"], "no such file or folder: no/such/folder"),
         (["predict", ".", "empty"], "no images in empty"),
+        (["predict", ".", "empty", "--min-confidence=90"], "--min-confidence is 90.0; give a number from 0"),
         (["run", "lagoon", "--out", "/dev/null/x"], "--out"),
         (["run", ""], "DATA is empty"),
         (["run", "lagoon", "--store", "class0.txt"], "as the store"),
@@ -729,6 +730,16 @@ def test_wrong_usage_is_one_line_and_exit_2(
     assert len(err.splitlines()) == 1
     assert err.startswith("transfer: ")
     assert re.search(message, err)
+
+
+@pytest.mark.parametrize("command", ["run", "curve"])
+def test_what_is_refused_leaves_no_empty_folders(command: str, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for out in (tmp_path / "a/b", kept):
+        assert cli.main([command, str(tmp_path / "typo"), "--out", str(out)]) == 2
+    assert list(tmp_path.iterdir()) == [kept]
+    assert not list(kept.iterdir())
 
 
 @pytest.mark.parametrize(

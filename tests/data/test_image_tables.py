@@ -112,7 +112,39 @@ def test_names_that_say_splits_of_some_alone_are_refused(tmp_path: Path) -> None
 
 def test_splits_by_names_can_be_set_aside(tmp_path: Path) -> None:
     shard(tmp_path / "train-0.tar", *samples("a", 20), *samples("b", 20))
+    shard(tmp_path / "more.tar", *samples("ay", 2), *samples("bx", 2))
     assert label_tables.find(tmp_path, columns={"split": ""}).drawn == ("train", "valid", "test")
+
+
+def test_names_of_folds_say_no_split(tmp_path: Path) -> None:
+    for i in range(2):
+        shard(tmp_path / f"fold{i}.tar", *samples(f"a{i}", 10), *samples(f"b{i}", 10))
+    assert label_tables.find(tmp_path).drawn == ("train", "valid", "test")
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "fold0.tar").rename(tmp_path / "train/fold0.tar")
+    (tmp_path / "fold1.tar").rename(tmp_path / "test/fold1.tar")
+    assert label_tables.find(tmp_path).drawn == ("valid",)
+
+
+def test_folders_of_containers_may_be_links(tmp_path: Path) -> None:
+    path = shard(tmp_path / "elsewhere/0.tar", "a", "b")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/train").symlink_to(path.parent)
+    assert list_containers(tmp_path / "set") == [tmp_path / "set/train/0.tar"]
+
+
+def test_the_images_of_a_tar_are_its_members(tmp_path: Path) -> None:
+    path = shard(tmp_path / "x.tar", "a", "b")
+    message = refusal(label_tables.find, path, columns={"file": "url"})
+    assert "whose images are its members; leave out `columns='file" in message
+
+
+def test_a_column_of_images_that_others_have_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for i, name in enumerate(("image", "img")):
+        write_arrow(tmp_path / f"{i}.parquet", {name: pictures(4), "label": ["a", "b"] * 2})
+    assert "1.parquet has no column 'image' of images" in refusal(label_tables.find, tmp_path)
 
 
 def test_rows_are_named_in_messages(tmp_path: Path) -> None:

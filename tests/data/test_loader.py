@@ -389,6 +389,18 @@ def test_one_shift_for_all_images_of_16_bits(
     np.testing.assert_array_equal(found[40].pixels(SIZE), pixels_of(1))
 
 
+@pytest.mark.parametrize("has_heif", [True, False])
+def test_a_set_knows_whether_it_has_heic(tmp_path: Path, pool: ThreadPoolExecutor, *, has_heif: bool) -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    for i in range(2):
+        PillowImage.new("RGB", SIZE[::-1], (i, 9, 9)).save(tmp_path / f"a{i}.jpg", "JPEG")
+    if has_heif:
+        PillowImage.new("RGB", SIZE[::-1], 7).save(tmp_path / "a1.jpg", "HEIF")
+    split = image_set(tmp_path, {"train": ["a0.jpg"], "valid": [], "test": ["a1.jpg"]})
+    found = read(split, pool, BadImages(tmp_path, "error"), silent)
+    assert found.has_heif == found.in_split("train").has_heif == has_heif
+
+
 def test_images_of_16_bits_are_decoded_once_more_until_one_uses_all(
     tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,8 +101,9 @@ def test_the_class_is_the_label_unless_json_has_one(tmp_path: Path) -> None:
         ({"1.txt": b"x"}, "has no images; members such as 0001.jpg"),
         ({"1.jpg": JPEG, "1.json": b"{"}, "can't read the label of 1"),
         ({"1.jpg": JPEG, "1.json": b"[1]"}, "can't read the label of 1"),
+        ({"1.jpg": JPEG, "1.json": b'[["label", "cat"]]'}, "'list' object is not a mapping; mend 1.json"),
         ({"1.jpg": JPEG, "1.json": b"[" * 100_000}, "can't read the label of 1"),
-        ({"1.jpg": JPEG, "1.cls": b"\xff"}, "can't read the label of 1"),
+        ({"1.jpg": JPEG, "1.cls": b"\xff"}, "invalid start byte; mend 1.cls"),
     ],
 )
 def test_tars_without_images_or_with_damaged_labels_are_refused(
@@ -136,6 +137,42 @@ def test_damaged_tars_are_refused(tmp_path: Path) -> None:
     with tarfile.open(path, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("1.jpg"))
     assert "give an uncompressed tar that is whole" in refusal(read_rows, path)
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """A header that declares any size, in base 256."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    data = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    data[124:136] = bytes([0o377 if size < 0 else 0o200]) + (size % 256**11).to_bytes(11)
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        header("2.jpg", -512),  # its own place: without a check it is read for ever
+        header("2.jpg", -1),
+        header("2.jpg", 2**87),
+        header("2.jpg", 2**40) + JPEG,
+        header("2.jpg", 2**56, tarfile.GNUTYPE_LONGNAME),
+        header("2.jpg", 2**56, tarfile.XHDTYPE),
+        header("2.jpg", -512, tarfile.GNUTYPE_LONGNAME),
+        (header("2.jpg", 5, tarfile.GNUTYPE_LONGNAME) + b"x.jpg".ljust(512, b"\0")) * 2000,
+    ],
+)
+def test_headers_with_sizes_that_can_t_be_are_refused(tmp_path: Path, damage: bytes) -> None:
+    whole = write_tar(tmp_path / "x.tar", {"1.jpg": JPEG}).read_bytes()[:1024]
+    (tmp_path / "x.tar").write_bytes(whole + damage + bytes(1024))
+    assert "give an uncompressed tar that is whole" in refusal(read_rows, tmp_path / "x.tar")
+
+
+def test_json_does_not_name_the_image(tmp_path: Path) -> None:
+    json = b'{"label": "cat", "file": "https://example.org/1.jpg"}'
+    table = open_tar(write_tar(tmp_path / "x.tar", {"1.jpg": JPEG, "1.json": json}))
+    assert list(table.rows(["file", "label"])) == [(0, ["1.jpg", "cat"])]
 
 
 @pytest.mark.slow

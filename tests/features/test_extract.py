@@ -150,6 +150,25 @@ def test_whatever_features_hang_on_is_never_answered_from_what_it_was(
     assert len(keys) == len(CHANGES) + 1
 
 
+def test_the_decoder_of_heic_counts_where_there_is_heic(
+    tmp_path: Path, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    given = {"backbone": "resnet18", "weights": str(_weights(tmp_path))}
+    one = next(make_images(tmp_path / "images", train=2, valid=1, test=1).glob("train/*/*.jpg"))
+    without = features(tmp_path, **given).extraction.table.key
+    with monkeypatch.context() as patch:
+        patch.setattr(pillow_heif, "__version__", "99")
+        assert features(tmp_path, **given).extraction.table.key == without
+    pillow_heif.register_heif_opener()
+    with PillowImage.open(one) as image:
+        image.save(one, "HEIF")
+    assert features(tmp_path, **given).extraction.table.key != without
+    assert features(tmp_path, **given).extraction.computed == 0
+    monkeypatch.setattr(pillow_heif, "__version__", "99")
+    assert features(tmp_path, **given).extraction.computed == 12
+
+
 @pytest.mark.trial
 def test_ten_more_images_are_all_that_is_computed(
     tmp_path: Path, forwards: list[int], pytestconfig: pytest.Config

@@ -52,18 +52,18 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
         if not Path(source).is_file():
             what = "a folder, not a weights file" if Path(source).is_dir() else "no such weights file"
             raise UserError(
-                f"{what}: {source}; give pretrained, embedded, random, or a .safetensors or .pth file"
+                f"{what}: {source}; give pretrained, embedded, random, or a .safetensors, .pth or .bin file"
             )
         formats.kind_of(Path(source))
     if source == "embedded" and config.backbone != BUNDLED_BACKBONE:
         raise UserError(
             f"`weights='embedded'` is a {BUNDLED_BACKBONE}, and `backbone='{config.backbone}'`; "
-            "give pretrained, random, or a .safetensors or .pth file"
+            "give pretrained, random, or a .safetensors, .pth or .bin file"
         )
     if source in ("imagenet", "package") and source != config.pretrained_weights:
         raise UserError(
             f"`weights='{source}'` are not of `backbone='{config.backbone}'`; "
-            "give pretrained, random, or a .safetensors or .pth file"
+            "give pretrained, random, or a .safetensors, .pth or .bin file"
         )
     preprocessing, settings = origin.describe(name)
     normalisation = _normalisation(config, preprocessing.normalisation)

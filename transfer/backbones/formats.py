@@ -27,9 +27,9 @@ _KINDS = {
     b"7z\xbc\xaf\x27\x1c": f"a 7z archive; {_UNPACK}",
     b"Rar!": f"a RAR archive; {_UNPACK}",
     b"GGUF": "GGUF, a file of a language model; give weights of a torchvision network",
-    b"%PDF": "a PDF document; give a .safetensors or .pth file",
-    b"\xff\xd8\xff": "an image; give a .safetensors or .pth file",
-    b"\x89PNG": "an image; give a .safetensors or .pth file",
+    b"%PDF": "a PDF document; give a .safetensors, .pth or .bin file",
+    b"\xff\xd8\xff": "an image; give a .safetensors, .pth or .bin file",
+    b"\x89PNG": "an image; give a .safetensors, .pth or .bin file",
     b"PK\x05\x06": f"an empty zip archive; {_AGAIN}",
 }
 _MARKUP = {
@@ -130,6 +130,6 @@ def _text(path: Path, text: bytes) -> str | None:
         return None
     if words[0] in "{[":
         parts = "the list of a network's several files" if '"weight_map"' in words else "JSON"
-        return f"{parts}, without tensors; give a .safetensors or .pth file"
+        return f"{parts}, without tensors; give a .safetensors, .pth or .bin file"
     line = words.splitlines()[0][:60]
     return f"text ({line!r}), as of a download that was refused; {_AGAIN}"

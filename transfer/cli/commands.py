@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,17 +49,13 @@ def run(args: argparse.Namespace) -> int:
     if args.data is None and not (args.quiet or args.json):
         print_line("no DATA is given: running on the built-in images")
     models = args.out / MODELS if args.out else None
-    if models:
-        if config.data != BUILT_IN:
-            from transfer.data.feature_files import holds_features
-            from transfer.data.user_paths import check_output
+    if models and config.data != BUILT_IN:
+        from transfer.data.feature_files import holds_features
+        from transfer.data.user_paths import check_output
 
-            check_output(Path(config.data), args.out)
-            if holds_features(Path(config.data), config.columns):
-                models = None
-        make_folder(args.out)
-        if models:
-            make_folder(models)
+        check_output(Path(config.data), args.out)
+        if holds_features(Path(config.data), config.columns):
+            models = None
     from transfer import report
     from transfer.evaluation import experiment, results
     from transfer.report import rendering
@@ -67,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out and not args.force:
         bundle.check_replaceable(args.out / MODELS, config)
-    with rendering.progress(args.quiet or args.json) as on_progress:
+    with output_folders(args.out, models), rendering.progress(args.quiet or args.json) as on_progress:
         done = experiment.compare(config, on_progress)
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
@@ -165,13 +161,14 @@ def predict(args: argparse.Namespace) -> int:
 
     if args.on_bad_image != "skip" and (missing := [path for path in args.images if not path.exists()]):
         raise UserError(f"no such file or folder: {missing[0]}")
+    least = args.min_confidence or 0.0
+    predictor.check_confidence(least)
     paths, left_out = below(args.images, parse_columns(args.columns) if args.columns else {})
     chosen = ("method", "device", "engine", "precision")
     given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     bad = BadImages(None, args.on_bad_image or "error")
     with rendering.progress(args.quiet or args.json) as on_progress:
         loaded = predictor.load(args.model, batch=len(paths), on_progress=on_progress, **given)
-        least = args.min_confidence or 0.0
         found = loaded.predict(paths, bad, on_progress, min_confidence=least)
     if args.json:
         rows = [{"path": str(one.path), "label": one.label, "probability": one.probability} for one in found]
@@ -238,8 +235,30 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     return RunConfig(**fields)
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of --out; raise `UserError` where it can't be made or written to."""
+@contextlib.contextmanager
+def output_folders(*folders: Path | None) -> Iterator[None]:
+    """Make the folders of --out, the outer one first; those that are empty when a run fails are removed again.
+
+    Raises
+    ------
+    UserError
+        Where one can't be made or written to.
+    """
+    wanted = [folder for folder in folders if folder]
+    inner_first = [path for folder in reversed(wanted) for path in (folder, *folder.parents)]
+    made = [path for path in dict.fromkeys(inner_first) if not path.exists()]
+    try:
+        for folder in wanted:
+            _make_folder(folder)
+        yield
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

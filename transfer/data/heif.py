@@ -10,6 +10,20 @@ from transfer.data.limits import BadImage
 HEIF = "HEIF"
 
 
+def is_heif(data: bytes) -> bool:
+    """Return whether a file is HEIC by its first bytes."""
+    return image_format(data[:FIRST_BYTES]) == HEIF
+
+
+def declare(has_heif: bool) -> dict[str, str]:
+    """Return the entry that the decoder of HEIC adds to `decode.DECLARED`; empty for images without HEIC."""
+    if not has_heif:
+        return {}
+    import pillow_heif  # optional
+
+    return {"heif": f"pillow-heif {pillow_heif.__version__}, libheif {pillow_heif.libheif_version()}"}
+
+
 def formats(data: bytes, others: tuple[str, ...]) -> tuple[str, ...]:
     """Return the formats that Pillow may take a file for: HEIC alone if its first bytes say so, else the others.
 
@@ -29,7 +43,7 @@ def formats(data: bytes, others: tuple[str, ...]) -> tuple[str, ...]:
     BadImage
         As `register` does.
     """
-    if image_format(data[:FIRST_BYTES]) != HEIF:
+    if not is_heif(data):
         return others
     register()
     return (HEIF,)

@@ -84,7 +84,7 @@ def folder_of(path: Path) -> Path:
 def list_containers(folder: Path) -> list[Path]:
     """List the containers in a folder, in the order of names; none where it holds image files as well."""
     found: list[Path] = []
-    for base, folders, names in os.walk(folder):
+    for base, folders, names in os.walk(folder, followlinks=True):  # not far: the depth is bounded
         if len(Path(base).relative_to(folder).parts) == MOST_FOLDERS:
             folders.clear()
         folders[:] = [name for name in folders if not is_system_name(name)]
@@ -153,12 +153,14 @@ def open_images(path: Path, columns: Mapping[str, str], required: Sequence[str] 
         if part is not None:
             parts.append(part)
         elif path.is_dir() or suffix(path.name) == arrow_images.ARROW:
-            raise UserError(f"{one} has no column of images: bytes, or structures of bytes and path")
+            name = columns.get(FILE) or (parts[0].defaults[FILE] if parts else None)
+            named = f" {name!r}" if name else ""
+            raise UserError(f"{one} has no column{named} of images: bytes, or structures of bytes and path")
     if not parts:
         return open_table(path, [columns.get(role, role) for role in required])
     if LABEL in required and parts[0].names == [FILE]:
         raise UserError(f"{parts[0].path} has no labels; put 0001.cls or 0001.json beside 0001.jpg")
-    is_named = LABEL in required and path.is_dir() and SPLIT not in parts[0].names
+    is_named = LABEL in required and path.is_dir() and SPLIT not in {*parts[0].names, *columns}
     splits = _splits(path, parts) if is_named else []
     return Containers(path, [*parts[0].names, *([SPLIT] if splits else [])], parts=parts, splits=splits)
 
@@ -166,6 +168,10 @@ def open_images(path: Path, columns: Mapping[str, str], required: Sequence[str] 
 def _open(path: Path, columns: Mapping[str, str]) -> Table | None:
     try:
         if suffix(path.name) == tar_files.SUFFIX:
+            if columns.get(FILE, FILE) != FILE:
+                raise UserError(
+                    f"{path} is a tar, whose images are its members; leave out `columns='file=…'`"
+                )
             return tar_files.open_tar(path)
         return arrow_images.open_arrow(path, columns)
     except OSError as error:
@@ -177,11 +183,11 @@ def _splits(folder: Path, parts: Sequence[Table]) -> list[str]:
     found = []
     for part in parts:
         names = reversed(part.path.relative_to(folder).parts)
-        found.append(next((split for name in names if (split := split_of(name))), None))
+        found.append(next((split for name in names if (split := split_of(name)) in SPLITS), None))
     if not any(found):
         return []
     for part, split in zip(parts, found, strict=True):
-        if split not in SPLITS:
+        if split is None:
             raise UserError(
                 f"{part.path} is of no split by its name, unlike others in {folder}; name it as train, valid or test, "
                 "or move it away"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from transfer.data import decode, members, resize
+from transfer.data import decode, heif, members, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
@@ -32,8 +32,8 @@ from transfer.system.progress import Progress
 
 Pixels = npt.NDArray[np.uint8]
 FILES_AHEAD, BATCHES_AHEAD = 256, 3
-Header = tuple[bytes, tuple[int, int], int | None]
-"""sha256, height and width, and the bits of the largest 16-bit value if they were counted."""
+Header = tuple[bytes, tuple[int, int], int | None, bool]
+"""sha256, height and width, the bits of the largest 16-bit value if they were counted, and whether it is HEIC."""
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
 MACHINE_ERRORS = frozenset(
     {
@@ -147,6 +147,8 @@ class IndexedImages(Sequence[Image]):
     """Bits that 16-bit values are shifted right by, the same for the whole set."""
     resample: str = resize.RESAMPLE
     """Filter that images are resized by: bilinear or bicubic."""
+    has_heif: bool = False
+    """Whether there is HEIC among the files of the whole set."""
 
     @property
     def label_N(self) -> npt.NDArray[np.int32]:
@@ -169,6 +171,7 @@ class IndexedImages(Sequence[Image]):
             self.size_N2[rows],
             self.shift,
             self.resample,
+            self.has_heif,
         )
 
     def in_split(self, split: str) -> IndexedImages:
@@ -244,7 +247,7 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
     )
     readable_N = np.ones(len(samples), bool)
     parts = in_parts((sample.path for sample in samples), FILES_A_TASK)
-    done, bits = 0, 0  # of the largest value in images of 16 bits
+    done, bits, has_heif = 0, 0, False  # bits: of the largest value in images of 16 bits
 
     def read_part(paths: Sequence[Path]) -> list[Header | BadImage]:
         return _ids_and_sizes(paths, count_bits=bits < 16)
@@ -256,13 +259,13 @@ def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress
                 bad.meet(path, result)
                 readable_N[i] = False
             else:
-                image_id, found.size_N2[i], used = result
-                bits = max(bits, used or 0)
+                image_id, found.size_N2[i], used, is_heif = result
+                bits, has_heif = max(bits, used or 0), has_heif or is_heif
                 found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
         done += len(part)
         on_progress("read", done, len(samples), "", "images")
     shift = decode.shift_for(bits) if bits else decode.SHIFT
-    found = replace(found.select(readable_N), shift=shift)
+    found = replace(found.select(readable_N), shift=shift, has_heif=has_heif)
     if not images.drawn:
         return found
     order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
@@ -276,7 +279,7 @@ def _ids_and_sizes(paths: Sequence[Path], *, count_bits: bool) -> list[Header | 
             data = _bytes(path)
             size, is_deep = decode.header_of(data)
             bits = decode.bits_of(data) if is_deep and count_bits else None
-            found.append((hashlib.sha256(data).digest(), size, bits))
+            found.append((hashlib.sha256(data).digest(), size, bits, heif.is_heif(data)))
         except BadImage as error:
             found.append(error)
     return found

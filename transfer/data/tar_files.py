@@ -104,6 +104,8 @@ def _list_members(path: Path, stamp: tuple[int, ...]) -> Members:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while member := tar.next():
                     tar.members = []  # type: ignore[attr-defined]  # it would keep an object for each
+                    if member.size < 0 or tar.offset < member.offset_data:  # it would come by here for ever
+                        raise tarfile.ReadError(f"a negative size at byte {member.offset:,}")
                     name = str(PurePosixPath(member.name.lstrip("/")))
                     # Names that begin with a dot are hidden, or lead out of the tar.
                     hidden = any(map(is_system_name, name.split("/")))
@@ -115,7 +117,8 @@ def _list_members(path: Path, stamp: tuple[int, ...]) -> Members:
                     raise tarfile.ReadError(f"neither a file nor the end at byte {tar.offset:,}")
             found.sort()
             names = Names.of(name for name, _, _ in found)
-        except (tarfile.TarError, ValueError, OverflowError) as error:  # of names too, which may be anything
+        # Of names too, which may be anything; sizes of names, and how many follow each other, are not checked.
+        except (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as error:
             reason = first_line(error)
             raise UserError(f"can't read {path}: {reason}; give an uncompressed tar that is whole") from error
     if again := next((names[i] for i in range(1, len(names)) if names[i] == names[i - 1]), None):
@@ -205,12 +208,16 @@ def _values_of(
 ) -> dict[str, Any]:
     """Return what the members beside an image say of it: numbers and texts alone."""
     values: dict[str, Any] = {}
-    try:
-        if CLASS in parts:
-            values[CLASS] = _read(descriptor, members, parts[CLASS], MAX_RECORD_BYTES).decode()
-        if RECORD in parts:
-            values |= json.loads(_read(descriptor, members, parts[RECORD], MAX_RECORD_BYTES))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        reason = first_line(error)
-        raise UserError(f"can't read the label of {key} in {path}: {reason}; mend {key}.{RECORD}") from error
-    return {name: value for name, value in values.items() if not isinstance(value, (list, dict))}
+    for part in (part for part in (CLASS, RECORD) if part in parts):
+        try:
+            data = _read(descriptor, members, parts[part], MAX_RECORD_BYTES)
+            values = {**values, **({CLASS: data.decode()} if part == CLASS else json.loads(data))}
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            reason = first_line(error)
+            raise UserError(
+                f"can't read the label of {key} in {path}: {reason}; mend {key}.{part}"
+            ) from error
+    # The name of the image is that of its member, whatever the JSON calls it.
+    return {
+        name: value for name, value in values.items() if name != FILE and not isinstance(value, (list, dict))
+    }

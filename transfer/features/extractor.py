@@ -24,7 +24,7 @@ from transfer.backbones.memory import fit_batch
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
-from transfer.data import decode, nvjpeg, resize
+from transfer.data import decode, heif, nvjpeg, resize
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.loader import File, Image, IndexedImages, Readable
@@ -172,6 +172,7 @@ class FeatureExtractor:
             **self.weights.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             **decode.declare_shift(self.images.shift),
+            **heif.declare(self.images.has_heif),
             **resize.declare(self.images.resample),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,

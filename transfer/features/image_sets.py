@@ -26,22 +26,19 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
             f"{path} holds features, and images are wanted; give a folder or a table of image files"
         )
     if config.data not in SOURCES and is_table(path):
-        return _table(path, config)
-    if config.columns:
+        found = label_tables.find(
+            path,
+            columns=config.columns,
+            seed=config.seed,
+            groups=config.groups,
+            on_bad_image=config.on_bad_image,
+        )
+    elif config.columns:
         raise UserError(f"`columns` names columns of a table, and {config.data} is none; leave it out")
-    if config.data in SOURCES:
-        return SOURCES[config.data](config, watch, on_progress)
-    return dataset.find(path, seed=config.seed, groups=config.groups)
-
-
-def _table(path: Path, config: RunConfig) -> ImageSet:
-    found = label_tables.find(
-        path,
-        columns=config.columns,
-        seed=config.seed,
-        groups=config.groups,
-        on_bad_image=config.on_bad_image,
-    )
+    elif config.data in SOURCES:
+        found = SOURCES[config.data](config, watch, on_progress)
+    else:
+        found = dataset.find(path, seed=config.seed, groups=config.groups)
     check_repeats(found, config)
     return found
 

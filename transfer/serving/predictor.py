@@ -170,8 +170,7 @@ class Model:
         UserError
             For a value outside 0 to 1, and for a model that an earlier version saved.
         """
-        if not 0 <= min_confidence <= 1:
-            raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
+        check_confidence(min_confidence)
         return self.check_calibrated("`min_confidence`").promise(min_confidence)
 
     def check_calibrated(self, instead: str = "") -> Calibration:
@@ -222,6 +221,12 @@ class Model:
     def _libraries(self) -> ThreadpoolController:
         # Those that see a whole host where a container gives two cores would start a thread for each.
         return ThreadpoolController()
+
+
+def check_confidence(min_confidence: float) -> None:
+    """Raise `UserError` for a value outside 0 to 1."""
+    if not 0 <= min_confidence <= 1:
+        raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
 
 
 def load(
