@@ -151,6 +151,9 @@ def test_predictions_and_pictures_of_images_in_containers(
     base = path.parent if path.is_file() else path
     assert answers == {name: found[str(base / name)] for name in answers}
     assert len(found) == len(rows)
+    one = next(iter(found))
+    assert cli.main(["predict", str(out), one]) == 0
+    assert capsys.readouterr().out.startswith(f"{one}\t{found[one]}\t")
 
 
 def test_images_that_can_t_be_read_are_named_or_skipped(

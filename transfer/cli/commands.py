@@ -155,11 +155,13 @@ def extract(args: argparse.Namespace) -> int:
 def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
     from transfer.data.bad_images import BadImages
+    from transfer.data.members import container_of
     from transfer.data.user_paths import below
     from transfer.report import rendering
     from transfer.serving import predictor
 
-    if args.on_bad_image != "skip" and (missing := [path for path in args.images if not path.exists()]):
+    missing = [path for path in args.images if not path.exists() and not container_of(path)]
+    if missing and args.on_bad_image != "skip":
         raise UserError(f"no such file or folder: {missing[0]}")
     least = args.min_confidence or 0.0
     predictor.check_confidence(least)

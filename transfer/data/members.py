@@ -16,6 +16,13 @@ READERS: dict[str, Callable[[Path, str, int], bytes]] = {
 """By the suffix of a container: what reads a member by its name, and at most so many bytes."""
 
 
+def container_of(path: Path) -> Path | None:
+    """Return the container that a path leads into; None for any other path."""
+    return next(
+        (parent for parent in path.parents if parent.suffix.lower() in READERS and parent.is_file()), None
+    )
+
+
 def read(path: Path, max_bytes: int) -> bytes:
     """Read a file, or a member of a container: `shards/train-0.tar/cat/1.jpg`, `train.parquet/image/12/cat.jpg`.
 
@@ -38,8 +45,7 @@ def read(path: Path, max_bytes: int) -> bytes:
     try:
         return files.read(path, max_bytes)
     except NotADirectoryError:
-        container = next((parent for parent in path.parents if parent.is_file()), path)
-        reader = READERS.get(container.suffix.lower())
-        if reader is None:
+        container = container_of(path)
+        if container is None:
             raise
-        return reader(container, path.relative_to(container).as_posix(), max_bytes)
+        return READERS[container.suffix.lower()](container, path.relative_to(container).as_posix(), max_bytes)
