@@ -30,6 +30,12 @@ def test_members_are_read_by_their_names(tmp_path: Path) -> None:
         read(path / "a.jpg", 2)
 
 
+def test_a_mask_beside_an_image_is_no_image(tmp_path: Path) -> None:
+    members = dict.fromkeys(("1.jpg", "1.seg.png", "2.left.png", "2.right.png"), JPEG)
+    found = read_rows(write_tar(tmp_path / "x.tar", members | {"1.cls": b"a", "2.cls": b"a"}))
+    assert [values[0] for _, values in found] == ["1.jpg", "2.left.png", "2.right.png"]
+
+
 def test_a_tar_that_was_written_again_is_listed_again(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", {"a.jpg": b"one"})
     assert read(path / "a.jpg", 9) == b"one"

@@ -157,7 +157,7 @@ class TarTable(Table):
         number = -1
         with files.opened(self.path) as file:
             for key, parts in members.samples().items():
-                images = [at for extension, at in parts.items() if _is_image(extension)]
+                images = _images_of(parts)
                 values = _values_of(self.path, file.fileno(), members, key, parts) if images else {}
                 for at in images:
                     number += 1
@@ -190,17 +190,21 @@ def open_tar(path: Path) -> TarTable:
         As `list_members` does.
     """
     members = list_members(path)
-    first = next(
-        ((key, parts) for key, parts in members.samples().items() if any(map(_is_image, parts))), None
-    )
+    first = next(((key, parts) for key, parts in members.samples().items() if _images_of(parts)), None)
     if first is None:
         raise UserError(f"{path} has no images; members such as 0001.jpg and 0001.cls are wanted")
     with files.opened(path) as file:
         return TarTable(path, [FILE, *_values_of(path, file.fileno(), members, *first)])
 
 
-def _is_image(extension: str) -> bool:
-    return f".{extension.rpartition('.')[2]}" in IMAGE_SUFFIXES
+def _images_of(parts: Mapping[str, int]) -> list[int]:
+    """Return the images of a sample: beside `1.jpg`, `1.seg.png` is a mask; alone, `1.left.png` is an image."""
+    found = {extension: at for extension, at in parts.items() if _suffix(extension) in IMAGE_SUFFIXES}
+    return [at for extension, at in found.items() if "." not in extension] or list(found.values())
+
+
+def _suffix(extension: str) -> str:
+    return f".{extension.rpartition('.')[2]}"
 
 
 def _values_of(
