@@ -27,7 +27,7 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-bench: $(READY)  ## compare the methods on the built-in images, then time everything (5 to 12 minutes)
+bench: $(READY)  ## compare the methods on the built-in images, then time everything (4 to 12 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS) >/dev/null
 	$(BIN)/python -m pytest bench --quiet -rfEs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
 	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json

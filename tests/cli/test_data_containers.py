@@ -36,7 +36,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def images_of(rows: Sequence[dict[str, Any]], split: str, classes: list[str]) -> dict[str, Any]:
-    """The columns of a split as `datasets` has them: structures of bytes and path, and indices of classes."""
+    """The columns of a split in the format of `datasets`: structures of bytes and path, and indices of classes."""
     own = [row for row in rows if row["split"] == split]
     return {
         "image": [{"bytes": row["bytes"], "path": row["file"].rsplit("/", 1)[1]} for row in own],

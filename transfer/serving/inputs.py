@@ -1,4 +1,4 @@
-"""Images as a user of a model in Python has them.
+"""Conversion of images that Python code gives to a model: paths, PIL images and arrays.
 
 H, W: height and width in pixels.
 """

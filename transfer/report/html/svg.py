@@ -50,7 +50,7 @@ def path(points: Iterable[tuple[float, float]], own: str) -> Markup:
 
 
 def join(points: Iterable[tuple[float, float]]) -> str:
-    """Write points in pixels as SVG has them."""
+    """Format points, in pixels, as the coordinates of an SVG element."""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
