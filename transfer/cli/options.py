@@ -1,0 +1,127 @@
+"""The command line: commands and the options that several have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
+from transfer.system.errors import UserError
+
+
+def path_argument(given: str) -> Path:
+    """Parse a path; where it is none, with the reason, which argparse does not show of a `ValueError`."""
+    try:
+        return expand(given)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def text_argument(given: str) -> str:
+    """Expand what may be a path, and return text."""
+    return str(path_argument(given)) if given.startswith("~") else given
+
+
+DATA_HELP = (
+    "a folder with train/ valid/ test/ of class folders, or of class folders alone, a table of files and labels "
+    "(.csv, .tsv, .parquet), files that hold images (.tar, .parquet, .arrow) or a folder of them, "
+    "features and labels (.npz, .parquet), or: lagoon"
+)
+
+
+def add_command(commands: Any, name: str, call: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    """Add a command: what it calls, its help, and the options of every command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary.capitalize()}.", epilog=f"Example: transfer {example}"
+    )
+    parser.set_defaults(command=call, prog=parser.prog)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def add_extraction_options(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how features are computed and images split."""
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="a torchvision classification network, timm:NAME, hf:NAME, hf:./FOLDER or efficientnet_lite0 (resnet50)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=text_argument,
+        metavar="W",
+        help="pretrained, embedded, random, or a .safetensors, .pth or .bin file (pretrained)",
+    )
+    parser.add_argument(
+        "--mean",
+        metavar="A,B,C",
+        help="of each channel, 0 to 1, that the weights were trained with (the network's own)",
+    )
+    parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
+    parser.add_argument(
+        "--channel-order",
+        choices=CHANNEL_ORDERS,
+        help="that the weights were trained with, and of --mean and --std (rgb)",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="HxW",
+        help="input size (the images' own within bounds if all agree, else the network's)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
+    parser.add_argument(
+        "--groups",
+        metavar="REGEX|COLUMN",
+        help="on file names, or a column; images that agree in its first group, or whole match, share a split",
+    )
+    add_engine_options(parser, "measured", "measured, never int8")
+    parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
+    parser.add_argument(
+        "--store", type=path_argument, metavar="DIR", help="of kept features (the user's cache)"
+    )
+    add_columns_option(parser)
+    add_bad_image_option(parser)
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
+    )
+
+
+def add_fitting_options(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how methods are fitted."""
+    parser.add_argument("--lr", metavar="A,B", help="learning rates of fc-lab and fc (their own)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="of fc-lab (10), and at least so many of fc")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
+    parser.add_argument(
+        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
+    )
+
+
+def add_verbose_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--verbose`."""
+    parser.add_argument("--verbose", action="store_true", help="all tables and notes, not a summary")
+
+
+def add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
+    """Add the options of an engine, with what `auto` is for the engine and the precision."""
+    parser.add_argument("--device", choices=DEVICES, help="(auto)")
+    parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
+    parser.add_argument(
+        "--precision", metavar="P", help=f"auto, fp32, bf16, fp16 or int8 (auto: {precision})"
+    )
+
+
+def add_columns_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--columns`."""
+    parser.add_argument(
+        "--columns",
+        metavar="A=B,C=D",
+        help="names of a table's columns, such as file=path,label=species (file, label, split, group)",
+    )
+
+
+def add_bad_image_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--on-bad-image`."""
+    parser.add_argument(
+        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or continue and exit with 3 (error)"
+    )
