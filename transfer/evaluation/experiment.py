@@ -10,8 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from transfer.config import BUILT_IN, RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.loader import IndexedImages
@@ -24,6 +22,7 @@ from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
 from transfer.heads.registry import METHODS
+from transfer.heads.threads import limited_threads
 from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError, check_choice
@@ -139,8 +138,7 @@ def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
         check_choice("methods", name, METHODS)
     load_before, watch = hardware.load(), Stopwatch()
     image_set, features = find_features(config, watch, on_progress)
-    # Libraries that see a whole host where a container gives two cores would start a thread for each.
-    with threadpool_limits(features.threads), older_objects_kept():
+    with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)

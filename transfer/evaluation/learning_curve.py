@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
@@ -23,6 +22,7 @@ from transfer.evaluation.extrapolation import extrapolate
 from transfer.evaluation.repeats import score_splits
 from transfer.features.extract import Features, find_features
 from transfer.heads.registry import METHODS
+from transfer.heads.threads import limited_threads
 from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, silent
@@ -124,7 +124,7 @@ def measure(
     n_fits = sum(len(point.draws) for point in points)
     total = len(names) * n_fits
     methods, left_out = [], {}
-    with threadpool_limits(features.threads):
+    with limited_threads(features.threads):
         for i, name in enumerate(names):
             measured, done = [], i * n_fits
             try:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
+from transfer.heads.products import multiply_rows
 from transfer.system.errors import check_choice
 from transfer.system.hardware import memory_gb, usable_cores
 
@@ -59,8 +60,7 @@ class Gram:
 
     def products(self, x_MD: Array) -> Array:
         """Return the products (M, N) of prepared rows with the training rows."""
-        products_MN: Array = x_MD @ self.x_ND.T
-        return products_MN
+        return multiply_rows(x_MD, self.x_ND)
 
     def kernel(self, name: str, gamma: float | str, x_MD: Array, products_MN: Array) -> Array:
         """Return the kernel values of prepared rows with the training rows.

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from transfer.heads.parameters import check_parameters
+from transfer.heads.products import multiply_rows
 
 Array = npt.NDArray[Any]
 FAR = 100
@@ -166,7 +167,7 @@ def outputs(head: Any, X: Any) -> Array:
     """
     check_is_fitted(head)
     X = validate_data(head, to_numpy(X), dtype=np.float32, reset=False)
-    values: Array = X @ head.coef_.T + head.intercept_
+    values: Array = multiply_rows(X, head.coef_) + head.intercept_
     return values
 
 
@@ -180,6 +181,6 @@ def predict_layers(layers: Sequence[tuple[Array, Array]], X: Array) -> Array:
     X : (M, D) float32
     """
     coef_SCD, intercept_SC = (np.stack(parts) for parts in zip(*layers, strict=True))
-    values_MP = X @ coef_SCD.reshape(-1, X.shape[1]).T + intercept_SC.reshape(-1)
+    values_MP = multiply_rows(X, coef_SCD.reshape(-1, X.shape[1])) + intercept_SC.reshape(-1)
     best_SM: Array = values_MP.reshape(len(X), *intercept_SC.shape).argmax(2).T
     return best_SM

@@ -27,6 +27,7 @@ from transfer.heads.one_vs_one import (
     solve,
     vote,
 )
+from transfer.heads.products import multiply_rows
 from transfer.system.errors import UserError, check_choice
 
 Array = npt.NDArray[Any]
@@ -189,8 +190,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _decide_layer(self, x_MD: Array) -> Array:
         """Return the values of the classes (M, C), each against the rest."""
-        values: Array = x_MD.astype(self.coef_.dtype, copy=False) @ self.coef_.T + self.intercept_
-        return values
+        return multiply_rows(x_MD.astype(self.coef_.dtype, copy=False), self.coef_) + self.intercept_
 
     def _decide_pairs(self, x_MD: Array) -> Iterator[Array]:
         """Yield the values of the pairs, as `Machines.decide` does."""
@@ -200,7 +200,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 yield self.coef_[pairs] @ x_DM + self.intercept_[pairs, None]
             return
         x_MD = (x_MD - self._shift_D) / self._scale_D
-        products_MV = x_MD @ self.support_vectors_.T
+        products_MV = multiply_rows(x_MD, self.support_vectors_)
         kernel_MV = kernel_values(self.kernel, self._gamma, products_MV, x_MD, self.support_vectors_)
         yield from Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
 

@@ -17,6 +17,7 @@ from transfer.heads import primal_svm
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
 from transfer.heads.one_vs_one import Machines, in_blocks, solve_settings, vote
+from transfer.heads.products import multiply_rows
 from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
@@ -91,7 +92,7 @@ class ManyRows:
 
     def predict(self, models: Sequence[tuple[Array, Array]], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the layers."""
-        values = [X @ coef.T + intercept for coef, intercept in models]
+        values = [multiply_rows(X, coef) + intercept for coef, intercept in models]
         # Two classes are one pair, whose first class a value above zero prefers.
         return np.stack(
             [own.argmax(1) if own.shape[1] > 1 else (own[:, 0] <= 0).astype(int) for own in values]
