@@ -147,6 +147,21 @@ def test_help_and_usage_errors_import_little(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == str(["transfer"])  # and the standard library
 
 
+@pytest.mark.parametrize(
+    "words", [["run", "none"], ["extract", "."], ["curve", "."], ["run", "--methods", "no"]]
+)
+def test_wrong_data_is_refused_before_torch_is_imported(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from transfer.cli import main\n"
+        "print(main(sys.argv[1:]), [name for name in ('torch', 'sklearn', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "2 []"
+
+
 @pytest.mark.slow
 def test_a_command_says_how_openmp_waits_before_torch_is_imported_and_the_library_does_not() -> None:
     """OpenMP's library reads it once, when it is loaded."""

@@ -684,9 +684,9 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", ".", "--groups", "["], "--groups is '\\['"),
         (["run", "--repeats", "some"], "--repeats is 'some'.*from 0 up, or groups"),
         (["run", "--repeats=groups"], "--repeats groups needs --groups"),
-        (["run", ".", "--backbone", "resnet5"], "resnet50"),
-        (["run", ".", "--engine", "warp"], "'warp'"),
-        (["run", ".", "--precision", "fp8"], "'fp8'"),
+        (["run", "lagoon", "--backbone", "resnet5"], "resnet50"),
+        (["run", "lagoon", "--engine", "warp"], "'warp'"),
+        (["run", "lagoon", "--precision", "fp8"], "'fp8'"),
         (["report", "no.json"], "can't read no.json"),
         (["report", "empty"], "no result.json in empty; give the folder that --out named, or a result file"),
         (["report", "/dev/zero"], "can't read /dev/zero: not a file"),
@@ -703,7 +703,7 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", ""], "DATA is empty"),
         (["run", "lagoon", "--store", "class0.txt"], "as the store"),
         (["run", "--store="], "--store: the name of a file or folder is empty"),
-        (["run", ".", "--weights", "none.pth"], "no such weights file: none.pth"),
+        (["run", "lagoon", "--weights", "none.pth"], "no such weights file: none.pth"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -813,7 +813,7 @@ def test_a_run_without_a_folder_says_so_first(
 ) -> None:
     seen: list[str] = []
 
-    def compare(config: RunConfig, on_progress: object) -> None:
+    def compare(config: RunConfig, on_progress: object, images: object) -> None:
         seen.append(f"{config.data}: {capsys.readouterr().err}")
         raise UserError("stop")
 

@@ -10,7 +10,8 @@ from tests.refusals import refusal
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS
 from transfer.features.extract import Features, find_features
-from transfer.features.given import are_given, hash_rows
+from transfer.features.given import hash_rows
+from transfer.features.image_sets import features_are_given
 from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
@@ -18,7 +19,7 @@ from transfer.system.timer import Stopwatch
 def features(root: Path, arrays: dict[str, Any], **settings: Any) -> Features:
     np.savez(root / "features.npz", **arrays)
     config = RunConfig(data=str(root / "features.npz"), store=root / "store", **settings)
-    assert are_given(config)
+    assert features_are_given(config)
     return find_features(config, Stopwatch(), silent)[1]
 
 

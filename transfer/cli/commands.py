@@ -26,11 +26,13 @@ from transfer.config import (
     parse_repeats,
     parse_size,
 )
-from transfer.system.errors import UserError
+from transfer.heads.registry import METHODS
+from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, print_line
 from transfer.system.text import line, printable
 
 if TYPE_CHECKING:
+    from transfer.data.dataset import ImageSet
     from transfer.evaluation.experiment import Experiment
     from transfer.evaluation.results import Result
     from transfer.report import Thumbnail
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         check_output(Path(config.data), args.out)
         if holds_features(Path(config.data), config.columns):
             models = None
+    images = find_early(config)
     from transfer import report
     from transfer.evaluation import experiment, results
     from transfer.report import rendering
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out and not args.force:
         bundle.check_replaceable(args.out / MODELS, config)
     with output_folders(args.out, models), rendering.progress(args.quiet or args.json) as on_progress:
-        done = experiment.compare(config, on_progress)
+        done = experiment.compare(config, on_progress, images)
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
         failed = _write(args.out, done, on_progress) if args.out else None
@@ -138,6 +141,7 @@ def write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbna
 def extract(args: argparse.Namespace) -> int:
     """Fill the store."""
     config = read_config(args)
+    images = find_early(config)
     from transfer.features.fill import fill
     from transfer.features.image_sets import find_images
     from transfer.features.plan import plan_extraction
@@ -146,7 +150,7 @@ def extract(args: argparse.Namespace) -> int:
 
     plan, watch = plan_extraction(config), Stopwatch()
     with rendering.progress(args.quiet) as on_progress:
-        found = fill(plan, find_images(config, watch, on_progress), watch, on_progress)
+        found = fill(plan, images or find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
     return report_skipped(found.skipped, len(found.skipped))
@@ -229,12 +233,31 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         fields["repeats"] = parse_repeats(fields["repeats"])
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
+        for name in fields["methods"]:
+            check_choice("methods", name, METHODS)
     if "lr" in fields:
         fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
     for name in ("mean", "std"):
         if name in fields:
             fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[name])
     return RunConfig(**fields)
+
+
+def find_early(config: RunConfig) -> ImageSet | None:
+    """Find the image set before libraries that take seconds are imported, so that a wrong DATA is refused at once.
+
+    Returns
+    -------
+    ImageSet or None
+        None where there is nothing to find (the built-in images, given features).
+    """
+    from transfer.features import image_sets
+    from transfer.system.progress import silent
+    from transfer.system.timer import Stopwatch
+
+    if config.data in image_sets.SOURCES or image_sets.features_are_given(config):
+        return None
+    return image_sets.find_images(config, Stopwatch(), silent)
 
 
 @contextlib.contextmanager

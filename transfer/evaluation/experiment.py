@@ -131,13 +131,13 @@ def run(
     return done.result
 
 
-def compare(config: RunConfig, on_progress: Progress = silent) -> Experiment:
-    """Compare the methods of `config` on its images; raises `UserError` for what a user can mend."""
+def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet | None = None) -> Experiment:
+    """Compare the methods of `config` on its images, found already or not; `UserError` for what a user can mend."""
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("methods", name, METHODS)
     load_before, watch = hardware.load(), Stopwatch()
-    image_set, features = find_features(config, watch, on_progress)
+    image_set, features = find_features(config, watch, on_progress, images=images)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)

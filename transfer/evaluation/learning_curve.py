@@ -51,7 +51,11 @@ class Point:
 
 
 def prepare(
-    config: RunConfig, draws: int, watch: Stopwatch, on_progress: Progress
+    config: RunConfig,
+    draws: int,
+    watch: Stopwatch,
+    on_progress: Progress,
+    images: ImageSet | None = None,
 ) -> tuple[ImageSet, Features]:
     """Find the images of `config` and compute or load their features.
 
@@ -63,6 +67,8 @@ def prepare(
     watch : Stopwatch
     on_progress : callable
         Called with the phase, how many images are done and how many there are.
+    images : ImageSet, optional
+        The image set, where the caller has found it.
 
     Returns
     -------
@@ -77,7 +83,7 @@ def prepare(
         check_choice("methods", name, METHODS)
     if not LEAST_DRAWS <= draws <= MOST_DRAWS:
         raise UserError(f"`draws` is {draws}; give a whole number from {LEAST_DRAWS} to {MOST_DRAWS}")
-    return find_features(config, watch, on_progress, _check_train)
+    return find_features(config, watch, on_progress, _check_train, images)
 
 
 def _check_train(image_set: ImageSet) -> None:

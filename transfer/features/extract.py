@@ -19,8 +19,8 @@ from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.decode import BadImage
 from transfer.data.loader import IndexedImages
 from transfer.features.fill import Extraction, fill
-from transfer.features.given import GivenFeatures, are_given, read_given
-from transfer.features.image_sets import find_images
+from transfer.features.given import GivenFeatures, read_given
+from transfer.features.image_sets import features_are_given, find_images
 from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch
@@ -98,6 +98,7 @@ def find_features(
     watch: Stopwatch,
     on_progress: Progress,
     check: Callable[[ImageSet], None] = lambda images: None,
+    images: ImageSet | None = None,
 ) -> tuple[ImageSet, Features]:
     """Return the image set that `config` names and its features: the user's own, or computed by `extract`.
 
@@ -109,20 +110,22 @@ def find_features(
     on_progress : Progress
     check : callable
         Called with the image set before any feature is computed.
+    images : ImageSet, optional
+        The image set, where the caller has found it.
 
     Raises
     ------
     UserError
         For what a user can mend.
     """
-    if are_given(config):
+    if features_are_given(config):
         with watch("read"), reported(on_progress, "read"):
-            images, x_ND, given = read_given(config)
-        check(images)
+            rows, x_ND, given = read_given(config)
+        check(rows)
         splits = _split(x_ND, given.images)
-        return images, Features(x_ND=x_ND, splits=splits, exact=None, coarse=None, alike=None, source=given)
+        return rows, Features(x_ND=x_ND, splits=splits, exact=None, coarse=None, alike=None, source=given)
     plan = plan_extraction(config)
-    images = find_images(config, watch, on_progress)
+    images = images or find_images(config, watch, on_progress)
     check(images)
     return images, extract(plan, images, watch, on_progress)
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from transfer.config import BUILT_IN, RunConfig
+from transfer.config import RunConfig
 from transfer.data.copies import copy_codes
 from transfer.data.dataset import ImageSet
-from transfer.data.feature_files import holds_features, read_features
+from transfer.data.feature_files import read_features
 from transfer.data.label_tables import build
 from transfer.data.loader import IndexedImages
 from transfer.features.image_sets import check_repeats
@@ -42,11 +42,6 @@ class GivenFeatures:
     """Its rows; an id is the sha256 of a row's features."""
     classes: tuple[str, ...]
     threads: int
-
-
-def are_given(config: RunConfig) -> bool:
-    """Return whether `config` names features and no images."""
-    return config.data != BUILT_IN and holds_features(Path(config.data), config.columns)
 
 
 def read_given(config: RunConfig) -> tuple[ImageSet, npt.NDArray[np.float32], GivenFeatures]:

@@ -18,10 +18,15 @@ from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
 
 
+def features_are_given(config: RunConfig) -> bool:
+    """Return whether `config` names features and no images."""
+    return config.data not in SOURCES and holds_features(Path(config.data), config.columns)
+
+
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
     """Return the image set that `config` names: one of `SOURCES`, or that of a table or a folder."""
     path = Path(config.data)
-    if config.data not in SOURCES and holds_features(path, config.columns):
+    if features_are_given(config):
         raise UserError(
             f"{path} holds features, and images are wanted; give a folder or a table of image files"
         )
