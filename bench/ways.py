@@ -23,7 +23,8 @@ from transfer.cache.store import Store
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, find
-from transfer.data.loader import read, workers
+from transfer.data.indexing import read
+from transfer.data.loader import workers
 from transfer.engines import Engine
 from transfer.engines.options import BATCH as ENGINE_BATCH
 from transfer.engines.options import list_options

@@ -142,6 +142,8 @@ class RunConfig:
     decoder: str = "pillow"
     store: Path = field(default_factory=lambda: default_store())
     on_bad_image: str = "error"
+    rehash: bool = False
+    """Whether files are read again that have not changed since they were last read, as their times and sizes say."""
 
     def __post_init__(self) -> None:
         if not self.data:

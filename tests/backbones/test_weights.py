@@ -25,7 +25,8 @@ from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import ImageSet, Samples
-from transfer.data.loader import IndexedImages, read
+from transfer.data.indexing import read
+from transfer.data.loader import IndexedImages
 from transfer.data.names import Names
 from transfer.features.extract import extract
 from transfer.features.plan import plan_extraction

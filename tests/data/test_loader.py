@@ -19,19 +19,16 @@ from PIL import Image as PillowImage
 
 from tests.refusals import refusal
 from transfer.data import decode, nvjpeg
-from transfer.data.batches import batches, batches_on
+from transfer.data.bad_images import BadImages
+from transfer.data.batches import BATCHES_AHEAD, batches, batches_on
 from transfer.data.dataset import SPLITS, ImageSet, Samples, find
 from transfer.data.decode import BadImage
+from transfer.data.indexing import FILES_A_TASK, FILES_AHEAD, read
 from transfer.data.loader import (
-    BATCHES_AHEAD,
-    FILES_A_TASK,
-    FILES_AHEAD,
-    BadImages,
     Image,
     IndexedImages,
     Opened,
     Pixels,
-    read,
     workers,
 )
 from transfer.data.names import Names

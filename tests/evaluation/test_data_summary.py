@@ -8,7 +8,8 @@ from PIL import Image
 
 from transfer.data import dataset
 from transfer.data.bad_images import BadImages
-from transfer.data.loader import IndexedImages, read, workers
+from transfer.data.indexing import read
+from transfer.data.loader import IndexedImages, workers
 from transfer.evaluation.data_summary import fingerprint
 
 

@@ -16,7 +16,8 @@ from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
 from transfer.data import dataset
 from transfer.data.bad_images import BadImages
-from transfer.data.loader import read, workers
+from transfer.data.indexing import read
+from transfer.data.loader import workers
 from transfer.engines import Plan
 from transfer.engines.options import list_options
 from transfer.features import extractor

@@ -83,6 +83,12 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     add_columns_option(parser)
     add_bad_image_option(parser)
     parser.add_argument(
+        "--rehash",
+        action="store_true",
+        default=None,
+        help="read files again whose path, size, times and inode are as before",
+    )
+    parser.add_argument(
         "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
     )
 

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -19,21 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from transfer.data import decode, heif, members, resize
-from transfer.data.bad_images import BadImages
-from transfer.data.copies import copy_codes
-from transfer.data.dataset import SPLITS, ImageSet, Samples, redraw
+from transfer.data import decode, members, resize
+from transfer.data.dataset import SPLITS, Samples
 from transfer.data.decode import BadImage
 from transfer.data.names import Rows
-from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
-from transfer.system.progress import Progress
 
 Pixels = npt.NDArray[np.uint8]
-FILES_AHEAD, BATCHES_AHEAD = 256, 3
-Header = tuple[bytes, tuple[int, int], int | None, bool]
-"""sha256, height and width, the bits of the largest 16-bit value if they were counted, and whether it is HEIC."""
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
 MACHINE_ERRORS = frozenset(
     {
@@ -41,11 +34,6 @@ MACHINE_ERRORS = frozenset(
         errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
     }
 )  # fmt: skip
-# To hand one small file to a thread takes longer than to read it.
-FILES_A_TASK = 16
-
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class File:
         BadImage
             If it can't be read.
         """
-        return _bytes(self.path)
+        return read_bytes(self.path)
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """Decode the image.
@@ -128,7 +116,7 @@ class Image(File):
         BadImage
             If it can't be read, or has changed since it was first read.
         """
-        data = _bytes(self.path)
+        data = read_bytes(self.path)
         if hashlib.sha256(data).hexdigest() != self.id:
             raise BadImage("changed while it was being read")
         return data
@@ -212,80 +200,8 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read(images: ImageSet, pool: ThreadPoolExecutor, bad: BadImages, on_progress: Progress) -> IndexedImages:
-    """Read each file of an image set once, for its id and its size.
-
-    Splits that were drawn are drawn again if copies of an image lie in different ones. The number of bits that 16-bit
-    images use is found by decoding them, until one uses all 16.
-
-    Parameters
-    ----------
-    images : ImageSet
-    pool : ThreadPoolExecutor
-        Reads the files.
-    bad : BadImages
-        Handles those that can't be read.
-    on_progress : Progress
-
-    Returns
-    -------
-    IndexedImages
-        The readable images.
-
-    Raises
-    ------
-    UserError
-        If a file can't be read and `bad` does not skip it, or the disk fails.
-    """
-    samples = images.samples()
-    codes = np.arange(len(SPLITS), dtype=np.uint8)
-    found = IndexedImages(
-        samples,
-        np.repeat(codes, [len(images.splits[split]) for split in SPLITS]),
-        np.empty((len(samples), 32), np.uint8),
-        np.empty((len(samples), 2), np.int32),
-    )
-    readable_N = np.ones(len(samples), bool)
-    parts = in_parts((sample.path for sample in samples), FILES_A_TASK)
-    done, bits, has_heif = 0, 0, False  # bits: of the largest value in images of 16 bits
-
-    def read_part(paths: Sequence[Path]) -> list[Header | BadImage]:
-        return _ids_and_sizes(paths, count_bits=bits < 16)
-
-    on_progress("read", 0, len(samples), "", "images")
-    for part, future in begin_ahead(read_part, parts, FILES_AHEAD // FILES_A_TASK, pool):
-        for i, (path, result) in enumerate(zip(part, future.result(), strict=True), done):
-            if isinstance(result, BadImage):
-                bad.meet(path, result)
-                readable_N[i] = False
-            else:
-                image_id, found.size_N2[i], used, is_heif = result
-                bits, has_heif = max(bits, used or 0), has_heif or is_heif
-                found.ids_N32[i] = np.frombuffer(image_id, np.uint8)
-        done += len(part)
-        on_progress("read", done, len(samples), "", "images")
-    shift = decode.shift_for(bits) if bits else decode.SHIFT
-    found = replace(found.select(readable_N), shift=shift, has_heif=has_heif)
-    if not images.drawn:
-        return found
-    order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
-    return replace(found.select(order_N), split_N=split_N)
-
-
-def _ids_and_sizes(paths: Sequence[Path], *, count_bits: bool) -> list[Header | BadImage]:
-    found: list[Header | BadImage] = []
-    for path in paths:
-        try:
-            data = _bytes(path)
-            size, is_deep = decode.header_of(data)
-            bits = decode.bits_of(data) if is_deep and count_bits else None
-            found.append((hashlib.sha256(data).digest(), size, bits, heif.is_heif(data)))
-        except BadImage as error:
-            found.append(error)
-    return found
-
-
-def _bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Read a file; raise `BadImage` where it can't be read, and `UserError` where the machine fails."""
     try:
         return members.read(path, decode.MAX_BYTES)
     except OSError as error:

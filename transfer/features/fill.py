@@ -20,7 +20,8 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.loader import IndexedImages, read, workers
+from transfer.data.indexing import read
+from transfer.data.loader import IndexedImages, workers
 from transfer.data.sizes import common_size, default_size
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
@@ -110,7 +111,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     bad = BadImages(images.root, plan.on_bad_image, images.skipped)
     with workers(plan.threads) as pool:
         with watch("read"):
-            found = read(images, pool, bad, on_progress)
+            found = read(images, pool, bad, on_progress, plan.known)
             found = replace(found, resample=plan.weights.preprocessing.resample)
             _check_splits(found, images)
         size = plan.size or _default_size(found, plan.weights)

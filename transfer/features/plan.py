@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
+from transfer.data.known_files import KnownFiles
 from transfer.engines import Plan
 from transfer.engines.autotune import AGREES, SANE
 from transfer.engines.options import list_options
 from transfer.system.errors import UserError
+
+# In the store: the database of the files that were read before.
+KNOWN_FILES = "files.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,8 @@ class ExtractionPlan:
     """Height and width in pixels that the network is to see; None: decided from the images."""
     decoder: str
     store: Store
+    known: KnownFiles
+    """Image files that were read before."""
     on_bad_image: str
 
     @property
@@ -69,5 +75,6 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         size=config.size,
         decoder=config.decoder,
         store=Store(config.store),
+        known=KnownFiles(config.store / KNOWN_FILES, rehash=config.rehash),
         on_bad_image=config.on_bad_image,
     )
