@@ -224,3 +224,21 @@ def test_the_rate_of_the_extraction_is_compared_with_that_of_products(make: Make
     assert "0.60 TFLOP/s. An addition" in "".join(Page(report.page(result, None)).texts)
     result.features.update(images_per_s=None)
     assert "TFLOP/s" not in "".join(Page(report.page(result, None)).texts)
+
+
+def test_engines_that_were_tried_are_drawn_and_the_one_taken_is_named(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    tried = [("eager", "fp32", 4.6), ("openvino", "bf16", 15.9)]
+    result.engine.update(
+        name="openvino",
+        reason="measured",
+        precision="bf16",
+        trials=[
+            {"engine": name, "precision": precision, "images_per_s": speed, "setup_s": 1.0, "cosine": 1.0}
+            for name, precision, speed in tried
+        ],
+    )
+    words = Page(report.page(result, None)).texts
+    assert {"4.6 images/s", "15.9 images/s, taken"} <= set(words)
+    result.engine["trials"] = []
+    assert "with each engine" not in report.page(result, None)
