@@ -93,7 +93,8 @@ class State:
         if share and worked_s >= LEAST_S:
             left_s = max(0.0, worked_s / share - self.passed_s)
             rate = f"{self.done / worked_s:,.1f}/s" if self.unit else ""
-        if run_s := self._run_left_s(left_s):
+        run_s = self._run_left_s(left_s)
+        if run_s >= 0.5:  # the last phases take less
             left = f"run: {format_duration(run_s)} left as before"
         elif left_s is not None:
             left = f"{'' if self.unit else 'about '}{format_duration(left_s)} left"
