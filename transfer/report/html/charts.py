@@ -111,7 +111,7 @@ def score_against_time(result: Result, score: str) -> Markup:
         for method, fit_s in zip(result.methods, fits, strict=True)
     ]
     for (left, base), method in zip(set_apart(places), result.methods, strict=True):
-        parts.append(text(left, base, method["name"]))
+        parts.append(text(left, base, method["name"], class_="name"))
     for kind, known in lab.items():
         left, top = x(known["seconds"]), y(known[score])
         words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"
@@ -254,13 +254,13 @@ def engines(result: Result) -> Markup | None:
     rows = []
     for trial in result.engine.get("trials") or []:
         own, speed = (trial["engine"], trial["precision"]), trial["images_per_s"]
-        rows.append((" ".join(own), speed, f"{speed:.1f} images/s" + (", taken" if own == taken else "")))
+        rows.append((" ".join(own), speed, f"{speed:.1f}/s" + (", taken" if own == taken else "")))
     return _bars(rows, "Images a second with each engine that was tried") if rows else None
 
 
 def _bars(rows: Sequence[tuple[str, float, str]], label: str) -> Markup:
     """Draw a bar for each name and value, with words at its end."""
-    axis = Axis(0, max(value for _, value, _ in rows) or 1.0, LABELS, WIDTH - 180)
+    axis = Axis(0, max(value for _, value, _ in rows) or 1.0, LABELS, WIDTH - 150)
     parts = []
     for i, (name, value, words) in enumerate(rows):
         y = 6 + ROW * i
