@@ -242,3 +242,16 @@ def test_engines_that_were_tried_are_drawn_and_the_one_taken_is_named(make: Make
     assert {"4.6/s", "15.9/s, taken"} <= set(words)
     result.engine["trials"] = []
     assert "with each engine" not in report.page(result, None)
+
+
+def test_predictions_of_the_best_method_are_drawn_with_an_empty_store_and_with_a_full_one(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    best, label = result.method("svm"), "Seconds from images to predictions of svm"
+    best.update(fit_s=19.0, predict_s=1.0)
+    result.seconds.update({"read": [10.0], "open cache": [], "load": []})
+    result.features.update(cold_seconds=90.0)
+    page = report.page(result, None)
+    assert label in page
+    assert {"120 s", "30.00 s"} <= set(Page(page).texts)
+    result.features.update(cold_seconds=None)
+    assert label not in report.page(result, None)

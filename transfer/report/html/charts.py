@@ -29,7 +29,7 @@ from transfer.report.html.svg import (
     vertical_axis,
 )
 from transfer.report.lab import LAB_FIGURES
-from transfer.report.tables import seconds_by_phase
+from transfer.report.tables import seconds_by_phase, total_seconds
 from transfer.report.wording import (
     SCORES,
     format_params,
@@ -246,6 +246,16 @@ def time(result: Result) -> Markup:
         [(name, seconds, f"{format_seconds(seconds)}, {seconds / total:.0%}") for name, seconds in rows],
         "Seconds of each phase",
     )
+
+
+def cold_and_warm(result: Result) -> Markup | None:
+    """Draw the seconds from images to predictions of the best method, with an empty and with a full store."""
+    cold_s, warm_s = total_seconds(result, result.method(result.comparison["best"]))
+    if not cold_s:
+        return None
+    rows = [("cold", cold_s), ("warm", warm_s)]
+    label = f"Seconds from images to predictions of {result.comparison['best']}"
+    return _bars([(name, seconds, format_seconds(seconds)) for name, seconds in rows], label)
 
 
 def engines(result: Result) -> Markup | None:
