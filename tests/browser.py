@@ -89,6 +89,24 @@ def out_of_reach(page: Any, controls: str) -> set[str]:
     return {element.get_attribute("outerHTML") for id, element in found.items() if id not in reached}
 
 
+def faint_texts_in_print(page: Any) -> list[str]:
+    """The texts that are lighter than a medium grey where the page is printed, which is on white."""
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
+    found: list[str] = page.execute_script(
+        """
+        return [...document.querySelectorAll("p, li, h1, h2, th, td, figcaption, svg.chart text")].filter((one) => {
+          const style = getComputedStyle(one), colour = one.closest("svg") ? style.fill : style.color;
+          return Math.max(...colour.match(/[\\d.]+/g).slice(0, 3)) > 160;
+        }).map((one) => one.textContent);
+        """
+    )
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    return found
+
+
 def axe_violations(page: Any) -> list[Any]:
     """Rules of axe-core that the page violates, each with the first elements that do."""
     page.execute_script(Path(os.environ["AXE_CORE"]).read_text())

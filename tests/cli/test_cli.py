@@ -185,6 +185,23 @@ def test_an_output_folder_among_the_images_is_refused_and_not_made(
 
 
 @pytest.mark.slow
+def test_a_run_like_the_one_before_it_in_its_folder_says_how_long_it_will_take(
+    ready: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", *ready, "--methods=svm-lab", "--engine=eager", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    assert "as before" not in capsys.readouterr().err
+    result = json.loads((tmp_path / "result.json").read_text())
+    result["seconds"] |= {phase: [0.0] for phase in result["seconds"] if phase != "total"}
+    result["seconds"] |= {"describe data": [100.0], "total": 1000.0}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert cli.main(words) == 0
+    assert "transfer: fit: svm-lab, run: 17 min left as before\n" in capsys.readouterr().err
+    assert cli.main([*words, "--epochs=2"]) == 0  # other settings
+    assert "as before" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_an_output_folder_beside_the_splits_may_be_used_again(ready: list[str]) -> None:
     out = Path(ready[0]) / "out"
     for _ in range(2):

@@ -76,3 +76,38 @@ def test_the_score_that_settings_are_chosen_by_comes_first() -> None:
     record["config"]["select"] = "accuracy"
     titles = [line for line in shown(record) if "means over" in line]
     assert [title.split()[0] for title in titles] == ["accuracy", "macro"]
+
+
+def test_a_plot_beside_the_table_has_a_mark_for_each_mean_and_the_range_of_the_draws() -> None:
+    record = make_curve(sizes=(1, 2))
+    for method, scores in zip(
+        record["methods"], ([[0.0, 0.5], [0.5, 1.0], [1.0]], [[0.0], [0.75], [0.5]]), strict=True
+    ):
+        for point, draws in zip(method["points"], scores, strict=True):
+            point["accuracy"] = draws
+    found = report.plot(record, "accuracy", report.table(record, "accuracy"), 74)
+    assert found.columns[-3:] == [" o fc", " x svm", "0.00 to 1.00"]
+    assert [row[-1] for row in found.rows] == [
+        "x----o-----..........",
+        "..........-----*-----",
+        "..........x.........o",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_methods", "columns", "plotted"), [(2, 80, True), (2, 70, False), (7, 80, False), (7, 130, True)]
+)
+def test_a_plot_is_drawn_where_the_terminal_has_room_for_it(
+    n_methods: int, columns: int, plotted: bool
+) -> None:
+    record = make_curve(methods=tuple(METHODS)[:n_methods])
+    table = report.table(record, "accuracy", bands=n_methods < 4)
+    assert (report.plot(record, "accuracy", table, columns) is not table) == plotted
+
+
+def test_scores_that_are_all_the_same_are_plotted() -> None:
+    record = make_curve(methods=("fc",), sizes=(1,))
+    for point in record["methods"][0]["points"]:
+        point["accuracy"] = [0.5]
+    found = report.plot(record, "accuracy", report.table(record, "accuracy"), 60)
+    assert {row[-1].rstrip(".") for row in found.rows} == {"o"}

@@ -57,6 +57,30 @@ def test_unlike_parts_whose_costs_are_known_have_about_a_time_left(clock: FakeCl
     assert state.pace == "about 0 s left"
 
 
+def test_with_an_earlier_run_the_time_left_is_that_of_the_whole_run(clock: FakeClock) -> None:
+    state = State(clock, {"read": 1.0, "fit": 20.0, "repeat": 100.0})
+    state.update("read", 0, 900, "", "images")
+    assert state.pace == "run: 2 min left as before"
+    state.update("choose", 0, 1)  # the earlier run found features in the cache
+    state.update("extract", 0, 900, "", "images")
+    clock.now_s += 10
+    state.update("extract", 300, 900, "", "images")
+    assert state.pace == "30.0/s, run: 2 min left as before"  # 20 s of this, 120 s of what comes
+    state.update("fit", 0, 7, "fc")
+    clock.now_s += 5
+    state.update("fit again", 0, 2, "fc")  # no phase of a result: its seconds are those of fits
+    assert state.pace == "run: 115 s left as before"
+    clock.now_s += 1000
+    assert state.pace == "run: 100 s left as before"  # longer than before: by how much more is not known
+    state.update("repeat", 0, 70, "fc", share=0.0)
+    clock.now_s += 30
+    state.update("repeat", 10, 70, "fc", share=0.5)
+    assert state.pace == "run: 30 s left as before"
+    clock.now_s += 1000
+    state.update("write", 0, 2, "result.json")
+    assert state.pace == ""
+
+
 def test_a_phase_that_begins_again_has_a_new_rate(clock: FakeClock) -> None:
     """As where an engine fails, and another one computes the rest."""
     state = State(clock)

@@ -76,7 +76,7 @@ def test_the_summary_names_every_method_and_ends_with_the_verdict(example: Resul
     for method in example.methods:
         assert f"\n{method['name']} " in shown
     assert "Table 1" not in shown
-    assert "more notes, and all tables: --verbose" in shown
+    assert "more note, and all tables: --verbose" in shown
     assert " ".join(shown.split()).endswith(report.verdict(example))
 
 

@@ -61,12 +61,15 @@ def run(args: argparse.Namespace) -> int:
     images = find_early(config)
     from transfer import report
     from transfer.evaluation import experiment, results
+    from transfer.evaluation.earlier import expected_seconds
     from transfer.report import rendering
     from transfer.serving import bundle
 
     if args.out and not args.force:
         bundle.check_replaceable(args.out / MODELS, config)
-    with output_folders(args.out, models), rendering.progress(args.quiet or args.json) as on_progress:
+    hidden = args.quiet or args.json
+    expected = expected_seconds(args.out / RESULT, config) if args.out and not hidden else {}
+    with output_folders(args.out, models), rendering.progress(hidden, expected) as on_progress:
         done = experiment.compare(config, on_progress, images)
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.

@@ -64,7 +64,8 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
     for note in found if verbose else found[:NOTES_SHOWN]:
         say(console, f"Note: {note}")
     if not verbose and len(found) > NOTES_SHOWN:
-        say(console, f"{len(found) - NOTES_SHOWN} more notes, and all tables: --verbose")
+        more = len(found) - NOTES_SHOWN
+        say(console, f"{more} more note{'s' if more > 1 else ''}, and all tables: --verbose")
     say(console, whole, style="bold")
 
 

@@ -1,4 +1,4 @@
-"""A learning curve in a terminal: tables of scores, and what twice the labels would give.
+"""A learning curve in a terminal: tables of scores with a plot beside them, and what twice the labels would give.
 
 A curve is the record that `curve.schema.json` describes.
 """
@@ -18,6 +18,8 @@ Curve = dict[str, Any]
 
 # What fits a terminal of 80 columns and 45 lines: bands of so many methods, and so many sizes; the largest are kept.
 BANDS_SHOWN, SIZES_SHOWN = 3, 8
+# Marks of the methods in a plot, and the columns that it takes.
+MARKS, LEAST_PLOT, MOST_PLOT = "ox+v#%@", 12, 40
 # Methods for which a sentence is shown in a terminal; the page has all.
 SENTENCES_SHOWN = 3
 
@@ -33,7 +35,8 @@ def show(curve: Curve, console: Console) -> None:
     say(console, heading(curve))
     methods = curve["methods"]
     for score in ordered_scores(curve):
-        draw(table(curve, score, sizes=SIZES_SHOWN, bands=len(methods) <= BANDS_SHOWN), console)
+        shown = table(curve, score, sizes=SIZES_SHOWN, bands=len(methods) <= BANDS_SHOWN)
+        draw(plot(curve, score, shown, console.width), console)
     console.print()
     for line in notes(curve):
         say(console, line)
@@ -86,6 +89,55 @@ def table(curve: Curve, score: str, *, sizes: int | None = None, bands: bool = T
         f"{SCORES[score]} on the test split, means over {draws} draws{spread}",
         [" per class", " images", " smaller", *(f" {method['name']}" for method in methods)],
         rows,
+    )
+
+
+def plot(curve: Curve, score: str, shown: Table, width: int) -> Table:
+    """Return a table of scores with a plot beside it: a row for each size, the score from left to right.
+
+    Parameters
+    ----------
+    curve : dict
+    score : {"accuracy", "macro_f1"}
+    shown : Table
+        As `table` returns it.
+    width : int
+        Columns of the terminal.
+
+    Returns
+    -------
+    Table
+        With `-` for the range of the draws, a method's mark for their mean and `*` for several means, in one more
+        column; `shown` itself where the terminal has no room for it, or more methods than `MARKS`.
+    """
+    methods = curve["methods"]
+    marked = [f" {mark} {method['name']}" for mark, method in zip(MARKS, methods, strict=False)]
+    columns = [*shown.columns[: -len(methods)], *marked]
+    cells = zip(columns, *shown.rows, strict=False)
+    room = min(MOST_PLOT, width - sum(max(len(cell.strip()) for cell in column) + 2 for column in cells))
+    if len(methods) > len(MARKS) or room < LEAST_PLOT:
+        return shown
+    points = [[method["points"][p][score] for method in methods] for p in range(-len(shown.rows), 0)]
+    values = [value for point in points for draws in point for value in draws]
+    low, high = min(values), max(values)
+
+    def place(value: float) -> int:
+        return int((value - low) / ((high - low) or 1.0) * (room - 1) + 0.5)
+
+    def line(point: Sequence[Sequence[float]]) -> str:
+        cells = ["."] * room
+        for draws in point:
+            first, last = place(min(draws)), place(max(draws))
+            cells[first : last + 1] = "-" * (last + 1 - first)
+        for mark, draws in zip(MARKS, point, strict=False):
+            at = place(statistics.fmean(draws))
+            cells[at] = mark if cells[at] in ".-" else "*"
+        return "".join(cells)
+
+    return Table(
+        shown.title,
+        [*columns, f"{low:.2f} to {high:.2f}"],
+        [[*row, line(point)] for row, point in zip(shown.rows, points, strict=True)],
     )
 
 

@@ -1,14 +1,15 @@
 """Progress of a command: a line that a terminal redraws, or plain lines now and then for a file or a pipe.
 
-A line names one phase. The time left is that of this phase alone, from its mean rate so far: what comes after it (fits,
-the page) isn't in it, since nobody knows before how long it takes. Phases whose parts are unlike each other, such as
-first fits of different methods, have no time left; repeats have one, from what each method took on the first split.
+A line names one phase. Where an earlier run like this one is known, the time left is that of the whole run, if it
+goes as that one did. Otherwise it is that of the phase alone, from its mean rate so far: what comes after it (fits, the
+page) isn't in it, since nobody knows before how long it takes. Phases whose parts are unlike each other, such as first
+fits of different methods, then have no time left; repeats have one, from what each method took on the first split.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -37,10 +38,13 @@ class State:
     ----------
     clock : callable
         Returns seconds.
+    expected : mapping of str to float, optional
+        Seconds that the phases of an earlier run took, in its order.
     """
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self.clock = clock
+    def __init__(self, clock: Clock = time.monotonic, expected: Mapping[str, float] | None = None) -> None:
+        self.clock, self._expected = clock, expected or {}
+        self._known, self._known_s = "", 0.0  # the last phase that the earlier run has too, and its beginning
         self.phase, self.done, self.total, self.detail, self.unit = "", 0, 0, "", ""
         self.share: float | None = None
         self._began_s = self._done_s = clock()
@@ -52,6 +56,8 @@ class State:
         is_other = phase != self.phase
         if is_other or done < self.done:
             self._began_s = self.clock()
+        if phase in self._expected and phase != self._known:
+            self._known, self._known_s = phase, self.clock()
         if done != self.done:
             self._done_s = self.clock()
         self.phase, self.done, self.total, self.detail, self.unit = phase, done, total, detail, unit
@@ -77,16 +83,34 @@ class State:
 
     @property
     def pace(self) -> str:
-        """How fast it goes and how long the phase will still take; empty where that is not known.
+        """How fast it goes and how long the run or the phase will still take; empty where that is not known.
 
         The rate is that until a part was last done: a part that takes long does not lower it, and time left runs out.
         """
         share = self.done / self.total if self.unit and self.total else self.share
         worked_s = self._done_s - self._began_s
-        if not share or worked_s < LEAST_S:
-            return ""
-        left = format_duration(max(0.0, worked_s / share - self.passed_s))
-        return f"{self.done / worked_s:,.1f}/s, {left} left" if self.unit else f"about {left} left"
+        rate, left_s = "", None
+        if share and worked_s >= LEAST_S:
+            left_s = max(0.0, worked_s / share - self.passed_s)
+            rate = f"{self.done / worked_s:,.1f}/s" if self.unit else ""
+        run_s = self._run_left_s(left_s)
+        if run_s >= 0.5:  # the last phases take less
+            left = f"run: {format_duration(run_s)} left as before"
+        elif left_s is not None:
+            left = f"{'' if self.unit else 'about '}{format_duration(left_s)} left"
+        else:
+            left = ""
+        return ", ".join(filter(None, (rate, left)))
+
+    def _run_left_s(self, phase_left_s: float | None) -> float:
+        """Return the seconds that the earlier run still took from here; 0 where none is known."""
+        if not self._known:
+            return 0.0
+        phases = list(self._expected)
+        ahead_s = sum(self._expected[phase] for phase in phases[phases.index(self._known) + 1 :])
+        if phase_left_s is None:
+            phase_left_s = max(0.0, self._expected[self._known] - (self.clock() - self._known_s))
+        return phase_left_s + ahead_s
 
 
 def format_duration(seconds: float) -> str:
@@ -105,10 +129,17 @@ class Lines:
         Takes a line.
     clock : callable
         Returns seconds.
+    expected : mapping of str to float, optional
+        As `State` takes it.
     """
 
-    def __init__(self, write: Callable[[str], None], clock: Clock = time.monotonic) -> None:
-        self._state, self._write = State(clock), write
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        clock: Clock = time.monotonic,
+        expected: Mapping[str, float] | None = None,
+    ) -> None:
+        self._state, self._write = State(clock, expected), write
         self._written_s = clock()
 
     def __call__(self, phase: str, done: int, total: int, *more: Any) -> None:
@@ -124,8 +155,8 @@ class Lines:
 class Bar:
     """Draws the current phase alone in a terminal: a bar, and beside it what and how fast."""
 
-    def __init__(self, terminal: Console) -> None:
-        self._state, self._drawn_s, self._task = State(), 0.0, TaskID(-1)
+    def __init__(self, terminal: Console, expected: Mapping[str, float] | None = None) -> None:
+        self._state, self._drawn_s, self._task = State(expected=expected), 0.0, TaskID(-1)
         self.bars = Bars(
             BarColumn(bar_width=BAR_WIDTH),
             _Words(self._state),

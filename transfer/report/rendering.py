@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,13 +38,15 @@ def console() -> Console:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Progress]:
+def progress(quiet: bool, expected: Mapping[str, float] | None = None) -> Iterator[Progress]:
     """Show the phases of a command on standard error: a bar in a terminal, else plain lines now and then.
 
     Parameters
     ----------
     quiet : bool
         Show nothing.
+    expected : mapping of str to float, optional
+        Seconds that the phases of an earlier run took, in its order.
 
     Yields
     ------
@@ -55,9 +57,9 @@ def progress(quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield silent
     elif not terminal.is_terminal or terminal.is_dumb_terminal:
-        yield Lines(print_line)
+        yield Lines(print_line, expected=expected)
     else:
-        bar = Bar(terminal)
+        bar = Bar(terminal, expected)
         with bar.bars, at_end(bar.bars.stop):
             yield bar
 

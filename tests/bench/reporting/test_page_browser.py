@@ -38,7 +38,15 @@ def test_nothing_is_cut_off(browser: Any, file: Path, size: tuple[int, int]) -> 
     assert browsers.labels_cut_off(opened) == []
 
 
+def test_every_control_is_reached_by_keyboard(browser: Any, file: Path) -> None:
+    assert browsers.out_of_reach(browsers.open_page(browser, file), "a, summary") == set()
+
+
 @browsers.needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(browser: Any, file: Path, scheme: str) -> None:
     assert browsers.axe_violations(browsers.open_page(browser, file, scheme=scheme)) == []
+
+
+def test_it_is_printed_dark_on_white_whatever_the_scheme(browser: Any, file: Path) -> None:
+    assert browsers.faint_texts_in_print(browsers.open_page(browser, file, scheme="dark")) == []

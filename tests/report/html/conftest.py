@@ -109,6 +109,19 @@ def make() -> Make:
             },
             **parts.pop("data", {}),
         }
+        engine = {
+            **example.engine,
+            "reason": "measured",
+            "trials": [
+                {
+                    "engine": example.engine["name"],
+                    "precision": example.engine["precision"],
+                    "setup_s": 1.0,
+                    "images_per_s": 1234.5,
+                    "cosine": 1.0,
+                }
+            ],
+        }
         text = io.StringIO(newline="")
         table = csv.writer(text)
         table.writerow(["split", "file", "group", "label", *(c for m in METHODS for c in (m, f"{m}:score"))])
@@ -116,7 +129,13 @@ def make() -> Make:
             answers = [cell for m in METHODS for cell in (classes[said[m][i]], f"{rng.random():.3f}")]
             table.writerow(["test", files[i], "", classes[label], *answers])
         result = dataclasses.replace(
-            example, data=data, methods=methods, comparison=comparison, schema_version=2, **parts
+            example,
+            data=data,
+            engine=engine,
+            methods=methods,
+            comparison=comparison,
+            schema_version=2,
+            **parts,
         )
         return result, text.getvalue()
 

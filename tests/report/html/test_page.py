@@ -224,3 +224,34 @@ def test_the_rate_of_the_extraction_is_compared_with_that_of_products(make: Make
     assert "0.60 TFLOP/s. An addition" in "".join(Page(report.page(result, None)).texts)
     result.features.update(images_per_s=None)
     assert "TFLOP/s" not in "".join(Page(report.page(result, None)).texts)
+
+
+def test_engines_that_were_tried_are_drawn_and_the_one_taken_is_named(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    tried = [("eager", "fp32", 4.6), ("openvino", "bf16", 15.9)]
+    result.engine.update(
+        name="openvino",
+        reason="measured",
+        precision="bf16",
+        trials=[
+            {"engine": name, "precision": precision, "images_per_s": speed, "setup_s": 1.0, "cosine": 1.0}
+            for name, precision, speed in tried
+        ],
+    )
+    words = Page(report.page(result, None)).texts
+    assert {"4.6/s", "15.9/s, taken"} <= set(words)
+    result.engine["trials"] = []
+    assert "with each engine" not in report.page(result, None)
+
+
+def test_predictions_of_the_best_method_are_drawn_with_an_empty_store_and_with_a_full_one(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    best, label = result.method("svm"), "Seconds from images to predictions of svm"
+    best.update(fit_s=19.0, predict_s=1.0)
+    result.seconds.update({"read": [10.0], "open cache": [], "load": []})
+    result.features.update(cold_seconds=90.0)
+    page = report.page(result, None)
+    assert label in page
+    assert {"120 s", "30.00 s"} <= set(Page(page).texts)
+    result.features.update(cold_seconds=None)
+    assert label not in report.page(result, None)

@@ -77,3 +77,7 @@ def test_every_control_is_reached_by_keyboard(opened: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_violation(opened: Any, scheme: str) -> None:
     assert browsers.axe_violations(opened(["a", "b", "c"], scheme=scheme)) == []
+
+
+def test_it_is_printed_dark_on_white_whatever_the_scheme(opened: Any) -> None:
+    assert browsers.faint_texts_in_print(opened(["a", "b"], scheme="dark")) == []

@@ -71,6 +71,8 @@ def render(
             ladder=charts.ladder(result),
             searches=_searches(result),
             time=charts.time(result),
+            totals=charts.cold_and_warm(result),
+            engines=charts.engines(result),
             speed=describe_speed(result),
             tables=tables(result),
             answers=answers,

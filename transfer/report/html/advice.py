@@ -1,8 +1,9 @@
-"""What to do next, as it follows from a result: a reason and, where there is one, the option to add."""
+"""What to do next, as it follows from a result: a reason and, where there is one, the option to add or the command."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from transfer.evaluation.results import Result, are_given
 from transfer.report.notes import FEW_IMAGES
@@ -12,10 +13,12 @@ FEW_TRAINING_IMAGES, LOW_RECALL = 30, 0.5
 # Below it with every method, another network is suggested.
 LOW_SCORE = 0.5
 NAMED = 5
+# Learning rates are below it.
+MOST_LR = 10
 
 
 def advise(result: Result) -> list[tuple[str, str | None]]:
-    """Return reasons to act, the most useful first, each with an option of `transfer run` or None."""
+    """Return reasons to act, the most useful first, each with an option of `transfer run`, a command or None."""
     return list(_steps(result))
 
 
@@ -45,8 +48,9 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
         names = ", ".join(f"{name} ({train})" for _, name, train in poor[:NAMED])
         more = f" and {len(poor) - NAMED} more" if len(poor) > NAMED else ""
         yield (
-            f"Label more images of classes that {best['name']} finds least, with few training images: {names}{more}.",
-            None,
+            f"Label more images of classes that {best['name']} finds least, with few training images: {names}{more}. "
+            "What more labels give is measured on fewer of them.",
+            "transfer curve",
         )
     few = sum(count < FEW_IMAGES for count in data["splits"]["test"]["per_class"])
     if few:
@@ -59,7 +63,7 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
             yield (
                 f"{method['name']} chose a value at the end of its range ({', '.join(method['at_edge'])}): "
                 "wider ranges may do better.",
-                None,
+                _wider_rates(method) if "lr" in method["at_edge"] else None,
             )
     if result.backbone["weights"] == "random":
         yield (
@@ -71,3 +75,10 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
             f"No method reaches {LOW_SCORE} in macro F1: another network may separate the classes better.",
             None if are_given(result) else "--backbone NAME",
         )
+
+
+def _wider_rates(method: dict[str, Any]) -> str | None:
+    """Return the option with the learning rates that were tried and one beyond the best, where it is allowed."""
+    tried, best = sorted({row["params"]["lr"] for row in method["sweep"]}), method["best_params"]["lr"]
+    beyond = best / 10 if best == tried[0] else best * 10
+    return f"--lr {','.join(f'{lr:g}' for lr in sorted([*tried, beyond]))}" if beyond < MOST_LR else None

@@ -23,12 +23,13 @@ from transfer.report.html.svg import (
     legend,
     line,
     path,
+    set_apart,
     span,
     text,
     vertical_axis,
 )
 from transfer.report.lab import LAB_FIGURES
-from transfer.report.tables import seconds_by_phase
+from transfer.report.tables import seconds_by_phase, total_seconds
 from transfer.report.wording import (
     SCORES,
     format_params,
@@ -104,8 +105,13 @@ def score_against_time(result: Result, score: str) -> Markup:
         parts += [
             line(x(fit_s), y(low), x(fit_s), y(high), class_=f"interval {own}"),
             dot(x(fit_s), y(method["test"][score]), words, 6, class_=own),
-            text(x(fit_s) + 9, y(method["test"][score]) + 4, method["name"]),
         ]
+    places = [
+        (x(fit_s) + 9, y(method["test"][score]) + 4)
+        for method, fit_s in zip(result.methods, fits, strict=True)
+    ]
+    for (left, base), method in zip(set_apart(places), result.methods, strict=True):
+        parts.append(text(left, base, method["name"], class_="name"))
     for kind, known in lab.items():
         left, top = x(known["seconds"]), y(known[score])
         words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"
@@ -210,10 +216,11 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
             ],
             colour(i),
         )
-    parts += legend([(setting, colour(i)) for i, setting in enumerate(sorted(lines))], 226)
+    named = [(setting, colour(i)) for i, setting in enumerate(sorted(lines))] if len(lines) > 1 else []
+    parts += legend(named, 226)
     parts.append(text(WIDTH - 40, 222, name, "end"))
     label = f"{SCORES[select]} of {method['name']} on validation against {name}"
-    return drawing(236 + LEGEND_ROW * -(-len(lines) // 2), label, *parts)
+    return drawing(236 + LEGEND_ROW * -(-len(named) // 2), label, *parts)
 
 
 def _dotted_path(points: Sequence[tuple[float, float, str]], own: str) -> Iterator[Markup]:
@@ -233,17 +240,43 @@ def time(result: Result) -> Markup:
     spent = seconds_by_phase(result)
     shown = {name: seconds for name, seconds in spent.items() if seconds >= LEAST_SHARE * total}
     rest = total - sum(shown.values())
-    rows = [
-        *sorted(shown.items(), key=lambda row: -row[1]),
-        *([("everything else", rest)] if rest > 0 else []),
-    ]
-    axis = Axis(0, max(seconds for _, seconds in rows) or 1.0, LABELS, WIDTH - 130)
+    rows = sorted(shown.items(), key=lambda row: -row[1])
+    rows += [("everything else", rest)] if rest > 0 else []
+    return _bars(
+        [(name, seconds, f"{format_seconds(seconds)}, {seconds / total:.0%}") for name, seconds in rows],
+        "Seconds of each phase",
+    )
+
+
+def cold_and_warm(result: Result) -> Markup | None:
+    """Draw the seconds from images to predictions of the best method, with an empty and with a full store."""
+    cold_s, warm_s = total_seconds(result, result.method(result.comparison["best"]))
+    if not cold_s:
+        return None
+    rows = [("cold", cold_s), ("warm", warm_s)]
+    label = f"Seconds from images to predictions of {result.comparison['best']}"
+    return _bars([(name, seconds, format_seconds(seconds)) for name, seconds in rows], label)
+
+
+def engines(result: Result) -> Markup | None:
+    """Draw the rate of every engine that was tried as a bar."""
+    taken = (result.engine["name"], result.engine["precision"])
+    rows = []
+    for trial in result.engine.get("trials") or []:
+        own, speed = (trial["engine"], trial["precision"]), trial["images_per_s"]
+        rows.append((" ".join(own), speed, f"{speed:.1f}/s" + (", taken" if own == taken else "")))
+    return _bars(rows, "Images a second with each engine that was tried") if rows else None
+
+
+def _bars(rows: Sequence[tuple[str, float, str]], label: str) -> Markup:
+    """Draw a bar for each name and value, with words at its end."""
+    axis = Axis(0, max(value for _, value, _ in rows) or 1.0, LABELS, WIDTH - 150)
     parts = []
-    for i, (name, seconds) in enumerate(rows):
+    for i, (name, value, words) in enumerate(rows):
         y = 6 + ROW * i
         parts += [
             text(LABELS - 10, y + 16, name, "end"),
-            element("rect", x=LABELS, y=y + 3, width=axis(seconds) - LABELS, height=ROW - 8, class_="bar"),
-            text(axis(seconds) + 8, y + 16, f"{format_seconds(seconds)}, {seconds / total:.0%}"),
+            element("rect", x=LABELS, y=y + 3, width=axis(value) - LABELS, height=ROW - 8, class_="bar"),
+            text(axis(value) + 8, y + 16, words),
         ]
-    return drawing(12 + ROW * len(rows), "Seconds of each phase", *parts)
+    return drawing(12 + ROW * len(rows), label, *parts)

@@ -12,6 +12,9 @@ from markupsafe import Markup, escape
 WIDTH, ROW, LEGEND_ROW = 720, 26, 20
 # Colours of the style sheet; further ones begin again.
 COLOURS = 8
+# Units that the name of a method takes beside its dot, and from one line of text to the next, in the larger letters of
+# narrow windows.
+NAME, LINE = 70, 17
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
@@ -64,6 +67,18 @@ def legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
     for i, (name, own) in enumerate(entries):
         left, y = 60 + 320 * (i % 2), top + LEGEND_ROW * (i // 2)
         yield dot(left, y, name, 4, class_=own) + text(left + 9, y + 4, name[:30])
+
+
+def set_apart(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Move the names of methods, of which the left end and the baseline are given, down from names they lie on."""
+    placed: dict[int, tuple[float, float]] = {}
+    for i in sorted(range(len(places)), key=lambda i: places[i][1]):
+        left, base = places[i]
+        for other_left, other_base in sorted(placed.values(), key=lambda place: place[1]):
+            if abs(left - other_left) < NAME and abs(base - other_base) < LINE:
+                base = other_base + LINE
+        placed[i] = left, base
+    return [placed[i] for i in range(len(places))]
 
 
 @dataclass(frozen=True)

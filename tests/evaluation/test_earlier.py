@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transfer.config import RunConfig
+from transfer.evaluation.earlier import expected_seconds
+
+EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
+SAME: dict[str, Any] = {
+    "data": "elsewhere/noise",
+    "backbone": "resnet18",
+    "methods": ("fc-lab", "fc", "svm-lab", "svm"),
+    "lr": (1e-5, 1e-4, 1e-3, 1e-2),
+    "epochs": 10,
+}
+
+
+def test_a_run_like_the_earlier_one_is_expected_to_take_as_long() -> None:
+    found = expected_seconds(EXAMPLE, RunConfig(**SAME))
+    seconds = json.loads(EXAMPLE.read_text())["seconds"]
+    assert list(found) == [phase for phase in seconds if phase != "total"]
+    assert sum(found.values()) == pytest.approx(seconds["total"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": "elsewhere/photos"},
+        {"backbone": "resnet50"},
+        {"methods": ("fc", "svm")},
+        {"lr": None},
+        {"epochs": None},
+        {"repeats": 10},
+        {"select": "accuracy"},
+    ],
+)
+def test_nothing_is_expected_of_a_run_of_other_settings(other: dict[str, Any]) -> None:
+    assert expected_seconds(EXAMPLE, RunConfig(**(SAME | other))) == {}
+
+
+def test_nothing_is_expected_where_no_result_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    assert expected_seconds(file, RunConfig(**SAME)) == {}
+    file.write_text("{}")
+    assert expected_seconds(file, RunConfig(**SAME)) == {}

@@ -1,0 +1,46 @@
+"""The seconds that an earlier run took, from which the time left of one like it is estimated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transfer.config import RunConfig
+from transfer.evaluation import results
+from transfer.heads.registry import METHODS
+from transfer.system.errors import UserError
+
+# Settings that decide how long methods take, and have the same name in a result.
+SETTINGS = ("select", "epochs", "batch_size", "repeats")
+
+
+def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
+    """Return the seconds of each phase of an earlier run, in order, which together took as long as the run.
+
+    Parameters
+    ----------
+    file : Path
+        Its result file.
+    config : RunConfig
+        Of the run to come.
+
+    Returns
+    -------
+    dict of str to float
+        Empty where there is no such file, or where the run was of other images, methods or settings.
+    """
+    if not file.exists():
+        return {}
+    try:
+        found = results.load(file)
+    except UserError:  # it is about to be replaced
+        return {}
+    same = (
+        found.data["name"] == Path(config.data).resolve().name
+        and found.backbone["name"] == config.backbone
+        and found.config["methods"] == list(config.methods or METHODS)
+        and found.config["lr"] == (list(config.lr) if config.lr else None)
+        and all(found.config.get(name) == getattr(config, name) for name in SETTINGS)
+    )
+    spent = {phase: sum(parts) for phase, parts in found.seconds.items() if same and phase != "total"}
+    scale = found.seconds["total"] / (sum(spent.values()) or 1.0)  # pauses are in no phase
+    return {phase: scale * seconds for phase, seconds in spent.items()}
