@@ -229,6 +229,8 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         fields["repeats"] = parse_repeats(fields["repeats"])
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
+    if "transform" in fields:
+        fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))
     if "lr" in fields:
         fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
     for name in ("mean", "std"):
