@@ -36,6 +36,7 @@ from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 WAY = {"engine": "eager", "precision": "fp32", "device": "cpu"}
+STEPS = ("l2", "pca:12", "whiten")
 
 
 def photographs(root: Path) -> Path:
@@ -99,6 +100,17 @@ def ready(extracted: Path, tmp_path: Path) -> Path:
 def copy(folder: Path, result: Result, tmp_path: Path) -> Path:
     """The models of the run alone, elsewhere: what follows finds neither its images nor its store."""
     return shutil.copytree(folder / "out" / "models", tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def transformed(
+    folder: Path, result: Result, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Result]:
+    """The same images, whose features are in the store, and a run that transforms these."""
+    root = tmp_path_factory.mktemp("transform")
+    for name in ("images", "store"):
+        shutil.copytree(folder / name, root / name)
+    return root, run(root, transform=STEPS, repeats=2)
 
 
 def tested(folder: Path) -> list[Path]:
@@ -316,23 +328,11 @@ def seen(loaded: predictor.Model, paths: list[Path]) -> tuple[list[Path], np.nda
 
 
 class TestTransform:
-    STEPS = ("l2", "pca:12", "whiten")
-
-    @pytest.fixture(scope="class")
-    def made(
-        self, folder: Path, result: Result, tmp_path_factory: pytest.TempPathFactory
-    ) -> tuple[Path, Result]:
-        """The same images, whose features are in the store, and a run that transforms these."""
-        root = tmp_path_factory.mktemp("transform")
-        for name in ("images", "store"):
-            shutil.copytree(folder / name, root / name)
-        return root, run(root, transform=self.STEPS, repeats=2)
-
     @pytest.mark.parametrize("method", METHODS)
     def test_labels_and_confidences_are_those_of_the_run(
-        self, made: tuple[Path, Result], method: str
+        self, transformed: tuple[Path, Result], method: str
     ) -> None:
-        root, found = made
+        root, found = transformed
         loaded = predictor.load(root / "out", method=method, batch=8)
         predictions = loaded.predict(tested(root))
         assert confusion(predictions, loaded.classes) == found.method(method)["test"]["confusion"]
@@ -342,18 +342,18 @@ class TestTransform:
             assert len(sure) == level["test"]["images"]
 
     def test_it_is_recorded_and_changes_what_methods_reach(
-        self, made: tuple[Path, Result], result: Result
+        self, transformed: tuple[Path, Result], result: Result
     ) -> None:
-        root, found = made
+        root, found = transformed
         assert found.features["computed"] == 0
-        assert found.config["transform"] == list(self.STEPS)
+        assert found.config["transform"] == list(STEPS)
         assert found.seconds["transform"]
         assert found.comparison["suspects"] == result.comparison["suspects"]  # of the features as they are
         assert found.comparison["repeats"]["n"] == 2
         jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
         record = json.loads((root / "out/models/model.json").read_text())
         jsonschema_rs.validate(schemas.schema("model"), record)
-        assert record["transform"] == list(self.STEPS)
+        assert record["transform"] == list(STEPS)
         assert "transform" not in result.config
         different = [m["name"] for m in found.methods if m["test"] != result.method(m["name"])["test"]]
         assert len(different) > len(METHODS) / 2
