@@ -110,6 +110,17 @@ def test_what_is_affine_becomes_part_of_a_linear_head(head: Any) -> None:
     assert type(unit.head) is type(head)
 
 
+@pytest.mark.parametrize("head", [SVM(kernel="rbf"), NearestMean()], ids=["rbf", "ncm"])
+def test_to_standardise_components_is_to_whiten_them(head: Any) -> None:
+    x_ND, x_MD = rows(80, 12), rows(60, 12, seed=1)
+    found = []
+    for steps in (("pca:5",), ("pca:5", "whiten")):
+        transform = FeatureTransform(steps=steps).fit(x_ND)
+        own = clone(head).fit(transform.transform(x_ND), labels(x_ND))
+        found.append(own.predict(transform.transform(x_MD)))
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_layer_that_would_be_too_large_stays_behind_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("transfer.heads.transforms.LARGEST_LAYER", 3 * 12 - 1)
     x_ND = rows(80, 12)

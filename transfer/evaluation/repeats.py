@@ -81,6 +81,8 @@ def repeat(
         score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won.
     """
     methods, total = [], len(unfitted) * len(splits)
+    if transform:
+        on_progress("repeat", 0, total, "transform")
     x_ND, transforms = fit_transforms(transform, x_ND, splits)
     cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in unfitted])
     for i, (name, search) in enumerate(unfitted.items()):
