@@ -208,3 +208,29 @@ def test_the_home_folder_is_expanded_in_variables_and_options(
     for given, message in (("", "is empty"), ("~nobody-of-that-name/x", "no home folder")):
         with pytest.raises(UserError, match=message):
             expand(given)
+
+
+@pytest.mark.parametrize(
+    "steps", [(), ("l2",), ("pca:1",), ("l2", "pca:256", "whiten"), ("pca:9", "pca:4", "whiten", "l2")]
+)
+def test_steps_of_a_transform(steps: tuple[str, ...]) -> None:
+    assert RunConfig(transform=steps).transform == steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (("",), "`transform` has ''; give l2, pca:N or whiten"),
+        (("l1",), "'l1'"),
+        (("pca",), "'pca'"),
+        (("pca:0",), "'pca:0'"),
+        (("pca:0.95",), "'pca:0.95'"),
+        (("pca:-1",), "'pca:-1'"),
+        (("whiten",), "whiten, which follows pca:N"),
+        (("pca:4", "l2", "whiten"), "whiten, which follows pca:N"),
+        (("pca:4", "whiten", "whiten"), "whiten, which follows pca:N"),
+    ],
+)
+def test_other_steps_are_refused(steps: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        RunConfig(transform=steps)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +81,21 @@ def parse_columns(text: str) -> dict[str, str]:
     return dict(zip(roles, (name.strip() for _, _, name in pairs), strict=True))
 
 
+def n_components(step: str) -> int:
+    """Return the number of components of a step `pca:N` of `--transform`; 0 of any other."""
+    match = re.fullmatch(r"pca:([1-9]\d{0,5})", step)
+    return int(match[1]) if match else 0
+
+
+def check_transform(steps: Sequence[str]) -> None:
+    """Raise `UserError` for what is no step of `--transform`, and for `whiten` without components before it."""
+    for before, step in itertools.pairwise(("", *steps)):
+        if step not in ("l2", "whiten") and not n_components(step):
+            raise UserError(f"`transform` has {step!r}; give l2, pca:N or whiten, such as l2,pca:256,whiten")
+        if step == "whiten" and not n_components(before):
+            raise UserError("`transform` has whiten, which follows pca:N, such as pca:256,whiten")
+
+
 def check_pattern(pattern: str) -> re.Pattern[str]:
     """Compile the regular expression of `--groups`; raise `UserError` where it is none."""
     try:
@@ -108,7 +124,7 @@ class RunConfig:
     """Names of the columns of a table where they are not `file`, `label`, `split` and `group`; an empty one is of no
     column."""
     methods: tuple[str, ...] = ()
-    """Names from `transfer.heads.registry.METHODS`; empty means all of them."""
+    """Names from `transfer.heads.registry.METHODS`; empty means those that are run by default."""
     backbone: str = "resnet50"
     """A network of torchvision, `timm:NAME`, `hf:NAME`, `hf:./FOLDER` or `efficientnet_lite0`."""
     weights: str | None = None
@@ -122,6 +138,8 @@ class RunConfig:
     """Order of the channels that the weights were trained with, and in which `mean` and `std` are: `rgb` or `bgr`."""
     size: tuple[int, int] | None = None
     """Input height and width in pixels; None: the images' own within bounds if all agree, else the network's."""
+    transform: tuple[str, ...] = ()
+    """Steps that features take before every head, fitted on training rows: `l2`, `pca:N`, `whiten`."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None
@@ -160,6 +178,7 @@ class RunConfig:
                     f"`{name}` is {','.join(f'{one:g}' for one in values)}; give three numbers, one a channel, for "
                     f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[name]}"
                 )
+        check_transform(self.transform)
         check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):

@@ -23,7 +23,7 @@ from transfer.cache.store import Store
 from transfer.cli import commands
 from transfer.config import RunConfig
 from transfer.evaluation import data_summary, experiment
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import default_methods
 from transfer.serving import bundle
 from transfer.system import schemas
 from transfer.system.errors import UserError
@@ -63,7 +63,7 @@ def test_run_prints_the_report_and_writes_it(
     assert cli.main(["run", *cold, "--epochs=2", "--verbose", "--out", str(tmp_path / "deep/out")]) == 0
     out, err = capsys.readouterr()
     assert "transfer: write: result.json (1 of 5)\n" in err
-    for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *METHODS):
+    for part in ("Table 1", "Table 2", "Table 3", "Where the time went", "untrained", *default_methods()):
         assert part in out
     record = json.loads((tmp_path / "deep/out/result.json").read_text())
     assert record["schema_version"] == 2

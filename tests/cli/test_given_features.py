@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
 
 from tests.cli.words import run_json
 from tests.conftest import DATA
@@ -95,6 +99,54 @@ def test_the_scores_are_those_of_heads_fitted_by_hand(
         assert method["best_params"] == search.best_params_
         right_N = search.predict(x["test"]) == y["test"]
         assert method["test"]["accuracy"] == pytest.approx(right_N.mean())
+
+
+@pytest.mark.slow
+def test_methods_are_fitted_to_transformed_features(
+    path: Path, arrays: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(path), "--methods=fc-lab,svm,ncm", "--device=cpu", "--select=accuracy"]
+    outs = [str(tmp_path / name) for name in ("as-they-are", "transformed")]
+    run_json(capsys, "run", *words, "--repeats=2", f"--out={outs[0]}")
+    steps = "--transform=l2,pca:3"
+    result = run_json(capsys, "run", *words, steps, "--repeats=2", f"--out={outs[1]}")
+    assert len(result["comparison"]["repeats"]["methods"]) == 3
+    assert len(result["comparison"]["ladder"]) > 1
+    x, y = ({split: arrays[f"{kind}_{split}"] for split in COUNTS} for kind in "xy")
+    pipeline = make_pipeline(Normalizer(), PCA(3)).fit(x["train"])
+    x = {split: pipeline.transform(own).astype(np.float32) for split, own in x.items()}
+    search = SVMSearch(select="accuracy", device="cpu").fit(x["train"], y["train"], x["valid"], y["valid"])
+    svm = next(method for method in result["methods"] if method["name"] == "svm")
+    assert svm["best_params"] == search.best_params_
+    assert svm["test"]["accuracy"] == pytest.approx((search.predict(x["test"]) == y["test"]).mean())
+    assert cli.main(["report", *outs]) == 0
+    assert "features by l2," in capsys.readouterr().out
+    curve = run_json(capsys, "curve", *words, steps, "--draws=2")
+    assert curve["config"]["transform"] == ["l2", "pca:3"]
+
+
+def test_a_transform_is_fitted_to_training_rows_alone(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
+    def steps(**others: np.ndarray) -> Any:
+        np.savez(tmp_path / "rows.npz", **arrays | others)
+        config = RunConfig(
+            data=str(tmp_path / "rows.npz"), methods=("ncm",), transform=("l2", "pca:3", "whiten")
+        )
+        return experiment.compare(config).steps[1]
+
+    before, after = steps(), steps(x_valid=arrays["x_valid"] ** 2 + 9, x_test=-7 * arrays["x_test"])
+    np.testing.assert_array_equal(before.matrix_DK, after.matrix_DK)
+    np.testing.assert_array_equal(before.mean_D, after.mean_D)
+
+
+@pytest.mark.parametrize("command", ["run", "curve"])
+def test_a_transform_that_cannot_be_is_refused(
+    path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, str(path), "--transform=pca:7"]) == 2
+    expected = "--transform has pca:7, but 60 training images with 6 features have 6 components"
+    assert expected in capsys.readouterr().err
+    assert cli.main([command, str(path), "--transform=whiten"]) == 2
+    assert "--transform has whiten, which follows pca:N" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -136,6 +136,17 @@ class TestOfImages:
             assert (X_valid == valid.x_ND).all()
             assert (y_valid == valid.y_N).all()
 
+    def test_each_training_set_has_a_transform_of_its_own(
+        self, config: RunConfig, make_images: MakeImages
+    ) -> None:
+        make_images(Path(config.data))
+        record = measure(replace(config, transform=("l2", "pca:8", "whiten")), 2)
+        jsonschema_rs.validate(schemas.schema("curve"), record)
+        assert record["config"]["transform"] == ["l2", "pca:8", "whiten"]
+        assert record["points"][0]["images"] == 3  # they have two components
+        with pytest.raises(UserError, match="pca:24, but 24 training images with"):
+            measure(replace(config, transform=("pca:24",)), 2)
+
     def test_a_method_that_fails_is_left_out(self, config: RunConfig, make_images: MakeImages) -> None:
         make_images(Path(config.data))
         record = measure(replace(config, methods=("none", "near")))

@@ -10,7 +10,15 @@ from sklearn.metrics import accuracy_score, f1_score
 from tests.evaluation.searches import Centroids
 from tests.reports import Reports
 from transfer.data.splits import draw_repeats, leave_group_out
-from transfer.evaluation.repeats import GROUPS, STRATIFIED, default_count, repeat
+from transfer.evaluation.repeats import (
+    GROUPS,
+    STRATIFIED,
+    default_count,
+    fit_transforms,
+    repeat,
+    score_splits,
+)
+from transfer.heads.transforms import FeatureTransform
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +51,40 @@ def test_scores_are_those_of_a_fit_on_each_split(rows: tuple[Any, Any]) -> None:
         assert found["methods"][0]["macro_f1"][i] == pytest.approx(expected)
     assert found["n"] == 6
     assert found["test_images"] == [len(test) for _, _, test in splits]
+
+
+@pytest.mark.parametrize("steps", [("l2",), ("l2", "pca:4", "whiten")])
+def test_features_are_transformed_by_the_training_rows_of_each_split(
+    rows: tuple[Any, Any], steps: tuple[str, ...]
+) -> None:
+    x_ND, y_N = rows
+    splits = draw_repeats(y_N, 3, {"valid": 0.1, "test": 0.3}, seed=0)
+    done: list[int] = []
+    moved_ND, transforms = fit_transforms(steps, x_ND, splits)
+    found = score_splits(Centroids(), moved_ND, y_N, splits, 4, done.append, transforms)
+    assert done == [1, 2, 3]
+    for i, (train, valid, test) in enumerate(splits):
+        x_TK, x_VK, x_EK = (
+            FeatureTransform(steps=steps).fit(x_ND[train]).transform(x_ND[part])
+            for part in (train, valid, test)
+        )
+        predicted_N = Centroids().fit(x_TK, y_N[train], x_VK, y_N[valid]).predict(x_EK)
+        assert found["accuracy"][i] == accuracy_score(y_N[test], predicted_N)
+    # Whatever validation and test rows are, what is fitted to the others stays.
+    for (train, _, _), transform in zip(splits, transforms, strict=False):
+        others_ND = np.where(np.isin(np.arange(100), train)[:, None], x_ND, 1e3).astype(np.float32)
+        _, (again,) = fit_transforms(steps, others_ND, [(train, train, train)])
+        np.testing.assert_array_equal(again.transform(x_ND), transform.transform(x_ND))
+
+
+def test_splits_with_fewer_rows_than_components_take_what_they_have(rows: tuple[Any, Any]) -> None:
+    x_ND, _ = rows
+    splits = [
+        (np.array([0, 50, 80]), np.arange(9), np.arange(100)),
+        (np.arange(90), np.arange(9), np.arange(100)),
+    ]
+    _, transforms = fit_transforms(("pca:5",), x_ND, splits)
+    assert [own.transform(x_ND).shape[1] for own in transforms] == [2, 5]
 
 
 def test_pairs_are_compared_over_the_splits(rows: tuple[Any, Any]) -> None:

@@ -28,6 +28,7 @@ CLASSIFIERS = [
     heads.RidgeHead(),
     heads.LogisticRegressionHead(),
     heads.KNN(),
+    heads.NearestMean(),
 ]
 CONFIG = RunConfig(data="x", epochs=10, device="cpu")
 

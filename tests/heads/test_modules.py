@@ -11,13 +11,16 @@ from transfer.heads.calibration import Calibration
 from transfer.heads.knn import KNN
 from transfer.heads.logreg import LogisticRegressionHead
 from transfer.heads.modules import build_module
+from transfer.heads.ncm import NearestMean
 from transfer.heads.ridge import RidgeHead
+from transfer.heads.transforms import FeatureTransform, on_raw_features
 from transfer.system.errors import UserError
 
 HEADS = {
     "fine-tuning": FineTune(epochs=3, device="cpu"),
     "ridge": RidgeHead(),
     "logistic regression": LogisticRegressionHead(),
+    "nearest mean": NearestMean(),
     "linear": SVM(),
     "rbf": SVM(kernel="rbf"),
     "raw rbf": SVM(kernel="rbf", standardize=False),
@@ -45,6 +48,18 @@ def check(head: Any, n_classes: int) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_labels_and_probabilities_are_those_of_the_head(head: str, n_classes: int) -> None:
     check(HEADS[head], n_classes)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_steps_before_a_head_are_part_of_its_module(head: str) -> None:
+    x_ND, y_N = rows(3)
+    x_ND[0] = 0  # has no direction
+    transform = FeatureTransform(steps=("l2", "pca:5", "whiten", "l2")).fit(x_ND)
+    fitted = on_raw_features(HEADS[head].fit(transform.transform(x_ND), y_N), transform.steps_)
+    calibration = Calibration.fit(fitted, x_ND, y_N)
+    label_N, share_NC = build_module(fitted, calibration)(torch.from_numpy(x_ND))
+    np.testing.assert_array_equal(label_N.numpy(), calibration.predict(fitted, x_ND)[0])
+    np.testing.assert_allclose(share_NC.numpy(), calibration.predict_proba(fitted, x_ND), atol=1e-5)
 
 
 def test_a_linear_svm_with_support_vectors_is_that_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,15 +20,25 @@ from transfer.heads import (
     KNNSearch,
     LogisticRegressionHead,
     LogisticRegressionSearch,
+    NearestMean,
     RidgeHead,
     RidgeSearch,
     SVMSearch,
     serialization,
 )
+from transfer.heads.transforms import FeatureTransform, on_raw_features
 from transfer.system.errors import UserError
 
 NAMES = np.array(["ant", "bee", "cat", "dog", "eel"])
-HEADS = [FineTune(), SVM(), SVM(kernel="rbf", C=10), RidgeHead(), LogisticRegressionHead(), KNN()]
+HEADS = [
+    FineTune(),
+    SVM(),
+    SVM(kernel="rbf", C=10),
+    RidgeHead(),
+    LogisticRegressionHead(),
+    KNN(),
+    NearestMean(),
+]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +99,26 @@ def test_a_loaded_head_predicts_the_same_bits(
     np.testing.assert_array_equal(loaded.predict(x), fitted.predict(x))
     tell = "predict_proba" if isinstance(head, KNN) else "decision_function"
     assert getattr(loaded, tell)(x).tobytes() == getattr(fitted, tell)(x).tobytes()
+
+
+@pytest.mark.parametrize("head", HEADS, ids=repr)
+def test_a_head_behind_steps_is_saved_with_them(
+    head: BaseEstimator, tmp_path: Path, data: tuple[np.ndarray, np.ndarray]
+) -> None:
+    x, y = data
+    transform = FeatureTransform(steps=("pca:9", "l2", "pca:6", "whiten")).fit(x[:200])
+    fitted = on_raw_features(clone(head).fit(transform.transform(x[:200]), y[:200]), transform.steps_)
+    saved = serialization.save(fitted, tmp_path / "head")
+    loaded = serialization.load(saved)
+    assert [type(step) for step in loaded.steps] == [type(step) for step in fitted.steps]
+    assert (type(loaded.head), loaded.n_features_in_) == (type(head), 30)
+    np.testing.assert_array_equal(loaded.predict(x), fitted.predict(x))
+    tell = "predict_proba" if isinstance(head, KNN) else "decision_function"
+    assert getattr(loaded, tell)(x).tobytes() == getattr(fitted, tell)(x).tobytes()
+    about, arrays = parts(saved)
+    rewrite(saved, about, arrays | {"step.0.mean": arrays["step.0.mean"][1:]})
+    with pytest.raises(UserError, match="damaged head"):
+        serialization.load(saved)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tests.report.curves import make_curve
 from transfer.evaluation.extrapolation import NO_RISE
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import METHODS, default_methods
 from transfer.report import curve as report
 from transfer.system import schemas
 
@@ -24,7 +24,7 @@ def test_a_made_curve_keeps_the_published_schema() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("methods", [("fc", "svm"), ("fc", "svm", "ridge"), tuple(METHODS)])
+@pytest.mark.parametrize("methods", [("fc", "svm"), ("fc", "svm", "ridge"), default_methods()])
 def test_a_curve_fits_a_terminal(methods: tuple[str, ...]) -> None:
     sizes = tuple(k * 10**power for power in range(5) for k in (1, 2, 5))
     lines = shown(make_curve(methods=methods, sizes=sizes, grouped=True))

@@ -14,7 +14,7 @@ from transfer import report
 from transfer.data import lagoon
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import default_methods
 
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
@@ -215,14 +215,20 @@ def test_notes_say_what_was_untrained_drawn_skipped_and_damaged(example: Result)
     assert "untrained" not in trained
 
 
-def test_the_built_in_images_and_every_method_fit_a_terminal_of_80_columns(example: Result) -> None:
-    methods = [{**copy.deepcopy(example.methods[0]), "name": name} for name in METHODS]
+def test_the_built_in_images_and_the_default_methods_fit_a_terminal_of_80_columns(example: Result) -> None:
+    methods = [{**copy.deepcopy(example.methods[0]), "name": name} for name in default_methods()]
     for method in methods:
         method["test"]["per_class"][0]["class"] = max(lagoon.COUNTS, key=len)
     for verbose in (False, True):
         lines = printed(changed(example, methods=methods), 80, verbose=verbose).splitlines()
         assert max(map(len, lines)) <= 80
     assert len(printed(changed(example, methods=methods), 80, verbose=False).splitlines()) <= 40
+
+
+def test_what_transformed_the_features_is_said(example: Result) -> None:
+    assert "features by" not in report.heading(example)
+    found = changed(example, config={**example.config, "transform": ["l2", "pca:8"]})
+    assert "weights), features by l2, pca:8, eager" in report.heading(found)
 
 
 def test_the_trials_of_engines_are_reported(example: Result) -> None:

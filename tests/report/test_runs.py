@@ -90,6 +90,15 @@ def test_what_is_common_is_told_from_what_differs(example: Result) -> None:
     }
 
 
+def test_other_transforms_are_told_apart(example: Result) -> None:
+    other = dataclasses.replace(example, config={**example.config, "transform": ["l2", "pca:8"]})
+    _, different = common_and_different([Run("a", example), Run("b", other)])
+    assert different == {"transform": ["", "features by l2, pca:8"]}
+    common, different = common_and_different([Run("a", other), Run("b", other)])
+    assert "features by l2, pca:8" in common
+    assert not different
+
+
 def test_weights_of_one_name_and_other_contents_differ(example: Result) -> None:
     def with_weights(network: str, sha256: str) -> Run:
         return Run(

@@ -108,6 +108,26 @@ class TestAnswers:
         assert done.licence.startswith("none")
         assert done.metadata["method"] == method
 
+    @pytest.mark.parametrize("format", EXPORT_FORMATS)
+    def test_they_are_those_of_heads_behind_steps(
+        self, images: Path, tmp_path_factory: pytest.TempPathFactory, format: str
+    ) -> None:
+        made = tmp_path_factory.mktemp("steps")
+        config = RunConfig(
+            data=str(images),
+            store=images.parent / "store",
+            backbone="resnet18",
+            weights="random",
+            methods=("svm-lab", "ncm"),
+            transform=("l2", "pca:6", "whiten"),
+            **WAY,
+        )
+        experiment.run(config, models=made)
+        for method in config.methods:
+            done = exported(made, made / method, format, method=method, images=tested(images))
+            assert done.check.passed
+            assert done.check.largest_difference < 1e-4
+
     def test_images_of_any_size_are_stretched(
         self, models: Path, whole: Callable[[str], Exported], tmp_path: Path
     ) -> None:

@@ -27,6 +27,7 @@ from transfer.engines import openvino, options
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.heads import serialization
+from transfer.heads.ncm import NearestMean
 from transfer.heads.registry import METHODS
 from transfer.serving import bundle, predictor
 from transfer.serving.bundle import ModelsNotSaved
@@ -35,6 +36,7 @@ from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 WAY = {"engine": "eager", "precision": "fp32", "device": "cpu"}
+STEPS = ("l2", "pca:12", "whiten")
 
 
 def photographs(root: Path) -> Path:
@@ -53,7 +55,14 @@ def photographs(root: Path) -> Path:
 
 def run(folder: Path, **settings: Any) -> Result:
     """A run on `folder / images` that keeps its models in `folder / out / models`."""
-    given = {"backbone": "resnet18", "weights": "random", "epochs": 2, **WAY, **settings}
+    given = {
+        "backbone": "resnet18",
+        "weights": "random",
+        "epochs": 2,
+        "methods": tuple(METHODS),
+        **WAY,
+        **settings,
+    }
     config = RunConfig(data=str(folder / "images"), store=folder / "store", **given)
     return experiment.run(config, models=folder / "out" / "models")
 
@@ -91,6 +100,17 @@ def ready(extracted: Path, tmp_path: Path) -> Path:
 def copy(folder: Path, result: Result, tmp_path: Path) -> Path:
     """The models of the run alone, elsewhere: what follows finds neither its images nor its store."""
     return shutil.copytree(folder / "out" / "models", tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def transformed(
+    folder: Path, result: Result, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Result]:
+    """The same images, whose features are in the store, and a run that transforms these."""
+    root = tmp_path_factory.mktemp("transform")
+    for name in ("images", "store"):
+        shutil.copytree(folder / name, root / name)
+    return root, run(root, transform=STEPS, repeats=2)
 
 
 def tested(folder: Path) -> list[Path]:
@@ -305,6 +325,50 @@ def seen(loaded: predictor.Model, paths: list[Path]) -> tuple[list[Path], np.nda
     pixels = [np.asarray(Image.open(path)) for path in paths]
     parts = [loaded.engine.submit(np.stack(pixels[i : i + 8]))() for i in range(0, len(pixels), 8)]
     return paths, np.concatenate(parts)
+
+
+class TestTransform:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_labels_and_confidences_are_those_of_the_run(
+        self, transformed: tuple[Path, Result], method: str
+    ) -> None:
+        root, found = transformed
+        loaded = predictor.load(root / "out", method=method, batch=8)
+        predictions = loaded.predict(tested(root))
+        assert confusion(predictions, loaded.classes) == found.method(method)["test"]["confusion"]
+        for level in found.method(method)["calibration"]["confident"]:
+            least = level["min_confidence"]
+            sure = [one for one in predictions if one.probability is not None and one.probability >= least]
+            assert len(sure) == level["test"]["images"]
+
+    def test_it_is_recorded_and_changes_what_methods_reach(
+        self, transformed: tuple[Path, Result], result: Result
+    ) -> None:
+        root, found = transformed
+        assert found.features["computed"] == 0
+        assert found.config["transform"] == list(STEPS)
+        assert found.seconds["transform"]
+        assert found.comparison["suspects"] == result.comparison["suspects"]  # of the features as they are
+        assert found.comparison["repeats"]["n"] == 2
+        jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
+        record = json.loads((root / "out/models/model.json").read_text())
+        jsonschema_rs.validate(schemas.schema("model"), record)
+        assert record["transform"] == list(STEPS)
+        assert "transform" not in result.config
+        different = [m["name"] for m in found.methods if m["test"] != result.method(m["name"])["test"]]
+        assert len(different) > len(METHODS) / 2
+
+    def test_what_is_folded_is_an_ordinary_head(self, folder: Path, result: Result, ready: Path) -> None:
+        found = run(ready, transform=("pca:12", "whiten"), methods=("ncm",))
+        loaded = predictor.load(ready / "out", batch=8)
+        assert type(loaded.head) is NearestMean
+        assert loaded.head.n_features_in_ == found.backbone["feature_dim"]
+        expected = found.methods[0]["test"]["confusion"]
+        assert confusion(loaded.predict(tested(ready)), loaded.classes) == expected
+
+    def test_more_components_than_training_images_are_refused(self, ready: Path) -> None:
+        with pytest.raises(UserError, match="pca:36, but 36 training images with"):
+            run(ready, transform=("pca:36",), methods=("knn",))
 
 
 class TestFolder:

@@ -95,6 +95,11 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
 
 def add_fitting_options(parser: argparse.ArgumentParser) -> None:
     """Add what decides how methods are fitted."""
+    parser.add_argument(
+        "--transform",
+        metavar="A,B",
+        help="of features before every method, fitted on training images: l2, pca:N, whiten (none)",
+    )
     parser.add_argument("--lr", metavar="A,B", help="learning rates of fc-lab and fc (their own)")
     parser.add_argument("--epochs", type=int, metavar="N", help="of fc-lab (10), and at least so many of fc")
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")

@@ -19,7 +19,7 @@ from transfer.cli.options import (
     text_argument,
 )
 from transfer.config import EXPORT_FORMATS
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import METHODS, default_methods
 from transfer.system.errors import UserError
 from transfer.system.version import __version__
 
@@ -65,7 +65,9 @@ def _add_run(kinds: Any) -> None:
         "--force", action="store_true", help="replace the models in --out, whatever they were made from"
     )
     add_verbose_option(run)
-    run.add_argument("--methods", metavar="A,B", help=f"of {', '.join(METHODS)} (all)")
+    run.add_argument(
+        "--methods", metavar="A,B", help=f"of {', '.join(METHODS)} ({','.join(default_methods())})"
+    )
     add_extraction_options(run)
     add_fitting_options(run)
     run.add_argument(

@@ -148,6 +148,7 @@ def _repeat(
             len(image_set.classes),
             scheme=scheme,
             names=group_names,
+            transform=config.transform,
             fit_s={name: one.fit_s for name, one in fitted.items()},
             on_progress=on_progress,
         )

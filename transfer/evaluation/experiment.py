@@ -21,8 +21,9 @@ from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import METHODS, default_methods
 from transfer.heads.threads import limited_threads
+from transfer.heads.transforms import FeatureTransform, Step, on_raw_features
 from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError, check_choice
@@ -42,6 +43,8 @@ class Experiment:
     image_set: ImageSet
     features: Features
     fitted: dict[str, FittedSearch]
+    steps: Sequence[Step] = ()
+    """What transforms features before every head; `features` are transformed."""
 
     @cached_property
     def result_json(self) -> str:
@@ -51,7 +54,11 @@ class Experiment:
     def save_models(self, folder: Path) -> None:
         """Write the network and the heads, of features that were computed; raises `ModelsNotSaved`."""
         heads = {
-            name: (self.result.method(name), one.search.best_estimator_, one.calibration)
+            name: (
+                self.result.method(name),
+                on_raw_features(one.search.best_estimator_, self.steps),
+                one.calibration,
+            )
             for name, one in self.fitted.items()
         }
         bundle.save(
@@ -133,7 +140,7 @@ def run(
 
 def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet | None = None) -> Experiment:
     """Compare the methods of `config` on its images, found already or not; `UserError` for what a user can mend."""
-    names = config.methods or tuple(METHODS)
+    names = config.methods or default_methods()
     for name in names:
         check_choice("methods", name, METHODS)
     load_before, watch = hardware.load(), Stopwatch()
@@ -141,6 +148,11 @@ def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet 
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
+        raw, steps = features, tuple[Step, ...]()
+        if config.transform:
+            with watch("transform"), reported(on_progress, "transform"):
+                transform = FeatureTransform(steps=config.transform).fit(raw.splits["train"].x_ND)
+                features, steps = raw.transformed(transform.transform), tuple(transform.steps_)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())
         methods = []
@@ -158,10 +170,10 @@ def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet 
         comparison = compare_methods(methods, fitted, config, image_set, features, watch, on_progress)
         comparison["left_out"] = left_out.reasons
         with watch("check labels"), reported(on_progress, "check labels"):
-            comparison["suspects"] = _find_suspects(config, features)
+            comparison["suspects"] = _find_suspects(config, raw)
         with watch("describe data"), reported(on_progress, "describe data"):
-            data = data_summary.describe(image_set, features)
-    source = extraction_summary.describe(features)
+            data = data_summary.describe(image_set, raw)
+    source = extraction_summary.describe(raw)
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config={
@@ -173,6 +185,7 @@ def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet 
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             **({"columns": dict(config.columns)} if config.columns else {}),
+            **({"transform": list(config.transform)} if config.transform else {}),
             "groups": config.groups,
             "repeats": config.repeats,
         },
@@ -190,7 +203,14 @@ def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet 
         comparison=comparison,
         seconds={**watch.seconds, "total": watch.total()},
     )
-    return Experiment(config=config, result=result, image_set=image_set, features=features, fitted=fitted)
+    return Experiment(
+        config=config,
+        result=result,
+        image_set=image_set,
+        features=features,
+        fitted=fitted,
+        steps=steps,
+    )
 
 
 class _LeftOut:

@@ -19,10 +19,11 @@ from transfer.data.dataset import SPLITS, ImageSet
 from transfer.evaluation import extraction_summary
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
-from transfer.evaluation.repeats import score_splits
+from transfer.evaluation.repeats import fit_transforms, score_splits
 from transfer.features.extract import Features, find_features
 from transfer.heads.registry import METHODS
 from transfer.heads.threads import limited_threads
+from transfer.heads.transforms import FeatureTransform
 from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, silent
@@ -124,6 +125,7 @@ def measure(
         If no method can be fitted to these images.
     """
     train = features.splits["train"]
+    FeatureTransform(steps=config.transform).check(*train.x_ND.shape)
     names = config.methods or DEFAULT_METHODS
     n_classes = len(features.classes)
     points = draw_points(train.y_N, n_classes, draws, seed=config.seed)
@@ -137,7 +139,7 @@ def measure(
                 search = METHODS[name].build(config)
                 for point in points:
                     on_progress("fit", done, total, f"{name}, {len(point.draws[0]):,} images")
-                    measured.append(_score_point(search, point, features, n_classes, watch))
+                    measured.append(_score_point(search, config.transform, point, features, watch))
                     done += len(point.draws)
             except Exception as error:  # memory, a library: it costs this method alone
                 if len(names) == 1:
@@ -208,14 +210,16 @@ def _sizes(most: int) -> list[int]:
 
 
 def _score_point(
-    search: Any, point: Point, features: Features, n_classes: int, watch: Stopwatch
+    search: Any, transform: Sequence[str], point: Point, features: Features, watch: Stopwatch
 ) -> dict[str, Any]:
     """Fit a search to every draw of a point, and score each on the test split."""
     images = features.images
     rows_M, rows_T = (np.flatnonzero(images.split_N == SPLITS.index(split)) for split in ("valid", "test"))
     splits = [(rows_N, rows_M, rows_T) for rows_N in point.draws]  # training images come first
     with watch("fit"):
-        scored = score_splits(search, features.x_ND, images.label_N.astype(np.int64), splits, n_classes)
+        x_ND, transforms = fit_transforms(transform, features.x_ND, splits)
+        y_N, n_classes = images.label_N.astype(np.int64), len(features.classes)
+        scored = score_splits(search, x_ND, y_N, splits, n_classes, transforms=transforms)
     return {**scored, "fit_s": watch.last("fit")}
 
 
@@ -251,6 +255,7 @@ def _describe_run(
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             "groups": config.groups,
+            **({"transform": list(config.transform)} if config.transform else {}),
         },
         "data": {
             "name": image_set.name,

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 
 from transfer import metrics
 from transfer.evaluation import statistics
+from transfer.heads.transforms import FeatureTransform
 from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line
 
@@ -43,6 +45,7 @@ def repeat(
     *,
     scheme: str,
     names: Sequence[str] = (),
+    transform: Sequence[str] = (),
     fit_s: Mapping[str, float] | None = None,
     on_progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -63,6 +66,8 @@ def repeat(
         out one group after the other.
     names : sequence of str
         Name of each split: with `groups` the group that is left out.
+    transform : sequence of str
+        Steps of `FeatureTransform`, fitted to the training rows of each split.
     fit_s : mapping of str to float, optional
         Seconds that each method took on another split, from which the time left is estimated: within some 40 % on two
         cores, where other fits at the same time and single threads change what a fit takes.
@@ -76,6 +81,9 @@ def repeat(
         score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won.
     """
     methods, total = [], len(unfitted) * len(splits)
+    if transform:
+        on_progress("repeat", 0, total, "transform")
+    x_ND, transforms = fit_transforms(transform, x_ND, splits)
     cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in unfitted])
     for i, (name, search) in enumerate(unfitted.items()):
 
@@ -88,7 +96,9 @@ def repeat(
 
         on_fit(0)
         try:
-            methods.append({"name": name, **score_splits(search, x_ND, y_N, splits, n_classes, on_fit)})
+            methods.append(
+                {"name": name, **score_splits(search, x_ND, y_N, splits, n_classes, on_fit, transforms)}
+            )
         except Exception as error:  # memory, a library: it costs this method alone
             log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
     on_progress("repeat", total, total)
@@ -119,6 +129,33 @@ def repeat(
     }
 
 
+def fit_transforms(
+    steps: Sequence[str], x_ND: npt.NDArray[np.float32], splits: Sequence[Split]
+) -> tuple[npt.NDArray[np.float32], list[FeatureTransform]]:
+    """Transform all rows at once where that depends on no other rows; else fit a transform to each split.
+
+    A split with fewer training rows than a step has components gets those that its rows have.
+
+    Parameters
+    ----------
+    steps : sequence of str
+    x_ND : ndarray
+        Features of all images.
+    splits : sequence of (train, valid, test)
+
+    Returns
+    -------
+    x_ND : ndarray
+        As far as they are transformed.
+    transforms : list of FeatureTransform
+        One for each split, or none.
+    """
+    transform = FeatureTransform(steps=steps)
+    if transform.learns:
+        return x_ND, [clone(transform).fit(x_ND[train], fewer=True) for train, _, _ in splits]
+    return (transform.fit_transform(x_ND) if steps else x_ND), []
+
+
 def score_splits(
     search: Any,
     x_ND: npt.NDArray[np.float32],
@@ -126,6 +163,7 @@ def score_splits(
     splits: Sequence[Split],
     n_classes: int,
     on_fit: Callable[[int], None] = lambda done: None,
+    transforms: Sequence[FeatureTransform] = (),
 ) -> dict[str, Any]:
     """Fit a search to every split, choice of settings included, and score it on the split's test images.
 
@@ -139,12 +177,23 @@ def score_splits(
     n_classes : int
     on_fit : callable
         As `GridSearch.fit_splits` takes it.
+    transforms : sequence of FeatureTransform
+        One for each split, fitted: their rows then have nothing in common, and splits are fitted one after the other.
 
     Returns
     -------
     dict
         `accuracy`, `macro_f1` and `best_params`, lists with one entry for each split.
     """
+    if transforms:
+        found = []
+        for i, (parts, transform) in enumerate(zip(splits, transforms, strict=True)):
+            rows = np.concatenate(parts)
+            own = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in parts])[:2])
+            x_MK = transform.transform(x_ND[rows])
+            found.append(score_splits(search, x_MK, y_N[rows], [(own[0], own[1], own[2])], n_classes))
+            on_fit(i + 1)
+        return {key: [value for one in found for value in one[key]] for key in found[0]}
 
     def score(i: int, fitted: Any) -> tuple[float, float, dict[str, Any]]:
         test = splits[i][2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from transfer.system.timer import Stopwatch
 # and reported with the range of the pixels of so many images.
 ALIKE, ALIKE_ROWS, ALIKE_IMAGES = 1e-3, 1000, 8
 
+Transform = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
 log = logging.getLogger(__name__)
 
 
@@ -39,15 +41,19 @@ class Split:
     x_ND: npt.NDArray[np.float32]
     y_N: npt.NDArray[np.int64]
 
+    def transformed(self, transform: Transform) -> Split:
+        """Return the same rows transformed."""
+        return Split(transform(self.x_ND), self.y_N)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """The features of an image set, and how they came about."""
 
     x_ND: npt.NDArray[np.float32]
-    """Of all images, in their order."""
+    """Of all images, in their order; never transformed."""
     splits: dict[str, Split]
-    """Parts of it."""
+    """Parts of it, or of what a transform made of it."""
     exact: Split | None
     """Some of the test images in fp32, where the others are int8."""
     coarse: Split | None
@@ -91,6 +97,15 @@ class Features:
     def groups(self, split: str) -> npt.NDArray[np.int32] | None:
         """Return the groups of the images of a split; None where there are none."""
         return self.images.in_split(split).group_N
+
+    def transformed(self, transform: Transform) -> Features:
+        """Return the same features with all that heads are fitted to and tested on transformed."""
+        return replace(
+            self,
+            splits={name: split.transformed(transform) for name, split in self.splits.items()},
+            exact=self.exact and self.exact.transformed(transform),
+            coarse=self.coarse and self.coarse.transformed(transform),
+        )
 
 
 def find_features(

@@ -6,6 +6,7 @@ N: rows. D: features. V: support vectors. P: pairs of classes. C: classes.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,32 @@ from transfer.heads.calibration import Calibration
 from transfer.heads.one_vs_one import Machines
 from transfer.heads.ridge import RidgeHead
 from transfer.heads.svm_classifier import LARGEST_LAYER, SVM
+from transfer.heads.transforms import Affine, Step, TransformedHead
 from transfer.system.errors import UserError
 
 Array = npt.NDArray[Any]
+
+
+class _Steps(nn.Module):
+    """The steps of a `TransformedHead`, in float64."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        super().__init__()
+        self.affine = [isinstance(step, Affine) for step in steps]
+        for i, step in enumerate(steps):
+            if isinstance(step, Affine):
+                self.register_buffer(f"mean_{i}", torch.from_numpy(step.mean_D).double())
+                self.register_buffer(f"matrix_{i}", torch.from_numpy(step.matrix_DK).contiguous())
+
+    def forward(self, x_ND: torch.Tensor) -> torch.Tensor:
+        x_ND = x_ND.double()
+        for i, affine in enumerate(self.affine):
+            if affine:
+                x_ND = (x_ND - self.get_buffer(f"mean_{i}")) @ self.get_buffer(f"matrix_{i}")
+            else:  # a row of zeros stays
+                length_N1 = x_ND.square().sum(1, keepdim=True).sqrt()
+                x_ND = x_ND / torch.where(length_N1 > 0, length_N1, 1.0)
+        return x_ND
 
 
 class CalibratedHead(nn.Module):
@@ -151,6 +175,10 @@ def build_module(head: Any, calibration: Calibration) -> CalibratedHead:
     UserError
         For nearest neighbours, and for an SVM of so many classes that its matrix would take more than 256 MB.
     """
+    if isinstance(head, TransformedHead):
+        found = build_module(head.head, calibration)
+        found.outputs = nn.Sequential(_Steps(head.steps), found.outputs)
+        return found
     if isinstance(head, SVM) and not head.one_vs_rest_:
         return CalibratedHead(_ByPair(_pair_values(head), len(head.classes_)), calibration)
     if not hasattr(head, "coef_"):

@@ -30,12 +30,16 @@ class Method:
         One line that describes it in the result file.
     build : callable
         Makes the search, not fitted, from a `RunConfig`.
+    by_default : bool
+        Whether a run has it that names no methods. Every method more is a row of each table, and makes the p values
+        of all pairs larger, since they are adjusted for their number.
     """
 
     name: str
     kind: str
     summary: str
     build: Callable[[RunConfig], GridSearch]
+    by_default: bool = True
 
 
 def class_weights(config: RunConfig) -> tuple[str | None, ...]:
@@ -102,6 +106,12 @@ def _knn(config: RunConfig) -> GridSearch:
     return KNNSearch(select=config.select, seed=config.seed)
 
 
+def _ncm(config: RunConfig) -> GridSearch:
+    from transfer.heads.ncm import NearestMeanSearch
+
+    return NearestMeanSearch(select=config.select, seed=config.seed)
+
+
 FINE_TUNING, SVM_KIND = "fine-tuning", "SVM"
 
 
@@ -150,8 +160,20 @@ METHODS = {
             "1, 5 or 20 of them, standardised features; nothing is trained",
             _knn,
         ),
+        Method(
+            "ncm",
+            "nearest class mean",
+            "Euclidean or cosine, standardised features",
+            _ncm,
+            by_default=False,
+        ),
     )
 }
+
+
+def default_methods() -> tuple[str, ...]:
+    """Return the names of the methods of a run that names none."""
+    return tuple(name for name, method in METHODS.items() if method.by_default)
 
 
 # Where the heads and their searches lie.
@@ -166,4 +188,6 @@ HEADS = {
     "LogisticRegressionSearch": "logreg",
     "KNN": "knn",
     "KNNSearch": "knn",
+    "NearestMean": "ncm",
+    "NearestMeanSearch": "ncm",
 }

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from transfer.heads.registry import HEADS
+from transfer.heads.transforms import Affine, Step, TransformedHead, to_unit_length
 from transfer.system import files
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.version import __version__
@@ -29,6 +30,7 @@ from transfer.system.version import __version__
 FORMAT = 1
 SUFFIX = ".safetensors"
 KEY = "transfer_head"
+STEP = "step."  # and its number: the arrays of a step before the head
 DTYPES = {
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
 }  # fmt: skip
@@ -42,7 +44,7 @@ def save(head: Any, path: Path | str) -> Path:
     Parameters
     ----------
     head : estimator
-        One of the heads of `transfer.heads`; of a search, its `best_estimator_`.
+        One of the heads of `transfer.heads`, maybe behind steps; of a search, its `best_estimator_`.
     path : Path or str
         `.safetensors` is appended if it is missing.
 
@@ -56,6 +58,9 @@ def save(head: Any, path: Path | str) -> Path:
     UserError
         If `head` is not a fitted head, has a parameter or a label that JSON can't hold, or can't be written.
     """
+    steps: tuple[Step, ...] = ()
+    if isinstance(head, TransformedHead):
+        steps, head = head.steps, head.head
     name = type(head).__name__
     if name not in _savable() or type(head) is not _class(name):
         raise UserError(
@@ -66,6 +71,9 @@ def save(head: Any, path: Path | str) -> Path:
     if "classes_" not in fitted:
         raise UserError(f"this {name} is not fitted; call fit before it is saved")
     arrays = {key: np.asarray(value) for key, value in fitted.items() if _is_array(value)}
+    for i, step in enumerate(steps):
+        if isinstance(step, Affine):
+            arrays |= {f"{STEP}{i}.mean": step.mean_D, f"{STEP}{i}.matrix": step.matrix_DK}
     # A product's last bits depend on how a matrix lies in memory.
     by_column = [
         key for key, value in arrays.items() if not value.flags.c_contiguous and value.flags.f_contiguous
@@ -80,6 +88,7 @@ def save(head: Any, path: Path | str) -> Path:
             key: _plain(f"{name}'s {key}", value) for key, value in fitted.items() if key not in arrays
         },
         "by_column": by_column,
+        **({"steps": ["affine" if isinstance(step, Affine) else "l2" for step in steps]} if steps else {}),
     }
     about["sha256"] = _digest(about, arrays)
     path = Path(path)
@@ -141,6 +150,7 @@ def _restored(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Any
     head = _class(name)(**{key: _value(value) for key, value in params.items()})
     for key in about["by_column"]:
         arrays[key] = np.asfortranarray(arrays[key])
+    steps = [_step(kind, f"{STEP}{i}", arrays) for i, kind in enumerate(about.get("steps", ()))]
     fitted = {key: _value(value) for key, value in plain.items()}
     fitted |= {key: value if value.ndim else value[()] for key, value in arrays.items()}
     for key, value in fitted.items():
@@ -150,7 +160,14 @@ def _restored(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Any
     # Checked before a row is made that is as long as the file says.
     if all(not value.size or value.shape[-1:] != (head.n_features_in_,) for value in arrays.values()):
         raise ValueError(f"no array has {head.n_features_in_!r} features")
-    return head
+    return TransformedHead(steps, head) if steps else head
+
+
+def _step(kind: str, name: str, arrays: dict[str, npt.NDArray[Any]]) -> Step:
+    """Return a step of a `TransformedHead`, and take its arrays out of those of the head."""
+    if kind == "l2":
+        return to_unit_length
+    return Affine(arrays.pop(f"{name}.mean"), arrays.pop(f"{name}.matrix"))
 
 
 def _savable() -> list[str]:

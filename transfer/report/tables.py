@@ -18,7 +18,7 @@ from transfer.report.wording import (
 )
 
 # Phases that a run with all features in the cache has as well, before anything is fitted.
-WARM_PHASES = ("read", "open cache", "load")
+WARM_PHASES = ("read", "open cache", "load", "transform")
 
 
 def tables(result: Result, *, most_settings: int | None = None) -> list[Table]:

@@ -27,6 +27,12 @@ def format_params(params: dict[str, Any]) -> str:
     )
 
 
+def describe_transform(config: dict[str, Any]) -> str:
+    """Return the steps that features took before every method; empty where there were none."""
+    steps = ", ".join(config.get("transform", ()))
+    return steps and f"features by {steps}"
+
+
 def format_setting(row: dict[str, Any]) -> str:
     """Format a row of a sweep; a solution shared by larger values is marked: `linear, C >= 0.01`."""
     text = format_params(row["params"])

@@ -165,6 +165,7 @@ def save(
                     "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
                     "backbone": _save_backbone(Path(staging), extraction.weights),
                     "features": _save_way(Path(staging), extraction),
+                    **({"transform": list(config.transform)} if config.transform else {}),
                     "classes": list(extraction.classes),
                     "methods": methods,
                     "best": methods[best]["name"],

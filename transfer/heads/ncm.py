@@ -1,0 +1,203 @@
+"""Classification by the nearest class mean: a linear layer that one pass over the rows gives.
+
+N: training rows. M: rows to predict. D: features. C: classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from transfer.heads.base import GridSearch
+from transfer.heads.grid import Setting
+from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.solutions import Solution
+from transfer.system.errors import check_choice
+
+Array = npt.NDArray[Any]
+Layer = tuple[Array, Array]
+
+METRICS = ("euclidean", "cosine")
+
+
+class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier by the nearest mean of a class, as `sklearn.neighbors.NearestCentroid`.
+
+    |x - m|^2 is |x|^2 - 2 (x m - |m|^2 / 2), and the angle between x and m is least where x m / |m| is largest: by
+    either distance the nearest mean is that of the largest output of a linear layer.
+
+    Parameters
+    ----------
+    metric : {"euclidean", "cosine"}
+        Distance of a row from a mean; of standardised rows `cosine` is about the mean of all.
+    standardize : bool
+        Measure distances between features of mean 0 and deviation 1, and fold that into the layer afterwards.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+    coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
+        The layer for raw features.
+    """
+
+    def __init__(self, *, metric: str = "euclidean", standardize: bool = True) -> None:
+        self.metric = metric
+        self.standardize = standardize
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Compute the means.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+        y : array of shape (n_samples,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data or parameters that cannot be used.
+        """
+        check_choice("metric", self.metric, METRICS)
+        X, self.classes_, codes_N = checked(self, X, y)
+        self.coef_, self.intercept_ = ClassMeans.of(X, codes_N, self.standardize).layer(self.metric)
+        return self
+
+    def decision_function(self, X: Any) -> Array:
+        """Return the outputs of the layer: by the Euclidean metric -|x - m|^2 / 2, up to a number for each row.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,): the second's less the first's.
+        """
+        values_MC = outputs(self, X)
+        return values_MC[:, 1] - values_MC[:, 0] if len(self.classes_) == 2 else values_MC
+
+    def predict(self, X: Any) -> Array:
+        """Predict the class of the nearest mean.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        best = outputs(self, X).argmax(1)
+        labels: Array = self.classes_[best]
+        return labels
+
+
+class NearestMeanSearch(GridSearch):
+    """A search over the metrics of `NearestMean`; means are computed once.
+
+    Parameters
+    ----------
+    metric : sequence of {"euclidean", "cosine"}
+        Metrics to try.
+    standardize : bool
+        As in `NearestMean`.
+    select : {"macro_f1", "accuracy"}
+        The score on the validation data by which a setting is chosen.
+    extend : bool
+        Without effect: there is no scale to extend.
+    seed : int
+        Without effect: nothing is random here; all searches have this parameter.
+
+    Attributes
+    ----------
+    classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
+        As in `GridSearch`.
+    """
+
+    AXES: ClassVar = {"metric": "metric"}
+
+    def __init__(
+        self,
+        *,
+        metric: Sequence[str] = METRICS,
+        standardize: bool = True,
+        select: str = "macro_f1",
+        extend: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.metric = metric
+        self.standardize = standardize
+        self.select = select
+        self.extend = extend
+        self.seed = seed
+
+    def _prepare(self, X: Array, codes_N: Array) -> ClassMeans:
+        for metric in self.metric:
+            check_choice("metric", metric, METRICS)
+        return ClassMeans.of(X, codes_N, self.standardize)
+
+    def _solve(
+        self, rows: ClassMeans, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
+        solutions = []
+        for setting in settings:
+            start = time.perf_counter()
+            layer = rows.layer(setting["metric"])
+            solutions.append(Solution(setting, layer, time.perf_counter() - start))
+        return solutions
+
+    def _predict(self, rows: ClassMeans, models: Sequence[Layer], X: Array) -> Array:
+        return predict_layers(models, X)
+
+    def _make(self, rows: ClassMeans, params: Setting, model: Layer) -> NearestMean:
+        estimator = NearestMean(**params, standardize=self.standardize)
+        estimator.coef_, estimator.intercept_ = model
+        return estimator
+
+
+@dataclass(frozen=True)
+class ClassMeans:
+    """Means of the classes in standardised features, and what standardises them."""
+
+    mean_CD: Array
+    shift_D: Array
+    scale_D: Array
+
+    @classmethod
+    def of(cls, x_ND: Array, codes_N: Array, standardize: bool) -> Self:
+        """Compute the means, in float64.
+
+        Parameters
+        ----------
+        x_ND : (N, D) float32
+        codes_N : (N,) int
+            Class indices.
+        standardize : bool
+        """
+        shift_D, scale_D = moments(x_ND)
+        if not standardize:
+            shift_D, scale_D = np.zeros_like(shift_D), np.ones_like(scale_D)
+        mean_CD = np.stack(
+            [x_ND[codes_N == code].mean(0, dtype=np.float64) for code in range(codes_N.max() + 1)]
+        )
+        return cls((mean_CD - shift_D) / scale_D, shift_D, scale_D)
+
+    def layer(self, metric: str) -> Layer:
+        """Return the layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
+        weights_CD, bias_C = self.mean_CD, -np.square(self.mean_CD).sum(1) / 2
+        if metric == "cosine":
+            length_C1 = np.linalg.norm(weights_CD, axis=1, keepdims=True)
+            weights_CD, bias_C = weights_CD / np.where(length_C1 > 0, length_C1, 1), np.zeros_like(bias_C)
+        coef, intercept = folded(weights_CD[None], bias_C[None], self.shift_D, self.scale_D)
+        return coef[0], intercept[0]
