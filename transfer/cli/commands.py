@@ -235,6 +235,8 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
         for name in fields["methods"]:
             check_choice("methods", name, METHODS)
+    if "layers" in fields:
+        fields["layers"] = tuple(fields["layers"].split(","))
     if "lr" in fields:
         fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
     for name in ("mean", "std"):
