@@ -247,6 +247,7 @@ def _describe(kept: Kept, model: Model, resize: bool) -> dict[str, str]:
         "classes": json.dumps([model.classes[code] for code in model.head.classes_], ensure_ascii=False),
         "input_size": f"{model.size[0]}x{model.size[1]}",
         "any_size": str(resize).lower(),
+        "resize": model.resizing.way,
         "precision": kept.record["features"]["precision"],
     }
 

@@ -69,7 +69,7 @@ class Resize(nn.Module):
         return torch.where(is_by_height, height, other_height), torch.where(is_by_height, other_width, width)
 
     def _weights(self, n_in: int, n_out: torch.Tensor, n_seen: int) -> torch.Tensor:
-        """Return the weights `(n_seen, n_in)` of a side's pixels in what is seen of the scaled side's `n_out` pixels."""
+        """Return the weights `(n_seen, n_in)` of a side's pixels in what is seen of the `n_out` scaled ones."""
         excess = n_out - n_seen
         begin = torch.where(excess > 0, torch.round(excess.double() / 2).long(), -((-excess) // 2))
         at = torch.arange(n_seen)[:, None] + begin
