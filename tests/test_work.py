@@ -139,7 +139,7 @@ def work_of_a_run(root: Path) -> Work:
         if path == root / "weights.pth":
             work.weights["hashed"] += 1
 
-    def decoded(data: bytes, size: tuple[int, int], shift: int, resample: str) -> None:
+    def decoded(data: bytes, size: tuple[int, int], shift: int, resizing: object) -> None:
         work.decoded.append(hashlib.sha256(data).hexdigest())
 
     def wrote(path: Path, data: bytes) -> None:

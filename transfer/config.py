@@ -15,6 +15,7 @@ SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
 DECODERS = ("pillow", "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
+RESIZES = ("stretch", "letterbox", "crop")
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 EXPORT_FORMATS = ("onnx", "openvino", "torch")
 BAD_IMAGE_RULES = ("error", "skip")
@@ -140,6 +141,12 @@ class RunConfig:
     """Input height and width in pixels; None: the images' own within bounds if all agree, else the network's."""
     transform: tuple[str, ...] = ()
     """Steps that features take before every head, fitted on training rows: `l2`, `pca:N`, `whiten`."""
+    resize: str = "stretch"
+    """How images of another size are brought to it: `stretch`, `letterbox` (whole, in their own ratio, centred on
+    black) or `crop` (scaled until they cover it, the centre)."""
+    layers: tuple[str, ...] = ()
+    """Modules of the network, such as `layer3`, whose outputs, averaged over space, are joined to the features; none:
+    what its classifier takes."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None
@@ -179,6 +186,9 @@ class RunConfig:
                     f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[name]}"
                 )
         check_transform(self.transform)
+        check_choice("resize", self.resize, RESIZES)
+        if not all(self.layers) or len(set(self.layers)) < len(self.layers):
+            raise UserError(f"`layers` is {','.join(self.layers)}; give each once, such as layer3,layer4")
         check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):

@@ -22,6 +22,7 @@ from transfer.backbones.choice import choose_weights
 from transfer.config import RunConfig
 from transfer.engines import build, submit
 from transfer.metrics import cosines
+from transfer.system.errors import UserError
 
 transformers = pytest.importorskip("transformers")
 hf_networks = pytest.importorskip("transfer.backbones.hf_networks")
@@ -124,6 +125,21 @@ def test_images_are_prepared_as_the_image_processors_file_says(
         "crop": None,
     }
     assert {name: getattr(own, name) for name in usual} == {**usual, **expected}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"size": 0},
+        {"size": {"height": 64, "width": -1}},
+        {"size": {"shortest_edge": 0}, "do_center_crop": True, "crop_size": 64},
+        {"size": {"shortest_edge": -80}, "do_center_crop": True, "crop_size": 64},
+    ],
+)
+def test_sizes_that_no_image_has_are_refused(changed: dict[str, Any], tmp_path: Path) -> None:
+    folder = save(whole("resnet"), tmp_path / "net", {**PROCESSOR, **changed})
+    with pytest.raises(UserError, match=r"preprocessor_config.json of .* can't be read .*: sizes of"):
+        hf_networks.describe(str(folder))
 
 
 def test_without_an_image_processor_imagenets_statistics_are_taken_and_named(

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.data.test_decode import HEIGHT, SIZE, WIDTH, encoded, smooth
 from transfer.data import decode, nvjpeg
+from transfer.data.resize import Resizing
 
 # torchvision 0.29 announces that its decoders will move.
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -55,15 +56,17 @@ def test_only_plain_jpegs_go_to_the_device(name: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("size", [SIZE, (17, 31)])
-def test_pixels_are_those_of_pillow(device: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "way"), [(SIZE, "stretch"), ((17, 31), "stretch"), ((17, 17), "letterbox"), ((17, 17), "crop")]
+)
+def test_pixels_are_those_of_pillow(device: str, size: tuple[int, int], way: str) -> None:
     readable = [data for name, data in FILES.items() if name not in ("cut", "text")]
-    x_NHW3, bad = nvjpeg.pixels(readable, size, device)
+    x_NHW3, bad = nvjpeg.pixels(readable, size, device, resizing=Resizing(way))
     assert not bad
     assert (x_NHW3.dtype, x_NHW3.device.type) == (torch.uint8, device)
     assert x_NHW3.shape == (len(readable), *size, 3)
     for data, x_HW3 in zip(readable, x_NHW3.cpu().numpy(), strict=True):
-        expected = decode.pixels(data, size).astype(int)
+        expected = decode.pixels(data, size, resizing=Resizing(way)).astype(int)
         assert np.abs(x_HW3 - expected).mean() < FAR[device]
 
 

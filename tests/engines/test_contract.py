@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.backbones.hf_folders import KINDS
 from tests.cases import split_cases
 from tests.engines.networks import SHALLOW
 from tests.engines.samples import (
@@ -90,6 +91,34 @@ def test_pixels_are_normalised_as_declared(engine: str, normalisation: networks.
     found = features(ready, x)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
     assert np.abs(found - usual.numpy()).max() > 0.01 * float(usual.abs().max())
+
+
+JOINED = {
+    "resnet18": (None, ("layer3", "layer4")),
+    "timm:test_vit": (None, ("blocks.2", "norm")),
+    "hf:net": ({"config": {"model_type": "vit", **KINDS["vit"]}}, ("vit.layers.0", "vit.layernorm")),
+}
+
+
+@EVERY_ENGINE
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JOINED)
+def test_layers_are_joined_alike(name: str, engine: str) -> None:
+    library = {"timm": "timm", "hf": "transformers"}.get(name.partition(":")[0])
+    if library:
+        pytest.importorskip(library)
+    settings, layers = JOINED[name]
+    torch.manual_seed(0)
+    network = networks.cut(name, settings=settings)[0].requires_grad_(False).eval()
+    size, own = ((64, 64), (64, 64)) if library == "transformers" else (SIZE, (160, 160))
+    network = networks.at_size(network, name, size, own, layers)
+    x = photographs(BATCH)[:, : size[0], : size[1]]
+    with torch.inference_mode():
+        expected = network(networks.normalise(torch.tensor(x).permute(0, 3, 1, 2))).numpy()
+    ready = build(network, plan_of(engine), size)
+    for _ in range(2):  # nothing is left of the batch before
+        found = features(ready, x)
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "engine", "precision"), WAYS)

@@ -123,11 +123,13 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "layer": lambda patch: patch.setitem(SOURCES, "", replace(SOURCES[""], layer="another")) or {},
     "mean": lambda patch: {"mean": (0.5, 0.5, 0.5)},
     "spread": lambda patch: {"std": (0.5, 0.5, 0.5)},
+    "layers": lambda patch: {"layers": ("layer3", "layer4")},
+    "one layer": lambda patch: {"layers": ("layer4",)},
+    "letterbox": lambda patch: {"resize": "letterbox"},
+    "crop": lambda patch: {"resize": "crop"},
     "order of channels": lambda patch: {"channel_order": "bgr"},
     "decoder's version": lambda patch: patch.setitem(decode.DECLARED, "decoder", "pillow 99") or {},
-    "rule of resizing": lambda patch: (
-        patch.setattr(resize, "declare", lambda resample: {"resize": "cropped"}) or {}
-    ),
+    "rule of resizing": lambda patch: patch.setitem(resize._DECLARED, "stretch", "cropped") or {},
     "torch's version": lambda patch: patch.setattr(torch, "__version__", "99.0.0") or {},
     "torchvision's version": lambda patch: patch.setattr(torchvision, "__version__", "99.0.0") or {},
     "engine's version": lambda patch: patch.setattr(options, "version", lambda name: "99") or {},

@@ -65,6 +65,36 @@ def test_a_network_of_timm_is_cached_and_predicts_from_a_saved_model(
     assert right == pytest.approx(again.methods[0]["test"]["accuracy"])
 
 
+@pytest.mark.parametrize("resize", ["letterbox", "crop"])
+@pytest.mark.parametrize("engine", ["eager", "openvino"])
+def test_layers_and_the_way_of_resizing_are_restored(folder: Path, resize: str, engine: str) -> None:
+    given = {"layers": ("layer2", "layer3"), "resize": resize, "size": (64, 64), "engine": engine}
+    result = run(folder, "resnet18", weights="random", **given)
+    assert (result.backbone["layers"], result.backbone["resize"]) == (["layer2", "layer3"], resize)
+    assert result.backbone["feature_dim"] == 128 + 256
+    record = json.loads((folder / "out/models/model.json").read_text())
+    assert (record["backbone"]["layers"], record["backbone"]["resize"]) == (["layer2", "layer3"], resize)
+    labels = [label for label, _ in predicted(folder)]
+    right = np.mean([label == f"class{i // 4}" for i, label in enumerate(labels)])
+    assert right == pytest.approx(result.methods[0]["test"]["accuracy"])
+
+
+def test_layers_of_a_network_of_transformers_are_restored(folder: Path) -> None:
+    pytest.importorskip("transformers")
+    save(whole("vit"), folder / "net")
+    result = run(folder, f"hf:{folder}/net", layers=("vit.layers.0", "vit.layernorm"))
+    assert result.backbone["feature_dim"] == 64
+    shutil.rmtree(folder / "net")
+    assert len(predicted(folder)) == 12
+
+
+def test_a_layer_that_is_not_there_is_refused_before_an_image_is_read(folder: Path) -> None:
+    for image in (folder / "images").rglob("*.jpg"):
+        image.write_bytes(b"no image")
+    with pytest.raises(UserError, match="resnet18 has no layer 'layer9'; did you mean layer"):
+        run(folder, "resnet18", weights="random", layers=("layer9",))
+
+
 def test_a_network_of_transformers_predicts_without_the_folder_it_came_from(folder: Path) -> None:
     pytest.importorskip("transformers")
     save(whole("vit"), folder / "net")

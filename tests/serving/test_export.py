@@ -138,6 +138,26 @@ class TestAnswers:
         expected_C = probabilities(models, "logreg", tmp_path / "image.png")
         np.testing.assert_allclose(share_NC[0], expected_C, atol=1e-5)
 
+    @pytest.mark.parametrize("format", EXPORT_FORMATS)
+    @pytest.mark.parametrize("resize", ["letterbox", "crop"])
+    def test_layers_and_the_way_of_resizing_are_in_the_file(
+        self, images: Path, tmp_path: Path, resize: str, format: str
+    ) -> None:
+        config = RunConfig(
+            data=str(images), store=images.parent / "store", backbone="resnet18", weights="random",
+            methods=("logreg",), layers=("layer2", "layer4"), resize=resize, size=(64, 80), **WAY,
+        )  # fmt: skip
+        experiment.run(config, models=tmp_path / "models")
+        for size in [(90, 70), (41, 200)]:
+            pixels = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{size[0]}.png")
+        # Files of any size, but for OpenVINO's: pixels of the model's size are handed to that.
+        done = exported(
+            tmp_path / "models", tmp_path, format, images=[*tested(images), *tmp_path.glob("*.png")]
+        )
+        assert done.check.passed
+        assert done.check.largest_difference < 1e-5
+
     @pytest.mark.exhaustive
     @pytest.mark.parametrize(("name", "format"), NETWORKS)
     def test_they_are_those_of_other_networks(

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from transfer.backbones.preprocessing import Normalisation
-from transfer.data.resize import stretched
+from transfer.data.resize import Resizing, fitted
 from transfer.serving.graph import Classifier, Resize
 
 SIZES = [
@@ -16,18 +16,21 @@ SIZES = [
 ]
 
 
+@pytest.mark.parametrize("way", ["stretch", "letterbox", "crop"])
 @pytest.mark.parametrize("resample", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_images_are_resized_as_pillow_does_it(size: tuple[int, int], resample: str) -> None:
+def test_images_are_resized_as_pillow_does_it(size: tuple[int, int], resample: str, way: str) -> None:
+    resizing = Resizing(way, resample)
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    expected = stretched(Image.fromarray(pixels), (32, 48), 8, resample)
-    [found] = Resize((32, 48), resample)(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+    expected = fitted(Image.fromarray(pixels), (32, 48), 8, resizing)
+    [found] = Resize((32, 48), resizing)(torch.from_numpy(pixels).permute(2, 0, 1)[None])
     np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), expected)
 
 
-def test_an_image_of_the_right_size_stays_as_it_is() -> None:
+@pytest.mark.parametrize("way", ["stretch", "letterbox", "crop"])
+def test_an_image_of_the_right_size_stays_as_it_is(way: str) -> None:
     x_N3HW = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8)
-    assert torch.equal(Resize((32, 48), "bicubic")(x_N3HW), x_N3HW.double())
+    assert torch.equal(Resize((32, 48), Resizing(way, "bicubic"))(x_N3HW), x_N3HW.double())
 
 
 def test_a_network_gets_normalised_pixels_in_its_order_of_channels() -> None:
@@ -36,7 +39,7 @@ def test_a_network_gets_normalised_pixels_in_its_order_of_channels() -> None:
             return x_ND.argmax(1), x_ND
 
     normalisation = Normalisation((0.0, 0.0, 0.5), (1.0, 1.0, 0.5), "bgr")
-    classifier = Classifier(Resize((4, 4), "bilinear"), torch.nn.AdaptiveAvgPool2d(1), normalisation, Head())
+    classifier = Classifier(Resize((4, 4), Resizing()), torch.nn.AdaptiveAvgPool2d(1), normalisation, Head())
     pixels = torch.tensor([255, 51, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     label_N, x_ND = classifier(pixels)
     torch.testing.assert_close(x_ND, torch.tensor([[0.0, 0.2, 1.0]]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transfer.backbones import formats, sources
+from transfer.backbones import fitting, formats, sources
+from transfer.backbones.layers import check_layers
 from transfer.backbones.preprocessing import IMAGENET, Normalisation, Preprocessing
 from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.system.errors import UserError
@@ -27,6 +28,8 @@ class WeightsChoice:
     is_assumed: bool
     """Whether that is ImageNet's for want of another."""
     seed: int
+    layers: tuple[str, ...] = ()
+    """Modules whose outputs are the features; none: what the classifier takes."""
 
 
 def choose_weights(config: RunConfig) -> WeightsChoice:
@@ -67,14 +70,21 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
         )
     preprocessing, settings = origin.describe(name)
     normalisation = _normalisation(config, preprocessing.normalisation)
+    if config.layers:
+        check_layers(
+            fitting.outline(lambda: origin.cut(name, normalisation, settings))[0],
+            config.backbone,
+            config.layers,
+        )
     return WeightsChoice(
         backbone=config.backbone,
         source=source,
         settings=settings,
-        preprocessing=preprocessing,
+        preprocessing=replace(preprocessing, resize=config.resize),
         normalisation=normalisation,
         is_assumed=config.mean is None and config.std is None and preprocessing.normalisation == IMAGENET,
         seed=config.seed,
+        layers=config.layers,
     )
 
 

@@ -100,8 +100,10 @@ def _sizes(found: Mapping[str, Any], configuration: Mapping[str, Any]) -> tuple[
     seen = found["crop_size"] if found.get("do_center_crop") and found.get("crop_size") else resized
     if isinstance(seen, Mapping):
         seen = [seen["height"], seen["width"]] if "height" in seen else seen["shortest_edge"]
-    height, width = seen if isinstance(seen, list) else (seen, seen)
-    return edge, (int(height), int(width))
+    height, width = map(int, seen if isinstance(seen, list) else (seen, seen))
+    if min(height, width, 1 if edge is None else edge) < 1:
+        raise ValueError(f"sizes of {height}x{width} pixels" + (f" and {edge}" if edge is not None else ""))
+    return edge, (height, width)
 
 
 def _normalisation(found: Mapping[str, Any]) -> Normalisation:

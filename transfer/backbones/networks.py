@@ -14,6 +14,7 @@ from torch import nn
 
 from transfer.backbones.checkpoint import State as State
 from transfer.backbones.fitting import Misfit as Misfit
+from transfer.backbones.layers import join_layers
 from transfer.backbones.memory import check_batch, count_activation_bytes
 from transfer.backbones.preprocessing import IMAGENET as IMAGENET
 from transfer.backbones.preprocessing import FromPixels as FromPixels
@@ -94,8 +95,12 @@ def cut(
     return source.cut(own_name, normalisation, settings or {})
 
 
-def at_size(network: nn.Module, name: str, size: tuple[int, int], own: tuple[int, int]) -> nn.Module:
-    """Return a network as it takes images of a size: itself, or a copy whose position embedding is resampled.
+def at_size(
+    network: nn.Module, name: str, size: tuple[int, int], own: tuple[int, int], layers: Sequence[str] = ()
+) -> nn.Module:
+    """Return a network as it takes images of a size, and as features are taken from it.
+
+    It is the network itself, or a copy whose position embedding is resampled, or whose features are those of layers.
 
     Parameters
     ----------
@@ -104,13 +109,15 @@ def at_size(network: nn.Module, name: str, size: tuple[int, int], own: tuple[int
         For the message.
     size, own : (int, int)
         Height and width in pixels, and those that the network was built for.
+    layers : sequence of str
+        Modules whose outputs are joined to the features, as `layers.join_layers` does it; by default what the
+        network gives.
     """
-    if size == own or not hasattr(network, "set_input_size"):
-        return network
-    network = copy.deepcopy(network)
     with _size_reported(name, size, own):
-        network.set_input_size(size)  # type: ignore[operator]
-    return network
+        if size != own and hasattr(network, "set_input_size"):
+            network = copy.deepcopy(network)
+            network.set_input_size(size)  # type: ignore[operator]
+        return join_layers(network, name, layers, size) if layers else network
 
 
 def check_size(
@@ -145,6 +152,8 @@ def check_size(
 def _size_reported(name: str, size: Sequence[int], own: Sequence[int] = (224, 224)) -> Iterator[None]:
     try:
         yield
+    except UserError:
+        raise
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise MemoryError from error

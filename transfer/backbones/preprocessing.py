@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from transfer.data.resize import Resizing
+
 # The statistics of ImageNet that every torchvision classification network was trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -41,7 +43,7 @@ IMAGENET = Normalisation()
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a network's own configuration prepares images."""
+    """How images are prepared: as the network's own configuration says, but for what a user names."""
 
     normalisation: Normalisation = IMAGENET
     size: tuple[int, int] = (224, 224)
@@ -50,13 +52,25 @@ class Preprocessing:
     """Whether the network takes images of that size alone, or must be adapted to another."""
     resample: str = "bilinear"
     """Filter that images are resized by: bilinear or bicubic."""
+    resize: str = "stretch"
+    """How images of another size are brought to the network's: a way of `Resizing`. Never of the configuration."""
     crop: float | None = None
-    """Share of a side that its own evaluation keeps of a square image; recorded, since images are stretched here."""
+    """Share of a side that its own evaluation keeps of a square image; recorded, and not applied."""
 
     @property
     def described(self) -> dict[str, object]:
         """As results and models name it."""
-        return {"resample": self.resample, "own_size": list(self.size), "own_crop": self.crop}
+        return {
+            "resize": self.resize,
+            "resample": self.resample,
+            "own_size": list(self.size),
+            "own_crop": self.crop,
+        }
+
+    @property
+    def resizing(self) -> Resizing:
+        """How images are brought to the input size."""
+        return Resizing(self.resize, self.resample)
 
 
 USUAL = Preprocessing()

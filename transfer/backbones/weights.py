@@ -22,7 +22,7 @@ from transfer.backbones.preprocessing import IMAGENET, USUAL, Normalisation, Pre
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
 from transfer.config import NAMED_WEIGHTS
-from transfer.data import decode, resize
+from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches
 from transfer.data.loader import IndexedImages
@@ -57,6 +57,8 @@ class Weights:
     source: str
     """`imagenet`, `pretrained`, `package`, `embedded`, `random`, or the name of the user's file."""
     normalisation: Normalisation = IMAGENET
+    layers: tuple[str, ...] = ()
+    """Modules of the network whose outputs are the features; none: what the classifier takes."""
     path: Path
     sha256: str
     stamp: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
@@ -71,10 +73,15 @@ class Weights:
         """How images are prepared for the network and what it comes from, as results name it."""
         library = ", ".join(f"{name} {version}" for name, version in sources.versions(self.backbone).items())
         return {
-            **self.normalisation.described,
-            **self.preprocessing.described,
+            **self.prepared,
             "library": library or f"torchvision {torchvision.__version__}",
         }
+
+    @property
+    def prepared(self) -> dict[str, object]:
+        """How images are prepared for the network, and features taken from it, as results and models name it."""
+        layers = {"layers": list(self.layers)} if self.layers else {}
+        return {**self.normalisation.described, **self.preprocessing.described, **layers}
 
     @property
     def network(self) -> nn.Module:
@@ -129,6 +136,7 @@ def find(
         settings=choice.settings,
         preprocessing=choice.preprocessing,
         normalisation=choice.normalisation,
+        layers=choice.layers,
     )
     if choice.source == "random":
         made = _random(choice, images, size, store, pool, bad)
@@ -250,7 +258,7 @@ def _random(
         "size": list(size),
         "images": to_hex(sample.ids_N32),
         **decode.DECLARED,
-        **resize.declare(images.resample),
+        **images.resizing.declared,
         **decode.declare_shift(images.shift),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from transfer.config import BAD_IMAGE_RULES, CHANNEL_ORDERS, DECODERS, DEVICES, SELECT_BY, expand
+from transfer.config import (
+    BAD_IMAGE_RULES,
+    CHANNEL_ORDERS,
+    DECODERS,
+    DEVICES,
+    RESIZES,
+    SELECT_BY,
+    expand,
+)
 from transfer.system.errors import UserError
 
 
@@ -68,6 +76,16 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
         "--size",
         metavar="HxW",
         help="input size (the images' own within bounds if all agree, else the network's)",
+    )
+    parser.add_argument(
+        "--resize",
+        choices=RESIZES,
+        help="how images of another size are brought to it: letterbox keeps their ratio on black (stretch)",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="A,B",
+        help="blocks of the network whose outputs are the features, such as layer3,layer4 (what its classifier takes)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
     parser.add_argument(

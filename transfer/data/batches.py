@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from transfer.data import decode, nvjpeg, resize
+from transfer.data import decode, nvjpeg
 from transfer.data.bad_images import BadImages
 from transfer.data.decode import BadImage
 from transfer.data.loader import File, Pixels, Readable
+from transfer.data.resize import STRETCH
 from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.errors import UserError
 
@@ -98,8 +99,8 @@ def _decoded_on(
             bad[i] = error
     try:
         shift = images[0].shift if images else decode.SHIFT
-        resample = images[0].resample if images else resize.RESAMPLE
-        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift, resample)
+        resizing = images[0].resizing if images else STRETCH
+        x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift, resizing)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the {device} device has too little memory to decode images; use `decoder='pillow'`"

@@ -20,7 +20,7 @@ from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
 from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
 from transfer.data.limits import BadImage as BadImage
-from transfer.data.resize import RESAMPLE, stretched
+from transfer.data.resize import STRETCH, Resizing, fitted
 from transfer.system.text import first_line, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -140,7 +140,7 @@ def bits_of(data: bytes) -> int:
 
 
 def pixels(
-    data: bytes, size: tuple[int, int], shift: int | None = None, resample: str = RESAMPLE
+    data: bytes, size: tuple[int, int], shift: int | None = None, resizing: Resizing = STRETCH
 ) -> npt.NDArray[np.uint8]:
     """Decode an image file to RGB pixels.
 
@@ -149,12 +149,12 @@ def pixels(
     data : bytes
         The whole file.
     size : (int, int)
-        Height and width in pixels; an image of another size is stretched.
+        Height and width in pixels.
     shift : int, optional
         Bits that values of more than 8 bits a channel are shifted right by; None fits the values that this image
         uses into 8 bits.
-    resample : str
-        Filter that an image of another size is resized by: bilinear or bicubic.
+    resizing : Resizing
+        What is done to an image of another size.
 
     Returns
     -------
@@ -171,11 +171,11 @@ def pixels(
         image: Image.Image = _open(data)
         with _alone(image):
             image = _decoded(data, image, shift)  # one variable: the image before it is let go
-            return stretched(image, size, shift, resample)
+            return fitted(image, size, shift, resizing)
 
 
 def pixels_of(
-    image: Image.Image, size: tuple[int, int], shift: int = SHIFT, resample: str = RESAMPLE
+    image: Image.Image, size: tuple[int, int], shift: int = SHIFT, resizing: Resizing = STRETCH
 ) -> npt.NDArray[np.uint8]:
     """Convert an opened image as `pixels` does a file; the image is not changed.
 
@@ -186,7 +186,7 @@ def pixels_of(
         Height and width in pixels.
     shift : int
         Bits that values of more than 8 bits a channel are shifted right by.
-    resample : str
+    resizing : Resizing
         As for `pixels`.
 
     Returns
@@ -201,7 +201,7 @@ def pixels_of(
     with _bad_images(b""):  # one that was opened may not have been read yet
         turn = _TURNS.get(_orientation(image))
         image.load()
-        return stretched(image if turn is None else image.transpose(turn), size, shift, resample)
+        return fitted(image if turn is None else image.transpose(turn), size, shift, resizing)
 
 
 def is_plain_jpeg(data: bytes) -> bool:

@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 
-from transfer.data import decode, members, resize
+from transfer.data import decode, members
 from transfer.data.dataset import SPLITS, Samples
 from transfer.data.decode import BadImage
 from transfer.data.names import Rows
+from transfer.data.resize import STRETCH, Resizing
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
 
@@ -43,8 +44,8 @@ class File:
     path: Path
     shift: int = field(default=decode.SHIFT, kw_only=True)
     """Bits that 16-bit values are shifted right by."""
-    resample: str = field(default=resize.RESAMPLE, kw_only=True)
-    """Filter that it is resized by: bilinear or bicubic."""
+    resizing: Resizing = field(default=STRETCH, kw_only=True)
+    """How it is brought to another size."""
 
     def data(self) -> bytes:
         """Return the file's bytes.
@@ -73,7 +74,7 @@ class File:
         BadImage
             If it can't be read or decoded.
         """
-        return decode.pixels(self.data(), size, self.shift, self.resample)
+        return decode.pixels(self.data(), size, self.shift, self.resizing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Opened(File):
 
     def pixels(self, size: tuple[int, int]) -> Pixels:
         """Return RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
-        return decode.pixels_of(self.image, size, self.shift, self.resample)
+        return decode.pixels_of(self.image, size, self.shift, self.resizing)
 
 
 Readable = TypeVar("Readable", bound=File)
@@ -133,8 +134,8 @@ class IndexedImages(Sequence[Image]):
     size_N2: npt.NDArray[np.int32]
     shift: int = decode.SHIFT
     """Bits that 16-bit values are shifted right by, the same for the whole set."""
-    resample: str = resize.RESAMPLE
-    """Filter that images are resized by: bilinear or bicubic."""
+    resizing: Resizing = STRETCH
+    """How images are brought to another size."""
     has_heif: bool = False
     """Whether there is HEIC among the files of the whole set."""
 
@@ -158,7 +159,7 @@ class IndexedImages(Sequence[Image]):
             self.ids_N32[rows],
             self.size_N2[rows],
             self.shift,
-            self.resample,
+            self.resizing,
             self.has_heif,
         )
 
@@ -186,7 +187,7 @@ class IndexedImages(Sequence[Image]):
         image_id = self.ids_N32[at].tobytes().hex()
         split = SPLITS[self.split_N[at]]
         return Image(
-            one.path, one.label, split, image_id, (height, width), shift=self.shift, resample=self.resample
+            one.path, one.label, split, image_id, (height, width), shift=self.shift, resizing=self.resizing
         )
 
 

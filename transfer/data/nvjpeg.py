@@ -13,11 +13,11 @@ import torch
 import torchvision
 from torchvision import io
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import resize
+from torchvision.transforms.v2.functional import crop, resize
 
 from transfer.data import decode
 from transfer.data.decode import BadImage
-from transfer.data.resize import RESAMPLE
+from transfer.data.resize import STRETCH, Resizing, place
 
 # What changes pixels and therefore belongs to the key that features are stored under.
 DECLARED = {
@@ -34,7 +34,7 @@ def pixels(
     size: tuple[int, int],
     device: str = "cuda",
     shift: int = decode.SHIFT,
-    resample: str = RESAMPLE,
+    resizing: Resizing = STRETCH,
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
     """Decode image files on a CUDA device.
 
@@ -45,12 +45,12 @@ def pixels(
     ----------
     files : sequence of bytes
     size : (int, int)
-        Height and width in pixels; other images are stretched on the device.
+        Height and width in pixels; other images are resized on the device.
     device : str
     shift : int
         Bits that 16-bit values are shifted right by.
-    resample : str
-        Filter that images of another size are resized by: bilinear or bicubic.
+    resizing : Resizing
+        What is done to images of another size.
 
     Returns
     -------
@@ -71,12 +71,11 @@ def pixels(
         plain = [i for i, data in enumerate(files) if decode.is_plain_jpeg(data)]
         for i, x_3HW in zip(plain, _decoded([files[i] for i in plain], device), strict=True):
             if x_3HW is not None:
-                found[i] = resize(x_3HW, list(size), InterpolationMode(resample), antialias=True).permute(
-                    1, 2, 0
-                )
+                with contextlib.suppress(BadImage):  # Pillow's way says so too
+                    found[i] = _fitted(x_3HW, size, resizing).permute(1, 2, 0)
         for i in set(range(len(files))) - found.keys():
             try:
-                found[i] = torch.tensor(decode.pixels(files[i], size, shift, resample), device=device)
+                found[i] = torch.tensor(decode.pixels(files[i], size, shift, resizing), device=device)
             except BadImage as error:
                 bad[i] = error
         if not found:
@@ -85,6 +84,12 @@ def pixels(
         if device == "cuda":
             stream.synchronize()
         return whole, bad
+
+
+def _fitted(x_3HW: torch.Tensor, size: tuple[int, int], resizing: Resizing) -> torch.Tensor:
+    scaled, corner = place((x_3HW.shape[1], x_3HW.shape[2]), size, resizing.way)
+    x_3HW = resize(x_3HW, list(scaled), InterpolationMode(resizing.resample), antialias=True)
+    return x_3HW if scaled == size else crop(x_3HW, *corner, *size)
 
 
 def _decoded(files: Sequence[bytes], device: str) -> list[torch.Tensor | None]:

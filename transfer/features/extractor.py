@@ -24,7 +24,7 @@ from transfer.backbones.memory import fit_batch
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
-from transfer.data import decode, heif, nvjpeg, resize
+from transfer.data import decode, heif, nvjpeg
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.loader import File, Image, IndexedImages, Readable
@@ -69,8 +69,9 @@ class FeatureExtractor:
 
     @cached_property
     def _sized(self) -> nn.Module:
-        own = self.weights.preprocessing
-        return networks.at_size(self.weights.network, self.weights.backbone, self.size, own.size)
+        from_ = self.weights
+        own = from_.preprocessing.size
+        return networks.at_size(from_.network, from_.backbone, self.size, own, from_.layers)
 
     @cached_property
     def _activation_bytes(self) -> int:
@@ -167,13 +168,14 @@ class FeatureExtractor:
         return {
             "schema_version": SCHEMA_VERSION,
             **sources.declare(self.weights.backbone, self.weights.settings),
+            **({"layers": list(self.weights.layers)} if self.weights.layers else {}),
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
             **self.weights.normalisation.declared,
             **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
             **decode.declare_shift(self.images.shift),
             **heif.declare(self.images.has_heif),
-            **resize.declare(self.images.resample),
+            **self.images.resizing.declared,
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
         }

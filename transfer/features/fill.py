@@ -112,7 +112,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     with workers(plan.threads) as pool:
         with watch("read"):
             found = read(images, pool, bad, on_progress, plan.known)
-            found = replace(found, resample=plan.weights.preprocessing.resample)
+            found = replace(found, resizing=plan.weights.preprocessing.resizing)
             _check_splits(found, images)
         size = plan.size or _default_size(found, plan.weights)
         with watch("weights"), reported(on_progress, "weights", plan.weights.source):
@@ -265,7 +265,7 @@ def _default_size(images: IndexedImages, weights: WeightsChoice) -> tuple[int, i
         if own != wanted.size:
             taken = "{}x{}".format(*wanted.size)
             log.warning(
-                "%s takes %s: images are stretched to that (`size` names another size)",
+                "%s takes %s: images are resized to that (`size` names another size)",
                 weights.backbone,
                 taken,
             )

@@ -12,6 +12,9 @@ from transfer.system.text import escaped
 
 Row = tuple[str, str]
 
+# By the way of resizing.
+_RESIZED = {"stretch": "stretched", "letterbox": "letterboxed", "crop": "cropped"}
+
 
 def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | None) -> str:
     """Return a model card as Markdown.
@@ -30,9 +33,9 @@ def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | Non
     str
     """
     classes = json.loads(metadata["classes"])
-    size = (
-        f"stretched to {metadata['input_size']}" if metadata["any_size"] == "true" else metadata["input_size"]
-    )
+    size = metadata["input_size"]
+    if metadata["any_size"] == "true":
+        size = f"{_RESIZED[metadata.get('resize', 'stretch')]} to {size}"
     rows = [
         ("input", f"images (N, 3, height, width) uint8, RGB, {size}"),
         ("output", "label (N,) int64, an index into the classes; probabilities (N, classes) float32"),

@@ -265,8 +265,7 @@ def _save_backbone(folder: Path, weights: Weights) -> dict[str, Any]:
         "sha256": files.write(folder / f"backbone{serialization.SUFFIX}", data),
         "weights": weights.source,
         "weights_sha256": weights.sha256,
-        **weights.normalisation.described,
-        **weights.preprocessing.described,
+        **weights.prepared,
         "settings": dict(weights.settings),
     }
 

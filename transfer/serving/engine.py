@@ -15,6 +15,7 @@ from transfer import engines
 from transfer.backbones import networks, weights
 from transfer.backbones.memory import fit_batch
 from transfer.backbones.networks import Normalisation
+from transfer.data.resize import Resizing
 from transfer.engines import Engine, EngineError, Plan
 from transfer.engines.options import BATCH, list_options, pick_device
 from transfer.serving.bundle import Kept
@@ -61,7 +62,8 @@ def build_network(kept: Kept) -> tuple[nn.Module, Normalisation]:
     normalisation = _normalisation(about)
     state = weights.load(kept.whole("backbone", about["sha256"]))
     network = networks.build(about["name"], state, normalisation, about.get("settings"))
-    network = networks.at_size(network, about["name"], size, tuple(about.get("own_size", size)))
+    own = tuple(about.get("own_size", size))
+    network = networks.at_size(network, about["name"], size, own, about.get("layers", ()))
     return network, normalisation
 
 
@@ -115,6 +117,12 @@ def _normalisation(about: dict[str, Any]) -> Normalisation:
 
 
 def input_size(kept: Kept) -> tuple[int, int]:
-    """Return the height and width in pixels that images are stretched to."""
+    """Return the height and width in pixels that images are brought to."""
     height, width = kept.record["features"]["input_size"]
     return height, width
+
+
+def resizing_of(kept: Kept) -> Resizing:
+    """Return how images of another size are brought to it; files from before it was recorded have the usual way."""
+    about = kept.record["backbone"]
+    return Resizing(about.get("resize", "stretch"), about.get("resample", "bilinear"))

@@ -130,7 +130,7 @@ def export(
     method : str, optional
         Whose head; by default the one that was best on the validation split.
     resize : bool
-        Whether images of any height and width are taken, and stretched as Pillow does it. That takes float64, which
+        Whether images of any height and width are taken, and resized as Pillow does it. That takes float64, which
         OpenVINO has not on processors: its file takes images of the model's size alone.
     images : sequence of Path
         Files that the answers are compared on; without any, noise.
@@ -198,8 +198,8 @@ def trace(kept: Kept, model: Model, resize: bool) -> torch.export.ExportedProgra
     """Trace a whole model for any number of images, and with `resize` any size of them."""
     network, normalisation = build_network(kept)
     head = build_module(model.head, model.check_calibrated())
-    stretch = Resize(model.size, model.resample) if resize else nn.Identity()
-    classifier = Classifier(stretch, network, normalisation, head).eval()
+    fit = Resize(model.size, model.resizing) if resize else nn.Identity()
+    classifier = Classifier(fit, network, normalisation, head).eval()
     # Two images, and another size than the model's: what equals one, or a constant, may be taken for it.
     height, width = (side + 2 * resize for side in model.size)
     example = torch.zeros((2, 3, height, width), dtype=torch.uint8)
@@ -247,6 +247,7 @@ def _describe(kept: Kept, model: Model, resize: bool) -> dict[str, str]:
         "classes": json.dumps([model.classes[code] for code in model.head.classes_], ensure_ascii=False),
         "input_size": f"{model.size[0]}x{model.size[1]}",
         "any_size": str(resize).lower(),
+        "resize": model.resizing.way,
         "precision": kept.record["features"]["precision"],
     }
 
@@ -257,7 +258,7 @@ def _read(files: Sequence[Path], model: Model, any_size: bool, bad: BadImages) -
         try:
             data = File(path).data()
             size = decode.size_of(data) if any_size else model.size
-            pixels = decode.pixels(data, size, model.shift, model.resample)
+            pixels = decode.pixels(data, size, model.shift, model.resizing)
         except BadImage as error:
             bad.meet(path, error)
             continue

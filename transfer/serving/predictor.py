@@ -19,16 +19,17 @@ from threadpoolctl import ThreadpoolController
 
 from transfer import engines
 from transfer.config import DEVICES, RECORD
-from transfer.data import decode, resize
+from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened, workers
+from transfer.data.resize import STRETCH, Resizing
 from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import PRECISIONS
 from transfer.features.extractor import batches_for, check_finite
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration, Promise
 from transfer.serving import bundle
-from transfer.serving.engine import build_engine, input_size
+from transfer.serving.engine import build_engine, input_size, resizing_of
 from transfer.serving.inputs import ImageLike as ImageLike
 from transfer.serving.inputs import as_files
 from transfer.system.errors import UserError, check_choice
@@ -62,12 +63,12 @@ class Model:
     method: str
     classes: tuple[str, ...]
     size: tuple[int, int]
-    """Height and width in pixels that images are stretched to."""
+    """Height and width in pixels that images are brought to."""
     decoder: str
     shift: int = decode.SHIFT
     """Bits that values of 16 bits are shifted right by, as in the run."""
-    resample: str = resize.RESAMPLE
-    """Filter that images are resized by, as in the run."""
+    resizing: Resizing = STRETCH
+    """How images are brought to that size, as in the run."""
     engine: Engine
     head: Any
     calibration: Calibration | None = None
@@ -95,7 +96,7 @@ class Model:
         Parameters
         ----------
         images
-            One image or several: paths of files, PIL images, or RGB pixels `(H, W, 3)` uint8. They are stretched to
+            One image or several: paths of files, PIL images, or RGB pixels `(H, W, 3)` uint8. They are brought to
             the model's `size`.
         bad
             What becomes of images that can't be read; by default the first raises an error.
@@ -120,7 +121,7 @@ class Model:
             self.promise(min_confidence)
         if all_classes:
             self.check_calibrated("`all_classes`")
-        files = [replace(one, shift=self.shift, resample=self.resample) for one in as_files(images)]
+        files = [replace(one, shift=self.shift, resizing=self.resizing) for one in as_files(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
         with workers(self.plan.threads) as pool:
@@ -288,7 +289,7 @@ def load(
         size=input_size(kept),
         decoder=decoder,
         shift=kept.record["features"].get("shift", decode.SHIFT),
-        resample=kept.record["backbone"].get("resample", resize.RESAMPLE),
+        resizing=resizing_of(kept),
         engine=ready,
         head=head,
         calibration=calibrated and Calibration(**calibrated),
