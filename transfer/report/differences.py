@@ -60,7 +60,7 @@ def find_differences(runs: Sequence[Run]) -> list[Difference]:
     for group in group_runs([run for run in runs if run.answers]):
         best = max(group, key=lambda run: run.best["valid"][select])
         pairs += [(best, run) for run in group if run is not best]
-    compared = [_compare(a, b) for a, b in pairs]
+    compared = [compare_runs(a, b) for a, b in pairs]
     for score in SCORES:
         adjusted = statistics.adjust_holm([found[score]["p"] for found in compared]) if compared else []
         for found, p in zip(compared, adjusted, strict=True):
@@ -77,7 +77,8 @@ def find_differences(runs: Sequence[Run]) -> list[Difference]:
     ]
 
 
-def _compare(a: Run, b: Run) -> dict[str, Any]:
+def compare_runs(a: Run, b: Run) -> dict[str, Any]:
+    """Compare the best methods of two runs that have predictions, as `statistics.compare_pair` does: `a` minus `b`."""
     assert a.answers, "only runs with answers are compared"
     assert b.answers, "only runs with answers are compared"
     order_a, order_b = (

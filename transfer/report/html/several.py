@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from transfer.report import side_by_side
+from transfer.report import frontier, side_by_side
 from transfer.report.differences import conclude, find_differences, label
 from transfer.report.html import several_charts as charts
 from transfer.report.html.templates import environment
@@ -20,13 +20,14 @@ NAMED = 4
 WHOLE = 10_000
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], remarks: Sequence[str] = ()) -> str:
     """Write the page of several results.
 
     Parameters
     ----------
     runs : sequence of Run
-        Two at least.
+    remarks : sequence of str
+        On what was not compared.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def render(runs: Sequence[Run]) -> str:
         HTML that refers to nothing outside itself.
     """
     select = runs[0].result.comparison["select"]
-    found = find_differences(runs)
+    found, points = find_differences(runs), frontier.find_frontier(runs)
     page: str = (
         environment()
         .get_template("several.html")
@@ -43,7 +44,10 @@ def render(runs: Sequence[Run]) -> str:
             title=", ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} results",
             heading=side_by_side.heading(runs),
             sentences=conclude(found, select),
-            notes=notes(runs),
+            notes=[*notes(runs), *remarks],
+            frontier=charts.frontier(runs, points, select) if points else None,
+            frontier_table=side_by_side.frontier(points, WHOLE) if points else None,
+            frontier_sentences=frontier.sentences(points),
             scores=side_by_side.scores_in_full(runs),
             times=[
                 (words, drawn)
