@@ -47,6 +47,10 @@ SKIPPED_NAMED = 100
 
 def run(args: argparse.Namespace) -> int:
     """Compare the methods."""
+    from transfer.cli.candidates_command import are_several, run_candidates
+
+    if are_several(args):
+        return run_candidates(args)
     config = read_config(args)
     if args.data is None and not (args.quiet or args.json):
         print_line("no DATA is given: running on the built-in images")
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         done = experiment.compare(config, on_progress, images)
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
-        failed = _write(args.out, done, on_progress) if args.out else None
+        failed = write_run(args.out, done, on_progress) if args.out else None
     try:
         if args.json:
             print(done.result_json, end="", flush=True)
@@ -101,7 +105,7 @@ def _where(out: Path | None, models: Path | None) -> str:
     return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {kept}"
 
 
-def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
+def write_run(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
     """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
     from transfer import report
     from transfer.system import files, schemas

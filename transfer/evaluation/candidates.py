@@ -244,10 +244,7 @@ def _halve(
         return _contain(name, partial(_measure, configs[name], read, parts[number], on_progress))
 
     sizes = [int(part.sum()) for part in parts]
-    found = time_budget.halve(list(configs), sizes, len(read.indexed), measure, watch.total, budget_s)
-    for name, reason in found.dropped.items():
-        log.info("%s is dropped: %s", name, reason)
-    return found
+    return time_budget.halve(list(configs), sizes, len(read.indexed), measure, watch.total, budget_s)
 
 
 def _measure(config: RunConfig, read: ReadImages, rows: time_budget.Mask, on_progress: Progress) -> Measured:

@@ -10,6 +10,7 @@ N: images.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 FINALISTS = 2
 
 Mask = npt.NDArray[np.bool_]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,7 @@ def _drop(found: Halving, number: int, size: int, measured: dict[str, Measured])
             f"{measured[name].score:.3f} in round {number + 1}, on {size:,} images; the least that was kept is "
             f"{measured[found.ranked[-1]].score:.3f}"
         )
+        log.info("%s is dropped: %s", name, found.dropped[name])
 
 
 def draw_parts(images: IndexedImages, seed: int) -> list[Mask]:

@@ -133,17 +133,16 @@ def _sentence(one: Point) -> str:
         return f"{one.run.name} has no time: its features were in the store, and no trial of its engine is recorded."
     select = one.run.result.comparison["select"]
     own = one.run.best["test"][select] - one.rival.best["test"][select]
-    low, high = (one.difference or {}).get("ci95") or (None, None)
-    words = "better by more than chance" if low is not None and low > 0 else "not better by more than chance"
-    if high is not None and high < 0:
-        words = "worse by more than chance"
-    if low is None or high is None:
-        shown = f"{format_points(own, None)} points of {SCORES[select]}, without an interval"
+    if one.difference is None:
+        words, shown = "its difference has no interval", format_points(own, None)
     else:
-        holds = "excludes" if low > 0 or high < 0 else "includes"
-        shown = f"{format_points(own, (low, high))} points of {SCORES[select]}, an interval that {holds} 0"
-    place = "" if one.on_frontier else "dominated: it "
-    return f"{one.run.name} is {place}{'is ' if place else ''}slower than {one.rival.name} and {words} ({shown})."
+        low, high = one.difference["ci95"]
+        words = "worse" if high < 0 else "better" if low > 0 else "not better"
+        words = f"{words} by more than chance"
+        zero = "excludes" if low > 0 or high < 0 else "includes"
+        shown = format_points(own, (low, high), f"({{}} to {{}}, which {zero} 0)")
+    begin = one.run.name if one.on_frontier else f"{one.run.name} is dominated: it"
+    return f"{begin} is slower than {one.rival.name} and {words}: {shown} points of {SCORES[select]}."
 
 
 def describe_points(points: Sequence[Point]) -> list[dict[str, Any]]:
@@ -202,8 +201,8 @@ def _remarks(record: dict[str, Any]) -> Iterator[str]:
     if halving and halving["stopped"]:
         yield f"No more rounds: {halving['stopped']}."
     for one in record["candidates"]:
-        if one["outcome"] in ("failed", "not reached"):
-            yield f"{one['name']} {'failed' if one['outcome'] == 'failed' else 'was not reached'}: {one['reason']}."
+        if one["state"] in ("failed", "not reached"):
+            yield f"{one['name']} {'failed' if one['state'] == 'failed' else 'was not reached'}: {one['reason']}."
     if halving:
         budget_s = record["config"]["time_budget_s"]
         yield f"{format_seconds(record['seconds'])} of the {format_seconds(budget_s)} of --time-budget were used."
