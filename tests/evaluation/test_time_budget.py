@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from transfer.data.dataset import SPLITS, Samples
 from transfer.data.loader import IndexedImages
+from transfer.data.names import Names
 from transfer.evaluation.time_budget import FINALISTS, SHARES, Halving, Measured, draw_parts, halve
 from transfer.system.errors import UserError
 
@@ -117,9 +119,9 @@ def test_features_that_are_kept_cost_no_time() -> None:
 def images(labels_N: list[int], split_N: list[int], groups_N: list[int] | None = None) -> IndexedImages:
     n = len(labels_N)
     return IndexedImages(
-        Samples.of(
+        Samples(
             Path("x"),
-            [f"{i}.jpg" for i in range(n)],
+            Names.of(f"{i}.jpg" for i in range(n)),
             np.array(labels_N, np.int32),
             None if groups_N is None else np.array(groups_N, np.int32),
         ),
@@ -127,3 +129,38 @@ def images(labels_N: list[int], split_N: list[int], groups_N: list[int] | None =
         np.zeros((n, 32), np.uint8),
         np.zeros((n, 2), np.int32),
     )
+
+
+def test_parts_grow_hold_their_share_of_every_class_and_no_test_image() -> None:
+    split_N = [0] * 120 + [1] * 60 + [2] * 30
+    labels_N = ([0] * 100 + [1] * 20) + ([0] * 50 + [1] * 10) + [0, 1] * 15
+    found = images(labels_N, split_N)
+    parts = draw_parts(found, seed=0)
+    test_N = found.split_N == SPLITS.index("test")
+    assert not any(part[test_N].any() for part in parts)
+    assert np.array_equal(parts[-1], ~test_N)
+    for smaller, larger in pairwise(parts):
+        assert not (smaller & ~larger).any()
+    for share, part in zip(SHARES, parts, strict=True):
+        for split, label, count in ((0, 0, 100), (0, 1, 20), (1, 0, 50), (1, 1, 10)):
+            own_N = (found.split_N == split) & (found.label_N == label)
+            assert part[own_N].sum() == math.ceil(share * count)
+
+
+def test_parts_follow_from_the_seed() -> None:
+    found = images([0, 1] * 50, [0] * 60 + [1] * 40)
+    first, again, other = (draw_parts(found, seed)[0] for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_groups_stay_whole_and_every_class_is_in_every_part() -> None:
+    rng = np.random.default_rng(0)
+    groups_N = np.repeat(np.arange(40), 5)
+    labels_N = rng.integers(0, 3, 40)[groups_N]  # each group is of one class
+    found = images(labels_N.tolist(), [0] * 150 + [1] * 50, groups_N.tolist())
+    for share, part in zip(SHARES, draw_parts(found, seed=0), strict=True):
+        taken_G = np.bincount(groups_N, part) / 5
+        assert set(taken_G) <= {0.0, 1.0}
+        assert set(labels_N[:150][part[:150]]) == {0, 1, 2}
+        assert part.sum() <= 200 * share + 2 * 3 * 5
