@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfer.cli.commands import DONE, SKIPPED, output_folders, read_config, write_run
+from transfer.cli.commands import DONE, SKIPPED, note_built_in, output_folders, read_config, write_run
 from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_duration, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
@@ -45,6 +45,7 @@ def run_candidates(args: argparse.Namespace) -> int:
 
     named = candidates.list_candidates(config, backbones or [config.backbone], sizes, time_budget_s=budget_s)
     _check_out(args, named)
+    note_built_in(args)
     skipped = 0
 
     def keep(one: Candidate, done: Experiment) -> None:

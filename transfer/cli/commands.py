@@ -52,8 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if are_several(args):
         return run_candidates(args)
     config = read_config(args)
-    if args.data is None and not (args.quiet or args.json):
-        print_line("no DATA is given: running on the built-in images")
+    note_built_in(args)
     models = args.out / MODELS if args.out else None
     if models and config.data != BUILT_IN:
         from transfer.data.feature_files import holds_features
@@ -95,6 +94,12 @@ def run(args: argparse.Namespace) -> int:
         raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
     return report_skipped(skipped, results.skipped_count(result))
+
+
+def note_built_in(args: argparse.Namespace) -> None:
+    """Say so where a run is on the built-in images because no others were named."""
+    if args.data is None and not (args.quiet or args.json):
+        print_line("no DATA is given: running on the built-in images")
 
 
 def _where(out: Path | None, models: Path | None) -> str:

@@ -195,16 +195,8 @@ def compare_candidates(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {"name": image_set.name, "classes": len(image_set.classes), "images": len(read.indexed)},
         "config": {"select": config.select, "seed": config.seed, "time_budget_s": time_budget_s},
-        "candidates": [
-            {
-                "name": one.name,
-                "backbone": one.config.backbone,
-                "size": list(one.config.size) if one.config.size else None,
-                **asdict(outcomes[one.name]),
-            }
-            for one in candidates
-        ],
-        "halving": _describe(halving) if halving else None,
+        "candidates": [_describe_candidate(one, outcomes[one.name]) for one in candidates],
+        "halving": _describe_halving(halving) if halving else None,
         "seconds": watch.total(),
     }
 
@@ -266,7 +258,12 @@ def _measure(config: RunConfig, read: ReadImages, rows: time_budget.Mask, on_pro
     )
 
 
-def _describe(halving: Halving) -> dict[str, Any]:
+def _describe_candidate(one: Candidate, outcome: _Outcome) -> dict[str, Any]:
+    size = list(one.config.size) if one.config.size else None
+    return {"name": one.name, "backbone": one.config.backbone, "size": size, **asdict(outcome)}
+
+
+def _describe_halving(halving: Halving) -> dict[str, Any]:
     return {
         "head": time_budget.HEAD,
         "rounds": [
