@@ -103,7 +103,9 @@ def _beside(words: Sequence[str], figures: Sequence[Sequence[str]]) -> list[list
     return [[text or "", *(row or blank)] for text, row in itertools.zip_longest(words, figures)]
 
 
-def differences(found: Sequence[Difference], width: int = 80) -> Table:
+def differences(
+    found: Sequence[Difference], width: int = 80, pairs: str = "Best on validation minus each other"
+) -> Table:
     """Return the differences between results.
 
     Parameters
@@ -112,6 +114,8 @@ def differences(found: Sequence[Difference], width: int = 80) -> Table:
         One at least.
     width : int
         Columns of the terminal.
+    pairs : str
+        What the pairs are.
     """
     rows = []
     for one in found:
@@ -125,7 +129,7 @@ def differences(found: Sequence[Difference], width: int = 80) -> Table:
     units = " or ".join(sorted({one.unit for one in found}))
     holm = f", Holm for {len(found)}" if len(found) > 1 else ""
     return Table(
-        f"Best on validation minus each other, in points, on the same test images (95 % intervals by {units}; "
+        f"{pairs}, in points, on the same test images (95 % intervals by {units}; "
         f"p: accuracy / macro F1{holm})",
         ["difference", " accuracy", " macro F1", " p"],
         rows,

@@ -193,5 +193,6 @@ def test_the_frontier_is_drawn_with_its_table_and_the_remarks(write_run: WriteRu
         assert own == again
     page = report.page_of_several(runs, ["x was not reached: no time left."])
     assert 'id="frontier"' in page
+    assert "Each pair, in points" in page
     assert "x was not reached: no time left." in page
     assert 'id="frontier"' not in report.page_of_several(runs[:1])

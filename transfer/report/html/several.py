@@ -37,6 +37,7 @@ def render(runs: Sequence[Run], remarks: Sequence[str] = ()) -> str:
     """
     select = runs[0].result.comparison["select"]
     found, points = find_differences(runs), frontier.find_frontier(runs)
+    every = find_differences(runs, every=True) if points else []
     page: str = (
         environment()
         .get_template("several.html")
@@ -64,6 +65,9 @@ def render(runs: Sequence[Run], remarks: Sequence[str] = ()) -> str:
                 (words, charts.differences(found, score)) for score, words in SCORES.items() if found
             ],
             difference_table=side_by_side.differences(found, WHOLE) if found else None,
+            pair_table=side_by_side.differences(every, WHOLE, "Each pair")
+            if len(every) > len(found)
+            else None,
             classes=class_rows(runs),
             columns=[label(run) for run in runs],
             settings=[
