@@ -158,7 +158,7 @@ class TestCompare:
     def test_a_time_budget_drops_by_validation_images_and_loses_no_feature(
         self, root: Path, tmp_path: Path
     ) -> None:
-        given = replace(config(root), store=tmp_path / "store")
+        given = replace(config(root, engine="auto", precision="auto"), store=tmp_path / "store")
         found = list_candidates(given, ["resnet18", "resnet34"], [(32, 32), (64, 96)])
         record, kept = self.compare(found, time_budget_s=1e6)
         (first,) = record["halving"]["rounds"]
@@ -172,6 +172,8 @@ class TestCompare:
         assert min(scores[name] for name in kept) >= max(scores[name] for name in first["dropped"])
         for done in kept.values():
             assert done.result.features["computed"] == 3 * (16 + 8 + 6) - 9
+            # The engine of the first round is kept, since another one would have none of its features.
+            assert "auto" not in (done.config.engine, done.config.precision)
 
     def test_a_time_that_is_used_up_leaves_the_best_alone(self, root: Path) -> None:
         found = list_candidates(config(root), ["resnet18", "resnet34"], [(32, 32), (64, 96)])

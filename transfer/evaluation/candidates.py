@@ -162,14 +162,15 @@ def compare_candidates(
     image_set = find_images(config, watch, on_progress)
     read = read_alone(image_set, config.on_bad_image, hardware.usable_cores(), on_progress)
     outcomes = {one.name: _Outcome(NOT_REACHED) for one in candidates}
+    configs = {one.name: one.config for one in candidates}
     halving = None
     if time_budget_s is not None:
-        halving = _halve(candidates, read, watch, time_budget_s, on_progress)
+        halving = _halve(configs, read, watch, time_budget_s, on_progress)
         outcomes |= {name: _Outcome(DROPPED, reason) for name, reason in halving.dropped.items()}
         outcomes |= {name: _Outcome(FAILED, reason) for name, reason in halving.failed.items()}
         outcomes |= dict.fromkeys(halving.not_reached, _Outcome(NOT_REACHED, halving.stopped))
     left = halving.ranked if halving else list(outcomes)
-    by_name, fit_s = {one.name: one for one in candidates}, 0.0
+    fit_s = 0.0
     for i, name in enumerate(left):
         if halving and time_budget_s is not None and fit_s:
             needed, used = halving.last[name].predict(halving.missing(name)) + fit_s, watch.total()
@@ -182,7 +183,9 @@ def compare_candidates(
         log.info("%s (%d of %d)", name, i + 1, len(left))
         start = watch.total()
         try:
-            extract_s = _contain(name, partial(_compare, by_name[name], keep, read, on_progress))
+            extract_s = _contain(
+                name, partial(_compare, Candidate(name=name, config=configs[name]), keep, read, on_progress)
+            )
         except UserError as error:
             outcomes[name] = _Outcome(FAILED, str(error))
             continue
@@ -222,26 +225,33 @@ def _contain(name: str, call: Callable[[], Made]) -> Made:
 
 
 def _halve(
-    candidates: Sequence[Candidate],
+    configs: dict[str, RunConfig],
     read: ReadImages,
     watch: Stopwatch,
     budget_s: float,
     on_progress: Progress,
 ) -> Halving:
-    """Drop candidates by rounds on parts of the images that were read."""
-    configs = {one.name: one.config for one in candidates}
-    parts = time_budget.draw_parts(read.indexed, candidates[0].config.seed)
+    """Drop candidates by rounds on parts of the images that were read; `configs` get the engines that were chosen."""
+    parts = time_budget.draw_parts(read.indexed, next(iter(configs.values())).seed)
 
     def measure(name: str, number: int) -> Measured:
         log.info("round %d on %d images: %s", number + 1, parts[number].sum(), name)
-        return _contain(name, partial(_measure, configs[name], read, parts[number], on_progress))
+        call = partial(_measure, configs[name], read, parts[number], on_progress)
+        measured, configs[name] = _contain(name, call)
+        return measured
 
     sizes = [int(part.sum()) for part in parts]
     return time_budget.halve(list(configs), sizes, len(read.indexed), measure, watch.total, budget_s)
 
 
-def _measure(config: RunConfig, read: ReadImages, rows: time_budget.Mask, on_progress: Progress) -> Measured:
-    """Compute the features of some images and score the head on the validation images among them."""
+def _measure(
+    config: RunConfig, read: ReadImages, rows: time_budget.Mask, on_progress: Progress
+) -> tuple[Measured, RunConfig]:
+    """Compute the features of some images and score the head on the validation images among them.
+
+    The configuration is returned with the engine that was chosen: a trial that a busy machine disturbed is made again,
+    and might choose another one, which has none of these features.
+    """
     watch, plan = Stopwatch(), plan_extraction(config)
     features = extract(plan, read, watch, on_progress, rows)
     train, valid, extraction = features.splits["train"], features.splits["valid"], features.extraction
@@ -249,13 +259,14 @@ def _measure(config: RunConfig, read: ReadImages, rows: time_budget.Mask, on_pro
         search = METHODS[time_budget.HEAD].build(config)
         search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
     once_s = sum(sum(watch.seconds.get(phase, ())) for phase in _ONCE)
-    return Measured(
+    measured = Measured(
         score=float(search.cv_results_[search.best_index_][config.select]),
         computed=extraction.computed,
         images_per_s=extraction.computed / extraction.extract_s if extraction.computed else None,
         seconds=watch.total() - read.seconds,
         fixed_s=watch.total() - once_s,
     )
+    return measured, replace(config, engine=extraction.plan.engine, precision=extraction.plan.precision)
 
 
 def _describe_candidate(one: Candidate, outcome: _Outcome) -> dict[str, Any]:
