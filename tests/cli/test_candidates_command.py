@@ -38,6 +38,13 @@ def out(compared: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(compared / "out", tmp_path / "out"))
 
 
+@pytest.fixture
+def cold(tmp_path: Path, make_images: MakeImages) -> Path:
+    """A small folder of images, and no store yet."""
+    make_images(tmp_path / "images", train=2, valid=1, test=1)
+    return tmp_path
+
+
 @pytest.mark.slow
 def test_each_has_a_folder_of_its_own_and_all_have_a_page(compared: Path) -> None:
     out = compared / "out"
@@ -140,16 +147,15 @@ def test_the_others_are_kept_where_one_fails(
     ],
 )
 def test_what_can_not_be_used_is_refused_in_a_line_before_any_work(
-    more: list[str], said: str, tmp_path: Path, make_images: MakeImages, capsys: pytest.CaptureFixture[str]
+    more: list[str], said: str, cold: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_images(tmp_path / "images")
-    out = [f"--out={tmp_path / 'out'}"] if more else []
-    assert cli.main(["run", *words(tmp_path, *out, *more)]) == 2
+    out = [f"--out={cold / 'out'}"] if more else []
+    assert cli.main(["run", *words(cold, *out, *more)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert said in line
-    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+    assert {path.name for path in cold.iterdir()} == {"images"}
 
 
 @pytest.mark.slow
@@ -167,9 +173,9 @@ def test_results_of_other_runs_are_not_written_over(
     assert "--force" in capsys.readouterr().err
 
 
-def test_other_commands_take_one_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_other_commands_take_one_network(cold: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("extract", "curve"):
-        assert cli.main([command, *words_for(tmp_path), "--backbone=resnet18,resnet34"]) == 2
+        assert cli.main([command, *words_for(cold), "--backbone=resnet18,resnet34"]) == 2
         assert "no classification network 'resnet18,resnet34'" in capsys.readouterr().err
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfer.cli.commands import DONE, SKIPPED, note_built_in, output_folders, read_config, write_run
+from transfer.cli.commands import DONE, SKIPPED, find_early, note_built_in, read_config, write_run
+from transfer.cli.output import output_folders
 from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_duration, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
@@ -38,6 +39,7 @@ def run_candidates(args: argparse.Namespace) -> int:
         from transfer.data.user_paths import check_output
 
         check_output(Path(config.data), args.out)
+    images = find_early(config)
     from transfer import report
     from transfer.evaluation import candidates, results
     from transfer.report import differences, frontier, rendering, runs
@@ -58,7 +60,9 @@ def run_candidates(args: argparse.Namespace) -> int:
         skipped = max(skipped, results.skipped_count(done.result))
 
     with output_folders(args.out), rendering.progress(args.quiet or args.json) as on_progress:
-        record = candidates.compare_candidates(named, keep, on_progress, time_budget_s=budget_s)
+        record = candidates.compare_candidates(
+            named, keep, on_progress, time_budget_s=budget_s, images=images
+        )
         found = runs.read_runs(result_files(args.out, record))
         record["points"] = frontier.describe_points(frontier.find_frontier(found))
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"

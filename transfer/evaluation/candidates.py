@@ -14,18 +14,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from threadpoolctl import threadpool_limits
-
 from transfer.config import NAMED_WEIGHTS, RunConfig
+from transfer.data.dataset import ImageSet
 from transfer.evaluation import time_budget
 from transfer.evaluation.experiment import Experiment, compare
 from transfer.evaluation.time_budget import Halving, Measured
 from transfer.features.extract import extract
-from transfer.features.given import are_given
-from transfer.features.image_sets import find_images
+from transfer.features.image_sets import features_are_given, find_images
 from transfer.features.plan import check_size, plan_extraction
 from transfer.features.reading import ReadImages, read_alone
 from transfer.heads.registry import METHODS
+from transfer.heads.threads import limited_threads
 from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice, is_out_of_memory
 from transfer.system.progress import Progress, reported, silent
@@ -95,7 +94,7 @@ def list_candidates(
             raise UserError(f"`{name}` names {shown} twice; give each once")
     for name in config.methods:
         check_choice("methods", name, METHODS)
-    if are_given(config):
+    if features_are_given(config):
         raise UserError(f"{config.data} holds features, which have no backbone and no size to compare")
     if len(backbones) > 1 and config.weights is not None and config.weights not in NAMED_WEIGHTS:
         raise UserError(
@@ -135,6 +134,7 @@ def compare_candidates(
     on_progress: Progress = silent,
     *,
     time_budget_s: float | None = None,
+    images: ImageSet | None = None,
 ) -> dict[str, Any]:
     """Compare the methods on the features of every candidate, or of those that a time budget leaves.
 
@@ -147,6 +147,8 @@ def compare_candidates(
     on_progress : Progress
     time_budget_s : float, optional
         Seconds, for all of it. The best candidate by the rounds of `time_budget.halve` is compared in any case.
+    images : ImageSet, optional
+        The image set, where the caller has found it.
 
     Returns
     -------
@@ -159,7 +161,7 @@ def compare_candidates(
         If the images can't be read, or no candidate could be compared.
     """
     watch, config = Stopwatch(), candidates[0].config
-    image_set = find_images(config, watch, on_progress)
+    image_set = images or find_images(config, watch, on_progress)
     read = read_alone(image_set, config.on_bad_image, hardware.usable_cores(), on_progress)
     outcomes = {one.name: _Outcome(NOT_REACHED) for one in candidates}
     configs = {one.name: one.config for one in candidates}
@@ -255,7 +257,7 @@ def _measure(
     watch, plan = Stopwatch(), plan_extraction(config)
     features = extract(plan, read, watch, on_progress, rows)
     train, valid, extraction = features.splits["train"], features.splits["valid"], features.extraction
-    with threadpool_limits(features.threads), watch("fit"), reported(on_progress, "fit", time_budget.HEAD):
+    with limited_threads(features.threads), watch("fit"), reported(on_progress, "fit", time_budget.HEAD):
         search = METHODS[time_budget.HEAD].build(config)
         search.fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
     once_s = sum(sum(watch.seconds.get(phase, ())) for phase in _ONCE)

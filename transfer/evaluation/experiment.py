@@ -135,7 +135,7 @@ def run(
 def compare(
     config: RunConfig, on_progress: Progress = silent, images: ImageSet | ReadImages | None = None
 ) -> Experiment:
-    """Compare the methods of `config` on its images, found or read already or not; `UserError` for what can be mended."""
+    """Compare the methods of `config` on its images, found or read already or not; raises `UserError`."""
     names = config.methods or tuple(METHODS)
     for name in names:
         check_choice("methods", name, METHODS)
