@@ -105,7 +105,7 @@ def test_a_time_budget_is_said_and_recorded(
     assert cli.main(["run", *given]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "Round 1, 1/8 of the training and validation images (9), macro F1 of ridge on validation:" in text
-    assert "of the 3600 s of --time-budget were used" in text
+    assert "were used of the time budget of 3600 s" in text
     record = schemas.load(tmp_path / "out/frontier.json", "frontier")
     folders = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
     assert folders == {one["name"] for one in record["candidates"] if one["state"] == "compared"}

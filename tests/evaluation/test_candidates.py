@@ -35,6 +35,7 @@ def config(root: Path, **settings: Any) -> RunConfig:
 
 
 class TestList:
+    @pytest.mark.slow
     def test_every_backbone_has_every_size(self, tmp_path: Path) -> None:
         found = list_candidates(config(tmp_path), ["resnet18", "timm:resnet10t"], [(32, 32), (64, 96)])
         assert [one.name for one in found] == [

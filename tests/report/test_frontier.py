@@ -211,7 +211,7 @@ def test_remarks_say_what_was_dropped_when_and_why() -> None:
         "No more rounds: the time.",
         "c failed: no such file.",
         "d was not reached: it would take 9 s more.",
-        "120 s of the 600 s of --time-budget were used.",
+        "120 s were used of the time budget of 600 s.",
     ]
     without = {**RECORD, "halving": None, "candidates": RECORD["candidates"][:1]}
     assert frontier.remarks(without) == []

@@ -205,4 +205,4 @@ def _remarks(record: dict[str, Any]) -> Iterator[str]:
             yield f"{one['name']} {'failed' if one['state'] == 'failed' else 'was not reached'}: {one['reason']}."
     if halving:
         budget_s = record["config"]["time_budget_s"]
-        yield f"{format_seconds(record['seconds'])} of the {format_seconds(budget_s)} of --time-budget were used."
+        yield f"{format_seconds(record['seconds'])} were used of the time budget of {format_seconds(budget_s)}."
