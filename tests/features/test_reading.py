@@ -21,7 +21,7 @@ MakeImages = Callable[..., Path]
 def test_a_part_of_the_images_has_the_features_that_all_have(tmp_path: Path, make_images: MakeImages) -> None:
     make_images(tmp_path / "images", train=20)
     found, plan = dataset.find(tmp_path / "images"), plan_extraction(config(tmp_path))
-    read = read_alone(found, "error", 1, silent)
+    read = read_alone(found, config(tmp_path), silent)
     rows_N = np.arange(len(read.indexed)) % 4 == 0
     rows_N &= read.indexed.split_N < 2
     watch = Stopwatch()
@@ -39,7 +39,7 @@ def test_bad_images_are_left_out_once_for_all_networks(tmp_path: Path, make_imag
     make_images(tmp_path / "images")
     (tmp_path / "images/train/class0/0.jpg").write_bytes(b"broken")
     found = dataset.find(tmp_path / "images")
-    read = read_alone(found, "skip", 1, silent)
+    read = read_alone(found, config(tmp_path, on_bad_image="skip"), silent)
     assert list(read.skipped) == ["train/class0/0.jpg"]
     for backbone in ("resnet18", "resnet34"):
         plan = plan_extraction(config(tmp_path, backbone=backbone, on_bad_image="skip"))

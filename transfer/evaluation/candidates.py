@@ -25,7 +25,6 @@ from transfer.features.plan import check_size, plan_extraction
 from transfer.features.reading import ReadImages, read_alone
 from transfer.heads.registry import METHODS
 from transfer.heads.threads import limited_threads
-from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice, is_out_of_memory
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.text import first_line
@@ -162,7 +161,7 @@ def compare_candidates(
     """
     watch, config = Stopwatch(), candidates[0].config
     image_set = images or find_images(config, watch, on_progress)
-    read = read_alone(image_set, config.on_bad_image, hardware.usable_cores(), on_progress)
+    read = read_alone(image_set, config, on_progress)
     outcomes = {one.name: _Outcome(NOT_REACHED) for one in candidates}
     configs = {one.name: one.config for one in candidates}
     halving = None

@@ -121,7 +121,7 @@ def fill(
             watch.add("read", images.seconds)
         else:
             with watch("read"):
-                images = read_images(images, plan.on_bad_image, pool, on_progress)
+                images = read_images(images, plan.on_bad_image, plan.known, pool, on_progress)
         whole = images.image_set
         bad = BadImages(whole.root, plan.on_bad_image, images.skipped)
         found = replace(images.indexed, resample=plan.weights.preprocessing.resample)

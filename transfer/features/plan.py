@@ -78,9 +78,14 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         size=config.size,
         decoder=config.decoder,
         store=Store(config.store),
-        known=KnownFiles(config.store / KNOWN_FILES, rehash=config.rehash),
+        known=known_files(config),
         on_bad_image=config.on_bad_image,
     )
+
+
+def known_files(config: RunConfig) -> KnownFiles:
+    """Return the image files that were read before, as the store knows them."""
+    return KnownFiles(config.store / KNOWN_FILES, rehash=config.rehash)
 
 
 def check_size(plan: ExtractionPlan) -> None:

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer.backbones.choice import WeightsChoice
+from transfer.config import RunConfig
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.loader import IndexedImages, read, workers
+from transfer.data.indexing import read
+from transfer.data.known_files import KnownFiles
+from transfer.data.loader import IndexedImages, workers
 from transfer.data.sizes import common_size, default_size
+from transfer.features.plan import known_files
 from transfer.system.errors import UserError
+from transfer.system.hardware import usable_cores
 from transfer.system.progress import Progress
 from transfer.system.timer import now
 
@@ -33,14 +38,17 @@ class ReadImages:
     seconds: float
 
 
-def read_images(images: ImageSet, rule: str, pool: ThreadPoolExecutor, on_progress: Progress) -> ReadImages:
-    """Read each file of an image set once.
+def read_images(
+    images: ImageSet, rule: str, known: KnownFiles, pool: ThreadPoolExecutor, on_progress: Progress
+) -> ReadImages:
+    """Read each file of an image set once, unless it is known from before.
 
     Parameters
     ----------
     images : ImageSet
     rule : {"error", "skip"}
         What becomes of images that can't be read.
+    known : KnownFiles
     pool : ThreadPoolExecutor
     on_progress : Progress
 
@@ -55,15 +63,15 @@ def read_images(images: ImageSet, rule: str, pool: ThreadPoolExecutor, on_progre
         training images.
     """
     start, bad = now(), BadImages(images.root, rule, images.skipped)
-    found = read(images, pool, bad, on_progress)
+    found = read(images, pool, bad, on_progress, known)
     check_splits(found, images)
     return ReadImages(image_set=images, indexed=found, skipped=bad.skipped, seconds=now() - start)
 
 
-def read_alone(images: ImageSet, rule: str, threads: int, on_progress: Progress) -> ReadImages:
-    """Read an image set as `read_images` does, in so many threads of its own."""
-    with workers(threads) as pool:
-        return read_images(images, rule, pool, on_progress)
+def read_alone(images: ImageSet, config: RunConfig, on_progress: Progress) -> ReadImages:
+    """Read an image set as `read_images` does, in threads of its own."""
+    with workers(usable_cores()) as pool:
+        return read_images(images, config.on_bad_image, known_files(config), pool, on_progress)
 
 
 def check_splits(images: IndexedImages, whole: ImageSet, wanted: Iterable[str] = SPLITS) -> None:
