@@ -32,6 +32,8 @@ RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
 CARD = "MODEL_CARD.md"
 CURVE, CURVE_PAGE = "curve.json", "curve.html"
+# Of several networks or sizes, in the folder that has a folder for each.
+FRONTIER = "frontier.json"
 NAMED_WEIGHTS = ("pretrained", "imagenet", "package", "embedded", "random")
 # The backbone whose weights come with the package.
 BUNDLED_BACKBONE = "resnet50"
@@ -63,6 +65,14 @@ def parse_age(text: str) -> float:
     if not match:
         raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
     return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]
+
+
+def parse_duration(text: str) -> float:
+    """Parse a time, `"90s"`, `"10m"` or `"1.5h"`, to seconds."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
+    if not match or not float(match[1]):
+        raise UserError(f"--time-budget is {text!r}; give seconds, minutes or hours, such as 90s, 10m or 1h")
+    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
 
 
 def parse_bytes(text: str) -> int:

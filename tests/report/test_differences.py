@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -129,3 +130,15 @@ def test_the_conclusion_follows_interval_and_adjusted_p(
     assert conclude([changed], "macro_f1") == [
         f"On the same 36 test images a (svm), the best on validation, {words} in macro F1."
     ]
+
+
+def test_every_pair_can_be_compared(write_run: WriteRun) -> None:
+    runs = runs_of(write_run, 0, 1, 2, 3)
+    found = find_differences(runs, every=True)
+    names = [(one.a.name, one.b.name) for one in found]
+    assert names == list(itertools.combinations((run.name for run in runs), 2))
+    by_pair = {frozenset(pair): one for pair, one in zip(names, found, strict=True)}
+    for one in find_differences(runs):
+        own = by_pair[frozenset((one.a.name, one.b.name))].scores["accuracy"]
+        assert abs(own["difference"]) == abs(one.scores["accuracy"]["difference"])
+        assert own["p_holm"] >= one.scores["accuracy"]["p_holm"]

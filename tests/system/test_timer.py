@@ -22,6 +22,13 @@ def test_every_pass_through_a_phase_is_kept() -> None:
     assert watch.total() >= sum(map(sum, watch.seconds.values()))
 
 
+def test_seconds_of_before_count_as_if_they_had_been_timed() -> None:
+    watch = Stopwatch()
+    watch.add("read", 1000.0)
+    assert watch.seconds == {"read": [1000.0]}
+    assert watch.total() >= 1000
+
+
 def test_a_phase_that_fails_is_not_recorded() -> None:
     watch = Stopwatch()
     with pytest.raises(ZeroDivisionError), watch("fails"):

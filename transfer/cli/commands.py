@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
+from transfer.cli.output import output_folders
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -47,9 +47,12 @@ SKIPPED_NAMED = 100
 
 def run(args: argparse.Namespace) -> int:
     """Compare the methods."""
+    from transfer.cli.candidates_command import are_several, run_candidates
+
+    if are_several(args):
+        return run_candidates(args)
     config = read_config(args)
-    if args.data is None and not (args.quiet or args.json):
-        print_line("no DATA is given: running on the built-in images")
+    note_built_in(args)
     models = args.out / MODELS if args.out else None
     if models and config.data != BUILT_IN:
         from transfer.data.feature_files import holds_features
@@ -73,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         done = experiment.compare(config, on_progress, images)
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
-        failed = _write(args.out, done, on_progress) if args.out else None
+        failed = write_run(args.out, done, on_progress) if args.out else None
     try:
         if args.json:
             print(done.result_json, end="", flush=True)
@@ -93,6 +96,12 @@ def run(args: argparse.Namespace) -> int:
     return report_skipped(skipped, results.skipped_count(result))
 
 
+def note_built_in(args: argparse.Namespace) -> None:
+    """Say so where a run is on the built-in images because no others were named."""
+    if args.data is None and not (args.quiet or args.json):
+        print_line("no DATA is given: running on the built-in images")
+
+
 def _where(out: Path | None, models: Path | None) -> str:
     """Say where the result was written, and the models, which need a network."""
     if out is None:
@@ -101,7 +110,7 @@ def _where(out: Path | None, models: Path | None) -> str:
     return f"Written to {out}: {PAGE}, {RESULT}, {PREDICTIONS}, report.md, {kept}"
 
 
-def _write(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
+def write_run(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
     """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
     from transfer import report
     from transfer.system import files, schemas
@@ -265,35 +274,3 @@ def find_early(config: RunConfig) -> ImageSet | None:
     if config.data in image_sets.SOURCES or image_sets.features_are_given(config):
         return None
     return image_sets.find_images(config, Stopwatch(), silent)
-
-
-@contextlib.contextmanager
-def output_folders(*folders: Path | None) -> Iterator[None]:
-    """Make the folders of --out, the outer one first; those that are empty when a run fails are removed again.
-
-    Raises
-    ------
-    UserError
-        Where one can't be made or written to.
-    """
-    wanted = [folder for folder in folders if folder]
-    inner_first = [path for folder in reversed(wanted) for path in (folder, *folder.parents)]
-    made = [path for path in dict.fromkeys(inner_first) if not path.exists()]
-    try:
-        for folder in wanted:
-            _make_folder(folder)
-        yield
-    except BaseException:
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"can't write to {folder}; give another --out")

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transfer.cli.commands import find_early, output_folders, read_config, report_skipped
+from transfer.cli.commands import find_early, read_config, report_skipped
+from transfer.cli.output import output_folders
 from transfer.config import BUILT_IN, CURVE, CURVE_PAGE
 from transfer.system.errors import UserError
 from transfer.system.text import printable

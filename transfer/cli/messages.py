@@ -6,7 +6,7 @@ import re
 
 from transfer.config import RunConfig
 
-# Arguments of `run`, of `learning_curve.prepare` and of `predictor.load` and `export` that are no settings.
+# Arguments of `run`, `list_candidates`, `learning_curve.prepare`, `predictor.load` and `export` that are no settings.
 _OPTIONS = {
     "data": "DATA",
     "models": "--out",
@@ -15,6 +15,7 @@ _OPTIONS = {
     "method": "--method",
     "format": "--format",
     "draws": "--draws",
+    "time_budget": "--time-budget",
     "min_confidence": "--min-confidence",
 }
 _ARGUMENTS = re.compile(r"`([a-z_]+(?:='?[^`]*?'?)?)`")

@@ -48,12 +48,14 @@ def add_command(commands: Any, name: str, call: Any, summary: str, example: str)
     return parser
 
 
-def add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    """Add what decides how features are computed and images split."""
+def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add what decides how features are computed and images split, by one network or by several."""
+    more = "; several: A,B" if several else ""
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="a torchvision classification network, timm:NAME, hf:NAME, hf:./FOLDER or efficientnet_lite0 (resnet50)",
+        help="a torchvision classification network, timm:NAME, hf:NAME, hf:./FOLDER or efficientnet_lite0 "
+        f"(resnet50){more}",
     )
     parser.add_argument(
         "--weights",
@@ -75,7 +77,7 @@ def add_extraction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         metavar="HxW",
-        help="input size (the images' own within bounds if all agree, else the network's)",
+        help=f"input size (the images' own within bounds if all agree, else the network's){more}",
     )
     parser.add_argument(
         "--resize",

@@ -68,7 +68,12 @@ def _add_run(kinds: Any) -> None:
     run.add_argument(
         "--methods", metavar="A,B", help=f"of {', '.join(METHODS)} ({','.join(default_methods())})"
     )
-    add_extraction_options(run)
+    add_extraction_options(run, several=True)
+    run.add_argument(
+        "--time-budget",
+        metavar="T",
+        help="of several backbones or sizes, 90s, 10m or 1h: the worse half is dropped after each round of more images",
+    )
     add_fitting_options(run)
     run.add_argument(
         "--repeats",

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from transfer.cli.candidates_command import result_files
 from transfer.cli.commands import DONE, write_page
-from transfer.config import PREDICTIONS, RESULT, parse_columns
+from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT, parse_columns
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 
@@ -23,16 +24,28 @@ def report(args: argparse.Namespace) -> int:
     """Show results again."""
     from transfer import report
     from transfer.evaluation import results
-    from transfer.report import rendering
+    from transfer.report import frontier, rendering
     from transfer.serving.run_folder import check_same_run
+    from transfer.system import schemas
 
     if args.images and not args.html:
         raise UserError("--images needs --html, which names the page to write")
-    if args.images and len(args.files) > 1:
+    # The shell's DIR/* names what a run of several networks wrote beside their folders too.
+    given = [path for path in args.files if len(args.files) == 1 or path.name not in (PAGE, FRONTIER)]
+    files, remarks = [], []
+    for path in given:
+        if (path / FRONTIER).is_file() and not (path / RESULT).exists():
+            record = schemas.load(path / FRONTIER, "frontier")
+            files += result_files(path, record)
+            remarks += frontier.remarks(record)
+        else:
+            files.append(_result_file(path))
+    if args.images and len(files) > 1:
         raise UserError("--images shows the images of one result; give one, or leave --images out")
-    files = [_result_file(path) for path in args.files]
-    if len(files) > 1:
-        return _report_several(files, args.html)
+    if not files:
+        raise UserError(f"{args.files[0]} is no result; give the folder that --out named")
+    if len(files) > 1 or remarks:
+        return _report_several(files, args.html, remarks)
     result = results.load(files[0])
     check_same_run(files[0].parent)
     if args.html:
@@ -50,7 +63,7 @@ def _result_file(path: Path) -> Path:
     return path / RESULT
 
 
-def _report_several(files: Sequence[Path], page: Path | None) -> int:
+def _report_several(files: Sequence[Path], page: Path | None, remarks: Sequence[str]) -> int:
     """Show several results together, or write their page."""
     from transfer import report
     from transfer.report import rendering
@@ -63,9 +76,9 @@ def _report_several(files: Sequence[Path], page: Path | None) -> int:
         check_same_run(file.parent)
     if page:
         with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(page)):
-            write(page, report.page_of_several(runs).encode())
+            write(page, report.page_of_several(runs, remarks).encode())
     else:
-        report.show_side_by_side(runs, rendering.console())
+        report.show_side_by_side(runs, rendering.console(), remarks)
     return DONE
 
 

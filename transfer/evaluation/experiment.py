@@ -21,6 +21,7 @@ from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
+from transfer.features.reading import ReadImages
 from transfer.heads.registry import METHODS, default_methods
 from transfer.heads.threads import limited_threads
 from transfer.heads.transforms import FeatureTransform, Step, on_raw_features
@@ -138,8 +139,10 @@ def run(
     return done.result
 
 
-def compare(config: RunConfig, on_progress: Progress = silent, images: ImageSet | None = None) -> Experiment:
-    """Compare the methods of `config` on its images, found already or not; `UserError` for what a user can mend."""
+def compare(
+    config: RunConfig, on_progress: Progress = silent, images: ImageSet | ReadImages | None = None
+) -> Experiment:
+    """Compare the methods of `config` on its images, found or read already or not; raises `UserError`."""
     names = config.methods or default_methods()
     for name in names:
         check_choice("methods", name, METHODS)

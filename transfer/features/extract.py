@@ -18,10 +18,12 @@ from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.decode import BadImage
 from transfer.data.loader import IndexedImages
+from transfer.data.names import Rows
 from transfer.features.fill import Extraction, fill
 from transfer.features.given import GivenFeatures, read_given
 from transfer.features.image_sets import features_are_given, find_images
 from transfer.features.plan import ExtractionPlan, plan_extraction
+from transfer.features.reading import ReadImages
 from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch
 
@@ -113,7 +115,7 @@ def find_features(
     watch: Stopwatch,
     on_progress: Progress,
     check: Callable[[ImageSet], None] = lambda images: None,
-    images: ImageSet | None = None,
+    images: ImageSet | ReadImages | None = None,
 ) -> tuple[ImageSet, Features]:
     """Return the image set that `config` names and its features: the user's own, or computed by `extract`.
 
@@ -125,8 +127,8 @@ def find_features(
     on_progress : Progress
     check : callable
         Called with the image set before any feature is computed.
-    images : ImageSet, optional
-        The image set, where the caller has found it.
+    images : ImageSet or ReadImages, optional
+        The image set, where the caller has found it, or read its files too.
 
     Raises
     ------
@@ -141,20 +143,29 @@ def find_features(
         return rows, Features(x_ND=x_ND, splits=splits, exact=None, coarse=None, alike=None, source=given)
     plan = plan_extraction(config)
     images = images or find_images(config, watch, on_progress)
-    check(images)
-    return images, extract(plan, images, watch, on_progress)
+    found = images.image_set if isinstance(images, ReadImages) else images
+    check(found)
+    return found, extract(plan, images, watch, on_progress)
 
 
-def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Features:
+def extract(
+    plan: ExtractionPlan,
+    images: ImageSet | ReadImages,
+    watch: Stopwatch,
+    on_progress: Progress,
+    rows: Rows = slice(None),
+) -> Features:
     """Compute the features that the store lacks, as `fill` does, and gather all of them in memory.
 
     Parameters
     ----------
     plan : ExtractionPlan
-    images : ImageSet
+    images : ImageSet or ReadImages
     watch : Stopwatch
         Gets the seconds of each phase.
     on_progress : Progress
+    rows : mask, indices or slice
+        The images that are wanted, as for `fill`.
 
     Returns
     -------
@@ -165,7 +176,7 @@ def extract(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progres
     UserError
         As `fill` does.
     """
-    found = fill(plan, images, watch, on_progress)
+    found = fill(plan, images, watch, on_progress, rows)
     with watch("load"), reported(on_progress, "load"):
         x_ND = found.table.gather(found.images.ids_N32)
         return Features(

@@ -14,19 +14,18 @@ import numpy.typing as npt
 import torch
 
 from transfer.backbones import weights
-from transfer.backbones.choice import WeightsChoice
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.indexing import read
 from transfer.data.loader import IndexedImages, workers
-from transfer.data.sizes import common_size, default_size
+from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
 from transfer.features.extractor import FeatureExtractor, NotFinite, made_on
 from transfer.features.plan import ExtractionPlan
+from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images
 from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
@@ -85,16 +84,25 @@ class Extraction:
         return len(self.images) - self.computed
 
 
-def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: Progress) -> Extraction:
+def fill(
+    plan: ExtractionPlan,
+    images: ImageSet | ReadImages,
+    watch: Stopwatch,
+    on_progress: Progress,
+    rows: Rows = slice(None),
+) -> Extraction:
     """Compute the features that the store lacks.
 
     Parameters
     ----------
     plan : ExtractionPlan
-    images : ImageSet
+    images : ImageSet or ReadImages
+        Those that are read already are not read again; the seconds that it took count all the same.
     watch : Stopwatch
         Gets the seconds of each phase.
     on_progress : Progress
+    rows : mask, indices or slice
+        The images that are wanted, of those that can be read; the network is made and its engine chosen as for all.
 
     Returns
     -------
@@ -108,13 +116,17 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     """
     watch.device = plan.device
     torch.set_num_threads(plan.threads)
-    bad = BadImages(images.root, plan.on_bad_image, images.skipped)
     with workers(plan.threads) as pool:
-        with watch("read"):
-            found = read(images, pool, bad, on_progress, plan.known)
-            found = replace(found, resizing=plan.weights.preprocessing.resizing)
-            _check_splits(found, images)
-        size = plan.size or _default_size(found, plan.weights)
+        if isinstance(images, ReadImages):
+            watch.add("read", images.seconds)
+        else:
+            with watch("read"):
+                images = read_images(images, plan.on_bad_image, plan.known, pool, on_progress)
+        whole = images.image_set
+        bad = BadImages(whole.root, plan.on_bad_image, images.skipped)
+        found = replace(images.indexed, resizing=plan.weights.preprocessing.resizing)
+        wanted = found.select(rows)
+        size = plan.size or default_input_size(found, plan.weights)
         with watch("weights"), reported(on_progress, "weights", plan.weights.source):
             chosen = weights.find(plan.weights, found, size, plan.store, pool, bad)
         frozen = FeatureExtractor(
@@ -130,11 +142,11 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
         if plan.options[0].precision == "int8":
             with watch("calibrate"), reported(on_progress, "calibrate", "int8"):
                 calibrated_s = frozen.calibrated_s
-        picked, table, missing = _compute(frozen, plan, watch, on_progress)
-        kept = found.select(table.holds(found.ids_N32))
-        _check_splits(kept, images)
+        picked, table, missing = _compute(frozen, wanted, plan, watch, on_progress)
+        kept = wanted.select(table.holds(wanted.ids_N32))
+        check_splits(kept, whole, [SPLITS[code] for code in np.unique(wanted.split_N)])
         exact = None
-        if picked.plan.precision == "int8":
+        if picked.plan.precision == "int8" and kept.in_split("test"):
             with watch("extract in fp32"):
                 exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
     computed = int(table.holds(missing.ids_N32).sum())
@@ -146,7 +158,7 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
     return Extraction(
         table=table,
         images=kept,
-        classes=images.classes,
+        classes=whole.classes,
         size=size,
         weights=chosen,
         picked=picked,
@@ -163,9 +175,13 @@ def fill(plan: ExtractionPlan, images: ImageSet, watch: Stopwatch, on_progress: 
 
 
 def _compute(
-    frozen: FeatureExtractor, plan: ExtractionPlan, watch: Stopwatch, on_progress: Progress
+    frozen: FeatureExtractor,
+    wanted: IndexedImages,
+    plan: ExtractionPlan,
+    watch: Stopwatch,
+    on_progress: Progress,
 ) -> tuple[Choice, FeatureTable, IndexedImages]:
-    """Compute what the cache lacks by one of the options.
+    """Compute what the cache lacks of the wanted images, by one of the options, picked as for all images.
 
     An engine that fails after all, and a precision that overflows unless the user named it, is passed over where
     others are left; what it computed is kept.
@@ -186,7 +202,8 @@ def _compute(
         picked = _pick(frozen, distinct, missing_N, plan.least_cosine, watch, on_progress)
         with watch("open cache"), reported(on_progress, "open cache"):
             table = frozen.table(picked.plan)
-            missing = distinct.select(~table.holds(distinct.ids_N32))
+            missing = wanted.distinct()
+            missing = missing.select(~table.holds(missing.ids_N32))
         opened_s += watch.last("open cache")
         try:
             if missing:
@@ -259,37 +276,8 @@ def _exact(
     return exact, sample
 
 
-def _default_size(images: IndexedImages, weights: WeightsChoice) -> tuple[int, int]:
-    wanted, own = weights.preprocessing, common_size(images.size_N2)
-    if wanted.is_fixed:
-        if own != wanted.size:
-            taken = "{}x{}".format(*wanted.size)
-            log.warning(
-                "%s takes %s: images are resized to that (`size` names another size)",
-                weights.backbone,
-                taken,
-            )
-        return wanted.size
-    size = default_size(images.size_N2, wanted.size)
-    if own not in (None, size):
-        log.warning("the images are %dx%d: they are scaled to %dx%d (`size` names another size)", *own, *size)
-    return size
-
-
 def _measure_matmul(plan: Plan) -> float | None:
     try:
         return measure_matmul(plan.device, plan.precision)
     except (MemoryError, RuntimeError):  # such as a GPU that others fill: nothing but a figure is lost
         return None
-
-
-def _check_splits(images: IndexedImages, whole: ImageSet) -> None:
-    """Raise `UserError` where leaving out bad images left a split empty or training with one class."""
-    for code, split in enumerate(SPLITS):
-        if code not in images.split_N:
-            raise UserError(f"no image of the {split} split of {whole.root} can be read")
-    untrained_N = ~np.isin(images.label_N, images.in_split("train").label_N)
-    if untrained_N.any():
-        image = images[int(np.argmax(untrained_N))]
-        name = whole.classes[image.label]
-        raise UserError(f"no training image of class {name!r} can be read, but {image.path} is of that class")

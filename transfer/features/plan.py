@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
+from transfer.backbones import networks
 from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
@@ -75,6 +78,27 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         size=config.size,
         decoder=config.decoder,
         store=Store(config.store),
-        known=KnownFiles(config.store / KNOWN_FILES, rehash=config.rehash),
+        known=known_files(config),
         on_bad_image=config.on_bad_image,
+    )
+
+
+def known_files(config: RunConfig) -> KnownFiles:
+    """Return the image files that were read before, as the store knows them."""
+    return KnownFiles(config.store / KNOWN_FILES, rehash=config.rehash)
+
+
+def check_size(plan: ExtractionPlan) -> None:
+    """Raise `UserError` for a size that the network does not take, as far as that is known without its weights."""
+    if plan.size is None:
+        return
+    chosen = plan.weights
+    try:
+        with torch.device("meta"):  # no values: neither memory nor time
+            network, _ = networks.cut(chosen.backbone, chosen.normalisation, chosen.settings)
+    except (NotImplementedError, RuntimeError):  # it reads values while it is built: checked with its weights
+        return
+    own = chosen.preprocessing.size
+    networks.check_size(
+        networks.at_size(network, chosen.backbone, plan.size, own), chosen.backbone, plan.size, own
     )

@@ -70,23 +70,33 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
     say(console, whole, style="bold")
 
 
-def show_side_by_side(runs: Sequence[Run], console: Console) -> None:
-    """Print several results in one table, without averages over them, and their differences.
+def show_side_by_side(runs: Sequence[Run], console: Console, remarks: Sequence[str] = ()) -> None:
+    """Print several results in one table, without averages over them, their differences and their frontier.
 
     Parameters
     ----------
     runs : sequence of Run
-        Two at least.
     console : rich.console.Console
+    remarks : sequence of str
+        On what was not compared.
     """
-    from transfer.report import differences, same_images, side_by_side  # statistics take time to import
+    from transfer.report import (  # statistics take time to import
+        differences,
+        frontier,
+        same_images,
+        side_by_side,
+    )
 
-    found = differences.find_differences(runs)
+    found, points = differences.find_differences(runs), frontier.find_frontier(runs)
     say(console, side_by_side.heading(runs))
     draw(side_by_side.scores(runs, console.width), console)
     if found:
         draw(side_by_side.differences(found, console.width), console)
-    for note in same_images.notes(runs):
+    if points:
+        draw(side_by_side.frontier(points, console.width), console)
+    for sentence in frontier.sentences(points):
+        say(console, sentence)
+    for note in [*same_images.notes(runs), *remarks]:
         say(console, f"Note: {note}")
     for sentence in differences.conclude(found, runs[0].result.comparison["select"]):
         say(console, sentence, style="bold")
@@ -135,17 +145,18 @@ def page(result: Result, predictions: Path | None, thumbnail: Thumbnail = lambda
     return html.render(result, heading(result), answers, thumbnail)
 
 
-def page_of_several(runs: Sequence[Run]) -> str:
+def page_of_several(runs: Sequence[Run], remarks: Sequence[str] = ()) -> str:
     """Return several results as one page of HTML.
 
     Parameters
     ----------
     runs : sequence of Run
-        Two at least.
+    remarks : sequence of str
+        On what was not compared.
     """
     from transfer.report.html import several
 
-    return several.render(runs)
+    return several.render(runs, remarks)
 
 
 def heading(result: Result) -> str:

@@ -5,6 +5,7 @@ N: images.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Difference:
     unit: str
 
 
-def find_differences(runs: Sequence[Run]) -> list[Difference]:
+def find_differences(runs: Sequence[Run], *, every: bool = False) -> list[Difference]:
     """Compare results that have predictions of the same test images.
 
     Among those the run that did best on its validation split is compared with each other one; each run is represented
@@ -50,6 +51,8 @@ def find_differences(runs: Sequence[Run]) -> list[Difference]:
     Parameters
     ----------
     runs : sequence of Run
+    every : bool
+        Whether every pair is compared, in the order of the runs.
 
     Returns
     -------
@@ -59,8 +62,9 @@ def find_differences(runs: Sequence[Run]) -> list[Difference]:
     pairs: list[tuple[Run, Run]] = []
     for group in group_runs([run for run in runs if run.answers]):
         best = max(group, key=lambda run: run.best["valid"][select])
-        pairs += [(best, run) for run in group if run is not best]
-    compared = [_compare(a, b) for a, b in pairs]
+        both = itertools.combinations(group, 2)
+        pairs += both if every else [(best, run) for run in group if run is not best]
+    compared = [compare_runs(a, b) for a, b in pairs]
     for score in SCORES:
         adjusted = statistics.adjust_holm([found[score]["p"] for found in compared]) if compared else []
         for found, p in zip(compared, adjusted, strict=True):
@@ -77,7 +81,8 @@ def find_differences(runs: Sequence[Run]) -> list[Difference]:
     ]
 
 
-def _compare(a: Run, b: Run) -> dict[str, Any]:
+def compare_runs(a: Run, b: Run) -> dict[str, Any]:
+    """Compare the best methods of two runs that have predictions, as `statistics.compare_pair` does: `a` minus `b`."""
     assert a.answers, "only runs with answers are compared"
     assert b.answers, "only runs with answers are compared"
     order_a, order_b = (

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from transfer.report.differences import Difference, label
+from transfer.report.frontier import Point, format_time
 from transfer.report.rendering import Table
 from transfer.report.runs import Run, common_and_different
 from transfer.report.summary import SHORT
 from transfer.report.tables import total_seconds
-from transfer.report.wording import format_p, format_points, format_score, format_seconds
+from transfer.report.wording import SCORES, format_p, format_points, format_score, format_seconds
 from transfer.system.text import printable
 
 # Columns of a terminal that the figures of a row take, and the least for what a run is.
-FIGURES, LEAST_NAMES = 61, 19
+FIGURES, LEAST_NAMES, FRONTIER_FIGURES = 61, 19, 42
 _TITLE = "Best fine-tuning, best SVM and best of all (*, on the validation split), on the test split"
 _SCORES = [" accuracy", " macro F1", " cold", " warm"]
 
@@ -24,7 +25,9 @@ _SCORES = [" accuracy", " macro F1", " cold", " warm"]
 def heading(runs: Sequence[Run]) -> str:
     """Say how many results there are, and what they have in common."""
     common, _ = common_and_different(runs)
-    return f"{len(runs)} results" + (f"; all: {'; '.join(common)}" if common else "")
+    return f"{len(runs)} result{'s' if len(runs) > 1 else ''}" + (
+        f"; all: {'; '.join(common)}" if common else ""
+    )
 
 
 def scores(runs: Sequence[Run], width: int = 80) -> Table:
@@ -100,7 +103,9 @@ def _beside(words: Sequence[str], figures: Sequence[Sequence[str]]) -> list[list
     return [[text or "", *(row or blank)] for text, row in itertools.zip_longest(words, figures)]
 
 
-def differences(found: Sequence[Difference], width: int = 80) -> Table:
+def differences(
+    found: Sequence[Difference], width: int = 80, pairs: str = "Best on validation minus each other"
+) -> Table:
     """Return the differences between results.
 
     Parameters
@@ -109,6 +114,8 @@ def differences(found: Sequence[Difference], width: int = 80) -> Table:
         One at least.
     width : int
         Columns of the terminal.
+    pairs : str
+        What the pairs are.
     """
     rows = []
     for one in found:
@@ -122,8 +129,36 @@ def differences(found: Sequence[Difference], width: int = 80) -> Table:
     units = " or ".join(sorted({one.unit for one in found}))
     holm = f", Holm for {len(found)}" if len(found) > 1 else ""
     return Table(
-        f"Best on validation minus each other, in points, on the same test images (95 % intervals by {units}; "
+        f"{pairs}, in points, on the same test images (95 % intervals by {units}; "
         f"p: accuracy / macro F1{holm})",
         ["difference", " accuracy", " macro F1", " p"],
+        rows,
+    )
+
+
+def frontier(points: Sequence[Point], width: int = 80) -> Table:
+    """Return a row for each point of a frontier.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        One at least.
+    width : int
+        Columns of the terminal.
+    """
+    select = points[0].run.result.comparison["select"]
+    rows = []
+    for one in points:
+        figures = [
+            format_time(one),
+            format_score(one.run.best["test"], select),
+            "-" if one.seconds_per_image is None else "yes" if one.on_frontier else "no",
+        ]
+        words = textwrap.wrap(printable(label(one.run)), max(LEAST_NAMES, width - FRONTIER_FIGURES))
+        rows += _beside(words, [figures])
+    return Table(
+        "Score against time: the best method on validation, on the test split (95 % intervals), and the time that "
+        "features of an image take",
+        ["result", " an image", f" {SCORES[select]}", "frontier"],
         rows,
     )

@@ -17,8 +17,8 @@ MAX_CONTAINERS = 1_000_000
 
 
 def schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema of a kind of file, `result`, `curve` or `model`."""
-    folder = {"result": "evaluation", "curve": "evaluation", "model": "serving"}[name]
+    """Return the JSON Schema of a kind of file, `result`, `curve`, `frontier` or `model`."""
+    folder = "serving" if name == "model" else "evaluation"
     text = resources.files("transfer").joinpath(folder, f"{name}.schema.json").read_text("utf-8")
     published: dict[str, Any] = json.loads(text)
     return published
@@ -30,7 +30,7 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     Parameters
     ----------
     path : Path
-    kind : {"result", "curve", "model"}
+    kind : {"result", "curve", "frontier", "model"}
 
     Returns
     -------

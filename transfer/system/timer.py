@@ -61,6 +61,11 @@ class Stopwatch:
         yield
         self.seconds.setdefault(phase, []).append(now(self.device) - start)
 
+    def add(self, phase: str, seconds: float) -> None:
+        """Count seconds of a phase that were spent before the stopwatch was created, as if it had timed them."""
+        self.seconds.setdefault(phase, []).append(seconds)
+        self._start -= seconds
+
     def last(self, phase: str) -> float:
         """Return the seconds of the latest pass through `phase`."""
         return self.seconds[phase][-1]

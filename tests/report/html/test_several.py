@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.report.differences import find_differences, label
+from transfer.report.frontier import find_frontier
 from transfer.report.html import several, several_charts
 from transfer.report.html.svg import WIDTH
 from transfer.report.runs import Run, read_runs
@@ -165,3 +167,32 @@ def test_the_settings_of_every_result_keep_their_lines(write_run: WriteRun) -> N
 def test_a_page_of_one_result_keeps_the_lines_of_its_settings() -> None:
     text = report.page(results.load(EXAMPLE), None)
     assert "\N{REPLACEMENT CHARACTER}" not in text
+
+
+def test_the_frontier_is_drawn_with_its_table_and_the_remarks(write_run: WriteRun) -> None:
+    def edit(rate: float) -> Callable[[Result, str], tuple[Result, str]]:
+        return lambda result, text: (
+            dataclasses.replace(
+                result,
+                backbone={**result.backbone, "name": f"net{rate}"},
+                features={**result.features, "images_per_s": rate},
+            ),
+            text,
+        )
+
+    runs = read_runs([write_run(f"run{rate}", seed=rate, edit=edit(rate)) for rate in (10, 20, 40)])
+    points = find_frontier(runs)
+    drawn = str(several_charts.frontier(runs, points, "macro_f1"))
+    for one in points:
+        assert f"{label(one.run)}: macro F1" in texts(drawn)
+    assert ("polyline" in drawn) == (sum(one.on_frontier for one in points) > 1)
+    # A result has the same colour in all drawings of a page.
+    other = str(several_charts.score_against_speed(runs, "macro_f1"))
+    for name in (run.name for run in runs):
+        (own,), (again,) = (re.findall(rf'class="(m\d)"><title>{name} ', text) for text in (drawn, other))
+        assert own == again
+    page = report.page_of_several(runs, ["x was not reached: no time left."])
+    assert 'id="frontier"' in page
+    assert "Each pair, in points" in page
+    assert "x was not reached: no time left." in page
+    assert 'id="frontier"' not in report.page_of_several(runs[:1])

@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from transfer.report import side_by_side
+from transfer.report import frontier, side_by_side
 from transfer.report.differences import conclude, find_differences, label
 from transfer.report.html import several_charts as charts
 from transfer.report.html.templates import environment
 from transfer.report.runs import Run
 from transfer.report.same_images import notes
+from transfer.report.verdict import sentences as describe_run
 from transfer.report.wording import SCORES, format_share
 
 # Results that the title of the page names.
@@ -20,13 +21,14 @@ NAMED = 4
 WHOLE = 10_000
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], remarks: Sequence[str] = ()) -> str:
     """Write the page of several results.
 
     Parameters
     ----------
     runs : sequence of Run
-        Two at least.
+    remarks : sequence of str
+        On what was not compared.
 
     Returns
     -------
@@ -34,7 +36,8 @@ def render(runs: Sequence[Run]) -> str:
         HTML that refers to nothing outside itself.
     """
     select = runs[0].result.comparison["select"]
-    found = find_differences(runs)
+    found, points = find_differences(runs), frontier.find_frontier(runs)
+    every = find_differences(runs, every=True) if points else []
     page: str = (
         environment()
         .get_template("several.html")
@@ -42,8 +45,11 @@ def render(runs: Sequence[Run]) -> str:
             runs=runs,
             title=", ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} results",
             heading=side_by_side.heading(runs),
-            sentences=conclude(found, select),
-            notes=notes(runs),
+            sentences=conclude(found, select) if len(runs) > 1 else describe_run(runs[0].result),
+            notes=[*notes(runs), *remarks],
+            frontier=charts.frontier(runs, points, select) if points else None,
+            frontier_table=side_by_side.frontier(points, WHOLE) if points else None,
+            frontier_sentences=frontier.sentences(points),
             scores=side_by_side.scores_in_full(runs),
             times=[
                 (words, drawn)
@@ -59,6 +65,9 @@ def render(runs: Sequence[Run]) -> str:
                 (words, charts.differences(found, score)) for score, words in SCORES.items() if found
             ],
             difference_table=side_by_side.differences(found, WHOLE) if found else None,
+            pair_table=side_by_side.differences(every, WHOLE, "Each pair")
+            if len(every) > len(found)
+            else None,
             classes=class_rows(runs),
             columns=[label(run) for run in runs],
             settings=[

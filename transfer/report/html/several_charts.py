@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from markupsafe import Markup
 
 from transfer.report.differences import Difference, label
+from transfer.report.frontier import Point, format_time
 from transfer.report.html.charts import draw_differences
 from transfer.report.html.svg import (
     ROW,
@@ -18,6 +20,7 @@ from transfer.report.html.svg import (
     drawing,
     horizontal_axis,
     line,
+    path,
     span,
     text,
     vertical_axis,
@@ -56,10 +59,39 @@ def score_against_speed(runs: Sequence[Run], score: str) -> Markup | None:
     return _against(runs, found, score, "images per second", "images/s")
 
 
+def frontier(runs: Sequence[Run], points: Sequence[Point], score: str) -> Markup | None:
+    """Draw a score of the best method of every run against the time of an image, and a line of those on the frontier.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+    points : sequence of Point
+        The fastest first.
+    score : {"accuracy", "macro_f1"}
+    """
+    found, joined = [], []
+    numbers = {id(run): i for i, run in enumerate(runs)}
+    for one in points:
+        if one.seconds_per_image is not None:
+            i = numbers[id(one.run)]
+            words = f"{format_score(one.run.best['test'], score)}, {format_time(one)} an image"
+            found.append((i, 1000 * one.seconds_per_image, words))
+            joined += [i] if one.on_frontier else []
+    return _against(runs, found, score, "milliseconds an image", "ms", joined)
+
+
 def _against(
-    runs: Sequence[Run], found: Sequence[tuple[int, float, str]], score: str, axis: str, unit: str
+    runs: Sequence[Run],
+    found: Sequence[tuple[int, float, str]],
+    score: str,
+    axis: str,
+    unit: str,
+    joined: Sequence[int] = (),
 ) -> Markup | None:
-    """Draw points with intervals on a logarithmic axis: number of the run, value, and what the pointer tells."""
+    """Draw points with intervals on a logarithmic axis: number of the run, value, and what the pointer tells.
+
+    Those of the runs in `joined` are joined by steps: the best score to be had in a time.
+    """
     if len(found) < 2:
         return None
     values = [min(max(value, LEAST), MOST) for _, value, _ in found]
@@ -73,6 +105,10 @@ def _against(
     ]
     labels = [shorten(printable(label(runs[i]))) for i, _, _ in found]
     points = [(x(value), y(test[score])) for value, test in zip(values, tests, strict=True)]
+    corners = [point for (i, _, _), point in zip(found, points, strict=True) if i in joined]
+    steps = [(right, own[1]) for own, (right, _) in pairwise(corners)]
+    if steps:
+        parts.append(path(sorted([*corners, *steps], key=lambda point: (point[0], -point[1])), "dotted"))
     places = _place(points, labels)
     for (i, _, words), point, test, name, place in zip(found, points, tests, labels, places, strict=True):
         own, (low, high) = colour(i), test[f"{score}_ci95"]
