@@ -29,7 +29,7 @@ from transfer.config import (
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, print_line
-from transfer.system.text import line, printable
+from transfer.system.text import printable
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageSet
@@ -154,41 +154,6 @@ def extract(args: argparse.Namespace) -> int:
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
     return report_skipped(found.skipped, len(found.skipped))
-
-
-def predict(args: argparse.Namespace) -> int:
-    """Name the classes of images."""
-    from transfer.data.bad_images import BadImages
-    from transfer.data.members import container_of
-    from transfer.data.user_paths import below
-    from transfer.report import rendering
-    from transfer.serving import predictor
-
-    missing = [path for path in args.images if not path.exists() and not container_of(path)]
-    if missing and args.on_bad_image != "skip":
-        raise UserError(f"no such file or folder: {missing[0]}")
-    least = args.min_confidence or 0.0
-    predictor.check_confidence(least)
-    paths, left_out = below(args.images, parse_columns(args.columns) if args.columns else {})
-    chosen = ("method", "device", "engine", "precision")
-    given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
-    bad = BadImages(None, args.on_bad_image or "error")
-    with rendering.progress(args.quiet or args.json) as on_progress:
-        loaded = predictor.load(args.model, batch=len(paths), on_progress=on_progress, **given)
-        found = loaded.predict(paths, bad, on_progress, min_confidence=least)
-    if args.json:
-        rows = [{"path": str(one.path), "label": one.label, "probability": one.probability} for one in found]
-        print(json.dumps(rows, indent=1))
-    else:
-        for one in found:
-            share = "-" if one.probability is None else f"{one.probability:.3f}"
-            print(line(str(one.path), one.label or "", share))
-    if least and not args.quiet:
-        sure = sum(one.label is not None for one in found)
-        words = f"{sure:,} of {len(found):,} images have a label of probability {least:g} or more"
-        print_line(f"{words}; {loaded.promise(least)}")
-    skipped = left_out | bad.skipped
-    return report_skipped(skipped, len(skipped))
 
 
 def env(args: argparse.Namespace) -> int:
