@@ -81,6 +81,7 @@ def _add_run(kinds: Any) -> None:
         help="compare on N other splits too, or: groups, to leave one group out after the other "
         "(10 if the images bring no test split and have at most 300 classes, else 0)",
     )
+    run.add_argument("--log", choices=("mlflow",), help="log settings, scores, times and the page there too")
     run.add_argument(
         "--json", action="store_true", help="the result on standard output, and nothing else there"
     )
