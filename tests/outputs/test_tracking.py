@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from transfer import cli
@@ -41,9 +43,9 @@ def test_mlflow_that_is_missing_is_one_line_before_any_work(
 class TestMLflow:
     @pytest.fixture
     def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        mlflow = pytest.importorskip("mlflow")
+        pytest.importorskip("mlflow")
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-        mlflow.set_tracking_uri((tmp_path / "store").as_uri())
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
         return tmp_path / "store"
 
     def test_a_result_is_a_finished_run_with_its_page(self, store: Path) -> None:
@@ -67,3 +69,31 @@ class TestMLflow:
         store.write_text("in the way")
         with pytest.raises(UserError, match="MLflow has no record of this run: "):
             tracking.log_run(results.load(EXAMPLE), "")
+
+    @pytest.mark.usefixtures("timed_once")
+    def test_the_command_logs_and_keeps_its_results_where_that_fails(
+        self, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rng, y = np.random.default_rng(0), np.repeat(np.arange(3), 40)
+        np.savez(tmp_path / "features.npz", X=rng.normal(size=(120, 4)) + y[:, None], y=y)
+        out = tmp_path / "out"
+        words = [
+            "run",
+            str(tmp_path / "features.npz"),
+            "--methods=knn",
+            "--repeats=0",
+            "--quiet",
+            "--log=mlflow",
+        ]
+        assert cli.main([*words, f"--out={out}"]) == 0
+        (page,) = store.rglob("artifacts/report.html")
+        assert page.read_text() == (out / "report.html").read_text()
+        shutil.rmtree(store)
+        shutil.rmtree(out)
+        store.write_text("in the way")
+        capsys.readouterr()
+        assert cli.main([*words, f"--out={out}"]) == 2
+        printed, err = capsys.readouterr()
+        assert "knn" in printed
+        assert err.startswith("transfer: MLflow has no record of this run: ")
+        assert {path.name for path in out.iterdir()} >= {"result.json", "report.html", "predictions.csv"}

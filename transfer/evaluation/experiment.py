@@ -130,6 +130,13 @@ def run(
     ------
     UserError
         For what a user can mend; `ModelsNotSaved` where only saving failed.
+
+    Examples
+    --------
+    >>> from transfer import RunConfig, run
+    >>> result = run(RunConfig(data="features.npz", methods=("knn",), repeats=0))
+    >>> result.comparison["best"]
+    'knn'
     """
     if models:
         check_folders(config, models, models, force=force)

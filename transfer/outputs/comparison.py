@@ -22,7 +22,15 @@ from transfer.system.progress import Progress, silent
 
 
 class Answer(NamedTuple):
-    """What a method says about a test image."""
+    """What a method says about a test image.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> found = transfer.compare("features.npz", methods=["knn"], repeats=0)
+    >>> found.predictions[0].method
+    'knn'
+    """
 
     file: str
     group: str
@@ -42,6 +50,13 @@ class Drawing:
     ----------
     svg : str
         A whole SVG document.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> found = transfer.compare("features.npz", methods=["knn"], repeats=0)
+    >>> found.plot().svg[:4]
+    '<svg'
     """
 
     svg: str
@@ -61,9 +76,7 @@ class Comparison:
     Examples
     --------
     >>> import transfer
-    >>> found = transfer.compare(features, methods=["knn", "ridge"])  # a .npz of features and labels
-    >>> found
-    knn ...
+    >>> found = transfer.compare("features.npz", methods=["knn", "ridge"], repeats=0)
     >>> found.to_pandas()[["method", "accuracy", "fit_s"]].shape
     (2, 3)
     >>> found.predictions[0].method
@@ -196,7 +209,7 @@ def compare(
     Examples
     --------
     >>> import transfer
-    >>> found = transfer.compare(features, methods=["knn"])  # a .npz of features and labels
+    >>> found = transfer.compare("features.npz", methods=["knn"], repeats=0)
     >>> found.result.method("knn")["test"]["accuracy"] > 0.5
     True
     """

@@ -59,6 +59,13 @@ class Check:
         Images that get the same label.
     largest_difference : float
         Between two probabilities of the same class and image.
+
+    Examples
+    --------
+    >>> from transfer.serving.export import export
+    >>> done = export("out/photos", "out/exported", format="torch")
+    >>> done.check.images, done.check.of_noise
+    (16, True)
     """
 
     images: int
@@ -94,6 +101,13 @@ class Exported:
     versions : dict of str to str
         Of the libraries that wrote and checked it.
     check : Check
+
+    Examples
+    --------
+    >>> from transfer.serving.export import export
+    >>> done = export("out/photos", "out/exported", format="torch")
+    >>> done.file.name
+    'model.pt2'
     """
 
     file: Path
@@ -148,6 +162,13 @@ def export(
     UserError
         For packages that are not installed, a head or a network that can't be exported, and files that can't be read
         or written. An earlier exported file is then as it was.
+
+    Examples
+    --------
+    >>> from transfer.serving.export import export
+    >>> done = export("out/photos", "out/exported", format="torch")
+    >>> done.check.passed
+    True
     """
     check_choice("format", format, EXPORT_FORMATS)
     kind, out = FORMATS[format], Path(out)

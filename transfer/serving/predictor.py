@@ -42,7 +42,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model says of an image."""
+    """What a model says of an image.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> model = transfer.load("out/photos")
+    >>> (found,) = model.predict("boat.jpg", all_classes=True)
+    >>> found.label, found.probabilities.shape
+    ('class0', (3,))
+    """
 
     path: Path | None
     """None where the image was given as pixels."""
@@ -57,7 +66,15 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network and a head, ready to run: loaded once, used as often as wanted, by one thread at a time."""
+    """A network and a head, ready to run: loaded once, used as often as wanted, by one thread at a time.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> model = transfer.load("out/photos")
+    >>> [found.label for found in model.predict(["boat.jpg", "boat.jpg"])]
+    ['class0', 'class0']
+    """
 
     method: str
     classes: tuple[str, ...]
@@ -263,6 +280,13 @@ def load(
     ------
     UserError
         For a folder that holds no model, or not what was written, and for what this machine can't do.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> model = transfer.load("out/photos")
+    >>> model.classes
+    ('class0', 'class1', 'class2')
     """
     check_choice("device", device, DEVICES)
     check_choice("engine", engine, ("auto", *engines.ENGINES))
