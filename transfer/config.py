@@ -90,6 +90,12 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
+def check_confidence(min_confidence: float) -> None:
+    """Raise `UserError` for a value outside 0 to 1."""
+    if not 0 <= min_confidence <= 1:
+        raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
+
+
 def parse_repeats(text: str) -> int | str:
     """Parse the number of `--repeats`, or `groups`."""
     if text != REPEAT_GROUPS and not re.fullmatch(r"\d{1,9}", text):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import report_skipped
-from transfer.config import parse_columns
+from transfer.config import check_confidence, parse_columns
 from transfer.system.errors import UserError
 from transfer.system.progress import print_line
 from transfer.system.text import line
@@ -26,6 +26,8 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.data.user_paths import below, find_named
     from transfer.serving import prediction_table
 
+    least = args.min_confidence or 0.0
+    check_confidence(least)
     if args.out:
         prediction_table.check_path(args.out)
         if any(path.exists() and args.out.exists() and path.samefile(args.out) for path in args.images):
@@ -37,8 +39,6 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.serving import predictor
     from transfer.system.timer import Stopwatch
 
-    least = args.min_confidence or 0.0
-    predictor.check_confidence(least)
     chosen = ("method", "device", "engine", "precision")
     options = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
     bad, watch, count, sure = BadImages(None, args.on_bad_image or "error"), Stopwatch(), 0, 0

@@ -64,8 +64,6 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     >>> search = KNNSearch(k=[1, 5]).fit(X[::2], y[::2], X[1::2], y[1::2])
     >>> [row["params"] for row in search.cv_results_]
     [{'k': 1}, {'k': 5}]
-    >>> search.predict_each(X).shape  # a row for each setting
-    (2, 150)
     """
 
     AXES: ClassVar[dict[str, str]]
