@@ -27,6 +27,7 @@ LAYERS = [
     {"serving"},
     {"evaluation"},
     {"report"},
+    {"outputs"},
     {"cli"},
     {"__main__"},
 ]
@@ -40,6 +41,7 @@ NEVER = {
     "features": {"heads"},
     "serving": {"cache"},
     "evaluation": {"backbones", "cache", "engines"},
+    "outputs": {"backbones", "cache", "engines", "heads", "metrics"},
     "report": {"backbones", "cache", "data", "engines", "features", "heads", "serving"},
 }
 # Imports that the layers forbid and that are still there. Entries may go from this list; none may be added.
@@ -48,7 +50,7 @@ STILL_THERE = {
     ("backbones/weights.py", "cache"),
 }
 # Pairs of folders of which one imports the other, no more than that.
-MAX_PAIRS = 49
+MAX_PAIRS = 54
 
 
 def folder(path: Path) -> str:

@@ -4,7 +4,19 @@ from typing import Any
 
 from transfer.system.version import __version__ as __version__
 
-__all__ = ["SVM", "FineTune", "FineTuneSearch", "Result", "RunConfig", "SVMSearch", "UserError", "run"]
+__all__ = [
+    "SVM",
+    "Comparison",
+    "FineTune",
+    "FineTuneSearch",
+    "Result",
+    "RunConfig",
+    "SVMSearch",
+    "UserError",
+    "compare",
+    "load",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -13,6 +25,14 @@ def __getattr__(name: str) -> Any:
         from transfer.evaluation.experiment import run
 
         return run
+    if name in ("Comparison", "compare"):
+        from transfer.outputs import comparison
+
+        return getattr(comparison, name)
+    if name == "load":
+        from transfer.serving.predictor import load
+
+        return load
     if name in ("RunConfig", "UserError"):
         from transfer import config
 

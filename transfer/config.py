@@ -117,6 +117,12 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
+def check_confidence(min_confidence: float) -> None:
+    """Raise `UserError` for a value outside 0 to 1."""
+    if not 0 <= min_confidence <= 1:
+        raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
+
+
 def parse_repeats(text: str) -> int | str:
     """Parse the number of `--repeats`, or `groups`."""
     if text != REPEAT_GROUPS and not re.fullmatch(r"\d{1,9}", text):
@@ -126,7 +132,14 @@ def parse_repeats(text: str) -> int | str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Settings of one run; `None` means: decided from the data."""
+    """Settings of one run; `None` means: decided from the data.
+
+    Examples
+    --------
+    >>> from transfer import RunConfig
+    >>> RunConfig(data="photos", methods=("fc", "svm"), repeats=0).select
+    'macro_f1'
+    """
 
     data: str = BUILT_IN
     """A folder of labelled images, a table of their files and labels, files that hold images, a file of features and

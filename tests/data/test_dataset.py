@@ -624,7 +624,7 @@ class TestBelow:
         given = [tmp_path / "b.jpg", tmp_path, tmp_path / "none", tmp_path / "a/notes.txt"]
         in_folder = [tmp_path / name for name in ("!/x.webp", "a/b/c.bmp", "a/z.PNG", "b.jpg")]
         files, left_out = below(given)
-        assert files == [tmp_path / "b.jpg", *in_folder, *given[2:]]
+        assert [Path(name) for name in files] == [tmp_path / "b.jpg", *in_folder, *given[2:]]
         assert list(left_out) == [str(tmp_path / "a/notes.txt")]
 
     def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def are_several(args: argparse.Namespace) -> bool:
 
 def run_candidates(args: argparse.Namespace) -> int:
     """Compare every backbone at every size, each in a folder of its own, and then all of them."""
+    if args.log:
+        raise UserError("--log takes one network at one size; leave it out, or run each by itself")
     backbones = args.backbone.split(",") if args.backbone else []
     sizes = [parse_size(one) for one in args.size.split(",")] if args.size else [None]
     budget_s = None if args.time_budget is None else parse_duration(args.time_budget)

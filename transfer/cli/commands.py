@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,19 +27,17 @@ from transfer.config import (
 )
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError, check_choice
-from transfer.system.progress import Progress, print_line
-from transfer.system.text import line, printable
+from transfer.system.progress import Progress, print_line, reported
+from transfer.system.text import printable
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageSet
     from transfer.evaluation.experiment import Experiment
-    from transfer.evaluation.results import Result
-    from transfer.report import Thumbnail
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
 # that help and usage errors come at once.
 
-DONE, SKIPPED = 0, 3
+DONE, NOT_LOGGED, SKIPPED = 0, 2, 3
 # Bad images that are named on standard error, one by one; a result file has more of them.
 SKIPPED_NAMED = 100
 
@@ -61,6 +58,10 @@ def run(args: argparse.Namespace) -> int:
         check_output(Path(config.data), args.out)
         if holds_features(Path(config.data), config.columns):
             models = None
+    if args.log:
+        from transfer.outputs.tracking import check_installed
+
+        check_installed()
     images = find_early(config)
     from transfer import report
     from transfer.evaluation import experiment, results
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
         failed = write_run(args.out, done, on_progress) if args.out else None
+        logged = _log(done, args.out, on_progress) if args.log else None
     try:
         if args.json:
             print(done.result_json, end="", flush=True)
@@ -90,10 +92,13 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         kept = f"the result is in {args.out}" if args.out and not failed else "give --out to keep the result"
         failed = failed or UserError(f"can't write to standard output ({error.strerror}); {kept}")
+    if logged:
+        print_line(str(logged))
     if failed:
         raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
-    return report_skipped(skipped, results.skipped_count(result))
+    status = report_skipped(skipped, results.skipped_count(result))
+    return NOT_LOGGED if logged else status
 
 
 def note_built_in(args: argparse.Namespace) -> None:
@@ -111,29 +116,12 @@ def _where(out: Path | None, models: Path | None) -> str:
 
 
 def write_run(out: Path, done: Experiment, on_progress: Progress) -> UserError | None:
-    """Keep a comparison in a folder, what can't be made again first; return the error of what can't be kept."""
-    from transfer import report
-    from transfer.system import files, schemas
+    """Keep a comparison in a folder; return the first error of what can't be kept, and print the others."""
+    from transfer.outputs import folder
+    from transfer.system import schemas
 
-    text = done.result_json.encode()
-    failures = []
-    steps: dict[str, Callable[[], object]] = {
-        RESULT: lambda: files.write(out / RESULT, text),
-        "report.md": lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
-        PREDICTIONS: lambda: done.save_predictions(out / PREDICTIONS),
-        MODELS: lambda: done.save_models(out / MODELS),
-        PAGE: lambda: write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
-    }
-    if done.features.given:  # a model without a network could name no class of an image
-        del steps[MODELS]
-    for i, (name, write) in enumerate(steps.items()):
-        on_progress("write", i, len(steps), name)
-        try:
-            write()
-        except UserError as error:
-            failures.append(error)
-    on_progress("write", len(steps), len(steps))
-    if len(text) > schemas.MAX_BYTES:
+    failures = folder.save(out, done, on_progress)
+    if len(done.result_json.encode()) > schemas.MAX_BYTES:
         name = printable(str(out / RESULT))
         print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
     for further in failures[1:]:
@@ -141,13 +129,18 @@ def write_run(out: Path, done: Experiment, on_progress: Progress) -> UserError |
     return failures[0] if failures else None
 
 
-def write_page(path: Path, result: Result, predictions: Path, thumbnail: Thumbnail) -> None:
-    """Write the page of a result, without pictures where there are no predictions."""
+def _log(done: Experiment, out: Path | None, on_progress: Progress) -> UserError | None:
+    """Log a comparison to MLflow, with the page of --out if there is one; return the error where that fails."""
     from transfer import report
-    from transfer.system import files
+    from transfer.outputs import tracking
 
-    page = report.page(result, predictions if predictions.exists() else None, thumbnail)
-    files.write(path, page.encode())
+    kept = out / PREDICTIONS if out and (out / PREDICTIONS).exists() else None
+    try:
+        with reported(on_progress, "log", "MLflow"):
+            tracking.log_run(done.result, report.page(done.result, kept, done.thumbnail))
+    except UserError as error:
+        return error
+    return None
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -166,41 +159,6 @@ def extract(args: argparse.Namespace) -> int:
     if not args.quiet:
         print(printable(f"{found.computed} images computed, {found.reused} already in {config.store}"))
     return report_skipped(found.skipped, len(found.skipped))
-
-
-def predict(args: argparse.Namespace) -> int:
-    """Name the classes of images."""
-    from transfer.data.bad_images import BadImages
-    from transfer.data.members import container_of
-    from transfer.data.user_paths import below
-    from transfer.report import rendering
-    from transfer.serving import predictor
-
-    missing = [path for path in args.images if not path.exists() and not container_of(path)]
-    if missing and args.on_bad_image != "skip":
-        raise UserError(f"no such file or folder: {missing[0]}")
-    least = args.min_confidence or 0.0
-    predictor.check_confidence(least)
-    paths, left_out = below(args.images, parse_columns(args.columns) if args.columns else {})
-    chosen = ("method", "device", "engine", "precision")
-    given = {name: value for name, value in vars(args).items() if name in chosen and value is not None}
-    bad = BadImages(None, args.on_bad_image or "error")
-    with rendering.progress(args.quiet or args.json) as on_progress:
-        loaded = predictor.load(args.model, batch=len(paths), on_progress=on_progress, **given)
-        found = loaded.predict(paths, bad, on_progress, min_confidence=least)
-    if args.json:
-        rows = [{"path": str(one.path), "label": one.label, "probability": one.probability} for one in found]
-        print(json.dumps(rows, indent=1))
-    else:
-        for one in found:
-            share = "-" if one.probability is None else f"{one.probability:.3f}"
-            print(line(str(one.path), one.label or "", share))
-    if least and not args.quiet:
-        sure = sum(one.label is not None for one in found)
-        words = f"{sure:,} of {len(found):,} images have a label of probability {least:g} or more"
-        print_line(f"{words}; {loaded.promise(least)}")
-    skipped = left_out | bad.skipped
-    return report_skipped(skipped, len(skipped))
 
 
 def env(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ def export(args: argparse.Namespace) -> int:
     from transfer.system import files
 
     columns = parse_columns(args.columns) if args.columns else {}
-    images, left_out = below([args.images], columns) if args.images else ([], {})
+    names, left_out = below([args.images] if args.images else [], columns)
     bad = BadImages(None, args.on_bad_image or "error")
     out = args.out or args.model / args.format
     with rendering.progress(args.quiet) as on_progress:
@@ -36,7 +36,7 @@ def export(args: argparse.Namespace) -> int:
             format=args.format,
             method=args.method,
             resize=args.resize,
-            images=images,
+            images=list(map(Path, names)),
             bad=bad,
             on_progress=on_progress,
         )

@@ -12,6 +12,7 @@ _OPTIONS = {
     "models": "--out",
     "out": "--out",
     "force": "--force",
+    "log": "--log",
     "method": "--method",
     "format": "--format",
     "draws": "--draws",

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from transfer.cli import commands, curve_command, export_command, report_command, store_commands
+from transfer.cli import (
+    commands,
+    curve_command,
+    export_command,
+    predict_command,
+    report_command,
+    store_commands,
+)
 from transfer.cli.options import (
     DATA_HELP,
     add_bad_image_option,
@@ -81,6 +88,7 @@ def _add_run(kinds: Any) -> None:
         help="compare on N other splits too, or: groups, to leave one group out after the other "
         "(10 if the images bring no test split and have at most 300 classes, else 0)",
     )
+    run.add_argument("--log", choices=("mlflow",), help="log settings, scores, times and the page there too")
     run.add_argument(
         "--json", action="store_true", help="the result on standard output, and nothing else there"
     )
@@ -96,7 +104,11 @@ def _add_extract(kinds: Any) -> None:
 
 def _add_predict(kinds: Any) -> None:
     predict = add_command(
-        kinds, "predict", commands.predict, "name the classes of images", "predict out/photos new/ boat.jpg"
+        kinds,
+        "predict",
+        predict_command.predict,
+        "name the classes of images",
+        "predict out/photos new/ boat.jpg",
     )
     predict.add_argument(
         "model", type=path_argument, metavar="MODEL", help="the folder that a run wrote by --out"
@@ -106,7 +118,13 @@ def _add_predict(kinds: Any) -> None:
         nargs="+",
         type=path_argument,
         metavar="IMAGES",
-        help="image files, folders of them, or tables",
+        help="image files, folders of them, tables, patterns ('new/**/*.jpg'), or: -, for names on standard input",
+    )
+    predict.add_argument(
+        "--out",
+        type=path_argument,
+        metavar="FILE",
+        help="write a table there, with the probability of every class: .csv, .json or .parquet",
     )
     predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
     predict.add_argument(

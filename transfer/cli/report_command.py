@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from transfer.cli.candidates_command import result_files
-from transfer.cli.commands import DONE, write_page
+from transfer.cli.commands import DONE
 from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT, parse_columns
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
@@ -115,6 +115,8 @@ def _report_page(args: argparse.Namespace, result: Result, predictions: Path) ->
         return jpeg
 
     with rendering.progress(quiet=False) as on_progress, reported(on_progress, "write", str(args.html)):
+        from transfer.outputs.folder import write_page
+
         write_page(args.html, result, predictions, thumbnail)
     if args.images and shown and not any(shown):
         log.warning("no image of the result is in %s; the page has no pictures", args.images)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,13 +13,66 @@ from transfer.data.class_folders import describe_lost
 from transfer.data.formats import IMAGE_SUFFIXES
 from transfer.data.image_tables import is_table, list_images
 from transfer.data.listing import list_files
+from transfer.data.members import container_of
+from transfer.data.names import Names
 from transfer.data.split_folders import is_output
 from transfer.system.errors import UserError
+
+# In place of a path: names come from standard input.
+STANDARD_INPUT = Path("-")
+
+
+def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_exist: bool) -> Iterator[Path]:
+    """Find what a user names: paths, patterns that no shell expanded, and names on standard input.
+
+    Parameters
+    ----------
+    given : iterable of Path
+        Files, folders, patterns such as `new/*.jpg` and `new/**` (hidden files are left out, as a shell does), or `-`.
+    read_input : callable
+        Returns standard input: a name a line, or names with a NUL after each.
+    must_exist : bool
+        Whether a path that is not there is an error; a pattern that matches nothing always is one.
+
+    Yields
+    ------
+    Path
+
+    Raises
+    ------
+    UserError
+        For a name that matches nothing.
+    """
+    for path in given:
+        if path == STANDARD_INPUT:
+            data = read_input()
+            lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+            if not any(lines):
+                raise UserError("there are no names on standard input; give one a line")
+            found: Iterable[Path] = (Path(os.fsdecode(line)) for line in lines if line)
+        else:
+            found = _matches(path)
+        for one in found:
+            if must_exist and not one.exists() and not container_of(one):
+                raise UserError(f"no such file or folder: {one}")
+            yield one
+
+
+def _matches(path: Path) -> list[Path]:
+    """List what a pattern matches, in the order of names; a path that is no pattern, or is there, is itself."""
+    pattern = str(path)
+    if not glob.has_magic(pattern) or path.exists() or container_of(path):
+        return [path]
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (absolute ones too)
+    if not found:
+        raise UserError(f"nothing matches {pattern}")
+    # Of a folder that `**` matches, the files are matched too.
+    return ([one for one in found if not one.is_dir()] or found) if "**" in path.parts else found
 
 
 def below(
     given: Iterable[Path], columns: Mapping[str, str] = MappingProxyType({})
-) -> tuple[list[Path], dict[str, str]]:
+) -> tuple[Names, dict[str, str]]:
     """List files, for each folder the images in it at any depth, and for each table the files that it names.
 
     Parameters
@@ -30,8 +84,8 @@ def below(
 
     Returns
     -------
-    files : list of Path
-        In the order given, those of a folder in the order of names.
+    files : Names
+        Paths in the order given, those of a folder in the order of names.
     left_out : dict of str to str
         The files in the folders that are not images, and the reason.
 
@@ -40,23 +94,25 @@ def below(
     UserError
         If a folder has no images, or a table can't be read.
     """
-    found: list[Path] = []
     left_out: dict[str, str] = {}
-    for path in given:
-        if is_table(path):
-            found += list_images(path, columns)
-            continue
-        if not path.is_dir():
-            found.append(path)
-            continue
-        files = list_files(path, once_in=0).all
-        if not files.images:
-            raise UserError(
-                f"no images in {path}: {describe_lost(files, path)}; {image_suffixes()} files are wanted"
-            )
-        found += [path / name for name in files.images]
-        left_out |= {str(path / name): "no image, or a broken link" for name in files.not_images}
-    return found, left_out
+
+    def found() -> Iterator[str]:
+        for path in given:
+            if is_table(path):
+                yield from map(str, list_images(path, columns))
+                continue
+            if not path.is_dir():
+                yield str(path)
+                continue
+            files = list_files(path, once_in=0).all
+            if not files.images:
+                raise UserError(
+                    f"no images in {path}: {describe_lost(files, path)}; {image_suffixes()} files are wanted"
+                )
+            yield from (str(path / name) for name in files.images)
+            left_out.update({str(path / name): "no image, or a broken link" for name in files.not_images})
+
+    return Names.of(found()), left_out
 
 
 def check_output(data: Path, out: Path) -> None:

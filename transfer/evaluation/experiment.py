@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -81,12 +81,28 @@ class Experiment:
             {split: part.samples.names for split, part in parts.items()},
             {split: _group_names(part, groups) for split, part in parts.items()},
             self.image_set.classes,
-            {
-                name: partial(one.calibration.predict, one.search.best_estimator_)
-                for name, one in self.fitted.items()
-                if one.calibration
-            },
+            self._predict,
         )
+
+    def test_answers(self) -> Iterator[tuple[str, str, str, str, str, float]]:
+        """Yield file, group, label, method, its label and how sure it is: the test images of each method in turn."""
+        part, classes = self.features.images.in_split("test"), self.image_set.classes
+        split, groups = self.features.splits["test"], _group_names(part, self.image_set.groups)
+        for method, predict in self._predict.items():
+            labels_N, scores_N = predict(split.x_ND)
+            for file, group, own, label, score in zip(
+                part.samples.names, groups, split.y_N, labels_N, scores_N, strict=True
+            ):
+                yield file, group, classes[own], method, classes[label], float(score)
+
+    @property
+    def _predict(self) -> dict[str, predictions.Predict]:
+        """By method, a function of features that returns labels, and how sure the method is of each."""
+        return {
+            name: partial(one.calibration.predict, one.search.best_estimator_)
+            for name, one in self.fitted.items()
+            if one.calibration
+        }
 
     def thumbnail(self, file: str) -> bytes | None:
         """Return a small JPEG of an image, by its file as `predictions.csv` names it; None of given features."""
@@ -122,11 +138,16 @@ def run(
     ------
     UserError
         For what a user can mend; `ModelsNotSaved` where only saving failed.
+
+    Examples
+    --------
+    >>> from transfer import RunConfig, run
+    >>> result = run(RunConfig(data="features.npz", methods=("knn",), repeats=0))
+    >>> result.comparison["best"]
+    'knn'
     """
-    if models and config.data != BUILT_IN:
-        check_output(Path(config.data), models)
-    if models and not force:
-        bundle.check_replaceable(models, config)
+    if models:
+        check_folders(config, models, models, force=force)
     done = compare(config, on_progress)
     if models and done.features.given:
         log.warning("no models are saved: there is no network to compute features of new images")
@@ -137,6 +158,20 @@ def run(
             error.result = done.result
             raise
     return done.result
+
+
+def check_folders(config: RunConfig, out: Path, models: Path, *, force: bool) -> None:
+    """Check that a folder does not lie among the images, and that models may be written to another one.
+
+    Raises
+    ------
+    UserError
+        Without `force` also where there are models of other data or another network.
+    """
+    if config.data != BUILT_IN:
+        check_output(Path(config.data), out)
+    if not force:
+        bundle.check_replaceable(models, config)
 
 
 def compare(

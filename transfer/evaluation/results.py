@@ -21,7 +21,17 @@ _LINE_BREAK = re.compile(r"\n\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of a run, with its parts as `result.schema.json` describes them."""
+    """The result of a run, with its parts as `result.schema.json` describes them.
+
+    Examples
+    --------
+    >>> from transfer import RunConfig, run
+    >>> result = run(RunConfig(data="features.npz", methods=("knn",), repeats=0))
+    >>> result.method("knn")["test"]["accuracy"] > 0.5
+    True
+    >>> sorted(result.data["splits"])
+    ['test', 'train', 'valid']
+    """
 
     created: str
     """UTC, ISO 8601."""

@@ -55,6 +55,15 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         The values that were added to each axis, in the order in which they were tried.
     at_edge_ : list of str
         Axes for which an outermost value is chosen even after extension.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import KNNSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = KNNSearch(k=[1, 5]).fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> [row["params"] for row in search.cv_results_]
+    [{'k': 1}, {'k': 5}]
     """
 
     AXES: ClassVar[dict[str, str]]

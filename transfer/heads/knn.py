@@ -36,6 +36,14 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import KNN
+    >>> X, y = load_iris(return_X_y=True)
+    >>> KNN(k=5).fit(X, y).predict(X[:2])
+    array([0, 0])
     """
 
     def __init__(self, *, k: int = 5, standardize: bool = True) -> None:
@@ -132,6 +140,15 @@ class KNNSearch(GridSearch):
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import KNNSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = KNNSearch(k=[1, 5]).fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> search.best_params_["k"] in (1, 5)
+    True
     """
 
     AXES: ClassVar = {"k": "k"}

@@ -66,6 +66,15 @@ class FineTuneSearch(GridSearch):
         time in which the row was trained together with others, proportional to its steps. `curve` holds lists of one
         length: `step`, and `loss` (None where it is not finite), `accuracy` and `macro_f1` on the validation data after
         these steps: where settings were dropped, and at four or eight points if that took 1 % of the training at most.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import FineTuneSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = FineTuneSearch(lr=[1e-3, 1e-2]).fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> search.best_estimator_
+    FineTune(...)
     """
 
     AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}

@@ -51,6 +51,14 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : ndarray of shape (C,)
     coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
         The layer for raw features.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import FineTune
+    >>> X, y = load_iris(return_X_y=True)
+    >>> FineTune(lr=0.01, epochs=20).fit(X, y).predict(X[:2])
+    array([0, 0])
     """
 
     def __init__(

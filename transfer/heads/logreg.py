@@ -50,6 +50,14 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
         The layer for raw features.
     n_iter_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import LogisticRegressionHead
+    >>> X, y = load_iris(return_X_y=True)
+    >>> LogisticRegressionHead(C=1.0).fit(X, y).predict(X[:2])
+    array([0, 0])
     """
 
     def __init__(
@@ -158,6 +166,15 @@ class LogisticRegressionSearch(GridSearch):
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import LogisticRegressionSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = LogisticRegressionSearch(C=[0.1, 1.0]).fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> search.predict(X[:2])
+    array([0, 0])
     """
 
     AXES: ClassVar = {"class_weight": "class_weight", "C": "C"}

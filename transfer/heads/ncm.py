@@ -44,6 +44,14 @@ class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : ndarray of shape (C,)
     coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
         The layer for raw features.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import NearestMean
+    >>> X, y = load_iris(return_X_y=True)
+    >>> NearestMean().fit(X, y).predict(X[:2])
+    array([0, 0])
     """
 
     def __init__(self, *, metric: str = "euclidean", standardize: bool = True) -> None:
@@ -123,6 +131,15 @@ class NearestMeanSearch(GridSearch):
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import NearestMeanSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = NearestMeanSearch().fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> search.best_params_["metric"] in ("euclidean", "cosine")
+    True
     """
 
     AXES: ClassVar = {"metric": "metric"}

@@ -47,6 +47,14 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     classes_ : ndarray of shape (C,)
     coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
         The layer for raw features.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import RidgeHead
+    >>> X, y = load_iris(return_X_y=True)
+    >>> RidgeHead(alpha=1.0).fit(X, y).predict(X[:2])
+    array([0, 0])
     """
 
     def __init__(self, *, alpha: float = 100.0, class_weight: Any = None, standardize: bool = True) -> None:
@@ -128,6 +136,15 @@ class RidgeSearch(GridSearch):
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import RidgeSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = RidgeSearch(alpha=[1.0, 10.0]).fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> sorted(search.best_params_)
+    ['alpha', 'class_weight']
     """
 
     AXES: ClassVar = {"class_weight": "class_weight", "alpha": "alpha"}

@@ -57,6 +57,16 @@ def save(head: Any, path: Path | str) -> Path:
     ------
     UserError
         If `head` is not a fitted head, has a parameter or a label that JSON can't hold, or can't be written.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import KNN
+    >>> from transfer.heads.serialization import load, save
+    >>> X, y = load_iris(return_X_y=True)
+    >>> file = save(KNN().fit(X, y), "iris")
+    >>> file.name
+    'iris.safetensors'
     """
     steps: tuple[Step, ...] = ()
     if isinstance(head, TransformedHead):
@@ -112,6 +122,16 @@ def load(path: Path | str) -> Any:
     ------
     UserError
         If the file is not a saved head, is damaged, or has another format.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import KNN
+    >>> from transfer.heads.serialization import load, save
+    >>> X, y = load_iris(return_X_y=True)
+    >>> file = save(KNN().fit(X, y), "iris")
+    >>> load(file).predict(X[:2])
+    array([0, 0])
     """
     path = Path(path)
     try:

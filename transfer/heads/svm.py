@@ -45,6 +45,15 @@ class SVMSearch(GridSearch):
     ----------
     classes_, cv_results_, best_params_, best_estimator_, extended_, at_edge_
         As in `GridSearch`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import SVMSearch
+    >>> X, y = load_iris(return_X_y=True)
+    >>> search = SVMSearch(kernels=["linear"], C=[0.1, 1.0]).fit(X[::2], y[::2], X[1::2], y[1::2])
+    >>> search.best_params_["kernel"]
+    'linear'
     """
 
     AXES: ClassVar = {"kernels": "kernel", "gamma": "gamma", "class_weight": "class_weight", "C": "C"}

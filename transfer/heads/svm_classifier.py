@@ -69,6 +69,14 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Of an SVM without `coef_`, class after class.
     dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,)
         Of an SVM without `coef_`, as in `SVC`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import SVM
+    >>> X, y = load_iris(return_X_y=True)
+    >>> SVM(kernel="rbf", C=10.0).fit(X, y).predict(X[:2])
+    array([0, 0])
     """
 
     def __init__(

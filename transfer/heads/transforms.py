@@ -80,6 +80,14 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     steps_ : list of callable
         What transforms rows: `to_unit_length` and `Affine`; whitening is a part of the step before it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads.transforms import FeatureTransform
+    >>> X, y = load_iris(return_X_y=True)
+    >>> FeatureTransform(steps=["l2", "pca:2"]).fit_transform(X).shape
+    (150, 2)
     """
 
     def __init__(self, *, steps: Sequence[str] = ()) -> None:
@@ -239,6 +247,17 @@ def on_raw_features(head: Any, steps: Sequence[Step]) -> Any:
     -------
     classifier
         A linear head with the last steps folded into its layer; where more is left, behind the other steps.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from transfer.heads import RidgeHead
+    >>> from transfer.heads.transforms import FeatureTransform, on_raw_features
+    >>> X, y = load_iris(return_X_y=True)
+    >>> transform = FeatureTransform(steps=["pca:2", "whiten"]).fit(X)
+    >>> head = RidgeHead().fit(transform.transform(X), y)
+    >>> on_raw_features(head, transform.steps_).coef_.shape
+    (3, 4)
     """
     steps = list(steps)
     while steps and hasattr(head, "coef_"):

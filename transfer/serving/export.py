@@ -10,7 +10,6 @@ import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,9 @@ from transfer.heads.modules import build_module
 from transfer.serving import bundle, predictor
 from transfer.serving.bundle import STAGING, Kept
 from transfer.serving.engine import build_network
+from transfer.serving.exported import TOLERANCE as TOLERANCE
+from transfer.serving.exported import Check as Check
+from transfer.serving.exported import Exported as Exported
 from transfer.serving.formats import FORMATS, Answer
 from transfer.serving.graph import Classifier, Resize
 from transfer.serving.predictor import Model
@@ -40,68 +42,8 @@ from transfer.system.version import __version__
 
 Pixels = npt.NDArray[np.uint8]
 
-TOLERANCE = 1e-3
-"""The largest difference between probabilities that passes for equal."""
 # Images of noise that an exported file is checked on where none are given.
 NOISE = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """How the answers of an exported file compare with those of the model, in fp32 by PyTorch.
-
-    Parameters
-    ----------
-    images : int
-    of_noise : bool
-        Whether they were drawn, since none were given.
-    equal_labels : int
-        Images that get the same label.
-    largest_difference : float
-        Between two probabilities of the same class and image.
-    """
-
-    images: int
-    of_noise: bool
-    equal_labels: int
-    largest_difference: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether all labels are equal, and all probabilities within `TOLERANCE`."""
-        return self.equal_labels == self.images and self.largest_difference <= TOLERANCE
-
-    def __str__(self) -> str:
-        images = f"{self.images:,} images{' of noise' if self.of_noise else ''}"
-        return (
-            f"{self.equal_labels:,} of {images} get the same label as from transfer predict, "
-            f"probabilities differ by {self.largest_difference:.1e} at most"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """An exported file.
-
-    Parameters
-    ----------
-    file : Path
-    format : str
-    metadata : dict of str to str
-        As the file itself has it.
-    licence : str
-        What is known of that of the weights.
-    versions : dict of str to str
-        Of the libraries that wrote and checked it.
-    check : Check
-    """
-
-    file: Path
-    format: str
-    metadata: dict[str, str]
-    licence: str
-    versions: dict[str, str]
-    check: Check
 
 
 def export(
@@ -148,6 +90,13 @@ def export(
     UserError
         For packages that are not installed, a head or a network that can't be exported, and files that can't be read
         or written. An earlier exported file is then as it was.
+
+    Examples
+    --------
+    >>> from transfer.serving.export import export
+    >>> done = export("out/photos", "out/exported", format="torch")
+    >>> done.check.passed
+    True
     """
     check_choice("format", format, EXPORT_FORMATS)
     kind, out = FORMATS[format], Path(out)

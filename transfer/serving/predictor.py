@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from transfer import engines
-from transfer.config import DEVICES, RECORD
+from transfer.config import DEVICES, RECORD, check_confidence
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened, workers
@@ -32,6 +32,7 @@ from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size, resizing_of
 from transfer.serving.inputs import ImageLike as ImageLike
 from transfer.serving.inputs import as_files
+from transfer.serving.prediction import Prediction as Prediction
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
 
@@ -42,23 +43,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a model says of an image."""
-
-    path: Path | None
-    """None where the image was given as pixels."""
-    label: str | None
-    """The name of a class; None if the model is less sure of it than was asked for."""
-    probability: float | None
-    """Of the class, calibrated on the validation images of the run. For models that an earlier version saved it is the
-    head's own, and None where the head estimates none."""
-    probabilities: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
-    """Of all classes `(C,)`, in the model's order, where they were asked for; 0 of a class without training images."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Model:
-    """A network and a head, ready to run: loaded once, used as often as wanted, by one thread at a time."""
+    """A network and a head, ready to run: loaded once, used as often as wanted, by one thread at a time.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> model = transfer.load("out/photos")
+    >>> [found.label for found in model.predict(["boat.jpg", "boat.jpg"])]
+    ['class0', 'class0']
+    """
 
     method: str
     classes: tuple[str, ...]
@@ -224,12 +218,6 @@ class Model:
         return ThreadpoolController()
 
 
-def check_confidence(min_confidence: float) -> None:
-    """Raise `UserError` for a value outside 0 to 1."""
-    if not 0 <= min_confidence <= 1:
-        raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
-
-
 def load(
     folder: Path | str | bundle.Kept,
     *,
@@ -264,6 +252,13 @@ def load(
     ------
     UserError
         For a folder that holds no model, or not what was written, and for what this machine can't do.
+
+    Examples
+    --------
+    >>> import transfer
+    >>> model = transfer.load("out/photos")
+    >>> model.classes
+    ('class0', 'class1', 'class2')
     """
     check_choice("device", device, DEVICES)
     check_choice("engine", engine, ("auto", *engines.ENGINES))

@@ -18,6 +18,15 @@ class UserError(ValueError):
     """A mistake in what the user gave: reported in one line that says how to correct it, exit status 2.
 
     Messages name arguments in backquotes, as in `` `device='cuda'` ``; the command line shows them as its options.
+
+    Examples
+    --------
+    >>> from transfer import RunConfig, UserError
+    >>> try:
+    ...     RunConfig(select="recall")
+    ... except UserError as error:
+    ...     print(error)
+    `select` is 'recall'; choose one of macro_f1, accuracy
     """
 
 

@@ -10,7 +10,8 @@ import re
 import stat
 import time
 import uuid
-from io import BufferedReader
+from collections.abc import Iterator
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,8 +153,49 @@ def record_sha256(record: dict[str, Any]) -> str:
     return sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode())
 
 
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[BufferedWriter]:
+    """Open a file that is in place, whole, once the block ends: temporary file, fsync, rename, fsync of the folder.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it exists; as before where the block raises.
+
+    Yields
+    ------
+    io.BufferedWriter
+
+    Raises
+    ------
+    UserError
+        If it can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a folder that became read-only keeps it: see `abandoned`
+                temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UserError(
+            f"can't write {path} ({error.strerror or error}); what was done before is kept"
+        ) from error
+
+
 def write(path: Path, data: bytes | memoryview) -> str:
-    """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder.
+    """Write a file atomically and durably, as `replaced` does.
 
     Parameters
     ----------
@@ -171,27 +213,8 @@ def write(path: Path, data: bytes | memoryview) -> str:
     UserError
         If it can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # a folder that became read-only keeps it: see `abandoned`
-                temporary.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UserError(
-            f"can't write {path} ({error.strerror or error}); what was done before is kept"
-        ) from error
+    with replaced(path) as file:
+        file.write(data)
     return sha256(data)
 
 

@@ -12,6 +12,11 @@ from transfer.report.wording import format_params, format_score, format_seconds,
 from transfer.system.text import printable
 
 
+def charts_style() -> str:
+    """Return the part of the style sheet that drawings need."""
+    return (files("transfer.report.html") / "charts.css").read_text("utf-8")
+
+
 @cache
 def environment() -> Environment:
     """Return the environment of the templates in this folder; those of other folders may import its macros."""
@@ -32,7 +37,7 @@ def environment() -> Environment:
     }
     made.globals |= {
         "format_score": format_score,
-        "style": Markup((folder / "style.css").read_text("utf-8")),
+        "style": Markup(charts_style() + (folder / "style.css").read_text("utf-8")),
         "script": Markup((folder / "script.js").read_text("utf-8")),
     }
     return made

@@ -1,0 +1,57 @@
+"""A finished comparison as a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from transfer import report
+from transfer.config import MODELS, PAGE, PREDICTIONS, RESULT
+from transfer.evaluation.experiment import Experiment
+from transfer.evaluation.results import Result
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.progress import Progress, silent
+
+
+def save(out: Path, done: Experiment, on_progress: Progress = silent) -> list[UserError]:
+    """Keep a comparison in a folder, what can't be made again first; return the errors of what can't be kept.
+
+    Parameters
+    ----------
+    out : Path
+        A folder that is there.
+    done : Experiment
+    on_progress : Progress
+        Called in the phase `write`.
+
+    Returns
+    -------
+    list of UserError
+        Whatever fails does not keep the rest from being written.
+    """
+    text = done.result_json.encode()
+    failures = []
+    steps: dict[str, Callable[[], object]] = {
+        RESULT: lambda: files.write(out / RESULT, text),
+        "report.md": lambda: files.write(out / "report.md", report.markdown(done.result).encode()),
+        PREDICTIONS: lambda: done.save_predictions(out / PREDICTIONS),
+        MODELS: lambda: done.save_models(out / MODELS),
+        PAGE: lambda: write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
+    }
+    if done.features.given:  # a model without a network could name no class of an image
+        del steps[MODELS]
+    for i, (name, write) in enumerate(steps.items()):
+        on_progress("write", i, len(steps), name)
+        try:
+            write()
+        except UserError as error:
+            failures.append(error)
+    on_progress("write", len(steps), len(steps))
+    return failures
+
+
+def write_page(path: Path, result: Result, predictions: Path, thumbnail: report.Thumbnail) -> None:
+    """Write the page of a result, without pictures where there are no predictions."""
+    page = report.page(result, predictions if predictions.exists() else None, thumbnail)
+    files.write(path, page.encode())
