@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 def export(args: argparse.Namespace) -> int:
     """Export a saved model as one file, with a card."""
+    from transfer.serving.run_folder import find_record
+
+    find_record(args.model)  # before libraries that take seconds are imported
     from transfer.data.bad_images import BadImages
     from transfer.data.user_paths import below
     from transfer.report import rendering

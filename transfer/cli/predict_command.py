@@ -25,6 +25,7 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.data.bad_images import BadImages
     from transfer.data.user_paths import below, find_named
     from transfer.serving import prediction_table
+    from transfer.serving.run_folder import find_record
 
     least = args.min_confidence or 0.0
     check_confidence(least)
@@ -35,6 +36,7 @@ def predict(args: argparse.Namespace) -> int:
     must_exist = args.on_bad_image != "skip"
     given = find_named(args.images, sys.stdin.buffer.read, must_exist=must_exist)
     names, left_out = below(given, parse_columns(args.columns) if args.columns else {})
+    find_record(args.model)  # before libraries that take seconds are imported
     from transfer.report import rendering
     from transfer.serving import predictor
     from transfer.system.timer import Stopwatch

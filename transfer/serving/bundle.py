@@ -18,13 +18,13 @@ from safetensors.torch import save as to_bytes
 
 from transfer.backbones import sources
 from transfer.backbones.weights import Weights
-from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RESULT, RunConfig
+from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
-from transfer.serving.run_folder import check_same_run
+from transfer.serving.run_folder import check_same_run, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.text import first_line
@@ -207,11 +207,7 @@ def load(folder: Path) -> Kept:
     UserError
         Where there is none that is whole, or it names methods that are not there.
     """
-    path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
-    if path is None:
-        alone = (folder / RESULT).is_file()
-        why = ", a result without models (given features have no network)" if alone else ""
-        raise UserError(f"no {RECORD} in {folder}{why}; give the folder that transfer run --out wrote to")
+    path = find_record(folder)
     record = schemas.load(path, "model")
     names = [method["name"] for method in record["methods"]]
     if record["best"] not in names or len(set(names)) < len(names):

@@ -13,6 +13,22 @@ from transfer.system.schemas import MAX_BYTES, parsed
 log = logging.getLogger(__name__)
 
 
+def find_record(folder: Path) -> Path:
+    """Return the path of `model.json` in a folder of models, or in the folder that a run wrote to.
+
+    Raises
+    ------
+    UserError
+        Where there is none.
+    """
+    path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
+    if path is None:
+        alone = (folder / RESULT).is_file()
+        why = ", a result without models (given features have no network)" if alone else ""
+        raise UserError(f"no {RECORD} in {folder}{why}; give the folder that transfer run --out wrote to")
+    return path
+
+
 def check_same_run(folder: Path) -> None:
     """Warn where the result and the models in the folder that a run writes to are of two runs.
 
