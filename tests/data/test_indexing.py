@@ -53,7 +53,7 @@ def assert_equal(one: IndexedImages, other: IndexedImages) -> None:
 def test_known_files_are_not_read_again(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known, plain = KnownFiles(tmp_path / "files.sqlite"), read_all(photos, None)
+    known, plain = KnownFiles(tmp_path / "known-files.sqlite"), read_all(photos, None)
     assert plain.shift == 4
     assert_equal(read_all(photos, known), plain)
     read_now: list[str] = []
@@ -73,7 +73,7 @@ def test_known_files_are_not_read_again(
 
 
 def test_rehash_finds_what_times_do_not_show(photos: Path, tmp_path: Path) -> None:
-    path = tmp_path / "files.sqlite"
+    path = tmp_path / "known-files.sqlite"
     before = read_all(photos, KnownFiles(path))
     changed = photos / "b" / "3.png"
     data = bytearray(changed.read_bytes())
@@ -88,6 +88,6 @@ def test_rehash_finds_what_times_do_not_show(photos: Path, tmp_path: Path) -> No
 
 def test_a_bad_image_is_read_each_time(photos: Path, tmp_path: Path) -> None:
     (photos / "a" / "2.png").write_bytes(b"no image")
-    known = KnownFiles(tmp_path / "files.sqlite")
+    known = KnownFiles(tmp_path / "known-files.sqlite")
     assert_equal(read_all(photos, known), read_all(photos, known))
     assert len(read_all(photos, known)) == 9

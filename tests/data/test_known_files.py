@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def known(tmp_path: Path) -> KnownFiles:
-    return KnownFiles(tmp_path / "store" / "files.sqlite")
+    return KnownFiles(tmp_path / "store" / "known-files.sqlite")
 
 
 def later() -> int:
@@ -159,6 +159,6 @@ def test_without_a_place_nothing_is_kept(file: Path) -> None:
     nowhere = KnownFiles()
     keep(nowhere, file)
     assert find(nowhere, file) == [None]
-    blocked = KnownFiles(file / "files.sqlite")
+    blocked = KnownFiles(file / "known-files.sqlite")
     keep(blocked, file)
     assert find(blocked, file) == [None]

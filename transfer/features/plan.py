@@ -17,7 +17,7 @@ from transfer.engines.options import list_options
 from transfer.system.errors import UserError
 
 # In the store: the database of the files that were read before.
-KNOWN_FILES = "files.sqlite"
+KNOWN_FILES = "known-files.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True)
