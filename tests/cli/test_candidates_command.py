@@ -98,6 +98,17 @@ def test_json_is_the_record(compared: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
+def test_images_that_are_skipped_are_named_once(cold: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cold / "images/train/class0/bad.jpg").write_text("no image")
+    given = words(cold, "--size=32x32", "--quiet", "--on-bad-image=skip", f"--out={cold / 'images/out'}")
+    assert cli.main(["run", *given]) == 3
+    assert capsys.readouterr().err.count("transfer: skipped 'train/class0/bad.jpg': ") == 1
+    # What was written beside the images is no folder of images.
+    assert cli.main(["run", *given]) == 3
+    assert "out" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_time_budget_is_said_and_recorded(
     compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
