@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import find_early, note_built_in, read_config, report_skipped, write_run
-from transfer.cli.output import output_folders
+from transfer.cli.output import not_printed, output_folders
 from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_duration, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
@@ -73,15 +73,20 @@ def run_candidates(args: argparse.Namespace) -> int:
         with reported(on_progress, "write", PAGE):
             files.write(args.out / FRONTIER, text.encode())
             files.write(args.out / PAGE, report.page_of_several(found, frontier.remarks(record)).encode())
-    if args.json:
-        print(text, end="", flush=True)
-    elif args.quiet:
-        for sentence in differences.conclude(differences.find_differences(found), config.select):
-            print(printable(sentence), flush=True)
-    else:
-        report.show_side_by_side(found, rendering.console(), frontier.remarks(record))
-        folders = ", ".join(f"{run.name}/" for run in found)
-        print(printable(f"Written to {args.out}: {PAGE}, {FRONTIER}, {folders}"), flush=True)
+    try:
+        if args.json:
+            print(text, end="", flush=True)
+        elif args.quiet:
+            for sentence in differences.conclude(differences.find_differences(found), config.select):
+                print(printable(sentence), flush=True)
+        else:
+            report.show_side_by_side(found, rendering.console(), frontier.remarks(record))
+            folders = ", ".join(f"{run.name}/" for run in found)
+            print(printable(f"Written to {args.out}: {PAGE}, {FRONTIER}, {folders}"), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise not_printed(error, args.out) from error
     status = report_skipped(skipped, max(count, len(skipped)))
     return _FAILED if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
 
