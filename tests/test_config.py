@@ -108,6 +108,10 @@ def test_the_defaults_are_valid() -> None:
         ({"repeats": -1}, ["`repeats`", "-1", "from 0 up", "groups"]),
         ({"repeats": "days", "groups": "x"}, ["`repeats`", "'days'", "groups"]),
         ({"repeats": "groups"}, ["`repeats='groups'` needs `groups`", "'^\\d{8}'"]),
+        ({"size": "32x48"}, ["`size`", "'32x48'", "(240, 800)"]),
+        ({"size": 224}, ["`size`", "224", "(240, 800)"]),
+        ({"transform": "l2,pca:4"}, ["`transform`", "'l2,pca:4'", "['l2', 'pca:4']"]),
+        ({"layers": "layer3"}, ["`layers`", "['layer3']"]),
         ({"seed": -1}, ["`seed`", "-1", "0 to 4294967295"]),
         ({"seed": 2**32}, ["`seed`", "4294967296", "0 to 4294967295"]),
     ],
@@ -244,3 +248,7 @@ def test_steps_of_a_transform(steps: tuple[str, ...]) -> None:
 def test_other_steps_are_refused(steps: tuple[str, ...], words: str) -> None:
     with pytest.raises(UserError, match=words):
         RunConfig(transform=steps)
+
+
+def test_a_store_may_be_text() -> None:
+    assert RunConfig(store="kept").store == Path("kept")  # type: ignore[arg-type]

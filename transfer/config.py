@@ -196,6 +196,13 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
+        object.__setattr__(self, "store", Path(self.store))
+        for name in ("methods", "transform", "layers"):
+            if isinstance(value := getattr(self, name), str):
+                raise UserError(f"`{name}` is {value!r}, and a list is wanted, such as {value.split(',')}")
+        size = self.size
+        if size is not None and (isinstance(size, str | int) or [*map(type, size)] != [int, int]):
+            raise UserError(f"`size` is {size!r}; give height and width in pixels, such as (240, 800)")
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
         check_choice("select", self.select, SELECT_BY)

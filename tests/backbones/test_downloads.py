@@ -159,7 +159,7 @@ def test_a_server_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     ],
     ids=["nothing", "no HTTP", "half a file", "half a chunk"],
 )
-def test_a_broken_answer_is_told_and_nothing_kept(
+def test_a_broken_answer_is_reported_and_nothing_kept(
     tmp_path: Path, raw_server: Callable[[bytes | None], str], answer: bytes
 ) -> None:
     url = raw_server(answer)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -95,6 +96,35 @@ def test_json_is_the_record(compared: Path, tmp_path: Path, capsys: pytest.Captu
     jsonschema_rs.validate(schemas.schema("frontier"), record)
     assert record == json.loads((tmp_path / "out/frontier.json").read_text())
     assert [one["name"] for one in record["candidates"]] == ["resnet18", "resnet34"]
+
+
+@pytest.mark.slow
+def test_images_that_are_skipped_are_named_once(cold: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cold / "images/train/class0/bad.jpg").write_text("no image")
+    given = words(cold, "--size=32x32", "--quiet", "--on-bad-image=skip", f"--out={cold / 'images/out'}")
+    assert cli.main(["run", *given]) == 3
+    assert capsys.readouterr().err.count("transfer: skipped 'train/class0/bad.jpg': ") == 1
+    # What was written beside the images is no folder of images.
+    assert cli.main(["run", *given]) == 3
+    assert "out" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_fails_says_where_the_results_are(
+    compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with Path("/dev/full").open("w", buffering=1) as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", full)
+        assert cli.main(["run", *words(compared, "--size=32x32", "--quiet"), f"--out={out}"]) == 2
+        patch.undo()
+        with contextlib.suppress(OSError):
+            full.close()  # what it could not write is flushed again
+    assert f"can't write to standard output (No space left on device); the result is in {out}" in (
+        capsys.readouterr().err
+    )
+    assert (out / "report.html").is_file()
 
 
 @pytest.mark.slow

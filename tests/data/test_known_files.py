@@ -1,6 +1,7 @@
 import os
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,15 @@ def test_while_another_process_writes_files_are_read(
     other.execute("rollback")
     other.close()
     assert find(known, file) == [HEADER]
+
+
+def test_of_processes_that_begin_at_once_each_keeps_its_files(known: KnownFiles, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(16)]
+    for path in paths:
+        path.touch()
+    with ThreadPoolExecutor(len(paths)) as pool:  # connections of their own, as processes have
+        list(pool.map(lambda path: keep(known, path), paths))
+    assert find(known, *paths) == [HEADER] * len(paths)
 
 
 def test_without_a_place_nothing_is_kept(file: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from transfer.config import RunConfig
 from transfer.evaluation.earlier import expected_seconds
+from transfer.heads.registry import default_methods
 
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 SAME: dict[str, Any] = {
@@ -33,6 +34,8 @@ def test_a_run_like_the_earlier_one_is_expected_to_take_as_long() -> None:
         {"backbone": "resnet50"},
         {"methods": ("fc", "svm")},
         {"lr": None},
+        {"size": (32, 48)},
+        {"transform": ("l2",)},
         {"epochs": None},
         {"repeats": 10},
         {"select": "accuracy"},
@@ -47,3 +50,10 @@ def test_nothing_is_expected_where_no_result_can_be_read(tmp_path: Path) -> None
     assert expected_seconds(file, RunConfig(**SAME)) == {}
     file.write_text("{}")
     assert expected_seconds(file, RunConfig(**SAME)) == {}
+
+
+def test_the_methods_of_a_run_that_names_none_are_the_default_ones(tmp_path: Path) -> None:
+    file, example = tmp_path / "result.json", json.loads(EXAMPLE.read_text())
+    example["config"]["methods"] = list(default_methods())
+    file.write_text(json.dumps(example))
+    assert expected_seconds(file, RunConfig(**(SAME | {"methods": ()})))

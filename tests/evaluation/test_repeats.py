@@ -135,3 +135,15 @@ def test_every_split_of_every_method_is_reported(rows: tuple[Any, Any]) -> None:
     assert reports.calls[-1] == ("repeat", 18, 18, "")
     expected = [i / 12 for i in range(6)] + [0.5] + [0.75 + i / 24 for i in range(6)]
     assert reports.shares == [pytest.approx(share) for share in expected] + [None]
+
+
+def test_a_transform_that_fails_costs_the_repeats_alone(
+    rows: tuple[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    x_ND, y_N = rows
+    splits = draw_repeats(y_N, 6, {"valid": 0.1, "test": 0.3}, seed=0)
+    x_ND = np.full_like(x_ND, np.inf)
+    with caplog.at_level(logging.WARNING, "transfer"), np.errstate(invalid="ignore"):
+        found = repeat({"a": Centroids()}, x_ND, y_N, splits, 4, scheme=STRATIFIED, transform=["pca:4"])
+    assert found is None
+    assert "nothing is repeated on other splits: transform: " in caplog.text

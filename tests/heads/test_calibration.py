@@ -78,7 +78,7 @@ def test_a_temperature_of_one_leaves_the_probabilities_of_a_last_layer() -> None
     np.testing.assert_allclose(found, head.predict_proba(x_ND), atol=1e-6)
 
 
-def test_shares_of_neighbours_are_told_apart_by_their_logarithms() -> None:
+def test_shares_of_neighbours_are_distinguished_by_their_logarithms() -> None:
     x_ND, y_N = rows(3)
     head = KNeighborsClassifier(5).fit(x_ND, y_N)
     codes_N, outputs_NC = outputs(head, x_ND)

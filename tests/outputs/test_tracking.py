@@ -17,7 +17,7 @@ from transfer.system.errors import UserError
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
-def test_names_of_metrics_and_parameters_are_told_apart() -> None:
+def test_names_of_metrics_and_parameters_are_distinguished() -> None:
     result = results.load(EXAMPLE)
     found = list(tracking.metrics(result))
     assert len(dict(found)) == len(found) == 8 * len(result.methods) + 1

@@ -73,7 +73,7 @@ def test_predictions_that_are_not_those_of_the_result_are_left_out(
         assert fault in str(run.fault)
 
 
-def test_what_is_common_is_told_from_what_differs(example: Result) -> None:
+def test_what_is_common_is_separated_from_what_differs(example: Result) -> None:
     other = dataclasses.replace(
         example,
         backbone={**example.backbone, "name": "resnet50", "input_size": [240, 800]},
@@ -90,7 +90,7 @@ def test_what_is_common_is_told_from_what_differs(example: Result) -> None:
     }
 
 
-def test_other_transforms_are_told_apart(example: Result) -> None:
+def test_other_transforms_are_distinguished(example: Result) -> None:
     other = dataclasses.replace(example, config={**example.config, "transform": ["l2", "pca:8"]})
     _, different = common_and_different([Run("a", example), Run("b", other)])
     assert different == {"transform": ["", "features by l2, pca:8"]}

@@ -15,6 +15,7 @@ from transfer.serving.predictor import Prediction
 from transfer.system.errors import UserError
 
 CLASSES = ("a,b", 'say "x"', "label")
+NOT_UTF8 = "r\udcffd"
 COLUMNS = ["path", "label", "probability", "a,b", 'say "x"', "class:label"]
 
 
@@ -88,3 +89,30 @@ def test_parquet_without_pyarrow_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs pyarrow; install it"):
         check_path(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_classes_may_have_names_that_are_no_utf8(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"found{suffix}"
+    one = Prediction(
+        path=Path("a.jpg"), label=NOT_UTF8, probability=1.0, probabilities=np.ones(1, np.float32)
+    )
+    with open_table(path, (NOT_UTF8,)) as add:
+        add([one])
+    (row,) = read(path)
+    name = "r\\udcffd" if suffix == ".parquet" else NOT_UTF8
+    assert row["label"] == name
+    assert float(row[name]) == 1
+
+
+@pytest.mark.parametrize("name", ["result.json", "predictions.csv", "frontier.json"])
+def test_files_of_a_run_are_not_written_over(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("before")
+    (tmp_path / "result.json").touch()
+    with pytest.raises(UserError, match="is a file of a run"):
+        check_path(tmp_path / name)
+
+
+def test_a_table_of_earlier_predictions_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").touch()
+    check_path(tmp_path / "predictions.csv")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transfer.cli.commands import DONE, SKIPPED, find_early, note_built_in, read_config, write_run
-from transfer.cli.output import output_folders
+from transfer.cli.commands import find_early, note_built_in, read_config, report_skipped, write_run
+from transfer.cli.output import not_printed, output_folders
 from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_duration, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
@@ -50,16 +50,18 @@ def run_candidates(args: argparse.Namespace) -> int:
     named = candidates.list_candidates(config, backbones or [config.backbone], sizes, time_budget_s=budget_s)
     _check_out(args, named)
     note_built_in(args)
-    skipped = 0
+    skipped: dict[str, str] = {}
+    count = 0
 
     def keep(one: Candidate, done: Experiment) -> None:
-        nonlocal skipped
+        nonlocal count
         folder = args.out / one.name
         with output_folders(folder, folder / MODELS):
             failed = write_run(folder, done, on_progress)
         if failed:
             raise failed
-        skipped = max(skipped, results.skipped_count(done.result))
+        skipped.update((image["name"], image["reason"]) for image in done.result.data["skipped"])
+        count = max(count, results.skipped_count(done.result))
 
     with output_folders(args.out), rendering.progress(args.quiet or args.json) as on_progress:
         record = candidates.compare_candidates(
@@ -71,18 +73,22 @@ def run_candidates(args: argparse.Namespace) -> int:
         with reported(on_progress, "write", PAGE):
             files.write(args.out / FRONTIER, text.encode())
             files.write(args.out / PAGE, report.page_of_several(found, frontier.remarks(record)).encode())
-    if args.json:
-        print(text, end="", flush=True)
-    elif args.quiet:
-        for sentence in differences.conclude(differences.find_differences(found), config.select):
-            print(printable(sentence), flush=True)
-    else:
-        report.show_side_by_side(found, rendering.console(), frontier.remarks(record))
-        folders = ", ".join(f"{run.name}/" for run in found)
-        print(printable(f"Written to {args.out}: {PAGE}, {FRONTIER}, {folders}"), flush=True)
-    if any(one["state"] == candidates.FAILED for one in record["candidates"]):
-        return _FAILED
-    return SKIPPED if skipped else DONE
+    try:
+        if args.json:
+            print(text, end="", flush=True)
+        elif args.quiet:
+            for sentence in differences.conclude(differences.find_differences(found), config.select):
+                print(printable(sentence), flush=True)
+        else:
+            report.show_side_by_side(found, rendering.console(), frontier.remarks(record))
+            folders = ", ".join(f"{run.name}/" for run in found)
+            print(printable(f"Written to {args.out}: {PAGE}, {FRONTIER}, {folders}"), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise not_printed(error, args.out) from error
+    status = report_skipped(skipped, max(count, len(skipped)))
+    return _FAILED if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
 
 
 def _check_out(args: argparse.Namespace, named: Sequence[Candidate]) -> None:

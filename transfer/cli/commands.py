@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
-from transfer.cli.output import output_folders
+from transfer.cli.output import not_printed, output_folders
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -90,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        kept = f"the result is in {args.out}" if args.out and not failed else "give --out to keep the result"
-        failed = failed or UserError(f"can't write to standard output ({error.strerror}); {kept}")
+        failed = failed or not_printed(error, args.out)
     if logged:
         print_line(str(logged))
     if failed:

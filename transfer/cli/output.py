@@ -40,3 +40,9 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"can't make {folder} ({error.strerror}); give another --out") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"can't write to {folder}; give another --out")
+
+
+def not_printed(error: OSError, out: Path | None) -> UserError:
+    """Return the error of a result that standard output does not take: it says where the result is."""
+    kept = f"the result is in {out}" if out else "give --out to keep the result"
+    return UserError(f"can't write to standard output ({error.strerror}); {kept}")

@@ -112,10 +112,12 @@ class KnownFiles:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as database, database:
-                if database.execute("pragma user_version").fetchone() != (VERSION,):
-                    database.execute("drop table if exists files")
-                    database.execute("create table files (path blob primary key, row blob) without rowid")
-                    database.execute(f"pragma user_version = {VERSION}")
+                if not _is_made(database):
+                    database.execute("begin immediate")  # of two processes one makes the table, whole
+                    if not _is_made(database):
+                        database.execute("drop table if exists files")
+                        database.execute("create table files (path blob primary key, row blob) without rowid")
+                        database.execute(f"pragma user_version = {VERSION}")
                 return action(database)
         except (
             sqlite3.OperationalError,
@@ -127,6 +129,10 @@ class KnownFiles:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         return default
+
+
+def _is_made(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("pragma user_version").fetchone() == (VERSION,))
 
 
 def stamp(path: str | bytes | Path) -> Stamp | None:

@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from transfer.config import CURVE, FRONTIER, RECORD, RESULT
 from transfer.data.listing import Folder, Listing
 from transfer.system.errors import UserError
 
 VALID_NAMES = ("valid", "val", "validation")
 # Files of an output folder: in a folder of images it is no class folder, whatever pictures are in it.
-_OUTPUT_FILES = frozenset({"result.json", "model.json", "curve.json"})
+OUTPUT_FILES = (RESULT, RECORD, CURVE, FRONTIER)
 
 # What a word of a folder's name says about the split it holds. Alone it says nothing: "Trains" may be a class.
 _SPLIT_WORDS = {
@@ -27,8 +28,8 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def is_output(folder: Path) -> bool:
-    """Return whether a run wrote its result, its curve or its models to a folder."""
-    return any((folder / name).is_file() for name in _OUTPUT_FILES)
+    """Return whether a run wrote its result, its curve, its models or its comparison of several to a folder."""
+    return any((folder / name).is_file() for name in OUTPUT_FILES)
 
 
 def same_name(name: str) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from transfer.config import RunConfig
 from transfer.evaluation import results
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import default_methods
 from transfer.system.errors import UserError
 
 # Settings that decide how long methods take, and have the same name in a result.
-SETTINGS = ("select", "epochs", "batch_size", "repeats")
+SETTINGS, LISTS = ("select", "epochs", "batch_size", "repeats"), ("size", "lr", "transform")
 
 
 def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
@@ -37,8 +37,8 @@ def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
     same = (
         found.data["name"] == Path(config.data).resolve().name
         and found.backbone["name"] == config.backbone
-        and found.config["methods"] == list(config.methods or METHODS)
-        and found.config["lr"] == (list(config.lr) if config.lr else None)
+        and found.config["methods"] == list(config.methods or default_methods())
+        and all((found.config.get(name) or []) == list(getattr(config, name) or ()) for name in LISTS)
         and all(found.config.get(name) == getattr(config, name) for name in SETTINGS)
     )
     spent = {phase: sum(parts) for phase, parts in found.seconds.items() if same and phase != "total"}

@@ -48,7 +48,7 @@ def repeat(
     transform: Sequence[str] = (),
     fit_s: Mapping[str, float] | None = None,
     on_progress: Progress = silent,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Fit every search on every split, choice of settings included, and compare the methods over the splits.
 
     Parameters
@@ -76,14 +76,19 @@ def repeat(
 
     Returns
     -------
-    dict
+    dict or None
         `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
-        score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won.
+        score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won. None where
+        no transform can be fitted.
     """
     methods, total = [], len(unfitted) * len(splits)
     if transform:
         on_progress("repeat", 0, total, "transform")
-    x_ND, transforms = fit_transforms(transform, x_ND, splits)
+    try:
+        x_ND, transforms = fit_transforms(transform, x_ND, splits)
+    except Exception as error:  # memory, a library: it costs the repeats alone
+        log.warning("nothing is repeated on other splits: transform: %s", first_line(error))
+        return None
     cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in unfitted])
     for i, (name, search) in enumerate(unfitted.items()):
 

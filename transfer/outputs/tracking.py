@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,8 @@ from transfer.system.errors import UserError
 from transfer.system.text import first_line
 
 EXPERIMENT = "transfer"
+# Of a request to a server, unless the user's environment says so: MLflow's own 7 take four minutes where there is none.
+RETRIES = "2"
 
 
 def check_installed() -> None:
@@ -42,11 +45,12 @@ def log_run(result: Result, page: str) -> str:
     UserError
         For whatever fails in MLflow or its server.
     """
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
-
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     now_ms = int(time.time() * 1000)
     try:
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param
+
         client = MlflowClient()
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
@@ -64,7 +68,7 @@ def log_run(result: Result, page: str) -> str:
         finally:
             client.set_terminated(run, ended)
     except Exception as error:  # of MLflow, of HTTP, of a database
-        raise UserError(f"MLflow has no record of this run: {first_line(error)}") from error
+        raise UserError(f"MLflow has no record of this run: {first_line(error).strip()}") from error
     return str(run)
 
 

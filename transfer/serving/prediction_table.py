@@ -15,6 +15,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from transfer.config import PREDICTIONS, RESULT
+from transfer.data.split_folders import OUTPUT_FILES
 from transfer.system import files
 from transfer.system.errors import UserError
 
@@ -65,24 +67,29 @@ class _Json:
 
 
 class _Parquet:
-    """Bytes of a path that are no UTF-8 are escaped, for Parquet has no other text."""
+    """Bytes of names that are no UTF-8 are escaped, for Parquet has no other text."""
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
         import pyarrow
         from pyarrow import parquet
 
         kinds = [pyarrow.string()] * 2 + [pyarrow.float32()] * (len(columns) - 2)
-        self._schema = pyarrow.schema(list(zip(columns, kinds, strict=True)))
+        self._schema = pyarrow.schema(list(zip(map(_as_utf8, columns), kinds, strict=True)))
         self._writer = parquet.ParquetWriter(file, self._schema)
         self._make = pyarrow.table
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         values = [list(column) for column in zip(*rows, strict=True)]
-        values[0] = [path.encode("utf-8", "backslashreplace").decode() for path in values[0]]
+        for i in (0, 1):
+            values[i] = [name and _as_utf8(name) for name in values[i]]
         self._writer.write_table(self._make(values, schema=self._schema))
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _as_utf8(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 FORMATS: dict[str, Callable[[IO[bytes], Sequence[str]], _Table]] = {
@@ -98,10 +105,14 @@ def check_path(path: Path) -> None:
     Raises
     ------
     UserError
-        For another suffix, a folder that is not there or can't be written to, and Parquet without pyarrow.
+        For another suffix, a file that a run wrote, a folder that is not there or can't be written to, and Parquet
+        without pyarrow.
     """
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"can't tell the format of {path}; end its name in {', '.join(FORMATS)}")
+    is_of_run = path.name in OUTPUT_FILES or (path.name == PREDICTIONS and path.with_name(RESULT).exists())
+    if is_of_run and path.exists():
+        raise UserError(f"{path} is a file of a run; give another `out`")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise UserError(f"can't write {path}; name a file in a folder that is there")
     if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
