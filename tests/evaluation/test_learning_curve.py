@@ -16,6 +16,7 @@ from transfer.config import RunConfig
 from transfer.evaluation import learning_curve
 from transfer.evaluation.learning_curve import draw_points
 from transfer.heads.registry import METHODS, Method
+from transfer.report.curve import heading
 from transfer.system import schemas
 from transfer.system.errors import UserError
 from transfer.system.timer import Stopwatch
@@ -135,6 +136,13 @@ class TestOfImages:
             assert [label_of[row.tobytes()] for row in X] == y.tolist()
             assert (X_valid == valid.x_ND).all()
             assert (y_valid == valid.y_N).all()
+
+    def test_layers_and_resizing_are_recorded(self, config: RunConfig, make_images: MakeImages) -> None:
+        make_images(Path(config.data))
+        record = measure(replace(config, layers=("layer3",), resize="crop"), 2)
+        jsonschema_rs.validate(schemas.schema("curve"), record)
+        assert (record["backbone"]["layers"], record["backbone"]["resize"]) == (["layer3"], "crop")
+        assert heading(record).endswith("weights), images cropped, layers layer3")
 
     def test_each_training_set_has_a_transform_of_its_own(
         self, config: RunConfig, make_images: MakeImages

@@ -10,17 +10,17 @@ from transfer.heads.calibration import Calibration
 from transfer.heads.ncm import NearestMean, NearestMeanSearch
 
 
-def rows(n_classes: int = 4, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+def rows(n_classes: int = 4, n: int = 300, far: float = 10) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     y = np.arange(n) % n_classes
     x = rng.normal(size=(n_classes, 20))[y] + rng.normal(size=(n, 20)) * 1.5
-    return (x * rng.uniform(0.2, 5, 20) + 10).astype(np.float32), y
+    return (x * rng.uniform(0.2, 5, 20) + far).astype(np.float32), y
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("n_classes", [2, 4])
-def test_labels_are_those_of_scikit_learn(n_classes: int, standardize: bool) -> None:
-    x, y = rows(n_classes)
+@pytest.mark.parametrize(("n_classes", "far"), [(2, 10), (4, 10), (4, 1e4)])
+def test_labels_are_those_of_scikit_learn(n_classes: int, far: float, standardize: bool) -> None:
+    x, y = rows(n_classes, far=far)
     scaler = StandardScaler(with_mean=standardize, with_std=standardize).fit(x[:200].astype(np.float64))
     z = scaler.transform(x.astype(np.float64))
     expected = NearestCentroid().fit(z[:200], y[:200])

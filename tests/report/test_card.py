@@ -32,5 +32,13 @@ def test_it_has_the_data_and_the_scores_of_the_method(write_run: WriteRun) -> No
 
 def test_without_a_result_it_says_what_the_file_is() -> None:
     text = card({**METADATA, "method": "fc", "any_size": "false"}, [], None)
-    assert "RGB, 48x64" in text
+    assert "RGB, 48x64 (others: stretched to it beforehand)" in text
     assert "Scores" not in text
+
+
+def test_it_has_what_features_were_made_of() -> None:
+    own = {"method": "fc", "resize": "crop", "layers": "layer3,layer4", "transform": "l2,pca:8"}
+    text = card({**METADATA, **own}, [], None)
+    assert "cropped to 48x64" in text
+    assert "weights random, frozen, layers layer3,layer4 |" in text
+    assert "| head | fc on features by l2,pca:8 |" in text

@@ -231,6 +231,14 @@ def test_what_transformed_the_features_is_said(example: Result) -> None:
     assert "weights), features by l2, pca:8, eager" in report.heading(found)
 
 
+def test_layers_and_a_way_of_resizing_that_is_not_the_usual_one_are_said(example: Result) -> None:
+    for way, said in (("letterbox", "images letterboxed"), ("crop", "images cropped")):
+        found = changed(example, backbone={**example.backbone, "layers": ["layer3", "layer4"], "resize": way})
+        assert f"weights), {said}, layers layer3 + layer4, eager" in report.heading(found)
+    found = changed(example, backbone={**example.backbone, "resize": "stretch"})
+    assert report.heading(found) == report.heading(example)
+
+
 def test_the_trials_of_engines_are_reported(example: Result) -> None:
     assert not any("images/s" in note for note in report.notes(example))
     trials = [

@@ -90,6 +90,14 @@ def test_what_is_common_is_separated_from_what_differs(example: Result) -> None:
     }
 
 
+def test_other_layers_and_ways_of_resizing_are_distinguished(example: Result) -> None:
+    other = dataclasses.replace(
+        example, backbone={**example.backbone, "layers": ["layer3", "layer4"], "resize": "crop"}
+    )
+    _, different = common_and_different([Run("a", example), Run("b", other)])
+    assert different == {"resize": ["", "images cropped"], "layers": ["", "layers layer3 + layer4"]}
+
+
 def test_other_transforms_are_distinguished(example: Result) -> None:
     other = dataclasses.replace(example, config={**example.config, "transform": ["l2", "pca:8"]})
     _, different = common_and_different([Run("a", example), Run("b", other)])

@@ -547,6 +547,9 @@ class TestReplacing:
             ({"backbone": "resnet34"}, "a model with resnet18, not resnet34"),
             ({"weights": "/some/w.pth"}, r"a model with weights random, not w\.pth"),
             ({"size": (64, 64)}, "a model at 48x64, not 64x64"),
+            ({"layers": ("layer3", "layer4")}, "a model with layers none, not layer3,layer4"),
+            ({"resize": "crop"}, "a model with resize stretch, not crop"),
+            ({"transform": ("l2", "pca:8")}, "a model with transform none, not l2,pca:8"),
         ],
         ids=str,
     )
@@ -557,6 +560,20 @@ class TestReplacing:
             UserError, match=rf"{message}; give another `models`, or replace it with `force=True`"
         ):
             bundle.check_replaceable(copy, self.config(folder, **settings))
+
+    def test_layers_resizing_and_transform_that_are_the_same_may(self, folder: Path, copy: Path) -> None:
+        def change(record: dict[str, Any]) -> None:
+            record["backbone"] |= {"layers": ["layer3"], "resize": "crop"}
+            record["transform"] = ["l2"]
+
+        _changed(copy, change)
+        own = {"layers": ("layer3",), "resize": "crop", "transform": ("l2",)}
+        bundle.check_replaceable(copy, self.config(folder, **own))
+        with pytest.raises(
+            UserError,
+            match="with layers layer3, not none, with resize crop, not stretch, with transform l2, not",
+        ):
+            bundle.check_replaceable(copy, self.config(folder))
 
     def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
         (copy / "model.json").write_text("{}")

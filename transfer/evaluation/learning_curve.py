@@ -270,6 +270,7 @@ def _describe_run(
         },
         "backbone": {
             **{key: source["backbone"][key] for key in BACKBONE_KEYS},
+            **{key: source["backbone"][key] for key in ("layers", "resize") if key in source["backbone"]},
             "features_key": source["features"]["key"],
         },
         "environment": hardware.describe(),

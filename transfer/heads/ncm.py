@@ -185,15 +185,16 @@ class NearestMeanSearch(GridSearch):
 
 @dataclass(frozen=True)
 class ClassMeans:
-    """Means of the classes in standardised features, and what standardises them."""
+    """Means of the classes, in float64, and what standardises features."""
 
     mean_CD: Array
     shift_D: Array
     scale_D: Array
+    standardize: bool
 
     @classmethod
     def of(cls, x_ND: Array, codes_N: Array, standardize: bool) -> Self:
-        """Compute the means, in float64.
+        """Compute the means.
 
         Parameters
         ----------
@@ -202,19 +203,24 @@ class ClassMeans:
             Class indices.
         standardize : bool
         """
-        shift_D, scale_D = moments(x_ND)
-        if not standardize:
-            shift_D, scale_D = np.zeros_like(shift_D), np.ones_like(scale_D)
         mean_CD = np.stack(
             [x_ND[codes_N == code].mean(0, dtype=np.float64) for code in range(codes_N.max() + 1)]
         )
-        return cls((mean_CD - shift_D) / scale_D, shift_D, scale_D)
+        return cls(mean_CD, *moments(x_ND), standardize)
 
     def layer(self, metric: str) -> Layer:
         """Return the layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
-        weights_CD, bias_C = self.mean_CD, -np.square(self.mean_CD).sum(1) / 2
+        unit_D = self.scale_D if self.standardize else np.ones_like(self.scale_D)
+        # Distances do not depend on where features are measured from, and angles do.
+        from_zero = metric == "cosine" and not self.standardize
+        origin_D = np.zeros_like(self.shift_D) if from_zero else self.shift_D
+        weights_CD = (self.mean_CD - origin_D) / unit_D
+        bias_C = -np.square(weights_CD).sum(1) / 2
         if metric == "cosine":
             length_C1 = np.linalg.norm(weights_CD, axis=1, keepdims=True)
             weights_CD, bias_C = weights_CD / np.where(length_C1 > 0, length_C1, 1), np.zeros_like(bias_C)
-        coef, intercept = folded(weights_CD[None], bias_C[None], self.shift_D, self.scale_D)
+        weights_CD = weights_CD / unit_D
+        bias_C = bias_C + weights_CD @ (self.shift_D - origin_D)
+        # On standardised rows in any case: by their scale `folded` sees which digits the layer needs.
+        coef, intercept = folded((weights_CD * self.scale_D)[None], bias_C[None], self.shift_D, self.scale_D)
         return coef[0], intercept[0]

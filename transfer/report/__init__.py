@@ -15,7 +15,7 @@ from transfer.report.notes import describe_suspects, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import tables
 from transfer.report.verdict import headline, verdict
-from transfer.report.wording import describe_transform
+from transfer.report.wording import describe_options
 from transfer.system.text import escaped
 
 if TYPE_CHECKING:
@@ -163,16 +163,16 @@ def heading(result: Result) -> str:
     """Describe in one line what was run on which images."""
     counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
     begin = f"{result.data['name']}: {len(result.data['classes'])} classes, {counts}"
-    steps = f", {found}" if (found := describe_transform(result.config)) else ""
+    options = describe_options(result.backbone, result.config)
     if are_given(result):
         return (
-            f"{begin} rows of {result.backbone['feature_dim']:,} features that were given{steps}; "
+            f"{begin} rows of {result.backbone['feature_dim']:,} features that were given{options}; "
             f"{result.environment['processor']}, {result.engine['threads']} threads"
         )
     height, width = result.backbone["input_size"]
     return (
         f"{begin} images at {height}x{width}; "
-        f"{result.backbone['name']} ({result.backbone['weights']} weights){steps}, {result.engine['name']} "
+        f"{result.backbone['name']} ({result.backbone['weights']} weights){options}, {result.engine['name']} "
         f"{result.engine['precision']} on {result.engine['device']}, {result.environment['processor']}, "
         f"{result.engine['threads']} threads"
     )

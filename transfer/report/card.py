@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table, markdown
-from transfer.report.wording import format_score, format_share
+from transfer.report.wording import RESIZED, format_score, format_share
 from transfer.system.text import escaped
 
 Row = tuple[str, str]
-
-# By the way of resizing.
-_RESIZED = {"stretch": "stretched", "letterbox": "letterboxed", "crop": "cropped"}
 
 
 def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | None) -> str:
@@ -33,14 +30,17 @@ def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | Non
     str
     """
     classes = json.loads(metadata["classes"])
-    size = metadata["input_size"]
-    if metadata["any_size"] == "true":
-        size = f"{_RESIZED[metadata.get('resize', 'stretch')]} to {size}"
+    size, steps = metadata["input_size"], metadata.get("transform")
+    layers = f", layers {names}" if (names := metadata.get("layers")) else ""
+    resized = f"{RESIZED[metadata.get('resize', 'stretch')]} to"
+    size = (
+        f"{resized} {size}" if metadata["any_size"] == "true" else f"{size} (others: {resized} it beforehand)"
+    )
     rows = [
         ("input", f"images (N, 3, height, width) uint8, RGB, {size}"),
         ("output", "label (N,) int64, an index into the classes; probabilities (N, classes) float32"),
-        ("network", f"{metadata['backbone']}, weights {metadata['weights']}, frozen"),
-        ("head", metadata["method"]),
+        ("network", f"{metadata['backbone']}, weights {metadata['weights']}, frozen{layers}"),
+        ("head", metadata["method"] + (f" on features by {steps}" if steps else "")),
         ("precision", f"fp32; the features that the head was fitted on: {metadata['precision']}"),
         *facts,
     ]

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from transfer.report.rendering import Table, draw, say
-from transfer.report.wording import SCORES, describe_transform, format_points, format_seconds
+from transfer.report.wording import SCORES, describe_options, format_points, format_seconds
 
 Curve = dict[str, Any]
 
@@ -52,10 +52,10 @@ def heading(curve: Curve) -> str:
     counts = ", ".join(f"{sum(counts)} {split}" for split, counts in data["splits"].items())
     begin = f"{data['name']}: {len(data['classes'])} classes, {counts}"
     height, width = backbone["input_size"]
-    steps = f", {found}" if (found := describe_transform(curve["config"])) else ""
+    options = describe_options(backbone, curve["config"])
     if not height:
-        return f"{begin} rows of {backbone['feature_dim']:,} features that were given{steps}"
-    return f"{begin} images at {height}x{width}; {backbone['name']} ({backbone['weights']} weights){steps}"
+        return f"{begin} rows of {backbone['feature_dim']:,} features that were given{options}"
+    return f"{begin} images at {height}x{width}; {backbone['name']} ({backbone['weights']} weights){options}"
 
 
 def table(curve: Curve, score: str, *, sizes: int | None = None, bands: bool = True) -> Table:

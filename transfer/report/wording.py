@@ -9,6 +9,8 @@ from typing import Any
 ALPHA = 0.05
 # Scores as they are called in text.
 SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
+# Images of another size than the network's, by the way of resizing.
+RESIZED = {"stretch": "stretched", "letterbox": "letterboxed", "crop": "cropped"}
 
 
 def format_params(params: dict[str, Any]) -> str:
@@ -27,10 +29,28 @@ def format_params(params: dict[str, Any]) -> str:
     )
 
 
+def describe_layers(backbone: dict[str, Any]) -> str:
+    """Return the layers that features are the outputs of; empty where they are what the classifier takes."""
+    names = " + ".join(backbone.get("layers", ()))
+    return names and f"layers {names}"
+
+
+def describe_resize(backbone: dict[str, Any]) -> str:
+    """Return how images were brought to the input size; empty where that is the usual way."""
+    way = backbone.get("resize", "stretch")
+    return "" if way == "stretch" else f"images {RESIZED[way]}"
+
+
 def describe_transform(config: dict[str, Any]) -> str:
     """Return the steps that features took before every method; empty where there were none."""
     steps = ", ".join(config.get("transform", ()))
     return steps and f"features by {steps}"
+
+
+def describe_options(backbone: dict[str, Any], config: dict[str, Any]) -> str:
+    """Return what of these is not as usual, each after a comma."""
+    found = describe_resize(backbone), describe_layers(backbone), describe_transform(config)
+    return "".join(f", {one}" for one in found if one)
 
 
 def format_setting(row: dict[str, Any]) -> str:

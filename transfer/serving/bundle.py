@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 
 from transfer.backbones import sources
 from transfer.backbones.weights import Weights
-from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RunConfig
+from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RESIZES, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
@@ -76,8 +76,8 @@ class ModelsNotSaved(UserError):
 def check_replaceable(folder: Path, config: RunConfig) -> None:
     """Refuse to replace a model of other data, or of another network, than those of a run.
 
-    A run on the same DATA with the same backbone, weights and, where it names one, input size may replace it, whatever
-    its methods and settings, and whatever images have come or gone since.
+    A run on the same DATA with the same backbone, weights, layers, resizing, transform and, where it names one, input
+    size may replace it, whatever its methods and other settings, and whatever images have come or gone since.
 
     Parameters
     ----------
@@ -108,11 +108,16 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
     if made_from and made_from["source_sha256"] != new["source_sha256"]:
         elsewhere = " in another folder" if made_from["data"] == new["data"] else ""
         reasons.append(f"of {made_from['data']!r}{elsewhere}, not {new['data']!r}")
-    backbone = sources.recorded_name(config.backbone)
-    if old["name"] != backbone:
-        reasons.append(f"with {old['name']}, not {backbone}")
-    if old["weights"] != weights_source:
-        reasons.append(f"with weights {old['weights']}, not {weights_source}")
+    pairs = {
+        "": (old["name"], sources.recorded_name(config.backbone)),
+        "weights ": (old["weights"], weights_source),
+        "layers ": (",".join(old.get("layers", ())), ",".join(config.layers)),
+        "resize ": (old.get("resize", RESIZES[0]), config.resize),
+        "transform ": (",".join(record.get("transform", ())), ",".join(config.transform)),
+    }
+    reasons += [
+        f"with {what}{had or 'none'}, not {has or 'none'}" for what, (had, has) in pairs.items() if had != has
+    ]
     if config.size and list(config.size) != size:
         reasons.append(f"at {size[0]}x{size[1]}, not {config.size[0]}x{config.size[1]}")
     if reasons:

@@ -198,6 +198,8 @@ def _describe(kept: Kept, model: Model, resize: bool) -> dict[str, str]:
         "any_size": str(resize).lower(),
         "resize": model.resizing.way,
         "precision": kept.record["features"]["precision"],
+        "layers": ",".join(about.get("layers", ())),
+        "transform": ",".join(kept.record.get("transform", ())),
     }
 
 
