@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -198,6 +198,13 @@ class RunConfig:
             raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
+        for name in ("methods", "layers", "transform", "lr", "mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
+                example = value.split(",") if isinstance(value, str) else [value]
+                raise UserError(f"`{name}` is {value!r}; give a list, such as {example}")
+        if self.size is not None and [type(side) for side in self.size] != [int, int]:
+            raise UserError(f"`size` is {self.size!r}; give height and width in pixels, such as (240, 800)")
         check_choice("select", self.select, SELECT_BY)
         check_choice("device", self.device, DEVICES)
         check_choice("decoder", self.decoder, DECODERS)

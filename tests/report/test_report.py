@@ -231,6 +231,11 @@ def test_what_transformed_the_features_is_said(example: Result) -> None:
     assert "weights), features by l2, pca:8, eager" in report.heading(found)
 
 
+def test_layers_and_resizing_are_said(example: Result) -> None:
+    found = changed(example, backbone={**example.backbone, "layers": ["layer3", "layer4"], "resize": "crop"})
+    assert "weights), resize crop, layers layer3, layer4, eager" in report.heading(found)
+
+
 def test_the_trials_of_engines_are_reported(example: Result) -> None:
     assert not any("images/s" in note for note in report.notes(example))
     trials = [

@@ -90,6 +90,13 @@ def test_what_is_common_is_told_from_what_differs(example: Result) -> None:
     }
 
 
+def test_other_layers_and_resizing_are_told_apart(example: Result) -> None:
+    backbone = {**example.backbone, "layers": ["layer3", "layer4"], "resize": "crop"}
+    other = dataclasses.replace(example, backbone=backbone)
+    _, different = common_and_different([Run("a", example), Run("b", other)])
+    assert different == {"resize": ["", "resize crop"], "layers": ["", "layers layer3, layer4"]}
+
+
 def test_other_transforms_are_told_apart(example: Result) -> None:
     other = dataclasses.replace(example, config={**example.config, "transform": ["l2", "pca:8"]})
     _, different = common_and_different([Run("a", example), Run("b", other)])

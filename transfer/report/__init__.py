@@ -15,7 +15,7 @@ from transfer.report.notes import describe_suspects, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import tables
 from transfer.report.verdict import headline, verdict
-from transfer.report.wording import describe_transform
+from transfer.report.wording import describe_features
 from transfer.system.text import escaped
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def heading(result: Result) -> str:
     """Describe in one line what was run on which images."""
     counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
     begin = f"{result.data['name']}: {len(result.data['classes'])} classes, {counts}"
-    steps = f", {found}" if (found := describe_transform(result.config)) else ""
+    steps = describe_features(result.backbone, result.config)
     if are_given(result):
         return (
             f"{begin} rows of {result.backbone['feature_dim']:,} features that were given{steps}; "

@@ -27,10 +27,28 @@ def format_params(params: dict[str, Any]) -> str:
     )
 
 
+def describe_layers(backbone: dict[str, Any]) -> str:
+    """Return the layers whose outputs the features are; empty where they are what the classifier takes."""
+    layers = ", ".join(backbone.get("layers") or ())
+    return layers and f"layers {layers}"
+
+
+def describe_resize(backbone: dict[str, Any]) -> str:
+    """Return how images of another size were brought to the input size; empty where they were stretched."""
+    rule = backbone.get("resize") or "stretch"
+    return "" if rule == "stretch" else f"resize {rule}"
+
+
 def describe_transform(config: dict[str, Any]) -> str:
     """Return the steps that features took before every method; empty where there were none."""
     steps = ", ".join(config.get("transform", ()))
     return steps and f"features by {steps}"
+
+
+def describe_features(backbone: dict[str, Any], config: dict[str, Any]) -> str:
+    """Return what of resizing, layers and transform is not the default, after `, ` each."""
+    parts = (describe_resize(backbone), describe_layers(backbone), describe_transform(config))
+    return "".join(f", {part}" for part in parts if part)
 
 
 def format_setting(row: dict[str, Any]) -> str:
