@@ -62,7 +62,9 @@ def test_each_kind_is_described_with_its_size(root: Path) -> None:
 
 def test_features_of_layers_name_them(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    store.table({**DECLARED, "layers": ["layer3", "layer4"]}).append(IDS, np.ones((3, 5), np.float32), 1, "here")
+    store.table({**DECLARED, "layers": ["layer3", "layer4"]}).append(
+        IDS, np.ones((3, 5), np.float32), 1, "here"
+    )
     assert entry(store.root, "features").words.startswith("resnet18, 48x64, layer3 layer4, eager fp32")
 
 
