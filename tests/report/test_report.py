@@ -226,8 +226,8 @@ def test_the_built_in_images_and_the_default_methods_fit_a_terminal_of_80_column
 
 
 def test_a_long_setting_fits_a_terminal_of_80_columns(example: Result) -> None:
-    params = {"lr": 1e-4, "weight_decay": 1.0, "steps": 500}
-    methods = [{**method, "best_params": params} for method in example.methods]
+    sweep = [{**example.methods[0]["sweep"][0], "params": {"lr": 1e-4, "weight_decay": 1.0, "steps": 500}}]
+    methods = [{**one, "sweep": sweep, "best_params": sweep[0]["params"]} for one in example.methods]
     assert max(map(len, printed(changed(example, methods=methods), 80).splitlines())) <= 80
 
 
