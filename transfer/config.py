@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -197,14 +197,16 @@ class RunConfig:
         if not self.data:
             raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
         object.__setattr__(self, "store", Path(self.store))
-        for name in ("methods", "transform", "layers"):
-            if isinstance(value := getattr(self, name), str):
-                raise UserError(f"`{name}` is {value!r}, and a list is wanted, such as {value.split(',')}")
+        for role in self.columns:
+            check_choice("columns", role, COLUMNS)
+        for name in ("methods", "layers", "transform", "lr", "mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
+                example = value.split(",") if isinstance(value, str) else [value]
+                raise UserError(f"`{name}` is {value!r}; give a list, such as {example}")
         size = self.size
         if size is not None and (isinstance(size, str | int) or [*map(type, size)] != [int, int]):
             raise UserError(f"`size` is {size!r}; give height and width in pixels, such as (240, 800)")
-        for role in self.columns:
-            check_choice("columns", role, COLUMNS)
         check_choice("select", self.select, SELECT_BY)
         check_choice("device", self.device, DEVICES)
         check_choice("decoder", self.decoder, DECODERS)

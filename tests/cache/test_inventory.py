@@ -60,6 +60,14 @@ def test_each_kind_is_described_with_its_size(root: Path) -> None:
     assert [fault for entry in found.values() for fault in inventory.faults(entry)] == []
 
 
+def test_features_of_layers_name_them(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.table({**DECLARED, "layers": ["layer3", "layer4"]}).append(
+        IDS, np.ones((3, 5), np.float32), 1, "here"
+    )
+    assert entry(store.root, "features").words.startswith("resnet18, 48x64, layer3 layer4, eager fp32")
+
+
 def test_what_was_used_last_comes_first(root: Path) -> None:
     os.utime(entry(root, "features").path, (1, 1))
     os.utime(entry(root, "weights").path, (2, 2))

@@ -102,11 +102,12 @@ def test_the_difference_is_the_paired_one_with_its_interval(runs: list[Run]) -> 
         ),
         ([-0.01, 0.11], "not better by more than chance: +5.0 (-1.0 to +11.0, which includes 0)"),
         ([-0.09, -0.01], "b is dominated: it is slower than a and worse by more than chance: -5.0"),
+        ([-0.11, 0.01], "b is dominated: it is slower than a and no better: -5.0"),
         (None, "is slower than a and its difference has no interval: +5.0 points of macro F1."),
     ],
 )
 def test_a_sentence_says_what_the_time_buys(ci95: list[float] | None, said: str, runs: list[Run]) -> None:
-    behind = ci95 is not None and ci95[1] < 0
+    behind = ci95 is not None and sum(ci95) < 0
     a, b = scored(runs[0], 0.5), scored(runs[1], 0.45 if behind else 0.55)
     point = Point(
         run=b,

@@ -225,6 +225,12 @@ def test_the_built_in_images_and_the_default_methods_fit_a_terminal_of_80_column
     assert len(printed(changed(example, methods=methods), 80, verbose=False).splitlines()) <= 40
 
 
+def test_a_long_setting_fits_a_terminal_of_80_columns(example: Result) -> None:
+    sweep = [{**example.methods[0]["sweep"][0], "params": {"lr": 1e-4, "weight_decay": 1.0, "steps": 500}}]
+    methods = [{**one, "sweep": sweep, "best_params": sweep[0]["params"]} for one in example.methods]
+    assert max(map(len, printed(changed(example, methods=methods), 80).splitlines())) <= 80
+
+
 def test_what_transformed_the_features_is_said(example: Result) -> None:
     assert "features by" not in report.heading(example)
     found = changed(example, config={**example.config, "transform": ["l2", "pca:8"]})

@@ -239,7 +239,7 @@ def _add_store(kinds: Any) -> None:
         kinds,
         "prune",
         store_commands.prune_entries,
-        "delete what was chosen and what killed runs left; by default tell what that is",
+        "delete what was chosen and what killed runs left; by default show what that is",
         "store prune --older-than 90d --max-size 20GB",
     )
     prune.add_argument(

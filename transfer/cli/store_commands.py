@@ -30,7 +30,7 @@ def list_entries(args: argparse.Namespace) -> int:
             {
                 "kind": entry.kind,
                 "key": entry.key,
-                "hangs_on": entry.words,
+                "depends_on": entry.words,
                 "images": entry.images,
                 "bytes": entry.bytes,
                 "used": entry.used,
@@ -72,7 +72,7 @@ def verify_entries(args: argparse.Namespace) -> int:
 
 
 def prune_entries(args: argparse.Namespace) -> int:
-    """Delete entries of a store, or tell which would be."""
+    """Delete entries of a store, or show which would be."""
     from transfer.cache import inventory, pruning
     from transfer.report import rendering
 

@@ -195,7 +195,7 @@ def compare(
         Such as `["fc", "svm"]`; all by default.
     on_progress : Progress
     **settings
-        Further settings of `RunConfig`.
+        Further settings of `RunConfig`, such as `backbone="resnet18"`, `size=(240, 800)`, `layers=["layer4"]`.
 
     Returns
     -------

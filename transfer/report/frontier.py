@@ -138,7 +138,7 @@ def _sentence(one: Point) -> str:
     else:
         low, high = one.difference["ci95"]
         words = "worse" if high < 0 else "better" if low > 0 else "not better"
-        words = f"{words} by more than chance"
+        words = "no better" if own <= 0 <= high else f"{words} by more than chance"
         zero = "excludes" if low > 0 or high < 0 else "includes"
         shown = format_points(own, (low, high), f"({{}} to {{}}, which {zero} 0)")
     begin = one.run.name if one.on_frontier else f"{one.run.name} is dominated: it"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -69,23 +70,38 @@ def draw(table: Table, console: Console) -> None:
     console.print()
     say(console, table.title)
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    for i, column in enumerate(table.columns):
-        words = " ".join([column, *(row[i] for row in table.rows)]).split()
+    cells = [
+        [printable(cell) for cell in (column[0].strip(), *column[1:])]
+        for column in zip(table.columns, *table.rows, strict=True)
+    ]
+    widths = _widths(cells, console.width)
+    for name, column, width in zip(table.columns, cells, widths, strict=True):
         drawn.add_column(
-            Text(printable(column.strip())),
-            justify="right" if column[0] == " " else "left",
-            min_width=max(map(len, words)),  # narrow terminals wrap between words
+            Text(column[0]), justify="right" if name[0] == " " else "left", min_width=width, max_width=width
         )
-    for row in table.rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))  # Text: brackets in a name are no markup
+    for row in list(zip(*cells, strict=True))[1:]:
+        drawn.add_row(*map(Text, row))  # Text: brackets in a name are no markup
     # What is too wide even so sticks out: a figure that was cut off would read as another figure.
-    needed = Measurement.get(console, console.options.update(max_width=1000), drawn).minimum
+    needed = sum(widths) + 2 * len(widths)
     console.print(drawn, width=max(needed, console.width), crop=False, no_wrap=True, overflow="ignore")
 
 
 def say(console: Console, line: str, style: str | None = None) -> None:
     """Print a line of text without interpreting markup."""
     console.print(Text(printable(line)), style=style)
+
+
+def _widths(cells: Sequence[Sequence[str]], most: int) -> list[int]:
+    """Return the widths of columns, the widest made narrower until all fit, though never than its longest word."""
+    widths = [max(cell_len(cell) for cell in column) for column in cells]
+    least = [
+        max(cell_len(word) for cell in column for word in re.findall(r"^\s*\S+|\S+|$", cell))
+        for column in cells
+    ]
+    for _ in range(sum(widths) + 2 * (len(widths) - 1) - most):
+        if wide := [i for i, width in enumerate(widths) if width > least[i]]:
+            widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def markdown(table: Table) -> str:
