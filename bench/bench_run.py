@@ -21,7 +21,7 @@ from bench.ways import CLASSES, SIZE
 from transfer.config import RunConfig
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import default_methods
 
 LEAST = 0.25  # of the test images the method that was best on validation predicts right: more than by chance
 Run = Callable[[str, str, Path], Result]
@@ -88,7 +88,7 @@ def shown(result: Result, *, computed: int) -> dict[str, Any]:
     """Return what ran and its scores; fail if it is not what was asked for."""
     best = next(method for method in result.methods if method["name"] == result.comparison["best"])
     assert result.features["computed"] == computed
-    assert {method["name"] for method in result.methods} == set(METHODS)
+    assert {method["name"] for method in result.methods} == set(default_methods())
     assert best["test"]["accuracy"] > LEAST
     return {
         "precision": result.engine["precision"],
