@@ -138,14 +138,14 @@ def _is_made(database: sqlite3.Connection) -> bool:
 def stamp(path: str | bytes | Path) -> Stamp | None:
     """Return what tells whether a file has changed; None where there is no file, as in a container."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - of a million files, half of the time of Path.stat
+        found = os.stat(path)  # noqa: PTH116 - faster than Path.stat, and called for every file
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _absolute(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Return paths as the table has them; of a million, text is joined in a tenth of the time of `Path`."""
+    """Return absolute paths as bytes, the keys of the table; joining text is faster than `Path`."""
     begin = f"{folder.absolute()}/"
     return [os.fsencode(name if name.startswith("/") else begin + name) for name in names]
 

@@ -1,7 +1,7 @@
 """Products of two sets of rows, in blocks that the cores take one by one.
 
-A BLAS library splits a product among threads that wait for each other, and spin while they do: beside another busy
-process on two cores, predictions took up to 47 times as long. Blocks wait for nothing but the next one.
+A BLAS library splits a product among threads that spin while they wait for each other, which is slow where another
+process is busy on one of the cores. Blocks do not wait for each other.
 
 M, N: rows. D: columns.
 """
@@ -21,7 +21,7 @@ from transfer.system.hardware import usable_cores
 Array = npt.NDArray[Any]
 
 BLOCK_ROWS = 512
-# Smaller products take some 20 ms in one thread, and are not split.
+# Smaller products are not split: starting threads would take longer.
 LEAST_OPERATIONS = 1e9
 
 

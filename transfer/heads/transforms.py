@@ -197,7 +197,7 @@ def find_components(x_ND: Array, count: int) -> Affine:
 
 
 def _deviations(x_NK: Array) -> Array:
-    """Return the standard deviations of components (K,), as whitening by scikit-learn's `PCA` has them."""
+    """Return the standard deviations of components (K,), computed as in scikit-learn's `PCA`."""
     variance_K = x_NK.var(0, dtype=np.float64, ddof=1 if len(x_NK) > 1 else 0)
     scaled_K = variance_K > LEAST_VARIANCE * variance_K.max()
     deviations: Array = np.sqrt(np.where(scaled_K, variance_K, 1))
