@@ -28,6 +28,13 @@ class Rows:
     x_test: npt.NDArray[np.float32]
     y_test: npt.NDArray[np.int64]
 
+    def joined(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return all rows and their labels: those of training, then of validation, then of test."""
+        return (
+            np.concatenate([self.x_train, self.x_valid, self.x_test]),
+            np.concatenate([self.y_train, self.y_valid, self.y_test]),
+        )
+
 
 def synthetic(train: int, valid: int, test: int, *, width: int = WIDTH, classes: int = 16) -> Rows:
     """Make synthetic features, by default of ResNet50's width, the same every time."""

@@ -67,8 +67,7 @@ def main() -> int:
     args = parser.parse_args()
     rows = features.real(args.features)
     sizes = [len(part) for part in (rows.y_train, rows.y_valid, rows.y_test)]
-    x_ND = np.concatenate([rows.x_train, rows.x_valid, rows.x_test])
-    y_N = np.concatenate([rows.y_train, rows.y_valid, rows.y_test])
+    x_ND, y_N = rows.joined()
     own = tuple(np.split(np.arange(len(y_N)), np.cumsum(sizes)[:2]))
     splits = [own, *draw_splits(y_N, sizes[1], sizes[2], args.splits)]
     found = {method: score_choices(method, x_ND, y_N, splits) for method in COMPARED}

@@ -70,8 +70,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=12, help="(12)")
     args = parser.parse_args()
     rows = features.real(args.features)
-    x_ND = np.concatenate([rows.x_train, rows.x_valid, rows.x_test])
-    y_N = np.concatenate([rows.y_train, rows.y_valid, rows.y_test])
+    x_ND, y_N = rows.joined()
     runs = [compare_doubling(args.method, x_ND, y_N, seed) for seed in range(args.runs)]
     shown = []
     for score in SCORES:

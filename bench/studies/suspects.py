@@ -68,8 +68,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=6, help="(6)")
     args = parser.parse_args()
     rows = features.real(args.features)
-    x_ND = np.concatenate([rows.x_train, rows.x_valid, rows.x_test])
-    y_N = np.concatenate([rows.y_train, rows.y_valid, rows.y_test])
+    x_ND, y_N = rows.joined()
     draw(tabulate(x_ND, y_N, (1324, len(y_N)), args.runs), Console())
     return 0
 
