@@ -14,6 +14,7 @@ from PIL import Image
 from transfer.data import lagoon
 from transfer.data.lagoon.boats import BOATS, PALETTE
 from transfer.data.lagoon.parts import KINDS
+from transfer.data.lagoon.waves import RIPPLES, SPRAY, SWELL, Cells, view
 from transfer.system.errors import UserError
 
 ONE = dict.fromkeys(lagoon.CLASSES, (0, 0, 0)) | {"Water": (1, 0, 0)}
@@ -44,6 +45,43 @@ def test_seed_decides_every_pixel() -> None:
     )
     assert first == again
     assert first != other
+
+
+# sha256 of files of version 1.
+GOLDEN = {
+    "train/Topa/0001.jpg": "df69f609d1111e0387924f6e7c7d5472f88a70364c8da12aef7e844e3a813eb2",
+    "train/Gondola/0003.jpg": "6096cecdd3c2deddad3b9feaec9138aa32fba0d38d5d440d83b0c328d61257d2",
+    "valid/Water/0011.jpg": "a1ce74d21ce893fa6d02475d82e5600c0a2d097120d14816fed5f56a5c016191",
+    "train/VaporettoACTV/0100.jpg": "4156de3bcdfca2d3fec86e9131217dd22418290cacc741a27dd693f7696a8d74",
+    "test/Raccoltarifiuti/0002.jpg": "7de9c0068b41997690e0f56af47d2971a0f29d4d294c273fa0cc0a36f90eaeb4",
+    "test/Mototopo/0040.jpg": "03dfd774f14785278aee144f885d6e7e77c32773c69a32eba866c018694f180c",
+    "train/Patanella/0017.jpg": "0985f216acf6c332a62197b185c9ce5ed4aaa76cba8533caedccf25139d56ef2",
+    "valid/Motopontonerettangolare/0001.jpg": "d441a1e7c14b1349640d8c6b350ba056caaf0d6370d636d66c7a3cb755ff34c1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", GOLDEN)
+def test_files_are_the_same_as_ever(file: str, tmp_path: Path) -> None:
+    [job] = [job for job in lagoon.plan(tmp_path, 0) if job[0] == tmp_path / file]
+    lagoon.save(*job)
+    assert hashlib.sha256(job[0].read_bytes()).hexdigest() == GOLDEN[file]
+
+
+@pytest.mark.parametrize("cells", [SWELL, RIPPLES, SPRAY, ((1.6, 26, 1.0),)])
+def test_waves_are_what_pillow_makes_of_them(cells: Cells) -> None:
+    rng = np.random.default_rng(0)
+    for lean in (-0.17, 0.0, 0.1):
+        height, width = (
+            int(size / cell) + 3 for size, cell in zip((420, 1080), cells[-1][1::-1], strict=True)
+        )
+        grid = rng.standard_normal((height, width), dtype=np.float32)
+        bend, across, along = 0.5 / 240, (width - 2) / 1080, (height - 2) / 420
+        lens = (across * 1.25, across * 540 * bend, across * 540 - across * 1.25 * 400,
+                along * lean, along * 1.5, along * (80 - lean * 400), 0.0, bend)  # fmt: skip
+        image = Image.fromarray(grid)
+        shown = image.transform((800, 240), Image.Transform.PERSPECTIVE, lens, Image.Resampling.BILINEAR)
+        assert np.array_equal(view(grid, lean), np.asarray(shown))
 
 
 def test_global_random_state_is_left_alone() -> None:

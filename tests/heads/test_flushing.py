@@ -1,11 +1,17 @@
 from __future__ import annotations
 
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
-from transfer.heads.flushing import flushing_threads
+from transfer.config import RunConfig
+from transfer.heads.flushing import PART, flushed, flushing_threads, without_subnormals
+from transfer.heads.products import multiply_rows
+from transfer.heads.registry import METHODS
 
 
 def count_subnormal(values: torch.Tensor) -> int:
@@ -61,3 +67,63 @@ def test_an_error_is_raised_and_work_not_begun_is_cancelled() -> None:
     with pytest.raises(ValueError, match="as it should"):
         run()
     assert all(job.done() for job in later)
+
+
+@needs_flushing
+@pytest.mark.parametrize("already", [False, True])
+def test_a_block_is_flushed_and_then_the_thread_is_as_it_was(already: bool) -> None:
+    def run() -> tuple[int, int]:
+        torch.set_flush_denormal(already)
+        values = torch.full((64,), 1e-30)
+        with flushed():
+            within = count_subnormal(values * 1e-10)
+        return within, count_subnormal(values * 1e-10)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run).result() == (0, 0 if already else 64)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_only_subnormal_numbers_are_replaced(order: Literal["C", "F"]) -> None:
+    tiny = np.finfo(np.float32).tiny
+    kept = np.array([0.0, -0.0, tiny, -tiny, 1.0, -3e38, np.inf, np.nan], np.float32)
+    rows = np.array(np.resize(kept, (PART + 3, 8)), order=order)
+    assert without_subnormals(rows) is rows
+    rows[5, 4], rows[PART + 1, 0] = -1e-40, 1e-45
+    before = rows.copy()
+    expected = rows.copy()
+    expected[5, 4] = expected[PART + 1, 0] = 0
+    assert without_subnormals(rows).tobytes() == expected.tobytes()
+    assert rows.tobytes() == before.tobytes()
+
+
+def rows_with_subnormals() -> tuple[npt.NDArray[Any], ...]:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    rows = (rng.standard_normal((60, 40)) + y[:, None]).astype(np.float32)
+    few = rng.random(rows.shape) < 0.3
+    return np.where(few, np.float32(1e-39), rows), np.where(few, np.float32(0), rows), y
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_every_search_takes_subnormal_numbers_as_zero(name: str) -> None:
+    rows, zeros, y = rows_with_subnormals()
+    assert count_subnormal(torch.from_numpy(rows)) > 0
+    one, other = (
+        METHODS[name].build(RunConfig(data="synthetic", device="cpu")).fit(x[:40], y[:40], x[40:], y[40:])
+        for x in (rows, zeros)
+    )
+    assert one.best_params_ == other.best_params_
+    assert np.array_equal(one.valid_predictions_, other.valid_predictions_)
+    assert np.array_equal(one.predict_each(rows), other.predict_each(zeros))
+    assert np.array_equal(one.best_estimator_.predict(rows), other.best_estimator_.predict(zeros))
+
+
+@needs_flushing
+@pytest.mark.parametrize("n_rows", [8, 1500])  # in this thread, and in several
+def test_products_of_rows_are_flushed(n_rows: int) -> None:
+    rows = np.full((n_rows, 256), 1e-21, np.float32)
+    products = multiply_rows(rows, 2 * rows)
+    assert count_subnormal(torch.from_numpy(products)) == 0
+    assert count_subnormal(torch.full((64,), 1e-30) * 1e-10) == 64

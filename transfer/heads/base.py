@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from transfer.config import SELECT_BY
 from transfer.heads.grid import Grid, Setting, product
-from transfer.heads.linear import checked, checked_labels, to_numpy
+from transfer.heads.linear import checked, checked_labels, checked_rows, to_numpy
 from transfer.heads.solutions import ScoredSolution, Solution, ranking, validation_scores
 from transfer.heads.threads import one_thread_each
 from transfer.system.errors import check_choice
@@ -295,5 +295,5 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         return estimator
 
     def _checked_rows(self, X: Any) -> Array:
-        rows_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        rows_MD: Array = checked_rows(self, X)
         return rows_MD

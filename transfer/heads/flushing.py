@@ -1,4 +1,7 @@
-"""Threads for training, in which numbers too small for float32's full precision are flushed to zero."""
+"""Numbers too small for float32's full precision, taken as zero: in the rows of heads, and in threads of products.
+
+N: rows. D: features.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from sklearn.utils import gen_batches
+
+# Rows that are looked at together, and stay in a core's cache.
+PART = 64
 
 
 @contextmanager
@@ -40,4 +49,53 @@ def flushing_threads(n_threads: int) -> Iterator[Executor]:
 
 def _start_thread() -> None:
     torch.set_num_threads(1)
+    flush_thread()
+
+
+def flush_thread() -> None:
+    """Flush subnormal numbers in the calling thread, and in threads that it starts from now on, as far as known."""
     torch.set_flush_denormal(True)
+
+
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Flush subnormal numbers in the calling thread until the end of a `with` block; it is then as it was before."""
+    before = _flushes()
+    flush_thread()
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def _flushes() -> bool:
+    product = torch.tensor([1e-30]) * torch.tensor([1e-10])
+    return not product.view(torch.int32).item()  # its bits: a comparison may flush it
+
+
+def without_subnormals(x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Replace subnormal numbers by zero.
+
+    Whether a thread flushes them is its own state, and threads of BLAS, OpenMP and libsvm are not all ours. Rows
+    without subnormal numbers are read alike by all threads, on every device: the last layer was trained 66 times as
+    long on rows of such numbers.
+
+    Parameters
+    ----------
+    x_ND : (N, D) float32
+
+    Returns
+    -------
+    (N, D) float32
+        The array itself if it has none, else a copy.
+    """
+    rows_ND = x_ND
+    for part in gen_batches(len(x_ND), PART):
+        magnitude_BD = x_ND[part].view(np.uint32) & np.uint32(0x7FFFFFFF)
+        magnitude_BD -= 1  # zero becomes the largest number
+        tiny_BD = magnitude_BD < 0x007FFFFF
+        if tiny_BD.any():
+            if rows_ND is x_ND:
+                rows_ND = x_ND.copy()
+            rows_ND[part][tiny_BD] = 0
+    return rows_ND

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked, moments, to_numpy
+from transfer.heads.linear import checked, checked_rows, moments
 from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
@@ -107,7 +107,7 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _neighbours(self, X: Any, k: int) -> Array:
         """Return the classes of the `k` nearest training rows (M, K), the nearest first."""
         check_is_fitted(self)
-        X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        X = checked_rows(self, X)
         nearest = NearestNeighbors(n_neighbors=min(k, len(self._x_ND)), algorithm="brute").fit(self._x_ND)
         rows_MK = nearest.kneighbors((X - self._shift_D) / self._scale_D, return_distance=False)
         codes: Array = self._codes_N[rows_MK]

@@ -16,6 +16,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from transfer.heads.flushing import without_subnormals
 from transfer.heads.parameters import check_parameters
 from transfer.heads.products import multiply_rows
 
@@ -86,11 +87,34 @@ def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tupl
     """
     check_parameters(estimator.get_params(deep=False))
     X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
+    X = without_subnormals(X)
     check_classification_targets(y)
     classes, codes_N = np.unique(y, return_inverse=True)
     if len(classes) < least:
         raise ValueError(f"y has one class only, {classes[0]!r}; this head needs at least {least} classes")
     return X, classes, codes_N
+
+
+def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
+    """Validate rows: to predict, or with `reset` those that decide how many features there are.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    X : array or tensor of shape (n_samples, n_features)
+    reset : bool
+
+    Returns
+    -------
+    (M, D) float32
+        Without subnormal numbers.
+
+    Raises
+    ------
+    ValueError
+        For data that cannot be used.
+    """
+    return without_subnormals(validate_data(estimator, to_numpy(X), dtype=np.float32, reset=reset))
 
 
 def checked_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
@@ -166,7 +190,7 @@ def outputs(head: Any, X: Any) -> Array:
     (M, C)
     """
     check_is_fitted(head)
-    X = validate_data(head, to_numpy(X), dtype=np.float32, reset=False)
+    X = checked_rows(head, X)
     values: Array = multiply_rows(X, head.coef_) + head.intercept_
     return values
 

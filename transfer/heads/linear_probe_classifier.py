@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.lbfgs import softmax
-from transfer.heads.linear import checked, to_numpy
+from transfer.heads.linear import checked, checked_rows
 from transfer.heads.training import TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
@@ -170,5 +169,5 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
-        X = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        X = checked_rows(self, X)
         return compute_logits(X, self.coef_, self.intercept_)

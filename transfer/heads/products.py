@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from transfer.heads.flushing import flush_thread, flushed
 from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
@@ -28,7 +29,8 @@ LEAST_OPERATIONS = 1e9
 def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
     """Return the products (M, N) of the rows of two arrays; of an array with itself, half of them are computed."""
     if 2.0 * len(x_MD) * len(y_ND) * x_MD.shape[1] < LEAST_OPERATIONS:
-        products_MN: Array = x_MD @ y_ND.T
+        with flushed():
+            products_MN: Array = x_MD @ y_ND.T
         return products_MN
     own = x_MD is y_ND
     out_MN = np.empty((len(x_MD), len(y_ND)), np.result_type(x_MD, y_ND))
@@ -40,6 +42,9 @@ def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
             out_MN[others, rows] = out_MN[rows, others].T
 
     blocks = product(range(0, len(x_MD), BLOCK_ROWS), range(0, len(y_ND), BLOCK_ROWS))
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(usable_cores()) as pool:
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(usable_cores(), initializer=flush_thread) as pool,
+    ):
         list(pool.map(fill, [pair for pair in blocks if not own or pair[0] >= pair[1]]))
     return out_MN

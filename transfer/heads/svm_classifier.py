@@ -14,11 +14,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads import primal_svm
 from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
-from transfer.heads.linear import checked, to_numpy
+from transfer.heads.linear import checked, checked_rows
 from transfer.heads.one_vs_one import (
     Machines,
     confidence,
@@ -193,7 +193,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
-        x_MD: Array = validate_data(self, to_numpy(X), dtype=np.float32, reset=False)
+        x_MD: Array = checked_rows(self, X)
         return x_MD
 
     def _decide_layer(self, x_MD: Array) -> Array:

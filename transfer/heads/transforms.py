@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from transfer.config import check_transform, n_components
-from transfer.heads.linear import moments, to_numpy
+from transfer.heads.linear import checked_rows, moments
 from transfer.heads.products import multiply_rows
 from transfer.heads.svm_classifier import LARGEST_LAYER
 from transfer.system.errors import UserError
@@ -130,7 +130,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             For unknown steps, and for more components than these rows have.
         """
         check_transform(self.steps)
-        x_ND = validate_data(self, to_numpy(X), dtype=np.float32)
+        x_ND = checked_rows(self, X, reset=True)
         if not fewer:
             self.check(*x_ND.shape)
         self.steps_: list[Step] = []
@@ -160,7 +160,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             float32.
         """
         check_is_fitted(self)
-        return apply(self.steps_, validate_data(self, to_numpy(X), dtype=np.float32, reset=False))
+        return apply(self.steps_, checked_rows(self, X))
 
 
 def find_components(x_ND: Array, count: int) -> Affine:

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from transfer.data.lagoon import processes, shore
 from transfer.data.lagoon import scenery as canvas
-from transfer.data.lagoon import shore
 from transfer.data.lagoon.boats import BOATS
 from transfer.data.lagoon.hulls import Form, Pose, build
 from transfer.data.lagoon.parts import paint
-from transfer.data.lagoon.scenery import HEIGHT, WIDTH, Scene
+from transfer.data.lagoon.scenery import Scene
+from transfer.data.lagoon.waves import HEIGHT, WIDTH
 from transfer.system import files
 from transfer.system.hardware import usable_cores
 
@@ -29,6 +30,7 @@ __all__ = ["CLASSES", "COUNTS", "HEIGHT", "VERSION", "WIDTH", "draw", "make"]
 VERSION = 1  # raised whenever the bytes of the files change
 SPLITS = ("train", "valid", "test")
 QUALITY = 90
+LEAST_EACH = 16  # files: a process starts in the time in which it draws about as many
 
 # Images in train, valid and test: the shares of the real set, with at least 6, 3 and 4 of each class.
 COUNTS: dict[str, tuple[int, int, int]] = {
@@ -173,14 +175,15 @@ def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None]
     """
     root = folder / f"lagoon-v{VERSION}-seed{seed}"
     missing = [job for job in plan(root, seed) if not job[0].exists()]
-    # numpy and Pillow let go of the interpreter's lock: threads draw as fast as processes, and start at once.
-    pool = ThreadPoolExecutor(usable_cores())
+    n = usable_cores()
     if on_progress and missing:
         on_progress(0, len(missing))
-    try:
-        for done, _ in enumerate(pool.map(lambda job: save(*job), missing), start=1):
-            if on_progress:
-                on_progress(done, len(missing))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with processes.started(min(n, len(missing) // LEAST_EACH), save) as save_one:
+        pool = ThreadPoolExecutor(n)
+        try:
+            for done, _ in enumerate(pool.map(lambda job: save_one(*job), missing), start=1):
+                if on_progress:
+                    on_progress(done, len(missing))
+        finally:
+            pool.shutdown(cancel_futures=True)
     return root

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -37,16 +38,22 @@ class Pose:
     ambient: float  # share of the light that comes from everywhere
     tint: Rgb  # colour and strength of the light
 
+    @cached_property
+    def _turned(self) -> Point:
+        """The cosine and the sine of the yaw, and how much of an upright metre is seen."""
+        return math.cos(self.yaw), math.sin(self.yaw), math.sqrt(1 - self.rise**2)
+
     def turn(self, x: float, y: float) -> Pixel:
         """Rotate a direction on the boat to one in the scene: to the right, towards the camera."""
-        c, s = math.cos(self.yaw), math.sin(self.yaw)
+        c, s, _ = self._turned
         return self.flip * x * c - y * s, self.flip * x * s + y * c
 
     def pixel(self, point: Point) -> Pixel:
         """Return the column and row at which a point of the boat is seen."""
-        right, near = self.turn(point[0], point[1])
-        down = near * self.rise - point[2] * math.sqrt(1 - self.rise**2)
-        return self.u + self.scale * right, self.v + self.scale * down
+        c, s, upright = self._turned
+        ahead, y = self.flip * point[0], point[1]
+        down = (ahead * s + y * c) * self.rise - point[2] * upright
+        return self.u + self.scale * (ahead * c - y * s), self.v + self.scale * down
 
     def light(self, normal: Point) -> float:
         """Return the brightness of a face with this unit normal."""

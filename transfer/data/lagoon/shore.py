@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from transfer.data.lagoon.hulls import mix, pick
-from transfer.data.lagoon.scenery import HEIGHT, WIDTH, Picture, Scene, Surface, ink, lay, soft, stain
+from transfer.data.lagoon.scenery import Picture, Scene, Surface, ink, lay, soft, stain
+from transfer.data.lagoon.waves import HEIGHT, WIDTH
 
 
 def quay(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface) -> None:
