@@ -21,6 +21,7 @@ from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
+from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages
 from transfer.heads.registry import METHODS, default_methods
 from transfer.heads.threads import limited_threads
@@ -175,14 +176,17 @@ def check_folders(config: RunConfig, out: Path, models: Path, *, force: bool) ->
 
 
 def compare(
-    config: RunConfig, on_progress: Progress = silent, images: ImageSet | ReadImages | None = None
+    config: RunConfig,
+    on_progress: Progress = silent,
+    images: ImageSet | ReadImages | None = None,
+    plan: ExtractionPlan | None = None,
 ) -> Experiment:
-    """Compare the methods of `config` on its images, found or read already or not; raises `UserError`."""
+    """Compare the methods of `config`, whose images and plan the caller may have found; raises `UserError`."""
     names = config.methods or default_methods()
     for name in names:
         check_choice("methods", name, METHODS)
     load_before, watch = hardware.load(), Stopwatch()
-    image_set, features = find_features(config, watch, on_progress, images=images)
+    image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
