@@ -32,6 +32,7 @@ from transfer.system.version import __version__
 
 SCHEMA_VERSION = 1
 STAGING = ".new-"
+BACKBONE = "backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,7 @@ def save(
                     "schema_version": SCHEMA_VERSION,
                     "transfer": __version__,
                     "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
-                    "backbone": _save_backbone(Path(staging), extraction.weights),
+                    "backbone": _save_backbone(Path(staging), extraction.weights, folder),
                     "features": _save_way(Path(staging), extraction),
                     **({"transform": list(config.transform)} if config.transform else {}),
                     "classes": list(extraction.classes),
@@ -259,16 +260,32 @@ def _save_heads(
     return methods, failures
 
 
-def _save_backbone(folder: Path, weights: Weights) -> dict[str, Any]:
-    data = to_bytes(dict(weights.network.state_dict()))
-    return {
+def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, Any]:
+    """Save the network, or link the same one of an earlier run: to build it takes seconds."""
+    about = {
         "name": weights.backbone,
-        "sha256": files.write(folder / f"backbone{serialization.SUFFIX}", data),
         "weights": weights.source,
         "weights_sha256": weights.sha256,
         **weights.prepared,
         "settings": dict(weights.settings),
     }
+    path = folder / f"{BACKBONE}{serialization.SUFFIX}"
+    sha256 = _link_backbone(path, about, earlier)
+    return {**about, "sha256": sha256 or files.write(path, to_bytes(dict(weights.network.state_dict())))}
+
+
+def _link_backbone(path: Path, about: dict[str, Any], earlier: Path) -> str | None:
+    """Link the network in a folder of models and return its sha256; None unless it is whole and the one described."""
+    try:
+        kept = Kept(folder=earlier, record=schemas.load(earlier / RECORD, "model"))
+        sha256: str = kept.record["backbone"].pop("sha256")
+        same = json.loads(json.dumps(about)) == kept.record["backbone"]
+        if not same or kept.record["transfer"] != __version__:
+            return None
+        os.link(kept.whole(BACKBONE, sha256), path)
+    except (UserError, OSError):  # it is not there or damaged, or these files can't be linked
+        return None
+    return sha256
 
 
 def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:
