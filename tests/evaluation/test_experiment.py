@@ -23,6 +23,7 @@ from transfer.engines import autotune
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.features import image_sets
+from transfer.heads.calibration import Calibration
 from transfer.heads.registry import default_methods
 from transfer.report.notes import notes
 from transfer.system import schemas
@@ -352,7 +353,9 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
         run(tmp_path, methods=("ridge",), groups="^(train|valid|test)", repeats="groups")
 
 
-def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) -> None:
+def test_the_answers_for_every_image_can_be_saved(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = RunConfig(
         data=str(root / "images"),
         store=root / "store",
@@ -362,8 +365,15 @@ def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) ->
         methods=("fc-lab", "svm"),
         groups=r"^(\d)",
     )
+    asked: list[int] = []
+    predict = Calibration.predict
+    monkeypatch.setattr(
+        Calibration, "predict", lambda self, head, X: asked.append(len(X)) or predict(self, head, X)
+    )
     done = experiment.compare(config)
     done.save_predictions(tmp_path / "predictions.csv")
+    list(done.test_answers())
+    assert sorted(asked) == sorted([36, 18, 24] * 2)  # each split once by each method
     with (tmp_path / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 78

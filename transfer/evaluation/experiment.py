@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Experiment:
         part, classes = self.features.images.in_split("test"), self.image_set.classes
         split, groups = self.features.splits["test"], _group_names(part, self.image_set.groups)
         for method, predict in self._predict.items():
-            labels_N, scores_N = predict(split.x_ND)
+            labels_N, scores_N = predict("test", split.x_ND)
             for file, group, own, label, score in zip(
                 part.samples.names, groups, split.y_N, labels_N, scores_N, strict=True
             ):
@@ -98,12 +98,8 @@ class Experiment:
 
     @property
     def _predict(self) -> dict[str, predictions.Predict]:
-        """By method, a function of features that returns labels, and how sure the method is of each."""
-        return {
-            name: partial(one.calibration.predict, one.search.best_estimator_)
-            for name, one in self.fitted.items()
-            if one.calibration
-        }
+        """By method, a function of a split and its features: labels, and how sure the method is of each."""
+        return {name: one.answer for name, one in self.fitted.items() if one.calibration}
 
     def thumbnail(self, file: str) -> bytes | None:
         """Return a small JPEG of an image, by its file as `predictions.csv` names it; None of given features."""

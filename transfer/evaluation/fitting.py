@@ -41,6 +41,16 @@ class FittedSearch:
     predict_seconds: list[float] = field(default_factory=list)
     calibration: Calibration | None = None
     """Of the chosen setting, fitted on the validation images once times are known."""
+    _answers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = field(default_factory=dict)
+
+    def answer(
+        self, split: str, x_ND: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return labels (N,) of the images of a split, and how sure of each the method is (N,); kept once computed."""
+        assert self.calibration
+        if split not in self._answers:
+            self._answers[split] = self.calibration.predict(self.search.best_estimator_, x_ND)
+        return self._answers[split]
 
     @property
     def fit_s(self) -> float:
