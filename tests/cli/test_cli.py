@@ -830,7 +830,7 @@ def test_a_run_without_a_folder_says_so_first(
 ) -> None:
     seen: list[str] = []
 
-    def compare(config: RunConfig, on_progress: object, images: object) -> None:
+    def compare(config: RunConfig, on_progress: object, images: object, plan: object) -> None:
         seen.append(f"{config.data}: {capsys.readouterr().err}")
         raise UserError("stop")
 

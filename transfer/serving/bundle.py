@@ -5,6 +5,7 @@ The names of the files are fixed or a method's; none is a path that `model.json`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,15 +25,14 @@ from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
-from transfer.serving.run_folder import check_same_run, find_record
+from transfer.serving.run_folder import check_same_run, find_network, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.text import first_line
 from transfer.system.version import __version__
 
 SCHEMA_VERSION = 1
-STAGING = ".new-"
-BACKBONE = "backbone"
+STAGING, BACKBONE = ".new-", "backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +261,7 @@ def _save_heads(
 
 
 def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, Any]:
-    """Save the network, or link the same one of an earlier run: to build it takes seconds."""
+    """Save the network, or link the same one that an earlier run saved: to build it takes seconds."""
     about = {
         "name": weights.backbone,
         "weights": weights.source,
@@ -270,22 +270,13 @@ def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, A
         "settings": dict(weights.settings),
     }
     path = folder / f"{BACKBONE}{serialization.SUFFIX}"
-    sha256 = _link_backbone(path, about, earlier)
-    return {**about, "sha256": sha256 or files.write(path, to_bytes(dict(weights.network.state_dict())))}
-
-
-def _link_backbone(path: Path, about: dict[str, Any], earlier: Path) -> str | None:
-    """Link the network in a folder of models and return its sha256; None unless it is whole and the one described."""
-    try:
-        kept = Kept(folder=earlier, record=schemas.load(earlier / RECORD, "model"))
-        sha256: str = kept.record["backbone"].pop("sha256")
-        same = json.loads(json.dumps(about)) == kept.record["backbone"]
-        if not same or kept.record["transfer"] != __version__:
-            return None
-        os.link(kept.whole(BACKBONE, sha256), path)
-    except (UserError, OSError):  # it is not there or damaged, or these files can't be linked
-        return None
-    return sha256
+    sha256 = find_network(earlier / path.name, about)
+    if sha256:
+        with contextlib.suppress(OSError):  # not every file system has links
+            os.link(earlier / path.name, path)
+    if not path.exists():
+        sha256 = files.write(path, to_bytes(dict(weights.network.state_dict())))
+    return {**about, "sha256": sha256}
 
 
 def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:
