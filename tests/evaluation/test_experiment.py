@@ -18,11 +18,10 @@ from PIL import Image
 from tests.reports import Reports
 from transfer import metrics
 from transfer.config import RunConfig
-from transfer.data import dataset
+from transfer.data import dataset, lagoon
 from transfer.engines import autotune
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
-from transfer.features import image_sets
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import default_methods
 from transfer.report.notes import notes
@@ -287,7 +286,7 @@ def test_test_images_that_are_training_images_are_counted(root: Path, tmp_path: 
 def test_mistakes_known_in_advance_are_reported_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_sets.lagoon, "make", lambda *_, **__: pytest.fail("drawn"))
+    monkeypatch.setattr(lagoon, "make", lambda *_, **__: pytest.fail("drawn"))
     for settings in ({"backbone": "resnet5"}, {"weights": "none.pth"}, {"precision": "fp8"}):
         with pytest.raises(UserError):
             experiment.run(RunConfig(store=tmp_path, **settings), lambda *_: None)
