@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import transfer
 from transfer.system.hardware import OPENMP_WAITS
@@ -162,6 +163,78 @@ def test_wrong_data_is_refused_before_torch_is_imported(words: list[str], tmp_pa
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout.splitlines()[-1] == "2 []"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("photos")
+    for name in ("boats", "water"):
+        (root / name).mkdir()
+        for i in range(10):
+            Image.new("RGB", (32, 32), (i, i, i)).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize("command", ["run", "extract", "curve"])
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("--engine", "opnvino", "openvino"),
+        ("--precision", "fp15", "fp16"),
+        ("--backbone", "resnet5", "did you mean"),
+        ("--backbone", "warp:net", "timm:NAME"),
+        ("--size", "240", "240x800"),
+        ("--layers", "layer3,layer3", "give each once"),
+        ("--weights", "none.pth", "no such weights file"),
+        ("--weights", "package", "are not of"),
+    ],
+)
+def test_wrong_options_are_refused_before_torch_is_imported(
+    command: str, option: str, value: str, hint: str, photos: Path
+) -> None:
+    message, heavy = _refusal(command, str(photos), option, value)
+    assert hint in message
+    assert heavy == []
+
+
+def test_wrong_options_of_several_networks_are_refused_before_torch_is_imported(photos: Path) -> None:
+    message, heavy = _refusal("run", str(photos), "--backbone", "resnet18,resnet5", "--out", "out")
+    assert "did you mean" in message
+    assert heavy == []
+
+
+def _refusal(*words: str) -> tuple[str, list[str]]:
+    """The line that a command is refused by, and what was imported until then."""
+    code = (
+        "import sys\n"
+        "from transfer.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "print(status, *(name for name in ('torch', 'torchvision', 'sklearn', 'scipy') if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    status, *heavy = done.stdout.splitlines()[-1].split()
+    assert status == "2"
+    return done.stderr, heavy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module", ["evaluation.experiment", "features.fill", "serving.bundle", "data.batches"]
+)
+def test_torchvision_is_imported_only_where_a_network_is_built(module: str) -> None:
+    """It imports torch's compiler, which takes a second."""
+    code = f"import sys, transfer.{module}; print([n for n in sys.modules if n in ('torchvision', 'torch._dynamo')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_page_is_written_without_torch() -> None:
+    code = (
+        "import sys, transfer.outputs.folder, transfer.data.thumbnails\n"
+        "print([name for name in ('torch', 'sklearn', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.slow

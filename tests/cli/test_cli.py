@@ -830,7 +830,7 @@ def test_a_run_without_a_folder_says_so_first(
 ) -> None:
     seen: list[str] = []
 
-    def compare(config: RunConfig, on_progress: object, images: object) -> None:
+    def compare(config: RunConfig, on_progress: object, images: object, plan: object) -> None:
         seen.append(f"{config.data}: {capsys.readouterr().err}")
         raise UserError("stop")
 
@@ -923,3 +923,18 @@ def test_a_store_of_somebody_elses_trials_does_not_break_env(
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "a.json").write_text('{"declared": {}, "trials": [{"engine": 1}]}')
     assert cli.main(["env", "--store", str(tmp_path)]) == 0
+
+
+def test_a_command_spends_little_on_garbage_and_a_library_is_left_as_it_is() -> None:
+    code = (
+        "import atexit, gc\n"
+        "from transfer import cli\n"
+        "from transfer.cli import commands\n"
+        "before = gc.get_threshold()[0]\n"
+        "commands.env = lambda args: print(gc.get_threshold()[0] > before) or 0\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "cli.main(['env'])\n"
+        "cli.entry(['env'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\nTrue\nTrue\n"

@@ -18,11 +18,11 @@ from PIL import Image
 from tests.reports import Reports
 from transfer import metrics
 from transfer.config import RunConfig
-from transfer.data import dataset
+from transfer.data import dataset, lagoon
 from transfer.engines import autotune
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
-from transfer.features import image_sets
+from transfer.heads.calibration import Calibration
 from transfer.heads.registry import default_methods
 from transfer.report.notes import notes
 from transfer.system import schemas
@@ -286,7 +286,7 @@ def test_test_images_that_are_training_images_are_counted(root: Path, tmp_path: 
 def test_mistakes_known_in_advance_are_reported_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_sets.lagoon, "make", lambda *_, **__: pytest.fail("drawn"))
+    monkeypatch.setattr(lagoon, "make", lambda *_, **__: pytest.fail("drawn"))
     for settings in ({"backbone": "resnet5"}, {"weights": "none.pth"}, {"precision": "fp8"}):
         with pytest.raises(UserError):
             experiment.run(RunConfig(store=tmp_path, **settings), lambda *_: None)
@@ -352,7 +352,9 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
         run(tmp_path, methods=("ridge",), groups="^(train|valid|test)", repeats="groups")
 
 
-def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) -> None:
+def test_the_answers_for_every_image_can_be_saved(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = RunConfig(
         data=str(root / "images"),
         store=root / "store",
@@ -362,8 +364,15 @@ def test_the_answers_for_every_image_can_be_saved(root: Path, tmp_path: Path) ->
         methods=("fc-lab", "svm"),
         groups=r"^(\d)",
     )
+    asked: list[int] = []
+    predict = Calibration.predict
+    monkeypatch.setattr(
+        Calibration, "predict", lambda self, head, X: asked.append(len(X)) or predict(self, head, X)
+    )
     done = experiment.compare(config)
     done.save_predictions(tmp_path / "predictions.csv")
+    list(done.test_answers())
+    assert sorted(asked) == sorted([36, 18, 24] * 2)  # each split once by each method
     with (tmp_path / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 78

@@ -33,8 +33,13 @@ def never(name: str, error: UserError) -> None:
     raise error
 
 
-def seconds(*values: float) -> FittedSearch:
-    return FittedSearch(search=None, predicted_N=np.zeros(0, np.int64), fit_seconds=list(values))
+def seconds(*values: float, predict: float = 0.0) -> FittedSearch:
+    return FittedSearch(
+        search=None,
+        predicted_N=np.zeros(0, np.int64),
+        fit_seconds=list(values),
+        predict_seconds=[predict] * len(values),
+    )
 
 
 def test_a_short_fit_is_repeated_until_its_times_agree() -> None:
@@ -42,11 +47,18 @@ def test_a_short_fit_is_repeated_until_its_times_agree() -> None:
     assert not seconds(0.1, 0.1).settled
     assert seconds(0.1, 0.1, 0.1).settled
     assert not seconds(0.1, 0.2, 0.3).settled
-    assert seconds(*np.geomspace(0.01, 0.4, fitting.MAX_ROUNDS)).settled
+    assert seconds(*np.geomspace(0.001, 0.1, fitting.MAX_ROUNDS)).settled
 
 
 def test_a_long_fit_is_made_once() -> None:
     assert seconds(fitting.TIMED_ONCE_S + 0.01).settled
+    assert seconds(0.1, predict=fitting.TIMED_ONCE_S).settled
+
+
+def test_fits_whose_times_do_not_agree_are_not_repeated_without_end() -> None:
+    assert not seconds(0.1, 0.4).settled
+    assert seconds(0.1, 0.4, 0.6).settled
+    assert seconds(0.1, 0.2, predict=0.4).settled
 
 
 def test_the_first_fit_counts() -> None:

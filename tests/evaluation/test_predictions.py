@@ -34,7 +34,8 @@ def test_every_image_has_a_line_with_each_methods_label_and_score(tmp_path: Path
     groups = {"train": ["g"] * 9, "test": [""] * 6}
     path = tmp_path / "predictions.csv"
     sure = {name: partial(Calibration.fit(head, x_ND, y_N).predict, head) for name, head in heads.items()}
-    predictions.write(path, splits, names, groups, CLASSES, sure)
+    methods = {name: lambda split, x_ND, predict=predict: predict(x_ND) for name, predict in sure.items()}
+    predictions.write(path, splits, names, groups, CLASSES, methods)
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     assert list(found[0]) == ["split", "file", "group", "label", "near", "near:score", "fc", "fc:score"]

@@ -21,7 +21,7 @@ import torchvision
 from PIL import Image as PillowImage
 
 from transfer import engines
-from transfer.backbones import memory, networks, weights
+from transfer.backbones import memory, networks, torchvision_files, weights
 from transfer.backbones.sources import SOURCES
 from transfer.cache import shards
 from transfer.cache.feature_table import FeatureTable
@@ -131,7 +131,9 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "decoder's version": lambda patch: patch.setitem(decode.DECLARED, "decoder", "pillow 99") or {},
     "rule of resizing": lambda patch: patch.setitem(resize._DECLARED, "stretch", "cropped") or {},
     "torch's version": lambda patch: patch.setattr(torch, "__version__", "99.0.0") or {},
-    "torchvision's version": lambda patch: patch.setattr(torchvision, "__version__", "99.0.0") or {},
+    "torchvision's version": lambda patch: (
+        patch.setattr(torchvision_files, "version", lambda: "99.0.0") or {}
+    ),
     "engine's version": lambda patch: patch.setattr(options, "version", lambda name: "99") or {},
     "store's version": lambda patch: patch.setattr(extractor, "SCHEMA_VERSION", 99) or {},
 }

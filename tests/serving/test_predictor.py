@@ -484,6 +484,27 @@ class TestFolder:
         with pytest.raises(UserError, match=r"no model\.json in"):
             predictor.load(ready / "out")
 
+    @pytest.mark.parametrize("left", ["whole", "damaged", "of another version", "of other weights", "none"])
+    def test_the_network_that_an_earlier_run_saved_is_kept_where_it_is_the_same(
+        self, ready: Path, left: str
+    ) -> None:
+        run(ready, methods=("svm",))
+        path = ready / "out" / "models" / "backbone.safetensors"
+        data, file = path.read_bytes(), path.stat().st_ino
+        if left == "damaged":
+            path.write_bytes(data[:-1] + b"x")
+        if left == "of another version":
+            _changed(path.parent, lambda record: record.update(transfer="0.0.1"))
+        if left == "of other weights":
+            _changed(path.parent, lambda record: record["backbone"].update(weights_sha256="0" * 64))
+        if left == "none":
+            path.unlink()
+        run(ready, methods=("svm",))
+        assert path.read_bytes() == data
+        if left == "whole":
+            assert path.stat().st_ino == file
+        assert predictor.load(ready / "out").method == "svm"
+
     def test_what_a_killed_run_had_not_finished_goes_after_a_day(self, ready: Path) -> None:
         models = ready / "out" / "models"
         for name, age_s in (("old", 2 * 86400), ("new", 60)):

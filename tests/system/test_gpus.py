@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,3 +163,23 @@ def test_the_gpu_of_this_machine_answers() -> None:
     described = gpus.describe()
     assert len(described) == torch.cuda.device_count()
     assert all(gpu["driver"] for gpu in described)
+
+
+@pytest.mark.parametrize("name", ["nvidia0", "nvmap", "kfd", "dxg"])
+def test_a_driver_is_known_by_its_device(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    (tmp_path / "null").touch()
+    assert not gpus.has_driver(tmp_path)
+    (tmp_path / name).touch()
+    assert gpus.has_driver(tmp_path)
+
+
+def test_where_devices_are_not_shown_torch_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert gpus.has_driver(tmp_path)
+
+
+def test_torch_is_asked_for_a_gpu_wherever_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "has_driver", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert gpus.is_available()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transfer.backbones import fitting, formats, sources
-from transfer.backbones.layers import check_layers
+from transfer.backbones import formats, sources
 from transfer.backbones.preprocessing import IMAGENET, Normalisation, Preprocessing
 from transfer.config import BUNDLED_BACKBONE, NAMED_WEIGHTS, RunConfig
 from transfer.system.errors import UserError
@@ -71,6 +70,9 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
     preprocessing, settings = origin.describe(name)
     normalisation = _normalisation(config, preprocessing.normalisation)
     if config.layers:
+        from transfer.backbones import fitting  # torch, which other settings are checked without
+        from transfer.backbones.layers import check_layers
+
         check_layers(
             fitting.outline(lambda: origin.cut(name, normalisation, settings))[0],
             config.backbone,

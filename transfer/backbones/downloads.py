@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torchvision import models
 
+from transfer.backbones import torchvision_files
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile, hash_file
 
@@ -31,10 +31,10 @@ def imagenet_file(name: str) -> HashedFile:
     UserError
         Where there are none, and as `fetch` does.
     """
-    weights = getattr(models.get_model_weights(name), "IMAGENET1K_V1", None)
-    if weights is None:
+    url = torchvision_files.imagenet_urls()[name]
+    if url is None:
         raise UserError(f"torchvision has no IMAGENET1K_V1 weights for {name}; give `weights=FILE` or random")
-    return fetch(weights.url, checkpoints())
+    return fetch(url, checkpoints())
 
 
 def checkpoints() -> Path:

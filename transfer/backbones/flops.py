@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from transfer.backbones.memory import without_values
 
@@ -24,6 +23,8 @@ def count_flops(network: nn.Module, size: tuple[int, int]) -> int:
     -------
     int
     """
+    from torch.utils.flop_counter import FlopCounterMode  # Triton, which is rarely needed
+
     with without_values(network) as (_, forward), FlopCounterMode(display=False) as counter:
         forward(size)
     return int(counter.get_total_flops())

@@ -6,10 +6,11 @@ import os
 import zipfile
 from pathlib import Path
 
-from transfer.backbones.pickle_guard import ARCHIVE
 from transfer.system.errors import UserError
 
 SAFETENSORS, TORCH = "safetensors", "torch"
+# What an archive, the form of torch's files since 1.6, begins with.
+ARCHIVE = b"PK\x03\x04"
 
 _FIRST_BYTES = 512
 _AGAIN = "download it again"

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO, NoReturn
 
 import torch
 
+from transfer.backbones.formats import ARCHIVE
+
 # The one reader of torch's archives that is sure to see what `torch.load` sees: another one could be shown something
 # else. It is not public, so a release without it is refused in one line.
 _Reader = getattr(torch._C, "PyTorchFileReader", None)
@@ -30,9 +32,9 @@ MAX_BYTES = 2_000_000
 MAX_STEPS = 1_000_000
 # For each object torch goes through all classes that may be read.
 MAX_OBJECTS, MAX_CLASSES = 50_000, 100
-# What an archive, torch's form since 1.6, begins with. Files before it begin with five pickles: a number, a version,
-# the system, the object and the names of its tensors.
-ARCHIVE, LEGACY_PICKLES = b"PK\x03\x04", 5
+# Files before torch 1.6 begin with five pickles: a number, a version, the system, the object and the names of its
+# tensors.
+LEGACY_PICKLES = 5
 # Plain values are pickled as calls of these: NumPy scalars and arrays, paths, times. Any other call is refused.
 _VALUES = re.compile(
     r"(numpy|pathlib|datetime|decimal|fractions|uuid)\..+"

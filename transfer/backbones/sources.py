@@ -7,16 +7,18 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module, metadata
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from torch import nn
-
-from transfer.backbones.checkpoint import State
 from transfer.backbones.preprocessing import Normalisation, Preprocessing
 from transfer.config import PACKAGED_BACKBONE, expand
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile
 from transfer.system.hardware import installed_version
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.backbones.checkpoint import State
 
 Settings = Mapping[str, Any]
 """What a network is built from beside its name, as JSON; empty where the name says all."""

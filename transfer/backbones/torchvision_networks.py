@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import nn
-from torchvision import models
-
-from transfer.backbones import downloads, fitting
-from transfer.backbones.checkpoint import State
+from transfer.backbones import torchvision_files
 from transfer.backbones.preprocessing import IMAGENET, Normalisation, Preprocessing
 from transfer.backbones.sources import Settings, suggest
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from transfer.backbones.checkpoint import State
+
+# torch and torchvision take seconds to import, and names are checked without them: functions import what they use.
 
 # Their position embedding, or their partition into windows, is for images of 224x224.
 _FIXED = ("vit_", "maxvit_")
@@ -20,7 +24,7 @@ _FIXED = ("vit_", "maxvit_")
 
 def names() -> list[str]:
     """Return the names of torchvision's classification networks."""
-    return list(models.list_models(module=models))
+    return torchvision_files.names()
 
 
 def check_name(name: str) -> None:
@@ -37,6 +41,8 @@ def describe(name: str) -> tuple[Preprocessing, Settings]:
 
 def find_pretrained(name: str) -> HashedFile:
     """Find torchvision's `IMAGENET1K_V1` weights."""
+    from transfer.backbones import downloads
+
     return downloads.imagenet_file(name)
 
 
@@ -44,6 +50,8 @@ def fit(
     name: str, state: State, normalisation: Normalisation, settings: Settings
 ) -> tuple[nn.Module, list[str]]:
     """Build a network with weights, as `networks.fit` does."""
+    from transfer.backbones import fitting
+
     try:
         return fitting.fit(partial(_without_branches, name, normalisation), name, state)
     except fitting.Misfit as error:
@@ -54,6 +62,8 @@ def fit(
 
 def _fitting_network(name: str, state: State) -> str | None:
     """Another network that a checkpoint fits."""
+    from transfer.backbones import fitting
+
     if not (family := fitting.family(state)):
         return None
     for other in names():
@@ -68,6 +78,8 @@ def _fitting_network(name: str, state: State) -> str | None:
 
 def _without_branches(name: str, normalisation: Normalisation = IMAGENET) -> tuple[nn.Module, str]:
     """Without the branches that a network runs in training alone, whose weights files may lack."""
+    from transfer.backbones import fitting
+
     network, layer = cut(name, normalisation)
     for part, _ in list(network.named_children()):
         if fitting.TRAINING_ONLY.match(part):
@@ -79,6 +91,9 @@ def cut(
     name: str, normalisation: Normalisation = IMAGENET, settings: Settings | None = None
 ) -> tuple[nn.Module, str]:
     """Build a network with drawn weights and cut its last layer off, as `networks.cut` does."""
+    from torch import nn
+    from torchvision import models
+
     # GoogLeNet and Inception warn unless `init_weights` says whether to initialise their weights.
     own_init = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network: nn.Module = models.get_model(name, weights=None, **own_init)

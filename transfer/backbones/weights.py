@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from safetensors.torch import load_file, save
 from torch import nn
 
-from transfer.backbones import bundled, checkpoint, formats, networks, pickle_guard, preprocessing, sources
+from transfer.backbones import (
+    bundled,
+    checkpoint,
+    formats,
+    networks,
+    pickle_guard,
+    preprocessing,
+    sources,
+    torchvision_files,
+)
 from transfer.backbones.choice import WeightsChoice
 from transfer.backbones.preprocessing import IMAGENET, USUAL, Normalisation, Preprocessing
 from transfer.cache.locks import SharedLock
@@ -74,7 +82,7 @@ class Weights:
         library = ", ".join(f"{name} {version}" for name, version in sources.versions(self.backbone).items())
         return {
             **self.prepared,
-            "library": library or f"torchvision {torchvision.__version__}",
+            "library": library or f"torchvision {torchvision_files.version()}",
         }
 
     @property
@@ -261,7 +269,7 @@ def _random(
         **images.resizing.declared,
         **decode.declare_shift(images.shift),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": torchvision_files.version(),
     }
     kept = store.made("weights", declared)
     if kept:

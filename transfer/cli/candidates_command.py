@@ -42,12 +42,14 @@ def run_candidates(args: argparse.Namespace) -> int:
 
         check_output(Path(config.data), args.out)
     images = find_early(config)
+    from transfer.evaluation.candidate_list import list_candidates
+
+    named = list_candidates(config, backbones or [config.backbone], sizes, time_budget_s=budget_s)
     from transfer import report
     from transfer.evaluation import candidates, results
     from transfer.report import differences, frontier, rendering, runs
     from transfer.system import files
 
-    named = candidates.list_candidates(config, backbones or [config.backbone], sizes, time_budget_s=budget_s)
     _check_out(args, named)
     note_built_in(args)
     skipped: dict[str, str] = {}

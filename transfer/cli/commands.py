@@ -33,6 +33,7 @@ from transfer.system.text import printable
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageSet
     from transfer.evaluation.experiment import Experiment
+    from transfer.features.plan import ExtractionPlan
 
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
 # that help and usage errors come at once.
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         from transfer.outputs.tracking import check_installed
 
         check_installed()
-    images = find_early(config)
+    images, plan = find_early(config), plan_early(config)
     from transfer import report
     from transfer.evaluation import experiment, results
     from transfer.evaluation.earlier import expected_seconds
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     hidden = args.quiet or args.json
     expected = expected_seconds(args.out / RESULT, config) if args.out and not hidden else {}
     with output_folders(args.out, models), rendering.progress(hidden, expected) as on_progress:
-        done = experiment.compare(config, on_progress, images)
+        done = experiment.compare(config, on_progress, images, plan)
         result = done.result
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
         failed = write_run(args.out, done, on_progress) if args.out else None
@@ -146,13 +147,15 @@ def extract(args: argparse.Namespace) -> int:
     """Fill the store."""
     config = read_config(args)
     images = find_early(config)
+    from transfer.features.plan import plan_extraction
+
+    plan = plan_extraction(config)
     from transfer.features.fill import fill
     from transfer.features.image_sets import find_images
-    from transfer.features.plan import plan_extraction
     from transfer.report import rendering
     from transfer.system.timer import Stopwatch
 
-    plan, watch = plan_extraction(config), Stopwatch()
+    watch = Stopwatch()
     with rendering.progress(args.quiet) as on_progress:
         found = fill(plan, images or find_images(config, watch, on_progress), watch, on_progress)
     if not args.quiet:
@@ -231,3 +234,19 @@ def find_early(config: RunConfig) -> ImageSet | None:
     if config.data in image_sets.SOURCES or image_sets.features_are_given(config):
         return None
     return image_sets.find_images(config, Stopwatch(), silent)
+
+
+def plan_early(config: RunConfig) -> ExtractionPlan | None:
+    """Resolve the settings before libraries that take seconds are imported, so that wrong ones are refused at once.
+
+    Only names of layers, and of networks that are not torchvision's, take those.
+
+    Returns
+    -------
+    ExtractionPlan or None
+        None for given features.
+    """
+    from transfer.features.image_sets import features_are_given
+    from transfer.features.plan import plan_extraction
+
+    return None if features_are_given(config) else plan_extraction(config)

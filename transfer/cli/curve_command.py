@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transfer.cli.commands import find_early, read_config, report_skipped
+from transfer.cli.commands import find_early, plan_early, read_config, report_skipped
 from transfer.cli.output import output_folders
 from transfer.config import BUILT_IN, CURVE, CURVE_PAGE
 from transfer.system.errors import UserError
@@ -21,7 +21,7 @@ def curve(args: argparse.Namespace) -> int:
         from transfer.data.user_paths import check_output
 
         check_output(Path(config.data), args.out)
-    images = find_early(config)
+    images, plan = find_early(config), plan_early(config)
     from transfer.evaluation import learning_curve
     from transfer.report import curve as report
     from transfer.report import rendering
@@ -30,7 +30,7 @@ def curve(args: argparse.Namespace) -> int:
     draws = learning_curve.DEFAULT_DRAWS if args.draws is None else args.draws
     hidden, watch = args.quiet or args.json, Stopwatch()
     with output_folders(args.out), rendering.progress(hidden) as on_progress:
-        image_set, features = learning_curve.prepare(config, draws, watch, on_progress, images)
+        image_set, features = learning_curve.prepare(config, draws, watch, on_progress, images, plan)
         found = learning_curve.measure(config, draws, image_set, features, watch, on_progress)
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     # What took time is written before it is shown, and shown where it can't be written.

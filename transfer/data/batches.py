@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from transfer.data import decode, nvjpeg
+from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.decode import BadImage
 from transfer.data.loader import File, Pixels, Readable
@@ -90,6 +90,8 @@ def batches_on(
 def _decoded_on(
     device: str, images: Sequence[File], size: tuple[int, int]
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
+    from transfer.data import nvjpeg  # torchvision, which takes a second to import
+
     found: dict[int, bytes] = {}
     bad: dict[int, BadImage] = {}
     for i, image in enumerate(images):

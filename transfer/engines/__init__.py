@@ -11,15 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
-from transfer.backbones.networks import IMAGENET, Normalisation
+from transfer.backbones.preprocessing import IMAGENET, Normalisation
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.text import first_line
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]

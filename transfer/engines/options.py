@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-
 from transfer.engines import ENGINES, Plan
+from transfer.system import gpus
 from transfer.system.errors import UserError, check_choice
 from transfer.system.hardware import has_bf16, installed_version, usable_cores
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 # Images in a forward pass. On a processor 8 fill the cores already, and more do not fit into its caches.
 BATCH = {"cpu": 8, "cuda": 128}
+
+
+def check_names(engine: str, precision: str) -> None:
+    """Raise `UserError` for an engine or a precision that is not there."""
+    check_choice("engine", engine, ("auto", *ENGINES))
+    check_choice("precision", precision, ("auto", *PRECISIONS))
 
 
 def list_options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
@@ -36,8 +41,7 @@ def list_options(engine: str, precision: str, device: str) -> tuple[Plan, ...]:
     UserError
         Where none is left.
     """
-    check_choice("engine", engine, ("auto", *ENGINES))
-    check_choice("precision", precision, ("auto", *PRECISIONS))
+    check_names(engine, precision)
     device = pick_device(device)
     engines = [name for name in ENGINES if _precisions(name, device) and engine in ("auto", name)]
     if not engines:
@@ -64,16 +68,20 @@ def version(engine: str) -> str:
 
 def pick_device(device: str) -> str:
     """Resolve `auto` to `cuda` where there is a CUDA device, else to `cpu`; `UserError` for one that is not there."""
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not gpus.is_available():
         raise UserError("`device` is cuda, but torch sees no CUDA device here; use `device='cpu'`")
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if gpus.is_available() else "cpu"
     return device
 
 
 def multiplies_bf16(device: str) -> bool:
     """Return whether `cpu` or `cuda` multiplies bf16 in hardware; emulated, it is slower than fp32."""
-    return torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else has_bf16()
+    if device == "cpu":
+        return has_bf16()
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _precisions(engine: str, device: str) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from transfer.heads.calibration import Calibration
 from transfer.metrics import calibration_error
 
@@ -14,7 +17,13 @@ from transfer.metrics import calibration_error
 CONFIDENCES = (0.8, 0.9, 0.95)
 
 
-def describe(calibration: Calibration, head: Any, test: Any) -> dict[str, Any]:
+def describe(
+    calibration: Calibration,
+    head: Any,
+    test: Any,
+    labels_N: npt.NDArray[np.int64],
+    confidence_N: npt.NDArray[np.float64],
+) -> dict[str, Any]:
     """Return the calibration error of a head on test images, and what confidences came to.
 
     Parameters
@@ -24,6 +33,8 @@ def describe(calibration: Calibration, head: Any, test: Any) -> dict[str, Any]:
     head : classifier
     test : Split
         Features and labels of the test images.
+    labels_N, confidence_N : (N,)
+        What the calibrated head predicts for them, and how sure of each it is.
 
     Returns
     -------
@@ -32,7 +43,6 @@ def describe(calibration: Calibration, head: Any, test: Any) -> dict[str, Any]:
         the latter None for heads that have no probabilities of their own; `confident`, a list of
         `{min_confidence, valid {images, right}, test {images, right}}`.
     """
-    labels_N, confidence_N = calibration.predict(head, test.x_ND)
     right_N = labels_N == test.y_N
     confident = []
     for least in CONFIDENCES:

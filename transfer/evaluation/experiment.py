@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
+from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages
 from transfer.heads.registry import METHODS, default_methods
 from transfer.heads.threads import limited_threads
@@ -89,7 +90,7 @@ class Experiment:
         part, classes = self.features.images.in_split("test"), self.image_set.classes
         split, groups = self.features.splits["test"], _group_names(part, self.image_set.groups)
         for method, predict in self._predict.items():
-            labels_N, scores_N = predict(split.x_ND)
+            labels_N, scores_N = predict("test", split.x_ND)
             for file, group, own, label, score in zip(
                 part.samples.names, groups, split.y_N, labels_N, scores_N, strict=True
             ):
@@ -97,12 +98,8 @@ class Experiment:
 
     @property
     def _predict(self) -> dict[str, predictions.Predict]:
-        """By method, a function of features that returns labels, and how sure the method is of each."""
-        return {
-            name: partial(one.calibration.predict, one.search.best_estimator_)
-            for name, one in self.fitted.items()
-            if one.calibration
-        }
+        """By method, a function of a split and its features: labels, and how sure the method is of each."""
+        return {name: one.answer for name, one in self.fitted.items() if one.calibration}
 
     def thumbnail(self, file: str) -> bytes | None:
         """Return a small JPEG of an image, by its file as `predictions.csv` names it; None of given features."""
@@ -175,14 +172,17 @@ def check_folders(config: RunConfig, out: Path, models: Path, *, force: bool) ->
 
 
 def compare(
-    config: RunConfig, on_progress: Progress = silent, images: ImageSet | ReadImages | None = None
+    config: RunConfig,
+    on_progress: Progress = silent,
+    images: ImageSet | ReadImages | None = None,
+    plan: ExtractionPlan | None = None,
 ) -> Experiment:
-    """Compare the methods of `config` on its images, found or read already or not; raises `UserError`."""
+    """Compare the methods of `config`, whose images and plan the caller may have found; raises `UserError`."""
     names = config.methods or default_methods()
     for name in names:
         check_choice("methods", name, METHODS)
     load_before, watch = hardware.load(), Stopwatch()
-    image_set, features = find_features(config, watch, on_progress, images=images)
+    image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)

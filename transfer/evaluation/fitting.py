@@ -21,12 +21,14 @@ from transfer.heads.calibration import Calibration
 from transfer.system.progress import Progress, silent
 from transfer.system.timer import Stopwatch
 
-# A search that takes longer is timed once; a shorter one is timed again until its times agree, at most so often.
-TIMED_ONCE_S, MAX_ROUNDS, MIN_ROUNDS = 0.5, 7, 3
+# A search whose fit and prediction take longer is timed once; a shorter one is timed again until its times agree, at
+# most so often and until all of them have taken so long.
+TIMED_ONCE_S, MAX_ROUNDS, MIN_ROUNDS, TIMED_S = 0.5, 7, 3, 1.0
 # Times agree when the middle half of them lies within this part of their median.
 AGREEMENT = 0.1
-# Threads of BLAS libraries spin after a product; at rest they take no core from the next search.
-REST_S = 0.05
+# OpenMP's threads may spin for some milliseconds after a product; at rest they take no core from the next search. BLAS
+# has no threads here (`limited_threads`): its own spin longer.
+REST_S = 0.01
 
 
 @dataclass(kw_only=True)
@@ -39,6 +41,16 @@ class FittedSearch:
     predict_seconds: list[float] = field(default_factory=list)
     calibration: Calibration | None = None
     """Of the chosen setting, fitted on the validation images once times are known."""
+    _answers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = field(default_factory=dict)
+
+    def answer(
+        self, split: str, x_ND: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return labels (N,) of the images of a split, and how sure of each the method is (N,); kept once computed."""
+        assert self.calibration
+        if split not in self._answers:
+            self._answers[split] = self.calibration.predict(self.search.best_estimator_, x_ND)
+        return self._answers[split]
 
     @property
     def fit_s(self) -> float:
@@ -53,7 +65,9 @@ class FittedSearch:
     @property
     def settled(self) -> bool:
         """Whether the times agree so well that more fits are not needed."""
-        if self.fit_seconds[0] > TIMED_ONCE_S or len(self.fit_seconds) >= MAX_ROUNDS:
+        if self.fit_seconds[0] + self.predict_seconds[0] > TIMED_ONCE_S:
+            return True
+        if len(self.fit_seconds) >= MAX_ROUNDS or sum(self.fit_seconds + self.predict_seconds) > TIMED_S:
             return True
         if len(self.fit_seconds) < MIN_ROUNDS:
             return False
@@ -68,7 +82,7 @@ def fit_in_turn(
     on_error: Callable[[str, Exception], None],
     on_progress: Progress = silent,
 ) -> dict[str, FittedSearch]:
-    """Fit every search once, then fit the short ones again, one after the other, until their times agree.
+    """Fit every search once, then fit the short ones again, one after the other, until their times are known.
 
     Searches take turns, so that other load on the machine affects all of them; a pause before each lets the threads of
     the one before go to sleep.

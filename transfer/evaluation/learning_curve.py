@@ -21,6 +21,7 @@ from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
 from transfer.evaluation.repeats import fit_transforms, score_splits
 from transfer.features.extract import Features, find_features
+from transfer.features.plan import ExtractionPlan
 from transfer.heads.registry import METHODS
 from transfer.heads.threads import limited_threads
 from transfer.heads.transforms import FeatureTransform
@@ -57,6 +58,7 @@ def prepare(
     watch: Stopwatch,
     on_progress: Progress,
     images: ImageSet | None = None,
+    plan: ExtractionPlan | None = None,
 ) -> tuple[ImageSet, Features]:
     """Find the images of `config` and compute or load their features.
 
@@ -70,6 +72,8 @@ def prepare(
         Called with the phase, how many images are done and how many there are.
     images : ImageSet, optional
         The image set, where the caller has found it.
+    plan : ExtractionPlan, optional
+        Of `config`, where the caller has resolved it.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def prepare(
         check_choice("methods", name, METHODS)
     if not LEAST_DRAWS <= draws <= MOST_DRAWS:
         raise UserError(f"`draws` is {draws}; give a whole number from {LEAST_DRAWS} to {MOST_DRAWS}")
-    return find_features(config, watch, on_progress, _check_train, images)
+    return find_features(config, watch, on_progress, _check_train, images, plan)
 
 
 def _check_train(image_set: ImageSet) -> None:

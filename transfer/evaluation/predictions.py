@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from transfer.system import files
 
-Predict = Callable[[npt.NDArray[Any]], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+Predict = Callable[[str, npt.NDArray[Any]], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
 
 def write(
@@ -39,7 +39,7 @@ def write(
     classes : sequence of str
         Names of the classes.
     methods : mapping of str to callable
-        By method, a function of features that returns labels, and how sure the method is of each.
+        By method, a function of a split and its features that returns labels, and how sure the method is of each.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def write(
     for split, part in splits.items():
         answers: list[Sequence[str]] = []
         for predict in methods.values():
-            labels_N, scores_N = predict(part.x_ND)
+            labels_N, scores_N = predict(split, part.x_ND)
             answers += [[classes[label] for label in labels_N], [f"{score:.6g}" for score in scores_N]]
         labels = [classes[label] for label in part.y_N]
         own = [[split] * len(labels), names[split], groups[split], labels]

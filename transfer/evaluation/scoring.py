@@ -59,7 +59,9 @@ def score_method(name: str, fitted: FittedSearch, features: Features, watch: Sto
     with watch("probabilities"):
         head, valid = search.best_estimator_, features.splits["valid"]
         fitted.calibration = Calibration.fit(head, valid.x_ND, valid.y_N)
-        calibrated = calibration.describe(fitted.calibration, head, features.splits["test"])
+        test = features.splits["test"]
+        answers = fitted.answer("test", test.x_ND)
+        calibrated = calibration.describe(fitted.calibration, head, test, *answers)
     for row in sweep:  # they are in `valid`
         del row["accuracy"], row["macro_f1"]
     return {

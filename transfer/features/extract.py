@@ -116,6 +116,7 @@ def find_features(
     on_progress: Progress,
     check: Callable[[ImageSet], None] = lambda images: None,
     images: ImageSet | ReadImages | None = None,
+    plan: ExtractionPlan | None = None,
 ) -> tuple[ImageSet, Features]:
     """Return the image set that `config` names and its features: the user's own, or computed by `extract`.
 
@@ -129,6 +130,8 @@ def find_features(
         Called with the image set before any feature is computed.
     images : ImageSet or ReadImages, optional
         The image set, where the caller has found it, or read its files too.
+    plan : ExtractionPlan, optional
+        Of `config`, where the caller has resolved it.
 
     Raises
     ------
@@ -141,7 +144,7 @@ def find_features(
         check(rows)
         splits = _split(x_ND, given.images)
         return rows, Features(x_ND=x_ND, splits=splits, exact=None, coarse=None, alike=None, source=given)
-    plan = plan_extraction(config)
+    plan = plan or plan_extraction(config)
     images = images or find_images(config, watch, on_progress)
     found = images.image_set if isinstance(images, ReadImages) else images
     check(found)

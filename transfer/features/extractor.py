@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import nn
 
 from transfer import engines
-from transfer.backbones import networks, sources
+from transfer.backbones import networks, sources, torchvision_files
 from transfer.backbones.flops import count_flops
 from transfer.backbones.memory import fit_batch
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
-from transfer.data import decode, heif, nvjpeg
+from transfer.data import decode, heif
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.loader import File, Image, IndexedImages, Readable
@@ -172,12 +171,12 @@ class FeatureExtractor:
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
             **self.weights.normalisation.declared,
-            **(nvjpeg if self.decoder == "nvjpeg" else decode).DECLARED,
+            **_declare_decoder(self.decoder),
             **decode.declare_shift(self.images.shift),
             **heif.declare(self.images.has_heif),
             **self.images.resizing.declared,
             "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
+            "torchvision": torchvision_files.version(),
         }
 
     def sample(self, images: IndexedImages, count: int) -> Pixels:
@@ -250,6 +249,14 @@ class FeatureExtractor:
         if done < len(images):  # those that can't be read are done with too
             report(len(images))
         table.merge()
+
+
+def _declare_decoder(decoder: str) -> dict[str, Any]:
+    if decoder != "nvjpeg":
+        return decode.DECLARED
+    from transfer.data import nvjpeg  # torchvision, which takes a second to import
+
+    return nvjpeg.DECLARED
 
 
 def batches_for(

@@ -9,7 +9,7 @@ from pathlib import Path
 from transfer.cache import locks
 from transfer.cache.store import Store
 from transfer.config import BUILT_IN, REPEAT_GROUPS, RunConfig
-from transfer.data import dataset, label_tables, lagoon
+from transfer.data import dataset, label_tables
 from transfer.data.dataset import ImageSet
 from transfer.data.feature_files import holds_features
 from transfer.data.image_tables import is_table
@@ -59,6 +59,8 @@ def check_repeats(found: ImageSet, config: RunConfig) -> None:
 
 def _lagoon(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
     """Return the built-in image set; it is drawn into the store the first time."""
+    from transfer.data import lagoon  # what draws is not needed for other images
+
     with watch("draw"):
         folder = Store(config.store).folder(BUILT_IN)
         lock = locks.hold_new(folder)

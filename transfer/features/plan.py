@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from transfer.backbones import networks
 from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.cache.store import Store
 from transfer.config import RunConfig
@@ -92,6 +89,10 @@ def check_size(plan: ExtractionPlan) -> None:
     """Raise `UserError` for a size that the network does not take, as far as that is known without its weights."""
     if plan.size is None:
         return
+    import torch
+
+    from transfer.backbones import networks
+
     chosen = plan.weights
     try:
         with torch.device("meta"):  # no values: neither memory nor time

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transfer import report
 from transfer.config import MODELS, PAGE, PREDICTIONS, RESULT
-from transfer.evaluation.experiment import Experiment
-from transfer.evaluation.results import Result
 from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from transfer.evaluation.experiment import Experiment
+    from transfer.evaluation.results import Result
 
 
 def save(out: Path, done: Experiment, on_progress: Progress = silent) -> list[UserError]:

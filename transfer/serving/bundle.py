@@ -5,6 +5,7 @@ The names of the files are fixed or a method's; none is a path that `model.json`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,14 +25,14 @@ from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
-from transfer.serving.run_folder import check_same_run, find_record
+from transfer.serving.run_folder import check_same_run, find_network, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.text import first_line
 from transfer.system.version import __version__
 
 SCHEMA_VERSION = 1
-STAGING = ".new-"
+STAGING, BACKBONE = ".new-", "backbone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,7 @@ def save(
                     "schema_version": SCHEMA_VERSION,
                     "transfer": __version__,
                     "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
-                    "backbone": _save_backbone(Path(staging), extraction.weights),
+                    "backbone": _save_backbone(Path(staging), extraction.weights, folder),
                     "features": _save_way(Path(staging), extraction),
                     **({"transform": list(config.transform)} if config.transform else {}),
                     "classes": list(extraction.classes),
@@ -259,16 +260,23 @@ def _save_heads(
     return methods, failures
 
 
-def _save_backbone(folder: Path, weights: Weights) -> dict[str, Any]:
-    data = to_bytes(dict(weights.network.state_dict()))
-    return {
+def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, Any]:
+    """Save the network, or link the same one that an earlier run saved: to build it takes seconds."""
+    about = {
         "name": weights.backbone,
-        "sha256": files.write(folder / f"backbone{serialization.SUFFIX}", data),
         "weights": weights.source,
         "weights_sha256": weights.sha256,
         **weights.prepared,
         "settings": dict(weights.settings),
     }
+    path = folder / f"{BACKBONE}{serialization.SUFFIX}"
+    sha256 = find_network(earlier / path.name, about)
+    if sha256:
+        with contextlib.suppress(OSError):  # not every file system has links
+            os.link(earlier / path.name, path)
+    if not path.exists():
+        sha256 = files.write(path, to_bytes(dict(weights.network.state_dict())))
+    return {**about, "sha256": sha256}
 
 
 def _save_way(folder: Path, extraction: Extraction) -> dict[str, Any]:

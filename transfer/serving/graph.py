@@ -9,7 +9,8 @@ import PIL
 import torch
 from torch import nn
 
-from transfer.backbones.preprocessing import FromPixels, Normalisation
+from transfer.backbones.pixels import FromPixels
+from transfer.backbones.preprocessing import Normalisation
 from transfer.data.resize import Resizing
 
 # Pillow's coefficients are multiples of this one's reciprocal.

@@ -24,7 +24,7 @@ from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened, workers
 from transfer.data.resize import STRETCH, Resizing
 from transfer.engines import Engine, Features, Plan
-from transfer.engines.options import PRECISIONS
+from transfer.engines.options import check_names
 from transfer.features.extractor import batches_for, check_finite
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration, Promise
@@ -261,8 +261,7 @@ def load(
     ('class0', 'class1', 'class2')
     """
     check_choice("device", device, DEVICES)
-    check_choice("engine", engine, ("auto", *engines.ENGINES))
-    check_choice("precision", precision, ("auto", *PRECISIONS))
+    check_names(engine, precision)
     if batch < 1:
         raise UserError(f"batch is {batch}; give a whole number from 1 up")
     kept = folder if isinstance(folder, bundle.Kept) else bundle.load(Path(folder))

@@ -1,14 +1,17 @@
-"""The folder that a run writes: whether its result and its models are of one run."""
+"""The folder that a run writes: whether its result and its models are of one run, and what can be used again."""
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from transfer.config import MODELS, RECORD, RESULT
-from transfer.system import files
+from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.schemas import MAX_BYTES, parsed
+from transfer.system.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,29 @@ def find_record(folder: Path) -> Path:
         why = ", a result without models (given features have no network)" if alone else ""
         raise UserError(f"no {RECORD} in {folder}{why}; give the folder that transfer run --out wrote to")
     return path
+
+
+def find_network(path: Path, about: dict[str, Any]) -> str | None:
+    """Return the sha256 of the network that a folder of models holds at a path.
+
+    Parameters
+    ----------
+    path : Path
+    about : dict
+        What `model.json` has to say of it.
+
+    Returns
+    -------
+    str or None
+        None unless this version saved it, it is the one described, and whole.
+    """
+    try:
+        record = schemas.load(path.parent / RECORD, "model")
+        sha256: str = record["backbone"].pop("sha256")
+        same = record["transfer"] == __version__ and record["backbone"] == json.loads(json.dumps(about))
+        return sha256 if same and files.file_sha256(path) == sha256 else None
+    except (UserError, OSError):
+        return None
 
 
 def check_same_run(folder: Path) -> None:

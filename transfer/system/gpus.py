@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 # The state of a GPU as `nvidia-smi --help-query-gpu` names it; drivers before 535 call the last one otherwise.
@@ -22,6 +24,22 @@ REASONS = {
     0x100: "display_clocks_setting",
 }
 TIMEOUT_S = 10
+# Devices of drivers in Linux: those of NVIDIA (also of its boards with ARM), AMD and WSL.
+DRIVERS = ("nvidia*", "nvmap", "kfd", "dxg")
+
+
+def is_available() -> bool:
+    """Return whether torch can use a GPU. It takes a second to import, and is not asked where no driver is."""
+    if "torch" not in sys.modules and not has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def has_driver(devices: Path = Path("/dev")) -> bool:
+    """Return whether there is the device of a driver that torch may use; True where the system does not show them."""
+    return sys.platform != "linux" or any(path for name in DRIVERS for path in devices.glob(name))
 
 
 def describe() -> list[dict[str, Any]]:

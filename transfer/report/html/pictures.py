@@ -6,16 +6,21 @@ All is taken from `predictions.csv`.
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from transfer.evaluation.results import Result
 from transfer.report.answers import Answers
+from transfer.system.hardware import usable_cores
 
 # Bounds on the thumbnails of a page: of 3 to 6 KB each as JPEG, four thirds of it as text.
 MOST_THUMBNAILS, MOST_BYTES = 320, 1_600_000
 # Pictures that a list shows, and pairs of near-duplicates of two splits.
 EACH, NEAR_PAIRS = 24, 8
+# Thumbnails that are made at once, in threads; at the bounds so many may be made in vain.
+AT_ONCE = 16
 
 
 def lists(answers: Answers, first: str, second: str | None) -> list[dict[str, Any]]:
@@ -31,14 +36,15 @@ def lists(answers: Answers, first: str, second: str | None) -> list[dict[str, An
 def embed(files: Iterable[str], thumbnail: Callable[[str], bytes | None]) -> dict[str, str]:
     """Return thumbnails as data URLs by file, in the order given, within the bounds and without what can't be read."""
     embedded: dict[str, str] = {}
-    size = 0
-    for file in dict.fromkeys(files):
-        if len(embedded) == MOST_THUMBNAILS or size >= MOST_BYTES:
-            break
-        jpeg = thumbnail(file)
-        if jpeg is not None:
-            embedded[file] = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-            size += len(embedded[file])
+    size, left = 0, iter(dict.fromkeys(files))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        while some := list(itertools.islice(left, AT_ONCE)):
+            for file, jpeg in zip(some, pool.map(thumbnail, some), strict=True):
+                if len(embedded) == MOST_THUMBNAILS or size >= MOST_BYTES:
+                    return embedded
+                if jpeg is not None:
+                    embedded[file] = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+                    size += len(embedded[file])
     return embedded
 
 
