@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from bench.studies.agreement import predictions
+from bench.studies import choice
 from bench.turns import Way, time_in_turn
 from transfer import engines
 from transfer.backbones import networks
@@ -40,7 +40,6 @@ from transfer.data.resize import Resizing, fitted
 from transfer.engines.options import list_options
 from transfer.features.extract import Features, extract
 from transfer.features.plan import plan_extraction
-from transfer.heads.solutions import validation_scores
 from transfer.metrics import cosines
 from transfer.report.rendering import Table, draw
 from transfer.system.hardware import usable_cores
@@ -54,7 +53,7 @@ WHOLE, REDUCED = DECODERS[:2]
 BACKBONES = ("resnet50", "efficientnet_lite0")
 METHODS = ("svm", "logreg")
 PARTS = ("decoders", "networks", "scores")
-BATCH, QUALITY = 32, 92
+BATCH, QUALITY, SPLITS = 32, 92, 10
 
 
 def main() -> None:
@@ -210,25 +209,31 @@ def compare(
             extracted(Path(root) / "images", Path(root) / "store", decoder, size)
             for decoder in (WHOLE, REDUCED)
         )
-    pairs = zip(whole.splits.values(), reduced.splits.values(), strict=True)
-    cosine_N = np.concatenate([cosines(one.x_ND, other.x_ND) for one, other in pairs])
-    y_N, rows = whole.splits["test"].y_N, []
+    x_ND, y_N = joined(whole)
+    other_ND, _ = joined(reduced)
+    n_valid, n_test = (len(whole.splits[split].y_N) for split in ("valid", "test"))
+    splits, rows = choice.draw_splits(y_N, n_valid, n_test, SPLITS), []
     for method in METHODS:
-        found = [predictions(method, features)[0] for features in (whole, reduced)]
-        scores = [validation_scores(y_N, predicted_N) for predicted_N in found]
-        rows.append(
-            [
-                method,
-                *(f"{one[score]:.3f}" for score in ("accuracy", "macro_f1") for one in scores),
-                f"{(found[0] == found[1]).mean():.3f}",
-            ]
-        )
-    columns = ("method", " accuracy", " reduced", " macro F1", " reduced", " same predictions")
+        found = [choice.score_choices(method, one, y_N, splits) for one in (x_ND, other_ND)]
+        for score in ("accuracy", "macro_f1"):
+            a, b = (np.array([one["test"][score] for one in scored]) for scored in found)
+            figures = a.mean(), b.mean(), (b - a).mean(), (b - a).std(ddof=1)
+            rows.append((method, score, *(f"{one:.4f}" for one in figures)))
+    moved = np.median(np.linalg.norm(x_ND - other_ND, axis=1))
+    apart = np.median(np.linalg.norm(x_ND - np.random.default_rng(0).permutation(x_ND), axis=1))
+    cosine_N = cosines(x_ND, other_ND)
     title = (
-        f"{len(paths):,} photographs of {large[0]}x{large[1]}, {make.__name__}; features whole and reduced: "
-        f"cosine at least {cosine_N.min():.4f}, median {np.median(cosine_N):.5f}"
+        f"{len(paths):,} photographs of {large[0]}x{large[1]}, {make.__name__}: cosine of features at least "
+        f"{cosine_N.min():.4f}, median {np.median(cosine_N):.4f}; moved by {moved / apart:.1%} of the distance "
+        f"between two photographs; scores on {SPLITS} splits"
     )
-    return Table(title, columns, rows)
+    return Table(title, ("method", "score", " whole", " reduced", " difference", " its deviation"), rows)
+
+
+def joined(features: Features) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the features `(N, D)` and labels `(N,)` of all splits together."""
+    parts = features.splits.values()
+    return np.concatenate([one.x_ND for one in parts]), np.concatenate([one.y_N for one in parts])
 
 
 def extracted(folder: Path, store: Path, decoder: str, size: Size) -> Features:
