@@ -13,7 +13,8 @@ from transfer.system.errors import UserError, check_choice
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
-DECODERS = ("pillow", "nvjpeg")
+REDUCED = "pillow-reduced"
+DECODERS = ("pillow", REDUCED, "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
 RESIZES = ("stretch", "letterbox", "crop")
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
@@ -188,6 +189,8 @@ class RunConfig:
     engine: str = "auto"
     precision: str = "auto"
     decoder: str = "pillow"
+    """`pillow-reduced` decodes JPEGs at a half, a quarter or an eighth of their size, never to less than twice the size
+    that they are scaled to; `nvjpeg` decodes them on a CUDA device."""
     store: Path = field(default_factory=lambda: default_store())
     on_bad_image: str = "error"
     rehash: bool = False

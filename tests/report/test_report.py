@@ -245,6 +245,12 @@ def test_layers_and_a_way_of_resizing_that_is_not_the_usual_one_are_said(example
     assert report.heading(found) == report.heading(example)
 
 
+def test_a_decoder_that_is_not_the_usual_one_is_said(example: Result) -> None:
+    found = changed(example, config={**example.config, "decoder": "pillow-reduced"})
+    assert "weights), decoded by pillow-reduced, eager" in report.heading(found)
+    assert "decoded by" not in report.heading(example)
+
+
 def test_the_trials_of_engines_are_reported(example: Result) -> None:
     assert not any("images/s" in note for note in report.notes(example))
     trials = [

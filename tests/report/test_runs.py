@@ -98,6 +98,12 @@ def test_other_layers_and_ways_of_resizing_are_distinguished(example: Result) ->
     assert different == {"resize": ["", "images cropped"], "layers": ["", "layers layer3 + layer4"]}
 
 
+def test_other_decoders_are_distinguished(example: Result) -> None:
+    other = dataclasses.replace(example, config={**example.config, "decoder": "nvjpeg"})
+    _, different = common_and_different([Run("a", example), Run("b", other)])
+    assert different == {"decoder": ["", "decoded by nvjpeg"]}
+
+
 def test_other_transforms_are_distinguished(example: Result) -> None:
     other = dataclasses.replace(example, config={**example.config, "transform": ["l2", "pca:8"]})
     _, different = common_and_different([Run("a", example), Run("b", other)])

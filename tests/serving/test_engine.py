@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.backbones.hf_folders import save, whole
 from transfer.config import RunConfig
@@ -77,6 +78,22 @@ def test_layers_and_the_way_of_resizing_are_restored(folder: Path, resize: str, 
     labels = [label for label, _ in predicted(folder)]
     right = np.mean([label == f"class{i // 4}" for i, label in enumerate(labels)])
     assert right == pytest.approx(result.methods[0]["test"]["accuracy"])
+
+
+def test_jpegs_are_decoded_at_a_reduced_scale_again(folder: Path) -> None:
+    for path in (folder / "images").rglob("*.jpg"):
+        image = Image.open(path)
+        image.resize((160, 128), Image.Resampling.NEAREST).save(path, quality=90)
+    given = {"weights": "random", "size": (32, 40)}
+    plain = run(folder, "resnet18", **given)
+    result = run(folder, "resnet18", decoder="pillow-reduced", **given)
+    assert result.engine["decoder"] == "pillow-reduced"
+    assert result.features["key"] != plain.features["key"]
+    assert result.features["computed"] == 48
+    labels = [label for label, _ in predicted(folder)]
+    right = np.mean([label == f"class{i // 4}" for i, label in enumerate(labels)])
+    assert right == pytest.approx(result.methods[0]["test"]["accuracy"])
+    assert predictor.load(folder / "out" / "models").resizing.reduced
 
 
 def test_layers_of_a_network_of_transformers_are_restored(folder: Path) -> None:

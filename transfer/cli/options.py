@@ -96,7 +96,11 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         help="on file names, or a column; images that agree in its first group, or whole match, share a split",
     )
     add_engine_options(parser, "measured", "measured, never int8")
-    parser.add_argument("--decoder", choices=DECODERS, help="nvjpeg decodes JPEGs on a CUDA device (pillow)")
+    parser.add_argument(
+        "--decoder",
+        choices=DECODERS,
+        help="pillow-reduced decodes large JPEGs at 1/2, 1/4 or 1/8, nvjpeg JPEGs on a CUDA device (pillow)",
+    )
     parser.add_argument(
         "--store", type=path_argument, metavar="DIR", help="of kept features (the user's cache)"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
 from transfer.data import depth, formats, heif, limits
+from transfer.data.colour import to_rgb
 from transfer.data.limits import MAX_BYTES as MAX_BYTES
 from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
 from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
 from transfer.data.limits import BadImage as BadImage
-from transfer.data.resize import STRETCH, Resizing, fitted
+from transfer.data.orientation import orientation_of, swaps_sides, turn_of
+from transfer.data.resize import LEAST_REDUCED, STRETCH, Resizing, fitted, place
 from transfer.system.text import first_line, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
@@ -31,18 +33,6 @@ DECLARED = {
 }
 SHIFT = depth.SHIFT
 """Bits that 16-bit values are shifted right by if all 16 are used."""
-_ORIENTATION = 0x0112
-# By EXIF orientation.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SWAP_SIDES = (5, 6, 7, 8)
 # Their decoders keep a copy of the pixels.
 _COPYING = ("WEBP", "AVIF")
 
@@ -110,7 +100,7 @@ def header_of(data: bytes) -> tuple[tuple[int, int], bool]:
 def size_of_image(image: Image.Image) -> tuple[int, int]:
     """Return height and width as `size_of` does, of an opened image."""
     width, height = image.size
-    return (width, height) if _orientation(image) in _SWAP_SIDES else (height, width)
+    return (width, height) if swaps_sides(image) else (height, width)
 
 
 def bits_of(data: bytes) -> int:
@@ -133,7 +123,7 @@ def bits_of(data: bytes) -> int:
     """
     with _bad_images(data):
         image = _open(data)
-        with _alone(image):
+        with _alone(_is_large(image)):
             low = depth.read_low_bytes(_open(data)) if depth.is_deep_colour(image) else None
             image.load()
             return depth.count_bits(image, low)
@@ -169,7 +159,12 @@ def pixels(
         shift = shift_for(bits_of(data)) if header_of(data)[1] else SHIFT
     with _bad_images(data):
         image: Image.Image = _open(data)
-        with _alone(image):
+        is_large, reduced = _is_large(image), _reduce(image, size, resizing)
+        if reduced and is_large:  # of several scans the decoder keeps the whole image
+            is_large = _is_large(image) or limits.count_scans(data) > 1
+        with _alone(is_large):
+            if reduced:
+                image = reduced()
             image = _decoded(data, image, shift)  # one variable: the image before it is let go
             return fitted(image, size, shift, resizing)
 
@@ -199,7 +194,7 @@ def pixels_of(
         If the image can't be decoded to the last pixel.
     """
     with _bad_images(b""):  # one that was opened may not have been read yet
-        turn = _TURNS.get(_orientation(image))
+        turn = turn_of(image)
         image.load()
         return fitted(image if turn is None else image.transpose(turn), size, shift, resizing)
 
@@ -211,7 +206,7 @@ def is_plain_jpeg(data: bytes) -> bool:
     """
     try:
         with _open(data) as image:
-            upright = _orientation(image) == 1
+            upright = orientation_of(image) == 1
             usual = image.mode in ("L", "RGB") and image.info.get("adobe_transform") != 0
             plain = image.format == "JPEG" and usual and upright and limits.ends_like_a_jpeg(data)
             return plain and not _is_large(image)
@@ -228,19 +223,27 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation that the file declares before its pixels, unless Pillow has applied it."""
-    if image.format == "TIFF":  # its size is that of the upright image, and so are its pixels
-        return 1
-    # A PNG's own `getexif` would decode the whole image in search of data behind the pixels.
-    return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
+def _reduce(
+    image: Image.Image, size: tuple[int, int], resizing: Resizing
+) -> Callable[[], Image.Image] | None:
+    """Have a JPEG decoded at a reduced scale, if asked for and enough is left; return what decodes and scales it."""
+    if not resizing.reduced:
+        return None
+    scaled, _ = place(size_of_image(image), size, resizing.way)
+    width, height = scaled if swaps_sides(image) else scaled[::-1]
+    whole = image.size
+    drafted = image.draft(None, (LEAST_REDUCED * width, LEAST_REDUCED * height))
+    if not drafted or image.size == whole:
+        return None
+    # The edge of the picture may lie within the last reduced pixels, so it is scaled before it is turned.
+    return lambda: to_rgb(image).resize((width, height), resizing.filter, box=drafted[1])
 
 
 def _decoded(data: bytes, image: Image.Image, shift: int) -> Image.Image:
     """Return the upright image; 16-bit colours are shifted, 16-bit grey is not."""
     if image.format == "PNG":
         limits.check_png(data)
-    turn = _TURNS.get(_orientation(image))
+    turn = turn_of(image)
     transparent = image.info.pop("transparency", None) if depth.is_deep_colour(image) else None
     shifts = shift != SHIFT and depth.is_deep_colour(image)
     low = depth.read_low_bytes(_open(data)) if shifts or transparent else None
@@ -256,9 +259,9 @@ def _is_large(image: Image.Image) -> bool:
     return image.width * image.height > LARGE_PIXELS
 
 
-def _alone(image: Image.Image) -> contextlib.AbstractContextManager[object]:
+def _alone(is_large: bool) -> contextlib.AbstractContextManager[object]:
     """Wait with a large image until no other one is being decoded."""
-    return _one_large if _is_large(image) else contextlib.nullcontext()
+    return _one_large if is_large else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def check(image: Image.Image, data: bytes, *, is_decoded_twice: bool = False) ->
         _check_tiff(image, data)
     # What looks like a scan is counted at once, and may be none; what is one takes longer to count.
     elif data.count(_SCAN) * pixels > MAX_SCANNED_PIXELS and image.format in ("JPEG", "MPO"):
-        scans = _count_scans(data)
+        scans = count_scans(data)
         if scans * pixels > MAX_SCANNED_PIXELS:
             raise BadImage(f"{scans:,} scans of {pixels:,} pixels")
 
@@ -97,7 +97,7 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
             raise BadImage(f"{scans:,} scans of {image.width * image.height:,} pixels")
 
 
-def _count_scans(data: bytes) -> int:
+def count_scans(data: bytes) -> int:
     """Count the scans of a JPEG as decoders find them: from marker to marker, skipping what lies between."""
     found, at = 0, 2
     while marker := _MARKER.search(data, at):

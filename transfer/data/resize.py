@@ -18,6 +18,9 @@ Size = tuple[int, int]
 
 # A crop that sees less of an image is refused: of one row of 60,000 pixels the scaled image would take gigabytes.
 LEAST_SEEN = 1 / 64
+# A JPEG that is decoded at a reduced scale keeps at least so many times the height and width that it is scaled to.
+# Pillow's own thumbnails keep as much: https://pillow.readthedocs.io/en/stable/reference/Image.html (reducing_gap)
+LEAST_REDUCED = 2
 
 # What belongs to the key that features are stored under.
 _DECLARED = {"stretch": "stretched", "letterbox": "whole, centred on black", "crop": "centre crop"}
@@ -34,15 +37,27 @@ class Resizing:
         smallest that covers the size, of which the centre is kept.
     resample : {"bilinear", "bicubic"}
         Filter; `bicubic` is that of networks which were trained with it.
+    reduced : bool
+        Whether JPEG files are decoded at a reduced scale first, where that is not below `LEAST_REDUCED`.
     """
 
     way: str = "stretch"
     resample: str = "bilinear"
+    reduced: bool = False
+
+    @property
+    def filter(self) -> Image.Resampling:
+        """`resample` as Pillow has it."""
+        return Image.Resampling[self.resample.upper()]
 
     @property
     def declared(self) -> dict[str, str]:
         """What of it changes pixels and therefore belongs to the key that features are stored under."""
-        return {"resize": f"{_DECLARED[self.way]}, {self.resample}, antialiased"}
+        reduced = {"reduced": f"JPEGs at 1/2, 1/4 or 1/8, at least {LEAST_REDUCED} times the scaled size"}
+        return {
+            "resize": f"{_DECLARED[self.way]}, {self.resample}, antialiased",
+            **(reduced if self.reduced else {}),
+        }
 
 
 STRETCH = Resizing()
@@ -109,7 +124,7 @@ def fitted(image: Image.Image, size: Size, shift: int, resizing: Resizing = STRE
     image = to_rgb(image, shift)
     scaled, (top, left) = place(image.size[::-1], size, resizing.way)
     if image.size != scaled[::-1]:
-        image = image.resize(scaled[::-1], Image.Resampling[resizing.resample.upper()])
+        image = image.resize(scaled[::-1], resizing.filter)
     if image.size != size[::-1]:  # what lies outside an image is black
         image = image.crop((left, top, left + size[1], top + size[0]))
     return np.asarray(image)

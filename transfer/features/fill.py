@@ -124,7 +124,7 @@ def fill(
                 images = read_images(images, plan.on_bad_image, plan.known, pool, on_progress)
         whole = images.image_set
         bad = BadImages(whole.root, plan.on_bad_image, images.skipped)
-        found = replace(images.indexed, resizing=plan.weights.preprocessing.resizing)
+        found = replace(images.indexed, resizing=plan.resizing)
         wanted = found.select(rows)
         size = plan.size or default_input_size(found, plan.weights)
         with watch("weights"), reported(on_progress, "weights", plan.weights.source):

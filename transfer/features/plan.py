@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.cache.store import Store
-from transfer.config import RunConfig
+from transfer.config import REDUCED, RunConfig
 from transfer.data.known_files import KnownFiles
+from transfer.data.resize import Resizing
 from transfer.engines import Plan
 from transfer.engines.autotune import AGREES, SANE
 from transfer.engines.options import list_options
@@ -40,6 +41,11 @@ class ExtractionPlan:
     def device(self) -> str:
         """The device that all options run on."""
         return self.options[0].device
+
+    @property
+    def resizing(self) -> Resizing:
+        """How images are brought to the input size."""
+        return replace(self.weights.preprocessing.resizing, reduced=self.decoder == REDUCED)
 
     @property
     def threads(self) -> int:

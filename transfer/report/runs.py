@@ -13,7 +13,13 @@ from transfer.config import PREDICTIONS, RESULT
 from transfer.evaluation import results
 from transfer.evaluation.results import Result, are_given
 from transfer.report.answers import Answers, read_answers
-from transfer.report.wording import SCORES, describe_layers, describe_resize, describe_transform
+from transfer.report.wording import (
+    SCORES,
+    describe_decoder,
+    describe_layers,
+    describe_resize,
+    describe_transform,
+)
 from transfer.system.errors import UserError
 
 # The first version of result files, of a time when grids and training were others.
@@ -202,6 +208,7 @@ _PROPERTIES: list[tuple[str, Callable[[Result], str], bool]] = [
     ("weights", lambda r: f"{r.backbone['weights']} weights", True),
     ("size", _size, True),
     ("resize", lambda r: describe_resize(r.backbone), True),
+    ("decoder", lambda r: describe_decoder(r.config), True),
     ("layers", lambda r: describe_layers(r.backbone), True),
     ("transform", lambda r: describe_transform(r.config), True),
     ("engine", lambda r: f"{r.engine['name']} on {r.engine['device']}", True),

@@ -11,6 +11,12 @@ ALPHA = 0.05
 SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 # Images of another size than the network's, by the way of resizing.
 RESIZED = {"stretch": "stretched", "letterbox": "letterboxed", "crop": "cropped"}
+# What decoded images, and how.
+DECODED = {
+    "pillow": "Pillow",
+    "pillow-reduced": "Pillow, JPEGs at a reduced scale of at least twice the input size",
+    "nvjpeg": "nvJPEG",
+}
 
 
 def format_params(params: dict[str, Any]) -> str:
@@ -41,6 +47,12 @@ def describe_resize(backbone: dict[str, Any]) -> str:
     return "" if way == "stretch" else f"images {RESIZED[way]}"
 
 
+def describe_decoder(config: dict[str, Any]) -> str:
+    """Return what decoded the images; empty where that is the usual decoder."""
+    decoder = config.get("decoder", "pillow")
+    return "" if decoder == "pillow" else f"decoded by {decoder}"
+
+
 def describe_transform(config: dict[str, Any]) -> str:
     """Return the steps that features took before every method; empty where there were none."""
     steps = ", ".join(config.get("transform", ()))
@@ -49,7 +61,12 @@ def describe_transform(config: dict[str, Any]) -> str:
 
 def describe_options(backbone: dict[str, Any], config: dict[str, Any]) -> str:
     """Return what of these is not as usual, each after a comma."""
-    found = describe_resize(backbone), describe_layers(backbone), describe_transform(config)
+    found = (
+        describe_resize(backbone),
+        describe_decoder(config),
+        describe_layers(backbone),
+        describe_transform(config),
+    )
     return "".join(f", {one}" for one in found if one)
 
 

@@ -197,6 +197,7 @@ def _describe(kept: Kept, model: Model, resize: bool) -> dict[str, str]:
         "input_size": f"{model.size[0]}x{model.size[1]}",
         "any_size": str(resize).lower(),
         "resize": model.resizing.way,
+        "decoder": model.decoder,
         "precision": kept.record["features"]["precision"],
         "layers": ",".join(about.get("layers", ())),
         "transform": ",".join(kept.record.get("transform", ())),

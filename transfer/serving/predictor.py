@@ -18,7 +18,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from transfer import engines
-from transfer.config import DEVICES, RECORD, check_confidence
+from transfer.config import DEVICES, RECORD, REDUCED, check_confidence
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened, workers
@@ -283,7 +283,7 @@ def load(
         size=input_size(kept),
         decoder=decoder,
         shift=kept.record["features"].get("shift", decode.SHIFT),
-        resizing=resizing_of(kept),
+        resizing=replace(resizing_of(kept), reduced=decoder == REDUCED),
         engine=ready,
         head=head,
         calibration=calibrated and Calibration(**calibrated),
