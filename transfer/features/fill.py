@@ -249,7 +249,7 @@ def _pick(
             log.info("%s (`engine` and `precision` name others)", choice)
         return settled
     with watch("choose"), reported(on_progress, "choose"):
-        sample = frozen.sample(distinct, options[0].batch)
+        sample = frozen.sample(distinct, autotune.count_compared(left))
         picked = autotune.choose(
             options, left, frozen.engine, sample, kept, least_cosine=least_cosine, on_progress=on_progress
         )
