@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 
 from tests.reports import Reports
-from transfer.engines import Engine, EngineError, Plan, autotune
-from transfer.engines.autotune import Choice, choose, settled
-from transfer.engines.trials import Trial, known
+from transfer.engines import Engine, EngineError, Plan, autotune, trials
+from transfer.engines.autotune import Choice, choose, count_compared, settled
+from transfer.engines.trials import Trial, known, try_engine
 from transfer.system import hardware
 from transfer.system.errors import UserError
 
@@ -43,11 +44,13 @@ class World:
         self.stray = stray or {}
         self.clock = 0.0
         self.built: list[Plan] = []
+        self.images: Counter[Plan] = Counter()
 
     def now(self, device: str = "cpu") -> float:
         return self.clock
 
     def build(self, plan: Plan) -> Engine:
+        plan = replace(plan, batch=8)  # plain PyTorch is tried in smaller ones
         self.built.append(plan)
         if plan not in self.ways:
             raise EngineError(plan, "no compiler")
@@ -57,19 +60,21 @@ class World:
     def choose(
         self, images: int, options: tuple[Plan, ...] = ALL, trials: Any = (), least: float = 0.999
     ) -> Choice:
-        return choose(options, dict.fromkeys(options, images), self.build, X, trials, least_cosine=least)
+        left = dict.fromkeys(options, images)
+        x_NHW3 = X[: count_compared(left)]
+        return choose(options, left, self.build, x_NHW3, trials, least_cosine=least)
 
 
 class MadeUp:
-    in_flight = 2
-
     def __init__(self, world: World, plan: Plan) -> None:
         self.world, self.plan = world, plan
+        self.in_flight = 2 if plan.engine == "openvino" else 1
 
     def submit(self, x_NHW3: np.ndarray) -> Callable[[], np.ndarray]:
-        self.world.clock += self.world.ways[self.plan][1]
+        self.world.clock += self.world.ways[self.plan][1] * len(x_NHW3) / 8
+        self.world.images[self.plan] += len(x_NHW3)
         noise = np.random.default_rng(1).normal(size=TRUTH.shape).astype(np.float32)
-        return lambda: TRUTH + self.world.stray.get(self.plan, 0.0) * noise
+        return lambda: (TRUTH + self.world.stray.get(self.plan, 0.0) * noise)[: len(x_NHW3)]
 
 
 USUAL = {
@@ -87,8 +92,9 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def make(changes: dict[Plan, Any] | None = None, stray: dict[Plan, float] | None = None) -> World:
         ways = {plan: way for plan, way in {**USUAL, **(changes or {})}.items() if way}
         world = World(ways, stray)
-        monkeypatch.setattr(autotune, "now", world.now)
-        monkeypatch.setattr(autotune.hardware, "_cpu_s_of_others", lambda: 0.0)  # whatever else runs here
+        for module in (autotune, trials):
+            monkeypatch.setattr(module, "now", world.now)
+        monkeypatch.setattr(hardware, "_cpu_s_of_others", lambda: 0.0)  # whatever else runs here
         return world
 
     return make
@@ -300,8 +306,8 @@ def test_an_engine_that_disagreed_is_not_tried_again_however_old_that_is(usual: 
 def test_short_rounds_are_timed_twice_and_one_that_was_disturbed_does_not_count(
     usual: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = usual({EAGER: (0.1, 0.2)})
-    spent = iter([0.0, 0.0, 0.0, 0.3, 0.3])  # the first batch is no part of a round; two batches are one
+    world = usual({VINO: (0.1, 0.2)})
+    spent = iter([0.0, 0.3, 0.0, 0.0])  # two batches are one round
     real = MadeUp.submit
 
     def disturbed(self: MadeUp, x_NHW3: np.ndarray) -> Callable[[], np.ndarray]:
@@ -309,7 +315,73 @@ def test_short_rounds_are_timed_twice_and_one_that_was_disturbed_does_not_count(
         return real(self, x_NHW3)
 
     monkeypatch.setattr(MadeUp, "submit", disturbed)
-    engine, found, _ = autotune._try(EAGER, world.build, X, None)
+    engine, found, x_ND = try_engine(VINO, world.build, X[:5], None, 1000)
     assert found.images_per_s == pytest.approx(8 / 0.2)
+    assert found.setup_s == pytest.approx(0.1 + 0.3)
     assert next(spent, None) is None
-    assert engine.plan == EAGER
+    assert engine.plan == VINO
+    np.testing.assert_array_equal(x_ND, TRUTH[:5])
+
+
+@pytest.mark.parametrize(("most", "timed"), [(0, 16), (31, 16), (32, 32), (10_000, 32)])
+def test_rounds_have_no_more_images_than_they_may(
+    usual: Callable[..., World], most: float, timed: int
+) -> None:
+    world = usual()
+    try_engine(VINO_BF16, world.build, X[:4], None, most)
+    assert world.images[VINO_BF16] == timed
+
+
+@pytest.mark.parametrize("plan", [COMPILE, replace(EAGER, device="cuda")], ids=["compile", "cuda"])
+def test_what_is_ready_after_its_first_batch_is_timed_from_the_second_on(
+    usual: Callable[..., World], plan: Plan
+) -> None:
+    world = usual({plan: (20.0, 0.6)})
+    _, found, _ = try_engine(plan, world.build, X[:4], None, 0)
+    assert world.images[plan] == 8 + 8
+    assert found.setup_s == pytest.approx(20.6)
+
+
+@pytest.mark.parametrize(
+    ("left", "batch", "images"),
+    [(17, 8, 4), (856, 8, 4), (1248, 8, 6), (5000, 8, 8), (5000, 128, 16), (99, 2, 2)],
+)
+def test_a_small_job_is_compared_on_few_images(left: int, batch: int, images: int) -> None:
+    options = [replace(plan, batch=batch) for plan in ALL]
+    assert count_compared(dict.fromkeys(options, left)) == images
+
+
+@pytest.mark.parametrize("images", [860, 1248, 2500, 5000, 20_000, 100_000])
+def test_choosing_costs_at_most_a_twentieth_of_the_forward_passes(
+    usual: Callable[..., World], images: int
+) -> None:
+    """Whatever is built counts, but for the way that is taken."""
+    world = usual({EAGER: (0.1, 0.9), VINO_BF16: (0.8, 0.28)})
+    picked = world.choose(images)
+    assert picked.plan == VINO_BF16
+    rate = {(t.engine, t.precision): t.images_per_s for t in picked.trials}["openvino", "bf16"]
+    assert world.clock - 0.8 <= 0.05 * images / rate
+
+
+def test_what_takes_long_to_compile_is_tried_only_where_that_is_little_of_the_whole(
+    usual: Callable[..., World],
+) -> None:
+    """Though it would be done first, if it gained what it usually does."""
+    options = (EAGER, COMPILE)
+    assert usual().choose(3000, options).plan == EAGER  # 375 s; compiling takes 24 s
+    assert usual().choose(5000, options).plan == COMPILE
+
+
+def test_a_rival_that_is_usually_a_little_slower_is_tried_for_a_large_job(
+    usual: Callable[..., World],
+) -> None:
+    faster = {COMPILE_BF16: (20.0, 0.2)}
+    assert usual(faster).choose(5000).plan == VINO_BF16
+    assert usual(faster).choose(50_000).plan == COMPILE_BF16
+
+
+def test_trials_that_bring_nothing_leave_less_for_further_ones(usual: Callable[..., World]) -> None:
+    ways = dict.fromkeys((COMPILE, COMPILE_BF16, EAGER_BF16), (30.0, 0.6))
+    world = usual({**ways, EAGER: (0.1, 0.6), VINO_BF16: (0.8, 0.6), VINO: (0.8, 0.6)})
+    world.choose(10_000)  # 750 s
+    assert world.clock - 0.8 <= 0.05 * 750 + 30

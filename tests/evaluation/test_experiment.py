@@ -173,11 +173,11 @@ def test_the_cost_of_int8_is_reported(root: Path, tmp_path: Path) -> None:
     found = run(root, precision="int8", methods=("svm-lab", "fc"))
     jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
     assert (found.engine["name"], found.engine["precision"]) == ("openvino", "int8")
-    assert found.engine["cosine_with_fp32"]["images"] == 24
+    assert found.engine["cosine_with_fp32"]["images"] == 16
     assert 0.9 < found.engine["cosine_with_fp32"]["min"] <= found.engine["cosine_with_fp32"]["median"] < 1
     for method in found.methods:
         cost = method["int8_against_fp32"]
-        assert cost["images"] == 24
+        assert cost["images"] == 16
         low, high = cost["accuracy_difference_ci95"]
         assert low <= cost["accuracy_difference"] <= high
         assert abs(cost["accuracy_difference"]) <= cost["changed"] <= 1

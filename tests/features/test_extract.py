@@ -385,7 +385,7 @@ def test_auto_measures_once(tmp_path: Path, make_images: MakeImages, monkeypatch
     auto = {"weights": str(_weights(tmp_path)), "engine": "auto", "precision": "auto"}
     first = features(tmp_path, **auto).extraction.picked
     assert first.reason == "measured"
-    monkeypatch.setattr(autotune, "_try", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(autotune, "try_engine", lambda *_: pytest.fail("tried again"))
     (tmp_path / "store").rename(tmp_path / "others/store")
     again = features(tmp_path / "others", **auto).extraction
     assert again.picked.reason == "measured before"

@@ -94,8 +94,8 @@ class TestCalibration:
     def test_it_sees_training_images_alone(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights
     ) -> None:
-        root = make_images(tmp_path / "images")
-        others = make_images(tmp_path / "others", seed=7)
+        root = make_images(tmp_path / "images", train=5)  # few, so that all are used
+        others = make_images(tmp_path / "others", train=5, seed=7)
         with opened(root, weights) as one:
             made = one.calibrated
         for split in ("valid", "test"):
@@ -106,6 +106,13 @@ class TestCalibration:
         (others / "train/class0/0.jpg").replace(root / "train/class0/0.jpg")
         with opened(root, weights) as changed:
             assert changed.calibrated.path != made.path
+
+    @pytest.mark.parametrize(
+        ("images", "taken"), [(1, 16), (511, 16), (512, 32), (710, 32), (1023, 32), (1024, 64), (10**6, 64)]
+    )
+    def test_it_is_made_on_a_share_of_the_images(self, images: int, taken: int) -> None:
+        limits = extractor.LEAST_CALIBRATED, extractor.MOST_CALIBRATED
+        assert extractor.take_share(images, extractor.CALIBRATED_OF, *limits) == taken
 
     def test_its_bytes_belong_to_the_key_of_int8_features(
         self, tmp_path: Path, make_images: MakeImages, weights: Weights

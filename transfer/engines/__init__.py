@@ -87,6 +87,8 @@ class EngineSpec:
     """How many times as fast as eager PyTorch it usually is, in the same precision."""
     usual_setup_s: float
     """Seconds that it usually takes until it is ready."""
+    is_lazy: bool = False
+    """Whether it is ready only once it has had a batch."""
 
 
 # The first is the plainest, which all others are compared with. Gains and seconds were measured on one processor; they
@@ -112,6 +114,7 @@ ENGINES = {
         variant="inductor",
         usual_gain=1.5,
         usual_setup_s=24.0,
+        is_lazy=True,
     ),
 }
 

@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from transfer import engines
 from transfer.engines import Engine, EngineError, Features, Pixels, Plan
-from transfer.engines.trials import Trial
-from transfer.metrics import cosines
-from transfer.system import hardware
+from transfer.engines.trials import Trial, try_engine
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 from transfer.system.timer import now
 
 # What is usual: how many times as fast as plain fp32, and seconds until ready. The trial decides which is taken.
 USUAL_PRECISION_GAIN = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
-# A way that was not tried must promise to be done in this share of the time: the guess may be wrong, its trial costs.
-WORTH_A_TRIAL = 0.9
-# Rounds of batches are timed until so much time is full, at least twice where a round takes less than a second.
-TIMED_S, CHEAP_S = 0.1, 1.0
+# The first way beside plain fp32 must promise to be done in this share of its time. Later ones may turn out to be so
+# many times as fast as usual: few seconds, which `TRIAL_SHARE` limits, show whether they are.
+WORTH_A_TRIAL, HOPE = 0.9, 1.25
+# Ways beyond the first are tried in this share of the seconds that the best known takes. The first may take so long to
+# set up in any case.
+TRIAL_SHARE, SHORT_SETUP_S = 0.05, 3.0
+# Rounds of batches have at most this share of the images that are left, an image in plain fp32 counted as several.
+TIMED_SHARE, PLAIN_COUNTS = 0.025, 4
+# Ways are held against plain fp32 on one image for so many that are left, within these limits.
+COMPARED_FOR, LEAST_COMPARED, MOST_COMPARED = 200, 4, 16
 # The least cosine of an image's features with those of plain fp32. Where the user named bf16 or fp16 its error is
 # what was asked for, and only an engine that is plainly wrong is refused.
 AGREES, SANE = 0.999, 0.99
@@ -94,6 +96,12 @@ def settled(
     return None
 
 
+def count_compared(left: Mapping[Plan, int]) -> int:
+    """Return on how many images, at most a batch, ways are held against plain fp32."""
+    batch = min(plan.batch for plan in left)
+    return min(batch, MOST_COMPARED, max(LEAST_COMPARED, min(left.values()) // COMPARED_FOR))
+
+
 def choose(
     options: Sequence[Plan],
     left: Mapping[Plan, int],
@@ -107,8 +115,9 @@ def choose(
     """Choose the engine that will be done soonest with the images that are left.
 
     Each turn takes the option that is expected to be done first, by its trial where there was one (now or earlier,
-    unless that trial is old or the machine was busy), else by what is usual. If it has not been tried it is, on a batch
-    of the images themselves; if it has, that is the choice. An engine that fails is skipped, with a line in the log.
+    unless that trial is old or the machine was busy), else by what is usual. If it has not been tried it is, on some
+    of the images themselves; if it has, that is the choice. What would take too long to try is left out. An engine
+    that fails is skipped, with a line in the log.
 
     Parameters
     ----------
@@ -118,7 +127,7 @@ def choose(
     build : callable
         Builds the engine of a plan.
     x_NHW3 : ndarray of shape (N, H, W, 3), uint8
-        A batch of the images.
+        Some of the images, as many as `count_compared` says.
     kept : iterable of Trial
         Earlier trials.
     least_cosine : float
@@ -178,6 +187,8 @@ class _Trials:
         self.failed: dict[Plan, str] = {}
         self.ready: dict[Plan, Engine] = {}
         self.measured = False
+        self.spent_s = 0.0
+        """On trials since the first way beside plain fp32 that works."""
         self._plain = replace(options[0], engine="eager", precision="fp32")
         self._expected_ND: Features | None = None
         if _way(self._plain) not in self.found:
@@ -185,8 +196,27 @@ class _Trials:
 
     @property
     def open(self) -> list[Plan]:
-        """The options that have not failed."""
-        return [plan for plan in self.options if plan not in self.failed]
+        """The options that have not failed, and were tried or may be."""
+        return [plan for plan in self.options if plan not in self.failed and self._may_try(plan)]
+
+    def _tried(self) -> dict[Plan, float]:
+        """Seconds that the options take which are known to work."""
+        tried = {
+            plan: self.expected_s(plan)
+            for plan in self.options
+            if plan not in self.failed and _way(plan) in self.found
+        }
+        return {plan: seconds for plan, seconds in tried.items() if seconds < math.inf}
+
+    def _may_try(self, plan: Plan) -> bool:
+        """Whether an option was tried, or its trial costs little of what it decides about."""
+        tried = self._tried()
+        if not tried or _way(plan) in self.found:
+            return True
+        limit_s = TRIAL_SHARE * min(tried.values()) - self.spent_s
+        if tried.keys() == {self._plain}:
+            limit_s = max(limit_s, SHORT_SETUP_S)
+        return engines.ENGINES[plan.engine].usual_setup_s <= limit_s
 
     def expected_s(self, plan: Plan) -> float:
         """Seconds until the images that are left are done; infinite for a way that disagrees with fp32."""
@@ -197,7 +227,9 @@ class _Trials:
             plain = self.found[_way(self._plain)].images_per_s * USUAL_PRECISION_GAIN[plan.precision]
             usual = engines.ENGINES[plan.engine]
             images_per_s = (base.images_per_s if base else plain) * usual.usual_gain
-            return (usual.usual_setup_s + self.left[plan] / images_per_s) / WORTH_A_TRIAL
+            is_first = all(way == _way(self._plain) for way in self.found)
+            images_per_s *= WORTH_A_TRIAL if is_first else HOPE
+            return usual.usual_setup_s + self.left[plan] / images_per_s
         if trial.cosine < self.least_cosine:
             return math.inf
         return (0 if plan in self.ready else trial.setup_s) + self.left[plan] / trial.images_per_s
@@ -206,7 +238,10 @@ class _Trials:
         """Try a way; of it and the best so far, the engine of the better one stays ready."""
         if self._expected_ND is None:
             self._run_plain()
-        engine, trial, _ = _try(plan, self.build, self.x_NHW3, self._expected_ND)
+        is_rival, begun = self._tried().keys() - {self._plain}, now(plan.device)
+        engine, trial, _ = try_engine(plan, self.build, self.x_NHW3, self._expected_ND, self._timed())
+        if is_rival:
+            self.spent_s += now(plan.device) - begun
         self.found[_way(plan)], self.measured = trial, True
         if trial.cosine < self.least_cosine:
             log.warning(
@@ -218,14 +253,22 @@ class _Trials:
             del self.ready[max(self.ready, key=self.expected_s)]
 
     def _run_plain(self) -> None:
+        # It has the images of the trial alone, without those that fill up a batch.
+        plan = replace(self._plain, batch=len(self.x_NHW3))
         try:
-            engine, trial, self._expected_ND = _try(self._plain, self.build, self.x_NHW3, None)
+            engine, trial, self._expected_ND = try_engine(
+                plan, self.build, self.x_NHW3, None, self._timed() / PLAIN_COUNTS
+            )
         except EngineError as error:
             hint = "; try `device='cpu'`" if self._plain.device == "cuda" else ""
             raise UserError(f"plain PyTorch in fp32 fails here ({error.reason}){hint}") from error
         self.found[_way(self._plain)], self.measured = trial, True
-        if self._plain in self.options:
-            self.ready[self._plain] = engine
+        if plan in self.options:
+            self.ready[plan] = engine
+
+    def _timed(self) -> float:
+        """Return how many images may be timed."""
+        return TIMED_SHARE * min(self.left.values())
 
     def none_left(self) -> str:
         """Why no option is left."""
@@ -236,38 +279,3 @@ class _Trials:
 
 def _way(plan: Plan) -> tuple[str, str]:
     return plan.engine, plan.precision
-
-
-def _try(
-    plan: Plan, build: Callable[[Plan], Engine], x_NHW3: Pixels, expected_ND: Features | None
-) -> tuple[Engine, Trial, Features]:
-    """Build and time an engine; `expected_ND` is what its features should be, None if they are that."""
-    begun = now(plan.device)
-    engine = build(plan)
-    x_ND = engines.submit(engine, x_NHW3)()
-    first_s = now(plan.device) - begun
-    # From here on: compilers run in processes of their own.
-    contention = hardware.CpuContention()
-    round_s = _rounds(engine, x_NHW3)
-    usual_s = statistics.median_low(round_s)
-    trial = Trial(
-        engine=plan.engine,
-        precision=plan.precision,
-        setup_s=max(0.0, first_s - usual_s / engine.in_flight),
-        images_per_s=engine.in_flight * len(x_NHW3) / usual_s,
-        cosine=1.0 if expected_ND is None else float(cosines(x_ND, expected_ND).min()),
-        made_at=time.time(),
-        contention=contention.share(plan.threads),
-    )
-    return engine, trial, x_ND
-
-
-def _rounds(engine: Engine, x_NHW3: Pixels) -> list[float]:
-    """Time rounds, in seconds: as many batches as the engine takes at once."""
-    round_s: list[float] = []
-    while sum(round_s) < TIMED_S or (len(round_s) < 2 and round_s[0] < CHEAP_S):
-        start = now(engine.plan.device)
-        for wait in [engines.submit(engine, x_NHW3) for _ in range(engine.in_flight)]:
-            wait()
-        round_s.append(now(engine.plan.device) - start)
-    return round_s

@@ -1,16 +1,28 @@
-"""What trials of engines found, as it is kept in the store and shown."""
+"""Trials of engines, and what they found, as it is kept in the store and shown.
+
+N: images. B: images in a batch. H, W: height and width in pixels. D: features an image.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from transfer.system import hardware
+import numpy as np
 
+from transfer import engines
+from transfer.engines import Engine, Features, Pixels, Plan
+from transfer.metrics import cosines
+from transfer.system import hardware
+from transfer.system.timer import now
+
+# Rounds of batches are timed until so much time is full, at least twice where a round takes less than a second.
+TIMED_S, CHEAP_S = 0.1, 1.0
 # A trial holds for so long: drivers, firmware and what else runs on a machine change.
 MAX_AGE_S = 30 * 24 * 3600
 
@@ -35,6 +47,71 @@ class Trial:
     def is_current(self) -> bool:
         """Whether its seconds can still be relied on: it is recent, and the machine was not busy."""
         return 0 <= time.time() - self.made_at <= MAX_AGE_S and (self.contention or 0) <= hardware.BUSY
+
+
+def try_engine(
+    plan: Plan,
+    build: Callable[[Plan], Engine],
+    x_NHW3: Pixels,
+    expected_ND: Features | None,
+    most: float,
+) -> tuple[Engine, Trial, Features]:
+    """Build and time an engine.
+
+    Parameters
+    ----------
+    plan : Plan
+    build : callable
+        Builds the engine of a plan.
+    x_NHW3 : ndarray of shape (N, H, W, 3), uint8
+        Images, at most a batch, which are repeated to make up a whole one.
+    expected_ND : ndarray of shape (N, D), float32, or None
+        What their features should be; None if those of this engine are that.
+    most : float
+        How many images may be timed, if more than a round has.
+
+    Returns
+    -------
+    engine : Engine
+        Ready to run.
+    trial : Trial
+        What was found.
+    x_ND : ndarray of shape (N, D), float32
+        Its features of the images.
+    """
+    begun = now(plan.device)
+    engine = build(plan)
+    x_BHW3 = np.resize(x_NHW3, (plan.batch, *x_NHW3.shape[1:]))  # repeats them
+    if plan.device == "cuda" or engines.ENGINES[plan.engine].is_lazy:
+        engines.submit(engine, x_BHW3)()
+    contention = hardware.CpuContention()
+    built_s = now(plan.device) - begun
+    x_BD, round_s = _rounds(engine, x_BHW3, most)
+    x_ND = x_BD[: len(x_NHW3)]
+    first_s, usual_s = built_s + round_s[0], statistics.median_low(round_s)
+    trial = Trial(
+        engine=plan.engine,
+        precision=plan.precision,
+        setup_s=max(0.0, first_s - usual_s),
+        images_per_s=engine.in_flight * plan.batch / usual_s,
+        cosine=1.0 if expected_ND is None else float(cosines(x_ND, expected_ND).min()),
+        made_at=time.time(),
+        contention=contention.share(plan.threads),
+    )
+    return engine, trial, x_ND
+
+
+def _rounds(engine: Engine, x_BHW3: Pixels, most: float) -> tuple[Features, list[float]]:
+    """Time rounds, in seconds: as many batches as the engine takes at once; also return the features of one."""
+    round_s: list[float] = []
+    images = engine.in_flight * len(x_BHW3)
+    while True:
+        start = now(engine.plan.device)
+        x_BD, *_ = [wait() for wait in [engines.submit(engine, x_BHW3) for _ in range(engine.in_flight)]]
+        round_s.append(now(engine.plan.device) - start)
+        is_enough = sum(round_s) >= TIMED_S and (len(round_s) > 1 or round_s[0] >= CHEAP_S)
+        if is_enough or (len(round_s) + 1) * images > most:
+            return x_BD, round_s
 
 
 def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:

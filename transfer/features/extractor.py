@@ -35,8 +35,8 @@ from transfer.system.hardware import processor
 from transfer.system.progress import Progress
 from transfer.system.timer import now
 
-# Training images that int8 is calibrated on.
-CALIBRATION_IMAGES = 64
+# Training images that int8 is calibrated on: one of so many, within limits.
+CALIBRATED_OF, LEAST_CALIBRATED, MOST_CALIBRATED = 16, 16, 64
 # A sample may leave out bad images, if there are others among so many times as many.
 SAMPLED_FROM = 4
 
@@ -106,8 +106,9 @@ class FeatureExtractor:
     def calibrated(self) -> MadeFile:
         """Its int8 version, made on training images alone where the store does not have it."""
         train = self.images.in_split("train")
+        count = take_share(len(train), CALIBRATED_OF, LEAST_CALIBRATED, MOST_CALIBRATED)
         # The first by id: equivalent to a random draw.
-        chosen = train.select(firsts(train.ids_N32)[:CALIBRATION_IMAGES])
+        chosen = train.select(firsts(train.ids_N32)[:count])
         declared = {
             **self._declared,
             "images": to_hex(chosen.ids_N32),
@@ -118,7 +119,7 @@ class FeatureExtractor:
         if kept:
             return kept
         start = now()
-        ready = batches(chosen, CALIBRATION_IMAGES, self.size, self.pool, self.bad)
+        ready = batches(chosen, count, self.size, self.pool, self.bad)
         data = openvino.calibrate(self._converted(), [x for _, x in ready])
         return self.store.keep("calibrated", declared, data, now() - start, processor()[0])
 
@@ -271,6 +272,14 @@ def batches_for(
     if decoder == "nvjpeg":
         return batches_on(plan.device, images, plan.batch, size, pool, bad)
     return batches(images, plan.batch, size, pool, bad)
+
+
+def take_share(images: int, of: int, least: int, most: int) -> int:
+    """Return how many of the images are one of `of`, within limits, rounded down to a power of two.
+
+    So a few images more or less hardly ever change which are taken.
+    """
+    return min(most, max(least, 1 << max(0, (images // of).bit_length() - 1)))
 
 
 def made_on(plan: Plan) -> str:

@@ -23,7 +23,7 @@ from transfer.data.loader import IndexedImages, workers
 from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
-from transfer.features.extractor import FeatureExtractor, NotFinite, made_on
+from transfer.features.extractor import FeatureExtractor, NotFinite, made_on, take_share
 from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images
 from transfer.metrics import cosines
@@ -33,8 +33,9 @@ from transfer.system.matmul import measure_matmul
 from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch, now
 
-# Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs.
-EXACT_IMAGES = 128
+# Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs. For each so
+# many images one, within limits.
+EXACT_FOR, LEAST_EXACT, MOST_EXACT = 32, 16, 128
 # The rate of fewer images is not compared with the machine's rate of matrix products: measuring that takes some 0.2 s.
 LEAST_COMPARED = 100
 
@@ -249,7 +250,7 @@ def _pick(
             log.info("%s (`engine` and `precision` name others)", choice)
         return settled
     with watch("choose"), reported(on_progress, "choose"):
-        sample = frozen.sample(distinct, options[0].batch)
+        sample = frozen.sample(distinct, autotune.count_compared(left))
         picked = autotune.choose(
             options, left, frozen.engine, sample, kept, least_cosine=least_cosine, on_progress=on_progress
         )
@@ -263,7 +264,8 @@ def _exact(
     frozen: FeatureExtractor, plan: Plan, table: FeatureTable, tested: IndexedImages, on_progress: Progress
 ) -> tuple[FeatureTable, IndexedImages]:
     """Compute some test images, the first by id, in fp32 as well."""
-    sample = tested.select(firsts(tested.ids_N32)[:EXACT_IMAGES])
+    count = take_share(len(frozen.images), EXACT_FOR, LEAST_EXACT, MOST_EXACT)
+    sample = tested.select(firsts(tested.ids_N32)[:count])
     plan = replace(plan, precision="fp32")
     exact = frozen.table(plan)
     missing = sample.select(~exact.holds(sample.ids_N32))
