@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,6 +144,22 @@ def test_bounds_that_all_coefficients_reach_are_not_solved_for(
             np.testing.assert_array_equal(predicted, expected)
     assert 1 in solved
     assert not {0.001, 0.01} & set(solved)
+
+
+@pytest.mark.slow
+def test_many_classes_take_no_array_of_pairs_by_rows() -> None:
+    n_classes = 250
+    x = np.random.default_rng(0).normal(size=(2 * n_classes, 10)).astype(np.float32)
+    y = np.arange(len(x)) % n_classes
+    tracemalloc.start()
+    try:
+        search = SVMSearch(kernels=("rbf",), C=(0.1, 10), extend=False).fit(x, y, x, y)
+        search.predict(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    pairs_by_rows = n_classes * (n_classes - 1) // 2 * len(x) * 8
+    assert peak < pairs_by_rows / 2
 
 
 def test_a_kernel_in_the_place_of_the_products_changes_no_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
