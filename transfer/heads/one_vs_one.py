@@ -19,8 +19,8 @@ from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
 
-# Values of one class's pairs held at a time: 2 MB; values of so many classes are computed together.
-BLOCK_VALUES, FIRST_CLASSES = 2**18, 16
+# Values of one class's pairs held at a time: 0.5 MB; values of so many classes are computed together.
+BLOCK_VALUES, FIRST_CLASSES = 2**16, 16
 
 
 @dataclass(frozen=True)

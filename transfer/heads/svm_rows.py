@@ -68,12 +68,11 @@ class KernelRows:
         if self._held not in (LINEAR, kernel):
             del self._values_NN  # before there is another one
             self._held, self._values_NN = LINEAR, self.gram.products(self.gram.x_ND)
-        if self._held == kernel:
-            return self._values_NN
-        in_place = self._values_NN.nbytes > KEPT_BYTES
-        if in_place:
-            self._held = kernel
-        out = self._values_NN if in_place else None
+        out = None
+        if self._values_NN.nbytes > KEPT_BYTES:
+            if self._held == kernel != LINEAR:
+                return self._values_NN
+            self._held, out = kernel, self._values_NN
         return self.gram.kernel(*kernel, self.gram.x_ND, self._values_NN, out)
 
     def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
