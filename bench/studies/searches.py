@@ -1,12 +1,14 @@
 """Whole searches on features against the usual ways, taken in turn: `python -m bench.studies.searches`.
 
 Ours and a reference do the same: settings are fitted on the training rows and scored on the validation rows, and the
-winner's prediction of the test rows is the end.
+winner's prediction of the test rows is the end. `--case` takes made-up rows where SVMs take longest instead, against
+scikit-learn's SVM of the chosen setting alone: many classes (CLASSESxROWS, 512 features), or many rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 from importlib.util import find_spec
@@ -17,7 +19,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.svm import SVC
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
 
 from bench import features, grids
 from bench.busy import OtherCores, is_busy
@@ -26,12 +30,14 @@ from bench.references import adam_loop, one_by_one, svc_grid
 from bench.turns import Way, time_in_turn
 from transfer.config import RunConfig
 from transfer.heads.registry import METHODS
+from transfer.heads.svm import SVMSearch
 from transfer.report.rendering import Table, draw
 from transfer.system import hardware
 
 CONFIG = RunConfig(data="features", device="cpu")
 # Rows of the lab's train, validation and test parts, and the side of the matrices that measure the processor's rate.
 ROWS, SIDE = (3474, 386, 1324), 2048
+MANY_ROWS, CASES, NARROW = 30_000, ("300x30", "1000x10", "30000"), 512
 
 
 def main() -> None:
@@ -42,8 +48,12 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="of each way (5)")
     parser.add_argument("--json", type=Path, help="raw seconds go there")
+    parser.add_argument("--case", choices=CASES, help="only the SVM, on many classes or rows")
     args = parser.parse_args()
     torch.set_num_threads(hardware.usable_cores())
+    if args.case:
+        show_case(args.case, args.rounds)
+        return
     rows = features.real(args.features) if args.features else features.synthetic(*ROWS)
     others = OtherCores()
     seconds = {name: time_in_turn(ways, args.rounds) for name, ways in comparisons(rows).items()}
@@ -102,6 +112,45 @@ def comparisons(rows: Rows) -> dict[str, dict[str, Way]]:
 
         found["SVM, 10 settings"]["GridSearchCV of scikit-learn-intelex"] = grid(IntelSVC)
     return found
+
+
+def show_case(case: str, rounds: int) -> None:
+    """Time the SVM of a case in turn with scikit-learn's SVM of the chosen setting, and print seconds and scores."""
+    axes: tuple[str, ...]
+    if "x" in case:
+        rows = many_classes(*map(int, case.split("x")))
+        name, svm, axes = "SVC, one setting", SVC, ("kernel", "C")
+    else:
+        rows = features.synthetic(MANY_ROWS, 1000, 1000, width=NARROW)
+        name, svm, axes = "LinearSVC, one setting", LinearSVC, ("C",)
+    last: dict[str, Any] = {}
+
+    def ours() -> None:
+        search = SVMSearch(extend="x" not in case, memory_gb=2 if "x" in case else 1)
+        last["svm"] = search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+        last["predicted"] = search.predict(rows.x_test)
+
+    def usual() -> None:
+        params = {axis: last["svm"].best_params_[axis] for axis in axes}
+        alone = make_pipeline(StandardScaler(), svm(**params)).fit(rows.x_train, rows.y_train)
+        last["usual"] = alone.predict(rows.x_test)
+
+    seconds = time_in_turn({"svm": Way(call=ours), name: Way(call=usual)}, rounds, warm_up=False)
+    print(f"{case}: chosen {last['svm'].best_params_}, of {len(last['svm'].cv_results_)} solutions")
+    ratio = statistics.median(seconds[name]) / statistics.median(seconds["svm"])
+    for way, raw in seconds.items():
+        print(f"  {way:23} {statistics.median(raw):7.2f} s ({min(raw):.2f} to {max(raw):.2f})")
+    other = int((last["predicted"] != last["usual"]).sum())
+    print(f"  {ratio:.2f}x; {other} of {len(rows.y_test)} predictions differ")
+
+
+def many_classes(classes: int, rows: int) -> Rows:
+    """Make equally many rows of each of many overlapping classes, and 300 rows each to validate and to test."""
+    rng = np.random.default_rng(0)
+    means_CD = rng.normal(size=(classes, NARROW))
+    labels = [np.repeat(np.arange(classes), rows), *rng.integers(classes, size=(2, 300))]
+    made = [(means_CD[y] + 3 * rng.normal(size=(len(y), NARROW))).astype(np.float32) for y in labels]
+    return Rows(*itertools.chain(*zip(made, labels, strict=True)))
 
 
 def gemm_fraction(rows: Rows, rounds: int) -> float:

@@ -47,7 +47,7 @@ def objectives(coef: Array, intercept: Array, z: Array, y: Array, C: float, weig
 def test_reaches_the_objective_of_linear_svc(
     monkeypatch: pytest.MonkeyPatch, standardize: bool, classes: int
 ) -> None:
-    """Whether rows are gathered or not."""
+    """Whether rows are gathered or not, and whether machines are factored one by one or not."""
     x, y = blobs(600, 20, classes)
     x = x if standardize else x - 10
     scaler = StandardScaler(with_mean=standardize, with_std=standardize).fit(x.astype(np.float64))
@@ -61,8 +61,9 @@ def test_reaches_the_objective_of_linear_svc(
     for C, weight in settings:
         svc = LinearSVC(C=C, class_weight=weight, dual=False, tol=1e-8, max_iter=10_000).fit(z, y)
         expected.append(objectives(svc.coef_, svc.intercept_, z, y, C, weight))
-    for gather_bytes in (0, 1 << 29):
+    for gather_bytes, factored in ((0, 0), (1 << 29, 0), (1 << 29, np.inf)):
         monkeypatch.setattr(primal_svm, "GATHER_BYTES", gather_bytes)
+        monkeypatch.setattr(primal_svm, "FACTORED_PRODUCTS", factored)
         fitted = primal_svm.fit(x, y, settings, standardize, "cpu")
         for (C, weight), (coef, intercept), best in zip(settings, fitted, expected, strict=True):
             own = coef.astype(np.float64) * scale
@@ -166,6 +167,20 @@ def test_machines_in_groups_are_those_of_one_stack(monkeypatch: pytest.MonkeyPat
     expected = SVM(memory_gb=TINY_GB).fit(x, y)
     monkeypatch.setattr(primal_svm, "MACHINE_BYTES", 2 * 20 * 400)
     np.testing.assert_allclose(SVM(memory_gb=TINY_GB).fit(x, y).coef_, expected.coef_, rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_fewer_rows_with_slack_than_features_reach_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no row violates its margin by much, machines are solved in terms of their rows."""
+    monkeypatch.setattr(primal_svm, "FACTORED_PRODUCTS", np.inf)
+    _reaches_it_at_a_large_cost(*blobs(90, 120, 3))
+
+
+def test_a_path_of_costs_ends_where_a_fit_of_the_last_does() -> None:
+    x, y = blobs(400, 20, 3)
+    *_, (along, _) = primal_svm.fit(x, y, [(C, "balanced") for C in (0.01, 0.1, 1)], True, "cpu")
+    ((alone, _),) = primal_svm.fit(x, y, [(1, "balanced")], True, "cpu")
+    np.testing.assert_allclose(along, alone, rtol=0.02, atol=2e-3)
 
 
 def test_a_fit_that_did_not_converge_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

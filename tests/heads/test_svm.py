@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from transfer.heads import kernels, one_vs_one, svm_classifier
+from transfer.heads import kernels, one_vs_one, pair_solver, svm_classifier, svm_rows
 from transfer.heads.svm import SVMSearch
 from transfer.heads.svm_classifier import SVM
 
@@ -120,6 +121,61 @@ def test_one_gram_matrix_serves_the_whole_grid(monkeypatch: pytest.MonkeyPatch) 
     assert shapes == [(200, 20), (100, 20)]  # training, validation
 
 
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_bounds_that_all_coefficients_reach_are_not_solved_for(
+    class_weight: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solved, solve = [], pair_solver.solve
+
+    def counted(kernel_NN: Array, y: Array, C: float, class_weight: Any) -> Any:
+        solved.append(C)
+        return solve(kernel_NN, y, C, class_weight)
+
+    monkeypatch.setattr(pair_solver, "solve", counted)
+    for n_classes in (2, 12):
+        x, y = blobs(1200, 40, n_classes)
+        train = np.concatenate([np.flatnonzero(y == c)[:8] for c in range(n_classes)])
+        search = SVMSearch(
+            kernels=("rbf",), C=(0.001, 0.01, 0.1, 1), class_weight=(class_weight,), extend=False
+        )
+        search.fit(x[train], y[train], x[:100], y[:100])
+        for params, predicted in settings_of(search, x):
+            expected, _ = reference(dict(params), x[train], y[train], x, standardize=True)
+            np.testing.assert_array_equal(predicted, expected)
+    assert 1 in solved
+    assert not {0.001, 0.01} & set(solved)
+
+
+@pytest.mark.slow
+def test_many_classes_take_no_array_of_pairs_by_rows() -> None:
+    n_classes = 250
+    x = np.random.default_rng(0).normal(size=(2 * n_classes, 10)).astype(np.float32)
+    y = np.arange(len(x)) % n_classes
+    tracemalloc.start()
+    try:
+        search = SVMSearch(kernels=("rbf",), C=(0.1, 10), extend=False).fit(x, y, x, y)
+        search.predict(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    pairs_by_rows = n_classes * (n_classes - 1) // 2 * len(x) * 8
+    assert peak < pairs_by_rows / 2
+
+
+def test_a_kernel_in_the_place_of_the_products_changes_no_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs(300, 20, 4)
+
+    def predicted() -> Array:
+        search = SVMSearch(gamma=("scale", 0.1), C=(0.1, 10), extend=False)
+        search.fit(x[:200], y[:200], x[200:], y[200:])
+        search._rows.solve([{"kernel": "linear", "C": 1.0, "class_weight": None}])  # products once more
+        return search.predict_each(x)
+
+    expected = predicted()
+    monkeypatch.setattr(svm_rows, "KEPT_BYTES", 0)
+    np.testing.assert_array_equal(predicted(), expected)
+
+
 def test_a_linear_winner_is_a_matrix_of_weights() -> None:
     x, y = blobs(200, 20, 4)
     search = SVMSearch(kernels=("linear",)).fit(x[:150], y[:150], x[150:], y[150:])
@@ -137,8 +193,8 @@ def test_settings_whose_bounds_are_never_touched_are_solved_once_and_are_one_row
         solved.append(C)
         return solve(kernel_NN, y, C, class_weight)
 
-    solve = one_vs_one.solve
-    monkeypatch.setattr(one_vs_one, "solve", counted)
+    solve = pair_solver.solve
+    monkeypatch.setattr(pair_solver, "solve", counted)
     x, y = blobs(300, 200, 4)  # separable
     search = SVMSearch(kernels=("linear",), C=(1e-6, 1, 10, 100), extend=False)
     search.fit(x[:200], y[:200], x[200:], y[200:])

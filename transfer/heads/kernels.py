@@ -62,7 +62,9 @@ class Gram:
         """Return the products (M, N) of prepared rows with the training rows."""
         return multiply_rows(x_MD, self.x_ND)
 
-    def kernel(self, name: str, gamma: float | str, x_MD: Array, products_MN: Array) -> Array:
+    def kernel(
+        self, name: str, gamma: float | str, x_MD: Array, products_MN: Array, out: Array | None = None
+    ) -> Array:
         """Return the kernel values of prepared rows with the training rows.
 
         Parameters
@@ -74,12 +76,14 @@ class Gram:
             Rows as `prepare` returns them.
         products_MN : (M, N)
             Their products with the training rows.
+        out : (M, N), optional
+            Where an RBF kernel is written to; may be `products_MN`.
 
         Returns
         -------
         (M, N) float64
         """
-        return kernel_values(name, self.gamma(gamma), products_MN, x_MD, self.x_ND)
+        return kernel_values(name, self.gamma(gamma), products_MN, x_MD, self.x_ND, out)
 
     def gamma(self, gamma: float | str) -> float:
         """Return the number that `gamma` stands for, as in `SVC`."""
@@ -89,7 +93,9 @@ class Gram:
         return gamma
 
 
-def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array) -> Array:
+def kernel_values(
+    name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND: Array, out: Array | None = None
+) -> Array:
     """Return kernel values from the products of two sets of rows.
 
     Parameters
@@ -99,7 +105,9 @@ def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND
     products_MN : (M, N)
         Returned as they are for a linear kernel.
     x_MD, x_ND : (M, D) and (N, D)
-        The rows.
+        The rows; if they are one array, half of the kernel is computed.
+    out : (M, N), optional
+        Where an RBF kernel is written to; may be `products_MN`.
 
     Returns
     -------
@@ -107,16 +115,19 @@ def kernel_values(name: str, gamma: float, products_MN: Array, x_MD: Array, x_ND
     """
     if name == "linear":
         return products_MN
-    kernel_MN: Array = np.empty(products_MN.shape)
+    kernel_MN = np.empty(products_MN.shape) if out is None else out
+    own = x_MD is x_ND
     near_M, near_N = gamma * squares(x_MD), gamma * squares(x_ND)
 
     def fill(start: int) -> None:
-        rows = slice(start, start + BLOCK_ROWS)
-        block = np.multiply(products_MN[rows], 2 * gamma, out=kernel_MN[rows])
+        rows, columns = slice(start, start + BLOCK_ROWS), slice(start if own else 0, None)
+        block = np.multiply(products_MN[rows, columns], 2 * gamma, out=kernel_MN[rows, columns])
         block -= near_M[rows, None]
-        block -= near_N
+        block -= near_N[columns]
         np.minimum(block, 0, out=block)
         np.exp(block, out=block)
+        if own:
+            kernel_MN[rows.stop :, rows] = block[:, BLOCK_ROWS:].T
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(fill, range(0, len(kernel_MN), BLOCK_ROWS)))

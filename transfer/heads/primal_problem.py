@@ -111,3 +111,51 @@ class SecondMoments:
             own_P = power_P == power
             solved_DP[:, own_P] = torch.cholesky_solve(r_DP[:, own_P].float(), self._factors[power]).double()
         return solved_DP
+
+
+class Hessians:
+    """The second derivatives of each machine's objective, used to solve `hessian z = r`.
+
+    A machine with fewer rows than features is solved in terms of its rows (Woodbury's identity).
+    """
+
+    def __init__(self, x_UD: torch.Tensor, curve_UP: torch.Tensor) -> None:
+        """Factor the Hessian of every machine.
+
+        Parameters
+        ----------
+        x_UD : (U, D)
+            Rows.
+        curve_UP : (U, P)
+            Twice what slack costs; zero for rows without.
+        """
+        self._parts: list[tuple[torch.Tensor | None, torch.Tensor]] = []
+        for curve_U in curve_UP.T:
+            own_V = curve_U.nonzero()[:, 0]
+            x_VD = x_UD[own_V].double() * curve_U[own_V, None].double().sqrt()
+            few = len(x_VD) < x_VD.shape[1]
+            system = x_VD @ x_VD.T if few else x_VD.T @ x_VD
+            system.diagonal().add_(1)
+            self._parts.append((x_VD if few else None, torch.linalg.cholesky(system)))
+
+    def solve(self, r_DP: torch.Tensor) -> torch.Tensor:
+        """Return solutions (D, P)."""
+        solved = []
+        for r_D, (x_VD, factor) in zip(r_DP.T[..., None], self._parts, strict=True):
+            if x_VD is None:
+                solved.append(torch.cholesky_solve(r_D, factor))
+            else:
+                solved.append(r_D - x_VD.T @ torch.cholesky_solve(x_VD @ r_D, factor))
+        return torch.cat(solved, 1)
+
+    @staticmethod
+    def operations(used_P: torch.Tensor, width: int) -> float:
+        """Return about how many operations the factors take, for rows with slack (P,) of `width` features."""
+        small_P = used_P.clamp(max=width).double()
+        return float((2 * used_P * width * small_P + small_P**3 / 3).sum())
+
+    @staticmethod
+    def bytes(used_P: torch.Tensor, width: int) -> float:
+        """Return at most how much memory they take."""
+        small_P = used_P.clamp(max=width).double()
+        return float((8 * small_P * (width + small_P)).sum())

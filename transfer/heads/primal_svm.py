@@ -7,13 +7,14 @@ The objective is that of `sklearn.svm.LinearSVC`: half the squared weights (the 
 row what its class costs times its squared slack, `max(0, 1 - sign * score)`. The method is that of Keerthi and
 DeCoste 2005, "A Modified Finite Newton Method for Fast Solution of Large Scale Linear SVMs": Newton steps found by
 conjugate gradients, each as long as is best. Here they are preconditioned by the second moments of the rows, which
-all machines have in common.
+all machines have in common, or by each machine's own Hessian where few of its rows have slack.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
-from transfer.heads.primal_problem import Machines, Rows, SecondMoments
+from transfer.heads.primal_problem import Hessians, Machines, Rows, SecondMoments
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +34,10 @@ ENOUGH = 1e-3  # a Newton step is whole when this part of its squared residual i
 # Which rows have slack changes with every step, so the first ones are rough: measured, ten products were twice as
 # fast as fifty. Where a machine gains less than SLOW they are no longer enough.
 FEW_PRODUCTS, MORE_PRODUCTS, MAX_PRODUCTS, MAX_STEPS, SLOW = 10, 30, 320, 300, 0.02
+# Machines are factored one by one where that takes no more operations than so many products with the rows, each at
+# least as long as that of so many machines. Few rows have slack near the optimum; with large C, hundreds of products
+# would be needed there.
+FACTORED_PRODUCTS, FEWEST_MACHINES = 20, 16
 
 
 def fit(
@@ -75,9 +80,19 @@ def fit(
         torch.tensor(np.concatenate(rest), dtype=torch.float32, device=device),
     )
     second, together = SecondMoments(rows), max(1, MACHINE_BYTES // (20 * len(X)))
-    every_P = torch.arange(len(machines.class_P), device=device)
-    groups = (every_P[i : i + together] for i in range(0, len(every_P), together))
-    w_DP = torch.cat([solve(rows, machines.take(which_P), second) for which_P in groups], 1)
+    w_DP = second.mean_DD.new_zeros(X.shape[1] + 1, len(machines.class_P))
+    column_SC = torch.arange(len(machines.class_P), device=device).reshape(len(settings), n_machines)
+    # The larger C, the more steps a solution takes from zero: each begins at that of the next smaller C.
+    for C in sorted({C for C, _ in settings}):
+        same = [s for s, setting in enumerate(settings) if setting[0] == C]
+        for s in same:
+            smaller = [
+                (own, i) for i, (own, weight) in enumerate(settings) if own < C and weight == settings[s][1]
+            ]
+            if smaller:
+                w_DP[:, column_SC[s]] = w_DP[:, column_SC[max(smaller)[1]]]
+        for which_P in torch.split(column_SC[same].flatten(), together):
+            w_DP[:, which_P] = solve(rows, machines.take(which_P), second, w_DP[:, which_P])
     # w . (scale * x + shift) + b, written as weights for x itself.
     coef_PD = (w_DP[:-1] * rows.scale_D[:, None]).T
     intercept_P = w_DP[-1] + rows.shift_D.double() @ w_DP[:-1]
@@ -85,11 +100,12 @@ def fit(
     return list(zip(*(np.split(part, len(settings)) for part in layers), strict=True))
 
 
-def solve(rows: Rows, machines: Machines, second: SecondMoments) -> torch.Tensor:
-    """Return weights (D, P) float64 of all machines; the last row is intercepts."""
+def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Tensor) -> torch.Tensor:
+    """Return weights (D, P) float64 of all machines, from those to begin at; the last row is intercepts."""
     n_machines = len(machines.class_P)
-    w_DP = second.mean_DD.new_zeros(rows.X.shape[1] + 1, n_machines)
-    slack_NP = torch.ones(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
+    slack_NP = torch.empty(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
+    for part, x_BD in rows.chunks():
+        slack_NP[part] = 1 - machines.signs(part) * (x_BD @ w_DP.float())
     solution_DP, live_P = w_DP.clone(), torch.arange(n_machines, device=w_DP.device)
     before_P, found_P, n_products = torch.full_like(w_DP[0], torch.inf), live_P < 0, FEW_PRODUCTS
     for _ in range(MAX_STEPS):
@@ -179,9 +195,18 @@ def newton_step(
     used_N |= not few
     gathered = [(slice(None), rows.gather(used_N))] if few else None
     curve_UP = 2 * machines.costs(used_N) * (slack_NP[used_N] > 0)
-    weight_P = curve_UP.sum(0, dtype=torch.float64)
+    used_P, (n_used, n_machines), width = (curve_UP > 0).sum(0), curve_UP.shape, len(slope_DP)
+    product = 4 * n_used * max(n_machines, FEWEST_MACHINES) * width
+    if (
+        gathered
+        and Hessians.operations(used_P, width) <= FACTORED_PRODUCTS * product
+        and Hessians.bytes(used_P, width) <= MACHINE_BYTES
+    ):
+        precondition = Hessians(gathered[0][1], curve_UP).solve
+    else:
+        precondition = partial(second.solve, curve_UP.sum(0, dtype=torch.float64))
     step_DP, rest_DP = torch.zeros_like(slope_DP), -slope_DP
-    toward_DP = near_DP = second.solve(weight_P, rest_DP)
+    toward_DP = near_DP = precondition(rest_DP)
     size_P = start_P = (rest_DP * near_DP).sum(0)
     for _ in range(n_products):
         going_P = size_P > ENOUGH * start_P
@@ -193,7 +218,7 @@ def newton_step(
         rate_P = torch.where(going_P, size_P / (toward_DP * curved_DP).sum(0), 0)
         step_DP += rate_P * toward_DP
         rest_DP = rest_DP - rate_P * curved_DP
-        near_DP, before_P = second.solve(weight_P, rest_DP), size_P
+        near_DP, before_P = precondition(rest_DP), size_P
         size_P = (rest_DP * near_DP).sum(0)
         toward_DP = near_DP + torch.where(going_P, size_P / before_P, 0) * toward_DP
     return step_DP, size_P <= ENOUGH * start_P

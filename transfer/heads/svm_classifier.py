@@ -24,9 +24,9 @@ from transfer.heads.one_vs_one import (
     confidence,
     in_blocks,
     pairs_by_first_class,
-    solve,
     vote,
 )
+from transfer.heads.pair_solver import solve
 from transfer.heads.products import multiply_rows
 from transfer.system.errors import UserError, check_choice
 
@@ -125,7 +125,8 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             layers = primal_svm.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
             return self._take_layer(*layers[0])
         gram = Gram.of(X, y, self.standardize)
-        kernel_NN = gram.kernel(self.kernel, self.gamma, gram.x_ND, gram.products(gram.x_ND))
+        products_NN = gram.products(gram.x_ND)
+        kernel_NN = gram.kernel(self.kernel, self.gamma, gram.x_ND, products_NN, products_NN)
         machines, _ = solve(kernel_NN, gram.y_N, self.C, self.class_weight)
         return self._take(gram, machines)
 

@@ -16,12 +16,17 @@ import numpy.typing as npt
 from transfer.heads import primal_svm
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
-from transfer.heads.one_vs_one import Machines, in_blocks, solve_settings, vote
+from transfer.heads.one_vs_one import Machines, in_blocks, vote
+from transfer.heads.pair_solver import solve_settings
 from transfer.heads.products import multiply_rows
 from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
 Kernel = tuple[str, float | str]
+
+LINEAR: Kernel = "linear", "scale"
+# Of a larger matrix no second one is held: a kernel takes the place of the products.
+KEPT_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class KernelRows:
 
     def __init__(self, gram: Gram) -> None:
         self.gram = gram
-        self._products_NN = gram.products(gram.x_ND)
+        self._held, self._values_NN = LINEAR, gram.products(gram.x_ND)
         # Of each kernel, the solutions that come near no bound: those of all larger C.
         self._free: dict[Kernel, list[Machines]] = {}
         self._models: dict[int, KernelModel] = {}
@@ -50,12 +55,25 @@ class KernelRows:
         for kernel in dict.fromkeys(map(_kernel, settings)):
             own = [i for i, setting in enumerate(settings) if _kernel(setting) == kernel]
             costs = [(settings[i]["C"], settings[i]["class_weight"]) for i in own]
-            kernel_NN = self.gram.kernel(*kernel, self.gram.x_ND, self._products_NN)
-            results = solve_settings(kernel_NN, self.gram.y_N, costs, self._free.setdefault(kernel, []))
+            results = solve_settings(
+                self._kernel_NN(kernel), self.gram.y_N, costs, self._free.setdefault(kernel, [])
+            )
             for i, (machines, fit_s) in zip(own, results, strict=True):
                 model = self._models.setdefault(id(machines), KernelModel(kernel, machines))
                 solved[i] = Solution(settings[i], model, fit_s)
         return [solved[i] for i in range(len(settings))]
+
+    def _kernel_NN(self, kernel: Kernel) -> Array:
+        """Return the kernel values of the training rows (N, N)."""
+        if self._held not in (LINEAR, kernel):
+            del self._values_NN  # before there is another one
+            self._held, self._values_NN = LINEAR, self.gram.products(self.gram.x_ND)
+        out = None
+        if self._values_NN.nbytes > KEPT_BYTES:
+            if self._held == kernel != LINEAR:
+                return self._values_NN
+            self._held, out = kernel, self._values_NN
+        return self.gram.kernel(*kernel, self.gram.x_ND, self._values_NN, out)
 
     def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the models."""
