@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from transfer.heads.flushing import flushing_threads
-from transfer.heads.lbfgs import softmax
 from transfer.heads.linear import checked, to_numpy
+from transfer.heads.multinomial import softmax
 from transfer.heads.training import TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]

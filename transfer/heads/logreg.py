@@ -19,8 +19,8 @@ from sklearn.utils import compute_sample_weight
 
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
-from transfer.heads.lbfgs import Rows, fit_layer, softmax
 from transfer.heads.linear import checked, outputs, predict_layers
+from transfer.heads.multinomial import Rows, fit_layer, softmax
 from transfer.heads.solutions import Solution
 from transfer.heads.threads import one_thread_each
 from transfer.system.hardware import usable_cores
@@ -230,7 +230,8 @@ class LogisticRegressionSearch(GridSearch):
                 solutions.append(Solution(setting, model, time.perf_counter() - start))
             return solutions
 
-        # A step is too short for threads: on two busy cores, two in one product took 10 to 30 times as long as one.
+        # BLAS's own threads wait for each other: on two busy cores, two in one product took 10 to 30 times as long as
+        # one. Blocks of rows are given to the cores instead.
         weights = [w for w in self.class_weight if any(setting["class_weight"] == w for setting in settings)]
         with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
             solutions = list(itertools.chain(*pool.map(follow, weights)))
@@ -277,4 +278,4 @@ class Path:
 
 
 def _on_path(own: Setting, setting: Setting) -> bool:
-    return own["class_weight"] == setting["class_weight"] and own["C"] < setting["C"]
+    return bool(own["class_weight"] == setting["class_weight"] and own["C"] < setting["C"])
