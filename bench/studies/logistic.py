@@ -88,7 +88,10 @@ def measure(name: str, rounds: int, tight: bool, console: Console) -> None:
                 [label if i == 0 else "", ratio if i == 0 else "", f"{C:g}", f"{steps(head)}", above]
             )
     title = f"{len(x_ND):,} x {width:,} features, {classes:,} classes, five C"
-    draw(Table(title, ["", "seconds, of ours", " C", " steps", " above the least objective"], table), console)
+    draw(
+        Table(title, ["way", "seconds, of ours", " C", " steps", " above the least objective"], table),
+        console,
+    )
     flop = 4 * x_ND.size * classes * sum(steps(head) for head in fitted["logreg"])
     share = flop / median["logreg"] / (2 * SIDE**3 / median["product"])
     console.print(
