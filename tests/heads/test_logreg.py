@@ -10,8 +10,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_sample_weight
 
 from tests.heads.test_svm import blobs
-from transfer.heads.lbfgs import cross_entropy, minimise
 from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
+from transfer.heads.multinomial import cross_entropy
 
 Array = np.ndarray
 
@@ -46,45 +46,15 @@ def test_every_setting_reaches_scikit_learns_optimum(
         least = objective(tight, z, y, search.C[s], np.ones(width))
         for head in (search._estimator(s), LogisticRegressionHead(**row["params"]).fit(x, y)):
             reached = objective(head, x, y, search.C[s], scaler.scale_)
-            assert reached == pytest.approx(least, rel=1e-4)
+            assert reached <= least * (1 + 1e-5)
             np.testing.assert_allclose(head.predict_proba(x_test), tight.predict_proba(z_test), atol=0.02)
         assert (predicted == tight.predict(z_test)).mean() >= 0.99
-
-
-def test_cross_entropy_is_precise_where_a_row_is_all_but_certain() -> None:
-    loss, slope = cross_entropy(np.array([[40.0, 0.0, 0.0], [0.0, 3.0, 1.0]]), np.array([0, 2]))
-    assert loss[0] == pytest.approx(2 * np.exp(-40), rel=1e-12)
-    assert slope[0, 0] == pytest.approx(-2 * np.exp(-40), rel=1e-12)
-    powers = np.exp([0.0, 3.0, 1.0])
-    assert loss[1] == pytest.approx(np.log(powers.sum()) - 1, rel=1e-12)
-    np.testing.assert_allclose(slope[1], powers / powers.sum() - [0, 0, 1], rtol=1e-12)
-
-
-def test_the_least_value_of_a_long_valley_is_found() -> None:
-    scales = np.logspace(0, 3, 40)
-    found, n_iter, converged = minimise(
-        lambda x: (1 + float(scales @ (x - 1) ** 2), 2 * scales * (x - 1)),
-        np.zeros(40),
-        max_iter=2000,
-        tol=1e-14,
-    )
-    np.testing.assert_allclose(found, 1, atol=1e-5)
-    assert converged
-    assert n_iter < 300
 
 
 def test_too_few_iterations_are_reported() -> None:
     x, y = blobs(100, 20, 3)
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
         LogisticRegressionHead(max_iter=2).fit(x, y)
-
-
-def test_a_search_that_ends_far_from_the_optimum_says_so() -> None:
-    def rough(x: Array) -> tuple[float, Array]:  # its slope promises what no step keeps
-        return float(1 + np.abs(x).sum()), -np.ones_like(x)
-
-    _, _, converged = minimise(rough, np.zeros(3), max_iter=100, tol=1e-7)
-    assert not converged
 
 
 @pytest.mark.parametrize("scale", [1e-10, 1e5, 1e10])

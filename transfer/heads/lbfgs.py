@@ -1,153 +1,21 @@
-"""The optimum of multinomial logistic regression, along a path of penalties.
-
-N: training rows. D: features. R: coordinates of rows, the lesser of N and D. C: classes. S: settings.
-"""
+"""L-BFGS with a preconditioner."""
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
-from sklearn.exceptions import ConvergenceWarning
-
-from transfer.heads.linear import folded, moments
 
 Array = npt.NDArray[Any]
 
 # Steps that L-BFGS remembers.
 HISTORY = 10
+# Steps whose gain says whether to stop: single ones vary.
+LAST_STEPS = 5
 # Where no step gains anything, the share of the value that the slope promised and rounding does not explain.
 UNREACHED = 1e-3
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Centred training rows, in an orthonormal basis of their span if there are fewer rows than features.
-
-    The optimum lies in that span, since every row's gradient does, and a penalty on squared weights is the same in any
-    orthonormal basis. Products are in float32: in float64 they take longer and end at the same optimum.
-    """
-
-    z_NR: Array
-    basis_RD: Array | None
-    mean_D: Array
-    scale_D: Array
-
-    @classmethod
-    def of(cls, x_ND: Array, *, standardize: bool) -> Rows:
-        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter."""
-        mean_D, deviation_D = moments(x_ND)
-        scale_D = deviation_D if standardize else np.ones_like(deviation_D)
-        z_ND = (x_ND - mean_D) / scale_D
-        if len(z_ND) >= z_ND.shape[1]:
-            return cls(z_ND, None, mean_D, scale_D)
-        basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND.astype(np.float64)).T)
-        return cls(z_RN.T.contiguous().float().numpy(), basis_DR.T.numpy(), mean_D, scale_D)
-
-    @cached_property
-    def gram_RR(self) -> torch.Tensor:
-        """Products of coordinates, summed over rows."""
-        z_NR = torch.from_numpy(self.z_NR)
-        return z_NR.T @ z_NR
-
-    def fold(self, layer_CR: Array) -> tuple[Array, Array]:
-        """Return weights (C, D) and intercepts (C,) for raw features; the last column of `layer_CR` is intercepts."""
-        weights_CD = layer_CR[:, :-1]
-        if self.basis_RD is not None:
-            weights_CD = weights_CD @ self.basis_RD
-        coef, intercept = folded(weights_CD[None], layer_CR[None, :, -1], self.mean_D, self.scale_D)
-        return coef[0], intercept[0]
-
-
-def fit_layer(
-    rows: Rows,
-    y_N: Array,
-    C: float,
-    weight_N: Array,
-    begin_CR: Array | None = None,
-    *,
-    max_iter: int,
-    tol: float,
-) -> tuple[Array, int]:
-    """Fit the optimal layer for one penalty.
-
-    Parameters
-    ----------
-    rows : Rows
-    y_N : (N,) int
-        Class indices.
-    C : float
-        Weight of the cross entropies against half the squared weights.
-    weight_N : (N,)
-        Weight of each row's cross entropy.
-    begin_CR : ndarray of shape (C, R + 1), optional
-        Starting point, zero by default: the optimum at a neighbouring C saves half the iterations.
-    max_iter : int
-    tol : float
-        The fit ends after two steps in a row with a smaller relative gain.
-
-    Returns
-    -------
-    layer_CR : ndarray of shape (C, R + 1)
-        Weights of the rows' coordinates; the last column is intercepts.
-    n_iter : int
-    """
-    z_NR, cost_N = rows.z_NR, C * weight_N
-    shape = int(y_N.max()) + 1, z_NR.shape[1] + 1
-    begin = np.zeros(shape) if begin_CR is None else begin_CR
-    # Of two classes scikit-learn has one column w, with |w|^2 / 2; here it is spread over two, w / 2 and -w / 2.
-    penalty = 2.0 if shape[0] == 2 else 1.0
-
-    def logits(layer_CR: Array) -> Array:
-        weights_CR = layer_CR[:, :-1].astype(z_NR.dtype, copy=False)
-        values_NC: Array = z_NR @ weights_CR.T + layer_CR[:, -1]
-        return values_NC
-
-    def objective(v: Array) -> tuple[float, Array]:
-        layer_CR = v.reshape(shape)
-        loss_N, slope_NC = cross_entropy(logits(layer_CR), y_N)
-        slope_NC *= cost_N[:, None]
-        slope_CR = slope_NC.T.astype(z_NR.dtype, copy=False) @ z_NR + penalty * layer_CR[:, :-1]
-        value = cost_N @ loss_N + penalty / 2 * (layer_CR[:, :-1] ** 2).sum()
-        return float(value), np.column_stack([slope_CR, slope_NC.sum(0)]).ravel()
-
-    shares_NC = softmax(logits(begin))
-    curvature = float((cost_N[:, None] * shares_NC * (1 - shares_NC)).mean())
-    inverse_RR = _inverse(rows.gram_RR, curvature, penalty)
-    intercept_scale = 1 / max(curvature * len(y_N), 1e-30)
-
-    def precondition(v: Array) -> Array:
-        layer_CR = v.reshape(shape)
-        weights_CR = layer_CR[:, :-1].astype(inverse_RR.dtype, copy=False) @ inverse_RR
-        return np.column_stack([weights_CR, intercept_scale * layer_CR[:, -1]]).ravel()
-
-    best, n_iter, converged = minimise(objective, begin.ravel(), precondition, max_iter=max_iter, tol=tol)
-    if not converged:
-        why = (
-            f"at max_iter={max_iter}"
-            if n_iter >= max_iter
-            else f"after {n_iter} iterations, short of the optimum"
-        )
-        warnings.warn(f"logistic regression stopped {why}", ConvergenceWarning, stacklevel=2)
-    return best.reshape(shape), n_iter
-
-
-def _inverse(gram_RR: torch.Tensor, curvature: float, penalty: float) -> Array:
-    """Return the inverse of the objective's second derivative, if all rows had the same curvature in their logits."""
-    second_RR = curvature * gram_RR
-    # Where the penalty is below what rounding leaves of the products, rounding counts.
-    norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
-    rounding = 100 * torch.finfo(gram_RR.dtype).eps * norm
-    second_RR.diagonal().add_(max(penalty, rounding))
-    inverse_RR: Array = torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).numpy()
-    return inverse_RR
 
 
 def minimise(
@@ -161,8 +29,8 @@ def minimise(
     """Minimise a smooth convex function by preconditioned L-BFGS.
 
     L-BFGS (Nocedal and Wright 2006, algorithm 7.4) with steps halved until they descend enough (Armijo 1966); it ends
-    when two steps in a row gain less than `tol` of the value, since one that had to be shortened gains little anywhere.
-    SciPy's has no preconditioner, which saves more than half of the iterations.
+    when `LAST_STEPS` steps have gained less than `tol` of the value. SciPy's has no preconditioner, which saves most of
+    the iterations.
 
     Parameters
     ----------
@@ -185,7 +53,8 @@ def minimise(
     guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
     steps: deque[tuple[Array, Array, Array, float]] = deque(maxlen=HISTORY)
     scale: Any = 1.0  # the guess is taken as it is until steps have shown better
-    small = converged = False
+    values = deque([value], maxlen=LAST_STEPS + 1)
+    converged, n_iter = False, 0
     for n_iter in range(1, max_iter + 1):
         rest, direction = -slope, -guessed
         shares = []
@@ -196,7 +65,9 @@ def minimise(
         direction *= scale
         for (moved, turned, _, curvature), share in zip(steps, reversed(shares), strict=True):
             direction += (share - turned @ direction / curvature) * moved
-        descent, length = slope @ direction, 1.0
+        descent, length = float(slope @ direction), 1.0
+        if -descent <= tol / 100 * abs(value):  # no step could gain more
+            return x, n_iter, True
         while True:
             new_value, new_slope = objective(x + length * direction)
             if new_value <= value + 1e-4 * length * descent or length < 1e-6:
@@ -212,33 +83,8 @@ def minimise(
             # As long as the last step shows to be right.
             scale = steps[-1][3] / (turned @ steps[-1][2])
         x, value, slope, guessed = x + moved, new_value, new_slope, new_guessed
-        was_small, small = small, gain <= tol * abs(value)
-        if was_small and small:
+        values.append(value)
+        if len(values) > LAST_STEPS and values[0] - value <= tol * abs(value):
             converged = True
             break
     return x, n_iter, converged
-
-
-def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:
-    """Return cross entropies (N,) and their gradients with respect to the logits (N, C).
-
-    Both are precise where a row is all but certain. There 1 - p is far below float32's resolution of p, and with a
-    large C only those rows matter; so everything is computed from the sum over the other classes.
-    """
-    rows = np.arange(len(y_N))
-    ahead_NC = logits_NC - logits_NC[rows, y_N, None]
-    top_N = ahead_NC.max(1)
-    powers_NC = np.exp(ahead_NC - top_N[:, None])
-    powers_NC[rows, y_N] = 0
-    others_N = powers_NC.sum(1)
-    whole_N = others_N + np.exp(-top_N)
-    slope_NC = powers_NC / whole_N[:, None]
-    slope_NC[rows, y_N] = -others_N / whole_N
-    return top_N + np.log1p(others_N + np.expm1(-top_N)), slope_NC
-
-
-def softmax(logits_NC: Array) -> Array:
-    """Return probabilities (N, C)."""
-    powers_NC = np.exp(logits_NC - logits_NC.max(1, keepdims=True))
-    shares: Array = powers_NC / powers_NC.sum(1, keepdims=True)
-    return shares

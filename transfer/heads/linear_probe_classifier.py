@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads.flushing import flushing_threads
-from transfer.heads.lbfgs import softmax
 from transfer.heads.linear import checked, checked_rows
+from transfer.heads.multinomial import softmax
 from transfer.heads.training import TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]

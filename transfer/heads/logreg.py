@@ -6,6 +6,7 @@ N: training rows. M: rows to predict. D: features. C: classes. S: settings.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +19,16 @@ from sklearn.utils import compute_sample_weight
 
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
-from transfer.heads.lbfgs import Rows, fit_layer, softmax
 from transfer.heads.linear import checked, outputs, predict_layers
+from transfer.heads.multinomial import Rows, fit_layer, softmax
 from transfer.heads.solutions import Solution
 from transfer.heads.threads import one_thread_each
 from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
+
+# Of the last move between two penalties, the share that the next move begins with.
+MOVED_ON = 0.7
 
 
 class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -42,7 +46,7 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     max_iter : int
         Largest number of iterations of L-BFGS.
     tol : float
-        L-BFGS stops after two steps in a row with a smaller relative gain.
+        L-BFGS stops when five steps have gained less than this share of the objective.
 
     Attributes
     ----------
@@ -67,7 +71,7 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         class_weight: Any = None,
         standardize: bool = True,
         max_iter: int = 1000,
-        tol: float = 1e-7,
+        tol: float = 3e-6,
     ) -> None:
         self.C = C
         self.class_weight = class_weight
@@ -189,7 +193,7 @@ class LogisticRegressionSearch(GridSearch):
         select: str = "macro_f1",
         extend: bool = True,
         max_iter: int = 1000,
-        tol: float = 1e-7,
+        tol: float = 3e-6,
         seed: int = 0,
     ) -> None:
         self.C = C
@@ -217,7 +221,7 @@ class LogisticRegressionSearch(GridSearch):
                     rows.codes_N,
                     setting["C"],
                     weight_N,
-                    rows.nearest(setting),
+                    rows.start(setting),
                     max_iter=self.max_iter,
                     tol=self.tol,
                 )
@@ -226,7 +230,8 @@ class LogisticRegressionSearch(GridSearch):
                 solutions.append(Solution(setting, model, time.perf_counter() - start))
             return solutions
 
-        # A step is too short for threads: on two busy cores, two in one product took 10 to 30 times as long as one.
+        # BLAS's own threads wait for each other: on two busy cores, two in one product took 10 to 30 times as long as
+        # one. Blocks of rows are given to the cores instead.
         weights = [w for w in self.class_weight if any(setting["class_weight"] == w for setting in settings)]
         with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
             solutions = list(itertools.chain(*pool.map(follow, weights)))
@@ -255,11 +260,22 @@ class Path:
     codes_N: Array
     layers: list[tuple[Setting, Array]] = field(default_factory=list)
 
-    def nearest(self, setting: Setting) -> Array | None:
-        """Return the layer with the next stronger penalty and the same class weights."""
-        stronger = [
-            (own["C"], layer)
-            for own, layer in self.layers
-            if own["class_weight"] == setting["class_weight"] and own["C"] < setting["C"]
-        ]
-        return max(stronger, key=lambda pair: pair[0])[1] if stronger else None
+    def start(self, setting: Setting) -> Array | None:
+        """Return a starting point: the layer with the next stronger penalty and the same class weights, moved on.
+
+        Along log C, layers move on much as they did before: this saves a fifth to a third of the iterations.
+        """
+        stronger = sorted(
+            ((own["C"], layer) for own, layer in self.layers if _on_path(own, setting)),
+            key=lambda pair: pair[0],
+        )
+        if len(stronger) < 2:
+            return stronger[0][1] if stronger else None
+        (before, layer_before), (last, layer) = stronger[-2:]
+        further = min(1.0, math.log(setting["C"] / last) / math.log(last / before))
+        moved: Array = layer + MOVED_ON * further * (layer - layer_before)
+        return moved
+
+
+def _on_path(own: Setting, setting: Setting) -> bool:
+    return bool(own["class_weight"] == setting["class_weight"] and own["C"] < setting["C"])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils import gen_even_slices
 from threadpoolctl import threadpool_limits
 
 from transfer.heads.flushing import flush_thread, flushed
@@ -24,6 +25,13 @@ Array = npt.NDArray[Any]
 BLOCK_ROWS = 512
 # Smaller products are not split: starting threads would take longer.
 LEAST_OPERATIONS = 1e9
+
+
+def even_blocks(n: int) -> list[slice]:
+    """Split `n` rows into blocks of equal length, as many for each core, of at most `BLOCK_ROWS` rows."""
+    cores = usable_cores()
+    rounds = -(-n // (cores * BLOCK_ROWS))
+    return list(gen_even_slices(n, min(n, cores * rounds)))
 
 
 def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
