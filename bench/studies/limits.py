@@ -2,7 +2,8 @@
 
 Measured in turn, in one run: matrix products, the convolutions of a ResNet50 at 240x800 one kind at a time (by PyTorch
 and by OpenVINO), copying and reading memory, decoding, and forward passes by the engine that `auto` usually takes.
-Figures are medians over rounds. An addition and a multiplication are two operations.
+Figures are medians over rounds; shares are of the fastest rounds, since other load only slows. An addition and a
+multiplication are two operations.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from transfer.system import hardware
 from transfer.system.text import first_line
 
 PHOTOGRAPHS = 16
+NETWORKS = (BUNDLED_BACKBONE, *((PACKAGED_BACKBONE,) if find_spec("timm") else ()))
 UNITS = {FLOPS: (1e12, "TFLOP/s"), machine.BYTES: (1e9, "GB/s"), IMAGES: (1, "images/s")}
 # What a forward pass is compared with: the rate of all of the network's convolutions, of the fastest of them, and of
 # matrix products.
@@ -73,6 +75,7 @@ def everything(
     work: Path,
     stack: ExitStack,
     kinds: Sequence[Layers] = convolutions.RESNET50,
+    networks: Sequence[str] = NETWORKS,
 ) -> Iterator[Limit]:
     """Yield all that is measured on a device in the precisions that are wanted.
 
@@ -88,6 +91,8 @@ def everything(
         Closes what is open.
     kinds
         The convolutions.
+    networks
+        Whose forward passes are measured.
     """
     folder = work / "photographs"
     for i in range(PHOTOGRAPHS):
@@ -96,7 +101,7 @@ def everything(
     yield from machine.layers(device, wanted, kinds)
     yield from machine.memory(device)
     yield from machine.decoding(folder)
-    for name in (BUNDLED_BACKBONE, *([PACKAGED_BACKBONE] if find_spec("timm") else [])):
+    for name in networks:
         yield from forward(name, folder, work, device, wanted, stack)
 
 
@@ -159,17 +164,12 @@ def measured(limits: Iterable[Limit], rounds: int) -> dict[str, Any]:
     return {"rates": rows, "left_out": left_out, "shares": shares(rows)}
 
 
-def median(row: dict[str, Any]) -> float:
-    """Return the median of the rates of a row."""
-    return statistics.median(row["per_s"])
-
-
 def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what share of the rates in the same precision forward passes reach."""
     found = []
     for row in rows:
         if row["operation"] == "forward" and row["flops_per_image"]:
-            flops_per_s = median(row) * row["flops_per_image"]
+            flops_per_s = max(row["per_s"]) * row["flops_per_image"]
             compared = compare(rows, row["precision"])
             found.append(
                 {name: row[name] for name in ("what", "way", "precision", "batch")}
@@ -188,12 +188,12 @@ def compare(rows: Sequence[dict[str, Any]], precision: str) -> dict[str, float |
     best: dict[str, float] = {}
     for row in own:
         if row["operation"] == "convolution":
-            best[row["what"]] = max(median(row), best.get(row["what"], 0))
+            best[row["what"]] = max(*row["per_s"], best.get(row["what"], 0))
     network = [(one.blocks * one.flops, best.get(str(one))) for one in convolutions.RESNET50]
     whole = None
     if all(rate for _, rate in network):
         whole = sum(flops for flops, _ in network) / sum(flops / rate for flops, rate in network if rate)
-    products = [median(row) for row in own if row["operation"] == "product"]
+    products = [max(row["per_s"]) for row in own if row["operation"] == "product"]
     rates = (whole, max(best.values(), default=None), max(products, default=None))
     return dict(zip(COMPARED, rates, strict=True))
 
@@ -204,7 +204,8 @@ def show(record: dict[str, Any]) -> None:
     rows = []
     for row in record["rates"]:
         scale, unit = UNITS[row["unit"]]
-        low, middle, high = (value / scale for value in (min(row["per_s"]), median(row), max(row["per_s"])))
+        rates = row["per_s"]
+        low, middle, high = (value / scale for value in (min(rates), statistics.median(rates), max(rates)))
         figures = [f"{value:.2f}" for value in (middle, low, high)]
         rows.append([f"{row['operation']}, {row['what']}", row["precision"], row["way"], *figures, unit])
     columns = ["what", "precision", "by", " median", " min", " max", "unit"]
