@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bench.gpu import schedule, summary
 from bench.reporting.status import exit_status
+from transfer.system import hardware
 from transfer.system.errors import UserError
 
 DONE, FAILED = 0, 1
@@ -42,6 +43,8 @@ def main() -> int:
         raise UserError(f"--minutes is {args.minutes:g}; give a number above 0, such as 8")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("torch sees no CUDA device here; --device cpu rehearses on the processor")
+
+    hardware.sleep_at_barriers()  # in the parts' processes, as the command line does
 
     def tell(entry: dict[str, Any]) -> None:
         print(f"{entry['name']}: {entry['status']}, {entry['seconds']:.0f} s", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from bench.gpu import forward, inputs
 from bench.gpu.part import Part, Row
 from bench.gpu.timing import time_blocks
 from bench.references import label_loop
-from bench.ways import SIZE, usual_plan
+from bench.ways import usual_plan
 from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.evaluation import experiment
 from transfer.serving import predictor
@@ -33,7 +33,7 @@ def measure(part: Part) -> None:
         body = inputs.network().to(device)
         calls: dict[str, Callable[[], Any]] = {
             "our saved model": partial(loaded.predict, [path]),
-            "eager loop": partial(label_loop.predict, [path], body, loaded.head, SIZE, device),
+            "eager loop": partial(label_loop.predict, [path], body, loaded.head, size, device),
         }
         for way, call in calls.items():
             yield {

@@ -22,6 +22,7 @@ from transfer.system.timer import now
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = "manifest.json"
+COMMAND = (sys.executable, "-m", "bench.gpu.part")
 # A part begins nothing more when its share is over; it is stopped when it has taken so many times as long.
 STOPPED_AFTER = 1.3
 # Seconds with which a part can do nothing, and those kept back for the end.
@@ -88,7 +89,7 @@ def _run_part(
     """Run a part and return its entry: how it ended, and what it says of itself."""
     path = out / f"{spec.name}.json"
     path.unlink(missing_ok=True)  # of an earlier run
-    words = [sys.executable, "-m", "bench.gpu.part", spec.name, "--device", device]
+    words = [*COMMAND, spec.name, "--device", device]
     words += ["--seconds", f"{seconds:.1f}", "--out", str(out.resolve()), "--work", str(work)]
     start = now()
     with tempfile.TemporaryFile() as said, Samples() as samples:
@@ -119,7 +120,7 @@ def _run_part(
         "share_s": seconds,
         "rows": len(kept["rows"]),
         "left_out": kept["left_out"],
-        "gpu": samples.read(),
+        "gpu": samples.values,
         # Warnings are of no interest where it went well.
         "said": [] if code == 0 else lines[-20:],
     }

@@ -16,6 +16,8 @@ from bench.studies import limits
 from transfer.report.rendering import Table, draw
 from transfer.system import schemas
 
+# Things that were left out for the same reason and are named.
+NAMED = 2
 SCHEMA = Path(__file__).with_name("schema.json")
 
 
@@ -33,8 +35,12 @@ def show(out: Path, console: Console) -> None:
     title = f"{manifest['minutes']:g} minutes on {manifest['device']}, {', '.join(_gpus(manifest))}"
     draw(Table(title, ["part", "end", " took", " rows"], cells), console)
     for part in manifest["parts"]:
+        by_reason: dict[str, list[str]] = {}
         for left in part.get("left_out", ()):
-            console.print(f"left out of {part['name']}: {left['what']} ({left['why']})")
+            by_reason.setdefault(left["why"], []).append(left["what"])
+        for why, whats in by_reason.items():
+            more = f" and {len(whats) - NAMED} more" if len(whats) > NAMED else ""
+            console.print(f"left out of {part['name']}: {'; '.join(whats[:NAMED])}{more} ({why})")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""The whole measurement rehearsed on the processor, with no more packages than a bare machine with a GPU has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.gpu.parts import PARTS
+from bench.gpu.schedule import MANIFEST, ROOT
+from bench.gpu.summary import SCHEMA
+from transfer.system import schemas
+
+# What transfer or its benchmarks use where it is installed, and what only checks files.
+ABSENT = ("jinja2", "jsonschema_rs", "nncf", "openvino", "platformdirs", "psutil", "timm", "transformers")
+# A limit: it takes a minute where nothing else runs.
+MINUTES = "15"
+
+
+@pytest.mark.exhaustive
+def test_every_part_is_rehearsed_on_a_processor(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({ABSENT}))\n")
+    out = tmp_path / "out"
+    words = ["bench.gpu", "--device", "cpu", "--minutes", MINUTES, "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    published = json.loads(SCHEMA.read_text())
+    manifest = json.loads((out / MANIFEST).read_text())
+    schemas.validate(manifest, published, out / MANIFEST, "GPU results")
+    assert [(part["name"], part["status"]) for part in manifest["parts"]] == [
+        (spec.name, "done") for spec in PARTS
+    ]
+    for spec, entry in zip(PARTS, manifest["parts"], strict=True):
+        path = out / f"{spec.name}.json"
+        part = json.loads(path.read_text())
+        schemas.validate(part, published, path, "GPU results")
+        assert part["complete"]
+        assert part["small"]
+        assert len(part["rows"]) == entry["rows"] > 0
+        # Nothing fails; a record is checked by a package that is not there.
+        why = {left["why"] for left in part["left_out"] if left["what"] != "the record of make bench"}
+        assert why <= {"needs CUDA"}, (spec.name, why)
+    assert "reference" in done.stdout
+    assert json.loads((out / "result.json").read_text())["methods"]
+    assert json.loads((out / "benchmarks.json").read_text())["benchmarks"]
