@@ -31,7 +31,7 @@ from transfer.engines.folding import fold_batch_norm
 from transfer.metrics import cosines
 from transfer.system.hardware import usable_cores
 
-SIZES = {"cpu": ((64, 208), (64, 64)), "cuda": ((240, 800), (224, 224))}
+SIZES = {"cpu": ((64, 208),), "cuda": ((240, 800), (224, 224))}
 BATCHES = {"cpu": (8,), "cuda": (128, 8, 32, 64, 256)}
 # Batches that an engine is given at once: it copies one while it computes another.
 AT_ONCE = 4

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from bench.gpu import unchecked  # noqa: F401
 from bench.gpu.parts import PARTS
 from bench.reporting.status import exit_status
 from transfer.system import files, hardware
