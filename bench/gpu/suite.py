@@ -53,6 +53,9 @@ def suite(part: Part) -> Iterable[Row]:
         finally:
             process.kill()
             process.wait()
+    if not times.exists():
+        lines = (part.work / "suite.txt").read_text(errors="replace").strip().splitlines()
+        raise RuntimeError(f"pytest wrote no times; its last line: {lines[-1] if lines else 'none'}")
     found = json.loads(times.read_bytes())
     files.write(part.out / TIMES, times.read_bytes())
     yield {
