@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from transfer.config import RESULT
 from transfer.system import files
 from transfer.system.timer import now
 
+# No others, whatever is installed there.
+PLUGINS = ("-p", "pytest_benchmark.plugin", "-p", "bench.gpu.unchecked")
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 TIMES, RECORD = "benchmarks.json", "record.json"
 # Seconds for what comes after the benchmarks; pytest gets half of them to write what it has once it is interrupted.
 ENDING_S = 20
@@ -37,11 +41,13 @@ def suite(part: Part) -> Iterable[Row]:
     )
     # Written as a whole when pytest ends; in the shared folder until then.
     times = part.work / TIMES
-    words = [sys.executable, "-m", "pytest", "-p", "bench.gpu.unchecked", *chosen, "-q"]
+    words = [sys.executable, "-m", "pytest", *PLUGINS, *chosen, "-q"]
     words += ["--benchmark-quiet", f"--benchmark-json={times}"]
     start = now()
     with (part.work / "suite.txt").open("wb") as said:
-        process = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            words, cwd=ROOT, env={**os.environ, **ALONE}, stdout=said, stderr=subprocess.STDOUT
+        )
         try:
             process.wait(max(1.0, part.left_s - ENDING_S))
             ended = True
