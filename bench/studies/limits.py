@@ -152,9 +152,8 @@ def measured(limits: Iterable[Limit], rounds: int) -> dict[str, Any]:
         try:
             ready.append((limit, limit.prepare()))
         except Exception as error:  # such as a product that this library lacks: that row alone is lost
-            left_out.append(
-                {"what": f"{limit.operation} {limit.what} {limit.precision}", "why": first_line(error)}
-            )
+            what = f"{limit.operation} {limit.what} {limit.precision}".strip()
+            left_out.append({"what": what, "why": first_line(error)})
     rows = [limit.described() | {"per_s": []} for limit, _ in ready]
     for i in range(rounds):
         places = range(len(ready))
