@@ -17,7 +17,6 @@ from PIL import Image
 from torch import nn
 
 from bench import grids, references, ways
-from bench.conftest import usual_plan
 from bench.operation import Operation
 from bench.profiles import Profile
 from bench.references import BATCH, adam_loop, pytorch_loop, uncached_loop
@@ -221,7 +220,7 @@ def bench_train_from_files(
     Ours runs the network once and then the method `fc-lab`, all of it timed. The tutorial's loop runs the network in
     every epoch of every rate; one epoch is timed and counted 40 times.
     """
-    plan = usual_plan(device)
+    plan = ways.usual_plan(device)
     engine, work = make_engine(plan.engine, plan.precision, device), _work(extractor, profile)
     folders = sorted(path.name for path in photographs(device).iterdir())
     y_N = np.array([folders.index(image.path.parent.name) for image in extractor.images])

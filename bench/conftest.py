@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,6 @@ from bench.operation import Operation
 from bench.profiles import PROFILES, Profile
 from bench.synthetic_images import draw
 from transfer.config import RunConfig
-from transfer.engines import Plan
-from transfer.engines.options import list_options
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
 from transfer.features.extractor import FeatureExtractor
@@ -179,18 +176,12 @@ def opened(
         yield for_device
 
 
-def usual_plan(device: str) -> Plan:
-    """Return the engine that is usually chosen on a device; the actual choice takes trials."""
-    engine = "openvino" if device == "cpu" and find_spec("openvino") else "eager"
-    return list_options(engine, "auto", device)[-1]
-
-
 @pytest.fixture(scope="session")
 def config(profile: Profile, labelled: Path, untrained: Path) -> Callable[..., RunConfig]:
     """Return a function that configures a whole run on those photographs: engine (`usual` or `auto`), device, store."""
 
     def of(engine: str, device: str, store: Path) -> RunConfig:
-        plan = usual_plan(device)
+        plan = ways.usual_plan(device)
         return RunConfig(
             data=str(labelled),
             backbone=profile.backbone,

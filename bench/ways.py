@@ -25,7 +25,7 @@ from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, find
 from transfer.data.indexing import read
 from transfer.data.loader import workers
-from transfer.engines import Engine
+from transfer.engines import Engine, Plan
 from transfer.engines.options import BATCH as ENGINE_BATCH
 from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
@@ -80,6 +80,12 @@ def save_untrained(name: str, x_NHW3: Any, path: Path) -> None:
     """Write a file of untrained weights, with batch-norm statistics from these pixels `(N, H, W, 3)`."""
     x_N3HW = torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)
     save_file(networks.random_state(name, seed=0, batches=[x_N3HW]), path)
+
+
+def usual_plan(device: str) -> Plan:
+    """Return the engine that is usually chosen on a device; the actual choice takes trials."""
+    engine = "openvino" if device == "cpu" and find_spec("openvino") else "eager"
+    return list_options(engine, "auto", device)[-1]
 
 
 def engine(

@@ -287,10 +287,10 @@ def default_store() -> Path:
 
     Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
     """
-    import platformdirs  # nothing from elsewhere is imported before a command runs
-
     if given := os.environ.get("TRANSFER_STORE"):
         return expand(given)
+    import platformdirs  # nothing from elsewhere is imported before a command runs
+
     try:
         return Path(platformdirs.user_cache_dir("transfer", appauthor=False)).expanduser()
     except RuntimeError:

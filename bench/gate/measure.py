@@ -33,6 +33,7 @@ PROCESS_LIMIT_S = 300
 # is then a third slower (decoding, 14 or 19 ms by the process).
 ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "OMP_WAIT_POLICY": "passive",  # as the command line sets it
     "PYTHONHASHSEED": "0",
     "MALLOC_MMAP_THRESHOLD_": str(10**9),
     "MALLOC_TRIM_THRESHOLD_": str(10**9),

@@ -25,29 +25,52 @@ from rich.console import Console
 
 from bench.gate import measure, worktrees
 from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, compare
-from bench.gate.verdict import FASTER, SAME, SLOWER
+from bench.gate.verdict import FASTER, SAME, SLOWER, fewest_blocks
 from bench.reporting.status import exit_status
 from transfer.report.rendering import Table, draw
 from transfer.system import hardware, schemas
 
-# Appended to a module of one revision: a function that goes through its work once more in every so many calls.
-PLANT = """
+# Appended to a module of one revision: a function, or a method, that goes through its work once more in every so many
+# calls. A batch that an engine has started is waited for.
+PLANTED = """
 
 from itertools import count as _count
 
-_planted_calls, _planted = _count(1), {function}
+
+def _planted(work, calls):
+    def call(*args, **kwargs):
+        if {condition} and next(calls) % {every} == 0:
+            found = work(*args, **kwargs)
+            if callable(found):
+                found()
+        return work(*args, **kwargs)
+
+    return call
 
 
-def {function}(*args, **kwargs):
-    if next(_planted_calls) % {every} == 0:
-        _planted(*args, **kwargs)
-    return _planted(*args, **kwargs)
+{function} = _planted({function}, _count(1))
 """
-# A function that many calls of make one benchmark: module, its name, the benchmark.
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A function that many calls of make one benchmark."""
+
+    module: str
+    function: str
+    benchmark: str
+    condition: str = "True"
+    """When it does its work again, an expression in the module."""
+
+
 PLANTS = [
-    ("transfer/data/decode.py", "pixels", "decode"),
-    ("transfer/evaluation/statistics.py", "score", "score"),
+    Plant("transfer/data/decode.py", "pixels", "decode"),
+    Plant("transfer/evaluation/statistics.py", "score", "score"),
 ]
+OPENVINO = Plant("transfer/engines/openvino.py", "OpenVINO.submit", "forward_openvino")
+TWO_THREADS = Plant(
+    "transfer/engines/eager.py", "Eager.submit", "forward_two_threads", "torch.get_num_threads() > 1"
+)
 # How often an inconclusive gate is asked again.
 ASKED = 3
 BUSY = "while True: sum(range(1000))"
@@ -85,26 +108,27 @@ def busy(seed: int, **options: Any) -> Trial:
         return _trial("equal, a core busy", lambda o: o.status == PASSED, seed, **options)
 
 
-def slower(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -> Trial:
-    """Add work to the newer revision, one in `every` times as much again: that benchmark alone must be SLOWER."""
-    module, function, name = plant
+def slower(plants: Sequence[Plant], every: int, seed: int, **options: Any) -> Trial:
+    """Add work to the newer revision, one in `every` times as much again: these benchmarks alone must be SLOWER."""
+    names = sorted(plant.benchmark for plant in plants)
     return _trial(
-        f"{name}: {100 // every} % added",
-        lambda o: o.status == RED and _named(o, SLOWER) == [name],
+        f"{', '.join(names)}: {100 // every} % added",
+        lambda o: o.status == RED and sorted(_named(o, SLOWER)) == names,
         seed,
-        in_head=(module, function, every),
+        in_head=plants,
+        every=every,
         **options,
     )
 
 
-def faster(plant: tuple[str, str, str], every: int, seed: int, **options: Any) -> Trial:
+def faster(plant: Plant, every: int, seed: int, **options: Any) -> Trial:
     """Remove work, one of `every` + 1 parts: the benchmark must be FASTER."""
-    module, function, name = plant
     return _trial(
-        f"{name}: {100 // (every + 1)} % taken away",
-        lambda o: o.status == PASSED and _named(o, FASTER) == [name],
+        f"{plant.benchmark}: {100 // (every + 1)} % taken away",
+        lambda o: o.status == PASSED and _named(o, FASTER) == [plant.benchmark],
         seed,
-        in_base=(module, function, every),
+        in_base=[plant],
+        every=every,
         **options,
     )
 
@@ -114,8 +138,9 @@ def _trial(
     is_right: Any,
     seed: int,
     *,
-    in_base: tuple[str, str, int] | None = None,
-    in_head: tuple[str, str, int] | None = None,
+    in_base: Sequence[Plant] = (),
+    in_head: Sequence[Plant] = (),
+    every: int = 1,
     blocks: int = 12,
     only: Sequence[str] = (),
 ) -> Trial:
@@ -123,17 +148,17 @@ def _trial(
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         work = Path(folder)
         with worktrees.tree(revision, work / "base") as base, worktrees.tree(revision, work / "head") as head:
-            for tree, plant in ((base, in_base), (head, in_head)):
-                if plant:
-                    _plant(tree, *plant)
+            for tree, plants in ((base, in_base), (head, in_head)):
+                for plant in plants:
+                    _plant(tree, plant, every)
             outcome = compare(base, head, work, tolerance=0.1, blocks=blocks, seed=seed, only=only)
     seconds = time.perf_counter() - start
     return Trial(kind=kind, outcome=outcome, seconds=seconds, right=is_right(outcome))
 
 
-def _plant(tree: Path, module: str, function: str, every: int) -> None:
-    with (tree / module).open("a") as file:
-        file.write(PLANT.format(function=function, every=every))
+def _plant(tree: Path, plant: Plant, every: int) -> None:
+    with (tree / plant.module).open("a") as file:
+        file.write(PLANTED.format(function=plant.function, condition=plant.condition, every=every))
 
 
 def _named(outcome: Outcome, verdict: str) -> list[str]:
@@ -151,15 +176,16 @@ def _busy_core() -> Iterator[None]:
 
 
 def quick() -> Iterator[Trial]:
-    """Yield the smallest useful test: a function does its work twice, and one of two benchmarks shows it."""
-    names = [name for _, _, name in PLANTS]
-    yield from _answered(partial(slower, PLANTS[1], 1, blocks=8, only=names))
+    """Yield the smallest useful test: engines do their work twice, and two of three benchmarks show it."""
+    planted = [OPENVINO, TWO_THREADS]
+    names = [PLANTS[0].benchmark, *(plant.benchmark for plant in planted)]
+    yield from _answered(partial(slower, planted, 1, blocks=fewest_blocks(len(names)), only=names))
 
 
 def thorough(trials: int) -> Iterator[Trial]:
     """Yield trials with a fifth of work added and removed, `trials` with equal revisions, and one on a busy machine."""
-    for plant in PLANTS:
-        yield from _answered(partial(slower, plant, 5))
+    for plant in (*PLANTS, OPENVINO, TWO_THREADS):
+        yield from _answered(partial(slower, [plant], 5))
     yield from _answered(partial(faster, PLANTS[0], 4))
     yield from (equal(seed) for seed in range(trials))
     yield busy(0)

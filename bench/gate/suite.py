@@ -2,15 +2,17 @@
 
 Run by the gate alone, with the newer revision's copy of this file and either revision's `transfer`. So nothing of
 `transfer` is imported before a benchmark needs it: what an older revision does not have fails that benchmark alone.
-A process has one core and one thread: parallel speed-up is not compared here.
+A process has one core and one thread, but for a benchmark with two of each.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -32,6 +34,8 @@ if TURNS in os.environ:  # imported before the first turn: it takes as long as a
     for name in ("torchvision", "sklearn.svm", "scipy.stats"):
         import_module(name)
 
+# Those that this process may use before the gate gives it one of them.
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 _warm: set[str] = set()
 """Benchmarks that this process has started."""
 
@@ -100,14 +104,53 @@ def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
 
 def bench_forward(timed: Timed) -> None:
     """Time forward passes."""
+    _time_forward(timed, "eager", threads=1)
+
+
+if find_spec("openvino"):
+
+    def bench_forward_openvino(timed: Timed) -> None:
+        """Time forward passes by OpenVINO."""
+        _time_forward(timed, "openvino", threads=1)
+
+
+if len(CORES) > 1:
+
+    def bench_forward_two_threads(timed: Timed, two_cores: None) -> None:
+        """Time forward passes in two threads, each on a core of its own."""
+        _time_forward(timed, "eager", threads=2)
+
+
+@pytest.fixture
+def two_cores() -> Iterator[None]:
+    """Lift the restriction to one core; torch gets two threads."""
+    import torch
+
+    pinned = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    if pinned:
+        os.sched_setaffinity(0, CORES)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+    if pinned:
+        os.sched_setaffinity(0, pinned)
+
+
+def _time_forward(timed: Timed, name: str, threads: int) -> None:
+    engine = _engine(name, threads)
+    x_NHW3 = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), np.uint8)
+    assert np.isfinite(timed(lambda: engine.submit(x_NHW3)(), rounds=11)).all()
+
+
+@cache
+def _engine(name: str, threads: int) -> Any:
+    """Build an engine, once for all parts: OpenVINO converts for a second."""
     from transfer import engines
     from transfer.backbones import networks, weights
 
     network = networks.build("resnet18", weights.load(INPUTS / "weights.safetensors"))
-    plan = engines.Plan(engine="eager", precision="fp32", device="cpu", threads=1, batch=4)
-    engine = engines.build(network, plan, SIZE, None)
-    x_NHW3 = np.random.default_rng(0).integers(0, 256, (4, *SIZE, 3), np.uint8)
-    assert np.isfinite(timed(lambda: engine.submit(x_NHW3)(), rounds=11)).all()
+    plan = engines.Plan(engine=name, precision="fp32", device="cpu", threads=threads, batch=4)
+    return engines.build(network, plan, SIZE, None)
 
 
 @pytest.mark.parametrize("name", ["fc", "svm", "ridge", "logreg", "knn"])

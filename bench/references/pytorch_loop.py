@@ -20,11 +20,18 @@ def prepare(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
-def features(body: nn.Module, x_N3HW: torch.Tensor) -> torch.Tensor:
-    """Compute the features (N, D) of one batch, on the network's device."""
+def features(
+    body: nn.Module,
+    x_N3HW: torch.Tensor,
+    dtype: torch.dtype | None = None,
+    layout: torch.memory_format = torch.channels_last,
+) -> torch.Tensor:
+    """Compute the features (N, D) of one batch, on the network's device; in the loop's precision, or by `dtype`."""
     device = x_N3HW.device.type
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision(device) == "bf16"):
-        x_ND: torch.Tensor = body(x_N3HW.to(memory_format=torch.channels_last))
+    half = dtype or (torch.bfloat16 if precision(device) == "bf16" else torch.float32)
+    enabled = half != torch.float32
+    with torch.inference_mode(), torch.autocast(device, half if enabled else torch.bfloat16, enabled=enabled):
+        x_ND: torch.Tensor = body(x_N3HW.to(memory_format=layout))
     return x_ND.flatten(1).float()
 
 

@@ -22,7 +22,6 @@ from rich.console import Console
 
 from bench import features, grids, synthetic_images, ways
 from bench.busy import OtherCores, is_busy
-from bench.conftest import usual_plan
 from bench.profiles import PROFILES, Profile
 from bench.references import adam_loop
 from bench.reporting import status, timings
@@ -42,7 +41,7 @@ def operations(profile: Profile) -> Iterator[dict[str, tuple[Callable[[], Any], 
         for i in range(profile.images):
             synthetic_images.draw(Path(folder) / "images", f"class{i % 2}", i, seed=i)
         with ways.opened(Path(folder) / "images", Path(folder), profile.backbone) as extractor:
-            plan = usual_plan("cpu")
+            plan = ways.usual_plan("cpu")
             engine = ways.engine(extractor, plan.engine, plan.precision, "cpu")
             batches = ways.pixels(extractor)
 

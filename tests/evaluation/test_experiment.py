@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.reports import Reports
 from transfer import metrics
+from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import dataset, lagoon
 from transfer.engines import autotune
@@ -144,6 +145,10 @@ def test_a_longer_extraction_is_compared_with_the_machine(
     features = run(tmp_path, methods=("knn",)).features
     assert features["flops_per_image"] > 1e6
     assert features["matmul_flops_per_s"] == 1e12
+    # Kept with the trial of the engine, for `transfer env`.
+    [entry] = Store(tmp_path / "store").all_trials()
+    [share] = [trial["share"] for trial in entry["trials"] if trial["share"]]
+    assert share == pytest.approx(features["images_per_s"] * features["flops_per_image"] / 1e12)
     assert run(tmp_path, methods=("knn",)).features["flops_per_image"] is None
 
 

@@ -42,6 +42,8 @@ class Trial:
     """Seconds since 1970."""
     contention: float | None
     """The share of the cores this process may use that others took while it was timed; None where it is not known."""
+    share: float | None = None
+    """Of the rate of matrix products, what an extraction by it reached later, both measured in one run."""
 
     @property
     def is_current(self) -> bool:
@@ -121,13 +123,15 @@ def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
         with contextlib.suppress(TypeError, KeyError, ValueError, OverflowError):
             numbers = {name: float(record[name]) for name in ("setup_s", "images_per_s", "cosine", "made_at")}
             contention = record.get("contention")
-            finite = all(map(math.isfinite, [*numbers.values(), float(contention or 0)]))
+            share = record.get("share")
+            finite = all(map(math.isfinite, [*numbers.values(), float(contention or 0), float(share or 0)]))
             if finite and numbers["images_per_s"] > 0:
                 found.append(
                     Trial(
                         engine=str(record["engine"]),
                         precision=str(record["precision"]),
                         contention=None if contention is None else float(contention),
+                        share=None if share is None else float(share),
                         **numbers,
                     )
                 )
@@ -143,8 +147,9 @@ def describe_trials(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             height, width = declared["size"]
             yield f"trials        {declared['backbone']} {height}x{width} on {declared['machine']}"
             for trial in trials:
+                reached = f", extraction at {trial.share:.0%} of the rate of products" if trial.share else ""
                 yield (
                     f"              {trial.engine:8} {trial.precision:4} {trial.images_per_s:8.1f} images/s, "
-                    f"ready in {trial.setup_s:.1f} s, cosine with fp32 {trial.cosine:.5f}"
+                    f"ready in {trial.setup_s:.1f} s, cosine with fp32 {trial.cosine:.5f}{reached}"
                     f"{'' if trial.is_current else ' (old or made while the machine was busy: made again when needed)'}"
                 )

@@ -155,6 +155,8 @@ def fill(
     if computed >= LEAST_COMPARED:
         with watch("matrix products"):
             flops, matmul = frozen.flops, _measure_matmul(picked.plan)
+        if flops and matmul:
+            _keep_share(frozen, picked.plan, computed * flops / watch.last("extract") / matmul)
     cold = [table.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
     return Extraction(
         table=table,
@@ -276,6 +278,16 @@ def _exact(
     least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
     log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))
     return exact, sample
+
+
+def _keep_share(frozen: FeatureExtractor, plan: Plan, share: float) -> None:
+    """Keep the share of the rate of matrix products that was reached, with the trial of the plan if there is one."""
+    declared = frozen.declare_trials(plan)
+    kept = trials.known(frozen.store.trials(declared))
+    own = (plan.engine, plan.precision)
+    updated = [replace(one, share=share) if (one.engine, one.precision) == own else one for one in kept]
+    if updated != kept:
+        frozen.store.keep_trials(declared, [asdict(trial) for trial in updated])
 
 
 def _measure_matmul(plan: Plan) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transfer.system.timer import now
 
 # Sizes from which the rate of products is measured, doubled while all products of the next size take less than so much.
@@ -29,14 +31,40 @@ def measure_matmul(device: str, precision: str, budget_s: float = BUDGET_S) -> f
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     if dtype is None:
         return None
+
+    def prepare(size: int) -> Callable[[], object]:
+        a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
+        return lambda: a @ b
+
+    return largest_rate(prepare, device, budget_s)
+
+
+def largest_rate(
+    prepare: Callable[[int], Callable[[], object]], device: str, budget_s: float = BUDGET_S
+) -> float:
+    """Measure the largest rate of products of square matrices, over their sizes.
+
+    Parameters
+    ----------
+    prepare : callable
+        Takes the side of the matrices and returns a function that multiplies two of them.
+    device : {"cpu", "cuda"}
+    budget_s : float
+        As for `measure_matmul`.
+
+    Returns
+    -------
+    float
+        Operations a second.
+    """
     best, size = 0.0, FIRST_SIZE
     while True:
-        a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
-        a @ b  # the first one sets up libraries and threads
+        multiply = prepare(size)
+        multiply()  # the first one sets up libraries and threads
         seconds = []
         for _ in range(PRODUCTS):
             start = now(device)
-            a @ b
+            multiply()
             seconds.append(now(device) - start)
         best = max(best, 2 * size**3 / min(seconds))
         if size == LAST_SIZE or 8 * (PRODUCTS + 1) * min(seconds) > budget_s:

@@ -11,7 +11,7 @@ import pytest
 
 from bench.gate import selftest
 from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, Row
-from bench.gate.selftest import Trial
+from bench.gate.selftest import Plant, Trial
 from bench.gate.verdict import FASTER, SAME, SLOWER, Ratio
 
 
@@ -34,7 +34,7 @@ def test_a_planted_function_does_its_work_once_more_in_so_many_calls(tmp_path: P
     (tmp_path / "module.py").write_text(
         "calls = []\n\n\ndef work(x):\n    calls.append(x)\n    return 2 * x\n"
     )
-    selftest._plant(tmp_path, "module.py", "work", every)
+    selftest._plant(tmp_path, Plant("module.py", "work", "a"), every)
     module: dict[str, Any] = {}
     exec((tmp_path / "module.py").read_text(), module)
     assert [module["work"](x) for x in range(20)] == [2 * x for x in range(20)]
@@ -43,12 +43,26 @@ def test_a_planted_function_does_its_work_once_more_in_so_many_calls(tmp_path: P
 
 def test_what_is_planted_is_there() -> None:
     root = Path(selftest.__file__).parents[2]
-    for path, function, _ in selftest.PLANTS:
-        assert f"\ndef {function}(" in (root / path).read_text()
+    for plant in (*selftest.PLANTS, selftest.OPENVINO, selftest.TWO_THREADS):
+        assert f"def {plant.function.split('.')[-1]}(" in (root / plant.module).read_text()
+
+
+def test_a_planted_method_waits_for_a_batch_under_way_where_its_condition_holds(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(
+        "waited, several = [], False\n\n\nclass Engine:\n    def submit(self, x):\n"
+        "        return lambda: waited.append(x)\n"
+    )
+    selftest._plant(tmp_path, Plant("module.py", "Engine.submit", "a", "several"), 1)
+    module: dict[str, Any] = {}
+    exec((tmp_path / "module.py").read_text(), module)
+    module["Engine"]().submit(1)()
+    module["several"] = True
+    module["Engine"]().submit(2)()
+    assert module["waited"] == [1, 2, 2]
 
 
 PLANT = selftest.PLANTS[0]
-ADDED, REMOVED = lambda: selftest.slower(PLANT, 5, 0), lambda: selftest.faster(PLANT, 4, 0)
+ADDED, REMOVED = lambda: selftest.slower([PLANT], 5, 0), lambda: selftest.faster(PLANT, 4, 0)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,8 @@ def test_an_inconclusive_gate_is_asked_again(
 
     def compare(*_: Any, **__: Any) -> Outcome:
         answer = next(statuses)
-        return outcome(answer, score=SLOWER if answer == RED else SAME)
+        verdict = SLOWER if answer == RED else SAME
+        return outcome(answer, decode=SAME, forward_openvino=verdict, forward_two_threads=verdict)
 
     monkeypatch.setattr(selftest, "compare", compare)
     monkeypatch.setattr(selftest, "_plant", lambda *_: None)
