@@ -35,7 +35,7 @@ from transfer.engines import build, options
 from transfer.engines.eager import Eager
 from transfer.evaluation import experiment, suspects
 from transfer.features import plan
-from transfer.heads import kernels, knn, lbfgs, ncm, primal_problem, ridge, svm, training
+from transfer.heads import kernels, knn, multinomial, ncm, primal_problem, ridge, svm, training
 from transfer.heads.registry import METHODS
 from transfer.system import files
 from transfer.system.content_ids import from_hex
@@ -340,7 +340,7 @@ def test_a_search_standardises_once(
 ) -> None:
     """For a whole grid, not for each of its settings; an SVM is standardised in float64, by scikit-learn."""
     seen: list[int] = []
-    for module in (knn, ncm, primal_problem, ridge, lbfgs, training):
+    for module in (knn, ncm, primal_problem, multinomial, ridge, training):
         counting(module, "moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
     METHODS[name].build(RunConfig(data="x", epochs=1, device="cpu")).fit(*rows)
     times = {"fc-lab": 0, "svm-lab": 0, "svm": 0, "ridge": 2}.get(
