@@ -65,9 +65,8 @@ def solve_settings(
     """Return the machines of several C and class weights for one kernel, and the seconds that each setting took.
 
     A solution with coefficients well below the bounds that C sets is the solution of all settings with larger
-    bounds too: they get the same object, and the first of them its seconds. So the largest bounds are solved first, in
-    parallel with the smallest, which are the least likely to share it. Where the bounds are so small that all
-    coefficients reach them, nothing is solved.
+    bounds too: they get the same object, and the first of them its seconds. So the largest bounds are solved first, and
+    the others together. Where the bounds are so small that all coefficients reach them, nothing is solved.
 
     Parameters
     ----------
@@ -85,22 +84,15 @@ def solve_settings(
     bounds_RC = np.stack([bounds(y_N, *setting) for setting in settings])
     counts_C = np.unique(y_N, return_counts=True)[1]
     results = {r: own for r, own in enumerate(_at_bounds(kernel_NN, counts_C, bounds_RC)) if own}
-    order = [r for r in bounds_RC.min(1).argsort(kind="stable") if r not in results]
-    first, rest = (order[-1:] + order[:1], order[1:-1]) if len(order) > 1 else (order, [])
+    order = [r for r in bounds_RC.min(1).argsort(kind="stable")[::-1] if r not in results]
     solved: dict[int, Future[tuple[Machines, float]]] = {}
-
-    def begin(r: int) -> None:
-        if not any(machines.within(bounds_RC[r]) for machines in free):
-            solved[r] = pool.submit(solve, kernel_NN, y_N, *settings[r])
-
     with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
-        for r in first:
-            begin(r)
-        for r in first[:1]:
-            if r in solved and (machines := solved[r].result()[0]).within(bounds_RC[r]):
+        for r in order:
+            if any(machines.within(bounds_RC[r]) for machines in free):
+                continue
+            solved[r] = pool.submit(solve, kernel_NN, y_N, *settings[r])
+            if r == order[0] and (machines := solved[r].result()[0]).within(bounds_RC[r]):
                 free.append(machines)
-        for r in rest:
-            begin(r)
     for r in order:
         shared = [(machines, 0.0) for machines in free if machines.within(bounds_RC[r])]
         machines, fit_s = solved[r].result() if r in solved else shared[0]
