@@ -45,6 +45,11 @@ class Index:
             place_N[part] = self._place_N[find(key_N[part], self._key_N)]
         return place_N
 
+    def entries(self) -> tuple[Ids, Places]:
+        """Return all ids `(N, 32)`, sorted, and their places `(N,)`."""
+        self._settle()
+        return self._key_N.view(np.uint8).reshape(-1, 32), self._place_N[:-1]
+
     def _settle(self) -> None:
         if not self._waiting:
             return
