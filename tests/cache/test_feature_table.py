@@ -148,7 +148,7 @@ def test_a_shard_of_a_newer_version_is_left_as_it_is(
     assert not seen.holds(ids).any()
     assert seen.damaged == []
     assert "newer version" in caplog.text
-    assert len(feature_table.listed(kept.folder)) == 0
+    assert len(Store(tmp_path).listed(DECLARED)) == 0
     assert {path: path.read_bytes() for path in kept.folder.iterdir()} == before
 
 
@@ -348,6 +348,7 @@ def test_what_another_process_merges_while_a_table_is_opened_is_seen(
     real = shards.read
 
     def after_a_merge(path: Path) -> object:
+        monkeypatch.setattr(shards, "read", real)
         other.merge()
         return real(path)
 
@@ -371,6 +372,23 @@ def test_two_runs_that_merge_the_same_copies_at_once_keep_the_rows(
     for path in gone:
         shards.delete(path)
     np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
+
+
+def test_damage_since_a_table_was_opened_is_never_merged(tmp_path: Path) -> None:
+    """What is merged gets a checksum of its own."""
+    ids, x = rows(6)
+    kept = table(tmp_path)
+    for i in range(0, 6, 2):
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    path = kept._shards[1].path
+    data = bytearray(path.read_bytes())
+    data[kept._shards[1].start] ^= 1
+    path.write_bytes(data)
+    kept.merge()
+    seen = table(tmp_path)
+    assert seen.damaged == [path.stem]
+    assert seen.holds(ids).tolist() == [True] * 2 + [False] * 2 + [True] * 2
+    np.testing.assert_array_equal(seen.gather(ids[4:]), x[4:])
 
 
 def test_rows_that_somebody_deleted_are_reported_and_not_waited_for(tmp_path: Path) -> None:
@@ -468,7 +486,7 @@ def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCap
 def test_what_is_listed_is_what_a_table_holds_though_no_row_is_read(tmp_path: Path) -> None:
     ids, x = rows(5)
     kept = table(tmp_path)
-    assert feature_table.listed(kept.folder).shape == (0, 32)
+    assert Store(tmp_path).listed(DECLARED).shape == (0, 32)
     kept.append(ids[:3], x[:3], 1.0, "here")
     kept.append(ids[3:], x[3:], 1.0, "here")
     for path in kept.folder.iterdir():
@@ -477,7 +495,6 @@ def test_what_is_listed_is_what_a_table_holds_though_no_row_is_read(tmp_path: Pa
         path.write_bytes(
             data[: shard.start] + bytes(shard.shape[0] * 20) + data[shard.start + shard.shape[0] * 20 :]
         )
-    assert sorted(to_hex(feature_table.listed(kept.folder))) == sorted(to_hex(ids))
     assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids))
     assert not table(tmp_path).holds(ids).any()
 
@@ -491,7 +508,7 @@ def test_damaged_ids_are_not_listed_and_the_file_is_left_where_it_is(tmp_path: P
     [path] = set(kept.folder.iterdir()) - before
     data = path.read_bytes()
     path.write_bytes(data.replace(ids[3].tobytes(), bytes(32)))
-    assert sorted(to_hex(feature_table.listed(kept.folder))) == sorted(to_hex(ids[:2]))
+    assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids[:2]))
     assert path.exists()
 
 
@@ -512,5 +529,5 @@ def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
     for seen in (second, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[:6]), x[:6])
         np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
-    assert len(feature_table.listed(first.folder)) == 12
+    assert len(Store(tmp_path).listed(DECLARED)) == 12
     assert files(first) == 2

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from transfer.cache import locks, old_shards, shards
 from transfer.cache.feature_index import Index, Places
 from transfer.cache.shards import Array, Damaged, NewerVersion, Shard
-from transfer.system.content_ids import Ids, to_hex
+from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
 
 SHARD_ROWS = 4096
@@ -29,26 +29,6 @@ SHARD_ROWS = 4096
 PLACES = 2**32
 
 log = logging.getLogger(__name__)
-
-
-def listed(folder: Path) -> Ids:
-    """Return the images that the shards of a table list, copies included.
-
-    Only the features that are used must be whole, so the rows are neither read nor checked.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the table; it need not exist.
-
-    Returns
-    -------
-    (N, 32) uint8
-        Ids.
-    """
-    return np.concatenate(
-        [np.empty((0, 32), np.uint8), *(ids_N32 for _, ids_N32 in shards.described(folder))]
-    )
 
 
 class FeatureTable:
@@ -177,26 +157,28 @@ class FeatureTable:
 
     def _merge(self, made_on: str, least: int = 0) -> None:
         """Merge the small shards of a machine, where together they have `least` rows."""
-        found = {number: shard for number, shard in self._shards.items() if shard.made_on == made_on}
-        small = [number for number, shard in found.items() if shard.shape[0] < SHARD_ROWS]
-        if sum(found[number].shape[0] for number in small) < least:
+        own = {number: shard for number, shard in self._shards.items() if shard.made_on == made_on}
+        small = [number for number, shard in own.items() if shard.shape[0] < SHARD_ROWS]
+        if sum(own[number].shape[0] for number in small) < least:
             return
         # What can't be deleted, or is gone since another process merged it, would lie there twice for good.
-        small = [number for number in small if shards.can_delete(found[number].path)]
+        small = [number for number in small if shards.can_delete(own[number].path)]
         if len(small) < 2:
             return
+        try:  # checked, since what is written of them has a checksum of its own
+            found = [shards.read(own[number].path) for number in small]
+            x_ND = np.concatenate([shard.load(mapped=False) for shard, _ in found])
+        except (OSError, Damaged):  # gone in this moment; or whoever opens them next finds the damage
+            return
+        ids_N32 = np.concatenate([ids_N32 for _, ids_N32 in found])
+        row_N = np.sort(firsts(ids_N32))
         # Rows that another shard answers for are in it already.
-        ids_N32, place_N = self._index.entries()
-        own_N = np.isin(place_N // PLACES, small)
-        ids_N32 = ids_N32[own_N][np.argsort(place_N[own_N])]
-        for start in range(0, len(ids_N32), SHARD_ROWS):
-            part_N32 = ids_N32[start : start + SHARD_ROWS]
-            seconds = self.seconds(part_N32, made_on)
+        row_N = row_N[np.isin(self._places(ids_N32[row_N]) // PLACES, small)]
+        for start in range(0, len(row_N), SHARD_ROWS):
+            part_N = row_N[start : start + SHARD_ROWS]
+            seconds = self.seconds(ids_N32[part_N], made_on)
             assert seconds is not None
-            try:
-                self._write(part_N32, self._rows(part_N32), seconds, made_on)
-            except FileNotFoundError:  # another process merges them
-                return
+            self._write(ids_N32[part_N], x_ND[part_N], seconds, made_on)
         for number in small:
             shards.delete(self._shards.pop(number).path)
 
