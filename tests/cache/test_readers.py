@@ -65,5 +65,5 @@ def test_others(names: dict[str, Any], name: str) -> None:
 
 
 def test_what_features_depend_on(names: dict[str, Any]) -> None:
-    record = run("read_schema", names)["record"]
+    record = run("read_metadata", names)["record"]
     assert (record["declared"], record["seconds"], record["made_on"]) == (DECLARED, 1.0, "here")

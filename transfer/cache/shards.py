@@ -1,8 +1,8 @@
 """Shards: immutable Parquet files of feature rows and the images they belong to, named by the sha256 of their bytes.
 
 Each is written beside, flushed and renamed into place: a file of such a name is whole. Its name covers every byte, the
-footer too; pages have checksums besides, for other readers. A column is one page, neither encoded nor compressed, so
-its values end where it ends, and rows are mapped into memory.
+footer too; pages have checksums besides, for other readers. A column is one page, neither encoded nor compressed, and
+the record in the metadata says where its values are, so that rows are mapped into memory.
 
 A shard of version 2 (see `old_shards`) is read here as well, and never written.
 
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
+import operator
 import os
 import re
 import stat
@@ -22,7 +24,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -113,34 +115,47 @@ def write(
     import pyarrow as pa
     from pyarrow import parquet
 
-    x_ND, (count, width) = np.ascontiguousarray(x_ND, "<f4"), x_ND.shape
+    x_ND, ids_N32 = np.ascontiguousarray(x_ND, "<f4"), np.ascontiguousarray(ids_N32)
+    count, width = x_ND.shape
     assert len(ids_N32) == count
-    record = {"version": VERSION, "declared": declared, "seconds": seconds, "made_on": made_on}
-    # Merging deletes what it merged: what it writes may never have the name of anything that was there.
-    record["nonce"] = nonce or uuid.uuid4().hex
-    schema = _schema(width).with_metadata({RECORD: json.dumps(record)})
+    number = pa.list_(pa.field("element", pa.float32(), nullable=False), width)
+    fields = [pa.field("id", pa.binary(32), nullable=False), pa.field("features", number, nullable=False)]
     # From buffers: where an array is given, pyarrow imports pandas to see what it is.
-    ids = pa.Array.from_buffers(pa.binary(32), count, [None, pa.py_buffer(np.ascontiguousarray(ids_N32))])
+    ids = pa.Array.from_buffers(pa.binary(32), count, [None, pa.py_buffer(ids_N32)])
     numbers = pa.Array.from_buffers(pa.float32(), x_ND.size, [None, pa.py_buffer(x_ND)])
-    rows = pa.FixedSizeListArray.from_arrays(numbers, type=schema.field("features").type)
-    stream = pa.BufferOutputStream()
-    parquet.write_table(
-        pa.Table.from_arrays([ids, rows], schema=schema),
-        stream,
+    rows = pa.FixedSizeListArray.from_arrays(numbers, type=number)
+    buffer = io.BytesIO()
+    with parquet.ParquetWriter(
+        buffer,
+        pa.schema(fields),
         compression="none",
         use_dictionary=False,
         write_statistics=False,
         write_page_checksum=True,
         data_page_size=MAX_BYTES,
-    )
-    data = stream.getvalue()
-    path = folder / f"{files.sha256(data)}.parquet"
-    shard, _ = _parse(path, pa.BufferReader(data), len(data))
-    written_K = np.frombuffer(data, "<u4", x_ND.size, shard.start)
-    if len(data) > MAX_BYTES or not np.array_equal(written_K, x_ND.view("<u4").ravel()):
+    ) as writer:
+        writer.write_table(pa.Table.from_arrays([ids, rows], schema=pa.schema(fields)))
+        record = {
+            "version": VERSION,
+            # Merging deletes what it merged: what it writes may never have the name of anything that was there.
+            "nonce": nonce or uuid.uuid4().hex,
+            "declared": declared,
+            "seconds": seconds,
+            "made_on": made_on,
+            "shape": [count, width],
+            "ids_start": bytes(buffer.getbuffer()[: ids_N32.nbytes + 1000]).find(ids_N32.tobytes()),
+            "ids_sha256": files.sha256(ids_N32.data),
+            "rows_start": buffer.tell() - x_ND.nbytes,
+        }
+        writer.add_key_value_metadata({RECORD: json.dumps(record)})
+    data = buffer.getbuffer()
+    written_K = np.frombuffer(data, "<u4", x_ND.size, record["rows_start"])
+    are_pages = record["ids_start"] > 0 and np.array_equal(written_K, x_ND.view("<u4").ravel())
+    if not are_pages or len(data) > MAX_BYTES:
         raise UserError(f"can't keep {count:,} rows of {width:,} features as one page of Parquet")
-    files.write(path, memoryview(data))
-    return shard
+    path = folder / f"{files.sha256(data)}.parquet"
+    files.write(path, data)
+    return Shard(path, declared, (count, width), seconds, made_on, record["rows_start"])
 
 
 def read(path: Path, *, check: bool = True) -> tuple[Shard, Ids]:
@@ -220,48 +235,32 @@ def _files(path: Path) -> list[Path]:
     return [path, path.with_suffix(old_shards.ROWS)] if path.suffix == old_shards.MANIFEST else [path]
 
 
-def _schema(width: int) -> Any:
-    import pyarrow as pa
-
-    numbers = pa.list_(pa.field("element", pa.float32(), nullable=False), width)
-    return pa.schema(
-        [pa.field("id", pa.binary(32), nullable=False), pa.field("features", numbers, nullable=False)]
-    )
-
-
-def _parse(path: Path, source: Any, size: int) -> tuple[Shard, Ids]:
-    """Return what a file of `size` bytes says of itself, and its images, whose page is checked."""
+def _parse(path: Path, file: BinaryIO, size: int) -> tuple[Shard, Ids]:
+    """Return what a file of `size` bytes says of itself, and its images, which are checked."""
     from pyarrow import parquet
 
-    with parquet.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
-        footer, schema = file.metadata, file.schema_arrow
-        record = json.loads(footer.metadata[RECORD])
-        version = record["version"]
-        if isinstance(version, int) and version > VERSION:
-            raise NewerVersion(f"version {version}, where this program writes {VERSION}")
-        count, width = footer.num_rows, schema.field("features").type.list_size
-        if version != VERSION or not schema.equals(_schema(width)) or footer.num_row_groups != 1:
-            raise Damaged("its columns are none of this version")
-        _start(footer, 0, 32 * count, size)
-        start = _start(footer, 1, 4 * count * width, size)
-        [id_N] = file.read_row_group(0, ["id"], use_threads=False).column("id").chunks
-    ids_N32 = np.frombuffer(id_N.buffers()[1], np.uint8).reshape(count, 32)
+    # Of hostile footers pyarrow knows to read this without ending the process, but not what they say of columns.
+    record = json.loads(parquet.read_metadata(file).metadata[RECORD])
+    version = record["version"]
+    if isinstance(version, int) and version > VERSION:
+        raise NewerVersion(f"version {version}, where this program writes {VERSION}")
+    count, width = map(operator.index, record["shape"])
+    ids_start, start = operator.index(record["ids_start"]), operator.index(record["rows_start"])
     shard = Shard(
         path, record["declared"], (count, width), float(record["seconds"]), str(record["made_on"]), start
     )
-    if files.record_sha256(shard.declared)[:32] != path.parent.name or not 0 <= shard.seconds < math.inf:
-        raise Damaged("it is another table's, or none of this version")
-    return shard, ids_N32
-
-
-def _start(footer: Any, column: int, length: int, size: int) -> int:
-    """Return where the values of a column begin, which end with its only page; no reader allocates more than these."""
-    chunk = footer.row_group(0).column(column)
-    end = chunk.data_page_offset + chunk.total_compressed_size
-    is_plain = chunk.compression == "UNCOMPRESSED" and set(chunk.encodings) <= {"PLAIN", "RLE"}
-    if not is_plain or not 0 < chunk.data_page_offset <= end - length < end <= size:
-        raise Damaged("its columns are not as long as its rows")
-    return int(end - length)
+    if version != VERSION or files.record_sha256(shard.declared)[:32] != path.parent.name:
+        raise Damaged("it is another table's, or of no version")
+    if (
+        min(count, width, ids_start, start) <= 0
+        or max(ids_start + 32 * count, start + 4 * count * width) > size
+    ):
+        raise Damaged("it has not the rows that it should have")
+    file.seek(ids_start)
+    ids = file.read(32 * count)
+    if files.sha256(ids) != record["ids_sha256"] or not 0 <= shard.seconds < math.inf:
+        raise Damaged("its images are not those that were written")
+    return shard, np.frombuffer(ids, np.uint8).reshape(count, 32)
 
 
 @contextlib.contextmanager
