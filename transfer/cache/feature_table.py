@@ -225,4 +225,5 @@ class FeatureTable:
                 # Whoever else does the same writes the same bytes.
                 self._write(ids_N32, shard.load(), shard.seconds, shard.made_on, nonce=path.stem)
                 shards.delete(path)
+                (self.folder / old_shards.KEY).unlink(missing_ok=True)
             self._merge(shard.made_on, SHARD_ROWS)
