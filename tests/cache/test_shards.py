@@ -194,7 +194,7 @@ def test_every_bit_counts(shard: Shard) -> None:
 
 
 def test_a_shard_of_a_newer_version_is_not_damaged(shard: Shard) -> None:
-    path = rewrite(shard, version=shards.VERSION + 1, shape="another")
+    path = rewrite(shard, version=shards.VERSION + 1, shape="another", seconds="another")
     for check in (True, False):
         with pytest.raises(shards.NewerVersion, match="version 4, where this program writes 3"):
             shards.read(path, check=check)

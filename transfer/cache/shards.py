@@ -23,8 +23,9 @@ import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -235,31 +236,31 @@ def _files(path: Path) -> list[Path]:
     return [path, path.with_suffix(old_shards.ROWS)] if path.suffix == old_shards.MANIFEST else [path]
 
 
-def _parse(path: Path, file: BinaryIO, size: int) -> tuple[Shard, Ids]:
+def _parse(path: Path, file: BufferedReader, size: int) -> tuple[Shard, Ids]:
     """Return what a file of `size` bytes says of itself, and its images, which are checked."""
     from pyarrow import parquet
 
-    # Of hostile footers pyarrow knows to read this without ending the process, but not what they say of columns.
+    # Asked what hostile footers say of columns, pyarrow may end the process; of this record it does not.
     record = json.loads(parquet.read_metadata(file).metadata[RECORD])
     version = record["version"]
     if isinstance(version, int) and version > VERSION:
         raise NewerVersion(f"version {version}, where this program writes {VERSION}")
-    count, width = map(operator.index, record["shape"])
-    ids_start, start = operator.index(record["ids_start"]), operator.index(record["rows_start"])
-    shard = Shard(
-        path, record["declared"], (count, width), float(record["seconds"]), str(record["made_on"]), start
-    )
-    if version != VERSION or files.record_sha256(shard.declared)[:32] != path.parent.name:
-        raise Damaged("it is another table's, or of no version")
+    declared, seconds = record["declared"], float(record["seconds"])
     if (
-        min(count, width, ids_start, start) <= 0
-        or max(ids_start + 32 * count, start + 4 * count * width) > size
+        version != VERSION
+        or files.record_sha256(declared)[:32] != path.parent.name
+        or not 0 <= seconds < math.inf
     ):
+        raise Damaged("it is another table's, or of no version")
+    numbers = (*record["shape"], record["ids_start"], record["rows_start"])
+    count, width, ids_start, start = map(operator.index, numbers)
+    if min(numbers) <= 0 or max(ids_start + 32 * count, start + 4 * count * width) > size:
         raise Damaged("it has not the rows that it should have")
     file.seek(ids_start)
     ids = file.read(32 * count)
-    if files.sha256(ids) != record["ids_sha256"] or not 0 <= shard.seconds < math.inf:
+    if files.sha256(ids) != record["ids_sha256"]:
         raise Damaged("its images are not those that were written")
+    shard = Shard(path, declared, (count, width), seconds, str(record["made_on"]), start)
     return shard, np.frombuffer(ids, np.uint8).reshape(count, 32)
 
 
