@@ -20,6 +20,7 @@ from transfer.cache.shards import Damaged
 from transfer.cache.store import Store, key_of
 from transfer.system import files
 from transfer.system.content_ids import from_hex
+from transfer.system.errors import UserError
 
 DECLARED = {"backbone": "resnet18", "size": [48, 64]}
 IDS = from_hex([hashlib.sha256(bytes([i])).hexdigest() for i in range(6)])
@@ -70,9 +71,18 @@ def test_two_that_convert_a_shard_at_once_write_it_once(
     assert len(shards.paths(folder)) == 2
 
 
-def test_who_may_not_delete_reads_what_there_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["may not delete", "disk full"])
+def test_who_can_not_write_reads_what_there_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise UserError("No space left on device")
+
     before = sorted(folder.iterdir())
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    if fault == "may not delete":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    else:
+        monkeypatch.setattr(files, "write", fails)
     check(table(folder))
     assert sorted(folder.iterdir()) == before
 
