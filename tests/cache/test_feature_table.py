@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 import uuid
@@ -31,10 +30,10 @@ def rows(count: int, width: int = 5, seed: int = 0) -> tuple[Ids, np.ndarray]:
 
 
 def files(table: FeatureTable) -> int:
-    """How many shards lie in the folder."""
-    manifests = len(list(table.folder.glob("*.json"))) - 1
-    assert len(list(table.folder.glob("*.npy"))) == manifests
-    return manifests
+    """How many shards lie in the folder, and nothing else."""
+    found = list(table.folder.iterdir())
+    assert {path.suffix for path in found} == {".parquet"}
+    return len(found)
 
 
 def table(root: Path) -> FeatureTable:
@@ -109,23 +108,24 @@ def test_a_write_that_breaks_off_anywhere_leaves_what_was_there(
     assert not list(kept.folder.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("kind", ["npy", "json"])
+@pytest.mark.parametrize("at", [0.02, 0.5, 0.98])
 @pytest.mark.parametrize("fault", ["cut", "flipped", "emptied"])
-def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: str, fault: str) -> None:
+def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, at: float, fault: str) -> None:
     ids, x = rows(8)
     kept = table(tmp_path)
     kept.append(ids[:4], x[:4], 1, "here")
     whole = set(kept.folder.iterdir())
     kept.append(ids[4:], x[4:], 1, "here")
-    path = next(p for p in kept.folder.iterdir() if p not in whole and p.suffix == f".{kind}")
+    [path] = set(kept.folder.iterdir()) - whole
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0x40
-    path.write_bytes({"cut": data[: len(data) // 2], "flipped": data, "emptied": b""}[fault])
+    place = int(at * len(data))
+    data[place] ^= 0x40
+    path.write_bytes({"cut": data[:place], "flipped": data, "emptied": b""}[fault])
     seen = table(tmp_path)
     assert len(seen.damaged) == 1
     assert seen.holds(ids).tolist() == [True] * 4 + [False] * 4
     np.testing.assert_array_equal(seen.gather(ids[:4]), x[:4])
-    assert len(list(kept.folder.glob("*.corrupt"))) == 2
+    assert len(list(kept.folder.glob("*.corrupt"))) == 1
     seen.append(ids[4:], x[4:], 1, "here")
     healed = table(tmp_path)
     assert healed.damaged == []
@@ -133,30 +133,46 @@ def test_a_damaged_shard_is_set_aside_and_the_rest_stays(tmp_path: Path, kind: s
 
 
 def test_a_shard_of_a_newer_version_is_left_as_it_is(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids, x = rows(4)
     kept = table(tmp_path)
     kept.append(ids, x, 1, "here")
-    [manifest] = shards.manifests(kept.folder)
-    record = files_module.unsealed(manifest.read_bytes())
-    newer = {**record, "schema_version": record["schema_version"] + 1}
-    manifest.write_bytes(files_module.sealed(newer))
+    [path] = shards.paths(kept.folder)
+    monkeypatch.setattr(shards, "VERSION", shards.VERSION + 1)
+    kept.append(ids, x, 1, "here")
+    path.unlink()
+    monkeypatch.undo()
     before = {path: path.read_bytes() for path in kept.folder.iterdir()}
     seen = table(tmp_path)
     assert not seen.holds(ids).any()
     assert seen.damaged == []
     assert "newer version" in caplog.text
-    assert len(feature_table.listed(kept.folder)) == 0
+    assert len(Store(tmp_path).listed(DECLARED)) == 0
     assert {path: path.read_bytes() for path in kept.folder.iterdir()} == before
 
 
-def test_rows_without_a_manifest_do_not_count(tmp_path: Path) -> None:
+def test_files_of_other_names_do_not_count_and_stay(tmp_path: Path) -> None:
     ids, x = rows(4)
     kept = table(tmp_path)
     kept.append(ids, x, 1, "here")
-    next(path for path in kept.folder.glob("*.json") if path.name != "key.json").unlink()
+    [path] = kept.folder.iterdir()
+    path.rename(kept.folder / "mine.parquet")
     assert not table(tmp_path).holds(ids).any()
+    assert [path.name for path in kept.folder.iterdir()] == ["mine.parquet"]
+
+
+def test_a_shard_of_another_table_is_damage(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    other = Store(tmp_path).table({**DECLARED, "size": [48, 65]})
+    other.append(ids, x, 1, "here")
+    [path] = other.folder.iterdir()
+    kept = table(tmp_path)
+    kept.append(ids[:1], x[:1] + 1, 1, "here")
+    (kept.folder / path.name).write_bytes(path.read_bytes())
+    seen = table(tmp_path)
+    assert seen.damaged == [path.stem]
+    assert seen.holds(ids).tolist() == [True, False, False, False]
 
 
 def test_small_shards_are_merged_as_soon_as_they_have_gathered(
@@ -226,14 +242,14 @@ def test_what_was_merged_and_refuses_to_be_deleted_is_not_opened_again(
         kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
     monkeypatch.setattr(feature_table, "SHARD_ROWS", 8)
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no")))
-    real, lists = shards.manifests, []
+    real, lists = shards.paths, []
 
-    def manifests(folder: Path) -> set[Path]:
+    def paths(folder: Path) -> set[Path]:
         lists.append(folder)
         assert len(lists) <= 3 * 4, "listed over and over"
         return real(folder)
 
-    monkeypatch.setattr(shards, "manifests", manifests)
+    monkeypatch.setattr(shards, "paths", paths)
     for _ in range(3):
         np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
@@ -245,13 +261,13 @@ def test_a_shard_that_cant_be_read_counts_as_not_there(
     kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")
     kept.append(ids[2:], x[2:], 1.0, "here")
-    closed = next(path for path in kept.folder.glob("*.json") if path.name != "key.json")
+    closed = next(kept.folder.iterdir())
     real = shards.read
 
-    def read(manifest: Path) -> object:
-        if manifest == closed:
-            raise PermissionError(13, "Permission denied", str(manifest))
-        return real(manifest)
+    def read(path: Path) -> object:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
 
     monkeypatch.setattr(shards, "read", read)
     assert table(tmp_path).holds(ids).sum() == 2
@@ -331,12 +347,57 @@ def test_what_another_process_merges_while_a_table_is_opened_is_seen(
         other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
     real = shards.read
 
-    def after_a_merge(manifest: Path) -> object:
+    def after_a_merge(path: Path) -> object:
+        monkeypatch.setattr(shards, "read", real)
         other.merge()
-        return real(manifest)
+        return real(path)
 
     monkeypatch.setattr(shards, "read", after_a_merge)
     np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
+
+
+def test_two_runs_that_merge_the_same_copies_at_once_keep_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each writes what one of the two shards has, and deletes both: of the same name, it would be deleted with them."""
+    ids, x = rows(4)
+    both, gone = (table(tmp_path), table(tmp_path)), []
+    for one, seconds in zip(both, (1.0, 2.0), strict=True):
+        one.append(ids, x, seconds, "here")
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "delete", gone.append)
+        for one in both:
+            one._find_shards()
+            one.merge()
+    for path in gone:
+        shards.delete(path)
+    np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
+
+
+def test_damage_since_a_table_was_opened_is_never_merged(tmp_path: Path) -> None:
+    """What is merged gets a checksum of its own."""
+    ids, x = rows(6)
+    kept = table(tmp_path)
+    for i in range(0, 6, 2):
+        kept.append(ids[i : i + 2], x[i : i + 2], 1.0, "here")
+    path = kept._shards[1].path
+    data = bytearray(path.read_bytes())
+    data[kept._shards[1].start] ^= 1
+    path.write_bytes(data)
+    kept.merge()
+    seen = table(tmp_path)
+    assert seen.damaged == [path.stem]
+    assert seen.holds(ids).tolist() == [True] * 2 + [False] * 2 + [True] * 2
+    np.testing.assert_array_equal(seen.gather(ids[4:]), x[4:])
+
+
+def test_rows_that_somebody_deleted_are_reported_and_not_waited_for(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    kept = table(tmp_path)
+    kept.append(ids, x, 1.0, "here")
+    next(kept.folder.iterdir()).unlink()
+    with pytest.raises(FileNotFoundError):
+        kept.gather(ids)
 
 
 def test_nothing_asked_is_nothing_given(tmp_path: Path) -> None:
@@ -356,14 +417,6 @@ def test_rows_in_memory_are_the_tables_own(tmp_path: Path) -> None:
     kept.append(ids, given, 1.0, "here")
     given[:] = 0
     np.testing.assert_array_equal(kept.gather(ids), x)
-
-
-def test_manifests_hold_hexadecimal_ids(tmp_path: Path) -> None:
-    ids, x = rows(3)
-    kept = table(tmp_path)
-    kept.append(ids, x, 1.0, "here")
-    [manifest] = [path for path in kept.folder.glob("*.json") if path.name != "key.json"]
-    assert json.loads(manifest.read_text())["ids"] == to_hex(ids)
 
 
 def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -410,8 +463,8 @@ def test_what_killed_runs_left_is_swept_when_a_table_is_opened(tmp_path: Path) -
     ids, x = rows(4)
     kept = table(tmp_path)
     kept.append(ids, x, 1.0, "here")
-    old, new = (kept.folder / f".a.npy.{c * 32}.tmp" for c in "ab")
-    orphan, coming = (kept.folder / f"{c * 32}.npy" for c in "ab")
+    old, new = (kept.folder / f".a.parquet.{c * 32}.tmp" for c in "ab")
+    orphan, coming = (kept.folder / f"{c * 32}.npy" for c in "ab")  # of version 2
     for path in (old, new, orphan, coming):
         path.write_bytes(b"rows")
     for path in (old, orphan):
@@ -423,48 +476,40 @@ def test_what_killed_runs_left_is_swept_when_a_table_is_opened(tmp_path: Path) -
 def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = table(tmp_path)
     kept.append(*rows(3, width=5), 1.0, "here")
-    shards.write(kept.folder, *rows(2, width=7, seed=1), 1.0, "here")
+    shards.write(kept.folder, DECLARED, *rows(2, width=7, seed=1), 1.0, "here")
     seen = table(tmp_path)
     assert len(seen.damaged) == 1
     assert "a damaged shard is set aside" in caplog.text
     assert len(caplog.messages) == 1
 
 
-@pytest.mark.parametrize("fault", ["gone", "other", "cut"])
-def test_damaged_declared_data_of_a_table_is_written_again(tmp_path: Path, fault: str) -> None:
-    ids, x = rows(4)
-    kept = table(tmp_path)
-    kept.append(ids[:2], x[:2], 1.0, "here")
-    key = kept.folder / "key.json"
-    before = key.read_bytes()
-    key.unlink() if fault == "gone" else key.write_bytes(before[:9] if fault == "cut" else before + b"{}")
-    table(tmp_path)
-    assert key.read_bytes() == before
-
-
 def test_what_is_listed_is_what_a_table_holds_though_no_row_is_read(tmp_path: Path) -> None:
     ids, x = rows(5)
     kept = table(tmp_path)
-    assert feature_table.listed(kept.folder).shape == (0, 32)
+    assert Store(tmp_path).listed(DECLARED).shape == (0, 32)
     kept.append(ids[:3], x[:3], 1.0, "here")
     kept.append(ids[3:], x[3:], 1.0, "here")
-    for path in kept.folder.glob("*.npy"):
-        path.write_bytes(b"damaged")
-    assert sorted(to_hex(feature_table.listed(kept.folder))) == sorted(to_hex(ids))
+    for path in kept.folder.iterdir():
+        shard, _ = shards.read(path)
+        data = path.read_bytes()
+        path.write_bytes(
+            data[: shard.start] + bytes(shard.shape[0] * 20) + data[shard.start + shard.shape[0] * 20 :]
+        )
     assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids))
     assert not table(tmp_path).holds(ids).any()
 
 
-def test_a_damaged_manifest_lists_nothing_and_is_left_where_it_is(tmp_path: Path) -> None:
+def test_damaged_ids_are_not_listed_and_the_file_is_left_where_it_is(tmp_path: Path) -> None:
     ids, x = rows(4)
     kept = table(tmp_path)
     kept.append(ids[:2], x[:2], 1.0, "here")
     before = set(kept.folder.iterdir())
     kept.append(ids[2:], x[2:], 1.0, "here")
-    [manifest] = {path for path in kept.folder.iterdir() if path.suffix == ".json"} - before
-    manifest.write_bytes(b"{}")
-    assert sorted(to_hex(feature_table.listed(kept.folder))) == sorted(to_hex(ids[:2]))
-    assert manifest.exists()
+    [path] = set(kept.folder.iterdir()) - before
+    data = path.read_bytes()
+    path.write_bytes(data.replace(ids[3].tobytes(), bytes(32)))
+    assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids[:2]))
+    assert path.exists()
 
 
 def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
@@ -484,5 +529,5 @@ def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
     for seen in (second, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[:6]), x[:6])
         np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
-    assert sum(len(np.load(path)) for path in first.folder.glob("*.npy")) == 12
+    assert len(Store(tmp_path).listed(DECLARED)) == 12
     assert files(first) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer.cache import inventory
+from transfer.cache import inventory, shards
 from transfer.cache.store import Store
 from transfer.system import files
 from transfer.system.errors import UserError
@@ -86,9 +86,7 @@ def test_a_folder_that_is_no_store_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "pattern", "message"),
     [
-        ("features", "features/*/[!k]*.npy", "not those that were written"),
-        ("features", "features/*/[!k]*.json", "not readable|not what was written"),
-        ("features", "features/*/key.json", "key.json: not what was written"),
+        ("features", "features/*/*.parquet", "not those that were written"),
         ("weights", "weights/*/*.safetensors", "safetensors: not what was written"),
         ("weights", "weights/*/made.json", "json: not what was written"),
         ("calibrated", "calibrated/*/*.safetensors", "safetensors: not what was written"),
@@ -110,10 +108,12 @@ def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, mes
             assert found == []
 
 
-def test_a_shard_of_a_newer_version_is_no_fault(root: Path) -> None:
-    [path] = root.glob("features/*/[!k]*.json")
-    record = files.unsealed(path.read_bytes())
-    path.write_bytes(files.sealed({**record, "schema_version": files.SCHEMA_VERSION + 1}))
+def test_a_shard_of_a_newer_version_is_no_fault(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = root.glob("features/*/*.parquet")
+    path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "VERSION", shards.VERSION + 1)
+        Store(root).table(DECLARED).append(IDS, np.ones((3, 5), np.float32), 1, "here")
     assert [fault for each in inventory.entries(root) for fault in inventory.faults(each)] == []
 
 
@@ -128,8 +128,8 @@ def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None
     table = entry(root, "features").path
     some = "0123456789abcdef" * 2
     made = [
-        table / f".a.npy.{some}.tmp",
-        table / f"{some}.npy",
+        table / f".a.parquet.{some}.tmp",
+        table / f"{some}.npy",  # of version 2
         root / f"trials/.b.{some}.tmp",
         root / f"lagoon/lagoon-v1-seed0/train/Topa/.c.{some}.tmp",
     ]
@@ -142,7 +142,7 @@ def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None
     assert inventory.leftovers(root) == []
     for path in made:
         os.utime(path, (1, 1))
-    aside = table / "d.npy.corrupt"
+    aside = table / "d.parquet.corrupt"
     aside.write_bytes(b"12345")
     pruned = root / "features/.pruned-e"
     pruned.mkdir()

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from transfer.cache import shards
 from transfer.cache.store import Store, key_of
 from transfer.system import files
 from transfer.system.errors import UserError
@@ -21,8 +21,8 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
     ids = np.eye(3, 32, dtype=np.uint8)
     Store(tmp_path).table(DECLARED).append(ids, np.ones((3, 5), np.float32), 1, "here")
     assert not Store(tmp_path).table({**DECLARED, "size": [48, 65]}).holds(ids).any()
-    written = next(tmp_path.glob("features/*/key.json"))
-    assert json.loads(written.read_text())["backbone"] == "resnet18"
+    [(shard, _)] = shards.described(next(tmp_path.glob("features/*")))
+    assert shard.declared["backbone"] == "resnet18"
 
 
 def test_a_store_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:

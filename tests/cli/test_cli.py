@@ -607,12 +607,12 @@ class TestStore:
         words = ["store", "verify", "--store", str(root)]
         assert cli.main(words) == 0
         assert "3 entries, all as they were written" in capsys.readouterr().out
-        next(root.glob("features/*/*.npy")).write_bytes(b"rows")
+        next(root.glob("features/*/*.parquet")).write_bytes(b"rows")
         assert cli.main(words) == 1
         out = capsys.readouterr().out.splitlines()
         assert len(out) == 2
         assert "not those that were written" in out[0]
-        assert next(root.glob("features/*/*.npy")).exists()  # a check changes nothing
+        assert next(root.glob("features/*/*.parquet")).exists()  # a check changes nothing
 
     def test_prune_lists_and_deletes_only_with_yes(
         self, root: Path, capsys: pytest.CaptureFixture[str]
@@ -870,7 +870,7 @@ def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     ]
     command = [sys.executable, "-m", "transfer", "extract", *words]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("store/features/*/*.npy")):
+    while not list(tmp_path.glob("store/features/*/*.parquet")):
         assert running.poll() is None
         time.sleep(0.02)
     running.send_signal(signal.SIGTERM)
@@ -879,7 +879,7 @@ def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     *before, last = err.splitlines()
     assert last == "transfer: interrupted; a run or an extraction resumes when started again"
     assert all(line.startswith("transfer: ") for line in before)  # the progress until then
-    assert list(tmp_path.glob("store/features/*/*.npy"))
+    assert list(tmp_path.glob("store/features/*/*.parquet"))
     assert not list(tmp_path.glob("store/**/*.tmp"))
 
 

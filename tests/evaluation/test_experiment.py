@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.reports import Reports
 from transfer import metrics
+from transfer.cache import shards
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import dataset, lagoon
@@ -251,8 +252,7 @@ def test_cold_seconds_hold_everything_that_an_empty_store_costs(
 ) -> None:
     store = root / "store"
     made = [json.loads(path.read_text())["seconds"] for path in store.glob("weights/*/made.json")]
-    shards = [path for path in store.glob("features/*/*.json") if path.name != "key.json"]
-    computed = [json.loads(path.read_text())["seconds"] for path in shards]
+    computed = [shard.seconds for folder in store.glob("features/*") for shard, _ in shards.described(folder)]
     assert result.features["cold_seconds"] == pytest.approx(sum(made) + sum(computed))
     assert sum(made) <= result.seconds["weights"][0]
     # Between these phases there is a little more, which belongs to them: all that no other phase has.

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image as PillowImage
+from pyarrow import parquet
 
 from transfer import engines
 from transfer.backbones import memory, networks, torchvision_files, weights
@@ -553,7 +553,13 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
         features(tmp_path, weights=weights, engine=engine)
     checked: list[Path] = []
     real = shards.read
-    monkeypatch.setattr(shards, "read", lambda manifest: checked.append(manifest) or real(manifest))
+
+    def read(path: Path, *, check: bool = True) -> object:
+        if check:
+            checked.append(path)
+        return real(path, check=check)
+
+    monkeypatch.setattr(shards, "read", read)
     watch = Stopwatch()
     with caplog.at_level("INFO", "transfer"):
         found = fill.fill(
@@ -563,7 +569,7 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
             lambda *_: None,
         )
     assert found.computed == 0
-    assert {manifest.parent for manifest in checked} == {found.table.folder}
+    assert {path.parent for path in checked} == {found.table.folder}
     assert len(watch.seconds["open cache"]) == 2  # what is listed, and the features that are used
     assert caplog.messages[-1] == (
         "eager fp32: the cache holds its features of 48 of 48 images (`engine` and `precision` name others)"
@@ -696,11 +702,10 @@ def test_a_killed_extraction_goes_on_and_ends_in_the_same_bits(
         np.testing.assert_array_equal(one[image_id], two[image_id])
 
 
-def _rows(store: Path) -> dict[str, np.ndarray]:
+def _rows(store: Path) -> dict[bytes, np.ndarray]:
     """Every row of a store by image id, read without the code under test."""
     rows = {}
-    for manifest in store.glob("features/*/*.json"):
-        if manifest.name != "key.json":
-            ids = json.loads(manifest.read_text())["ids"]
-            rows |= zip(ids, np.load(manifest.with_suffix(".npy")), strict=True)
+    for path in store.glob("features/*/*.parquet"):
+        columns = parquet.read_table(path)
+        rows |= zip(columns["id"].to_pylist(), np.stack(columns["features"].to_numpy()), strict=True)
     return rows

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pyarrow import parquet
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.trials.imported"])
@@ -163,9 +164,8 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
 
 
 def committed(store: Path) -> set[str]:
-    """The ids of all rows that a store has: those of manifests, read without any code of the store."""
+    """The ids of all rows that a store has, read without any code of the store."""
     ids: set[str] = set()
-    for manifest in store.glob("features/*/*.json"):
-        if manifest.name != "key.json" and manifest.with_suffix(".npy").exists():
-            ids |= set(json.loads(manifest.read_bytes())["ids"])
+    for path in store.glob("features/*/*.parquet"):
+        ids |= {one.hex() for one in parquet.read_table(path, columns=["id"])["id"].to_pylist()}
     return ids

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from tests.trials import children
@@ -60,7 +61,7 @@ def read_only(count: int, seed: int, folder: Path) -> Counter[str]:
                 children.command, ["extract", *children.words(folder, disk)], folder / "outcome"
             )
             wanted = (case + seed) % count * images // count
-            while process.is_alive() and len(list(disk.glob("features/*/*.json"))) * 8 < wanted:
+            while process.is_alive() and len(list(disk.glob("features/*/*.parquet"))) * 8 < wanted:
                 time.sleep(0.001)
             _become_read_only(disk, process)
             status = children.ended(process)
@@ -119,11 +120,11 @@ def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
             path.chmod(0o755)
     store, met = folder / "calm", Counter[str]()
     features = next((store / "features").iterdir())
-    for manifest in shards.manifests(features):  # as several runs on few images leave them
-        shard, ids_N32, x_ND = shards.read(manifest)
-        for i in range(len(x_ND)):
-            shards.write(features, ids_N32[i : i + 1], x_ND[i : i + 1], shard.seconds, shard.made_on)
-        shards.delete(shard)
+    for path in shards.paths(features):  # as several runs on few images leave them
+        shard, ids_N32 = shards.read(path)
+        for i, row_1D in enumerate(np.split(shard.load(), len(ids_N32))):
+            shards.write(features, shard.declared, ids_N32[i : i + 1], row_1D, shard.seconds, shard.made_on)
+        shards.delete(path)
     for path in (store, *store.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
         path.chmod(0o1777 if path.is_dir() else 0o644)
@@ -132,7 +133,7 @@ def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
         outcome = _command(folder, store, user=NOBODY + 1)
         assert outcome["status"] == 0, outcome
         met["cases"] += 1
-        rows = sum(len(shards.read_ids(manifest)) for manifest in shards.manifests(features))
+        rows = sum(shard.shape[0] for shard, _ in shards.described(features))
         assert rows == len(children.committed(store)) == images + case + 1, "rows lie there twice"
     return met
 

@@ -25,8 +25,10 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 from rich.console import Console
 
+from tests.cache.old import write_old
 from transfer import report
 from transfer.backbones import weights
 from transfer.backbones.choice import choose_weights
@@ -377,48 +379,102 @@ def _large(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     return st.sampled_from(builds).map(lambda build: build()), read
 
 
-def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
-    ids = from_hex([f"{i:064x}" for i in range(4)])
-    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+DECLARED = {"backbone": "a"}
+IDS = from_hex([f"{i:064x}" for i in range(4)])
+ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def _records(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
+    """What shards say of themselves, each in a file that is named as it should be."""
     store = Store(folder / "store")
-    table = store.table({"backbone": "a"})
-    table.append(ids[:2], x[:2], 1.0, "here")
-    other = shards.write(table.folder, ids[2:], x[2:], 1.0, "here")
-    record, rows = files.unsealed(other.manifest.read_bytes()), other.rows.read_bytes()
-    kept = {path: path.read_bytes() for path in table.folder.iterdir()}
+    table = store.table(DECLARED)
+    table.append(IDS[2:], ROWS[2:], 1.0, "here")
+    [path] = table.folder.iterdir()
+    columns = parquet.read_table(path)
+
+    def make(data: bytes) -> bytes:
+        made, buffer = columns.replace_schema_metadata({shards.RECORD: data}), io.BytesIO()
+        plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+        parquet.write_table(made, buffer, **plain, write_page_checksum=True)
+        return buffer.getvalue()
+
+    def put(data: bytes) -> None:
+        (table.folder / f"{files.sha256(data)}.parquet").write_bytes(data)
+
+    record = json.loads(parquet.read_metadata(path).metadata[shards.RECORD])
+    return _changed(record, seal=False).map(make), _read_among_others(store, put)
+
+
+def _shards(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
+    """Shards, named as they should be: whoever writes to a store may do that too."""
+    folder = folder / files.record_sha256(DECLARED)[:32]
+    folder.mkdir()
+    made = shards.write(folder, DECLARED, IDS, ROWS, 1.0, "here").path.read_bytes()
+    footer = len(made) - 8 - int.from_bytes(made[-8:-4], "little")
 
     def read(data: bytes) -> None:
-        shutil.rmtree(table.folder)
-        table.folder.mkdir()
-        for path, before in kept.items():
-            path.write_bytes(before)
-        other.manifest.write_bytes(data)
+        path = folder / f"{files.sha256(data)}.parquet"
+        path.write_bytes(data)
+        try:
+            found, _ = shards.read(path)
+            found.load().tobytes()
+        except shards.Damaged as error:
+            raise BadImage(str(error)) from error
+        finally:
+            path.rename(folder / "last")
+
+    return _mutated([made, made[:80], made[footer:]]), read
+
+
+def _read_among_others(store: Store, put: Read) -> Read:
+    """Have `put` write a hostile shard beside a good one, and use the table."""
+    folder = store.table(DECLARED).folder
+    path = shards.write(folder, DECLARED, IDS[:2], ROWS[:2], 1.0, "here").path
+    good = path.read_bytes()
+
+    def read(data: bytes) -> None:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        path.write_bytes(good)
+        put(data)
         [entry] = inventory.entries(store.root)
         list(inventory.faults(entry))
-        seen = store.table({"backbone": "a"})
-        held = seen.holds(ids)
+        seen = store.table(DECLARED)
+        held = seen.holds(IDS)
         if held[:2].all():  # unless the hostile one was opened first and has rows of another length
-            np.testing.assert_array_equal(seen.gather(ids[:2]), x[:2])
-        seen.gather(ids[held])
-        seen.seconds(ids[held], "here")
-        seen.append(ids, x, 1.0, "here")
-        np.testing.assert_array_equal(store.table({"backbone": "a"}).gather(ids[:2]), x[:2])
+            np.testing.assert_array_equal(seen.gather(IDS[:2]), ROWS[:2])
+        seen.gather(IDS[held])
+        seen.seconds(IDS[held], "here")
+        seen.append(IDS, ROWS, 1.0, "here")
+        np.testing.assert_array_equal(store.table(DECLARED).gather(IDS[:2]), ROWS[:2])
 
-    assert rows
-    return _changed(record, seal=True), read
+    return read
+
+
+def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
+    """Manifests of version 2."""
+    store = Store(folder / "store")
+    manifest = write_old(store.table(DECLARED).folder, DECLARED, IDS[2:], ROWS[2:])
+    record = files.unsealed(manifest.read_bytes())
+
+    def put(data: bytes) -> None:
+        write_old(manifest.parent, DECLARED, IDS[2:], ROWS[2:])
+        manifest.write_bytes(data)
+
+    return _changed(record, seal=True), _read_among_others(store, put)
 
 
 def _rows(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
-    """The other file of a shard, its checksum in the manifest mended: whoever writes a store may write that too."""
-    ids = from_hex([f"{i:064x}" for i in range(4)])
-    shard = shards.write(folder, ids, np.ones((4, 3), np.float32), 1.0, "here")
-    record, rows = files.unsealed(shard.manifest.read_bytes()), shard.rows.read_bytes()
+    """The other file of a shard of version 2, its checksum in the manifest mended."""
+    manifest = write_old(folder, DECLARED, IDS, ROWS)
+    path, record = manifest.with_suffix(".npy"), files.unsealed(manifest.read_bytes())
+    rows = path.read_bytes()
 
     def read(data: bytes) -> None:
-        shard.rows.write_bytes(data)
-        shard.manifest.write_bytes(files.sealed({**record, "sha256": files.sha256(data)}))
+        path.write_bytes(data)
+        manifest.write_bytes(files.sealed({**record, "sha256": files.sha256(data)}))
         try:
-            found, _, _ = shards.read(shard.manifest)
+            found, _ = shards.read(manifest)
         except shards.Damaged as error:
             raise BadImage(str(error)) from error
         assert found.load().sum() is not None
@@ -436,7 +492,7 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         "weights_sha256": "ab",
         "torch": "2",
     }
-    store.table(declared).append(from_hex(["00" * 32]), np.ones((1, 3), np.float32), 1.0, "here")
+    write_old(store.table(declared).folder, declared, IDS[:1], np.ones((1, 3), np.float32))
     made = store.keep("weights", declared, b"weights", 1.0, "here")
     trial = {"engine": "eager", "precision": "fp32", "setup_s": 1.0, "images_per_s": 5.0, "cosine": 1.0}
     store.keep_trials(declared, [trial])
@@ -554,6 +610,8 @@ def _weights(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
 KINDS: dict[str, Callable[[Path], tuple[st.SearchStrategy[bytes], Read]]] = {
     "images": _images,
     "results": _results,
+    "records": _records,
+    "shards": _shards,
     "manifests": _manifests,
     "rows": _rows,
     "store": _store,
@@ -562,7 +620,8 @@ KINDS: dict[str, Callable[[Path], tuple[st.SearchStrategy[bytes], Read]]] = {
     "weights": _weights,
     "large": _large,
 }
-# Of every hundred files so many are of each kind.
+# In percent of the number of a round.
 SHARES = {
-    "images": 60, "rows": 10, "heads": 8, "weights": 8, "models": 5, "store": 4, "manifests": 3, "results": 2,
+    "images": 60, "shards": 10, "rows": 10, "heads": 8, "weights": 8, "models": 5, "store": 4, "records": 3,
+    "manifests": 3, "results": 2,
 }  # fmt: skip

@@ -5,6 +5,7 @@ import PIL.BmpImagePlugin
 import PIL.JpegImagePlugin
 import PIL.PngImagePlugin
 import PIL.WebPImagePlugin
+import pyarrow.parquet
 import pytest
 import safetensors.torch
 import torchvision

@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.trials import children
 
 EACH = 8
-# Before the shards of all batches, of eight images each, are merged, with the weights and what is said of both.
-FILES = 2 * 4 * children.CLASSES * EACH // 8 + 3
+# Before the shards of all batches, of eight images each, are merged, with the weights and what is said of them.
+FILES = 4 * children.CLASSES * EACH // 8 + 2
 AT_ONCE = 2
 
 

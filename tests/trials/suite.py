@@ -12,7 +12,7 @@ from tests.trials import children, damage, disks, hostile, kills, many, memory, 
 
 HOSTILE = 20_000
 # What of the store is damaged is as good as absent: nothing refuses it.
-ABSENT = ("store", "manifests")
+ABSENT = ("store", "records", "manifests")
 
 
 @dataclass(frozen=True)

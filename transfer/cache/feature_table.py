@@ -10,7 +10,6 @@ N: rows, or images asked for. D: features a row.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from itertools import count
 from pathlib import Path
@@ -19,10 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer.cache import locks, shards
+from transfer.cache import locks, old_shards, shards
 from transfer.cache.feature_index import Index, Places
-from transfer.cache.shards import KEY, Array, Damaged, NewerVersion, Shard
-from transfer.system import files
+from transfer.cache.shards import Array, Damaged, NewerVersion, Shard
 from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
 
@@ -31,30 +29,6 @@ SHARD_ROWS = 4096
 PLACES = 2**32
 
 log = logging.getLogger(__name__)
-
-
-def listed(folder: Path) -> Ids:
-    """Return the images that the manifests of a table list, copies included.
-
-    Their rows are neither read nor checked: that takes a hundred times as long, and only the features that are used
-    must be whole.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the table; it need not exist.
-
-    Returns
-    -------
-    (N, 32) uint8
-        Ids.
-    """
-    found = [np.empty((0, 32), np.uint8)]
-    for manifest in sorted(shards.manifests(folder)):
-        # Opening a table reports these.
-        with contextlib.suppress(Damaged, NewerVersion, FileNotFoundError):
-            found.append(shards.read_ids(manifest))
-    return np.concatenate(found)
 
 
 class FeatureTable:
@@ -78,25 +52,16 @@ class FeatureTable:
         """Names of shards that were set aside because their bytes were not what was written."""
         self._numbers = count()
         self._shards: dict[int, Shard] = {}
-        self._small: dict[int, tuple[Ids, Array]] = {}
-        """Small shards in memory, since another process may merge them and delete their files."""
-        self._unmerged: set[int] = set()
-        """Those of them with files that another process has merged and deleted."""
         self._index = Index()
-        self._lock = locks.hold(folder)
-        self._has_key = False
         self._known: set[Path] = set()
-        """Manifests that were listed or written: one that was merged may lie there still, where it can't be deleted."""
-        # What another process merges in the meantime lies in a new shard: listed until there is none. Of a folder that
-        # is not held, since there was none a moment ago, nothing is taken: it may be pruned.
-        while self._lock and (found := shards.manifests(folder) - self._known):
-            self._known |= found
-            for manifest in sorted(found):
-                self._open(manifest)
-        with contextlib.suppress(OSError, UserError):  # who only reads needs no right to write
-            if self._shards:
-                self._be_there()  # what is said of them may be damaged
-            for path in (*files.abandoned(folder), *shards.orphans(folder)):
+        """Shards that were found or written: one that was merged may lie there still, where it can't be deleted."""
+        self._lock = locks.hold(folder)
+        # What another process merges in the meantime lies in a new shard: looked for until there is none. Of a folder
+        # that is not held, since there was none a moment ago, nothing is taken: it may be pruned.
+        while self._lock and self._find_shards():
+            pass
+        with contextlib.suppress(OSError):  # who only reads needs no right to write
+            for path in shards.abandoned(folder):
                 path.unlink(missing_ok=True)
 
     def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
@@ -120,9 +85,8 @@ class FeatureTable:
         UserError
             If they can't be written.
         """
-        self._be_there()
         self._write(ids_N32, x_ND, seconds, made_on)
-        self._merge_gathered(made_on)
+        self._merge(made_on, SHARD_ROWS)
 
     def gather(self, ids_N32: Ids) -> Array:
         """Return the rows of images, in their order.
@@ -141,14 +105,12 @@ class FeatureTable:
             If an image has no row here.
         """
         locks.mark(self.folder)
-        shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
-        numbers = np.unique(shard_N).tolist()
-        width = self._shards[numbers[0]].shape[1] if numbers else 0
-        x_ND = np.empty((len(ids_N32), width), np.float32)
-        for number in numbers:
-            wanted_N = shard_N == number
-            x_ND[wanted_N] = self._rows(number)[row_N[wanted_N]]
-        return x_ND
+        while True:
+            try:
+                return self._rows(ids_N32)
+            except FileNotFoundError:  # merged by another process, into a shard that is new
+                if not self._find_shards():
+                    raise
 
     def seconds(self, ids_N32: Ids, made_on: str) -> float | None:
         """Return the time that computing the images' rows took, in whichever runs that was.
@@ -173,9 +135,7 @@ class FeatureTable:
 
     def merge(self) -> None:
         """Merge small shards into large ones; a process killed at any moment loses nothing."""
-        for machine in sorted(
-            {self._shards[number].made_on for number in self._small.keys() - self._unmerged}
-        ):
+        for machine in sorted({shard.made_on for shard in self._shards.values()}):
             self._merge(machine)
 
     def _places(self, ids_N32: Ids) -> Places:
@@ -184,85 +144,86 @@ class FeatureTable:
             raise KeyError(to_hex(ids_N32[place_N < 0][:1])[0])
         return place_N
 
-    def _rows(self, number: int) -> Array:
-        if number in self._small:
-            return self._small[number][1]
-        return self._shards[number].load()
+    def _rows(self, ids_N32: Ids) -> Array:
+        shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
+        numbers = np.unique(shard_N).tolist()
+        width = self._shards[numbers[0]].shape[1] if numbers else 0
+        x_ND = np.empty((len(ids_N32), width), np.float32)
+        for number in numbers:
+            shard, wanted_N = self._shards[number], shard_N == number
+            # What is mapped of a file that another machine deletes would end the process: large ones stay.
+            x_ND[wanted_N] = shard.load(mapped=shard.shape[0] >= SHARD_ROWS)[row_N[wanted_N]]
+        return x_ND
 
-    def _small_of(self, made_on: str) -> list[int]:
-        left = self._small.keys() - self._unmerged
-        return sorted(number for number in left if self._shards[number].made_on == made_on)
-
-    def _merge_gathered(self, made_on: str) -> None:
-        if sum(self._shards[number].shape[0] for number in self._small_of(made_on)) >= SHARD_ROWS:
-            self._merge(made_on)
-
-    def _merge(self, made_on: str) -> None:
-        # What another process has merged lies in a shard of its own; merged again, it would lie there twice for good.
-        gone = {number for number in self._small_of(made_on) if not self._shards[number].manifest.exists()}
-        self._unmerged |= gone
-        small = self._small_of(made_on)
+    def _merge(self, made_on: str, least: int = 0) -> None:
+        """Merge the small shards of a machine, where together they have `least` rows."""
+        own = {number: shard for number, shard in self._shards.items() if shard.made_on == made_on}
+        small = [number for number, shard in own.items() if shard.shape[0] < SHARD_ROWS]
+        if sum(own[number].shape[0] for number in small) < least:
+            return
+        # What can't be deleted, or is gone since another process merged it, would lie there twice for good.
+        small = [number for number in small if shards.can_delete(own[number].path)]
         if len(small) < 2:
             return
-        ids_N32 = np.concatenate([self._small[number][0] for number in small])
-        ids_N32 = ids_N32[np.sort(firsts(ids_N32))]
-        # Rows that another shard answers for are in it already.
-        ids_N32 = ids_N32[np.isin(self._places(ids_N32) // PLACES, small)]
-        for start in range(0, len(ids_N32), SHARD_ROWS):
-            part_N32 = ids_N32[start : start + SHARD_ROWS]
-            seconds = self.seconds(part_N32, made_on)
-            assert seconds is not None
-            self._write(part_N32, self.gather(part_N32), seconds, made_on)
-        for number in small:
-            shard = self._shards.pop(number)
-            del self._small[number]
-            shards.delete(shard)
-
-    def _be_there(self) -> None:
-        """Create and lock the folder and write what its features depend on, also after it was pruned."""
-        if self._has_key and (self.folder / KEY).exists():
+        try:  # checked, since what is written of them has a checksum of its own
+            found = [shards.read(own[number].path) for number in small]
+            x_ND = np.concatenate([shard.load(mapped=False) for shard, _ in found])
+        except (OSError, Damaged):  # gone in this moment; or whoever opens them next finds the damage
             return
-        self._lock = locks.hold_new(self.folder)
-        key_json = json.dumps(self._declared, indent=1, sort_keys=True).encode()
-        try:
-            self._has_key = files.read(self.folder / KEY, len(key_json)) == key_json
-        except OSError:
-            self._has_key = False
-        if not self._has_key:
-            files.write(self.folder / KEY, key_json)
-            self._has_key = True
+        ids_N32 = np.concatenate([ids_N32 for _, ids_N32 in found])
+        row_N = np.sort(firsts(ids_N32))
+        # Rows that another shard answers for are in it already.
+        row_N = row_N[np.isin(self._places(ids_N32[row_N]) // PLACES, small)]
+        for start in range(0, len(row_N), SHARD_ROWS):
+            part_N = row_N[start : start + SHARD_ROWS]
+            seconds = self.seconds(ids_N32[part_N], made_on)
+            assert seconds is not None
+            self._write(ids_N32[part_N], x_ND[part_N], seconds, made_on)
+        for number in small:
+            shards.delete(self._shards.pop(number).path)
 
-    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
-        self._add(shards.write(self.folder, ids_N32, x_ND, seconds, made_on), ids_N32, x_ND)
+    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str, nonce: str = "") -> None:
+        self._lock = locks.hold_new(self.folder)  # it may have been pruned
+        written = shards.write(self.folder, self._declared, ids_N32, x_ND, seconds, made_on, nonce)
+        self._add(written, ids_N32)
 
-    def _add(self, shard: Shard, ids_N32: Ids, x_ND: Array) -> None:
+    def _add(self, shard: Shard, ids_N32: Ids) -> None:
         number = next(self._numbers)
         self._shards[number] = shard
-        self._known.add(shard.manifest)
+        self._known.add(shard.path)
         self._index.add(ids_N32, number * PLACES + np.arange(len(ids_N32)))
-        if len(ids_N32) < SHARD_ROWS:
-            self._small[number] = (ids_N32, np.array(x_ND, np.float32))
 
-    def _open(self, manifest: Path) -> None:
+    def _find_shards(self) -> bool:
+        """Open the shards that are new; return whether there are any."""
+        found = shards.paths(self.folder) - self._known
+        self._known |= found
+        for path in sorted(found):
+            self._open(path)
+        return bool(found)
+
+    def _open(self, path: Path) -> None:
         try:
-            shard, ids_N32, x_ND = shards.read(manifest)
+            shard, ids_N32 = shards.read(path)
             if self._shards and shard.shape[1] != next(iter(self._shards.values())).shape[1]:
                 raise Damaged("its rows are not as long as the others")
         except FileNotFoundError:  # merged by another process since the folder was listed
             return
         except PermissionError:
-            log.warning("another user's shard can't be read, and its images are computed again: %s", manifest)
+            log.warning("another user's shard can't be read, and its images are computed again: %s", path)
             return
         except NewerVersion as newer:
-            log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", manifest, newer)
+            log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", path, newer)
             return
         except Damaged as damage:
-            self.damaged.append(manifest.stem)
-            log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", manifest, damage)
-            shards.set_aside(manifest)
+            self.damaged.append(path.stem)
+            log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", path, damage)
+            shards.set_aside(path)
             return
-        self._add(shard, ids_N32, x_ND)
-        if not shards.can_delete(shard):  # merged, it would lie there twice for good
-            self._unmerged.add(max(self._shards))
+        self._add(shard, ids_N32)
         with contextlib.suppress(UserError, OSError):  # who only reads needs no right to write
-            self._merge_gathered(shard.made_on)
+            if path.suffix == old_shards.MANIFEST and shards.can_delete(path):
+                # Whoever else does the same writes the same bytes.
+                self._write(ids_N32, shard.load(), shard.seconds, shard.made_on, nonce=path.stem)
+                shards.delete(path)
+                (self.folder / old_shards.KEY).unlink(missing_ok=True)
+            self._merge(shard.made_on, SHARD_ROWS)

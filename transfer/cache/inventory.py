@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.cache import shards
-from transfer.cache.shards import KEY, SET_ASIDE, Damaged, NewerVersion
+from transfer.cache.shards import SET_ASIDE, Damaged, NewerVersion
 from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_RECORD_BYTES, TRIALS, key_of
 from transfer.config import BUILT_IN
 from transfer.system import files
@@ -32,7 +31,7 @@ class Entry:
     path: Path
     """A folder or a file, which a process that uses the entry locks."""
     record: Path
-    """The file that says what it depends on."""
+    """The file that says what it depends on; of features, their folder: each file in it does."""
     words: str
     """What it depends on; empty if that can't be read."""
     images: int | None
@@ -86,12 +85,12 @@ def faults(entry: Entry) -> Iterator[str]:
     The built-in images have no checksums.
     """
     try:
-        if not entry.words:
+        if entry.kind == FEATURES:
+            yield from _table_faults(entry)
+        elif not entry.words:
             yield f"{entry.record}: not what was written"
         elif entry.kind in MADE_KINDS:
             yield from _made_faults(entry)
-        if entry.kind == FEATURES:
-            yield from _table_faults(entry)
     except FileNotFoundError:  # pruned in this moment
         pass
     except OSError as error:
@@ -110,11 +109,11 @@ def leftovers(root: Path) -> list[Leftover]:
     drawn = [path for path in (root / BUILT_IN).glob("lagoon-*/*/*") if path.is_dir()]
     for folder in (root, *(root / kind for kind in (FEATURES, *MADE_KINDS, TRIALS))):
         add(folder.glob(f"{PRUNED}*"), "not deleted to the end")
-    for folder in (*tables, *made, *drawn, root / TRIALS):
+    for folder in (*made, *drawn, root / TRIALS):
         add(files.abandoned(folder), "not written to the end")
     for folder in tables:
+        add(shards.abandoned(folder), "not written to the end")
         add(folder.glob(f"*{SET_ASIDE}"), "damaged, set aside")
-        add(shards.orphans(folder), "not written to the end")
     empty = [folder for folder in tables if not _table(folder)] + [
         folder for folder in made if not _exists(folder / MADE)
     ]
@@ -123,13 +122,12 @@ def leftovers(root: Path) -> list[Leftover]:
 
 
 def _table(folder: Path) -> Entry | None:
-    manifests = shards.manifests(folder)
-    if not manifests and not _exists(folder / KEY):  # begun, and then nothing
+    found = [shard for shard, _ in shards.described(folder)]
+    if not shards.paths(folder) and not any(folder.glob(f"*{SET_ASIDE}")):  # begun, and then nothing
         return None
-    declared = _object(folder / KEY)
-    known = key_of(declared).startswith(folder.name)
-    images = sum(_rows(manifest) for manifest in manifests)
-    return _entry(FEATURES, folder, folder / KEY, _in_words(declared) if known else "", images)
+    declared = (shard.declared for shard in found if key_of(shard.declared).startswith(folder.name))
+    images = sum(shard.shape[0] for shard in found)
+    return _entry(FEATURES, folder, folder, _in_words(next(declared, None)), images)
 
 
 def _made(kind: str, folder: Path) -> Entry | None:
@@ -162,15 +160,15 @@ def _entry(kind: str, path: Path, record: Path, words: str, images: int | None =
 
 
 def _table_faults(entry: Entry) -> Iterator[str]:
-    for manifest in sorted(shards.manifests(entry.path)):
+    for path in sorted(shards.paths(entry.path)):
         try:
-            shards.read(manifest)
+            shards.read(path)
         except (FileNotFoundError, NewerVersion):  # merged into another in this moment; not ours to judge
             continue
         except OSError as error:
-            yield f"{error.filename or manifest}: {error.strerror}"
+            yield f"{error.filename or path}: {error.strerror}"
         except Damaged as damage:
-            yield f"{manifest}: {damage}"
+            yield f"{path}: {damage}"
 
 
 def _made_faults(entry: Entry) -> Iterator[str]:
@@ -178,15 +176,6 @@ def _made_faults(entry: Entry) -> Iterator[str]:
     path = entry.path / f"{sha256[:32]}.safetensors"
     if not _exists(path) or files.file_sha256(path) != sha256:
         yield f"{path}: not what was written"
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file; an empty one if there is none."""
-    try:
-        found = json.loads(files.read(path, MAX_RECORD_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _sealed(path: Path) -> dict[str, Any]:
@@ -214,13 +203,6 @@ def _in_words(declared: object) -> str:
         f"on {declared['machine']}" if "machine" in declared else "",
     ]
     return ", ".join(filter(None, words))
-
-
-def _rows(manifest: Path) -> int:
-    try:
-        return int(_object(manifest)["shape"][0])
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-        return 0
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transfer.cache import feature_table, locks
+import numpy as np
+
+from transfer.cache import locks, shards
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.locks import SharedLock
 from transfer.system import files
@@ -93,7 +95,9 @@ class Store:
         return FeatureTable(self.folder(FEATURES) / key[:32], key, declared)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
-        """Return the images that a table lists, without opening it; see `feature_table.listed`.
+        """Return the images that a table lists, copies included.
+
+        It is not opened: only the features that are used must be whole, so the rows are neither read nor checked.
 
         Parameters
         ----------
@@ -109,7 +113,8 @@ class Store:
         UserError
             If the store can't be used.
         """
-        return feature_table.listed(self.folder(FEATURES) / key_of(declared)[:32])
+        found = shards.described(self.folder(FEATURES) / key_of(declared)[:32])
+        return np.concatenate([np.empty((0, 32), np.uint8), *(ids_N32 for _, ids_N32 in found)])
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
         """Return a generated file, checked against its sha256.
