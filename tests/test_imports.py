@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import transfer
+from transfer.system.gpus import has_driver
 from transfer.system.hardware import OPENMP_WAITS
 
 PACKAGE = Path(transfer.__file__).parent
@@ -200,6 +201,13 @@ def test_wrong_options_are_refused_before_torch_is_imported(
 def test_wrong_options_of_several_networks_are_refused_before_torch_is_imported(photos: Path) -> None:
     message, heavy = _refusal("run", str(photos), "--backbone", "resnet18,resnet5", "--out", "out")
     assert "did you mean" in message
+    assert heavy == []
+
+
+@pytest.mark.skipif(has_driver(), reason="torch is asked where there is a GPU's driver")
+def test_a_prediction_on_a_gpu_that_is_not_there_is_refused_before_torch_is_imported(photos: Path) -> None:
+    message, heavy = _refusal("predict", "out", str(photos), "--device", "cuda")
+    assert "torch sees no CUDA device" in message
     assert heavy == []
 
 

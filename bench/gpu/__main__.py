@@ -27,7 +27,7 @@ def main() -> int:
     """Run all parts; 1 if one of them failed or had to be stopped."""
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
     parser.add_argument("--minutes", type=float, default=8.0, help="all of it ends within so many (8)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="results go there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="results go there: an empty or new folder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda", help="cpu: a rehearsal (cuda)")
     parser.add_argument(
         "--show", type=Path, metavar="DIR", help="print the results there, and measure nothing"
@@ -41,6 +41,8 @@ def main() -> int:
         raise UserError("no folder is named for the results; give --out DIR")
     if not 0 < args.minutes <= 24 * 60:
         raise UserError(f"--minutes is {args.minutes:g}; give a number above 0, such as 8")
+    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
+        raise UserError(f"{args.out} is not an empty folder, and results are not mixed; give another --out")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("torch sees no CUDA device here; --device cpu rehearses on the processor")
 

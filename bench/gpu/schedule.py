@@ -43,7 +43,7 @@ def run(
     Parameters
     ----------
     out
-        Folder of the results, created if it does not exist.
+        Folder of the results, without those of an earlier run; created if it does not exist.
     device
         `cpu` or `cuda`.
     minutes
@@ -88,7 +88,6 @@ def _run_part(
 ) -> dict[str, Any]:
     """Run a part and return its entry: how it ended, and what it says of itself."""
     path = out / f"{spec.name}.json"
-    path.unlink(missing_ok=True)  # of an earlier run
     words = [*COMMAND, spec.name, "--device", device]
     words += ["--seconds", f"{seconds:.1f}", "--out", str(out.resolve()), "--work", str(work)]
     start = now()

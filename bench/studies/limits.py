@@ -53,10 +53,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement (5)")
     parser.add_argument("--json", type=Path, help="raw rates go there")
     args = parser.parse_args()
+    wanted = args.precision.split(",") if args.precision else machine.precisions(args.device)
+    if unknown := set(wanted) - set(machine.PRECISIONS):
+        parser.error(f"--precision is {min(unknown)!r}; give some of {','.join(machine.PRECISIONS)}")
+    if args.rounds < 1:
+        parser.error(f"--rounds is {args.rounds}; give a whole number from 1 up")
     torch.set_num_threads(hardware.usable_cores())
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         others = OtherCores()
-        wanted = args.precision.split(",") if args.precision else machine.precisions(args.device)
         record = measured(everything(args.device, wanted, Path(work), stack), args.rounds)
         record = {
             "machine": hardware.describe(),
@@ -147,20 +151,30 @@ def measured(limits: Iterable[Limit], rounds: int) -> dict[str, Any]:
         `rates`: of each limit what it is, and `per_s`, a rate for each round; `left_out`: what failed, and why;
         `shares` of forward passes.
     """
-    ready, left_out = [], []
-    for limit in limits:
+    left_out: dict[str, str] = {}
+    ready = []
+
+    def attempt(limit: Limit, call: Callable[[], Any]) -> Any:
         try:
-            ready.append((limit, limit.prepare()))
+            return call()
         except Exception as error:  # such as a product that this library lacks: that row alone is lost
-            what = f"{limit.operation} {limit.what} {limit.precision}".strip()
-            left_out.append({"what": what, "why": first_line(error)})
-    rows = [limit.described() | {"per_s": []} for limit, _ in ready]
+            left_out[f"{limit.operation} {limit.what} {limit.precision}".strip()] = first_line(error)
+            return None
+
+    for limit in limits:
+        if measure := attempt(limit, limit.prepare):
+            ready.append((limit, measure, limit.described() | {"per_s": []}))
     for i in range(rounds):
-        places = range(len(ready))
-        for place in places if i % 2 == 0 else reversed(places):
+        for limit, measure, row in ready if i % 2 == 0 else reversed(ready):
             rest()
-            rows[place]["per_s"].append(ready[place][1]())
-    return {"rates": rows, "left_out": left_out, "shares": shares(rows)}
+            if rate := attempt(limit, measure):
+                row["per_s"].append(rate)
+    rows = [row for _, _, row in ready if row["per_s"]]
+    return {
+        "rates": rows,
+        "left_out": [{"what": what, "why": why} for what, why in left_out.items()],
+        "shares": shares(rows),
+    }
 
 
 def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

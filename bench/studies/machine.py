@@ -24,6 +24,7 @@ from transfer.system.timer import now
 # A call is repeated until so much time has passed.
 TIMED_S = 0.05
 COPIED_BYTES = {"cpu": 2**28, "cuda": 2**31}
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 FLOPS, BYTES, IMAGES = "FLOP/s", "byte/s", "images/s"
 # A measurement: a call, and the amount that it does.
 Work = tuple[Callable[[], Any], float]

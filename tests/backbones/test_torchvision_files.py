@@ -42,6 +42,18 @@ def test_weights_are_where_torchvision_has_them() -> None:
     }
 
 
+def test_files_of_which_some_are_written_otherwise_are_not_relied_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    text = "@register_model()\ndef {}(*, weights: {} = None) -> A:\n    pass\n"
+    written = text.format("a", "A_Weights | None") + text.format("b", "Optional[B_Weights]")
+    (tmp_path / "models" / "ab.py").write_text(written)
+    monkeypatch.setattr(torchvision_files, "_folder", lambda: tmp_path)
+    torchvision_files.imagenet_urls.cache_clear()
+    assert torchvision_files.names() == models.list_models(module=models)
+
+
 def test_nothing_is_imported() -> None:
     code = (
         "import sys\n"

@@ -77,7 +77,7 @@ def test_a_process_that_dies_is_one_line(tmp_path: Path, begun: list[subprocess.
             process.kill()
 
     with pytest.raises(
-        UserError, match=r"^a process that draws the built-in images ended early \(status -9\)$"
+        UserError, match=r"^a process that draws the built-in images ended early \(status -9\); run again"
     ):
         lagoon.make(tmp_path, on_progress=kill)
 

@@ -570,6 +570,9 @@ class TestReplacing:
             ({"size": (64, 64)}, "a model at 48x64, not 64x64"),
             ({"layers": ("layer3", "layer4")}, "a model with layers none, not layer3,layer4"),
             ({"resize": "crop"}, "a model with resize stretch, not crop"),
+            ({"decoder": "pillow-reduced"}, "a model with decoder pillow, not pillow-reduced"),
+            ({"mean": (0.5, 0.5, 0.5)}, r"a model with mean \[0.485, 0.456, 0.406\], not \[0.5, 0.5, 0.5\]"),
+            ({"std": (0.5, 0.5, 0.5)}, r"a model with std \[0.229, 0.224, 0.225\], not \[0.5, 0.5, 0.5\]"),
             ({"transform": ("l2", "pca:8")}, "a model with transform none, not l2,pca:8"),
         ],
         ids=str,
@@ -595,6 +598,17 @@ class TestReplacing:
             match="with layers layer3, not none, with resize crop, not stretch, with transform l2, not",
         ):
             bundle.check_replaceable(copy, self.config(folder))
+
+    def test_one_of_another_normalisation_may_not(self, folder: Path, copy: Path) -> None:
+        order = {"channel_order": "bgr"}
+        with pytest.raises(UserError, match=r"with std .*, with channel_order rgb, not bgr; give another"):
+            bundle.check_replaceable(copy, self.config(folder, std=(0.5, 0.5, 0.5), **order))
+        _changed(copy, lambda r: r["backbone"].update(mean=[0.406, 0.456, 0.485], std=[0.5] * 3, **order))
+        bundle.check_replaceable(copy, self.config(folder, std=(0.5, 0.5, 0.5), **order))
+        with pytest.raises(UserError, match="with channel_order bgr, not rgb"):
+            bundle.check_replaceable(copy, self.config(folder))
+        _changed(copy, lambda r: [r["backbone"].pop(name) for name in ("mean", "std", "channel_order")])
+        bundle.check_replaceable(copy, self.config(folder))  # files of before are of ImageNet's
 
     def test_what_is_not_understood_is_not_replaced(self, folder: Path, copy: Path) -> None:
         (copy / "model.json").write_text("{}")

@@ -90,6 +90,13 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
     )
 
 
+def choose_normalisation(config: RunConfig) -> Normalisation:
+    """Return what a configuration does to pixels; `UserError` for a backbone that is not there."""
+    origin, name = sources.source_of(config.backbone)
+    origin.check_name(name)
+    return _normalisation(config, origin.describe(name)[0].normalisation)
+
+
 def _normalisation(config: RunConfig, own: Normalisation) -> Normalisation:
     """Return the network's own statistics, unless the configuration has others."""
     order = config.channel_order if config.channel_order != "rgb" else own.channel_order

@@ -16,7 +16,7 @@ _VERSION = re.compile(r"^__version__ = '([^']+)'$", re.M)
 @cache
 def version() -> str:
     """Return `torchvision.__version__`, which says what it was built for and its metadata do not."""
-    found = _VERSION.search((_folder() / "version.py").read_text())
+    found = _VERSION.search((_folder() / "version.py").read_text("utf-8"))
     if found:
         return found[1]
     import torchvision
@@ -32,12 +32,12 @@ def names() -> list[str]:
 @cache
 def imagenet_urls() -> dict[str, str | None]:
     """Return where each network's `IMAGENET1K_V1` weights are, by its name; None where there are none."""
-    text = "\n".join(path.read_text() for path in (_folder() / "models").glob("*.py"))
+    text = "\n".join(path.read_text("utf-8") for path in (_folder() / "models").glob("*.py"))
     urls = {name: _URL.search(body) for name, body in _WEIGHTS.findall(text)}
     found = {name: urls.get(weights) for name, weights in _NETWORK.findall(text)}
-    if found:
+    if found and len(found) == text.count("@register_model("):
         return {name: url and url[1] for name, url in sorted(found.items())}
-    from torchvision import models  # of a release whose files are written otherwise
+    from torchvision import models  # a release some of whose files are written otherwise
 
     every = {name: models.get_model_weights(name) for name in models.list_models(module=models)}
     return {

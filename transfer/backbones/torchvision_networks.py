@@ -30,7 +30,7 @@ def names() -> list[str]:
 def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
     if name not in names():
-        hint = suggest(name, names(), "try resnet50 (no others can be used)")
+        hint = suggest(name, names(), "try resnet50 (networks for detection or segmentation can't be used)")
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 

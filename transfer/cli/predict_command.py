@@ -24,13 +24,15 @@ def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
     from transfer.data.bad_images import BadImages
     from transfer.data.user_paths import below, find_named
-    from transfer.engines.options import check_names
+    from transfer.engines.options import check_names, pick_device
     from transfer.serving import prediction_table
     from transfer.serving.run_folder import find_record
 
     least = args.min_confidence or 0.0
     check_confidence(least)
     check_names(args.engine or "auto", args.precision or "auto")
+    if args.device:
+        pick_device(args.device)
     if args.out:
         prediction_table.check_path(args.out)
         if any(path.exists() and args.out.exists() and path.samefile(args.out) for path in args.images):

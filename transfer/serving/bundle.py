@@ -18,8 +18,10 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 
 from transfer.backbones import sources
+from transfer.backbones.choice import choose_normalisation
+from transfer.backbones.preprocessing import IMAGENET
 from transfer.backbones.weights import Weights
-from transfer.config import BUILT_IN, MODELS, NAMED_WEIGHTS, RECORD, RESIZES, RunConfig
+from transfer.config import BUILT_IN, MODELS, RECORD, RESIZES, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
@@ -77,8 +79,8 @@ class ModelsNotSaved(UserError):
 def check_replaceable(folder: Path, config: RunConfig) -> None:
     """Refuse to replace a model of other data, or of another network, than those of a run.
 
-    A run on the same DATA with the same backbone, weights, layers, resizing, transform and, where it names one, input
-    size may replace it, whatever its methods and other settings, and whatever images have come or gone since.
+    A run on the same DATA with its backbone, weights, normalisation, layers, resizing, decoder, transform and, where
+    it names one, input size may replace it, whatever its other settings and whatever images have come or gone since.
 
     Parameters
     ----------
@@ -102,20 +104,21 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
         raise UserError(f"{error}; {advice}") from error
     made_from, size = record.get("made_from"), record["features"]["input_size"]
     old, new = record["backbone"], _made_from(config, None)
-    weights_source = config.weights_or_default
-    if weights_source not in NAMED_WEIGHTS:
-        weights_source = Path(weights_source).name
     reasons = []
     if made_from and made_from["source_sha256"] != new["source_sha256"]:
         elsewhere = " in another folder" if made_from["data"] == new["data"] else ""
         reasons.append(f"of {made_from['data']!r}{elsewhere}, not {new['data']!r}")
     pairs = {
         "": (old["name"], sources.recorded_name(config.backbone)),
-        "weights ": (old["weights"], weights_source),
+        "weights ": (old["weights"], Path(config.weights_or_default).name),
         "layers ": (",".join(old.get("layers", ())), ",".join(config.layers)),
         "resize ": (old.get("resize", RESIZES[0]), config.resize),
+        "decoder ": (record["features"]["decoder"], config.decoder),
         "transform ": (",".join(record.get("transform", ())), ",".join(config.transform)),
     }
+    if old["name"] == sources.recorded_name(config.backbone):  # another network may have another one
+        usual, own = IMAGENET.described, choose_normalisation(config).described
+        pairs |= {f"{name} ": (str(old.get(name, usual[name])), str(own[name])) for name in own}
     reasons += [
         f"with {what}{had or 'none'}, not {has or 'none'}" for what, (had, has) in pairs.items() if had != has
     ]

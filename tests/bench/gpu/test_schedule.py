@@ -14,10 +14,12 @@ import pytest
 from rich.console import Console
 
 from bench.gpu import schedule, summary
+from bench.gpu.__main__ import main
 from bench.gpu.parts import Spec
 from bench.gpu.schedule import DONE, FAILED, MANIFEST, NOT_BEGUN, STOPPED
 from bench.gpu.summary import SCHEMA
 from transfer.system import schemas
+from transfer.system.errors import UserError
 
 # A part that behaves as its name says.
 PART = """
@@ -88,6 +90,14 @@ def test_parts_without_time_are_not_begun(run: Any) -> None:
 def test_unused_time_goes_to_later_parts(run: Any) -> None:
     first, last = run("good", "better")
     assert last["share_s"] > 1.8 * first["share_s"]
+
+
+def test_results_of_two_runs_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "result.json").write_text("{}")
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--out", str(tmp_path)])
+    with pytest.raises(UserError, match="is not an empty folder"):
+        main()
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_the_summary_names_what_was_left_out(run: Any, tmp_path: Path) -> None:

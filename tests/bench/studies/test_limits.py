@@ -57,12 +57,13 @@ def test_what_fails_is_left_out_and_the_others_are_measured() -> None:
     found = limits.measured(
         [
             Limit(operation="bad", prepare=fail, **common),
+            Limit(operation="late", prepare=lambda: fail, **common),
             Limit(operation="good", prepare=lambda: lambda: 2.0, **common),
         ],
         rounds=3,
     )
     assert [(one["operation"], one["per_s"]) for one in found["rates"]] == [("good", [2.0] * 3)]
-    assert found["left_out"] == [{"what": "bad w", "why": "no such product"}]
+    assert found["left_out"] == [{"what": what, "why": "no such product"} for what in ("bad w", "late w")]
 
 
 def test_a_rate_is_an_amount_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,8 @@ def _ask(process: subprocess.Popen[bytes], job: Job) -> None:
         process.stdin.write(json.dumps([str(path), name, key]).encode() + b"\n")
     answer = _read(process)
     if not answer:
-        raise UserError(f"a process that draws the built-in images ended early (status {process.wait()})")
+        ended = f"ended early (status {process.wait()}); run again, what was drawn is kept"
+        raise UserError(f"a process that draws the built-in images {ended}")
     error = json.loads(answer)
     if error:
         raise UserError(error)

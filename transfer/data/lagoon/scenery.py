@@ -239,9 +239,8 @@ def expose(picture: Picture, rng: np.random.Generator, scene: Scene) -> Image.Im
     if rng.random() < 0.08:
         drops = noise(rng, scene.lean, ((1.6, 26, 1.0),))
         picture += 18 * np.maximum(drops - 1.0, 0)
-    np.clip(
-        picture, None, 255, out=picture
-    )  # a sensor that is full stays sharp at the edge of what blinds it
+    # A sensor that is full stays sharp at the edge of what blinds it.
+    np.clip(picture, None, 255, out=picture)
     for step in range(1, 1 if rng.random() < 0.85 else int(rng.integers(2, 4))):
         smear(picture, step, 0.33)
     smear(picture, 1, scene.blur)
@@ -250,9 +249,8 @@ def expose(picture: Picture, rng: np.random.Generator, scene: Scene) -> Image.Im
     picture += grain
     picture[2] += 0.6 * grain[::-1]
     pixels = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
-    return Image.merge(
-        "RGB", [Image.fromarray(band) for band in pixels]
-    )  # several times as fast as a transposed copy
+    # Several times as fast as a transposed copy.
+    return Image.merge("RGB", [Image.fromarray(band) for band in pixels])
 
 
 def smear(picture: Picture, step: int, share: float) -> None:
