@@ -66,6 +66,13 @@ def test_raw_features_of_any_scale_reach_the_optimum(scale: float) -> None:
     assert (head.predict(x) == same.predict(x / np.float32(scale))).mean() >= 0.99
 
 
+def test_class_weights_given_twice_are_fitted_once() -> None:
+    x, y = blobs(100, 10, 3)
+    search = LogisticRegressionSearch(C=(0.1, 1), class_weight=(None, None), extend=False).fit(x, y, x, y)
+    assert [row["params"]["C"] for row in search.cv_results_] == [0.1, 1]
+    assert len(search._rows.layers) == 2
+
+
 @pytest.mark.exhaustive
 def test_the_lab_features_are_learned(boat_features: dict[str, Array]) -> None:
     search = LogisticRegressionSearch(C=(0.01, 1), tol=1e-5, extend=False).fit(

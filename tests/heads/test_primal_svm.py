@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,18 @@ def test_fewer_rows_with_slack_than_features_reach_it_too(monkeypatch: pytest.Mo
     """Where no row violates its margin by much, machines are solved in terms of their rows."""
     monkeypatch.setattr(primal_svm, "FACTORED_PRODUCTS", np.inf)
     _reaches_it_at_a_large_cost(*blobs(90, 120, 3))
+
+
+def test_steps_that_rows_cut_short_do_not_end_a_fit() -> None:
+    """Classes that are nearly separable, at a large cost: steps of 0.001 of the length come before whole ones."""
+    rng = np.random.default_rng(1)
+    y = np.arange(300) % 5
+    x = (rng.normal(size=(300, 20)) + 2 * rng.normal(size=(5, 20))[y]).astype(np.float32)
+    (coef, intercept), *_ = primal_svm.fit(x, y, [(1000.0, None)], False, "cpu")
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        svc = LinearSVC(C=1000, dual=False, tol=1e-10, max_iter=20_000).fit(x.astype(np.float64), y)
+    reached = objectives(coef, intercept, x, y, 1000, None)
+    assert (reached <= 1.01 * objectives(svc.coef_, svc.intercept_, x, y, 1000, None)).all()
 
 
 def test_a_path_of_costs_ends_where_a_fit_of_the_last_does() -> None:

@@ -30,6 +30,9 @@ Array = npt.NDArray[Any]
 GATHER_BYTES = 1 << 29  # up to which rows with slack are copied, so that products go through them alone
 MACHINE_BYTES = 1 << 30  # for slacks, of every row and machine: more machines are solved group after group
 TOLERANCE = 2e-5  # a machine is done when a whole Newton step gains less than this part of its objective
+# It is not done where the slope promised more than this part: rows that gain slack on the way cut the step short, and
+# the next one differs. Gains below what float32 resolves end it all the same.
+PROMISED, RESOLVED = 1e-3, 1e-7
 ENOUGH = 1e-3  # a Newton step is whole when this part of its squared residual is left
 # Which rows have slack changes with every step, so the first ones are rough: measured, ten products were twice as
 # fast as fifty. Where a machine gains less than SLOW they are no longer enough.
@@ -107,11 +110,12 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Ten
     for part, x_BD in rows.chunks():
         slack_NP[part] = 1 - machines.signs(part) * (x_BD @ w_DP.float())
     solution_DP, live_P = w_DP.clone(), torch.arange(n_machines, device=w_DP.device)
-    before_P, found_P, n_products = torch.full_like(w_DP[0], torch.inf), live_P < 0, FEW_PRODUCTS
+    before_P, n_products = torch.full_like(w_DP[0], torch.inf), FEW_PRODUCTS
+    found_P = cut_P = live_P < 0
     for _ in range(MAX_STEPS):
         loss_P, slope_DP = evaluate(rows, machines, w_DP, slack_NP)
         slow_P = before_P - loss_P <= TOLERANCE * loss_P
-        left_P = ~(slow_P & found_P)
+        left_P = ~(slow_P & found_P & ~(cut_P & (before_P - loss_P > RESOLVED * loss_P)))
         if not left_P.any():
             break
         if slow_P[left_P].any():
@@ -121,6 +125,7 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Ten
         live_P, before_P, machines = live_P[left_P], loss_P[left_P], machines.take(left_P)
         w_DP, slope_DP, slack_NP = w_DP[:, left_P], slope_DP[:, left_P], slack_NP[:, left_P]
         step_DP, found_P = newton_step(rows, machines, slope_DP, slack_NP, second, n_products)
+        cut_P = -(slope_DP * step_DP).sum(0) / 2 > PROMISED * before_P
         change_NP, step32_DP = torch.empty_like(slack_NP), step_DP.float()
         for part, x_BD in rows.chunks():
             change_NP[part] = -machines.signs(part) * (x_BD @ step32_DP)
