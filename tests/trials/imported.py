@@ -14,3 +14,8 @@ import tests.trials.hostile
 import transfer.cache.pruning
 import transfer.cli
 import transfer.evaluation.experiment
+from transfer.backbones import torchvision_files
+
+# Another user, whose rights some processes take, may not read the environment's files.
+torchvision_files.version()
+torchvision_files.imagenet_urls()
