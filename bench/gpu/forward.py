@@ -159,7 +159,7 @@ def prepared(way: Way, network: nn.Module, x_NHW3: Any, device: str) -> Call:
 
 
 def _flags(way: Way, device: str) -> Any:
-    """Switch TF32, and cuDNN's trying of algorithms, which takes 18 s in fp32: docs/speed.md."""
+    """Switch TF32 on or off, and let cuDNN try algorithms in half precision only: in fp32 that takes seconds."""
     half = way.precision in ("bf16", "fp16")
     enabled = device == "cuda"
     return torch.backends.cudnn.flags(

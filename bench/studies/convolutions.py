@@ -19,6 +19,7 @@ from torch import nn
 from bench import ways
 from transfer.engines import Plan, openvino
 from transfer.engines.eager import DTYPES
+from transfer.engines.openvino import library
 from transfer.system.hardware import usable_cores
 
 # Layers in a row: what comes before the first and after the last of them is then a small part.
@@ -84,7 +85,7 @@ def by_pytorch(layers: Layers, device: str, precision: str, batch: int) -> tuple
     network = layers.network().to(device, dtype).to(memory_format=torch.channels_last)
     x_NCHW = torch.rand(batch, layers.wide, *layers.shape, device=device).to(dtype)
     x_NCHW = x_NCHW.to(memory_format=torch.channels_last)
-    # Trying algorithms takes seconds in fp32, and gains little: docs/speed.md.
+    # In fp32 cuDNN would take seconds to try its algorithms.
     tried = dtype != torch.float32
 
     def call() -> None:
@@ -102,7 +103,7 @@ def by_pytorch(layers: Layers, device: str, precision: str, batch: int) -> tuple
 
 def by_openvino(layers: Layers, precision: str, batch: int) -> tuple[Callable[[], Any], int]:
     """Return calls of the layers in OpenVINO, with the streams of our engine, and the operations they take."""
-    ov = openvino.library()
+    ov = library()
     x_NCHW = torch.rand(batch, layers.wide, *layers.shape).numpy()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch.jit.trace

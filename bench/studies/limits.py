@@ -195,7 +195,8 @@ def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def compare(rows: Sequence[dict[str, Any]], precision: str) -> dict[str, float | None]:
     """Return the rates that a forward pass is compared with, in the order of `COMPARED`.
 
-    Of each kind of convolution the better library counts, and all kinds together as often as the network has them.
+    For each kind of convolution the faster library is used. The rate of the whole network weights the kinds by how
+    often they occur in it.
     """
     own = [row for row in rows if row["precision"] == precision]
     best: dict[str, float] = {}

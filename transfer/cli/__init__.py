@@ -21,8 +21,8 @@ from transfer.system.progress import print_line
 from transfer.system.text import printable
 
 USAGE = 2
-# Objects that are made between two collections of garbage. By default they are 700, and collections while libraries are
-# imported take a fifth of the time that the imports do.
+# Objects that are made between two collections of garbage. With the default of 700, collections slow the imports of
+# libraries.
 _OBJECTS = 50_000
 _OUT_OF_MEMORY = "out of memory; what was computed is kept, run again with more memory free"
 

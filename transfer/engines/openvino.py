@@ -109,7 +109,7 @@ def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGE
     with warnings.catch_warnings(), torch.no_grad():
         # Tracing warns of every shape a network asks for; here shapes are constant.
         warnings.simplefilter("ignore")
-        # PyTorch would check what it traced by four more forward passes, which took two thirds of the conversion.
+        # PyTorch would check what it traced by four more forward passes, which take most of the conversion.
         traced = TorchScriptPythonDecoder(
             FromPixels(network, normalisation).eval(),
             example_input=example,

@@ -230,8 +230,8 @@ class LogisticRegressionSearch(GridSearch):
                 solutions.append(Solution(setting, model, time.perf_counter() - start))
             return solutions
 
-        # BLAS's own threads wait for each other: on two busy cores, two in one product took 10 to 30 times as long as
-        # one. Blocks of rows are given to the cores instead.
+        # BLAS's own threads wait for each other, which is slow where another process is busy. Blocks of rows are given
+        # to the cores instead.
         weights = [setting["class_weight"] for setting in settings]
         weights = [w for i, w in enumerate(weights) if weights.index(w) == i]
         with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
@@ -264,7 +264,7 @@ class Path:
     def start(self, setting: Setting) -> Array | None:
         """Return a starting point: the layer with the next stronger penalty and the same class weights, moved on.
 
-        Along log C, layers move on much as they did before: this saves a fifth to a third of the iterations.
+        Along log C, layers move on much as they did before: this saves iterations.
         """
         stronger = sorted(
             ((own["C"], layer) for own, layer in self.layers if _on_path(own, setting)),

@@ -120,8 +120,8 @@ def fit_layer(
 class Problem:
     """The objective of one penalty, its slope, and an approximate inverse of its second derivative.
 
-    Blocks of rows are given to the cores of a pool, and their sums are added in order: the result is the same whenever
-    they end. Layers are of shape (C, R + 1), and flat where `minimise` has them.
+    Blocks of rows are given to the cores of a pool, and their sums are added in order, so that the result does not
+    depend on which ends first. Layers have shape (C, R + 1); `minimise` takes and returns them flattened.
 
     Parameters
     ----------

@@ -21,8 +21,8 @@ from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
 
-# Rows of a class up to which libsvm does not set aside those that it thinks are done: its book-keeping took up to a
-# third of the time, and the solutions were the same.
+# Rows of a class up to which libsvm does not set aside those that it thinks are done: of few rows this
+# takes longer than it saves, and the solutions are the same.
 SMALL_CLASS = 50
 # All coefficients are at their bounds where the values of two classes differ by at most 2; libsvm may end 0.001 before
 # that, so this is a little less.

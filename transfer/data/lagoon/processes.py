@@ -24,7 +24,7 @@ Save = Callable[[Path, str, tuple[int, ...]], None]
 
 COMMAND = "from transfer.data.lagoon import processes, save; processes.work(save)"
 READY = b"ready\n"
-# Temporary arrays go back to the operating system otherwise, and cost a quarter of the time in page faults.
+# Temporary arrays would go back to the operating system otherwise, and cost page faults again and again.
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 28)}
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

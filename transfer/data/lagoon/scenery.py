@@ -249,7 +249,7 @@ def expose(picture: Picture, rng: np.random.Generator, scene: Scene) -> Image.Im
     picture += grain
     picture[2] += 0.6 * grain[::-1]
     pixels = np.clip(picture, 0, 255, out=picture).astype(np.uint8)
-    # Several times as fast as a transposed copy.
+    # Faster than a transposed copy.
     return Image.merge("RGB", [Image.fromarray(band) for band in pixels])
 
 
