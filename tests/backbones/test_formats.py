@@ -51,6 +51,12 @@ def _overwritten(data: bytes) -> bytes:
     return data[:start] + b"XXXX" + data[start + 4 :]
 
 
+def _on_two_disks(data: bytes) -> bytes:
+    """A zip archive that says it is one of two parts."""
+    start = data.index(b"PK\x06\x07") + 16
+    return data[:start] + (2).to_bytes(4, "little") + data[start + 4 :]
+
+
 FILES = {
     "HTML": (b"<!DOCTYPE html><html>Quota exceeded</html>", "an HTML page"),
     "HTML, indented": (b"\xef\xbb\xbf\n  <HTML lang=de><p>\xc3\xa4</HTML>", "an HTML page"),
@@ -62,6 +68,7 @@ FILES = {
     "empty": (b"", "empty; download it again"),
     "cut short": (TORCH[:2000], "cut short"),
     "damaged zip": (_overwritten(TORCH), "a damaged zip archive"),
+    "part of a zip": (_on_two_disks(TORCH), "a damaged zip archive (zipfiles that span multiple disks"),
     "empty zip": (packed(), "an empty zip archive"),
     "zip": (packed(**{"weights.pth": b"x"}), "a zip archive (weights.pth ...) that torch did not write"),
     "TorchScript": (packed(**{"m/data.pkl": b"x", "m/constants.pkl": b"x"}), "a TorchScript program"),

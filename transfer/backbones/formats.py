@@ -73,9 +73,9 @@ def kind_of(path: Path) -> str:
 
 def _zip(path: Path) -> str | None:
     """Return what a zip archive is; None for torch's."""
-    if not zipfile.is_zipfile(path):
-        return f"cut short (the end of its zip archive is missing); {_AGAIN}"
     try:
+        if not zipfile.is_zipfile(path):  # raises too: of several disks
+            return f"cut short (the end of its zip archive is missing); {_AGAIN}"
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
