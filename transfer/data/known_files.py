@@ -1,6 +1,7 @@
 """What is known of image files that were read before, so that a file that has not changed is not read again.
 
-A file is known by its path, size, times and inode. As in git's index, an entry made within the resolution of the clock
+A file is known by its path, size, times and inode; one behind a URL by its size and what the server says of its
+bytes. As in git's index, an entry made within the resolution of the clock
 of the file's last change is not kept, since a second change in that time would not show
 (https://git-scm.com/docs/racy-git).
 """
@@ -16,6 +17,8 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from transfer.system.remote import is_url, known_stamp
 
 # Changes of the table, or of what a header says, change this number: older tables are made again.
 VERSION = 1
@@ -137,6 +140,9 @@ def _is_made(database: sqlite3.Connection) -> bool:
 
 def stamp(path: str | bytes | Path) -> Stamp | None:
     """Return what tells whether a file has changed; None where there is no file, as in a container."""
+    url = os.fsdecode(path)
+    if is_url(url):
+        return known_stamp(url)
     try:
         found = os.stat(path)  # noqa: PTH116 - faster than Path.stat, and called for every file
     except OSError:
