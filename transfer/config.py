@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer.system.errors import UserError, check_choice
-from transfer.system.remote import RemotePath, path_of
+from transfer.system.remote import expand, path_of
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -270,24 +270,6 @@ class RunConfig:
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
-def expand(given: str, *, urls: bool = False) -> Path:
-    """Expand `~` in a path that was given as text: no shell does that in a variable or after `=`.
-
-    Raises `UserError` for empty text, for a URL unless `urls`, and where there is no such home folder.
-    """
-    if not given:
-        raise UserError("the name of a file or folder is empty; give one, or leave the option out")
-    path = path_of(given)
-    if isinstance(path, RemotePath) and not urls:
-        raise UserError(f"{path} is a URL; give a file or folder of this machine")
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise UserError(
-            f"no home folder is known that {given} could stand for; give the whole path"
-        ) from None
-
-
 def default_store() -> Path:
     """Return where features are kept: `TRANSFER_STORE`, else the user's cache folder.
 
@@ -295,6 +277,11 @@ def default_store() -> Path:
     """
     if given := os.environ.get("TRANSFER_STORE"):
         return expand(given, urls=True)
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder; raises `UserError` where there is none."""
     import platformdirs  # nothing from elsewhere is imported before a command runs
 
     try:

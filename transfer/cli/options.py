@@ -13,9 +13,9 @@ from transfer.config import (
     DEVICES,
     RESIZES,
     SELECT_BY,
-    expand,
 )
 from transfer.system.errors import UserError
+from transfer.system.remote import expand
 
 
 def path_argument(given: str, *, urls: bool = False) -> Path:

@@ -52,8 +52,8 @@ def check_repeats(found: ImageSet, config: RunConfig) -> None:
     """Raise `UserError` where groups are to be left out and there are none."""
     if config.repeats == REPEAT_GROUPS and not found.groups:
         raise UserError(
-            f"`repeats='groups'` needs groups, and {path_of(config.data)} has none; give `groups`, a column or a regular "
-            "expression on file names"
+            f"`repeats='groups'` needs groups, and {path_of(config.data)} has none; give `groups`, a column or a "
+            "regular expression on file names"
         )
 
 

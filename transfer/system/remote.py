@@ -13,25 +13,13 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
 from transfer.system.errors import UserError
-from transfer.system.text import first_line
+from transfer.system.file_systems import PACKAGES, file_system, server_errors
 
-# What may be named, and the package that reads it; every other protocol of fsspec, and chains of them, are refused.
-PACKAGES = {
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "memory": "fsspec",
-}
-# Seconds until a server has answered at all, and until more of an answer has come.
-CONNECT_S, READ_S = 5, 60
-CONNECTIONS = 64
 # A run asks for many bytes in turn of a file that it reads in pieces.
 BUFFER_BYTES = 4_000_000
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)(?P<chained>::.*)?://(?P<rest>.*)", re.DOTALL)
@@ -118,7 +106,9 @@ class RemotePath(PosixPath):
         """Read the file, or the bytes from `start` to `end`. Raises `FileNotFoundError`."""
         with _errors(self):
             data: bytes = _filesystem(self).cat_file(_address(self), start=start, end=end)
-            return data
+        if end is not None and len(data) > end - (start or 0):  # a server of HTTP may send all there is
+            data = data[start:end]
+        return data
 
     def write(self, data: bytes | memoryview) -> None:
         """Write the file, whole or not at all."""
@@ -127,11 +117,8 @@ class RemotePath(PosixPath):
 
     def delete(self) -> None:
         """Delete the file, if it is there."""
-        with _errors(self):
-            try:
-                _filesystem(self).rm_file(_address(self))
-            except FileNotFoundError:
-                pass
+        with _errors(self), suppress(FileNotFoundError):
+            _filesystem(self).rm_file(_address(self))
 
     def _kind(self) -> str:
         try:
@@ -207,7 +194,7 @@ def path_of(given: str | Path) -> Path:
         return Path(rest)
     if scheme not in PACKAGES or match["chained"]:
         raise UserError(
-            f"{scheme}{'::…' if match['chained'] else ''}:// is not read; give a path, or a URL that begins with "
+            f"{scheme}{'::' if match['chained'] else '://'} is not read; give a path, or a URL that begins with "
             + ", ".join(f"{name}://" for name in (*PACKAGES, "file"))
         )
     is_http = scheme.startswith("http")
@@ -223,6 +210,24 @@ def path_of(given: str | Path) -> Path:
     if shown != rest:
         _full[str(path)] = f"{scheme}://{rest}"
     return path
+
+
+def expand(given: str, *, urls: bool = False) -> Path:
+    """Expand `~` in a path that was given as text: no shell does that in a variable or after `=`.
+
+    Raises `UserError` for empty text, for a URL unless `urls`, and where there is no such home folder.
+    """
+    if not given:
+        raise UserError("the name of a file or folder is empty; give one, or leave the option out")
+    path = path_of(given)
+    if isinstance(path, RemotePath) and not urls:
+        raise UserError(f"{path} is a URL; give a file or folder of this machine")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"no home folder is known that {given} could stand for; give the whole path"
+        ) from None
 
 
 def list_files(folder: RemotePath) -> list[Entry]:
@@ -288,56 +293,11 @@ def _address(path: RemotePath) -> str:
     return text if text.startswith("http") else text.partition("://")[2]
 
 
+def _errors(path: RemotePath) -> AbstractContextManager[None]:
+    return server_errors(str(path), hide=str(path) in _full)
+
+
 def _filesystem(path: RemotePath) -> Any:
     if path.parts[:1] and path.parts[0].removesuffix(":") in PACKAGES:
-        return _open_filesystem(path.parts[0].removesuffix(":"), os.getpid())
+        return file_system(path.parts[0].removesuffix(":"))
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))  # a table's `/etc/passwd`
-
-
-@lru_cache
-def _open_filesystem(scheme: str, process: int) -> Any:
-    """Return fsspec's file system: one for all threads, which keeps no listings."""
-    try:
-        import fsspec
-
-        options: dict[str, Any] = {}
-        if scheme == "s3":
-            import s3fs as s3fs
-
-            settings = {
-                "connect_timeout": CONNECT_S,
-                "read_timeout": READ_S,
-                "max_pool_connections": CONNECTIONS,
-                "retries": {"total_max_attempts": 1},  # s3fs tries again itself
-            }
-            options = {"config_kwargs": settings}
-        elif scheme.startswith("http"):
-            from aiohttp import ClientTimeout
-
-            timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
-            options = {"client_kwargs": {"timeout": timeout}}
-        return fsspec.filesystem(
-            scheme, use_listings_cache=False, skip_instance_cache=scheme != "memory", **options
-        )
-    except ImportError as error:
-        raise UserError(
-            f"reading {scheme}:// needs {PACKAGES[scheme]}, which is not installed: pip install {PACKAGES[scheme]}"
-        ) from error
-
-
-@contextmanager
-def _errors(path: RemotePath) -> Iterator[None]:
-    """Raise `FileNotFoundError` for what is not there, and `UserError` for every other fault."""
-    try:
-        yield
-    except (UserError, MemoryError):
-        raise
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
-    except Exception as error:  # each library has errors of its own
-        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or first_line(error)
-        # Errors of HTTP name the URL, with its password and query.
-        reason = re.sub(r"https?://[^\s'\"]*[?@][^\s'\"]*", str(path), str(reason))
-        raise UserError(
-            f"can't reach {path}: {type(error).__name__}: {reason}; nothing is lost, try again once it can be reached"
-        ) from (None if str(path) in _full else error)
