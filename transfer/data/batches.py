@@ -1,4 +1,4 @@
-"""Batches of pixels, decoded in threads ahead of their use, or on a CUDA device.
+"""Batches of pixels, read and decoded in threads ahead of their use, or on a CUDA device.
 
 N: images. H, W: height and width in pixels.
 """
@@ -14,7 +14,7 @@ import torch
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.decode import BadImage
-from transfer.data.loader import File, Pixels, Readable
+from transfer.data.loader import File, Pixels, Readable, readers
 from transfer.data.resize import STRETCH
 from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.errors import UserError
@@ -114,8 +114,13 @@ def _decoded_on(
 def _decoded(
     images: Iterable[Readable], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
 ) -> Iterator[tuple[Readable, Pixels]]:
-    for image, future in begin_ahead(lambda image: image.pixels(size), images, ahead, pool):
-        try:
-            yield image, future.result()
-        except BadImage as error:
-            bad.meet(image.path, error)
+    def read_and_decode(image: Readable) -> Pixels:
+        # Who waits here has the bytes of one image, so that memory has those of as many as there are readers.
+        return pool.submit(image.decoder(size)).result()
+
+    with readers() as threads:
+        for image, future in begin_ahead(read_and_decode, images, ahead, threads):
+            try:
+                yield image, future.result()
+            except BadImage as error:
+                bad.meet(image.path, error)

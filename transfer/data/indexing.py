@@ -20,7 +20,7 @@ from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, redraw
 from transfer.data.decode import BadImage
 from transfer.data.known_files import Header, KnownFiles, Stamp, stamp
-from transfer.data.loader import IndexedImages, read_bytes
+from transfer.data.loader import IndexedImages, read_bytes, readers
 from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.progress import Progress
 
@@ -45,7 +45,7 @@ def read(
     ----------
     images : ImageSet
     pool : ThreadPoolExecutor
-        Reads the files.
+        Decodes those of 16 bits; others are read in more threads than it has, which wait for their files.
     bad : BadImages
         Handles those that can't be read.
     on_progress : Progress
@@ -75,7 +75,7 @@ def read(
     done, bits, has_heif = 0, 0, False  # bits: of the largest value in images of 16 bits
 
     def read_part(part: Sequence[int]) -> list[tuple[Stamp | None, Header | BadImage]]:
-        return _headers([samples[i].path for i in part], count_bits=bits < 16)
+        return _headers([samples[i].path for i in part], pool if bits < 16 else None)
 
     def take(i: int, header: Header) -> None:
         nonlocal bits, has_heif
@@ -84,30 +84,31 @@ def read(
         found.size_N2[i] = header.height, header.width
 
     on_progress("read", 0, len(samples), "", "images")
-    for start in range(0, len(samples), FILES_A_LOOKUP):
-        rows = range(start, min(start + FILES_A_LOOKUP, len(samples)))
-        headers = known.find(samples.root, samples.names[rows.start : rows.stop])
-        for i, header in zip(rows, headers, strict=True):
-            if header:
-                take(i, header)
-        new = [i for i, header in zip(rows, headers, strict=True) if not header]
-        done += len(rows) - len(new)
-        if len(new) < len(rows):
-            on_progress("read", done, len(samples), "", "images")
-        kept = []
-        for part, future in begin_ahead(
-            read_part, in_parts(new, FILES_A_TASK), FILES_AHEAD // FILES_A_TASK, pool
-        ):
-            for i, (own, result) in zip(part, future.result(), strict=True):
-                if isinstance(result, BadImage):
-                    bad.meet(samples[i].path, result)
-                    readable_N[i] = False
-                else:
-                    take(i, result)
-                    kept.append((samples.names[i], own, result))
-            done += len(part)
-            on_progress("read", done, len(samples), "", "images")
-        known.keep(samples.root, kept, began_ns)
+    with readers() as threads:
+        for start in range(0, len(samples), FILES_A_LOOKUP):
+            rows = range(start, min(start + FILES_A_LOOKUP, len(samples)))
+            headers = known.find(samples.root, samples.names[rows.start : rows.stop])
+            for i, header in zip(rows, headers, strict=True):
+                if header:
+                    take(i, header)
+            new = [i for i, header in zip(rows, headers, strict=True) if not header]
+            done += len(rows) - len(new)
+            if len(new) < len(rows):
+                on_progress("read", done, len(samples), "", "images")
+            kept = []
+            for part, future in begin_ahead(
+                read_part, in_parts(new, FILES_A_TASK), FILES_AHEAD // FILES_A_TASK, threads
+            ):
+                for i, (own, result) in zip(part, future.result(), strict=True):
+                    if isinstance(result, BadImage):
+                        bad.meet(samples[i].path, result)
+                        readable_N[i] = False
+                    else:
+                        take(i, result)
+                        kept.append((samples.names[i], own, result))
+                done += len(part)
+                on_progress("read", done, len(samples), "", "images")
+            known.keep(samples.root, kept, began_ns)
     shift = decode.shift_for(bits) if bits else decode.SHIFT
     found = replace(found.select(readable_N), shift=shift, has_heif=has_heif)
     if not images.drawn:
@@ -116,14 +117,16 @@ def read(
     return replace(found.select(order_N), split_N=split_N)
 
 
-def _headers(paths: Sequence[Path], *, count_bits: bool) -> list[tuple[Stamp | None, Header | BadImage]]:
+def _headers(
+    paths: Sequence[Path], pool: ThreadPoolExecutor | None
+) -> list[tuple[Stamp | None, Header | BadImage]]:
     found: list[tuple[Stamp | None, Header | BadImage]] = []
     for path in paths:
         own = stamp(path)  # before the file is read: of one that changes meanwhile the next stamp is another
         try:
             data = read_bytes(path)
             size, is_deep = decode.header_of(data)
-            bits = (decode.bits_of(data) if count_bits else -1) if is_deep else 0
+            bits = (pool.submit(decode.bits_of, data).result() if pool else -1) if is_deep else 0
             found.append((own, Header(hashlib.sha256(data).digest(), *size, bits, heif.is_heif(data))))
         except BadImage as error:
             found.append((own, error))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from transfer.system.remote import is_url, known_stamp
+from transfer.system.remote import RemotePath, known_stamp
 
 # Changes of the table, or of what a header says, change this number: older tables are made again.
 VERSION = 1
@@ -140,9 +140,8 @@ def _is_made(database: sqlite3.Connection) -> bool:
 
 def stamp(path: str | bytes | Path) -> Stamp | None:
     """Return what tells whether a file has changed; None where there is no file, as in a container."""
-    url = os.fsdecode(path)
-    if is_url(url):
-        return known_stamp(url)
+    if isinstance(path, RemotePath) or (isinstance(path, bytes) and not path.startswith(b"/")):
+        return known_stamp(os.fsdecode(path))
     try:
         found = os.stat(path)  # noqa: PTH116 - faster than Path.stat, and called for every file
     except OSError:
@@ -151,7 +150,7 @@ def stamp(path: str | bytes | Path) -> Stamp | None:
 
 
 def _absolute(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Return absolute paths as bytes, the keys of the table; joining text is faster than `Path`."""
+    """Return absolute paths, or URLs, as bytes, the keys of the table; joining text is faster than `Path`."""
     begin = f"{folder.absolute()}/"
     return [os.fsencode(name if name.startswith("/") else begin + name) for name in names]
 

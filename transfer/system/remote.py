@@ -83,10 +83,6 @@ class RemotePath(PosixPath):
         """Return the path itself."""
         return self
 
-    def expanduser(self) -> RemotePath:
-        """Return the path itself."""
-        return self
-
     def samefile(self, other_path: Any) -> bool:
         """Return whether both are the same path."""
         return bool(self == other_path)
@@ -173,11 +169,6 @@ class RemoteFile(io.RawIOBase):
         return self.path.read(start, end) if start < end else b""
 
 
-def is_url(text: str) -> bool:
-    """Return whether a text is a URL, of any kind."""
-    return _URL.match(text) is not None
-
-
 def path_of(given: str | Path) -> Path:
     """Return the path that a user named: of this machine, or behind a URL.
 
@@ -220,7 +211,9 @@ def expand(given: str, *, urls: bool = False) -> Path:
     if not given:
         raise UserError("the name of a file or folder is empty; give one, or leave the option out")
     path = path_of(given)
-    if isinstance(path, RemotePath) and not urls:
+    if isinstance(path, RemotePath):
+        if urls:
+            return path
         raise UserError(f"{path} is a URL; give a file or folder of this machine")
     try:
         return path.expanduser()
