@@ -59,9 +59,9 @@ def test_known_files_are_not_read_again(
     read_now: list[str] = []
     headers = indexing._headers
 
-    def spied(paths: list[Path], pool: ThreadPoolExecutor | None) -> object:
+    def spied(paths: list[Path], *, count_bits: bool) -> object:
         read_now.extend(path.name for path in paths)
-        return headers(paths, pool)
+        return headers(paths, count_bits=count_bits)
 
     monkeypatch.setattr(indexing, "_headers", spied)
     assert_equal(read_all(photos, known), plain)

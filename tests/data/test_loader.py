@@ -218,7 +218,7 @@ def test_reading_begins_a_bounded_number_of_files(
         done = at
 
     monkeypatch.setattr(pool, "submit", counted)
-    monkeypatch.setattr(indexing, "readers", lambda: nullcontext(pool))
+    monkeypatch.setattr(indexing, "SLOW_S", 60)
     assert len(read(found, pool, BadImages(tmp_path, "error"), on_progress)) == begun == 3 * FILES_AHEAD
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,8 +27,13 @@ from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.progress import Progress
 
 FILES_AHEAD = 256
+# A file that takes longer is waited for: it lies on another machine, or a disk has to look for it.
+SLOW_S = 0.002
 # To hand one small file to a thread takes longer than to read it, and to look up one longer than to read a small one.
 FILES_A_TASK, FILES_A_LOOKUP = 16, 10_000
+
+Part = TypeVar("Part")
+Made = TypeVar("Made")
 
 
 def read(
@@ -45,7 +52,7 @@ def read(
     ----------
     images : ImageSet
     pool : ThreadPoolExecutor
-        Decodes those of 16 bits; others are read in more threads than it has, which wait for their files.
+        Reads the files of a disk; those that are waited for are read in more threads.
     bad : BadImages
         Handles those that can't be read.
     on_progress : Progress
@@ -75,7 +82,7 @@ def read(
     done, bits, has_heif = 0, 0, False  # bits: of the largest value in images of 16 bits
 
     def read_part(part: Sequence[int]) -> list[tuple[Stamp | None, Header | BadImage]]:
-        return _headers([samples[i].path for i in part], pool if bits < 16 else None)
+        return _headers([samples[i].path for i in part], count_bits=bits < 16)
 
     def take(i: int, header: Header) -> None:
         nonlocal bits, has_heif
@@ -84,31 +91,28 @@ def read(
         found.size_N2[i] = header.height, header.width
 
     on_progress("read", 0, len(samples), "", "images")
-    with readers() as threads:
-        for start in range(0, len(samples), FILES_A_LOOKUP):
-            rows = range(start, min(start + FILES_A_LOOKUP, len(samples)))
-            headers = known.find(samples.root, samples.names[rows.start : rows.stop])
-            for i, header in zip(rows, headers, strict=True):
-                if header:
-                    take(i, header)
-            new = [i for i, header in zip(rows, headers, strict=True) if not header]
-            done += len(rows) - len(new)
-            if len(new) < len(rows):
-                on_progress("read", done, len(samples), "", "images")
-            kept = []
-            for part, future in begin_ahead(
-                read_part, in_parts(new, FILES_A_TASK), FILES_AHEAD // FILES_A_TASK, threads
-            ):
-                for i, (own, result) in zip(part, future.result(), strict=True):
-                    if isinstance(result, BadImage):
-                        bad.meet(samples[i].path, result)
-                        readable_N[i] = False
-                    else:
-                        take(i, result)
-                        kept.append((samples.names[i], own, result))
-                done += len(part)
-                on_progress("read", done, len(samples), "", "images")
-            known.keep(samples.root, kept, began_ns)
+    for start in range(0, len(samples), FILES_A_LOOKUP):
+        rows = range(start, min(start + FILES_A_LOOKUP, len(samples)))
+        headers = known.find(samples.root, samples.names[rows.start : rows.stop])
+        for i, header in zip(rows, headers, strict=True):
+            if header:
+                take(i, header)
+        new = [i for i, header in zip(rows, headers, strict=True) if not header]
+        done += len(rows) - len(new)
+        if len(new) < len(rows):
+            on_progress("read", done, len(samples), "", "images")
+        kept = []
+        for part, future in _begin(read_part, in_parts(new, FILES_A_TASK), pool):
+            for i, (own, result) in zip(part, future.result(), strict=True):
+                if isinstance(result, BadImage):
+                    bad.meet(samples[i].path, result)
+                    readable_N[i] = False
+                else:
+                    take(i, result)
+                    kept.append((samples.names[i], own, result))
+            done += len(part)
+            on_progress("read", done, len(samples), "", "images")
+        known.keep(samples.root, kept, began_ns)
     shift = decode.shift_for(bits) if bits else decode.SHIFT
     found = replace(found.select(readable_N), shift=shift, has_heif=has_heif)
     if not images.drawn:
@@ -117,16 +121,28 @@ def read(
     return replace(found.select(order_N), split_N=split_N)
 
 
-def _headers(
-    paths: Sequence[Path], pool: ThreadPoolExecutor | None
-) -> list[tuple[Stamp | None, Header | BadImage]]:
+def _begin(
+    call: Callable[[Part], Made], parts: Iterator[Part], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Part, Future[Made]]]:
+    """Call for the first part alone; as long as that takes, so many threads take the others."""
+    start = time.perf_counter()
+    first = list(begin_ahead(call, islice(parts, 1), 1, pool))
+    wait(future for _, future in first)
+    is_slow = time.perf_counter() - start > FILES_A_TASK * SLOW_S
+    yield from first
+    with readers() as threads:
+        # Of a disk more threads than cores take half as long again.
+        yield from begin_ahead(call, parts, FILES_AHEAD // FILES_A_TASK, threads if is_slow else pool)
+
+
+def _headers(paths: Sequence[Path], *, count_bits: bool) -> list[tuple[Stamp | None, Header | BadImage]]:
     found: list[tuple[Stamp | None, Header | BadImage]] = []
     for path in paths:
         own = stamp(path)  # before the file is read: of one that changes meanwhile the next stamp is another
         try:
             data = read_bytes(path)
             size, is_deep = decode.header_of(data)
-            bits = (pool.submit(decode.bits_of, data).result() if pool else -1) if is_deep else 0
+            bits = (decode.bits_of(data) if count_bits else -1) if is_deep else 0
             found.append((own, Header(hashlib.sha256(data).digest(), *size, bits, heif.is_heif(data))))
         except BadImage as error:
             found.append((own, error))
