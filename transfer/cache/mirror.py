@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transfer.cache import locks, shards
@@ -110,7 +111,9 @@ class Mirror:
         UserError
             If the store can't be reached.
         """
-        self._at(path).write(files.read(path, shards.MAX_BYTES))
+        data = files.read(path, shards.MAX_BYTES)
+        with self._bucket_errors():
+            self._at(path).write(data)
         path.chmod(_COPIED)
 
     def delete(self, path: Path) -> None:
@@ -123,10 +126,17 @@ class Mirror:
 
     def _names(self, folder: Path) -> list[str]:
         """List the files of a folder in the store."""
-        try:
+        with self._bucket_errors():
             return [entry.name for entry in remote.list_files(self._at(folder))]
+
+    @contextmanager
+    def _bucket_errors(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError:
-            raise UserError(f"{self.url} is not there; make its bucket, or name another `store`") from None
+            raise UserError(
+                f"{self.url} is not there; make its bucket, or name another `store`; what was computed is kept"
+            ) from None
 
     def _fetch_shard(self, path: Path) -> bool | None:
         """Copy a shard, which is checked; return whether it is whole, or None where it is gone."""
