@@ -35,7 +35,12 @@ class Bucket:
 
     def put(self, contents: dict[str, bytes]) -> None:
         """Put objects by their keys."""
-        self.files.pipe({f"{self.name}/{key}": data for key, data in contents.items()})
+        from moto.s3.models import (
+            s3_backends,
+        )  # the server runs in this process: a request takes milliseconds
+
+        for key, data in contents.items():
+            s3_backends["123456789012"]["aws"].put_object(self.name, key, data)
 
     def put_folder(self, folder: Path, prefix: str) -> str:
         """Put all files below a folder; return the URL of the prefix."""
