@@ -20,6 +20,7 @@ from transfer.data import listing
 from transfer.engines.eager import Eager
 from transfer.features import extract, image_sets
 from transfer.features.extract import Features
+from transfer.features.given import read_given
 from transfer.features.plan import plan_extraction
 from transfer.features.reading import read_alone
 from transfer.system.progress import silent
@@ -202,6 +203,18 @@ def test_one_file_by_http(photos: Path, tmp_path: Path, make: Callable[[Path], s
     assert len(read.indexed) == 32
     assert found.name == name
     assert "secret" not in f"{found.root} {read.indexed[0].path}"
+
+
+def test_features_of_the_users_own(bucket: Bucket, tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), np.arange(40) % 2
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    bucket.put({"own.npz": (tmp_path / "own.npz").read_bytes()})
+    here, there = (
+        read_given(RunConfig(data=data, store=tmp_path / "store"))
+        for data in (str(tmp_path / "own.npz"), f"{bucket.url}/own.npz")
+    )
+    np.testing.assert_array_equal(here[1], there[1])
+    assert here[2].sha256 == there[2].sha256
 
 
 def test_a_run_is_that_of_the_same_folder_and_shows_no_secrets(

@@ -96,7 +96,7 @@ class RemotePath(PosixPath):
     def stamp(self) -> Stamp:
         """Return what differs once the file was written to, as far as it is known; the server is asked once."""
         found = _stamps.get(str(self))
-        return found or _remember(self, self._info())
+        return found or _remember(str(self), self._info())
 
     def read(self, start: int | None = None, end: int | None = None) -> bytes:
         """Read the file, or the bytes from `start` to `end`. Raises `FileNotFoundError`."""
@@ -122,7 +122,7 @@ class RemotePath(PosixPath):
         except FileNotFoundError:
             return ""
         if info["type"] == "file":
-            _remember(self, info)
+            _remember(str(self), info)
         return str(info["type"])
 
     def _info(self) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def list_files(folder: RemotePath) -> list[Entry]:
     for name, info in found.items():
         name = name[cut:]
         if not {"", ".", ".."} & set(name.split("/")):
-            entries.append(Entry(name, _remember(folder / name, info)))
+            entries.append(Entry(name, _remember(f"{folder}/{name}", info)))
     return sorted(entries, key=lambda entry: entry.name.split("/"))
 
 
@@ -259,7 +259,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
             folders.append(name)
         elif name and name != folder.name:
             names.append(name)
-            _remember(folder / name, info)
+            _remember(f"{folder}/{name}", info)
     yield folder, folders, names
     for name in folders:
         yield from walk(folder / name)
@@ -271,13 +271,13 @@ def known_stamp(url: str) -> Stamp | None:
     return found if found and found[-1] else None
 
 
-def _remember(path: RemotePath, info: dict[str, Any]) -> Stamp:
+def _remember(url: str, info: dict[str, Any]) -> Stamp:
     if info.get("size") is None:
-        raise UserError(f"can't read {path}: the server does not say how long it is")
+        raise UserError(f"can't read {url}: the server does not say how long it is")
     tag = next((f"{name} {info[name]}" for name in _TAGS if info.get(name)), None)
     number = int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8]) if tag else 0
-    _stamps[str(path)] = int(info["size"]), 0, 0, number
-    return _stamps[str(path)]
+    _stamps[url] = int(info["size"]), 0, 0, number
+    return _stamps[url]
 
 
 def _address(path: RemotePath) -> str:
