@@ -129,6 +129,29 @@ def test_a_damaged_copy_is_copied_again(bucket: Bucket, on_machine: Callable[...
     assert len(shards_of(bucket)) == 1
 
 
+def test_a_shard_of_another_table_is_set_aside(bucket: Bucket, on_machine: Callable[..., Store]) -> None:
+    ids, x = rows(4)
+    for declared in (DECLARED, {**DECLARED, "size": [9, 9]}):
+        on_machine("one").table(declared).append(ids, x, 1.0, "here")
+    first, second = shards_of(bucket)
+    stray = f"{Path(first).parent}/{Path(second).name}"
+    bucket.put({stray: bucket.get(second)})
+    damaged = [on_machine(name).table({**DECLARED}).damaged for name in ("two", "three")]
+    damaged += [on_machine(name).table({**DECLARED, "size": [9, 9]}).damaged for name in ("two", "three")]
+    assert sorted(damaged) == [[], [], [], [Path(second).stem]]
+    assert len(shards_of(bucket)) == 2
+    assert f"{stray}.corrupt" in bucket.list_keys()
+
+
+def test_a_store_that_lists_what_it_has_not_is_refused(
+    on_machine: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, ids = on_machine("one"), rows(4)
+    store.table(DECLARED).append(*ids, 1.0, "here")
+    monkeypatch.setattr(Mirror, "_fetch_shard", lambda *_: None)
+    assert "lists files that are not there" in refusal(on_machine("two").table, DECLARED)
+
+
 def test_other_objects_are_left_alone(bucket: Bucket, on_machine: Callable[..., Store]) -> None:
     ids, x = rows(4)
     table = on_machine("one").table(DECLARED)

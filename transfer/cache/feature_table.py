@@ -236,10 +236,13 @@ class FeatureTable:
             log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", path, newer)
             return
         except Damaged as damage:
-            self.damaged.append(path.stem)
             log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", path, damage)
             shards.set_aside(path)
-            if self._mirror and not path.exists():  # it is copied again, and checked then
+            if self._mirror and path.stem in self.damaged:
+                self._mirror.set_aside(path)
+                return
+            self.damaged.append(path.stem)
+            if self._mirror and not path.exists():  # of a damaged copy the store may have what was written
                 self._known.discard(path)
             return
         self._add(shard, ids_N32)

@@ -24,6 +24,8 @@ from transfer.system.remote import RemotePath
 # In the user's cache folder: copies of stores.
 COPIES = "remote"
 READERS = 8
+# Times that a folder is listed until nothing of it is merged meanwhile.
+TRIES = 20
 _SHARD = re.compile(r"[0-9a-f]{64}\.parquet")
 _COPIED = 0o444
 
@@ -64,7 +66,7 @@ class Mirror:
             If the store can't be reached.
         """
         damaged: list[str] = []
-        while True:
+        for _ in range(TRIES):
             # In this order: what was copied before the store is listed, and is not in it, is gone from it.
             own = {path.name: _is_copied(path) for path in shards.paths(folder)}
             there = {name for name in self._names(folder) if _SHARD.fullmatch(name)}
@@ -85,6 +87,7 @@ class Mirror:
             damaged += [name[:64] for name, is_whole in zip(lacking, found, strict=True) if is_whole is False]
             if None not in found:  # else it was merged since the store was listed
                 return damaged
+        raise UserError(f"{self._at(folder)} lists files that are not there; name another `store`")
 
     def fetch(self, folder: Path, names: re.Pattern[str]) -> None:
         """Copy the files of a folder that it lacks and whose names match. Raises `UserError`."""
@@ -121,6 +124,13 @@ class Mirror:
         with suppress(UserError):
             self._at(path).delete()
 
+    def set_aside(self, path: Path) -> None:
+        """Rename a damaged shard in the store, if it can be, so that it is copied no more."""
+        source = self._at(path)
+        with suppress(UserError, OSError):  # who only reads can't; or it is gone
+            source.with_name(source.name + SET_ASIDE).write(files.read(source, shards.MAX_BYTES))
+            source.delete()
+
     def _at(self, path: Path) -> RemotePath:
         return self.url / path.relative_to(self.folder)
 
@@ -149,9 +159,7 @@ class Mirror:
                     path.chmod(_COPIED)
                     return True
             log.warning("a damaged shard is set aside, its rows count no more: %s", source)
-            with suppress(UserError):  # who only reads can't
-                source.with_name(source.name + SET_ASIDE).write(data)
-                source.delete()
+            self.set_aside(path)
         except FileNotFoundError:
             return None
         except files.Unfit:
