@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -242,20 +242,34 @@ from transfer.system.remote import path_of
 ids, x = rows(400)
 order = np.random.default_rng(int(sys.argv[2])).permutation(400)
 table = Store(path_of(sys.argv[1])).table(DECLARED)
+print("[]", flush=True)
+sys.stdin.readline()
 for start in range(0, 400, 10):
     part = order[start : start + 10]
     part = part[~table.holds(ids[part])]
-    table.append(ids[part], x[part], 1.0, "here")
+    if len(part):
+        table.append(ids[part], x[part], 1.0, "here")
     print(json.dumps(part.tolist()), flush=True)
 table.merge()
 """
 
 
 def child(bucket: Bucket, name: str, seed: int, tmp_path: Path) -> subprocess.Popen[str]:
-    """Start a process that keeps 400 rows, ten at a time, and prints which when they are kept."""
+    """Start a process that keeps 400 rows, ten at a time, once it may, and prints which when they are kept."""
     words = [sys.executable, "-c", textwrap.dedent(CHILD), f"{bucket.url}/store", str(seed)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / name)}
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def begin(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Let processes begin once all have opened the table."""
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "[]\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 def kept(process: subprocess.Popen[str]) -> list[int]:
@@ -272,6 +286,7 @@ def test_two_machines_at_once_keep_all_rows(
     bucket: Bucket, on_machine: Callable[..., Store], tmp_path: Path
 ) -> None:
     processes = [child(bucket, name, seed, tmp_path) for seed, name in enumerate(["one", "two"])]
+    begin(processes)
     for process in processes:
         kept(process)
         assert process.returncode == 0
@@ -287,8 +302,8 @@ def test_what_a_killed_process_kept_is_there(
     done: list[int] = []
     for seed in range(2):
         process = child(bucket, f"killed {seed}", seed, tmp_path)
-        until = time.monotonic() + 30
-        while len(shards_of(bucket)) < 3 * (seed + 1) and time.monotonic() < until:
+        begin([process])
+        while len(shards_of(bucket)) < 3 * (seed + 1) and process.poll() is None:
             time.sleep(0.02)
         process.kill()
         done += kept(process)
@@ -296,6 +311,7 @@ def test_what_a_killed_process_kept_is_there(
         assert held[done].all()
         assert held.sum() >= 30
     process = child(bucket, "last", 9, tmp_path)
+    begin([process])
     new: Any = kept(process)
     assert process.returncode == 0
     assert not held[new].any()
