@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.object_store import CREDENTIALS, Bucket, s3_server
+from transfer.system import file_systems
+
 # Real photographs and features of some: not part of the repository, see CONTRIBUTING.md.
 DATA = Path(os.environ.get("TRANSFER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
@@ -109,3 +112,30 @@ def make_images() -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """URL of an S3-compatible server on this machine."""
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def at_endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes a server that of S3 for one test, whose copies of stores lie in its own folder."""
+    for name, value in {**CREDENTIALS, "XDG_CACHE_HOME": str(tmp_path / "user-cache")}.items():
+        monkeypatch.setenv(name, value)
+
+    def use(url: str) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        file_systems._open.cache_clear()
+
+    return use
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, at_endpoint: Callable[[str], None]) -> Bucket:
+    """A bucket on an S3-compatible server, which URLs in the test lead to."""
+    at_endpoint(s3_endpoint)
+    return Bucket(s3_endpoint)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer.system.errors import UserError, check_choice
+from transfer.system.remote import expand, path_of
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -144,7 +145,7 @@ class RunConfig:
 
     data: str = BUILT_IN
     """A folder of labelled images, a table of their files and labels, files that hold images, a file of features and
-    labels, or `lagoon`."""
+    labels, the URL of one of these (`s3://bucket/photos`), or `lagoon`."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Names of the columns of a table where they are not `file`, `label`, `split` and `group`; an empty one is of no
     column."""
@@ -192,6 +193,7 @@ class RunConfig:
     """`pillow-reduced` decodes JPEGs at a half, a quarter or an eighth of their size, never to less than twice the size
     that they are scaled to; `nvjpeg` decodes them on a CUDA device."""
     store: Path = field(default_factory=lambda: default_store())
+    """A folder, or the URL of one (`s3://bucket/cache`)."""
     on_bad_image: str = "error"
     rehash: bool = False
     """Whether files are read again that have not changed since they were last read, as their times and sizes say."""
@@ -199,7 +201,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
-        object.__setattr__(self, "store", Path(self.store))
+        path_of(self.data)  # a URL of a kind that is not read is refused at once
+        object.__setattr__(self, "store", path_of(self.store))
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
         for name in ("methods", "layers", "transform", "lr", "mean", "std"):
@@ -237,7 +240,7 @@ class RunConfig:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
-            path = Path(self.data)  # a table, or files with images in them, may have a column of groups
+            path = path_of(self.data)  # a table, or files with images in them, may have a column of groups
             if self.groups is None and path.suffix.lower() not in (*TABLES, FEATURES) and not path.is_dir():
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
@@ -267,28 +270,18 @@ class RunConfig:
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
-def expand(given: str) -> Path:
-    """Expand `~` in a path that was given as text: no shell does that in a variable or after `=`.
-
-    Raises `UserError` for empty text, and where there is no such home folder.
-    """
-    if not given:
-        raise UserError("the name of a file or folder is empty; give one, or leave the option out")
-    try:
-        return Path(given).expanduser()
-    except RuntimeError:
-        raise UserError(
-            f"no home folder is known that {given} could stand for; give the whole path"
-        ) from None
-
-
 def default_store() -> Path:
     """Return where features are kept: `TRANSFER_STORE`, else the user's cache folder.
 
     Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
     """
     if given := os.environ.get("TRANSFER_STORE"):
-        return expand(given)
+        return expand(given, urls=True)
+    return user_cache()
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder; raises `UserError` where there is none."""
     import platformdirs  # nothing from elsewhere is imported before a command runs
 
     try:

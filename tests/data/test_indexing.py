@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,3 +92,23 @@ def test_a_bad_image_is_read_each_time(photos: Path, tmp_path: Path) -> None:
     known = KnownFiles(tmp_path / "known-files.sqlite")
     assert_equal(read_all(photos, known), read_all(photos, known))
     assert len(read_all(photos, known)) == 9
+
+
+def test_files_that_are_waited_for_are_read_in_more_threads(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = read_all(photos, None)
+    monkeypatch.setattr(indexing, "FILES_A_TASK", 1)
+    monkeypatch.setattr(indexing, "SLOW_S", 0)
+    together, begun = threading.Barrier(9), list[Path]()  # as many as there are beside the first
+    headers = indexing._headers
+
+    def waits(paths: list[Path], *, count_bits: bool) -> object:
+        begun.extend(paths)
+        if len(begun) > 1:
+            together.wait(10)
+        return headers(paths, count_bits=count_bits)
+
+    monkeypatch.setattr(indexing, "_headers", waits)
+    assert_equal(read_all(photos, None), plain)
+    assert len(begun) == 10

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ import torch
 from PIL import Image as PillowImage
 
 from tests.refusals import refusal
-from transfer.data import decode, nvjpeg
+from transfer.data import batches as ready_batches
+from transfer.data import decode, indexing, nvjpeg
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import BATCHES_AHEAD, batches, batches_on
 from transfer.data.dataset import SPLITS, ImageSet, Samples, find
@@ -216,6 +218,7 @@ def test_reading_begins_a_bounded_number_of_files(
         done = at
 
     monkeypatch.setattr(pool, "submit", counted)
+    monkeypatch.setattr(indexing, "SLOW_S", 60)
     assert len(read(found, pool, BadImages(tmp_path, "error"), on_progress)) == begun == 3 * FILES_AHEAD
 
 
@@ -512,18 +515,19 @@ def test_decoding_runs_ahead_of_its_use_by_a_few_batches_only(
     total = 10 * batch
     calls: list[Path] = []
 
-    def counted(image: Image, size: tuple[int, int]) -> Pixels:
+    def counted(image: Image, size: tuple[int, int]) -> Callable[[], Pixels]:
         calls.append(image.path)
-        return pixels_of(0)
+        return lambda: pixels_of(0)
 
-    monkeypatch.setattr(Image, "pixels", counted)
+    monkeypatch.setattr(Image, "decoder", counted)
     images = [Image(tmp_path / f"{i}.png", 0, "train", str(i), SIZE) for i in range(total)]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(8) as threads:
+        monkeypatch.setattr(ready_batches, "readers", lambda: nullcontext(threads))
         ready = batches(images, batch, SIZE, pool, BadImages(tmp_path, "error"))
         assert not calls
         for used in range(batch, total + 1, batch):
             next(ready)
-            settle(pool)
+            settle(threads)
             ahead = len(calls) - used
             assert ahead <= BATCHES_AHEAD * batch
             assert ahead >= min(batch, total - used)

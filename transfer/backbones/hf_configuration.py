@@ -11,8 +11,8 @@ from typing import Any
 
 from transfer.backbones import hub
 from transfer.backbones.preprocessing import IMAGENET, Normalisation, Preprocessing
-from transfer.config import expand
 from transfer.system.errors import UserError
+from transfer.system.remote import expand
 from transfer.system.text import first_line
 
 CONFIGURATION, PREPROCESSOR = "config.json", "preprocessor_config.json"

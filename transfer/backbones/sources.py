@@ -10,10 +10,11 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from transfer.backbones.preprocessing import Normalisation, Preprocessing
-from transfer.config import PACKAGED_BACKBONE, expand
+from transfer.config import PACKAGED_BACKBONE
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile
 from transfer.system.hardware import installed_version
+from transfer.system.remote import expand
 
 if TYPE_CHECKING:
     from torch import nn

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from transfer.cache import locks, old_shards, shards
 from transfer.cache.feature_index import Index, Places
+from transfer.cache.mirror import Mirror
 from transfer.cache.shards import Array, Damaged, NewerVersion, Shard
 from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
@@ -42,9 +43,13 @@ class FeatureTable:
         sha256 of `declared`, see `transfer.cache.store.key_of`.
     declared : dict
         What the features depend on, as JSON values.
+    mirror : Mirror, optional
+        The store behind a URL of which the folder is a copy: what is written is durable once it is there too.
     """
 
-    def __init__(self, folder: Path, key: str, declared: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, key: str, declared: dict[str, Any], mirror: Mirror | None = None
+    ) -> None:
         self.folder = folder
         self.key = key
         self._declared = declared
@@ -55,6 +60,9 @@ class FeatureTable:
         self._index = Index()
         self._known: set[Path] = set()
         """Shards that were found or written: one that was merged may lie there still, where it can't be deleted."""
+        self._mirror = mirror
+        self._written: set[Path] = set()
+        self._fetch()
         self._lock = locks.hold(folder)
         # What another process merges in the meantime lies in a new shard: looked for until there is none. Of a folder
         # that is not held, since there was none a moment ago, nothing is taken: it may be pruned.
@@ -158,6 +166,8 @@ class FeatureTable:
     def _merge(self, made_on: str, least: int = 0) -> None:
         """Merge the small shards of a machine, where together they have `least` rows."""
         own = {number: shard for number, shard in self._shards.items() if shard.made_on == made_on}
+        if self._mirror:  # other machines would merge the same ones, and none would see that they are gone
+            own = {number: shard for number, shard in own.items() if shard.path in self._written}
         small = [number for number, shard in own.items() if shard.shape[0] < SHARD_ROWS]
         if sum(own[number].shape[0] for number in small) < least:
             return
@@ -180,11 +190,17 @@ class FeatureTable:
             assert seconds is not None
             self._write(ids_N32[part_N], x_ND[part_N], seconds, made_on)
         for number in small:
-            shards.delete(self._shards.pop(number).path)
+            path = self._shards.pop(number).path
+            shards.delete(path)
+            if self._mirror:
+                self._mirror.delete(path)
 
     def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str, nonce: str = "") -> None:
         self._lock = locks.hold_new(self.folder)  # it may have been pruned
         written = shards.write(self.folder, self._declared, ids_N32, x_ND, seconds, made_on, nonce)
+        if self._mirror:
+            self._written.add(written.path)
+            self._mirror.put(written.path)
         self._add(written, ids_N32)
 
     def _add(self, shard: Shard, ids_N32: Ids) -> None:
@@ -195,11 +211,16 @@ class FeatureTable:
 
     def _find_shards(self) -> bool:
         """Open the shards that are new; return whether there are any."""
+        self._fetch()
         found = shards.paths(self.folder) - self._known
         self._known |= found
         for path in sorted(found):
             self._open(path)
         return bool(found)
+
+    def _fetch(self) -> None:
+        if self._mirror:
+            self.damaged += self._mirror.fetch_shards(self.folder)
 
     def _open(self, path: Path) -> None:
         try:
@@ -215,9 +236,14 @@ class FeatureTable:
             log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", path, newer)
             return
         except Damaged as damage:
-            self.damaged.append(path.stem)
             log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", path, damage)
             shards.set_aside(path)
+            if self._mirror and path.stem in self.damaged:
+                self._mirror.set_aside(path)
+                return
+            self.damaged.append(path.stem)
+            if self._mirror and not path.exists():  # of a damaged copy the store may have what was written
+                self._known.discard(path)
             return
         self._add(shard, ids_N32)
         with contextlib.suppress(UserError, OSError):  # who only reads needs no right to write

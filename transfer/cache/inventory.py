@@ -11,10 +11,11 @@ from typing import Any
 
 from transfer.cache import shards
 from transfer.cache.shards import SET_ASIDE, Damaged, NewerVersion
-from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_RECORD_BYTES, TRIALS, key_of
+from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_RECORD_BYTES, TRIALS, Store, key_of
 from transfer.config import BUILT_IN
 from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.remote import RemotePath
 
 # A folder or a file that is being deleted is called so first: whatever happens then, nobody takes it for an entry.
 PRUNED = ".pruned-"
@@ -70,6 +71,11 @@ def entries(root: Path) -> list[Entry]:
     UserError
         If there is no store at `root`.
     """
+    if isinstance(root, RemotePath):
+        copy = Store(root).root
+        raise UserError(
+            f"a store behind a URL has no inventory; {copy} is the copy of {root} on this machine"
+        )
     if not root.is_dir():
         raise UserError(f"no store at {root}; name another by `store`")
     found = [_table(folder) for folder in _folders(root / FEATURES)]

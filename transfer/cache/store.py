@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,17 @@ import numpy as np
 from transfer.cache import locks, shards
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.locks import SharedLock
+from transfer.cache.mirror import Mirror
 from transfer.system import files
 from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError, is_out_of_memory
+from transfer.system.remote import RemotePath
 
 FEATURES, TRIALS = "features", "trials"
 MADE_KINDS = ("weights", "calibrated")
 # In the folder of a file that was made: which file, and what it depends on.
 MADE = "made.json"
+_MADE_FILE = re.compile(r"[0-9a-f]{32}\.safetensors|made\.json")
 # The record of a file, or of trials, is a few kilobytes.
 MAX_RECORD_BYTES = 4_000_000
 
@@ -68,11 +72,12 @@ class Store:
     Parameters
     ----------
     root : Path
-        Created when something is first kept or looked up.
+        Created when something is first kept or looked up. Behind a URL it is worked on in a copy on this machine.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.mirror = Mirror(root) if isinstance(root, RemotePath) else None
+        self.root = self.mirror.folder if self.mirror else root
 
     def table(self, declared: dict[str, Any]) -> FeatureTable:
         """Open the table of features of what is declared.
@@ -92,7 +97,7 @@ class Store:
             If the store can't be used.
         """
         key = key_of(declared)
-        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared)
+        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared, self.mirror)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
         """Return the images that a table lists, copies included.
@@ -113,7 +118,10 @@ class Store:
         UserError
             If the store can't be used.
         """
-        found = shards.described(self.folder(FEATURES) / key_of(declared)[:32])
+        folder = self.folder(FEATURES) / key_of(declared)[:32]
+        if self.mirror:
+            self.mirror.fetch_shards(folder)
+        found = shards.described(folder)
         return np.concatenate([np.empty((0, 32), np.uint8), *(ids_N32 for _, ids_N32 in found)])
 
     def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
@@ -135,6 +143,8 @@ class Store:
             If the store can't be used.
         """
         folder = self._made_folder(kind, declared)
+        if self.mirror:
+            self.mirror.fetch(folder, _MADE_FILE)
         lock = locks.hold(folder)
         if not lock:  # what comes from here on may be pruned before it is held
             return None
@@ -190,6 +200,9 @@ class Store:
         digest = files.write(path, data)
         record = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
         files.write(folder / MADE, files.sealed(record))
+        if self.mirror:
+            self.mirror.put(path)
+            self.mirror.put(folder / MADE)  # the last, since it says that the file is there
         return MadeFile(path, digest, seconds, made_on, lock)
 
     def _made_folder(self, kind: str, declared: dict[str, Any]) -> Path:
@@ -208,6 +221,8 @@ class Store:
             As they were given to `keep_trials`.
         """
         name = f"{key_of(declared)[:32]}.json"
+        if self.mirror:
+            self.mirror.fetch_file(self.root / TRIALS / name)
         for entry in self._trials(name):
             locks.mark(self.root / TRIALS / name)
             return list(entry["trials"])
@@ -229,6 +244,8 @@ class Store:
         """
         path = self.folder(TRIALS) / f"{key_of(declared)[:32]}.json"
         files.write(path, files.sealed({"declared": declared, "trials": list(trials)}))
+        if self.mirror:
+            self.mirror.put(path)
 
     def all_trials(self) -> list[dict[str, Any]]:
         """Return all trials that are kept.

@@ -13,6 +13,7 @@ from transfer.cli.output import not_printed, output_folders
 from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_duration, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
+from transfer.system.remote import path_of
 from transfer.system.text import printable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run_candidates(args: argparse.Namespace) -> int:
     if args.out and config.data != BUILT_IN:
         from transfer.data.user_paths import check_output
 
-        check_output(Path(config.data), args.out)
+        check_output(path_of(config.data), args.out)
     images = find_early(config)
     from transfer.evaluation.candidate_list import list_candidates
 

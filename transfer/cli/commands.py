@@ -28,6 +28,7 @@ from transfer.config import (
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, print_line, reported
+from transfer.system.remote import path_of
 from transfer.system.text import printable
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         from transfer.data.feature_files import holds_features
         from transfer.data.user_paths import check_output
 
-        check_output(Path(config.data), args.out)
-        if holds_features(Path(config.data), config.columns):
+        check_output(path_of(config.data), args.out)
+        if holds_features(path_of(config.data), config.columns):
             models = None
     if args.log:
         from transfer.outputs.tracking import check_installed

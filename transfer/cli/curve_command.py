@@ -11,6 +11,7 @@ from transfer.cli.commands import find_early, plan_early, read_config, report_sk
 from transfer.cli.output import output_folders
 from transfer.config import BUILT_IN, CURVE, CURVE_PAGE
 from transfer.system.errors import UserError
+from transfer.system.remote import path_of
 from transfer.system.text import printable
 
 
@@ -20,7 +21,7 @@ def curve(args: argparse.Namespace) -> int:
     if args.out and config.data != BUILT_IN:
         from transfer.data.user_paths import check_output
 
-        check_output(Path(config.data), args.out)
+        check_output(path_of(config.data), args.out)
     images, plan = find_early(config), plan_early(config)
     from transfer.evaluation import learning_curve
     from transfer.report import curve as report

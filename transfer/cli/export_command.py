@@ -10,6 +10,7 @@ from transfer.cli.commands import DONE, report_skipped
 from transfer.cli.store_commands import FAILED
 from transfer.config import CARD, MODELS, RESULT, parse_columns
 from transfer.system.progress import print_line
+from transfer.system.remote import path_of
 from transfer.system.text import printable
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def export(args: argparse.Namespace) -> int:
             format=args.format,
             method=args.method,
             resize=args.resize,
-            images=list(map(Path, names)),
+            images=list(map(path_of, names)),
             bad=bad,
             on_progress=on_progress,
         )

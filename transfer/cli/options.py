@@ -13,17 +13,22 @@ from transfer.config import (
     DEVICES,
     RESIZES,
     SELECT_BY,
-    expand,
 )
 from transfer.system.errors import UserError
+from transfer.system.remote import expand
 
 
-def path_argument(given: str) -> Path:
+def path_argument(given: str, *, urls: bool = False) -> Path:
     """Parse a path; where it is none, with the reason, which argparse does not show of a `ValueError`."""
     try:
-        return expand(given)
+        return expand(given, urls=urls)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def source_argument(given: str) -> Path:
+    """Parse a path, or a URL."""
+    return path_argument(given, urls=True)
 
 
 def text_argument(given: str) -> str:
@@ -34,7 +39,7 @@ def text_argument(given: str) -> str:
 DATA_HELP = (
     "a folder with train/ valid/ test/ of class folders, or of class folders alone, a table of files and labels "
     "(.csv, .tsv, .parquet), files that hold images (.tar, .parquet, .arrow) or a folder of them, "
-    "features and labels (.npz, .parquet), or: lagoon"
+    "features and labels (.npz, .parquet), the URL of one of these (s3://bucket/photos), or: lagoon"
 )
 
 
@@ -102,7 +107,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         help="pillow-reduced decodes large JPEGs at 1/2, 1/4 or 1/8, nvjpeg JPEGs on a CUDA device (pillow)",
     )
     parser.add_argument(
-        "--store", type=path_argument, metavar="DIR", help="of kept features (the user's cache)"
+        "--store", type=source_argument, metavar="DIR", help="of kept features (the user's cache)"
     )
     add_columns_option(parser)
     add_bad_image_option(parser)

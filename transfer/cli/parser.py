@@ -23,6 +23,7 @@ from transfer.cli.options import (
     add_fitting_options,
     add_verbose_option,
     path_argument,
+    source_argument,
     text_argument,
 )
 from transfer.config import EXPORT_FORMATS
@@ -116,7 +117,7 @@ def _add_predict(kinds: Any) -> None:
     predict.add_argument(
         "images",
         nargs="+",
-        type=path_argument,
+        type=source_argument,
         metavar="IMAGES",
         help="image files, folders of them, tables, patterns ('new/**/*.jpg'), or: -, for names on standard input",
     )
@@ -163,7 +164,7 @@ def _add_report(kinds: Any) -> None:
     )
     report.add_argument(
         "--images",
-        type=path_argument,
+        type=source_argument,
         metavar="DATA",
         help="folder or table whose images the page of one result shows",
     )
@@ -174,7 +175,7 @@ def _add_env(kinds: Any) -> None:
     env = add_command(kinds, "env", commands.env, "what this machine offers, as it will be recorded", "env")
     env.add_argument("--json", action="store_true", help="as JSON")
     env.add_argument(
-        "--store", type=path_argument, metavar="DIR", help="whose trials of engines are shown too"
+        "--store", type=source_argument, metavar="DIR", help="whose trials of engines are shown too"
     )
 
 
@@ -191,7 +192,7 @@ def _add_export(kinds: Any) -> None:
     )
     export.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
     export.add_argument(
-        "--images", type=path_argument, metavar="DATA", help="images to check the file on (noise)"
+        "--images", type=source_argument, metavar="DATA", help="images to check the file on (noise)"
     )
     export.add_argument(
         "--no-resize", dest="resize", action="store_false", help="take images of the model's size alone"
@@ -252,5 +253,5 @@ def _add_store(kinds: Any) -> None:
     prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
     for parser in (lists, verify, prune):
         parser.add_argument(
-            "--store", type=path_argument, metavar="DIR", help="which store (the user's cache)"
+            "--store", type=source_argument, metavar="DIR", help="which store (the user's cache)"
         )

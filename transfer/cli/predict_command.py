@@ -7,13 +7,13 @@ import json
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import report_skipped
 from transfer.config import check_confidence, parse_columns
 from transfer.system.errors import UserError
 from transfer.system.progress import print_line
+from transfer.system.remote import path_of
 from transfer.system.text import line
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def predict(args: argparse.Namespace) -> int:
                 def report(phase: str, done: int, total: int, *more: Any, start: int = start) -> None:
                     on_progress(phase, start + done, len(names), *more)
 
-                part = list(map(Path, names[start : start + predictor.ROWS]))
+                part = list(map(path_of, names[start : start + predictor.ROWS]))
                 with watch("predict"):
                     found = loaded.predict(
                         part, bad, report, min_confidence=least, all_classes=add is not None

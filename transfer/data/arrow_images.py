@@ -6,6 +6,8 @@ A column of images holds their bytes, or structures of `bytes` and `path`.
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from typing import Any
 from transfer.data.table_files import FILE, LABEL, PARQUET, Row, Table, parquet_file, pyarrow_errors
 from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.remote import RemotePath
 from transfer.system.text import in_bytes
 
 ARROW = ".arrow"
@@ -257,7 +260,12 @@ def _mapped(path: Path, stamp: tuple[int, ...]) -> Any:
     import pyarrow
     from pyarrow import ipc
 
-    source = pyarrow.memory_map(str(path))
+    with tempfile.NamedTemporaryFile() as copy:  # gone once the map is
+        if isinstance(path, RemotePath):
+            with files.opened(path) as file:
+                shutil.copyfileobj(file, copy)
+            copy.flush()
+        source = pyarrow.memory_map(copy.name if isinstance(path, RemotePath) else str(path))
     is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
     source.seek(0)
     table = (ipc.open_file if is_file else ipc.open_stream)(source).read_all()

@@ -1,4 +1,4 @@
-"""Batches of pixels, decoded in threads ahead of their use, or on a CUDA device.
+"""Batches of pixels, read and decoded in threads ahead of their use, or on a CUDA device.
 
 N: images. H, W: height and width in pixels.
 """
@@ -6,7 +6,7 @@ N: images. H, W: height and width in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ import torch
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.decode import BadImage
-from transfer.data.loader import File, Pixels, Readable
+from transfer.data.loader import File, Pixels, Readable, readers
 from transfer.data.resize import STRETCH
 from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.errors import UserError
@@ -76,32 +76,37 @@ def batches_on(
     UserError
         If the device has too little memory.
     """
-    parts = in_parts(images, batch)
-    for part, future in begin_ahead(lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool):
-        x_NHW3, errors = future.result()
-        for i in sorted(errors):
-            bad.meet(part[i].path, errors[i])
-        if len(x_NHW3):
-            if x_NHW3.is_cuda:  # it was made on another stream than the one that will read it
-                x_NHW3.record_stream(torch.cuda.current_stream())
-            yield [image for i, image in enumerate(part) if i not in errors], x_NHW3
+    with readers() as threads:
+        parts = in_parts(
+            begin_ahead(lambda image: image.data(), images, BATCHES_AHEAD * batch, threads), batch
+        )
+        for part, future in begin_ahead(
+            lambda part: _decoded_on(device, part, size), parts, BATCHES_AHEAD, pool
+        ):
+            x_NHW3, errors = future.result()
+            for i in sorted(errors):
+                bad.meet(part[i][0].path, errors[i])
+            if len(x_NHW3):
+                if x_NHW3.is_cuda:  # it was made on another stream than the one that will read it
+                    x_NHW3.record_stream(torch.cuda.current_stream())
+                yield [image for i, (image, _) in enumerate(part) if i not in errors], x_NHW3
 
 
 def _decoded_on(
-    device: str, images: Sequence[File], size: tuple[int, int]
+    device: str, images: Sequence[tuple[File, Future[bytes]]], size: tuple[int, int]
 ) -> tuple[torch.Tensor, dict[int, BadImage]]:
     from transfer.data import nvjpeg  # torchvision, which takes a second to import
 
     found: dict[int, bytes] = {}
     bad: dict[int, BadImage] = {}
-    for i, image in enumerate(images):
+    for i, (_, data) in enumerate(images):
         try:
-            found[i] = image.data()
+            found[i] = data.result()
         except BadImage as error:
             bad[i] = error
     try:
-        shift = images[0].shift if images else decode.SHIFT
-        resizing = images[0].resizing if images else STRETCH
+        shift = images[0][0].shift if images else decode.SHIFT
+        resizing = images[0][0].resizing if images else STRETCH
         x_NHW3, errors = nvjpeg.pixels(list(found.values()), size, device, shift, resizing)
     except torch.OutOfMemoryError as error:
         raise UserError(
@@ -114,8 +119,13 @@ def _decoded_on(
 def _decoded(
     images: Iterable[Readable], ahead: int, size: tuple[int, int], pool: ThreadPoolExecutor, bad: BadImages
 ) -> Iterator[tuple[Readable, Pixels]]:
-    for image, future in begin_ahead(lambda image: image.pixels(size), images, ahead, pool):
-        try:
-            yield image, future.result()
-        except BadImage as error:
-            bad.meet(image.path, error)
+    def read_and_decode(image: Readable) -> Pixels:
+        # Who waits here has the bytes of one image, so that memory has those of as many as there are readers.
+        return pool.submit(image.decoder(size)).result()
+
+    with readers() as threads:
+        for image, future in begin_ahead(read_and_decode, images, ahead, threads):
+            try:
+                yield image, future.result()
+            except BadImage as error:
+                bad.meet(image.path, error)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transfer.data.listing import Files, describe_suffixes, list_files
 from transfer.data.names import Names
-from transfer.data.split_folders import is_output, nearest, same_name, split_folders
+from transfer.data.split_folders import OUTPUT_FILES, nearest, same_name, split_folders
 from transfer.system.errors import UserError
 
 # A class folder that loses so large a part of its files is named in a warning.
@@ -116,7 +116,11 @@ def find_class_folders(root: Path) -> ClassFolders:
     """
     listing = list_files(root)
     # Pictures in a folder that a run wrote to are none of the image set.
-    outputs = [name for name in listing.folders if is_output(root / name)]
+    outputs = [
+        name
+        for name, folder in listing.folders.items()
+        if not {f"{name}/{file}" for file in OUTPUT_FILES}.isdisjoint(folder.own.not_images)
+    ]
     listing = listing.without(outputs)
     folders = split_folders(listing, root)
     if not folders and listing.followed:  # classes are known now, and no linked folder counts twice in one

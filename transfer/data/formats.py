@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from transfer.system.remote import RemotePath
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -109,14 +112,16 @@ def suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122  # a Path for each of a million names takes seconds
 
 
-def is_image_file(path: str) -> bool:
+def is_image_file(path: str | Path) -> bool:
     """Return whether a regular file is an image: by its suffix if that is known, else by its first bytes."""
-    ending = suffix(path)
+    ending = suffix(os.fspath(path))
     if ending in IMAGE_SUFFIXES:
         return True
     if ending in _RAW_SUFFIXES:
         return False
     try:
+        if isinstance(path, RemotePath):
+            return image_format(path.read(0, FIRST_BYTES) if path.stamp()[0] else b"") is not None
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  # as above
             return image_format(file.read(FIRST_BYTES)) is not None
     except OSError:  # one that can't be opened is no image that could be read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from transfer.data.members import READERS
 from transfer.data.random_splits import SPLITS
 from transfer.data.split_folders import split_of
 from transfer.data.table_files import FILE, LABEL, Row, Table, as_text, choose_columns, open_table
+from transfer.system import remote
 from transfer.system.errors import UserError
 
 SPLIT = "split"
@@ -84,15 +84,15 @@ def folder_of(path: Path) -> Path:
 def list_containers(folder: Path) -> list[Path]:
     """List the containers in a folder, in the order of names; none where it holds image files as well."""
     found: list[Path] = []
-    for base, folders, names in os.walk(folder, followlinks=True):  # not far: the depth is bounded
-        if len(Path(base).relative_to(folder).parts) == MOST_FOLDERS:
+    for base, folders, names in remote.walk(folder):  # not far: the depth is bounded
+        if len(base.relative_to(folder).parts) == MOST_FOLDERS:
             folders.clear()
         folders[:] = [name for name in folders if not is_system_name(name)]
         for name in names:
             if suffix(name) in IMAGE_SUFFIXES and not is_system_name(name):
                 return []
             if suffix(name) in READERS and not name.startswith((".", _TEMPORARY)):
-                found.append(Path(base, name))
+                found.append(base / name)
     return sorted(found) if found and not list_files(folder).all.images else []
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,13 +22,18 @@ from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, redraw
 from transfer.data.decode import BadImage
 from transfer.data.known_files import Header, KnownFiles, Stamp, stamp
-from transfer.data.loader import IndexedImages, read_bytes
+from transfer.data.loader import IndexedImages, read_bytes, readers
 from transfer.data.threads import begin_ahead, in_parts
 from transfer.system.progress import Progress
 
 FILES_AHEAD = 256
+# A file that takes longer is waited for: it lies on another machine, or a disk has to look for it.
+SLOW_S = 0.002
 # To hand one small file to a thread takes longer than to read it, and to look up one longer than to read a small one.
 FILES_A_TASK, FILES_A_LOOKUP = 16, 10_000
+
+Part = TypeVar("Part")
+Made = TypeVar("Made")
 
 
 def read(
@@ -45,7 +52,7 @@ def read(
     ----------
     images : ImageSet
     pool : ThreadPoolExecutor
-        Reads the files.
+        Reads the files of a disk; those that are waited for are read in more threads.
     bad : BadImages
         Handles those that can't be read.
     on_progress : Progress
@@ -95,9 +102,7 @@ def read(
         if len(new) < len(rows):
             on_progress("read", done, len(samples), "", "images")
         kept = []
-        for part, future in begin_ahead(
-            read_part, in_parts(new, FILES_A_TASK), FILES_AHEAD // FILES_A_TASK, pool
-        ):
+        for part, future in _begin(read_part, in_parts(new, FILES_A_TASK), pool):
             for i, (own, result) in zip(part, future.result(), strict=True):
                 if isinstance(result, BadImage):
                     bad.meet(samples[i].path, result)
@@ -114,6 +119,20 @@ def read(
         return found
     order_N, split_N = redraw(images, found.samples, found.split_N, copy_codes(found.ids_N32))
     return replace(found.select(order_N), split_N=split_N)
+
+
+def _begin(
+    call: Callable[[Part], Made], parts: Iterator[Part], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Part, Future[Made]]]:
+    """Call for the first part alone; as long as that takes, so many threads take the others."""
+    start = time.perf_counter()
+    first = list(begin_ahead(call, islice(parts, 1), 1, pool))
+    wait(future for _, future in first)
+    is_slow = time.perf_counter() - start > FILES_A_TASK * SLOW_S
+    yield from first
+    with readers() as threads:
+        # Of a disk more threads than cores take half as long again.
+        yield from begin_ahead(call, parts, FILES_AHEAD // FILES_A_TASK, threads if is_slow else pool)
 
 
 def _headers(paths: Sequence[Path], *, count_bits: bool) -> list[tuple[Stamp | None, Header | BadImage]]:

@@ -1,6 +1,7 @@
 """What is known of image files that were read before, so that a file that has not changed is not read again.
 
-A file is known by its path, size, times and inode. As in git's index, an entry made within the resolution of the clock
+A file is known by its path, size, times and inode; one behind a URL by its size and what the server says of its
+bytes. As in git's index, an entry made within the resolution of the clock
 of the file's last change is not kept, since a second change in that time would not show
 (https://git-scm.com/docs/racy-git).
 """
@@ -16,6 +17,8 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+
+from transfer.system.remote import RemotePath, known_stamp
 
 # Changes of the table, or of what a header says, change this number: older tables are made again.
 VERSION = 1
@@ -137,6 +140,8 @@ def _is_made(database: sqlite3.Connection) -> bool:
 
 def stamp(path: str | bytes | Path) -> Stamp | None:
     """Return what tells whether a file has changed; None where there is no file, as in a container."""
+    if isinstance(path, RemotePath) or (isinstance(path, bytes) and not path.startswith(b"/")):
+        return known_stamp(os.fsdecode(path))
     try:
         found = os.stat(path)  # noqa: PTH116 - faster than Path.stat, and called for every file
     except OSError:
@@ -145,7 +150,7 @@ def stamp(path: str | bytes | Path) -> Stamp | None:
 
 
 def _absolute(folder: Path, names: Iterable[str]) -> list[bytes]:
-    """Return absolute paths as bytes, the keys of the table; joining text is faster than `Path`."""
+    """Return absolute paths, or URLs, as bytes, the keys of the table; joining text is faster than `Path`."""
     begin = f"{folder.absolute()}/"
     return [os.fsencode(name if name.startswith("/") else begin + name) for name in names]
 

@@ -10,9 +10,10 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 import numpy as np
@@ -32,7 +33,9 @@ from transfer.data.label_rows import Column, LabelledRows, read_rows
 from transfer.data.names import Names
 from transfer.data.random_splits import TRAIN
 from transfer.data.splits import Codes, Indices, SplitCodes
+from transfer.system import remote
 from transfer.system.errors import UserError
+from transfer.system.remote import RemotePath
 
 # Files that a message names.
 NAMED = 3
@@ -133,7 +136,10 @@ def _check_same(rows: LabelledRows, first: int, second: int) -> None:
 def _keep_images(rows: LabelledRows, root: Path, order: Indices, rule: str) -> tuple[Indices, dict[str, str]]:
     """Return the rows whose file is an image, and the other files with the reason, which are refused unless skipped."""
     base = str(root)
-    bad = {row: reason for row in sorted(order.tolist()) if (reason := _fault(base, rows.files[row]))}
+    find_fault = partial(_fault, base)
+    if isinstance(root, RemotePath):  # listed once, instead of a question for each file
+        find_fault = partial(_remote_fault, root, {entry.name for entry in remote.list_files(root)})
+    bad = {row: reason for row in sorted(order.tolist()) if (reason := find_fault(rows.files[row]))}
     if bad and (rule == "error" or len(bad) == len(order)):
         reason = next(iter(bad.values()))
         same = [row for row in bad if bad[row] == reason]
@@ -160,6 +166,12 @@ def _fault(base: str, name: str) -> str | None:
     except OSError:
         return NOT_THERE
     return None if is_file and is_image_file(path) else NO_IMAGE
+
+
+def _remote_fault(root: RemotePath, names: Collection[str], name: str) -> str | None:
+    if str(PurePosixPath(name)) not in names:
+        return NOT_THERE
+    return None if is_image_file(root / name) else NO_IMAGE
 
 
 def build(

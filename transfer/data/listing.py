@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from transfer.data.formats import is_image_file, suffix
+from transfer.data.formats import IMAGE_SUFFIXES, is_image_file, suffix
 from transfer.data.names import Names
+from transfer.data.threads import READERS
+from transfer.system import remote
+from transfer.system.remote import RemotePath
 
 # Besides whatever begins with a dot; in lower case.
 SYSTEM_NAMES = frozenset(
@@ -136,9 +141,38 @@ def list_files(root: Path, *, once_in: int = 2) -> Listing:
     OSError
         If a folder can't be listed.
     """
+    if isinstance(root, RemotePath):
+        return _list_remote(root)
     walk = _Walk(os.fspath(root), once_in)
     walk.run()
     return Listing(walk.runs, walk.followed)
+
+
+def _list_remote(root: RemotePath) -> Listing:
+    """List the files below a URL as a folder of this machine is listed; there are no links."""
+    runs: list[tuple[tuple[str, ...], Files]] = []
+    shown = ((_shown(entry.name), entry.name) for entry in remote.list_files(root))
+    with ThreadPoolExecutor(READERS) as pool:
+        for key, found in groupby(shown, lambda pair: tuple(pair[0].rstrip("/").split("/")[:-1][:2])):
+            names, ignored = list[str](), dict[str, None]()
+            for short, name in found:
+                if is_system_name(short.rstrip("/").rpartition("/")[2]):
+                    ignored[short] = None
+                else:
+                    names.append(name)
+            unsure = [name for name in names if suffix(name) not in IMAGE_SUFFIXES]
+            are_images = pool.map(lambda name: is_image_file(root / name), unsure)
+            others = [name for name, is_image in zip(unsure, are_images, strict=True) if not is_image]
+            images = sorted({*names} - {*others}, key=lambda name: name.split("/"))
+            runs.append((key, Files(Names.of(images), others, list(ignored))))
+    return Listing(runs, followed=False)
+
+
+def _shown(name: str) -> str:
+    """Return a name, or that of the first hidden or system folder that it lies in, with a slash."""
+    parts = name.split("/")
+    at = next((i for i, part in enumerate(parts[:-1], 1) if is_system_name(part)), None)
+    return name if at is None else "/".join(parts[:at]) + "/"
 
 
 def describe_suffixes(names: Sequence[str], root: Path) -> str:

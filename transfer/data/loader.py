@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -24,8 +25,10 @@ from transfer.data.dataset import SPLITS, Samples
 from transfer.data.decode import BadImage
 from transfer.data.names import Rows
 from transfer.data.resize import STRETCH, Resizing
+from transfer.data.threads import READERS
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
+from transfer.system.hardware import usable_cores
 
 Pixels = npt.NDArray[np.uint8]
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
@@ -74,7 +77,11 @@ class File:
         BadImage
             If it can't be read or decoded.
         """
-        return decode.pixels(self.data(), size, self.shift, self.resizing)
+        return self.decoder(size)()
+
+    def decoder(self, size: tuple[int, int]) -> Callable[[], Pixels]:
+        """Read the file, and return what decodes it to pixels, as `pixels` returns them. Both raise `BadImage`."""
+        return partial(decode.pixels, self.data(), size, self.shift, self.resizing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +97,9 @@ class Opened(File):
         PillowImage.fromarray(self.pixels(size)).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
 
-    def pixels(self, size: tuple[int, int]) -> Pixels:
-        """Return RGB pixels `(H, W, 3)` uint8 at `size`. Raises `BadImage`."""
-        return decode.pixels_of(self.image, size, self.shift, self.resizing)
+    def decoder(self, size: tuple[int, int]) -> Callable[[], Pixels]:
+        """Return what converts it to pixels. Raises `BadImage`."""
+        return partial(decode.pixels_of, self.image, size, self.shift, self.resizing)
 
 
 Readable = TypeVar("Readable", bound=File)
@@ -199,6 +206,11 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def readers() -> AbstractContextManager[ThreadPoolExecutor]:
+    """Start a pool of threads that wait for files, or for the threads that make something of their bytes."""
+    return workers(READERS + usable_cores())
 
 
 def read_bytes(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transfer.data import arrow_images, tar_files
 from transfer.system import files
+from transfer.system.remote import RemotePath, known_stamp
 
 READERS: dict[str, Callable[[Path, str, int], bytes]] = {
     ".tar": tar_files.read,
@@ -18,9 +19,9 @@ READERS: dict[str, Callable[[Path, str, int], bytes]] = {
 
 def container_of(path: Path) -> Path | None:
     """Return the container that a path leads into; None for any other path."""
-    return next(
-        (parent for parent in path.parents if parent.suffix.lower() in READERS and parent.is_file()), None
-    )
+    found = (parent for parent in path.parents if parent.suffix.lower() in READERS)
+    # A server is asked once whether there is such a file, not for each image in it.
+    return next((parent for parent in found if known_stamp(str(parent)) or parent.is_file()), None)
 
 
 def read(path: Path, max_bytes: int) -> bytes:
@@ -42,10 +43,12 @@ def read(path: Path, max_bytes: int) -> bytes:
     UserError
         If the container can't be read.
     """
+    container = container_of(path) if isinstance(path, RemotePath) else None
     try:
-        return files.read(path, max_bytes)
+        if container is None:
+            return files.read(path, max_bytes)
     except NotADirectoryError:
         container = container_of(path)
         if container is None:
             raise
-        return READERS[container.suffix.lower()](container, path.relative_to(container).as_posix(), max_bytes)
+    return READERS[container.suffix.lower()](container, path.relative_to(container).as_posix(), max_bytes)

@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 from transfer.config import TABLES
 from transfer.data.split_folders import nearest
+from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.files import Unfit
+from transfer.system.remote import RemotePath
 from transfer.system.text import first_line
 
 PARQUET, TEXT = ".parquet", (".csv", ".tsv")
@@ -229,8 +231,9 @@ def parquet_file(path: Path) -> Iterator[Any]:
     with pyarrow_errors(path):
         import pyarrow.parquet
 
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield file
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(files.opened(path)) if isinstance(path, RemotePath) else path
+            yield stack.enter_context(pyarrow.parquet.ParquetFile(source))
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ N: members.
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -80,7 +80,7 @@ def read(tar: Path, member: str, max_bytes: int) -> bytes:
     if at == len(members.names) or members.names[at] != member:
         raise files.Unfit(None, f"not in {tar.name}", str(tar))
     with files.opened(tar) as file:
-        return _read(file.fileno(), members, at, max_bytes)
+        return _read(file, members, at, max_bytes)
 
 
 def list_members(tar: Path) -> Members:
@@ -117,6 +117,8 @@ def _list_members(path: Path, stamp: tuple[int, ...]) -> Members:
                     raise tarfile.ReadError(f"neither a file nor the end at byte {tar.offset:,}")
             found.sort()
             names = Names.of(name for name, _, _ in found)
+        except UserError:  # of a server
+            raise
         # Of names too, which may be anything; sizes of names, and how many follow each other, are not checked.
         except (tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as error:
             reason = first_line(error)
@@ -127,11 +129,11 @@ def _list_members(path: Path, stamp: tuple[int, ...]) -> Members:
     return Members(names, place_N2[:, 0], place_N2[:, 1])
 
 
-def _read(descriptor: int, members: Members, at: int, max_bytes: int) -> bytes:
+def _read(file: BufferedReader, members: Members, at: int, max_bytes: int) -> bytes:
     start, size = int(members.start_N[at]), int(members.size_N[at])
     if size > max_bytes:
         raise files.Unfit(None, f"larger than {max_bytes:,} bytes", members.names[at])
-    data = os.pread(descriptor, size, start)
+    data = files.read_at(file, start, size)
     if len(data) < size:
         raise files.Unfit(None, "cut short", members.names[at])
     return data
@@ -158,7 +160,7 @@ class TarTable(Table):
         with files.opened(self.path) as file:
             for key, parts in members.samples().items():
                 images = _images_of(parts)
-                values = _values_of(self.path, file.fileno(), members, key, parts) if images else {}
+                values = _values_of(self.path, file, members, key, parts) if images else {}
                 for at in images:
                     number += 1
                     yield (
@@ -194,7 +196,7 @@ def open_tar(path: Path) -> TarTable:
     if first is None:
         raise UserError(f"{path} has no images; members such as 0001.jpg and 0001.cls are wanted")
     with files.opened(path) as file:
-        return TarTable(path, [FILE, *_values_of(path, file.fileno(), members, *first)])
+        return TarTable(path, [FILE, *_values_of(path, file, members, *first)])
 
 
 def _images_of(parts: Mapping[str, int]) -> list[int]:
@@ -208,13 +210,13 @@ def _suffix(extension: str) -> str:
 
 
 def _values_of(
-    path: Path, descriptor: int, members: Members, key: str, parts: Mapping[str, int]
+    path: Path, file: BufferedReader, members: Members, key: str, parts: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return what the members beside an image say of it: numbers and texts alone."""
     values: dict[str, Any] = {}
     for part in (part for part in (CLASS, RECORD) if part in parts):
         try:
-            data = _read(descriptor, members, parts[part], MAX_RECORD_BYTES)
+            data = _read(file, members, parts[part], MAX_RECORD_BYTES)
             values = {**values, **({CLASS: data.decode()} if part == CLASS else json.loads(data))}
         except (OSError, ValueError, TypeError, RecursionError) as error:
             reason = first_line(error)

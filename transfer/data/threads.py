@@ -8,6 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+# Threads that wait for files at once: of a mount or a server each answer takes milliseconds, of a disk next to nothing.
+READERS = 16
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 

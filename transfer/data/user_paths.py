@@ -16,7 +16,9 @@ from transfer.data.listing import list_files
 from transfer.data.members import container_of
 from transfer.data.names import Names
 from transfer.data.split_folders import is_output
+from transfer.system import remote
 from transfer.system.errors import UserError
+from transfer.system.remote import RemotePath, path_of
 
 # In place of a path: names come from standard input.
 STANDARD_INPUT = Path("-")
@@ -49,7 +51,7 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
             lines = data.split(b"\0") if b"\0" in data else data.splitlines()
             if not any(lines):
                 raise UserError("there are no names on standard input; give one a line")
-            found: Iterable[Path] = (Path(os.fsdecode(line)) for line in lines if line)
+            found: Iterable[Path] = (path_of(os.fsdecode(line)) for line in lines if line)
         else:
             found = _matches(path)
         for one in found:
@@ -61,7 +63,7 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
 def _matches(path: Path) -> list[Path]:
     """List what a pattern matches, in the order of names; a path that is no pattern, or is there, is itself."""
     pattern = str(path)
-    if not glob.has_magic(pattern) or path.exists() or container_of(path):
+    if isinstance(path, RemotePath) or not glob.has_magic(pattern) or path.exists() or container_of(path):
         return [path]
     found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 (absolute ones too)
     if not found:
@@ -130,6 +132,8 @@ def check_output(data: Path, out: Path) -> None:
     UserError
         If `out` is, or lies in, a folder of images of the image set, or the table would be written over.
     """
+    if isinstance(data, RemotePath):
+        return
     real = out.resolve()
     if data.resolve() == real / PREDICTIONS:
         raise UserError(f"{data} would be written over by the predictions of the run; give another `out`")
@@ -146,6 +150,8 @@ def folders_in(folder: Path, *, links: bool = False) -> list[str]:
     """Return the names of the folders in a folder, or of links to folders alone."""
     if not folder.is_dir():
         return []
+    if isinstance(folder, RemotePath):
+        return [] if links else next(remote.walk(folder))[1]
     with os.scandir(folder) as entries:
         return [entry.name for entry in entries if entry.is_dir() and (entry.is_symlink() or not links)]
 

@@ -12,6 +12,7 @@ from transfer.features.image_sets import features_are_given
 from transfer.features.plan import check_size, plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.system.errors import UserError, check_choice
+from transfer.system.remote import path_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,9 @@ def list_candidates(
     for name in config.methods:
         check_choice("methods", name, METHODS)
     if features_are_given(config):
-        raise UserError(f"{config.data} holds features, which have no backbone and no size to compare")
+        raise UserError(
+            f"{path_of(config.data)} holds features, which have no backbone and no size to compare"
+        )
     if len(backbones) > 1 and config.weights is not None and config.weights not in NAMED_WEIGHTS:
         raise UserError(
             f"`weights='{config.weights}'` is a file of one network, and {len(backbones)} backbones are named; "

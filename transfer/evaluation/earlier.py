@@ -8,6 +8,7 @@ from transfer.config import RunConfig
 from transfer.evaluation import results
 from transfer.heads.registry import default_methods
 from transfer.system.errors import UserError
+from transfer.system.remote import path_of
 
 # Settings that decide how long methods take, and have the same name in a result.
 SETTINGS, LISTS = ("select", "epochs", "batch_size", "repeats"), ("size", "lr", "transform")
@@ -35,7 +36,7 @@ def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
     except UserError:  # it is about to be replaced
         return {}
     same = (
-        found.data["name"] == Path(config.data).resolve().name
+        found.data["name"] == path_of(config.data).resolve().name
         and found.backbone["name"] == config.backbone
         and found.config["methods"] == list(config.methods or default_methods())
         and all((found.config.get(name) or []) == list(getattr(config, name) or ()) for name in LISTS)

@@ -30,6 +30,7 @@ from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
+from transfer.system.remote import path_of
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -166,7 +167,7 @@ def check_folders(config: RunConfig, out: Path, models: Path, *, force: bool) ->
         Without `force` also where there are models of other data or another network.
     """
     if config.data != BUILT_IN:
-        check_output(Path(config.data), out)
+        check_output(path_of(config.data), out)
     if not force:
         bundle.check_replaceable(models, config)
 

@@ -24,6 +24,7 @@ from transfer.system import files
 from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError
 from transfer.system.hardware import usable_cores
+from transfer.system.remote import path_of
 
 # Settings that say how features are made of images.
 _OF_IMAGES = (
@@ -65,7 +66,7 @@ def read_given(config: RunConfig) -> tuple[ImageSet, npt.NDArray[np.float32], Gi
     UserError
         If the file can't be used, or settings were given that are about images.
     """
-    path = Path(config.data)
+    path = path_of(config.data)
     for field in fields(config):
         if field.name in _OF_IMAGES and getattr(config, field.name) != field.default:
             raise UserError(f"`{field.name}` is about images, and {path} holds features; leave it out")

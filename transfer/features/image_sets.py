@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from transfer.cache import locks
 from transfer.cache.store import Store
@@ -15,17 +14,18 @@ from transfer.data.feature_files import holds_features
 from transfer.data.image_tables import is_table
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress
+from transfer.system.remote import path_of
 from transfer.system.timer import Stopwatch
 
 
 def features_are_given(config: RunConfig) -> bool:
     """Return whether `config` names features and no images."""
-    return config.data not in SOURCES and holds_features(Path(config.data), config.columns)
+    return config.data not in SOURCES and holds_features(path_of(config.data), config.columns)
 
 
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
     """Return the image set that `config` names: one of `SOURCES`, or that of a table or a folder."""
-    path = Path(config.data)
+    path = path_of(config.data)
     if features_are_given(config):
         raise UserError(
             f"{path} holds features, and images are wanted; give a folder or a table of image files"
@@ -39,7 +39,7 @@ def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> I
             on_bad_image=config.on_bad_image,
         )
     elif config.columns:
-        raise UserError(f"`columns` names columns of a table, and {config.data} is none; leave it out")
+        raise UserError(f"`columns` names columns of a table, and {path} is none; leave it out")
     elif config.data in SOURCES:
         found = SOURCES[config.data](config, watch, on_progress)
     else:
@@ -52,8 +52,8 @@ def check_repeats(found: ImageSet, config: RunConfig) -> None:
     """Raise `UserError` where groups are to be left out and there are none."""
     if config.repeats == REPEAT_GROUPS and not found.groups:
         raise UserError(
-            f"`repeats='groups'` needs groups, and {config.data} has none; give `groups`, a column or a regular "
-            "expression on file names"
+            f"`repeats='groups'` needs groups, and {path_of(config.data)} has none; give `groups`, a column or a "
+            "regular expression on file names"
         )
 
 

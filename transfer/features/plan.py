@@ -88,7 +88,7 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
 
 def known_files(config: RunConfig) -> KnownFiles:
     """Return the image files that were read before, as the store knows them."""
-    return KnownFiles(config.store / KNOWN_FILES, rehash=config.rehash)
+    return KnownFiles(Store(config.store).root / KNOWN_FILES, rehash=config.rehash)
 
 
 def check_size(plan: ExtractionPlan) -> None:

@@ -30,6 +30,7 @@ from transfer.heads.solutions import ranking
 from transfer.serving.run_folder import check_same_run, find_network, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
+from transfer.system.remote import path_of
 from transfer.system.text import first_line
 from transfer.system.version import __version__
 
@@ -228,7 +229,7 @@ def load(folder: Path) -> Kept:
 
 def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
     """Describe a run's images without their path: a model may be given away."""
-    source = BUILT_IN if config.data == BUILT_IN else str(Path(config.data).resolve())
+    source = BUILT_IN if config.data == BUILT_IN else str(path_of(config.data).resolve())
     return {
         "data": Path(source).name,
         "source_sha256": files.sha256(os.fsencode(source)),

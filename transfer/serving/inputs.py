@@ -15,6 +15,7 @@ from PIL import Image
 
 from transfer.data.loader import File, Opened
 from transfer.system.errors import UserError
+from transfer.system.remote import path_of
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
 
@@ -44,7 +45,7 @@ def as_files(images: ImageLike | Sequence[ImageLike]) -> list[File]:
 
 def _file(image: ImageLike, name: str) -> File:
     if isinstance(image, str | Path):
-        return File(Path(image))
+        return File(path_of(image))
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise UserError(

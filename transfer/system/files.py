@@ -1,4 +1,7 @@
-"""Files: what is written is there whole or not at all; what is read is a file, and no longer than it may be."""
+"""Files: what is written is there whole or not at all; what is read is a file, and no longer than it may be.
+
+What is read may lie behind a URL; what is written lies on this machine.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transfer.system.errors import UserError
+from transfer.system.remote import RemoteFile, RemotePath
 
 # Of every file that the store keeps.
 SCHEMA_VERSION = 2
@@ -54,6 +58,8 @@ def opened(path: Path) -> BufferedReader:
     Unfit
         If it is a folder, a pipe or a device.
     """
+    if isinstance(path, RemotePath):
+        return path.open()  # type: ignore[no-any-return]
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind):
@@ -81,6 +87,11 @@ def read(path: Path, max_bytes: int) -> bytes:
     Unfit
         Also if the file has more than `max_bytes` bytes.
     """
+    if isinstance(path, RemotePath):  # in one request, unless its length is not known yet
+        data = path.read() if path.stamp()[0] <= max_bytes else None
+        if data is None or len(data) > max_bytes:
+            raise Unfit(None, f"larger than {max_bytes:,} bytes", str(path))
+        return data
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         # A read takes up as much memory as it asks for, whatever the file holds.
@@ -90,6 +101,13 @@ def read(path: Path, max_bytes: int) -> bytes:
     if data is None or len(data) > max_bytes:
         raise Unfit(None, f"larger than {max_bytes:,} bytes", str(path))
     return data
+
+
+def read_at(file: BufferedReader, start: int, count: int) -> bytes:
+    """Read so many bytes of an open file from a position, or those that there are, without moving in it."""
+    if isinstance(file.raw, RemoteFile):
+        return file.raw.read_at(start, count)
+    return os.pread(file.fileno(), count, start)
 
 
 def file_sha256(path: Path) -> str:
@@ -120,6 +138,8 @@ def hash_file(path: Path) -> HashedFile:
 
 def stamp(path: Path) -> tuple[int, ...]:
     """Return what differs once a file was replaced or written to: device, inode, size and time of the last change."""
+    if isinstance(path, RemotePath):
+        return path.stamp()
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
