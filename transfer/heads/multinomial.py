@@ -43,10 +43,17 @@ class Rows:
 
     @classmethod
     def of(cls, x_ND: Array, *, standardize: bool) -> Rows:
-        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter."""
+        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter.
+
+        Raises `ValueError` for rows whose products float32 can't hold.
+        """
         mean_D, deviation_D = moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
         z_ND = (x_ND - mean_D) / scale_D
+        if not standardize and z_ND.size * float(np.abs(z_ND).max()) ** 2 > float(np.finfo(np.float32).max):
+            raise ValueError(
+                "products of these features overflow float32; scale them, or use standardize=True"
+            )
         if len(z_ND) >= z_ND.shape[1]:
             return cls(z_ND, None, mean_D, scale_D)
         basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND.astype(np.float64)).T)
