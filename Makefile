@@ -29,9 +29,10 @@ $(READY): pyproject.toml
 
 bench: $(READY)  ## compare the methods on the built-in images, then time everything (4 to 12 minutes)
 	$(BIN)/transfer run --store $(OUT)/store --out $(OUT) $(ARGS) >/dev/null
-	$(BIN)/python -m pytest bench --quiet -rfEs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json
-	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json
-	$(BIN)/python -m bench.reporting.summary $(OUT)/record.json --html $(OUT)/bench.html
+	status=0; $(BIN)/python -m pytest bench --quiet -rfEs --profile $(PROFILE) --benchmark-quiet --benchmark-json=$(OUT)/benchmarks.json || status=$$?; \
+	test $$status -le 1 || exit $$status; `# 1: something failed, and the others were timed` \
+	$(BIN)/python -m bench.reporting.record $(OUT)/result.json $(OUT)/benchmarks.json --out $(OUT)/record.json && \
+	$(BIN)/python -m bench.reporting.summary $(OUT)/record.json --html $(OUT)/bench.html && exit $$status
 
 results: $(READY)  ## keep the last result of make bench in results/ and regenerate results/README.md
 	$(BIN)/python -m bench.reporting.recorded $(OUT)/record.json $(ARGS)

@@ -192,14 +192,15 @@ def bench_extract(
             )
     order = sorted(range(len(extractor.images)), key=lambda i: extractor.images[i].path.parts)
     for name in ways.references(extractor, device):
-        forward, described = make_reference(name, device), _described(name, device)
-        operation.add(
-            name,
-            partial(ways.from_files, forward, photographs(device)),
-            _checked(agrees, described["precision"], order),
-            warm_up=partial(forward, ways.normalised(some[0])),
-            **work | described,
-        )
+        with subtests.test(name):
+            forward, described = make_reference(name, device), _described(name, device)
+            operation.add(
+                name,
+                partial(ways.from_files, forward, photographs(device)),
+                _checked(agrees, described["precision"], order),
+                warm_up=partial(forward, ways.normalised(some[0])),
+                **work | described,
+            )
     operation.time()
 
 

@@ -52,21 +52,30 @@ def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Record the profile, since times of different profiles are of different work, and what was skipped."""
+    """Record the profile, since times of different profiles are of different work, and what was skipped or failed."""
     output_json["profile"] = config.getoption("--profile")
     output_json["skipped"] = dict(config.stash[SKIPPED].reasons)
 
 
+LONGEST = 200  # of the reasons that are kept
+
+
 class Skipped:
-    """The number of tests and ways that were skipped, by reason."""
+    """The number of tests and ways that were skipped, or that failed, by reason."""
 
     def __init__(self) -> None:
         self.reasons: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count a skipped test or subtest."""
+        """Count a skipped or failed test or subtest."""
         if report.skipped and isinstance(report.longrepr, tuple):
             self.reasons[report.longrepr[2].removeprefix("Skipped: ")] += 1
+        crash = getattr(
+            report.longrepr, "reprcrash", None
+        )  # a test of which subtests failed has none of its own
+        if report.failed and crash:
+            name = getattr(getattr(report, "context", None), "msg", None) or report.nodeid.rpartition("::")[2]
+            self.reasons[f"{name} failed: {crash.message.partition(chr(10))[0]}"[:LONGEST]] += 1
 
 
 SKIPPED = pytest.StashKey[Skipped]()

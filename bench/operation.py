@@ -117,19 +117,34 @@ class Operation:
         self._ways[name] = _Added(call=call, check=check, warm_up=warm_up, at_most=at_most, info=info)
 
     def time(self) -> None:
-        """Time all ways in turn, check their answers and store their times. Skips the test if there are none."""
+        """Time all ways in turn, check their answers and store their times. Skips the test if there are none.
+
+        A way that raises an error fails alone, as one with a wrong answer does.
+        """
         if not self._ways:
             pytest.skip("no way of it can be timed here")
         self._benchmark._mode = "bench.operation"  # else pytest-benchmark warns that it was not used
         answers: dict[str, Any] = {}
+        failures: dict[str, Exception] = {}
 
         def answered(name: str) -> None:
             answers[name] = self._ways[name].call()
 
+        def attempt(name: str, call: Callable[[], Any]) -> None:
+            if name not in failures:
+                try:
+                    call()
+                except Exception as error:  # a library's: what it can't do here
+                    failures[name] = error
+
         others = OtherCores()
         seconds = time_in_turn(
             {
-                name: Way(call=partial(answered, name), warm_up=way.warm_up, at_most=way.at_most)
+                name: Way(
+                    call=partial(attempt, name, partial(answered, name)),
+                    warm_up=partial(attempt, name, way.warm_up) if way.warm_up else None,
+                    at_most=way.at_most,
+                )
                 for name, way in self._ways.items()
             },
             self._rounds,
@@ -140,6 +155,8 @@ class Operation:
         other_cores = others.mean()
         for name, way in self._ways.items():
             with self._subtests.test(name):
+                if name in failures:
+                    raise failures[name]
                 info = {**way.info, "threads": torch.get_num_threads(), **way.check(answers[name])}
                 if other_cores is not None:
                     info["other_cores"] = other_cores

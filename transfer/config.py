@@ -34,6 +34,7 @@ RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
 MODELS, RECORD = "models", "model.json"
 CARD = "MODEL_CARD.md"
 CURVE, CURVE_PAGE = "curve.json", "curve.html"
+LEAST_DRAWS, MOST_DRAWS = 2, 1000
 # Of several networks or sizes, in the folder that has a folder for each.
 FRONTIER = "frontier.json"
 NAMED_WEIGHTS = ("pretrained", "imagenet", "package", "embedded", "random")

@@ -51,7 +51,7 @@ class Record:
     benchmarks: list[dict[str, Any]]
     schema_version: int = SCHEMA_VERSION
     skipped: dict[str, int] | None = None
-    """How many tests and ways were skipped, by reason; None in records of earlier versions."""
+    """How many tests and ways were skipped or failed, by reason; None in records of earlier versions."""
 
     @property
     def in_turn(self) -> bool:

@@ -2,6 +2,8 @@
 
 Predictions are drawn from a known truth (`simulated.py`) for the 256 test images of the built-in set, 4 to 59 a class.
 Class counts are fixed, as in a stratified split, or drawn. The truth of macro F1 is its value at the expected counts.
+The last table is exact: numbers of hits are whole, so that a share's coverage rises and falls with the truth, whatever
+the interval (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286).
 `false_alarms.py` counts how often two equally good methods are said to differ.
 """
 
@@ -11,15 +13,18 @@ import argparse
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from scipy.stats import binom
 
 from bench.studies.false_alarms import Rates, count_false_alarms
 from bench.studies.simulated import (
     CLASSES,
     SCENARIOS,
+    SIZES,
     confusion_shares,
     draw_grouped,
     draw_labels,
@@ -27,7 +32,15 @@ from bench.studies.simulated import (
     true_accuracy,
     true_f1,
 )
-from transfer.evaluation.intervals import Units, accuracy_difference, recall_intervals, share_interval
+from transfer.evaluation.intervals import (
+    NORMAL_QUANTILE,
+    Units,
+    accuracy_difference,
+    jeffreys,
+    recall_intervals,
+    share_interval,
+    wilson,
+)
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
 from transfer.metrics import Floats, Labels
 from transfer.report.rendering import Table, draw
@@ -79,6 +92,7 @@ def main() -> None:
     for title, study in studies.items():
         record[title] = list(study(args.runs))
         draw(_table(title, record[title]), console)
+    draw(_share_table(), console)
     rates = count_false_alarms(args.comparisons)
     draw(_alarm_table(rates), console)
     if args.out:
@@ -119,6 +133,15 @@ def cover_scores(runs: int) -> Iterable[Row]:
                 if 0 < recall_C[c] < 1
             ]
             yield _mean(each)
+
+
+def cover_shares(
+    interval: Callable[[float, int], tuple[float, float]], n: int, truths: Iterable[float]
+) -> list[float]:
+    """Return the exact coverage of an interval of a share of `n` images, for each true share."""
+    hits = np.arange(n + 1)
+    low_N, high_N = np.array([interval(k / n, n) for k in hits]).T
+    return [float(binom.pmf(hits, n, truth)[(low_N <= truth) & (truth <= high_N)].sum()) for truth in truths]
 
 
 def cover_differences(runs: int) -> Iterable[Row]:
@@ -193,6 +216,18 @@ def _table(title: str, rows: list[Row]) -> Table:
                 cells += [f"{row.covered:.1%}", f"{row.above:.1%}/{row.below:.1%}", f"{row.width:.3f}"]
         lines.append([scenario, model, *cells])
     return Table(title, columns, lines)
+
+
+def _share_table() -> Table:
+    lines = []
+    for name, interval in (("Jeffreys", jeffreys), ("Wilson", partial(wilson, critical=NORMAL_QUANTILE))):
+        for n in (4, 16, 60, int(SIZES.sum())):
+            for low, high in ((0.5, 0.95), (0.95, 0.99)):
+                covered = cover_shares(interval, n, np.linspace(low, high, 401))
+                cells = [f"{value:.1%}" for value in (min(covered), np.mean(covered), max(covered))]
+                lines.append([name, str(n), f"{low:g}-{high:g}", *cells])
+    columns = ["interval", " images", "true share", " covered, least", " mean", " most"]
+    return Table("A share, exactly", columns, lines)
 
 
 def _alarm_table(rates: Rates) -> Table:

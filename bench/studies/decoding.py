@@ -68,11 +68,14 @@ def main() -> None:
     )
     parser.add_argument("--part", choices=PARTS, help="one of the parts alone; scores takes the first size")
     args = parser.parse_args()
+    for name in ("images", "rounds"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} is {getattr(args, name)}; give a whole number from 1 up")
     paths = [image.path for image in find(args.folder).samples()]
     size, console = parse_size(args.size), Console(highlight=False)
     larger, parts = [*map(parse_size, args.large.split(","))], [args.part] if args.part else PARTS
     if "decoders" in parts:
-        some = paths[:: len(paths) // args.images][: args.images]
+        some = paths[:: max(1, len(paths) // args.images)][: args.images]
         draw(time_decoders(some, larger, size, args.rounds), console)
     if "networks" in parts:
         draw(time_networks(size, args.rounds), console)

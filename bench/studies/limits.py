@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -61,7 +62,7 @@ def main() -> None:
     torch.set_num_threads(hardware.usable_cores())
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         others = OtherCores()
-        record = measured(everything(args.device, wanted, Path(work), stack), args.rounds)
+        record = measured(everything(args.device, wanted, Path(work), stack), args.rounds, print_rate)
         record = {
             "machine": hardware.describe(),
             "device": args.device,
@@ -142,8 +143,18 @@ def forward(
             )
 
 
-def measured(limits: Iterable[Limit], rounds: int) -> dict[str, Any]:
+def measured(
+    limits: Iterable[Limit], rounds: int, on_rate: Callable[[Limit, float], None] = lambda limit, rate: None
+) -> dict[str, Any]:
     """Measure limits in turn.
+
+    Parameters
+    ----------
+    limits
+    rounds
+        Of each.
+    on_rate
+        Called with the rates of the first round as they come.
 
     Returns
     -------
@@ -169,12 +180,21 @@ def measured(limits: Iterable[Limit], rounds: int) -> dict[str, Any]:
             rest()
             if rate := attempt(limit, measure):
                 row["per_s"].append(rate)
+                if i == 0:
+                    on_rate(limit, rate)
     rows = [row for _, _, row in ready if row["per_s"]]
     return {
         "rates": rows,
         "left_out": [{"what": what, "why": why} for what, why in left_out.items()],
         "shares": shares(rows),
     }
+
+
+def print_rate(limit: Limit, rate: float) -> None:
+    """Print the rate of a first round on standard error."""
+    scale, unit = UNITS[limit.unit]
+    words = " ".join(filter(None, (f"{limit.operation}, {limit.what}", limit.precision, limit.way)))
+    print(f"limits: {words}: {rate / scale:.2f} {unit}", file=sys.stderr, flush=True)
 
 
 def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

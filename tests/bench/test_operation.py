@@ -111,6 +111,41 @@ def test_a_way_whose_answer_is_wrong_fails_alone_and_leaves_no_time(run: Run) ->
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     done.stdout.fnmatch_lines(["SUBFAILED[[]wrong]*", "SUBFAILED[[]not shown]*"])
     assert [kept["extra_info"]["way"] for kept in times["benchmarks"]] == ["right"]
+    assert sorted(times["skipped"]) == [
+        "not shown failed: ValueError: nothing shows that the answer was right: store"
+        " one of ['accuracy', 'cosine', 'scaled_by']",
+        "wrong failed: assert 3 == 2",
+    ]
+
+
+@pytest.mark.parametrize("where", ["the warm-up", "a call", "a later call", "its preparation"])
+def test_a_way_that_raises_an_error_fails_alone_and_the_others_are_timed(run: Run, where: str) -> None:
+    done, times = run(
+        f"""
+        import pytest
+
+        @pytest.mark.benchmark(group="sum")
+        def test_sum(operation, subtests):
+            rounds = []
+            def fail(at):
+                rounds.append(at)
+                if at == {where!r} and (at != "a later call" or rounds.count(at) > 1):
+                    raise RuntimeError("no such product\\nand more")
+            def right(answer):
+                return {{"accuracy": 1.0}}
+            with subtests.test("bad"):
+                fail("its preparation")
+                call = "a later call" if {where!r} == "a later call" else "a call"
+                operation.add("bad", lambda: fail(call), right, warm_up=lambda: fail("the warm-up"))
+            operation.add("good", lambda: 2, right)
+            operation.time()
+        """
+    )
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    [kept] = times["benchmarks"]
+    assert kept["extra_info"]["way"] == "good"
+    assert kept["stats"]["rounds"] == PROFILES["fast"].rounds
+    assert times["skipped"] == {"bad failed: RuntimeError: no such product": 1}
 
 
 def test_ways_that_cannot_be_had_are_skipped_and_an_operation_without_ways_too(run: Run) -> None:

@@ -222,3 +222,12 @@ def test_one_that_was_converted_is_gone_and_not_damaged(manifest: Path) -> None:
     with pytest.raises(FileNotFoundError):
         shards.read(manifest)
     shards.delete(manifest)
+
+
+@pytest.mark.parametrize("text", ["{", '{"backbone": "resnet50"}', "[]"])
+def test_a_damaged_key_is_found_and_a_missing_one_is_no_damage(folder: Path, text: str) -> None:
+    (folder / "key.json").write_text(text)
+    [entry] = inventory.entries(folder.parents[1])
+    assert list(inventory.faults(entry)) == [f"{folder / 'key.json'}: not what was written"]
+    (folder / "key.json").unlink()
+    assert list(inventory.faults(entry)) == []

@@ -189,6 +189,19 @@ def test_what_can_not_be_used_is_refused_in_a_line_before_any_work(
 
 
 @pytest.mark.slow
+def test_one_network_does_not_replace_the_page_of_several(
+    compared: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (out / "report.html").read_bytes()
+    given = ["run", *words_for(compared), *ENGINE, "--backbone=resnet18", f"--out={out}"]
+    assert cli.main(given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("give another --out, or --force to replace its page")
+    assert (out / "report.html").read_bytes() == page
+    assert cli.main([*given, "--force", "--quiet"]) == 0
+
+
+@pytest.mark.slow
 def test_results_of_other_runs_are_not_written_over(
     compared: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

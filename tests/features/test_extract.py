@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from transfer.backbones import memory, networks, torchvision_files, weights
 from transfer.backbones.sources import SOURCES
 from transfer.cache import shards
 from transfer.cache.feature_table import FeatureTable
+from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import dataset, decode, resize
 from transfer.engines import autotune, inductor, openvino, options, trials
@@ -709,3 +711,30 @@ def _rows(store: Path) -> dict[bytes, np.ndarray]:
         columns = parquet.read_table(path)
         rows |= zip(columns["id"].to_pylist(), np.stack(columns["features"].to_numpy()), strict=True)
     return rows
+
+
+def test_a_share_that_cannot_be_kept_is_lost_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, declared = Store(tmp_path), {"backbone": "resnet18"}
+    plan = options.list_options("eager", "fp32", "cpu")[0]
+    trial = trials.Trial(
+        engine="eager",
+        precision="fp32",
+        setup_s=1.0,
+        images_per_s=2.0,
+        cosine=1.0,
+        made_at=0.0,
+        contention=None,
+    )
+    store.keep_trials(declared, [asdict(trial)])
+    frozen: Any = SimpleNamespace(store=store, declare_trials=lambda plan: declared)
+    fill._keep_share(frozen, plan, 0.5)
+    assert trials.known(store.trials(declared)) == [replace(trial, share=0.5)]
+
+    def full(declared: object, trials: object) -> None:
+        raise UserError("can't write the trials: no space left")
+
+    monkeypatch.setattr(store, "keep_trials", full)
+    fill._keep_share(frozen, plan, 0.75)
+    assert "no space left" in caplog.text

@@ -200,6 +200,7 @@ class TestMethod:
         for own, (train, valid) in zip(search.fit_splits(x, y, splits), splits, strict=True):
             alone = clone(search).fit(x[train], y[train], x[valid], y[valid])
             assert own.best_params_ == alone.best_params_
+            np.testing.assert_array_equal(own.valid_predictions_, alone.valid_predictions_)
             np.testing.assert_array_equal(own.predict(data["test"][0]), alone.predict(data["test"][0]))
 
     @pytest.mark.parametrize(

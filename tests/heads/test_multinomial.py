@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
 from tests.heads.test_svm import blobs
-from transfer.heads.logreg import LogisticRegressionSearch
+from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
 from transfer.heads.multinomial import Problem, cross_entropy
 
 
@@ -51,3 +52,11 @@ def test_fits_of_many_classes_reach_the_optimum_and_are_the_same_every_time() ->
             values.append(C * loss.sum() + (one.coef_.astype(np.float64) ** 2).sum() / 2)
         assert values[0] <= values[1] * (1 + 1e-5)
         np.testing.assert_array_equal(head.coef_, again._estimator(s).coef_)
+
+
+def test_features_whose_products_overflow_are_refused_in_one_line() -> None:
+    x, y = make_blobs(60, 8, centers=3, random_state=0)
+    x = (1e25 * x).astype(np.float32)
+    with pytest.raises(ValueError, match="overflow float32; scale them, or use standardize=True$"):
+        LogisticRegressionHead(standardize=False).fit(x, y)
+    assert LogisticRegressionHead(standardize=True).fit(x, y).score(x, y) > 0.9

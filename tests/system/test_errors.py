@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from transfer.system.errors import is_out_of_memory
+from transfer.system.errors import UserError, check_number, is_out_of_memory
 
 # As libraries raise them; the first is PyTorch's on a processor.
 NO_MEMORY = [
@@ -44,3 +44,11 @@ def test_a_want_of_memory_is_recognised(error: Exception) -> None:
 )
 def test_other_errors_and_those_of_a_gpus_memory_are_not(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+def test_numbers_outside_a_range_are_named() -> None:
+    for value in (2, 5, 9):
+        check_number("draws", value, 2, 9)
+    for value in (1, 10):
+        with pytest.raises(UserError, match=f"^`draws` is {value}; give a whole number from 2 to 9$"):
+            check_number("draws", value, 2, 9)

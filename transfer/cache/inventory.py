@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer.cache import shards
+from transfer.cache import old_shards, shards
 from transfer.cache.shards import SET_ASIDE, Damaged, NewerVersion
 from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_RECORD_BYTES, TRIALS, Store, key_of
 from transfer.config import BUILT_IN
@@ -166,6 +167,8 @@ def _entry(kind: str, path: Path, record: Path, words: str, images: int | None =
 
 
 def _table_faults(entry: Entry) -> Iterator[str]:
+    if not _key_is_whole(entry.path):
+        yield f"{entry.path / old_shards.KEY}: not what was written"
     for path in sorted(shards.paths(entry.path)):
         try:
             shards.read(path)
@@ -175,6 +178,17 @@ def _table_faults(entry: Entry) -> Iterator[str]:
             yield f"{error.filename or path}: {error.strerror}"
         except Damaged as damage:
             yield f"{path}: {damage}"
+
+
+def _key_is_whole(folder: Path) -> bool:
+    """Return whether the file in which a store of version 2 says what features depend on, if any, is of this folder."""
+    try:
+        declared = json.loads(files.read(folder / old_shards.KEY, old_shards.MAX_BYTES))
+        return key_of(declared).startswith(folder.name)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _made_faults(entry: Entry) -> Iterator[str]:

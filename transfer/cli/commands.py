@@ -14,6 +14,7 @@ from transfer.cli.output import not_printed, output_folders
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
+    FRONTIER,
     MODELS,
     PAGE,
     PREDICTIONS,
@@ -51,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
     if are_several(args):
         return run_candidates(args)
     config = read_config(args)
+    if args.out and not args.force and (args.out / FRONTIER).exists():
+        raise UserError(
+            f"{args.out} holds a comparison of several networks; give another --out, or --force to replace its page"
+        )
     note_built_in(args)
     models = args.out / MODELS if args.out else None
     if models and config.data != BUILT_IN:
@@ -64,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         from transfer.outputs.tracking import check_installed
 
         check_installed()
-    images, plan = find_early(config), plan_early(config)
+    images, plan = prepare_early(config)
     from transfer import report
     from transfer.evaluation import experiment, results
     from transfer.evaluation.earlier import expected_seconds
@@ -235,6 +240,14 @@ def find_early(config: RunConfig) -> ImageSet | None:
     if config.data in image_sets.SOURCES or image_sets.features_are_given(config):
         return None
     return image_sets.find_images(config, Stopwatch(), silent)
+
+
+def prepare_early(config: RunConfig) -> tuple[ImageSet | None, ExtractionPlan | None]:
+    """Resolve the settings, then find the images: of a large folder that takes longer. Either is None as below."""
+    if not Path(config.data).exists():
+        find_early(config)
+    plan = plan_early(config)
+    return find_early(config), plan
 
 
 def plan_early(config: RunConfig) -> ExtractionPlan | None:

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from transfer.cli.commands import find_early, plan_early, read_config, report_skipped
+from transfer.cli.commands import prepare_early, read_config, report_skipped
 from transfer.cli.output import output_folders
-from transfer.config import BUILT_IN, CURVE, CURVE_PAGE
-from transfer.system.errors import UserError
+from transfer.config import BUILT_IN, CURVE, CURVE_PAGE, LEAST_DRAWS, MOST_DRAWS
+from transfer.system.errors import UserError, check_number
 from transfer.system.remote import path_of
 from transfer.system.text import printable
 
@@ -18,11 +18,13 @@ from transfer.system.text import printable
 def curve(args: argparse.Namespace) -> int:
     """Measure scores against the number of labels."""
     config = read_config(args)
+    if args.draws is not None:
+        check_number("draws", args.draws, LEAST_DRAWS, MOST_DRAWS)
     if args.out and config.data != BUILT_IN:
         from transfer.data.user_paths import check_output
 
         check_output(path_of(config.data), args.out)
-    images, plan = find_early(config), plan_early(config)
+    images, plan = prepare_early(config)
     from transfer.evaluation import learning_curve
     from transfer.report import curve as report
     from transfer.report import rendering

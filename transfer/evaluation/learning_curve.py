@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer.config import RunConfig
+from transfer.config import LEAST_DRAWS, MOST_DRAWS, RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.evaluation import extraction_summary
 from transfer.evaluation.data_summary import fingerprint
@@ -26,7 +26,7 @@ from transfer.heads.registry import METHODS
 from transfer.heads.threads import limited_threads
 from transfer.heads.transforms import FeatureTransform
 from transfer.system import hardware
-from transfer.system.errors import UserError, check_choice
+from transfer.system.errors import UserError, check_choice, check_number
 from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
@@ -34,7 +34,6 @@ from transfer.system.timer import Stopwatch
 Indices = npt.NDArray[np.intp]
 SCHEMA_VERSION = 1
 DEFAULT_METHODS, DEFAULT_DRAWS = ("fc", "svm"), 5
-LEAST_DRAWS, MOST_DRAWS = 2, 1000
 SCORES = ("accuracy", "macro_f1")
 BACKBONE_KEYS = ("name", "weights", "weights_sha256", "input_size", "feature_dim")
 
@@ -86,8 +85,7 @@ def prepare(
     """
     for name in config.methods or DEFAULT_METHODS:
         check_choice("methods", name, METHODS)
-    if not LEAST_DRAWS <= draws <= MOST_DRAWS:
-        raise UserError(f"`draws` is {draws}; give a whole number from {LEAST_DRAWS} to {MOST_DRAWS}")
+    check_number("draws", draws, LEAST_DRAWS, MOST_DRAWS)
     return find_features(config, watch, on_progress, _check_train, images, plan)
 
 

@@ -282,12 +282,14 @@ def _exact(
 
 def _keep_share(frozen: FeatureExtractor, plan: Plan, share: float) -> None:
     """Keep the share of the rate of matrix products that was reached, with the trial of the plan if there is one."""
-    declared = frozen.declare_trials(plan)
+    declared, own = frozen.declare_trials(plan), (plan.engine, plan.precision)
     kept = trials.known(frozen.store.trials(declared))
-    own = (plan.engine, plan.precision)
     updated = [replace(one, share=share) if (one.engine, one.precision) == own else one for one in kept]
-    if updated != kept:
-        frozen.store.keep_trials(declared, [asdict(trial) for trial in updated])
+    try:
+        if updated != kept:
+            frozen.store.keep_trials(declared, [asdict(trial) for trial in updated])
+    except UserError as error:  # nothing but a figure is lost
+        log.warning("%s", error)
 
 
 def _measure_matmul(plan: Plan) -> float | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -21,7 +20,7 @@ from transfer.config import SELECT_BY
 from transfer.heads.grid import Grid, Setting, product
 from transfer.heads.linear import checked, checked_labels, checked_rows, to_numpy
 from transfer.heads.solutions import ScoredSolution, Solution, ranking, validation_scores
-from transfer.heads.threads import one_thread_each
+from transfer.heads.threads import one_thread_each, pool_of_fits
 from transfer.system.errors import check_choice
 from transfer.system.hardware import usable_cores
 
@@ -161,7 +160,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             kept = [fit_one(0)]
             on_fit(1)
             return kept
-        with one_thread_each(), ThreadPoolExecutor(self._n_workers(len(X))) as pool:
+        with one_thread_each(), pool_of_fits(min(len(splits), self._n_workers(len(X)))) as pool:
             fitted = []
             for one in pool.map(fit_one, range(len(splits))):
                 fitted.append(one)

@@ -6,7 +6,6 @@ N: training rows, class after class. M: rows to predict. D: features.
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,9 @@ import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
 from transfer.heads.products import multiply_rows
+from transfer.heads.threads import pool_of_cores
 from transfer.system.errors import check_choice
-from transfer.system.hardware import memory_gb, usable_cores
+from transfer.system.hardware import memory_gb
 
 Array = npt.NDArray[Any]
 KERNELS = ("linear", "rbf")
@@ -129,7 +129,7 @@ def kernel_values(
         if own:
             kernel_MN[rows.stop :, rows] = block[:, BLOCK_ROWS:].T
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with pool_of_cores() as pool:
         list(pool.map(fill, range(0, len(kernel_MN), BLOCK_ROWS)))
     return kernel_MN
 

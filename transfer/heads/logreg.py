@@ -9,7 +9,6 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -22,8 +21,7 @@ from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, outputs, predict_layers
 from transfer.heads.multinomial import Rows, fit_layer, softmax
 from transfer.heads.solutions import Solution
-from transfer.heads.threads import one_thread_each
-from transfer.system.hardware import usable_cores
+from transfer.heads.threads import one_thread_each, pool_of_cores
 
 Array = npt.NDArray[Any]
 
@@ -234,13 +232,9 @@ class LogisticRegressionSearch(GridSearch):
         # to the cores instead.
         weights = [setting["class_weight"] for setting in settings]
         weights = [w for i, w in enumerate(weights) if weights.index(w) == i]
-        with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        with one_thread_each(), pool_of_cores() as pool:
             solutions = list(itertools.chain(*pool.map(follow, weights)))
         return sorted(solutions, key=lambda own: settings.index(own.setting))
-
-    def _n_workers(self, n_rows: int) -> int:
-        """Return as many as leave one thread to each class weight: more wait for each other."""
-        return max(1, usable_cores() // len(self.class_weight))
 
     def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
         return predict_layers([model[:2] for model in models], X)

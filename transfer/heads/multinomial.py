@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
 from transfer.heads.products import even_blocks, multiply_rows
-from transfer.system.hardware import usable_cores
+from transfer.heads.threads import pool_of_cores
 
 Array = npt.NDArray[Any]
 
@@ -43,10 +43,17 @@ class Rows:
 
     @classmethod
     def of(cls, x_ND: Array, *, standardize: bool) -> Rows:
-        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter."""
+        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter.
+
+        Raises `ValueError` for rows whose products float32 can't hold.
+        """
         mean_D, deviation_D = moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
         z_ND = (x_ND - mean_D) / scale_D
+        if not standardize and z_ND.size * float(np.abs(z_ND).max()) ** 2 > float(np.finfo(np.float32).max):
+            raise ValueError(
+                "products of these features overflow float32; scale them, or use standardize=True"
+            )
         if len(z_ND) >= z_ND.shape[1]:
             return cls(z_ND, None, mean_D, scale_D)
         basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND.astype(np.float64)).T)
@@ -96,7 +103,7 @@ def fit_layer(
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
     best, n_iter, converged = problem.zero() if begin_CR is None else begin_CR, 0, False
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with pool_of_cores() as pool:
         for most in (FIRST_STEPS, max_iter) if begin_CR is None else (max_iter,):
             if not converged and n_iter < max_iter:
                 found, n_more, converged = minimise(
@@ -143,7 +150,7 @@ class Problem:
         """Return the layer of zeros."""
         return np.zeros(self.shape, self.z_NR.dtype)
 
-    def evaluate(self, pool: ThreadPoolExecutor, v: Array) -> tuple[float, Array]:
+    def evaluate(self, pool: Executor, v: Array) -> tuple[float, Array]:
         """Return the value and the slope at a flat layer."""
         layer_CR = v.reshape(self.shape)
 
@@ -161,7 +168,7 @@ class Problem:
             slope_CR[:, -1] += intercepts_C
         return value, slope_CR.ravel()
 
-    def preconditioner(self, pool: ThreadPoolExecutor, layer_CR: Array) -> Callable[[Array], Array]:
+    def preconditioner(self, pool: Executor, layer_CR: Array) -> Callable[[Array], Array]:
         """Return the inverse of the second derivative at a layer, as if a row's curvature were its mean over classes.
 
         Rows that are all but certain have next to none. Weighing rows so halves the iterations that their mean needs.

@@ -7,15 +7,13 @@ P: pairs of classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from transfer.heads.threads import one_thread_each
-from transfer.system.hardware import usable_cores
+from transfer.heads.threads import one_thread_each, pool_of_cores
 
 Array = npt.NDArray[Any]
 
@@ -112,7 +110,7 @@ def in_blocks(
 
     if len(blocks) == 1:
         return reduce_block(rows_MX)
-    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+    with one_thread_each(), pool_of_cores() as pool:
         return np.concatenate(list(pool.map(reduce_block, blocks)))
 
 

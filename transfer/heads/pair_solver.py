@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 from sklearn.utils import compute_class_weight
 
 from transfer.heads.one_vs_one import Machines
-from transfer.system.hardware import usable_cores
+from transfer.heads.threads import pool_of_cores
 
 Array = npt.NDArray[Any]
 
@@ -86,7 +86,7 @@ def solve_settings(
     results = {r: own for r, own in enumerate(_at_bounds(kernel_NN, counts_C, bounds_RC)) if own}
     order = [r for r in bounds_RC.min(1).argsort(kind="stable")[::-1] if r not in results]
     solved: dict[int, Future[tuple[Machines, float]]] = {}
-    with ThreadPoolExecutor(usable_cores()) as pool:  # libsvm lets go of the interpreter while it solves
+    with pool_of_cores() as pool:  # libsvm lets go of the interpreter while it solves
         for r in order:
             if any(machines.within(bounds_RC[r]) for machines in free):
                 continue

@@ -8,16 +8,15 @@ M, N: rows. D: columns.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils import gen_even_slices
-from threadpoolctl import threadpool_limits
 
 from transfer.heads.flushing import flush_thread, flushed
+from transfer.heads.threads import one_thread_each, pool_of_cores
 from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
@@ -50,9 +49,6 @@ def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
             out_MN[others, rows] = out_MN[rows, others].T
 
     blocks = product(range(0, len(x_MD), BLOCK_ROWS), range(0, len(y_ND), BLOCK_ROWS))
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(usable_cores(), initializer=flush_thread) as pool,
-    ):
+    with flushed(), one_thread_each(), pool_of_cores(flush_thread) as pool:
         list(pool.map(fill, [pair for pair in blocks if not own or pair[0] >= pair[1]]))
     return out_MN

@@ -19,6 +19,7 @@ from sklearn.utils import compute_sample_weight, gen_batches
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.products import multiply_rows
 from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
@@ -240,7 +241,9 @@ class NormalEquations:
 
         if len(x_ND) < x_ND.shape[1]:
             rows_ND = weighted(slice(None))
-            return cls(rows_ND @ rows_ND.T, right_NC, rows_ND, bias_C, mean_D, scale_D)
+            values_ND = rows_ND.numpy()
+            gram_NN = torch.from_numpy(multiply_rows(values_ND, values_ND))
+            return cls(gram_NN, right_NC, rows_ND, bias_C, mean_D, scale_D)
         gram_DD = torch.zeros(x_ND.shape[1], x_ND.shape[1], dtype=torch.float64)
         right_DC = torch.zeros(x_ND.shape[1], len(bias_C), dtype=torch.float64)
         for part in parts:

@@ -1,12 +1,20 @@
-"""Threads of the libraries that heads are trained with."""
+"""Threads in which heads are trained: those of libraries, and pools."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import builtins
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from transfer.system.hardware import usable_cores
+
+_thread = threading.local()
 
 
 def limited_threads(n: int) -> threadpool_limits:
@@ -22,6 +30,9 @@ def limited_threads(n: int) -> threadpool_limits:
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Limit BLAS and torch to one thread within each of several threads that work in parallel."""
+    if hasattr(_thread, "cores"):  # set already; to set it again takes milliseconds
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -29,3 +40,50 @@ def one_thread_each() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def pool_of_fits(n: int) -> ThreadPoolExecutor:
+    """Return a pool in which `n` fits share the cores: what is started by each has its share of them.
+
+    To be used within `one_thread_each`. If each fit took all cores for its own pools, their threads would wait for
+    each other.
+
+    Parameters
+    ----------
+    n : int
+        Number of threads, each of which fits one thing after the other.
+    """
+    return ThreadPoolExecutor(n, initializer=_take_cores, initargs=(max(1, usable_cores() // n),))
+
+
+def pool_of_cores(initializer: Callable[[], None] | None = None) -> Executor:
+    """Return a pool with a thread for each core that the calling thread may use.
+
+    If that is one core (see `pool_of_fits`), functions are called in the calling thread.
+
+    Parameters
+    ----------
+    initializer : callable, optional
+        Called once in each thread that is started.
+    """
+    n = getattr(_thread, "cores", None) or usable_cores()
+    return ThreadPoolExecutor(n, initializer=initializer) if n > 1 else _CallingThread()
+
+
+def _take_cores(n: int) -> None:
+    _thread.cores = n
+
+
+class _CallingThread(Executor):
+    """Calls functions at once, in the thread that asks for it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **_: Any) -> Iterator[Any]:
+        return builtins.map(fn, *iterables)

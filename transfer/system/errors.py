@@ -35,6 +35,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
+def check_number(name: str, value: int, least: int, most: int) -> None:
+    """Raise `UserError` unless a whole number lies between two others or is one of them.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value, least, most : int
+
+    Raises
+    ------
+    UserError
+        One line that names the value and what is allowed.
+    """
+    if not least <= value <= most:
+        raise UserError(f"`{name}` is {value}; give a whole number from {least} to {most}")
+
+
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
     """Raise `UserError` unless a value is one of those allowed.
 

@@ -29,3 +29,13 @@ def test_other_decoders_give_the_pixels_of_pillow(photograph: Path) -> None:
     table = decoding.time_decoders([photograph], [SIZE], (32, 32), rounds=1)
     assert [row[1] for row in table.rows[:2]] == ["pillow", "pillow-reduced"]
     assert all(apart == "0" for _, decoder, _, _, apart in table.rows if decoder != "pillow-reduced")
+
+
+@pytest.mark.parametrize("option", ["--images", "--rounds"])
+def test_no_images_and_no_rounds_are_refused(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["decoding", "photographs", f"{option}=0"])
+    with pytest.raises(SystemExit, match="2"):
+        decoding.main()
+    assert f"{option} is 0; give a whole number from 1 up" in capsys.readouterr().err

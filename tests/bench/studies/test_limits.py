@@ -53,6 +53,7 @@ def test_what_fails_is_left_out_and_the_others_are_measured() -> None:
     def fail() -> Any:
         raise RuntimeError("no such product\nand more")
 
+    seen: list[tuple[str, float]] = []
     common: dict[str, Any] = {"what": "w", "way": "a", "unit": FLOPS}
     found = limits.measured(
         [
@@ -61,7 +62,9 @@ def test_what_fails_is_left_out_and_the_others_are_measured() -> None:
             Limit(operation="good", prepare=lambda: lambda: 2.0, **common),
         ],
         rounds=3,
+        on_rate=lambda limit, rate: seen.append((limit.operation, rate)),
     )
+    assert seen == [("good", 2.0)]  # of the first round
     assert [(one["operation"], one["per_s"]) for one in found["rates"]] == [("good", [2.0] * 3)]
     assert found["left_out"] == [{"what": what, "why": "no such product"} for what in ("bad w", "late w")]
 
@@ -83,3 +86,9 @@ def test_layers_run_by_pytorch() -> None:
     call()
     assert operations == 2 * REPEATED * layers.flops
     assert limits.UNITS[IMAGES][1] == "images/s"
+
+
+def test_a_rate_is_printed_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    limit = Limit(operation="product", what="rows", way="numpy", unit=FLOPS, precision="fp32", prepare=int)
+    limits.print_rate(limit, 2.5e12)
+    assert capsys.readouterr() == ("", "limits: product, rows fp32 numpy: 2.50 TFLOP/s\n")
