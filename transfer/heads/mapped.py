@@ -1,0 +1,66 @@
+"""Rows that lie in a file and are mapped into memory: read where they are needed, never copied as a whole.
+
+N: rows. B: rows of a part. D: features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import gen_batches
+
+Array = npt.NDArray[Any]
+
+# What is read of a map at a time by those who hold few parts: 128 MB.
+PART_BYTES = 1 << 27
+
+
+def is_mapped(x_ND: Any) -> bool:
+    """Return whether an array is a memory map of a file, or a view of one, as scikit-learn's checks return it."""
+    while isinstance(x_ND, np.ndarray) and not isinstance(x_ND, np.memmap):
+        x_ND = x_ND.base
+    return isinstance(x_ND, np.memmap)
+
+
+def parts(n_rows: int, width: int) -> Iterator[slice]:
+    """Return the slices of parts of rows of `width` numbers in float32."""
+    slices: Iterator[slice] = gen_batches(n_rows, max(1, PART_BYTES // (4 * width)))
+    return slices
+
+
+@dataclass(frozen=True)
+class MappedRows:
+    """Mapped rows that are standardised whenever some are taken, to the bits that all at once would have.
+
+    Parameters
+    ----------
+    x_ND : (N, D) float32
+    mean_D, scale_D : (D,) float32
+    """
+
+    x_ND: Array
+    mean_D: Array
+    scale_D: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and features."""
+        return self.x_ND.shape
+
+    def __len__(self) -> int:
+        return len(self.x_ND)
+
+    def __getitem__(self, rows: slice | Array) -> Array:
+        x_BD: Array = self.x_ND[rows] - self.mean_D
+        x_BD /= self.scale_D
+        return x_BD
+
+
+def scale_rows(x_ND: Array, mean_D: Array, scale_D: Array) -> Array | MappedRows:
+    """Return standardised rows: all of them, or of mapped ones an object that gives some at a time."""
+    rows = MappedRows(x_ND, mean_D, scale_D)
+    return rows if is_mapped(x_ND) else rows[:]
