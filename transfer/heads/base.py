@@ -186,8 +186,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             For rows that cannot be used; `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
-        labels: Array = self.best_estimator_.predict(X)
-        return labels
+        return np.asarray(self.best_estimator_.predict(X))
 
     def predict_each(self, X: Any) -> Array:
         """Predict labels with every setting.
@@ -229,10 +228,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     def _solve_distinct(
         self, settings: Sequence[Setting], codes_N: Array, valid: tuple[Array, Array]
     ) -> list[Solution]:
-        """Return solutions of the settings; settings that give the classes equal weights share one.
-
-        If all classes have equally many rows, "balanced" equals None.
-        """
+        """Return solutions; settings that give the classes equal weights, as "balanced" and None may, share one."""
         y_N, weights = self.classes_[codes_N], list(getattr(self, "class_weight", ()))
         weight_WC = [compute_class_weight(own, classes=self.classes_, y=y_N).tolist() for own in weights]
 

@@ -9,21 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from sklearn.utils import gen_batches
+
+from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
 
 # What is read of a map at a time by those who hold few parts: 128 MB.
 PART_BYTES = 1 << 27
-
-
-def is_mapped(x_ND: Any) -> bool:
-    """Return whether an array is a memory map of a file, or a view of one, as scikit-learn's checks return it."""
-    while isinstance(x_ND, np.ndarray) and not isinstance(x_ND, np.memmap):
-        x_ND = x_ND.base
-    return isinstance(x_ND, np.memmap)
 
 
 def parts(n_rows: int, width: int) -> Iterator[slice]:

@@ -170,7 +170,9 @@ class Problem:
         """
 
         def curvature(block: slice) -> Array:
-            share_CB = np.abs(self._entropies(layer_CR, self.z_NR[block], block)[1])  # p, and 1 - p of the row's own class
+            share_CB = np.abs(
+                self._entropies(layer_CR, self.z_NR[block], block)[1]
+            )  # p, and 1 - p of the row's own class
             mean_B: Array = (share_CB * (1 - share_CB)).mean(0)
             return mean_B
 

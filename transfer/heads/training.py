@@ -12,22 +12,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.utils import gen_batches
 from sklearn.utils.class_weight import compute_class_weight
 
 from transfer.heads.batched_adam import LayerStack
 from transfer.heads.grid import Setting
 from transfer.heads.halving import Point, Validate
 from transfer.heads.linear import folded, moments
-from transfer.heads.mapped import MappedRows, is_mapped
+from transfer.heads.mapped import MappedRows, parts
 from transfer.heads.solutions import validation_scores
+from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]
 """Weights (C, D) and biases (C,) for raw features."""
-
-# Rows whose logits are computed at a time: those of all rows may not fit into memory.
-PART = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -124,8 +121,9 @@ class TrainingRows:
             From weights (S, C, D) and biases (S, C) to `loss`, `accuracy` and `macro_f1` of each layer.
         """
         known_M = np.isin(valid[1], self.classes)
+        # Of mapped rows no copy is kept.
         mapped = self.device == "cpu" and is_mapped(valid[0])
-        x_MD = valid[0] if mapped else _standardized(valid[0], self.mean_D, self.deviation_D, self.device)
+        x_MD = None if mapped else self._standardize(valid[0])
         codes_M = np.searchsorted(self.classes, np.where(known_M, valid[1], self.classes[0]))
         count_C = np.bincount(codes_M[known_M], minlength=len(self.classes)).clip(1)
         weight_M = known_M / count_C[codes_M] if balanced else known_M
@@ -134,10 +132,8 @@ class TrainingRows:
 
         def validate(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> list[Point]:
             loss_S, predicted = torch.zeros(len(biases_SC), device=self.device), []
-            for part in gen_batches(len(x_MD), PART):
-                x_BD = x_MD[part]
-                if mapped:
-                    x_BD = _standardized(x_BD, self.mean_D, self.deviation_D, self.device)
+            for part in parts(*valid[0].shape):
+                x_BD = self._standardize(valid[0][part]) if x_MD is None else x_MD[part]
                 logits_BP = torch.addmm(biases_SC.flatten(), x_BD, weights_SCD.flatten(0, 1).T)
                 logits_BSC = logits_BP.view(len(x_BD), *biases_SC.shape)
                 index_BS1 = index_M11[part].expand(-1, len(biases_SC), 1)
@@ -149,6 +145,9 @@ class TrainingRows:
             ]
 
         return validate
+
+    def _standardize(self, X: Array) -> torch.Tensor:
+        return _standardized(X, self.mean_D, self.deviation_D, self.device)
 
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
         """Return the layer for raw features."""
@@ -163,11 +162,9 @@ def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> t
 def compute_logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
     """Return logits (M, P) of raw rows (M, D)."""
     # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
-    logits = [
-        torch.addmm(as_tensor(biases_P), as_tensor(X[part].astype(weights_PD.dtype, copy=False)), as_tensor(weights_PD).T)
-        for part in gen_batches(len(X), PART)
-    ]
-    logits_MP: Array = torch.cat(logits).numpy()
+    x = (as_tensor(X[part].astype(weights_PD.dtype, copy=False)) for part in parts(*X.shape))
+    weights_DP = as_tensor(weights_PD).T
+    logits_MP: Array = torch.cat([torch.addmm(as_tensor(biases_P), x_BD, weights_DP) for x_BD in x]).numpy()
     return logits_MP
 
 
