@@ -136,10 +136,11 @@ def build(name: str) -> Any:
 
 
 @contextmanager
-def prepare(name: str, folder: Path, limit: int, in_memory: bool) -> Iterator[Prepared]:
+def prepare(name: str, folder: Path, limit: int | None, in_memory: bool) -> Iterator[Prepared]:
     """Limit the private memory of this process; yield a call that fits a method to all rows."""
     build(name)  # the libraries are loaded
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    if limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
     def fit() -> dict[str, Any]:
         try:
@@ -166,7 +167,7 @@ def prepare(name: str, folder: Path, limit: int, in_memory: bool) -> Iterator[Pr
             "params": search.best_params_,
         }
 
-    yield {"fit": fit}, None
+    yield {"fit": fit, "size": limited_bytes}, None
 
 
 @contextmanager
@@ -206,6 +207,19 @@ def search_splits(name: str, x_ND: Any, y_N: Any) -> tuple[Any, float]:
     start = time.perf_counter()
     search = build(name).fit(x_ND[train], y_N[train], x_ND[valid], y_N[valid])
     return search, time.perf_counter() - start
+
+
+def libraries_bytes() -> int:
+    """Return what counts against a limit of private memory once the libraries of all methods are loaded."""
+    with Worker(prepare, "svm", Path(), None, False) as worker:
+        size: int = worker.call("size")
+    return size
+
+
+def limited_bytes() -> int:
+    """Return what of this process counts against a limit of private memory (VmData), in use or not."""
+    match = re.search(r"^VmData:\s*(\d+)", Path("/proc/self/status").read_text(), re.M)
+    return int(match[1]) * 1024 if match else 0
 
 
 @contextmanager
