@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,30 @@ def test_more_features_than_rows(tmp_path: Path) -> None:
         assert np.array_equal(search.fit(mapped_ND, y_N, mapped_ND, y_N).best_estimator_.coef_, inside)
 
 
+def test_rows_of_views_are_expected_where_they_lie(
+    rows: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, mapped_ND, _ = rows
+    asked = []
+
+    class Mapping(mmap.mmap):
+        def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+            asked.append((start, length))
+            super().madvise(option, start, length)
+
+    with Path(mapped_ND.filename).open("rb") as file:
+        mapping = Mapping(file.fileno(), 0, access=mmap.ACCESS_READ)
+    monkeypatch.setattr(mapped_ND, "_mmap", mapping)
+    monkeypatch.setattr(mapped, "_address", lambda own: mapped_ND.ctypes.data - mapped_ND.offset)
+    view = np.asarray(mapped_ND)[100:]
+    mapped.MappedRows(view, view[0], view[0]).expect(np.array([0, 799]))
+    starts = [mapped_ND.offset + 4 * 24 * row for row in (100, 899)]
+    assert [start + length for start, length in asked] == [start + 4 * 24 for start in starts]
+    assert all(
+        start % mmap.PAGESIZE == 0 and start <= own for (start, _), own in zip(asked, starts, strict=True)
+    )
+
+
 def test_parts_cover_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped, "PART_BYTES", 4 * 10 * 7)
     assert [(part.start, part.stop) for part in mapped.parts(16, 10)] == [(0, 7), (7, 14), (14, 16)]
@@ -91,3 +116,19 @@ def test_a_layer_is_trained_on_mapped_rows(rows: tuple[Any, Any, Any]) -> None:
     head = linear_probe_classifier.FineTune(steps=30, device="cpu", class_weight="balanced")
     inside = head.fit(x_ND, y_N).coef_
     assert torch.equal(torch.from_numpy(inside), torch.from_numpy(head.fit(mapped_ND, y_N).coef_))
+
+
+def test_batches_are_read_ahead_where_the_file_exceeds_memory(
+    rows: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x_ND, mapped_ND, y_N = rows
+    head = linear_probe_classifier.FineTune(epochs=2, batch_size=100, device="cpu")
+    inside, expected = head.fit(x_ND, y_N).coef_, list[Any]()
+    ask = mapped.MappedRows.expect
+    monkeypatch.setattr(mapped, "available_bytes", lambda: 0)
+    monkeypatch.setattr(
+        mapped.MappedRows, "expect", lambda own, rows: (expected.append(rows), ask(own, rows))
+    )
+    assert np.array_equal(head.fit(mapped_ND, y_N).coef_, inside)
+    for epoch in (expected[:9], expected[9:]):
+        assert sorted(np.concatenate(epoch)) == list(range(900))

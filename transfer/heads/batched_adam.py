@@ -20,6 +20,8 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 # Steps on a GPU before one is captured: what libraries set up in their first calls cannot be captured.
 WARM_UP_STEPS = 10
+# Batches of mapped rows that are being read while one is trained on.
+AHEAD = 4
 
 
 @dataclass
@@ -153,9 +155,16 @@ class LayerStack:
 
     def _draw_batches(self, batch_size: int) -> Iterator[torch.Tensor]:
         """Yield the row indices (B,) of one batch after the other, epoch after epoch."""
+        # Read already by whoever computed the moments; to ask again would take as long as half a step.
+        on_disk = self._x_ND if isinstance(self._x_ND, MappedRows) and not self._x_ND.stay_in_memory else None
         while True:
             order_N = torch.randperm(len(self._y_N), generator=self._generator)
-            yield from torch.split(order_N.to(self._y_N.device), batch_size)
+            batches = torch.split(order_N.to(self._y_N.device), batch_size)
+            for i, rows_B in enumerate(batches):
+                if on_disk is not None:
+                    for later_B in batches[i + AHEAD : i + AHEAD + 1] if i else batches[: AHEAD + 1]:
+                        on_disk.expect(later_B.numpy())
+                yield rows_B
 
     def _set_rates(self) -> None:
         """Prepare the next step's learning rates, with Adam's corrections for means that began at zero."""

@@ -5,13 +5,16 @@ N: rows. B: rows of a part. D: features.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.utils import gen_batches
 
+from transfer.system.hardware import available_bytes
 from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
@@ -53,8 +56,28 @@ class MappedRows:
         x_BD /= self.scale_D
         return x_BD
 
+    @property
+    def stay_in_memory(self) -> bool:
+        """Whether the system can keep what it has read of the file in memory."""
+        return self.x_ND.nbytes <= available_bytes()
+
+    def expect(self, rows: Array) -> None:
+        """Let the system read rows that will be taken soon: at once, where one after the other would be waited for."""
+        mapped: Any = self.x_ND
+        while not isinstance(mapped, np.memmap):
+            mapped = mapped.base
+        mapping, width = mapped._mmap, self.x_ND.strides[0]  # type: ignore[attr-defined]
+        first = self.x_ND.ctypes.data - _address(mapping)
+        for start in (first + rows * width).tolist():
+            page = start - start % mmap.PAGESIZE
+            mapping.madvise(mmap.MADV_WILLNEED, page, start + width - page)
+
 
 def scale_rows(x_ND: Array, mean_D: Array, scale_D: Array) -> Array | MappedRows:
     """Return standardised rows: all of them, or of mapped ones an object that gives some at a time."""
     rows = MappedRows(x_ND, mean_D, scale_D)
     return rows if is_mapped(x_ND) else rows[:]
+
+
+def _address(mapping: mmap.mmap) -> int:
+    return int(np.frombuffer(mapping, np.uint8).ctypes.data)

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import gen_batches
 
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
-from transfer.heads.linear import PART, checked, folded, moments, outputs, predict_layers
+from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.mapped import parts
 from transfer.heads.solutions import Solution
 from transfer.system.errors import check_choice
 
@@ -205,10 +205,9 @@ class ClassMeans:
         standardize : bool
         """
         sum_CD = np.zeros((codes_N.max() + 1, x_ND.shape[1]))
-        for part in gen_batches(len(x_ND), PART):
-            order_B = np.argsort(codes_N[part], kind="stable")
-            found, first = np.unique(codes_N[part][order_B], return_index=True)
-            sum_CD[found] += np.add.reduceat(x_ND[part][order_B], first, axis=0, dtype=np.float64)
+        for part in parts(*x_ND.shape):
+            for code in np.unique(codes_N[part]):
+                sum_CD[code] += x_ND[part][codes_N[part] == code].sum(0, dtype=np.float64)
         return cls(sum_CD / np.bincount(codes_N)[:, None], *moments(x_ND), standardize)
 
     def layer(self, metric: str) -> Layer:
