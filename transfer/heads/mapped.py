@@ -19,8 +19,8 @@ from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
 
-# What is read of a map at a time by those who hold few parts: 128 MB.
-PART_BYTES = 1 << 27
+# What is read of a map at a time by those who hold few parts: 64 MB.
+PART_BYTES = 1 << 26
 
 
 def parts(n_rows: int, width: int) -> Iterator[slice]:

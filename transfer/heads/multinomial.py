@@ -199,11 +199,13 @@ class Problem:
 
 def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> Array:
     """Return the inverse of the penalty plus the sum over rows of their products, times their curvature."""
-    products = []
-    for part in parts(*z_NR.shape):
+
+    def product(part: slice) -> torch.Tensor:
         scaled_RB = z_NR[part].T * np.sqrt(curvature_N[part]).astype(np.float32)
-        products.append(torch.from_numpy(multiply_rows(scaled_RB, scaled_RB)))
-    second_RR = sum(products[1:], start=products[0])
+        return torch.from_numpy(multiply_rows(scaled_RB, scaled_RB))
+
+    products = map(product, parts(*z_NR.shape))
+    second_RR = sum(products, start=next(products))
     # Where the penalty is below what rounding leaves of the products, rounding counts.
     norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
     rounding = 100 * torch.finfo(second_RR.dtype).eps * norm
