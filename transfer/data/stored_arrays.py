@@ -34,6 +34,8 @@ class StoredArray:
         """Read the header; raise `KeyError` where there is no such array, `ValueError` for what is none."""
         with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as stream:
             shape, by_column, dtype = _read_header(stream)
+            if math.prod(shape) * dtype.itemsize > archive.getinfo(f"{name}.npy").file_size:
+                raise ValueError(f"{name} ends early")
         return cls(path, name, shape, dtype, by_column)
 
     @property

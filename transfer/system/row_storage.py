@@ -43,7 +43,7 @@ class RowStorage:
             return np.empty(shape, np.float32)
         if not self._on_disk:
             why = "as asked" if self._asked else f"{free / 1e9:.1f} GB of memory are free"
-            log.warning("%.1f GB of features are held in a file below %s: %s", size / 1e9, self._folder, why)
+            log.warning("%.2f GB of features are held in a file below %s: %s", size / 1e9, self._folder, why)
         self._on_disk = True
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
