@@ -52,7 +52,11 @@ class MappedRows:
         return len(self.x_ND)
 
     def __getitem__(self, rows: slice | Array) -> Array:
-        x_BD: Array = self.x_ND[rows] - self.mean_D
+        x_BD: Array = self.x_ND[rows]
+        if isinstance(rows, slice):  # a view of the file
+            x_BD = x_BD - self.mean_D
+        else:
+            x_BD -= self.mean_D
         x_BD /= self.scale_D
         return x_BD
 
