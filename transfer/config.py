@@ -198,6 +198,8 @@ class RunConfig:
     on_bad_image: str = "error"
     rehash: bool = False
     """Whether files are read again that have not changed since they were last read, as their times and sizes say."""
+    from_disk: bool = False
+    """Whether features are read from a file on disk, as those are that do not fit into memory."""
 
     def __post_init__(self) -> None:
         if not self.data:

@@ -24,6 +24,7 @@ from transfer.data import dataset, lagoon
 from transfer.engines import autotune
 from transfer.evaluation import experiment
 from transfer.evaluation.results import Result
+from transfer.heads import knn
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import default_methods
 from transfer.report.notes import notes
@@ -443,3 +444,27 @@ def test_a_method_that_fails_costs_that_method_alone(
     assert f"ridge is left out: {reason}" in caplog.text
     with pytest.raises(type(error)):
         run(root, methods=("ridge",))
+
+
+def test_features_on_disk_are_answered_as_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    y_N = np.arange(300) % 3
+    np.savez(tmp_path / "f.npz", X=rng.normal(size=(300, 8)) + np.eye(3, 8)[y_N], y=y_N)
+
+    def answers(**settings: Any) -> str:
+        config = RunConfig(data=str(tmp_path / "f.npz"), store=tmp_path, epochs=2, device="cpu", **settings)
+        done = experiment.compare(config)
+        done.save_predictions(tmp_path / "predictions.csv")
+        return (tmp_path / "predictions.csv").read_text()
+
+    assert answers(from_disk=True) == answers(repeats=0)
+    lines = [record.getMessage() for record in caplog.records]
+    for what in ("are held in a file", "nothing is repeated", "near-duplicates are not looked for"):
+        assert sum(what in line for line in lines) == 1
+    with pytest.raises(UserError, match="`transform` is computed in memory"):
+        answers(from_disk=True, transform=("l2",))
+    monkeypatch.setattr(knn, "available_bytes", lambda: 1000)
+    assert "knn" not in answers(from_disk=True).splitlines()[0]
+    assert "nearest neighbours are looked for in memory" in caplog.text

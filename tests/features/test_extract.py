@@ -38,6 +38,7 @@ from transfer.features.extractor import FeatureExtractor
 from transfer.features.plan import plan_extraction
 from transfer.system import hardware
 from transfer.system.errors import UserError
+from transfer.system.row_storage import is_mapped
 from transfer.system.timer import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
@@ -101,6 +102,14 @@ def test_features_are_what_the_network_gives_one_image_at_a_time(
             with torch.no_grad():
                 expected = network(networks.normalise(alone))[0]
             np.testing.assert_allclose(row, expected, atol=5e-5)
+
+
+def test_features_on_disk_are_those_in_memory(tmp_path: Path, make_images: MakeImages) -> None:
+    make_images(tmp_path / "images")
+    inside, outside = features(tmp_path), features(tmp_path, from_disk=True)
+    assert (is_mapped(inside.x_ND), is_mapped(outside.x_ND)) == (False, True)
+    assert all(is_mapped(part.x_ND) for part in outside.splits.values())
+    np.testing.assert_array_equal(outside.x_ND, inside.x_ND)
 
 
 def test_a_second_run_computes_nothing(tmp_path: Path, make_images: MakeImages, forwards: list[int]) -> None:

@@ -13,6 +13,7 @@ from transfer.features.extract import Features, find_features
 from transfer.features.given import hash_rows
 from transfer.features.image_sets import features_are_given
 from transfer.system.progress import silent
+from transfer.system.row_storage import is_mapped
 from transfer.system.timer import Stopwatch
 
 
@@ -41,6 +42,14 @@ def test_rows_keep_their_features_and_labels_in_the_splits_that_are_drawn(tmp_pa
         np.concatenate([found.splits[split].y_N for split in SPLITS]), arrays["y"][rows]
     )
     assert not (tmp_path / "store").exists()
+
+
+def test_features_on_disk_are_those_in_memory(tmp_path: Path) -> None:
+    inside, outside = features(tmp_path, whole()), features(tmp_path, whole(), from_disk=True)
+    assert is_mapped(outside.x_ND)
+    np.testing.assert_array_equal(outside.x_ND, inside.x_ND)
+    np.testing.assert_array_equal(outside.images.ids_N32, inside.images.ids_N32)
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_splits_depend_on_the_seed_alone(tmp_path: Path) -> None:

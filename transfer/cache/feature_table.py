@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ SHARD_ROWS = 4096
 PLACES = 2**32
 
 log = logging.getLogger(__name__)
+
+
+def _empty(shape: tuple[int, int]) -> Array:
+    return np.empty(shape, np.float32)
 
 
 class FeatureTable:
@@ -96,12 +101,14 @@ class FeatureTable:
         self._write(ids_N32, x_ND, seconds, made_on)
         self._merge(made_on, SHARD_ROWS)
 
-    def gather(self, ids_N32: Ids) -> Array:
+    def gather(self, ids_N32: Ids, make_rows: Callable[[tuple[int, int]], Array] = _empty) -> Array:
         """Return the rows of images, in their order.
 
         Parameters
         ----------
         ids_N32 : (N, 32) uint8
+        make_rows : callable
+            From a shape to the array that is filled: in memory by default.
 
         Returns
         -------
@@ -115,7 +122,7 @@ class FeatureTable:
         locks.mark(self.folder)
         while True:
             try:
-                return self._rows(ids_N32)
+                return self._rows(ids_N32, make_rows)
             except FileNotFoundError:  # merged by another process, into a shard that is new
                 if not self._find_shards():
                     raise
@@ -152,11 +159,11 @@ class FeatureTable:
             raise KeyError(to_hex(ids_N32[place_N < 0][:1])[0])
         return place_N
 
-    def _rows(self, ids_N32: Ids) -> Array:
+    def _rows(self, ids_N32: Ids, make_rows: Callable[[tuple[int, int]], Array]) -> Array:
         shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
         numbers = np.unique(shard_N).tolist()
         width = self._shards[numbers[0]].shape[1] if numbers else 0
-        x_ND = np.empty((len(ids_N32), width), np.float32)
+        x_ND = make_rows((len(ids_N32), width))
         for number in numbers:
             shard, wanted_N = self._shards[number], shard_N == number
             # What is mapped of a file that another machine deletes would end the process: large ones stay.

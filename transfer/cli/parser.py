@@ -84,6 +84,12 @@ def _add_run(kinds: Any) -> None:
     )
     add_fitting_options(run)
     run.add_argument(
+        "--from-disk",
+        action="store_true",
+        default=None,
+        help="read features from a file on disk, as is done with those that do not fit into memory",
+    )
+    run.add_argument(
         "--repeats",
         metavar="N",
         help="compare on N other splits too, or: groups, to leave one group out after the other "

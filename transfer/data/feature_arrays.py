@@ -5,7 +5,10 @@ N: rows. D: features a row. M: rows of one split.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,14 @@ import numpy.typing as npt
 
 from transfer.data.label_rows import Column, LabelledRows, fill_rows
 from transfer.data.split_folders import VALID_NAMES
+from transfer.data.stored_arrays import StoredArray
 from transfer.data.table_files import Table, as_text
 from transfer.system.errors import UserError
 
 _LAYOUTS = "x_train, y_train, x_test and y_test (x_valid and y_valid too), or X and y"
 _ENDINGS = {"train": ("train",), "valid": VALID_NAMES, "test": ("test",)}
 _KINDS = ("x", "y", "groups", "files")
+_FEATURES = {"x", *(f"x_{ending}" for endings in _ENDINGS.values() for ending in endings)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +33,8 @@ class _Arrays:
     """The arrays of a file: of each split, or of all rows."""
 
     path: Path
-    arrays: dict[str, npt.NDArray[Any]]
-    """By name in lower case."""
+    arrays: dict[str, Any]
+    """By name in lower case; those of features are left in the file."""
     endings: dict[str, str]
     """By split, how the names of its arrays end; `""` alone stands for all rows."""
 
@@ -61,7 +66,9 @@ class _Arrays:
 
 
 def read(
-    path: Path, groups: str | None
+    path: Path,
+    groups: str | None,
+    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
 ) -> tuple[npt.NDArray[np.float32], LabelledRows, list[str] | None, str | None]:
     """Read an `.npz` file, without unpickling anything.
 
@@ -70,6 +77,8 @@ def read(
     path : Path
     groups : str, optional
         Regular expression on the names in arrays of files.
+    make_rows : callable
+        From a shape to the array that features are read into.
 
     Returns
     -------
@@ -86,7 +95,8 @@ def read(
         If the file can't be read, or its arrays do not fit together.
     """
     found = _arrange(path, _load(path))
-    x_ND = join_features(path, {name: found.arrays[name] for name in found.named("x")})
+    with _readable(path):
+        x_ND = _join({name: found.arrays[name] for name in found.named("x")}, path, make_rows)
     labels = found.texts("y") or []
     labels, classes = _name_labels(found, labels)
     whole = "" in found.endings
@@ -111,7 +121,16 @@ def read(
     return x_ND, rows, classes, groups
 
 
-def join_features(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+def empty_rows(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return an array in memory."""
+    return np.empty(shape, np.float32)
+
+
+def _join(
+    arrays: dict[str, StoredArray],
+    path: Path,
+    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+) -> npt.NDArray[np.float32]:
     """Join arrays of features (M, D) to one (N, D) in float32; raise `UserError` where they are not such arrays."""
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or array.ndim != 2 or not array.size:
@@ -123,12 +142,11 @@ def join_features(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArra
         raise UserError(
             f"{path}: {', '.join(arrays)} have {sorted(widths)} features a row; give as many in all"
         )
-    x_ND = np.empty((sum(map(len, arrays.values())), *widths), np.float32)
-    start = 0
+    x_ND, start = make_rows((sum(map(len, arrays.values())), widths.pop())), 0
     with np.errstate(over="ignore"):  # the sum is checked for what is not finite
-        for array in arrays.values():
-            x_ND[start : start + len(array)] = array
-            start += len(array)
+        for block in itertools.chain.from_iterable(array.blocks() for array in arrays.values()):
+            x_ND[start : start + len(block)] = block
+            start += len(block)
     return x_ND
 
 
@@ -141,22 +159,31 @@ def as_texts(path: Path, name: str, array: npt.NDArray[Any]) -> list[str]:
     return [as_text(value) for value in array.tolist()]
 
 
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is no file" if path.exists() else f"no such file: {path}; give an .npz file")
+    with _readable(path), path.open("rb") as stream:  # NumPy leaves a damaged file open
+        if not zipfile.is_zipfile(stream):  # NumPy would take it for a single array, or for a pickle
+            raise ValueError("it is not an archive of arrays")
+        stream.seek(0)
+        found = np.load(stream, allow_pickle=False)
+        if len({name.lower() for name in found.files}) < len(found.files):
+            raise ValueError("two arrays whose names differ in case alone")
+        arrays = {
+            name.lower(): StoredArray.open(path, name) if name.lower() in _FEATURES else found[name]
+            for name in found.files
+        }
+        if others := [name for name, one in arrays.items() if not isinstance(one, np.ndarray | StoredArray)]:
+            raise ValueError(f"{others[0]} is no array")
+        return arrays
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise `UserError` for a file that can't be read."""
     try:
-        with path.open("rb") as stream:  # NumPy leaves a damaged file open
-            if not zipfile.is_zipfile(stream):  # NumPy would take it for a single array, or for a pickle
-                raise ValueError("it is not an archive of arrays")
-            stream.seek(0)
-            found = np.load(stream, allow_pickle=False)
-            if len({name.lower() for name in found.files}) < len(found.files):
-                raise ValueError("two arrays whose names differ in case alone")
-            arrays = {name.lower(): found[name] for name in found.files}
-            if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-                raise ValueError(f"{others[0]} is no array")
-            return arrays
-    except MemoryError:
+        yield
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # damaged and encrypted archives fail in many ways
         if "allow_pickle" in str(error):

@@ -5,7 +5,7 @@ N: rows. D: features a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from transfer.config import FEATURES
 from transfer.data import feature_arrays, feature_tables
 from transfer.data.arrow_images import open_arrow
+from transfer.data.feature_arrays import empty_rows
 from transfer.data.label_rows import LabelledRows, check_rows
 from transfer.data.table_files import FILE, PARQUET, open_table
 from transfer.system.errors import UserError
@@ -46,7 +47,12 @@ def holds_features(path: Path, columns: Mapping[str, str]) -> bool:
     return columns.get(FILE, FILE) not in names and open_arrow(path, columns) is None
 
 
-def read_features(path: Path, columns: Mapping[str, str], groups: str | None) -> GivenRows:
+def read_features(
+    path: Path,
+    columns: Mapping[str, str],
+    groups: str | None,
+    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]] = empty_rows,
+) -> GivenRows:
     """Read features and labels.
 
     Parameters
@@ -56,6 +62,8 @@ def read_features(path: Path, columns: Mapping[str, str], groups: str | None) ->
         Names of columns of a Parquet file by role.
     groups : str, optional
         A column, or a regular expression on file names.
+    make_rows : callable
+        From a shape to the array that features are read into, some rows at a time: in memory by default.
 
     Returns
     -------
@@ -67,11 +75,11 @@ def read_features(path: Path, columns: Mapping[str, str], groups: str | None) ->
         If the file can't be used.
     """
     if path.suffix.lower() != FEATURES:
-        found = GivenRows(*feature_tables.read(path, columns, groups))
+        found = GivenRows(*feature_tables.read(path, columns, groups, make_rows))
     elif columns:
         raise UserError(f"`columns` names columns of a table, and {path} has arrays; leave it out")
     else:
-        found = GivenRows(*feature_arrays.read(path, groups))
+        found = GivenRows(*feature_arrays.read(path, groups, make_rows))
     check_rows(found.rows)
     _check_finite(path, found)
     return found

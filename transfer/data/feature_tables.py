@@ -5,7 +5,7 @@ N: rows. D: features a row. B: rows of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ _INDEX = "__index_level_"
 
 
 def read(
-    path: Path, columns: Mapping[str, str], groups: str | None
+    path: Path,
+    columns: Mapping[str, str],
+    groups: str | None,
+    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
 ) -> tuple[npt.NDArray[np.float32], LabelledRows, None, str | None]:
     """Read a column of lists of numbers, or else all columns of numbers.
 
@@ -33,6 +36,8 @@ def read(
         Names of columns by role.
     groups : str, optional
         A column, or a regular expression on the names in the column of files.
+    make_rows : callable
+        From a shape to the array that features are read into.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def read(
         # A column of labels or groups is no feature where `columns` names another one.
         taken = {*COLUMNS, *chosen.values()}
         blocks = _numbers(path, [name for name in table.names if name not in taken])
-    x_ND = _join(blocks, len(rows.files))
+    x_ND = _join(blocks, len(rows.files), make_rows)
     return x_ND, rows, None, pattern
 
 
@@ -127,12 +132,16 @@ def _numbers(path: Path, names: Sequence[str]) -> Iterator[npt.NDArray[Any]]:
             yield np.stack([_as_numpy(batch.column(name)) for name in names], axis=1)
 
 
-def _join(blocks: Iterator[npt.NDArray[Any]], count: int) -> npt.NDArray[np.float32]:
+def _join(
+    blocks: Iterator[npt.NDArray[Any]],
+    count: int,
+    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+) -> npt.NDArray[np.float32]:
     x_ND, start = np.empty((count, 0), np.float32), 0
     with np.errstate(over="ignore"):  # the sum is checked for what is not finite
         for x_BD in blocks:
             if not start:
-                x_ND = np.empty((count, x_BD.shape[1]), np.float32)
+                x_ND = make_rows((count, x_BD.shape[1]))
             x_ND[start : start + len(x_BD)] = x_BD
             start += len(x_BD)
     return x_ND

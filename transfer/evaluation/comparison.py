@@ -22,6 +22,7 @@ from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
+from transfer.system.row_storage import is_mapped
 from transfer.system.timer import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,11 @@ def _repeat(
             test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
         )
     if count == 0:
+        return None
+    if is_mapped(features.x_ND):
+        log.warning(
+            "nothing is repeated on other splits: their rows are held in memory, and features are on disk"
+        )
         return None
     labels_N, groups_N = found.label_N.astype(np.int64), found.group_N
     copies_N = copy_codes(found.ids_N32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,13 @@ from transfer.data.sizes import common_size
 from transfer.data.splits import groups_across_splits
 from transfer.features.extract import Features
 from transfer.system.content_ids import contradictions
+from transfer.system.row_storage import is_mapped
 
 OTHERS_NAMED = 20
 # Bad images that a result names: a million of them would make a file larger than any that is read again.
 SKIPPED_NAMED = 5_000
+
+log = logging.getLogger(__name__)
 
 
 def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
@@ -118,6 +122,9 @@ def _describe_groups(image_set: ImageSet, images: IndexedImages) -> dict[str, An
 
 def _describe_near_duplicates(features: Features) -> list[dict[str, Any]]:
     images = features.images
+    if is_mapped(features.x_ND):
+        log.warning("near-duplicates are not looked for: that is done in memory, and features are on disk")
+        return []
     names = images.samples.names
     return [
         {

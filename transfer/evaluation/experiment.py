@@ -31,6 +31,7 @@ from transfer.system import files, hardware
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.remote import path_of
+from transfer.system.row_storage import is_mapped
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -188,6 +189,8 @@ def compare(
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) == 1)
         raw, steps = features, tuple[Step, ...]()
+        if config.transform and is_mapped(raw.x_ND):
+            raise UserError("`transform` is computed in memory, and these features are on disk; leave it out")
         if config.transform:
             with watch("transform"), reported(on_progress, "transform"):
                 transform = FeatureTransform(steps=config.transform).fit(raw.splits["train"].x_ND)

@@ -1,4 +1,4 @@
-"""The features of an image set in memory.
+"""The features of an image set in memory, or in a file that is mapped into it.
 
 N: images. D: features an image.
 """
@@ -25,6 +25,7 @@ from transfer.features.image_sets import features_are_given, find_images
 from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.features.reading import ReadImages
 from transfer.system.progress import Progress, reported
+from transfer.system.row_storage import RowStorage, without_subnormals
 from transfer.system.timer import Stopwatch
 
 # Features that differ by less than this share of the largest are nearly the same; checked in so many rows,
@@ -158,7 +159,7 @@ def extract(
     on_progress: Progress,
     rows: Rows = slice(None),
 ) -> Features:
-    """Compute the features that the store lacks, as `fill` does, and gather all of them in memory.
+    """Compute the features that the store lacks, as `fill` does, and gather all of them in memory or in a file.
 
     Parameters
     ----------
@@ -181,7 +182,8 @@ def extract(
     """
     found = fill(plan, images, watch, on_progress, rows)
     with watch("load"), reported(on_progress, "load"):
-        x_ND = found.table.gather(found.images.ids_N32)
+        make_rows = RowStorage(plan.store.root, on_disk=plan.from_disk)
+        x_ND = without_subnormals(found.table.gather(found.images.ids_N32, make_rows))
         return Features(
             x_ND=x_ND,
             splits=_split(x_ND, found.images),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.utils import gen_batches
 
 from transfer.config import RunConfig
 from transfer.data.copies import copy_codes
@@ -25,6 +26,7 @@ from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError
 from transfer.system.hardware import usable_cores
 from transfer.system.remote import path_of
+from transfer.system.row_storage import ROWS, RowStorage, without_subnormals
 
 # Settings that say how features are made of images.
 _OF_IMAGES = (
@@ -72,7 +74,8 @@ def read_given(config: RunConfig) -> tuple[ImageSet, npt.NDArray[np.float32], Gi
             raise UserError(f"`{field.name}` is about images, and {path} holds features; leave it out")
     threads = usable_cores()
     torch.set_num_threads(threads)
-    found = read_features(path, config.columns, config.groups)
+    make_rows = RowStorage(config.store, on_disk=config.from_disk)
+    found = read_features(path, config.columns, config.groups, make_rows)
     x_ND, ids_N32 = found.x_ND, hash_rows(found.x_ND)
     image_set, split_N = build(
         found.rows,
@@ -88,7 +91,19 @@ def read_given(config: RunConfig) -> tuple[ImageSet, npt.NDArray[np.float32], Gi
         image_set.samples(), split_N[order_N], ids_N32[order_N], np.zeros((len(x_ND), 2), np.int32)
     )
     given = GivenFeatures(path, files.file_sha256(path), images, image_set.classes, threads)
-    return image_set, x_ND[order_N], given
+    return image_set, without_subnormals(_reorder(x_ND, order_N, make_rows)), given
+
+
+def _reorder(
+    x_ND: npt.NDArray[np.float32], order_N: npt.NDArray[np.intp], make_rows: RowStorage
+) -> npt.NDArray[np.float32]:
+    """Return rows in another order, in a new array."""
+    if (order_N[1:] > order_N[:-1]).all():
+        return x_ND
+    ordered_ND = make_rows((len(x_ND), x_ND.shape[1]))
+    for part in gen_batches(len(x_ND), ROWS):
+        ordered_ND[part] = x_ND[order_N[part]]
+    return ordered_ND
 
 
 def hash_rows(x_ND: npt.NDArray[np.float32]) -> Ids:

@@ -36,6 +36,8 @@ class ExtractionPlan:
     known: KnownFiles
     """Image files that were read before."""
     on_bad_image: str
+    from_disk: bool
+    """Whether features are held on disk even where they fit into memory."""
 
     @property
     def device(self) -> str:
@@ -83,6 +85,7 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         store=Store(config.store),
         known=known_files(config),
         on_bad_image=config.on_bad_image,
+        from_disk=config.from_disk,
     )
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from transfer.config import SELECT_BY
 from transfer.heads.grid import Grid, Setting, product
 from transfer.heads.linear import checked, checked_labels, checked_rows, to_numpy
+from transfer.heads.mapped import parts
 from transfer.heads.solutions import ScoredSolution, Solution, ranking, validation_scores
 from transfer.heads.threads import one_thread_each, pool_of_fits
 from transfer.system.errors import check_choice
@@ -98,7 +99,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         X, self.classes_, codes_N = checked(self, X, y, least=self.LEAST_CLASSES)
         self._rows = self._prepare(X, codes_N)
         shared_s = time.perf_counter() - start
-        X_valid = self._checked_rows(X_valid)
+        X_valid = checked_rows(self, X_valid)
         valid = (X_valid, checked_labels(y_valid, len(X_valid), self.classes_))
         grid = Grid(self._settings(self._rows), self.SCALES)
         rows: list[ScoredSolution] = []
@@ -184,8 +185,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             For rows that cannot be used; `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
-        labels: Array = self.best_estimator_.predict(X)
-        return labels
+        return np.asarray(self.best_estimator_.predict(X))
 
     def predict_each(self, X: Any) -> Array:
         """Predict labels with every setting.
@@ -205,8 +205,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             For rows that cannot be used; `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
-        labels: Array = self.classes_[self._predict(self._rows, self._models, self._checked_rows(X))]
-        return labels
+        return self._predict_labels(self._models, checked_rows(self, X))
 
     def _settings(self, rows: Any) -> list[Setting]:
         """Return the settings to begin with: by default all combinations of the axes' values."""
@@ -228,10 +227,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     def _solve_distinct(
         self, settings: Sequence[Setting], codes_N: Array, valid: tuple[Array, Array]
     ) -> list[Solution]:
-        """Return solutions of the settings; settings that give the classes equal weights share one.
-
-        If all classes have equally many rows, "balanced" equals None.
-        """
+        """Return solutions; settings that give the classes equal weights, as "balanced" and None may, share one."""
         y_N, weights = self.classes_[codes_N], list(getattr(self, "class_weight", ()))
         weight_WC = [compute_class_weight(own, classes=self.classes_, y=y_N).tolist() for own in weights]
 
@@ -253,6 +249,13 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
     def _predict(self, rows: Any, models: Sequence[Any], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the models."""
         raise NotImplementedError
+
+    def _predict_labels(self, models: Sequence[Any], X: Array) -> Array:
+        """Return labels (S, M) predicted by each of the models, for some rows at a time."""
+        some = parts(len(X), len(models) * len(self.classes_))
+        codes_SM = np.concatenate([self._predict(self._rows, models, X[part]) for part in some], axis=1)
+        labels: Array = self.classes_[codes_SM]
+        return labels
 
     def _make(self, rows: Any, params: Setting, model: Any) -> Any:
         """Return the fitted estimator of one solution, without `classes_` and `n_features_in_`."""
@@ -279,7 +282,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         of_model = {id(row.solution.model): row for row in rows}
         new = list({id(own.model): own for own in solutions if id(own.model) not in of_model}.values())
         if new:
-            predicted_SM = self.classes_[self._predict(self._rows, [own.model for own in new], valid[0])]
+            predicted_SM = self._predict_labels([own.model for own in new], valid[0])
             for own, predicted_M in zip(new, predicted_SM, strict=True):
                 scores = validation_scores(valid[1], predicted_M)
                 of_model[id(own.model)] = ScoredSolution(own, [], predicted_M, scores)
@@ -292,7 +295,3 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         estimator = self._make(self._rows, self.cv_results_[index]["params"], self._models[index])
         estimator.classes_, estimator.n_features_in_ = self.classes_, self.n_features_in_
         return estimator
-
-    def _checked_rows(self, X: Any) -> Array:
-        rows_MD: Array = checked_rows(self, X)
-        return rows_MD

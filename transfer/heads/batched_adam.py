@@ -13,11 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
+from transfer.heads.mapped import MappedRows
+
 # torch.optim.AdamW's defaults.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 # Steps on a GPU before one is captured: what libraries set up in their first calls cannot be captured.
 WARM_UP_STEPS = 10
+# Batches of mapped rows that are being read while one is trained on.
+AHEAD = 4
 
 
 @dataclass
@@ -54,8 +58,8 @@ class LayerStack:
 
     Parameters
     ----------
-    x_ND : torch.Tensor of shape (N, D), float32
-        Training rows, on the device that does the work.
+    x_ND : torch.Tensor or MappedRows of shape (N, D), float32
+        Training rows, on the device that does the work; mapped ones on the CPU, read batch by batch.
     y_N : torch.Tensor of shape (N,), int64
         Indices of their classes, on the same device.
     n_classes : int
@@ -72,7 +76,7 @@ class LayerStack:
 
     def __init__(
         self,
-        x_ND: torch.Tensor,
+        x_ND: torch.Tensor | MappedRows,
         y_N: torch.Tensor,
         n_classes: int,
         *,
@@ -84,7 +88,7 @@ class LayerStack:
         cosine_steps: int | None = None,
     ) -> None:
         self._x_ND = x_ND
-        self._target_NC = torch.nn.functional.one_hot(y_N, n_classes).to(x_ND.dtype)
+        self._y_N, self._target_CC = y_N, torch.eye(n_classes, device=y_N.device)
         self._row_weight_NS = None if class_weight_SC is None else class_weight_SC.T[y_N]
         self._cosine_steps = cosine_steps
         self._n_classes = n_classes
@@ -93,22 +97,22 @@ class LayerStack:
         start = torch.empty(width + 1, n_classes).uniform_(
             -(width**-0.5), width**-0.5, generator=self._generator
         )
-        start_PD = start.T.repeat(len(lr_S), 1).to(x_ND.device)
+        start_PD = start.T.repeat(len(lr_S), 1).to(y_N.device)
         self._weights = _Moments.begin(start_PD[:, :-1].contiguous())
         self._biases = _Moments.begin(start_PD[:, -1:].contiguous())
         self._lr_P1, decay_P1 = (
-            torch.tensor(values_S).repeat_interleave(n_classes)[:, None].to(x_ND.device)
+            torch.tensor(values_S).repeat_interleave(n_classes)[:, None].to(y_N.device)
             for values_S in (lr_S, weight_decay_S)
         )
         self._decay_P1 = self._lr_P1 * decay_P1
         self._decays = any(weight_decay_S)
         # What changes from step to step and is not the batch: tensors, so that a captured step reads them.
         self._change_P1, self._kept_P1 = torch.empty_like(self._lr_P1), torch.empty_like(self._lr_P1)
-        self._epsilon = x_ND.new_empty(())
+        self._epsilon = torch.empty((), device=y_N.device)
         self._n_steps = 0
         self._batches = self._draw_batches(batch_size)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._captured_B = torch.arange(min(batch_size, len(x_ND)), device=x_ND.device)
+        self._captured_B = torch.arange(min(batch_size, len(x_ND)), device=y_N.device)
 
     def train(self, n_steps: int) -> None:
         """Take `n_steps` steps of the optimiser."""
@@ -119,7 +123,7 @@ class LayerStack:
                 self._graph.replay()
             else:
                 self._step(rows_B)
-            if self._x_ND.is_cuda and self._n_steps == WARM_UP_STEPS:
+            if self.is_cuda and self._n_steps == WARM_UP_STEPS:
                 self.capture()
 
     def layers(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,13 +134,13 @@ class LayerStack:
     @property
     def is_cuda(self) -> bool:
         """Whether the layers are trained on a GPU."""
-        return self._x_ND.is_cuda
+        return self._y_N.is_cuda
 
     def _row_weights(self) -> torch.Tensor:
         """Return the weights of the rows in the loss (N, S), also if all are equal."""
         if self._row_weight_NS is not None:
             return self._row_weight_NS
-        return self._x_ND.new_ones(len(self._x_ND), len(self._lr_P1) // self._n_classes)
+        return torch.ones(len(self._y_N), len(self._lr_P1) // self._n_classes, device=self._y_N.device)
 
     def capture(self) -> None:
         """Run later steps on full batches as replays of one CUDA graph; warn and continue without it if that fails."""
@@ -151,9 +155,16 @@ class LayerStack:
 
     def _draw_batches(self, batch_size: int) -> Iterator[torch.Tensor]:
         """Yield the row indices (B,) of one batch after the other, epoch after epoch."""
+        # Read already by whoever computed the moments; to ask again would take as long as half a step.
+        on_disk = self._x_ND if isinstance(self._x_ND, MappedRows) and not self._x_ND.stay_in_memory else None
         while True:
-            order_N = torch.randperm(len(self._x_ND), generator=self._generator)
-            yield from torch.split(order_N.to(self._x_ND.device), batch_size)
+            order_N = torch.randperm(len(self._y_N), generator=self._generator)
+            batches = torch.split(order_N.to(self._y_N.device), batch_size)
+            for i, rows_B in enumerate(batches):
+                if on_disk is not None:
+                    for later_B in batches[i + AHEAD : i + AHEAD + 1] if i else batches[: AHEAD + 1]:
+                        on_disk.expect(later_B.numpy())
+                yield rows_B
 
     def _set_rates(self) -> None:
         """Prepare the next step's learning rates, with Adam's corrections for means that began at zero."""
@@ -167,7 +178,10 @@ class LayerStack:
         self._epsilon.fill_(EPSILON * square_scale)
 
     def _step(self, rows_B: torch.Tensor) -> None:
-        x_BD = self._x_ND.index_select(0, rows_B)
+        if isinstance(self._x_ND, MappedRows):
+            x_BD = torch.from_numpy(self._x_ND[rows_B.numpy()])
+        else:
+            x_BD = self._x_ND.index_select(0, rows_B)
         gradient_BP = self._logit_gradients(x_BD, rows_B)
         torch.mm(gradient_BP.T, x_BD, out=self._weights.gradient)
         torch.sum(gradient_BP.T, 1, keepdim=True, out=self._biases.gradient)
@@ -177,7 +191,7 @@ class LayerStack:
         """Return the gradients of the batch's mean cross entropies with respect to the logits (B, P)."""
         logits_BP = torch.addmm(self._biases.value[:, 0], x_BD, self._weights.value.T)
         gradient_BSC = logits_BP.view(len(rows_B), -1, self._n_classes).softmax(2)
-        gradient_BSC.sub_(self._target_NC.index_select(0, rows_B)[:, None])
+        gradient_BSC.sub_(self._target_CC.index_select(0, self._y_N.index_select(0, rows_B))[:, None])
         if self._row_weight_NS is None:
             return gradient_BSC.div_(len(rows_B)).flatten(1)
         weight_BS = self._row_weight_NS.index_select(0, rows_B)

@@ -19,6 +19,8 @@ from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, checked_rows, moments
 from transfer.heads.solutions import Solution
+from transfer.system.errors import UserError
+from transfer.system.hardware import available_bytes
 
 Array = npt.NDArray[Any]
 
@@ -68,6 +70,11 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             For data or parameters that cannot be used.
         """
         X, self.classes_, self._codes_N = checked(self, X, y, least=1)
+        if X.nbytes > (free := available_bytes()):
+            raise UserError(
+                f"nearest neighbours are looked for in memory, where {X.nbytes / 1e9:.1f} GB of features do not fit; "
+                f"{free / 1e9:.1f} GB are free"
+            )
         self._shift_D, self._scale_D = moments(X)
         if not self.standardize:
             self._shift_D, self._scale_D = np.zeros_like(self._shift_D), np.ones_like(self._scale_D)

@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
+from transfer.heads.mapped import MappedRows, parts, scale_rows
 from transfer.heads.products import even_blocks, multiply_rows
 from transfer.heads.threads import pool_of_cores
 
@@ -36,7 +37,7 @@ class Rows:
     orthonormal basis. Products are in float32: in float64 they take longer and end at the same optimum.
     """
 
-    z_NR: Array
+    z_NR: Array | MappedRows
     basis_RD: Array | None
     mean_D: Array
     scale_D: Array
@@ -49,14 +50,16 @@ class Rows:
         """
         mean_D, deviation_D = moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
-        z_ND = (x_ND - mean_D) / scale_D
-        if not standardize and z_ND.size * float(np.abs(z_ND).max()) ** 2 > float(np.finfo(np.float32).max):
-            raise ValueError(
-                "products of these features overflow float32; scale them, or use standardize=True"
-            )
+        z_ND = scale_rows(x_ND, mean_D, scale_D)
+        if not standardize:
+            largest = max(float(np.abs(z_ND[part]).max()) for part in parts(*z_ND.shape))
+            if x_ND.size * largest**2 > float(np.finfo(np.float32).max):
+                raise ValueError(
+                    "products of these features overflow float32; scale them, or use standardize=True"
+                )
         if len(z_ND) >= z_ND.shape[1]:
             return cls(z_ND, None, mean_D, scale_D)
-        basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND.astype(np.float64)).T)
+        basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND[:].astype(np.float64)).T)
         return cls(z_RN.T.contiguous().float().numpy(), basis_DR.T.numpy(), mean_D, scale_D)
 
     def fold(self, layer_CR: Array) -> tuple[Array, Array]:
@@ -132,14 +135,14 @@ class Problem:
 
     Parameters
     ----------
-    z_NR : (N, R)
+    z_NR : (N, R) float32
     y_N : (N,) int
         Class indices.
     cost_N : (N,)
         Weight of each row's cross entropy.
     """
 
-    def __init__(self, z_NR: Array, y_N: Array, cost_N: Array) -> None:
+    def __init__(self, z_NR: Array | MappedRows, y_N: Array, cost_N: Array) -> None:
         self.z_NR, self.y_N, self.cost_N = z_NR, y_N, cost_N
         self.shape = int(y_N.max()) + 1, z_NR.shape[1] + 1
         self.blocks = even_blocks(len(y_N))
@@ -148,16 +151,17 @@ class Problem:
 
     def zero(self) -> Array:
         """Return the layer of zeros."""
-        return np.zeros(self.shape, self.z_NR.dtype)
+        return np.zeros(self.shape, np.float32)
 
     def evaluate(self, pool: Executor, v: Array) -> tuple[float, Array]:
         """Return the value and the slope at a flat layer."""
         layer_CR = v.reshape(self.shape)
 
         def sums(block: slice) -> tuple[float, Array, Array]:
-            loss_B, slope_CB = self._entropies(layer_CR, block)
+            z_BR = self.z_NR[block]
+            loss_B, slope_CB = self._entropies(layer_CR, z_BR, block)
             slope_CB *= self.cost_N[block].astype(slope_CB.dtype)
-            return float(self.cost_N[block] @ loss_B), slope_CB @ self.z_NR[block], slope_CB.sum(1)
+            return float(self.cost_N[block] @ loss_B), slope_CB @ z_BR, slope_CB.sum(1)
 
         value = self.penalty / 2 * float((layer_CR[:, :-1].astype(np.float64) ** 2).sum())
         slope_CR = self.penalty * layer_CR
@@ -175,7 +179,9 @@ class Problem:
         """
 
         def curvature(block: slice) -> Array:
-            share_CB = np.abs(self._entropies(layer_CR, block)[1])  # p, and 1 - p of the row's own class
+            share_CB = np.abs(
+                self._entropies(layer_CR, self.z_NR[block], block)[1]
+            )  # p, and 1 - p of the row's own class
             mean_B: Array = (share_CB * (1 - share_CB)).mean(0)
             return mean_B
 
@@ -191,19 +197,24 @@ class Problem:
 
         return precondition
 
-    def _entropies(self, layer_CR: Array, block: slice) -> tuple[Array, Array]:
+    def _entropies(self, layer_CR: Array, z_BR: Array, block: slice) -> tuple[Array, Array]:
         """Return cross entropies (B,) of a block of rows, and their slopes (C, B) with respect to logits."""
-        logits_CB = layer_CR[:, :-1] @ self.z_NR[block].T
+        logits_CB = layer_CR[:, :-1] @ z_BR.T
         logits_CB += layer_CR[:, -1:]
         # With a class's logits side by side, sums over few classes are many times as fast.
         loss_B, slope_BC = cross_entropy(logits_CB.T, self.y_N[block])
         return loss_B, slope_BC.T
 
 
-def _inverse(z_NR: Array, curvature_N: Array, penalty: float) -> Array:
+def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> Array:
     """Return the inverse of the penalty plus the sum over rows of their products, times their curvature."""
-    scaled_RN = z_NR.T * np.sqrt(curvature_N).astype(z_NR.dtype)
-    second_RR = torch.from_numpy(multiply_rows(scaled_RN, scaled_RN))
+
+    def product(part: slice) -> torch.Tensor:
+        scaled_RB = z_NR[part].T * np.sqrt(curvature_N[part]).astype(np.float32)
+        return torch.from_numpy(multiply_rows(scaled_RB, scaled_RB))
+
+    products = map(product, parts(*z_NR.shape))
+    second_RR = sum(products, start=next(products))
     # Where the penalty is below what rounding leaves of the products, rounding counts.
     norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
     rounding = 100 * torch.finfo(second_RR.dtype).eps * norm

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.mapped import parts
 from transfer.heads.solutions import Solution
 from transfer.system.errors import check_choice
 
@@ -203,10 +204,11 @@ class ClassMeans:
             Class indices.
         standardize : bool
         """
-        mean_CD = np.stack(
-            [x_ND[codes_N == code].mean(0, dtype=np.float64) for code in range(codes_N.max() + 1)]
-        )
-        return cls(mean_CD, *moments(x_ND), standardize)
+        sum_CD = np.zeros((codes_N.max() + 1, x_ND.shape[1]))
+        for part in parts(*x_ND.shape):
+            for code in np.unique(codes_N[part]):
+                sum_CD[code] += x_ND[part][codes_N[part] == code].sum(0, dtype=np.float64)
+        return cls(sum_CD / np.bincount(codes_N)[:, None], *moments(x_ND), standardize)
 
     def layer(self, metric: str) -> Layer:
         """Return the layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""

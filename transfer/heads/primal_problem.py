@@ -7,7 +7,7 @@ for the intercept. P: machines, solved together.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from transfer.heads.linear import moments
+from transfer.system.hardware import available_bytes
 
 Array = npt.NDArray[Any]
 
@@ -29,15 +30,17 @@ class Rows:
     X: Array
     shift_D: torch.Tensor
     scale_D: torch.Tensor
+    free_bytes: int
+    """Memory that was free when they were prepared."""
 
     @classmethod
     def of(cls, X: Array, standardize: bool, device: str) -> Rows:
         """Compute the shift and scale of the rows, and move them to the device."""
-        zero_D = torch.zeros(X.shape[1], device=device)
+        zero_D, free_bytes = torch.zeros(X.shape[1], device=device), available_bytes()
         if not standardize:
-            return cls(X, zero_D, zero_D + 1)
+            return cls(X, zero_D, zero_D + 1, free_bytes)
         mean_D, deviation_D = (torch.from_numpy(values).to(device) for values in moments(X))
-        return cls(X, -mean_D / deviation_D, 1 / deviation_D)
+        return cls(X, -mean_D / deviation_D, 1 / deviation_D, free_bytes)
 
     def parts(self, width: int) -> Iterator[slice]:
         """Yield the slices of chunks of rows of `width` numbers."""
@@ -93,7 +96,7 @@ class SecondMoments:
 
     def __init__(self, rows: Rows) -> None:
         step = max(1, len(rows.X) // SAMPLE_ROWS)
-        sample = Rows(rows.X[::step], rows.shift_D, rows.scale_D)
+        sample = replace(rows, X=rows.X[::step])
         products = [(x_BD.T @ x_BD).double() for _, x_BD in sample.chunks()]
         self.mean_DD = torch.stack(products).sum(0) / len(sample.X)
         self._factors: dict[float, torch.Tensor] = {}

@@ -82,7 +82,8 @@ def fit(
         torch.tensor(np.concatenate(own), dtype=torch.float32, device=device),
         torch.tensor(np.concatenate(rest), dtype=torch.float32, device=device),
     )
-    second, together = SecondMoments(rows), max(1, MACHINE_BYTES // (20 * len(X)))
+    second = SecondMoments(rows)
+    together = max(1, min(MACHINE_BYTES, rows.free_bytes // 2) // (20 * len(X)))
     w_DP = second.mean_DD.new_zeros(X.shape[1] + 1, len(machines.class_P))
     column_SC = torch.arange(len(machines.class_P), device=device).reshape(len(settings), n_machines)
     # The larger C, the more steps a solution takes from zero: each begins at that of the next smaller C.
@@ -196,7 +197,7 @@ def newton_step(
     converged : (P,) bool
     """
     used_N = (slack_NP > 0).any(1)
-    few = int(used_N.sum()) * len(slope_DP) * 4 <= GATHER_BYTES
+    few = int(used_N.sum()) * len(slope_DP) * 4 <= min(GATHER_BYTES, rows.free_bytes // 4)
     used_N |= not few
     gathered = [(slice(None), rows.gather(used_N))] if few else None
     curve_UP = 2 * machines.costs(used_N) * (slack_NP[used_N] > 0)
@@ -205,7 +206,7 @@ def newton_step(
     if (
         gathered
         and Hessians.operations(used_P, width) <= FACTORED_PRODUCTS * product
-        and Hessians.bytes(used_P, width) <= MACHINE_BYTES
+        and Hessians.bytes(used_P, width) <= min(MACHINE_BYTES, rows.free_bytes // 4)
     ):
         precondition = Hessians(gathered[0][1], curve_UP).solve
     else:

@@ -229,27 +229,26 @@ class NormalEquations:
         """
         mean_D, deviation_D = (values.astype(np.float64) for values in moments(x_ND))
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
-        y_NC = np.where(y_N[:, None] == np.arange(y_N.max() + 1), 1.0, -1.0)
         parts = list(gen_batches(len(x_ND), CHUNK))
-        bias_C = cost_N @ y_NC / cost_N.sum()
+        bias_C = 2 * np.bincount(y_N, cost_N) / cost_N.sum() - 1
         mean_D = mean_D + sum(cost_N[part] @ (x_ND[part] - mean_D) for part in parts) / cost_N.sum()
         root_N1 = np.sqrt(cost_N)[:, None]
-        right_NC = torch.from_numpy(root_N1 * (y_NC - bias_C))
 
-        def weighted(part: slice) -> torch.Tensor:
-            return torch.from_numpy(root_N1[part] * (x_ND[part] - mean_D) / scale_D)
+        def weighted(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+            y_BC = np.where(y_N[part, None] == np.arange(len(bias_C)), 1.0, -1.0)
+            rows_BD = root_N1[part] * (x_ND[part] - mean_D) / scale_D
+            return torch.from_numpy(rows_BD), torch.from_numpy(root_N1[part] * (y_BC - bias_C))
 
         if len(x_ND) < x_ND.shape[1]:
-            rows_ND = weighted(slice(None))
-            values_ND = rows_ND.numpy()
-            gram_NN = torch.from_numpy(multiply_rows(values_ND, values_ND))
+            rows_ND, right_NC = weighted(slice(None))
+            gram_NN = torch.from_numpy(multiply_rows(rows_ND.numpy(), rows_ND.numpy()))
             return cls(gram_NN, right_NC, rows_ND, bias_C, mean_D, scale_D)
         gram_DD = torch.zeros(x_ND.shape[1], x_ND.shape[1], dtype=torch.float64)
         right_DC = torch.zeros(x_ND.shape[1], len(bias_C), dtype=torch.float64)
         for part in parts:
-            rows_BD = weighted(part)
+            rows_BD, right_BC = weighted(part)
             gram_DD.addmm_(rows_BD.T, rows_BD)
-            right_DC.addmm_(rows_BD.T, right_NC[part])
+            right_DC.addmm_(rows_BD.T, right_BC)
         return cls(gram_DD, right_DC, None, bias_C, mean_D, scale_D)
 
     def solve(self, alpha: float) -> Layer:

@@ -18,7 +18,9 @@ from transfer.heads.batched_adam import LayerStack
 from transfer.heads.grid import Setting
 from transfer.heads.halving import Point, Validate
 from transfer.heads.linear import folded, moments
+from transfer.heads.mapped import MappedRows, parts
 from transfer.heads.solutions import validation_scores
+from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]
@@ -29,18 +31,20 @@ Layer = tuple[Array, Array]
 class TrainingRows:
     """Rows and labels that layers of several settings are trained on."""
 
-    x_ND: torch.Tensor
+    x_ND: torch.Tensor | MappedRows
     codes_N: Array
     classes: Array
     mean_D: Array
     deviation_D: Array
     batch_size: int
+    device: str
+    """`cpu` or `cuda`."""
 
     @classmethod
     def prepare(
         cls, X: Array, codes_N: Array, classes: Array, *, standardize: bool, batch_size: int, device: str
     ) -> Self:
-        """Move rows to the device.
+        """Move rows to the device; mapped rows stay in their file, unless a GPU takes them.
 
         Parameters
         ----------
@@ -56,16 +60,16 @@ class TrainingRows:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         mean_D, deviation_D = np.zeros(X.shape[1], np.float32), np.ones(X.shape[1], np.float32)
-        x_ND = as_tensor(X).to(device)
         if standardize:
             mean_D, deviation_D = moments(X)
+        x_ND: torch.Tensor | MappedRows
+        if device == "cpu" and is_mapped(X):
+            x_ND = MappedRows(X, mean_D, deviation_D)
+        elif standardize:
             x_ND = _standardized(X, mean_D, deviation_D, device)
-        return cls(x_ND, codes_N, classes, mean_D, deviation_D, batch_size)
-
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda`."""
-        return self.x_ND.device.type
+        else:
+            x_ND = as_tensor(X).to(device)
+        return cls(x_ND, codes_N, classes, mean_D, deviation_D, batch_size, device)
 
     def stack(self, settings: Sequence[Setting], *, seed: int, cosine_steps: int | None) -> LayerStack:
         """Create untrained layers.
@@ -86,10 +90,10 @@ class TrainingRows:
         if any(setting["class_weight"] is not None for setting in settings):
             y_N = self.classes[self.codes_N]
             weights = [compute_class_weight(s["class_weight"], classes=self.classes, y=y_N) for s in settings]
-            class_weight_SC = torch.tensor(np.array(weights), dtype=torch.float32, device=self.x_ND.device)
+            class_weight_SC = torch.tensor(np.array(weights), dtype=torch.float32, device=self.device)
         return LayerStack(
             self.x_ND,
-            torch.from_numpy(self.codes_N).to(self.x_ND.device),
+            torch.from_numpy(self.codes_N).to(self.device),
             len(self.classes),
             lr_S=[setting["lr"] for setting in settings],
             weight_decay_S=[setting["weight_decay"] for setting in settings],
@@ -117,24 +121,33 @@ class TrainingRows:
             From weights (S, C, D) and biases (S, C) to `loss`, `accuracy` and `macro_f1` of each layer.
         """
         known_M = np.isin(valid[1], self.classes)
-        x_MD = _standardized(valid[0], self.mean_D, self.deviation_D, self.device)
+        # Of mapped rows no copy is kept.
+        mapped = self.device == "cpu" and is_mapped(valid[0])
+        x_MD = None if mapped else self._standardize(valid[0])
         codes_M = np.searchsorted(self.classes, np.where(known_M, valid[1], self.classes[0]))
         count_C = np.bincount(codes_M[known_M], minlength=len(self.classes)).clip(1)
         weight_M = known_M / count_C[codes_M] if balanced else known_M
-        share_M = torch.from_numpy(weight_M / max(1, weight_M.sum())).to(x_MD)
-        index_M11 = torch.from_numpy(codes_M).to(x_MD.device)[:, None, None]
+        share_M = torch.from_numpy(weight_M / max(1, weight_M.sum())).float().to(self.device)
+        index_M11 = torch.from_numpy(codes_M).to(self.device)[:, None, None]
 
         def validate(weights_SCD: torch.Tensor, biases_SC: torch.Tensor) -> list[Point]:
-            logits_MP = torch.addmm(biases_SC.flatten(), x_MD, weights_SCD.flatten(0, 1).T)
-            logits_MSC = logits_MP.view(len(x_MD), *biases_SC.shape)
-            log_MS = logits_MSC.log_softmax(2).gather(2, index_M11.expand(-1, len(biases_SC), 1))[..., 0]
-            predicted_MS = self.classes[logits_MSC.argmax(2).cpu().numpy()]
+            loss_S, predicted = torch.zeros(len(biases_SC), device=self.device), []
+            for part in parts(*valid[0].shape):
+                x_BD = self._standardize(valid[0][part]) if x_MD is None else x_MD[part]
+                logits_BP = torch.addmm(biases_SC.flatten(), x_BD, weights_SCD.flatten(0, 1).T)
+                logits_BSC = logits_BP.view(len(x_BD), *biases_SC.shape)
+                index_BS1 = index_M11[part].expand(-1, len(biases_SC), 1)
+                loss_S -= share_M[part] @ logits_BSC.log_softmax(2).gather(2, index_BS1)[..., 0]
+                predicted.append(self.classes[logits_BSC.argmax(2).cpu().numpy()])
             return [
                 {"loss": loss, **validation_scores(valid[1], predicted_M)}
-                for loss, predicted_M in zip((-(share_M @ log_MS)).tolist(), predicted_MS.T, strict=True)
+                for loss, predicted_M in zip(loss_S.tolist(), np.concatenate(predicted).T, strict=True)
             ]
 
         return validate
+
+    def _standardize(self, X: Array) -> torch.Tensor:
+        return _standardized(X, self.mean_D, self.deviation_D, self.device)
 
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
         """Return the layer for raw features."""
@@ -149,8 +162,9 @@ def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> t
 def compute_logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
     """Return logits (M, P) of raw rows (M, D)."""
     # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
-    x_MD = as_tensor(X.astype(weights_PD.dtype, copy=False))
-    logits_MP: Array = torch.addmm(as_tensor(biases_P), x_MD, as_tensor(weights_PD).T).numpy()
+    x = (as_tensor(X[part].astype(weights_PD.dtype, copy=False)) for part in parts(*X.shape))
+    weights_DP = as_tensor(weights_PD).T
+    logits_MP: Array = torch.cat([torch.addmm(as_tensor(biases_P), x_BD, weights_DP) for x_BD in x]).numpy()
     return logits_MP
 
 

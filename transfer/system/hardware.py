@@ -88,10 +88,12 @@ def available_bytes() -> int:
         found.append(1024 * int(re.search(r"^MemAvailable:\s*(\d+)", text, re.M)[1]))  # type: ignore[index]
     left = cgroups.memory_left()
     found += [] if left is None else [left]
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    with contextlib.suppress(OSError, ValueError):
-        used = page * int(Path("/proc/self/statm").read_text().split()[0])
-        found += [limit - used] if limit != resource.RLIM_INFINITY else []
+    # What `statm` counts against each: all that is mapped, and private memory with the stack.
+    for kind, field in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        limit = resource.getrlimit(kind)[0]
+        with contextlib.suppress(OSError, ValueError):
+            used = page * int(Path("/proc/self/statm").read_text().split()[field])
+            found += [limit - used] if limit != resource.RLIM_INFINITY else []
     return max(0, min(found))
 
 
