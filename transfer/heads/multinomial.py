@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,9 +17,10 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from transfer.heads.flushing import flushing_threads
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
-from transfer.heads.products import even_blocks, multiply_rows
+from transfer.heads.products import even_blocks, multiply_few, multiply_rows
 from transfer.system.hardware import usable_cores
 
 Array = npt.NDArray[Any]
@@ -96,7 +97,7 @@ def fit_layer(
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
     best, n_iter, converged = problem.zero() if begin_CR is None else begin_CR, 0, False
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with flushing_threads(usable_cores()) as pool:
         for most in (FIRST_STEPS, max_iter) if begin_CR is None else (max_iter,):
             if not converged and n_iter < max_iter:
                 found, n_more, converged = minimise(
@@ -143,14 +144,15 @@ class Problem:
         """Return the layer of zeros."""
         return np.zeros(self.shape, self.z_NR.dtype)
 
-    def evaluate(self, pool: ThreadPoolExecutor, v: Array) -> tuple[float, Array]:
+    def evaluate(self, pool: Executor, v: Array) -> tuple[float, Array]:
         """Return the value and the slope at a flat layer."""
         layer_CR = v.reshape(self.shape)
 
         def sums(block: slice) -> tuple[float, Array, Array]:
             loss_B, slope_CB = self._entropies(layer_CR, block)
             slope_CB *= self.cost_N[block].astype(slope_CB.dtype)
-            return float(self.cost_N[block] @ loss_B), slope_CB @ self.z_NR[block], slope_CB.sum(1)
+            weights_CR = multiply_few(*map(torch.from_numpy, (slope_CB, self.z_NR[block].T))).numpy()
+            return float(self.cost_N[block] @ loss_B), weights_CR, slope_CB.sum(1)
 
         value = self.penalty / 2 * float((layer_CR[:, :-1].astype(np.float64) ** 2).sum())
         slope_CR = self.penalty * layer_CR
@@ -161,7 +163,7 @@ class Problem:
             slope_CR[:, -1] += intercepts_C
         return value, slope_CR.ravel()
 
-    def preconditioner(self, pool: ThreadPoolExecutor, layer_CR: Array) -> Callable[[Array], Array]:
+    def preconditioner(self, pool: Executor, layer_CR: Array) -> Callable[[Array], Array]:
         """Return the inverse of the second derivative at a layer, as if a row's curvature were its mean over classes.
 
         Rows that are all but certain have next to none. Weighing rows so halves the iterations that their mean needs.
@@ -179,21 +181,23 @@ class Problem:
 
         def precondition(v: Array) -> Array:
             slope_CR = v.reshape(self.shape)
-            products = pool.map(lambda part: slope_CR[:, :-1] @ inverse_RR[:, part], columns)
+            weights_CR = torch.from_numpy(slope_CR[:, :-1])
+            products = pool.map(lambda part: multiply_few(weights_CR, inverse_RR[part]).numpy(), columns)
             return np.hstack([*products, intercept_scale * slope_CR[:, -1:]]).ravel()
 
         return precondition
 
     def _entropies(self, layer_CR: Array, block: slice) -> tuple[Array, Array]:
         """Return cross entropies (B,) of a block of rows, and their slopes (C, B) with respect to logits."""
-        logits_CB = layer_CR[:, :-1] @ self.z_NR[block].T
-        logits_CB += layer_CR[:, -1:]
+        logits_BC = multiply_few(*map(torch.from_numpy, (self.z_NR[block], layer_CR[:, :-1]))).numpy()
         # With a class's logits side by side, sums over few classes are many times as fast.
+        logits_CB = np.ascontiguousarray(logits_BC.T)
+        logits_CB += layer_CR[:, -1:]
         loss_B, slope_BC = cross_entropy(logits_CB.T, self.y_N[block])
         return loss_B, slope_BC.T
 
 
-def _inverse(z_NR: Array, curvature_N: Array, penalty: float) -> Array:
+def _inverse(z_NR: Array, curvature_N: Array, penalty: float) -> torch.Tensor:
     """Return the inverse of the penalty plus the sum over rows of their products, times their curvature."""
     scaled_RN = z_NR.T * np.sqrt(curvature_N).astype(z_NR.dtype)
     second_RR = torch.from_numpy(multiply_rows(scaled_RN, scaled_RN))
@@ -201,8 +205,8 @@ def _inverse(z_NR: Array, curvature_N: Array, penalty: float) -> Array:
     norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
     rounding = 100 * torch.finfo(second_RR.dtype).eps * norm
     second_RR.diagonal().add_(max(penalty, rounding))
-    inverse_RR: Array = torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).numpy()
-    return inverse_RR
+    # LAPACK's matrices lie column by column; this one is symmetric.
+    return torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).T.contiguous()
 
 
 def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:
