@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 
 from transfer.heads import one_vs_one
 
@@ -15,3 +16,22 @@ def test_votes_are_counted_pair_by_pair() -> None:
         counted[:, a] += value > 0
         counted[:, b] += value <= 0
     np.testing.assert_array_equal(one_vs_one.vote(by_first_class, 5, 20), counted)
+
+
+@pytest.mark.parametrize("counts", [[3] * 40, [2, 0, *[5] * 30, 1, 4, 4], [1, 2]])
+def test_values_are_those_of_pairs_one_by_one(counts: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    n_classes, n_rows = len(counts), sum(counts)
+    pairs = list(itertools.combinations(range(n_classes), 2))
+    machines = one_vs_one.Machines(
+        rng.normal(size=(n_classes - 1, n_rows)), rng.normal(size=len(pairs)), np.array(counts)
+    )
+    kernel_MN = rng.normal(size=(7, n_rows))
+    class_N = np.repeat(np.arange(n_classes), counts)
+    expected = [
+        kernel_MN[:, class_N == first] @ machines.dual_KN[second - 1, class_N == first]
+        + kernel_MN[:, class_N == second] @ machines.dual_KN[first, class_N == second]
+        + machines.intercept_P[p]
+        for p, (first, second) in enumerate(pairs)
+    ]
+    np.testing.assert_allclose(np.concatenate(list(machines.decide(kernel_MN))), expected, atol=1e-12)

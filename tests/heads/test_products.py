@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 from transfer.heads import products
-from transfer.heads.products import multiply_rows
+from transfer.heads.products import multiply_few, multiply_rows
 
 
 @pytest.mark.parametrize("n_rows", [30, 1100])  # one block, and several
@@ -23,3 +24,14 @@ def test_products_of_an_array_with_itself_are_symmetric(monkeypatch: pytest.Monk
     x_ND = np.random.default_rng(0).normal(size=(1300, 15))
     found = multiply_rows(x_ND, x_ND)
     np.testing.assert_array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("plain", [False, True])  # as where oneDNN's layer is not to be had
+def test_products_of_few_rows_are_those_of_torch(monkeypatch: pytest.MonkeyPatch, plain: bool) -> None:
+    if plain:
+        monkeypatch.setattr(products, "_LAYER", None)
+    generator = torch.Generator().manual_seed(0)
+    x_MD, y_ND, wider = (torch.randn(n, d, generator=generator) for n, d in ((7, 300), (33, 300), (33, 301)))
+    columns_DM = x_MD.T.contiguous()
+    for one, other in ((x_MD, y_ND), (columns_DM.T, y_ND), (x_MD, wider[:, :-1]), (x_MD[:0], y_ND)):
+        torch.testing.assert_close(multiply_few(one, other), one @ other.T, atol=1e-4, rtol=0)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from transfer.heads.mapped import MappedRows
+from transfer.heads.products import multiply_few
 
 # torch.optim.AdamW's defaults.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -183,13 +184,13 @@ class LayerStack:
         else:
             x_BD = self._x_ND.index_select(0, rows_B)
         gradient_BP = self._logit_gradients(x_BD, rows_B)
-        torch.mm(gradient_BP.T, x_BD, out=self._weights.gradient)
+        self._weights.gradient = multiply_few(gradient_BP.T, x_BD.T)
         torch.sum(gradient_BP.T, 1, keepdim=True, out=self._biases.gradient)
         self._update()
 
     def _logit_gradients(self, x_BD: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:
         """Return the gradients of the batch's mean cross entropies with respect to the logits (B, P)."""
-        logits_BP = torch.addmm(self._biases.value[:, 0], x_BD, self._weights.value.T)
+        logits_BP = multiply_few(x_BD, self._weights.value).add_(self._biases.value[:, 0])
         gradient_BSC = logits_BP.view(len(rows_B), -1, self._n_classes).softmax(2)
         gradient_BSC.sub_(self._target_CC.index_select(0, self._y_N.index_select(0, rows_B))[:, None])
         if self._row_weight_NS is None:

@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
 from transfer.heads.mapped import MappedRows, parts, scale_rows
-from transfer.heads.products import even_blocks, multiply_rows
-from transfer.heads.threads import pool_of_cores
+from transfer.heads.products import even_blocks, multiply_few, multiply_rows
+from transfer.heads.threads import one_thread_each, pool_of_cores
 
 Array = npt.NDArray[Any]
 
@@ -106,7 +107,7 @@ def fit_layer(
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
     best, n_iter, converged = problem.zero() if begin_CR is None else begin_CR, 0, False
-    with pool_of_cores() as pool:
+    with flushed(), one_thread_each(), pool_of_cores(flush_thread) as pool:
         for most in (FIRST_STEPS, max_iter) if begin_CR is None else (max_iter,):
             if not converged and n_iter < max_iter:
                 found, n_more, converged = minimise(
@@ -161,7 +162,8 @@ class Problem:
             z_BR = self.z_NR[block]
             loss_B, slope_CB = self._entropies(layer_CR, z_BR, block)
             slope_CB *= self.cost_N[block].astype(slope_CB.dtype)
-            return float(self.cost_N[block] @ loss_B), slope_CB @ z_BR, slope_CB.sum(1)
+            weights_CR = multiply_few(*map(torch.from_numpy, (slope_CB, z_BR.T))).numpy()
+            return float(self.cost_N[block] @ loss_B), weights_CR, slope_CB.sum(1)
 
         value = self.penalty / 2 * float((layer_CR[:, :-1].astype(np.float64) ** 2).sum())
         slope_CR = self.penalty * layer_CR
@@ -179,9 +181,8 @@ class Problem:
         """
 
         def curvature(block: slice) -> Array:
-            share_CB = np.abs(
-                self._entropies(layer_CR, self.z_NR[block], block)[1]
-            )  # p, and 1 - p of the row's own class
+            slope_CB = self._entropies(layer_CR, self.z_NR[block], block)[1]
+            share_CB = np.abs(slope_CB)  # p, and 1 - p of the row's own class
             mean_B: Array = (share_CB * (1 - share_CB)).mean(0)
             return mean_B
 
@@ -192,21 +193,23 @@ class Problem:
 
         def precondition(v: Array) -> Array:
             slope_CR = v.reshape(self.shape)
-            products = pool.map(lambda part: slope_CR[:, :-1] @ inverse_RR[:, part], columns)
+            weights_CR = torch.from_numpy(slope_CR[:, :-1])
+            products = pool.map(lambda part: multiply_few(weights_CR, inverse_RR[part]).numpy(), columns)
             return np.hstack([*products, intercept_scale * slope_CR[:, -1:]]).ravel()
 
         return precondition
 
     def _entropies(self, layer_CR: Array, z_BR: Array, block: slice) -> tuple[Array, Array]:
         """Return cross entropies (B,) of a block of rows, and their slopes (C, B) with respect to logits."""
-        logits_CB = layer_CR[:, :-1] @ z_BR.T
-        logits_CB += layer_CR[:, -1:]
+        logits_BC = multiply_few(*map(torch.from_numpy, (z_BR, layer_CR[:, :-1]))).numpy()
         # With a class's logits side by side, sums over few classes are many times as fast.
+        logits_CB = np.ascontiguousarray(logits_BC.T)
+        logits_CB += layer_CR[:, -1:]
         loss_B, slope_BC = cross_entropy(logits_CB.T, self.y_N[block])
         return loss_B, slope_BC.T
 
 
-def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> Array:
+def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> torch.Tensor:
     """Return the inverse of the penalty plus the sum over rows of their products, times their curvature."""
 
     def product(part: slice) -> torch.Tensor:
@@ -219,8 +222,8 @@ def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> Ar
     norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
     rounding = 100 * torch.finfo(second_RR.dtype).eps * norm
     second_RR.diagonal().add_(max(penalty, rounding))
-    inverse_RR: Array = torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).numpy()
-    return inverse_RR
+    # LAPACK's matrices lie column by column; this one is symmetric.
+    return torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).T.contiguous()
 
 
 def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,15 +45,20 @@ class Machines:
         n_classes, ends = len(self.counts_C), np.cumsum(self.counts_C)
         rows = [slice(end - count, end) for end, count in zip(ends, self.counts_C, strict=True)]
         pairs = dict(pairs_by_first_class(n_classes))
+        changes = np.flatnonzero(np.diff(self.counts_C, append=-1)) + 1
         for start in range(0, n_classes - 1, FIRST_CLASSES):
             stop = min(start + FIRST_CLASSES, n_classes - 1)
             # A pair's value takes the rows of its two classes alone. Those of one second class go at once to all pairs
-            # that it has with several first classes: products so small are slow one by one.
+            # that it has with several first classes, and successive classes of equally many rows to one call: products
+            # so small are slow one by one.
             values_FKM = np.empty((stop - start, n_classes - 1 - start, len(kernel_MN)))
-            for second in range(start + 1, n_classes):
-                last, own = min(second, stop), rows[second]
-                values_FKM[: last - start, second - start - 1] = (
-                    self.dual_KN[start:last, own] @ kernel_NM[own]
+            for second, end in pairwise([*range(start + 1, stop + 1), *changes[changes > stop]]):
+                last, own = min(second, stop), slice(rows[second].start, rows[end - 1].stop)
+                shape = end - second, self.counts_C[second]
+                np.matmul(
+                    self.dual_KN[start:last, own].reshape(last - start, *shape).transpose(1, 0, 2),
+                    kernel_NM[own].reshape(*shape, len(kernel_MN)),
+                    out=values_FKM[: last - start, second - start - 1 : end - start - 1].transpose(1, 0, 2),
                 )
             for first in range(start, stop):
                 values_KM = values_FKM[first - start, first - start :]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sklearn.utils import gen_even_slices
 
 from transfer.heads.flushing import flush_thread, flushed
@@ -24,6 +25,13 @@ Array = npt.NDArray[Any]
 BLOCK_ROWS = 512
 # Smaller products are not split: starting threads would take longer.
 LEAST_OPERATIONS = 1e9
+# oneDNN's layer, as `torch.compile` calls it. PyTorch leaves products to MKL, which does without AVX-512 on processors
+# that are not Intel's and takes twice as long there.
+_LAYER = (
+    getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if torch.backends.cpu.get_cpu_capability() == "AVX512"
+    else None
+)
 
 
 def even_blocks(n: int) -> list[slice]:
@@ -31,6 +39,16 @@ def even_blocks(n: int) -> list[slice]:
     cores = usable_cores()
     rounds = -(-n // (cores * BLOCK_ROWS))
     return list(gen_even_slices(n, min(n, cores * rounds)))
+
+
+def multiply_few(x_MD: torch.Tensor, y_ND: torch.Tensor) -> torch.Tensor:
+    """Return the products (M, N) of the rows of two tensors, computed by torch's threads; M or N is small."""
+    if _LAYER is None or x_MD.is_cuda or x_MD.dtype != torch.float32:
+        return x_MD @ y_ND.T
+    # Of rows with gaps between them it takes a hundred times as long.
+    x_MD, y_ND = (own if own.T.is_contiguous() else own.contiguous() for own in (x_MD, y_ND))
+    products_MN: torch.Tensor = _LAYER(x_MD, y_ND, None, "none", [], "")
+    return products_MN
 
 
 def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
