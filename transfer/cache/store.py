@@ -74,12 +74,14 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def table(self, declared: dict[str, Any]) -> FeatureTable:
+    def table(self, declared: dict[str, Any], *, read: bool = True) -> FeatureTable:
         """Open the table of features of what is declared.
 
         Parameters
         ----------
         declared : dict
+        read : bool
+            Whether the rows that are there are read, or some are only to be added.
 
         Returns
         -------
@@ -92,7 +94,7 @@ class Store:
             If the store can't be used.
         """
         key = key_of(declared)
-        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared)
+        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared, read=read)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
         """Return the images that a table lists, copies included.

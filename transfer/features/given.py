@@ -28,7 +28,7 @@ from transfer.system.hardware import usable_cores
 # Settings that say how features are made of images.
 _OF_IMAGES = (
     "backbone", "weights", "mean", "std", "channel_order", "size", "resize", "layers",
-    "engine", "precision", "decoder", "on_bad_image",
+    "engine", "precision", "decoder", "on", "workers", "on_bad_image",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterable
 
@@ -33,6 +34,21 @@ class UserError(ValueError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that the machine's memory, not that of a device, did not suffice."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+
+
+def check_installed(package: str, what: str, extra: str) -> None:
+    """Raise `UserError` if a package is not installed that an extra of this one brings; it is not imported.
+
+    Parameters
+    ----------
+    package : str
+        Name of its module.
+    what : str
+        What needs it, for the message.
+    extra : str
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"{what} needs {package}; install it (pip install 'transfer-bench[{extra}]')")
 
 
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
