@@ -8,9 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +23,14 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.config import RunConfig
 from transfer.data import dataset
 from transfer.evaluation import experiment
-from transfer.features import extractor
 from transfer.features.extract import Features, extract
 from transfer.features.fill import Extraction, fill
 from transfer.features.plan import plan_extraction
-from transfer.features.ray_schedule import TRIES
 from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own, of many kinds
 SETTINGS = {"backbone": "resnet18", "weights": "random", "device": "cpu", "size": (64, 208)}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A cluster of two cores; whoever is connected to one uses it, and leaves it."""
-    ray = pytest.importorskip("ray")
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets are short
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        ray.init(
-            "local",
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=2**28,
-            _temp_dir=folder,
-            log_to_driver=False,
-        )
-        yield
-        ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -161,31 +136,83 @@ def test_ten_workers_are_killed_and_no_row_is_missing_or_there_twice(
                 killed.append(process.pid)
 
     store = weights_of(local, tmp_path)
-    found = on_ray(photos, store, kill, size=None)  # as large as they are: units that take a while
+    found = on_ray(photos, store, kill, size=(120, 400))  # units that take a while
     assert len(set(killed)) == 10
     assert sorted(kept(store)) == sorted({one.id for one in found.images})
-    expected = gathered(photos, local[0], size=None)
+    expected = gathered(photos, local[0], size=(120, 400))
     np.testing.assert_array_equal(found.table.gather(found.images.ids_N32), expected.x_ND)
 
 
-def test_a_unit_that_kills_its_worker_each_time_ends_the_run_and_all_others_are_kept(
-    cluster: None,
-    photos: Path,
-    local: tuple[Path, Features],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+def test_a_bad_image_ends_the_run_or_is_left_out_as_in_a_local_run(
+    cluster: None, photos: Path, local: tuple[Path, Features], tmp_path: Path
+) -> None:
+    root, store = tmp_path / "photos", weights_of(local, tmp_path)
+    shutil.copytree(photos, root)
+    bad = root / "valid" / "water" / "8.jpg"
+    bad.write_bytes(bad.read_bytes()[:-1000])
+    message = refusal(on_ray, root, store)
+    assert message == refusal(gathered, root, weights_of(local, tmp_path / "here"))
+    rows = len(kept(store))
+    assert 0 < rows < 131
+    found = on_ray(root, store, on_bad_image="skip")
+    assert found.skipped.keys() == {"valid/water/8.jpg"}
+    assert (found.computed, len(found.images)) == (131 - rows, 134)
+
+
+def test_a_run_goes_on_to_the_heads(
+    cluster: None, photos: Path, local: tuple[Path, Features], tmp_path: Path
+) -> None:
+    settings = config(photos, weights_of(local, tmp_path), on="ray", methods=("ridge",), repeats=0)
+    result = experiment.compare(settings, silent).result
+    assert (result.engine["workers"], result.engine["threads"]) == (1, 2)
+    assert result.features["images_per_s"] > 0
+    assert [method["name"] for method in result.methods] == ["ridge"]
+
+
+def test_a_run_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_on(
+    photos: Path, local: tuple[Path, Features], tmp_path: Path
 ) -> None:
     store = weights_of(local, tmp_path)
+    words = ["extract", str(photos), "--on", "ray", "--workers", "1", "--store", str(store)]
+    words += ["--backbone", "resnet18", "--weights", "random", "--size", "64x208", "--device", "cpu"]
+    words += ["--engine", "eager", "--precision", "fp32"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
-    def kill(phase: str, done: int, total: int, *_: object) -> None:
-        if phase == "extract" and done:
-            deadline = time.monotonic() + 60
-            while total - done <= 8 and time.monotonic() < deadline and not killer.poll():
-                for process in at_work():
-                    process.kill()
-                break
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "transfer", *words],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
-    killer = subprocess.Popen([sys.executable, "-c", "pass"])
-    killer.wait()
-    message = refusal(on_ray, photos, store, kill, workers=1)
-    assert message
+    def stop(number: signal.Signals, rows: int) -> int:
+        run = start()
+        until = time.monotonic() + 120
+        while run.poll() is None and time.monotonic() < until and len(kept_or_none(store)) <= rows:
+            time.sleep(0.02)
+        # Not the agents: of a raylet that is killed they report for a minute to a server that is gone too.
+        processes = psutil.Process(run.pid).children(recursive=True)
+        started = [one for one in processes if "Agent" not in " ".join(one.cmdline())]
+        assert len(started) > 2
+        run.send_signal(number)
+        run.communicate(timeout=30)
+        assert not psutil.wait_procs(started, timeout=30)[1]
+        return run.returncode
+
+    assert stop(signal.SIGINT, 0) == 130
+    rows = len(kept(store))
+    assert stop(signal.SIGKILL, rows) == -signal.SIGKILL
+    before = len(set(kept(store)))
+    assert rows < before < 132
+    run = start()
+    printed, said = run.communicate(timeout=120)
+    assert printed == f"{132 - before} images computed, {before + 3} already in {store}\n"
+    assert all(line.startswith("transfer: ") for line in said.splitlines())
+    assert len(kept(store)) == 132
+
+
+def kept_or_none(store: Path) -> list[str]:
+    """The rows that are there by now."""
+    return kept(store) if (store / "features").is_dir() and any((store / "features").iterdir()) else []

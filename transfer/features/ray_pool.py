@@ -210,4 +210,5 @@ def reason_of(error: Exception) -> str:
     text = str(cause if isinstance(cause, Exception) else error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # Of a traceback the last line says it.
-    return (lines[-1] if "Traceback" in text else lines[0]) if lines else type(error).__name__
+    is_traceback = "Traceback" in text or "creation task" in text
+    return (lines[-1] if is_traceback else lines[0]) if lines else type(error).__name__
