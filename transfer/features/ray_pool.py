@@ -105,8 +105,8 @@ def _cluster(on: str) -> Iterator[None]:
             start()
         except Exception as error:  # Ray and gRPC raise of every kind
             raise UserError(
-                f"can't use Ray at {address} ({first_line(error)}); versions of Ray and Python must agree, and a cluster "
-                "that asks for a token needs RAY_AUTH_MODE=token"
+                f"can't use Ray at {address} ({first_line(error)}); versions of Ray and Python must agree, and a "
+                "cluster that asks for a token needs RAY_AUTH_MODE=token"
             ) from error
         stack.callback(ray.shutdown)
         yield
