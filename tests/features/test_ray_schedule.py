@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.refusals import refusal
-from transfer.features import ray_pool
+from transfer.features import ray_pool, ray_schedule
 from transfer.features.plan import ClusterRequest
 from transfer.features.ray_pool import WorkerPool
 from transfer.features.ray_schedule import TRIES, Schedule, Work
@@ -29,6 +30,8 @@ class Fragile:
         if name == "compute":
             if args[-1] == "die":
                 os._exit(1)
+            if args[-1] == "wait":
+                time.sleep(2)
             if args[-1] == "fail":
                 raise RuntimeError("no such mount")
             if args[-1] == "refuse":
@@ -95,6 +98,17 @@ def test_of_a_unit_that_failed_what_is_in_the_store_is_not_computed_again(pool: 
 def test_a_mistake_of_the_user_ends_the_run_at_once_and_what_is_under_way_is_taken(pool: WorkerPool) -> None:
     assert refusal(run, pool, ["a", "refuse", *"bcdefghij"]) == "can't do that"
     assert 0 < len(run.taken) < 10  # type: ignore[attr-defined]
+
+
+def test_a_straggler_is_named_once(
+    pool: WorkerPool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(ray_schedule, "LEAST_STRAGGLE_S", 0.5)
+    monkeypatch.setattr(ray_schedule, "LOOK_S", 0.1)
+    run(pool, ["wait", *"abcdefgh"])
+    named = [one.getMessage() for one in caplog.records if "has taken" in one.getMessage()]
+    assert [name.partition(" has")[0] for name in named] == ["unit 1 of 9 (wait)"]
 
 
 def test_rows_that_are_not_seen_are_a_failure(pool: WorkerPool) -> None:

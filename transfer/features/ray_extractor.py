@@ -94,7 +94,8 @@ class RayExtractor(FeatureExtractor):
     ) -> None:
         """Compute features as `compute` does; what a worker has written is found in the table by its name."""
         units = [images[part] for part in divide(images, plan.batch, self.workers.size)]
-        done, way = 0, f"{plan.engine} {plan.precision} on {min(self.workers.size, len(units))} workers"
+        at_work = min(self.workers.size, len(units))
+        done, way = 0, f"{plan.engine} {plan.precision} on {at_work} worker{'s' * (at_work > 1)}"
 
         def left(number: int) -> IndexedImages | None:
             """Select what of a unit the table lacks."""
