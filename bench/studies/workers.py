@@ -2,7 +2,8 @@
 
 Each way computes the same images into an empty store, in turn: this process on all cores, one worker on all cores, one
 worker of one thread, two such workers. `extract` is from the first batch to the last row that is kept, `whole` also has
-the start of the cluster and of the workers, files read and the engine built; ratios are of medians.
+the start of the cluster and of the workers, files read and the engine built; `cpu` is the processor time of all
+processes during `extract`, which other load on the machine changes least. Ratios are of medians.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from bench.turns import Way, time_in_turn
 from transfer.config import BUILT_IN, BUNDLED_BACKBONE, LOCAL, RAY, RunConfig, default_store
@@ -75,11 +77,18 @@ def extract(
     images = find_images(replace(config, store=default_store()), Stopwatch(), silent)
     most = sum(map(len, images.splits.values()))
     watch, begun = Stopwatch(), now()
+    cpu_s: list[float] = []
+
+    def note(phase: str, done: int, total: int, *_: object) -> None:
+        if phase == "extract" and done in (0, total):
+            tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            cpu_s.append(sum(sum(one.cpu_times()[:2]) for one in tree))
+
     with cluster(cores):
         rows = np.arange(min(args.images, most))
-        found = fill(plan_extraction(config), images, watch, silent, rows)
+        fill(plan_extraction(config), images, watch, note, rows)
         whole_s = now() - begun
-    seconds.append({"extract": watch.last("extract"), "whole": whole_s, "images": found.computed})
+    seconds.append({"extract": watch.last("extract"), "cpu": cpu_s[-1] - cpu_s[0], "whole": whole_s})
 
 
 @contextlib.contextmanager
@@ -109,11 +118,12 @@ def cluster(cores: int) -> Iterator[None]:
 def show(found: dict[str, list[dict[str, float]]], images: int) -> None:
     """Print medians, and what they say of workers."""
     median = {
-        way: {part: statistics.median(one[part] for one in rounds) for part in ("extract", "whole")}
+        way: {part: statistics.median(one[part] for one in rounds) for part in ("extract", "cpu", "whole")}
         for way, rounds in found.items()
     }
     for way, parts in median.items():
-        print(f"{way:24} extract {parts['extract']:6.1f} s, whole {parts['whole']:6.1f} s, {images} images")
+        seconds = ", ".join(f"{part} {parts[part]:6.1f} s" for part in parts)
+        print(f"{way:24} {seconds}, {images} images")
     for name, first, second in (("one worker / this process", WORKER, HERE), ("one / two workers", ONE, TWO)):
         if first in median and second in median:
             ratios = ", ".join(

@@ -75,7 +75,8 @@ class RayExtractor(FeatureExtractor):
         return found
 
     def prepare(self, plan: Plan, engine: Engine | None = None) -> Callable[..., None]:
-        """Return what computes by a plan, once a worker has its engine."""
+        """Return what computes by a plan, once a worker has its engine; the others build theirs meanwhile."""
+        self.workers.begin("prepare", *self._prepared(plan))
         self.workers.ask("prepare", *self._prepared(plan))
         return partial(self._compute, plan)
 

@@ -178,6 +178,11 @@ class WorkerPool:
         """List the ways to compute that workers have; `UserError` where there is none."""
         return self.ask("list_options", request.engine, request.precision, request.device)
 
+    def begin(self, name: str, *args: Any) -> None:
+        """Have all workers call a method without waiting; what fails is met when they are next asked."""
+        for worker in self.workers:
+            worker.call.remote(name, *args)
+
     def ask(self, name: str, *args: Any) -> Any:
         """Return what a method of one worker returns; a worker that is lost is replaced."""
         while True:
