@@ -194,7 +194,7 @@ def test_a_run_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_on(
         assert not psutil.wait_procs(started, timeout=30)[1]
         return run.returncode
 
-    assert stop(signal.SIGINT, 0) == 130
+    assert stop(signal.SIGTERM, 0) == 130
     rows = len(kept(store))
     assert stop(signal.SIGKILL, rows) == -signal.SIGKILL
     before = len(set(kept(store)))

@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -102,7 +104,8 @@ def _cluster(on: str) -> Iterator[None]:
             _check_answers(address)
             start = partial(ray.init, address, **quiet)
         try:
-            start()
+            with _handlers_kept():
+                start()
         except Exception as error:  # Ray and gRPC raise of every kind
             raise UserError(
                 f"can't use Ray at {address} ({first_line(error)}); versions of Ray and Python must agree, and a "
@@ -110,6 +113,16 @@ def _cluster(on: str) -> Iterator[None]:
             ) from error
         stack.callback(ray.shutdown)
         yield
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Restore the handlers of signals that Ray replaces by its own, which dump stacks and exit with another status."""
+    before = {number: signal.getsignal(number) for number in signals.SIGNALS}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_answers(address: str) -> None:
