@@ -14,7 +14,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 PYTEST_TESTS := $(PYTEST) tests/ --numprocesses $(WORKERS) --dist load
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench bench-quick bench-check bench-selftest results pictures test test-fast test-exhaustive trials soak lint types docs format clean
+.PHONY: help setup bench bench-quick bench-check bench-selftest results pictures test test-fast test-exhaustive test-ray trials soak lint types docs format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -54,10 +54,13 @@ test: $(READY)  ## pytest tests/
 	$(PYTEST_TESTS) $(ARGS)
 
 test-fast: $(READY)  ## the same without the slow tests
-	$(PYTEST_TESTS) -m "not slow and not exhaustive and not trial" $(ARGS)
+	$(PYTEST_TESTS) -m "not slow and not exhaustive and not ray and not trial" $(ARGS)
 
 test-exhaustive: $(READY)  ## every kind of network, every setting on the lab's features, what compiles or quantises
 	$(PYTEST_TESTS) -m exhaustive $(ARGS)
+
+test-ray: $(READY)  ## workers of a Ray cluster on this machine, killed and started again
+	$(PYTEST) tests/ -m ray --quiet $(ARGS)
 
 trials: $(READY)  ## the store killed, raced for and damaged, hostile files: hundreds of cases each
 	$(PYTEST) tests/ -m trial --quiet $(ARGS)

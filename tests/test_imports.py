@@ -236,6 +236,33 @@ def test_torchvision_is_imported_only_where_a_network_is_built(module: str) -> N
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
+def test_ray_is_imported_only_for_a_run_on_it(photos: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from transfer.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "print(status, [name for name in sys.modules if name.split('.')[0] == 'ray' or '.ray_' in name])"
+    )
+    words = [
+        "extract",
+        str(photos),
+        "--store",
+        str(tmp_path),
+        "--backbone",
+        "resnet18",
+        "--weights",
+        "random",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--engine", "eager", "--precision", "fp32", "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
 def test_a_page_is_written_without_torch() -> None:
     code = (
         "import sys, transfer.outputs.folder, transfer.data.thumbnails\n"

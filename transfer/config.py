@@ -14,6 +14,8 @@ from transfer.system.remote import expand, path_of
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
+# Where features are computed: in this process, or by workers of a Ray cluster, `ray://HOST:PORT` that one.
+LOCAL, RAY = "local", "ray"
 REDUCED = "pillow-reduced"
 DECODERS = ("pillow", REDUCED, "nvjpeg")
 CHANNEL_ORDERS = ("rgb", "bgr")
@@ -62,28 +64,12 @@ def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
         raise UserError(f"{flag} is {text!r}; give numbers, such as {example}") from None
 
 
-def parse_age(text: str) -> float:
-    """Parse an age, `"90d"` or `"12h"`, to seconds."""
-    match = re.fullmatch(r"(\d{1,6})([dh])", text)
-    if not match:
-        raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
-    return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]
-
-
 def parse_duration(text: str) -> float:
     """Parse a time, `"90s"`, `"10m"` or `"1.5h"`, to seconds."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
     if not match or not float(match[1]):
         raise UserError(f"--time-budget is {text!r}; give seconds, minutes or hours, such as 90s, 10m or 1h")
     return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
-
-
-def parse_bytes(text: str) -> int:
-    """Parse a size, `"20GB"` or `"500MB"`, to bytes; units are powers of 1000."""
-    match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
-    if not match:
-        raise UserError(f"--max-size is {text!r}; give MB, GB or TB, such as 20GB")
-    return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -193,6 +179,11 @@ class RunConfig:
     decoder: str = "pillow"
     """`pillow-reduced` decodes JPEGs at a half, a quarter or an eighth of their size, never to less than twice the size
     that they are scaled to; `nvjpeg` decodes them on a CUDA device."""
+    on: str = LOCAL
+    """Where features are computed: `local` (in this process), `ray` (by the Ray cluster of RAY_ADDRESS, else by one
+    started on this machine for the run) or `ray://HOST:PORT` (by that cluster)."""
+    workers: int | None = None
+    """Processes of the cluster; None: one on each GPU, or on each machine if there is no GPU."""
     store: Path = field(default_factory=lambda: default_store())
     """A folder, or the URL of one (`s3://bucket/cache`)."""
     on_bad_image: str = "error"
@@ -220,6 +211,9 @@ class RunConfig:
         check_choice("device", self.device, DEVICES)
         check_choice("decoder", self.decoder, DECODERS)
         check_choice("channel_order", self.channel_order, CHANNEL_ORDERS)
+        check_on(self.on)
+        if self.workers is not None and (self.on == LOCAL or self.workers < 1):
+            raise UserError(f"`workers` is {self.workers}; give how many of a cluster, and `on='{RAY}'`")
         for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(
@@ -271,6 +265,12 @@ class RunConfig:
         if self.weights or self.data != BUILT_IN or own != "imagenet":
             return own if self.weights in (None, "pretrained") else self.weights
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
+
+
+def check_on(on: str) -> None:
+    """Raise `UserError` unless `on` says where features are to be computed."""
+    if on not in (LOCAL, RAY) and not re.fullmatch(r"ray://(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}", on):
+        raise UserError(f"`on` is {on!r}; choose one of {LOCAL}, {RAY}, {RAY}://HOST:PORT")
 
 
 def default_store() -> Path:

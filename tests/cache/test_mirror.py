@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -51,7 +52,8 @@ def test_rows_of_one_machine_are_those_of_another(bucket: Bucket, on_machine: Ca
     other = on_machine("two")
     assert len(other.listed(DECLARED)) == 4
     np.testing.assert_array_equal(other.table(DECLARED).gather(ids[3::-1]), x[3::-1])
-    assert other.root != on_machine("one").root
+    sent = pickle.dumps(on_machine("one"))
+    assert on_machine("two").root == pickle.loads(sent).root == other.root != on_machine("one").root
     assert not Store(path_of(f"{bucket.url}/other")).listed(DECLARED).any()
 
 

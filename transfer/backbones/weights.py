@@ -6,7 +6,7 @@ import logging
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,12 @@ class Weights:
         """How images are prepared for the network, and features taken from it, as results and models name it."""
         layers = {"layers": list(self.layers)} if self.layers else {}
         return {**self.normalisation.described, **self.preprocessing.described, **layers}
+
+    def with_network(self) -> Weights:
+        """Return the same with the network built and no lock: what another process can be sent."""
+        sent = replace(self, lock=None)
+        sent.__dict__["_fitted"] = self._fitted
+        return sent
 
     @property
     def network(self) -> nn.Module:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,18 @@ class FeatureTable:
         What the features depend on, as JSON values.
     mirror : Mirror, optional
         The store behind a URL of which the folder is a copy: what is written is durable once it is there too.
+    read : bool
+        Whether the rows that are there are read, or some are only to be added.
     """
 
     def __init__(
-        self, folder: Path, key: str, declared: dict[str, Any], mirror: Mirror | None = None
+        self,
+        folder: Path,
+        key: str,
+        declared: dict[str, Any],
+        mirror: Mirror | None = None,
+        *,
+        read: bool = True,
     ) -> None:
         self.folder = folder
         self.key = key
@@ -67,8 +75,11 @@ class FeatureTable:
         """Shards that were found or written: one that was merged may lie there still, where it can't be deleted."""
         self._mirror = mirror
         self._written: set[Path] = set()
-        self._fetch()
+        if read:
+            self._fetch()
         self._lock = locks.hold(folder)
+        if not read:
+            return
         # What another process merges in the meantime lies in a new shard: looked for until there is none. Of a folder
         # that is not held, since there was none a moment ago, nothing is taken: it may be pruned.
         while self._lock and self._find_shards():
@@ -81,7 +92,7 @@ class FeatureTable:
         """Return which of the images `(N, 32)` have a row here: `(N,)` bool."""
         return self._index.find(ids_N32) >= 0
 
-    def append(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> None:
+    def append(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> str:
         """Write rows of features; they are durable on return.
 
         Parameters
@@ -93,13 +104,26 @@ class FeatureTable:
         made_on : str
             Machine that computed them.
 
+        Returns
+        -------
+        str
+            Name of their shard.
+
         Raises
         ------
         UserError
             If they can't be written.
         """
-        self._write(ids_N32, x_ND, seconds, made_on)
+        name = self._write(ids_N32, x_ND, seconds, made_on)
         self._merge(made_on, SHARD_ROWS)
+        return name
+
+    def look_again(self, names: Iterable[str] = ()) -> None:
+        """Find the rows that other processes have added: in the shards of these names, else in all that are new."""
+        self._lock = locks.hold_new(self.folder)
+        named = {self.folder / name for name in names}
+        # By its name a file is found on network file systems that still list a folder as it was.
+        self._find_shards(named if named and all(path.exists() for path in named) else None)
 
     def gather(self, ids_N32: Ids, make_rows: Callable[[tuple[int, int]], Array] = _empty) -> Array:
         """Return the rows of images, in their order.
@@ -202,13 +226,14 @@ class FeatureTable:
             if self._mirror:
                 self._mirror.delete(path)
 
-    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str, nonce: str = "") -> None:
+    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str, nonce: str = "") -> str:
         self._lock = locks.hold_new(self.folder)  # it may have been pruned
         written = shards.write(self.folder, self._declared, ids_N32, x_ND, seconds, made_on, nonce)
         if self._mirror:
             self._written.add(written.path)
             self._mirror.put(written.path)
         self._add(written, ids_N32)
+        return written.path.name
 
     def _add(self, shard: Shard, ids_N32: Ids) -> None:
         number = next(self._numbers)
@@ -216,10 +241,12 @@ class FeatureTable:
         self._known.add(shard.path)
         self._index.add(ids_N32, number * PLACES + np.arange(len(ids_N32)))
 
-    def _find_shards(self) -> bool:
+    def _find_shards(self, among: set[Path] | None = None) -> bool:
         """Open the shards that are new; return whether there are any."""
-        self._fetch()
-        found = shards.paths(self.folder) - self._known
+        if among is None:
+            self._fetch()
+            among = shards.paths(self.folder)
+        found = among - self._known
         self._known |= found
         for path in sorted(found):
             self._open(path)

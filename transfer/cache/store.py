@@ -79,12 +79,17 @@ class Store:
         self.mirror = Mirror(root) if isinstance(root, RemotePath) else None
         self.root = self.mirror.folder if self.mirror else root
 
-    def table(self, declared: dict[str, Any]) -> FeatureTable:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.mirror.url if self.mirror else self.root,)  # another machine has a copy of its own
+
+    def table(self, declared: dict[str, Any], *, read: bool = True) -> FeatureTable:
         """Open the table of features of what is declared.
 
         Parameters
         ----------
         declared : dict
+        read : bool
+            Whether the rows that are there are read, or some are only to be added.
 
         Returns
         -------
@@ -97,7 +102,7 @@ class Store:
             If the store can't be used.
         """
         key = key_of(declared)
-        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared, self.mirror)
+        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared, self.mirror, read=read)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
         """Return the images that a table lists, copies included.

@@ -107,6 +107,18 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         help="pillow-reduced decodes large JPEGs at 1/2, 1/4 or 1/8, nvjpeg JPEGs on a CUDA device (pillow)",
     )
     parser.add_argument(
+        "--on",
+        metavar="WHERE",
+        help="compute features in this process (local), on a Ray cluster (ray: RAY_ADDRESS, else one started here), "
+        "or on that at ray://HOST:PORT (local)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes of the cluster (one on each GPU, or on each machine without one)",
+    )
+    parser.add_argument(
         "--store", type=source_argument, metavar="DIR", help="of kept features (the user's cache)"
     )
     add_columns_option(parser)

@@ -49,6 +49,11 @@ class EngineError(UserError):
         super().__init__(f"{plan.engine} {plan.precision} fails here ({reason}); {remedy}")
         self.reason = reason
         """The first line of the engine's own error."""
+        self._given = plan, reason, remedy
+
+    def __reduce__(self) -> tuple[type[EngineError], tuple[Plan, str, str]]:
+        """Pickle what it is made from: a worker's errors reach the process that asked it."""
+        return EngineError, self._given
 
 
 class Engine(Protocol):

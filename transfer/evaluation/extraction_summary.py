@@ -94,6 +94,7 @@ def _describe_features(extraction: Extraction) -> dict[str, Any]:
 def _describe_engine(features: Features) -> dict[str, Any]:
     """Describe the engine that was taken, and why."""
     plan, picked = features.extraction.plan, features.extraction.picked
+    workers = features.extraction.workers
     return {
         "name": plan.engine,
         "precision": plan.precision,
@@ -101,6 +102,7 @@ def _describe_engine(features: Features) -> dict[str, Any]:
         "decoder": features.extraction.decoder,
         "threads": plan.threads,
         "batch": plan.batch,
+        **({"workers": workers} if workers else {}),
         "reason": picked.reason,
         "trials": [asdict(trial) for trial in picked.trials],
         "cosine_with_fp32": _summarize_cosines(features.coarse, features.exact),

@@ -24,6 +24,7 @@ from transfer.features.given import GivenFeatures, read_given
 from transfer.features.image_sets import features_are_given, find_images
 from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.features.reading import ReadImages
+from transfer.system.hardware import usable_cores
 from transfer.system.progress import Progress, reported
 from transfer.system.row_storage import RowStorage, without_subnormals
 from transfer.system.timer import Stopwatch
@@ -90,7 +91,9 @@ class Features:
     @property
     def threads(self) -> int:
         """Threads for all that follows."""
-        return self.source.threads if isinstance(self.source, GivenFeatures) else self.source.plan.threads
+        if isinstance(self.source, GivenFeatures):
+            return self.source.threads
+        return self.source.plan.threads if self.source.workers is None else usable_cores()
 
     @property
     def skipped(self) -> dict[str, str]:

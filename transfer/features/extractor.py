@@ -5,14 +5,13 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -25,9 +24,12 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
 from transfer.data import decode, heif
 from transfer.data.bad_images import BadImages
-from transfer.data.batches import batches, batches_on
-from transfer.data.loader import File, Image, IndexedImages, Readable
-from transfer.engines import Engine, Features, Pixels, Plan, openvino, options
+from transfer.data.batches import batches
+from transfer.data.loader import Image, IndexedImages
+from transfer.engines import Engine, Features, Pixels, Plan, autotune, openvino, options
+from transfer.engines.autotune import Choice
+from transfer.engines.trials import Trial
+from transfer.features.forward import batches_for, check_finite, made_on
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
@@ -39,10 +41,6 @@ from transfer.system.timer import now
 CALIBRATED_OF, LEAST_CALIBRATED, MOST_CALIBRATED = 16, 16, 64
 # A sample may leave out bad images, if there are others among so many times as many.
 SAMPLED_FROM = 4
-
-
-class NotFinite(UserError):
-    """Features that are no numbers: they overflowed, or the weights are no numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +134,27 @@ class FeatureExtractor:
         calibrated = self.calibrated.path if plan.precision == "int8" else None
         return engines.build(self.network, plan, self.size, calibrated, self.weights.normalisation)
 
+    def choose(
+        self,
+        left: Mapping[Plan, int],
+        x_NHW3: Pixels,
+        kept: Iterable[Trial],
+        least_cosine: float,
+        on_progress: Progress,
+    ) -> Choice:
+        """Choose one of the plans by trials on some images, as `autotune.choose` does."""
+        return autotune.choose(
+            tuple(left), left, self.engine, x_NHW3, kept, least_cosine=least_cosine, on_progress=on_progress
+        )
+
+    def prepare(self, plan: Plan, engine: Engine | None = None) -> Callable[..., None]:
+        """Return `compute` for a plan, with its engine built where there is none yet."""
+        return partial(self.compute, engine or self.engine(plan))
+
+    def made_on(self, plan: Plan) -> str:
+        """Return what seconds of its features depend on."""
+        return made_on(plan)
+
     def table(self, plan: Plan) -> FeatureTable:
         """Open the table of its features by `plan`."""
         return self.store.table(self.declare(plan))
@@ -159,7 +178,7 @@ class FeatureExtractor:
         return {
             **self._declared,
             "openvino": options.version("openvino"),
-            "machine": made_on(plan),
+            "machine": self.made_on(plan),
             "batch": plan.batch,
         }
 
@@ -218,7 +237,7 @@ class FeatureExtractor:
             kept.
         """
         done = 0
-        keeping: Future[None] | None = None
+        keeping: Future[str] | None = None
 
         def keep(batch: list[Image], x_ND: Features) -> None:
             nonlocal done, keeping, start
@@ -260,39 +279,9 @@ def _declare_decoder(decoder: str) -> dict[str, Any]:
     return nvjpeg.DECLARED
 
 
-def batches_for(
-    plan: Plan,
-    images: Iterable[Readable],
-    size: tuple[int, int],
-    decoder: str,
-    pool: ThreadPoolExecutor,
-    bad: BadImages,
-) -> Iterator[tuple[list[Readable], Any]]:
-    """Yield images and their pixels `(N, H, W, 3)`, as many as the plan's batch, where the decoder leaves them."""
-    if decoder == "nvjpeg":
-        return batches_on(plan.device, images, plan.batch, size, pool, bad)
-    return batches(images, plan.batch, size, pool, bad)
-
-
 def take_share(images: int, of: int, least: int, most: int) -> int:
     """Return how many of the images are one of `of`, within limits, rounded down to a power of two.
 
     So a few images more or less hardly ever change which are taken.
     """
     return min(most, max(least, 1 << max(0, (images // of).bit_length() - 1)))
-
-
-def made_on(plan: Plan) -> str:
-    """Return what seconds depend on; those of different machines are never added up."""
-    chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
-    return f"{chip}, {plan.threads} threads"
-
-
-def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
-    """Raise `NotFinite` for features `(N, D)` that are no numbers."""
-    if not np.isfinite(x_ND).all():
-        hint = "" if plan.precision == "fp32" else "`precision='fp32'`, or "
-        raise NotFinite(
-            f"the network's features of {images[0].path} or one after it are not finite in {plan.precision}; "
-            f"try {hint}other weights"
-        )

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from transfer.backbones import weights
 from transfer.backbones.weights import Weights
@@ -23,7 +22,9 @@ from transfer.data.loader import IndexedImages, workers
 from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
-from transfer.features.extractor import FeatureExtractor, NotFinite, made_on, take_share
+from transfer.features.extractor import FeatureExtractor, take_share
+from transfer.features.forward import NotFinite
+from transfer.features.placement import placed
 from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images
 from transfer.metrics import cosines
@@ -73,6 +74,8 @@ class Extraction:
     """Floating-point operations of the network, where the seconds of this run were compared with the machine."""
     matmul_flops_per_s: float | None = None
     """The largest rate of matrix products measured then, on the same device in the same precision."""
+    workers: int | None = None
+    """Processes of a cluster that computed what was missing; None where this one did."""
 
     @property
     def plan(self) -> Plan:
@@ -115,9 +118,7 @@ def fill(
         For an image that can't be read, unless `plan.on_bad_image` is `skip`, and for weights, sizes and engines that
         do not work here.
     """
-    watch.device = plan.device
-    torch.set_num_threads(plan.threads)
-    with workers(plan.threads) as pool:
+    with placed(plan, watch, on_progress) as (plan, here), workers(here.threads) as pool:
         if isinstance(images, ReadImages):
             watch.add("read", images.seconds)
         else:
@@ -130,7 +131,7 @@ def fill(
         size = plan.size or default_input_size(found, plan.weights)
         with watch("weights"), reported(on_progress, "weights", plan.weights.source):
             chosen = weights.find(plan.weights, found, size, plan.store, pool, bad)
-        frozen = FeatureExtractor(
+        frozen = here.make(
             weights=chosen,
             size=size,
             images=found,
@@ -152,12 +153,13 @@ def fill(
                 exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
     computed = int(table.holds(missing.ids_N32).sum())
     flops = matmul = None
-    if computed >= LEAST_COMPARED:
+    if computed >= LEAST_COMPARED and here.workers is None:  # its own rate is not that of several machines
         with watch("matrix products"):
             flops, matmul = frozen.flops, _measure_matmul(picked.plan)
         if flops and matmul:
             _keep_share(frozen, picked.plan, computed * flops / watch.last("extract") / matmul)
-    cold = [table.seconds(kept.ids_N32, made_on(picked.plan)), chosen.made_s, calibrated_s]
+    cold = [table.seconds(kept.ids_N32, frozen.made_on(picked.plan)), chosen.made_s, calibrated_s]
+    several = (here.workers or 1) > 1
     return Extraction(
         table=table,
         images=kept,
@@ -168,12 +170,13 @@ def fill(
         decoder=plan.decoder,
         computed=computed,
         extract_s=watch.last("extract") if missing else 0.0,
-        cold_s=None if None in cold else sum(filter(None, cold)),
+        cold_s=None if several or None in cold else sum(filter(None, cold)),
         calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
         exact=exact,
         skipped=bad.skipped,
         flops_per_image=flops,
         matmul_flops_per_s=matmul,
+        workers=here.workers,
     )
 
 
@@ -211,10 +214,10 @@ def _compute(
         try:
             if missing:
                 with watch("prepare"), reported(on_progress, "prepare", picked.plan.engine):
-                    engine = picked.engine or frozen.engine(picked.plan)
+                    compute = frozen.prepare(picked.plan, picked.engine)
                 with watch("extract"):
                     # To open the cache is no part of what features cost that are not in it.
-                    frozen.compute(engine, missing, table, start + opened_s, on_progress)
+                    compute(missing, table, start + opened_s, on_progress)
             return replace(picked, engine=None), table, missing
         except EngineError as error:
             failed: UserError = error
@@ -253,9 +256,7 @@ def _pick(
         return settled
     with watch("choose"), reported(on_progress, "choose"):
         sample = frozen.sample(distinct, autotune.count_compared(left))
-        picked = autotune.choose(
-            options, left, frozen.engine, sample, kept, least_cosine=least_cosine, on_progress=on_progress
-        )
+        picked = frozen.choose(left, sample, kept, least_cosine, on_progress)
         if picked.reason == "measured":
             frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
     log.info("%s", picked)
@@ -273,7 +274,7 @@ def _exact(
     missing = sample.select(~exact.holds(sample.ids_N32))
     if missing:
         start = now(plan.device)
-        frozen.compute(frozen.engine(plan), missing, exact, start, on_progress, phase="extract in fp32")
+        frozen.prepare(plan)(missing, exact, start, on_progress, phase="extract in fp32")
     sample = sample.select(exact.holds(sample.ids_N32))
     least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
     log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))

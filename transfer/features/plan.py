@@ -6,16 +6,28 @@ from dataclasses import dataclass, replace
 
 from transfer.backbones.choice import WeightsChoice, choose_weights
 from transfer.cache.store import Store
-from transfer.config import REDUCED, RunConfig
+from transfer.config import LOCAL, REDUCED, RunConfig
 from transfer.data.known_files import KnownFiles
 from transfer.data.resize import Resizing
 from transfer.engines import Plan
 from transfer.engines.autotune import AGREES, SANE
-from transfer.engines.options import list_options
-from transfer.system.errors import UserError
+from transfer.engines.options import check_names, list_options
+from transfer.system.errors import UserError, check_installed
 
 # In the store: the database of the files that were read before.
 KNOWN_FILES = "known-files.sqlite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRequest:
+    """A cluster that is to compute features, and what was asked of its engines: its machines say what they can do."""
+
+    on: str
+    """`ray`, or `ray://HOST:PORT`."""
+    workers: int | None
+    engine: str
+    precision: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +36,8 @@ class ExtractionPlan:
 
     weights: WeightsChoice
     options: tuple[Plan, ...]
-    """Engines and precisions that may be taken, all on one device; the plainest first."""
+    """Engines and precisions that may be taken, all on one device; the plainest first. Those of a cluster are known
+    once it is connected to."""
     least_cosine: float
     """Of features with those of plain fp32; what is below is not used."""
     may_change_precision: bool
@@ -38,6 +51,8 @@ class ExtractionPlan:
     on_bad_image: str
     from_disk: bool
     """Whether features are held on disk even where they fit into memory."""
+    cluster: ClusterRequest | None = None
+    """Where features are computed; None: in this process."""
 
     @property
     def device(self) -> str:
@@ -72,9 +87,14 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         For all that can be known to be wrong before an image is read.
     """
     chosen = choose_weights(config)
-    options = list_options(config.engine, config.precision, config.device)
-    if config.decoder == "nvjpeg" and options[0].device != "cuda":
-        raise UserError("`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`")
+    asked = {"engine": config.engine, "precision": config.precision, "device": config.device}
+    if config.on == LOCAL:
+        cluster, options = None, list_options(**asked)
+        check_decoder(config.decoder, options[0].device)
+    else:
+        check_installed("ray", f"`on='{config.on}'`", "ray")
+        check_names(config.engine, config.precision)
+        cluster, options = ClusterRequest(on=config.on, workers=config.workers, **asked), ()
     return ExtractionPlan(
         weights=chosen,
         options=options,
@@ -86,7 +106,14 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         known=known_files(config),
         on_bad_image=config.on_bad_image,
         from_disk=config.from_disk,
+        cluster=cluster,
     )
+
+
+def check_decoder(decoder: str, device: str) -> None:
+    """Raise `UserError` for a decoder that does not run on the device."""
+    if decoder == "nvjpeg" and device != "cuda":
+        raise UserError("`decoder='nvjpeg'` runs on a CUDA device; use `decoder='pillow'`")
 
 
 def known_files(config: RunConfig) -> KnownFiles:

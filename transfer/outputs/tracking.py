@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 from transfer.config import PAGE, RESULT
 from transfer.evaluation.results import Result
 from transfer.report.wording import SCORES
+from transfer.system import errors
 from transfer.system.errors import UserError
 from transfer.system.text import first_line
 
@@ -21,8 +21,7 @@ RETRIES = "2"
 
 def check_installed() -> None:
     """Raise `UserError` if MLflow is not installed; it is not imported."""
-    if importlib.util.find_spec("mlflow") is None:
-        raise UserError("`log='mlflow'` needs mlflow; install it (pip install 'transfer-bench[mlflow]')")
+    errors.check_installed("mlflow", "`log='mlflow'`", "mlflow")
 
 
 def log_run(result: Result, page: str) -> str:

@@ -25,7 +25,7 @@ from transfer.data.loader import File, Opened, workers
 from transfer.data.resize import STRETCH, Resizing
 from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import check_names
-from transfer.features.extractor import batches_for, check_finite
+from transfer.features.forward import batches_for, check_finite
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration, Promise
 from transfer.serving import bundle

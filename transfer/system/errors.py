@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterable
 
@@ -51,6 +52,21 @@ def check_number(name: str, value: int, least: int, most: int) -> None:
     """
     if not least <= value <= most:
         raise UserError(f"`{name}` is {value}; give a whole number from {least} to {most}")
+
+
+def check_installed(package: str, what: str, extra: str) -> None:
+    """Raise `UserError` if a package is not installed that an extra of this one brings; it is not imported.
+
+    Parameters
+    ----------
+    package : str
+        Name of its module.
+    what : str
+        What needs it, for the message.
+    extra : str
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"{what} needs {package}; install it (pip install 'transfer-bench[{extra}]')")
 
 
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:
