@@ -141,8 +141,8 @@ def test_a_longer_extraction_is_compared_with_the_machine(
     root: Path, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert result.features["flops_per_image"] is None
-    monkeypatch.setattr("transfer.features.fill.LEAST_COMPARED", 1)
-    monkeypatch.setattr("transfer.features.fill.measure_matmul", lambda device, precision: 1e12)
+    monkeypatch.setattr("transfer.features.matmul_share.LEAST_COMPARED", 1)
+    monkeypatch.setattr("transfer.features.matmul_share.measure_matmul", lambda device, precision: 1e12)
     (tmp_path / "images").symlink_to(root / "images")
     features = run(tmp_path, methods=("knn",)).features
     assert features["flops_per_image"] > 1e6

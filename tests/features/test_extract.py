@@ -32,7 +32,7 @@ from transfer.data import dataset, decode, resize
 from transfer.engines import autotune, inductor, openvino, options, trials
 from transfer.engines.eager import Eager
 from transfer.engines.options import BATCH
-from transfer.features import extract, extractor, fill
+from transfer.features import extract, extractor, fill, matmul_share
 from transfer.features.extract import Features
 from transfer.features.extractor import FeatureExtractor
 from transfer.features.plan import plan_extraction
@@ -738,12 +738,12 @@ def test_a_share_that_cannot_be_kept_is_lost_alone(
     )
     store.keep_trials(declared, [asdict(trial)])
     frozen: Any = SimpleNamespace(store=store, declare_trials=lambda plan: declared)
-    fill._keep_share(frozen, plan, 0.5)
+    matmul_share._keep(frozen, plan, 0.5)
     assert trials.known(store.trials(declared)) == [replace(trial, share=0.5)]
 
     def full(declared: object, trials: object) -> None:
         raise UserError("can't write the trials: no space left")
 
     monkeypatch.setattr(store, "keep_trials", full)
-    fill._keep_share(frozen, plan, 0.75)
+    matmul_share._keep(frozen, plan, 0.75)
     assert "no space left" in caplog.text

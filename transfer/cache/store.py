@@ -80,7 +80,9 @@ class Store:
         self.root = self.mirror.folder if self.mirror else root
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.mirror.url if self.mirror else self.root,)  # another machine has a copy of its own
+        return Store, (
+            self.mirror.url if self.mirror else self.root,
+        )  # another machine has a copy of its own
 
     def table(self, declared: dict[str, Any], *, read: bool = True) -> FeatureTable:
         """Open the table of features of what is declared.

@@ -22,6 +22,7 @@ from transfer.data.loader import IndexedImages, workers
 from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
+from transfer.features import matmul_share
 from transfer.features.extractor import FeatureExtractor, take_share
 from transfer.features.forward import NotFinite
 from transfer.features.placement import placed
@@ -30,15 +31,12 @@ from transfer.features.reading import ReadImages, check_splits, default_input_si
 from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
-from transfer.system.matmul import measure_matmul
 from transfer.system.progress import Progress, reported
 from transfer.system.timer import Stopwatch, now
 
 # Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs. For each so
 # many images one, within limits.
 EXACT_FOR, LEAST_EXACT, MOST_EXACT = 32, 16, 128
-# The rate of fewer images is not compared with the machine's rate of matrix products: measuring that takes some 0.2 s.
-LEAST_COMPARED = 100
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +151,13 @@ def fill(
                 exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
     computed = int(table.holds(missing.ids_N32).sum())
     flops = matmul = None
-    if computed >= LEAST_COMPARED and here.workers is None:  # its own rate is not that of several machines
+    if (
+        computed >= matmul_share.LEAST_COMPARED and here.workers is None
+    ):  # the rate of this machine is not that of several
         with watch("matrix products"):
-            flops, matmul = frozen.flops, _measure_matmul(picked.plan)
-        if flops and matmul:
-            _keep_share(frozen, picked.plan, computed * flops / watch.last("extract") / matmul)
+            flops, matmul = matmul_share.compare(frozen, picked.plan, computed, watch.last("extract"))
+    alone = (here.workers or 1) == 1
     cold = [table.seconds(kept.ids_N32, frozen.made_on(picked.plan)), chosen.made_s, calibrated_s]
-    several = (here.workers or 1) > 1
     return Extraction(
         table=table,
         images=kept,
@@ -170,7 +168,7 @@ def fill(
         decoder=plan.decoder,
         computed=computed,
         extract_s=watch.last("extract") if missing else 0.0,
-        cold_s=None if several or None in cold else sum(filter(None, cold)),
+        cold_s=None if None in cold or not alone else sum(filter(None, cold)),
         calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
         exact=exact,
         skipped=bad.skipped,
@@ -279,22 +277,3 @@ def _exact(
     least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
     log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))
     return exact, sample
-
-
-def _keep_share(frozen: FeatureExtractor, plan: Plan, share: float) -> None:
-    """Keep the share of the rate of matrix products that was reached, with the trial of the plan if there is one."""
-    declared, own = frozen.declare_trials(plan), (plan.engine, plan.precision)
-    kept = trials.known(frozen.store.trials(declared))
-    updated = [replace(one, share=share) if (one.engine, one.precision) == own else one for one in kept]
-    try:
-        if updated != kept:
-            frozen.store.keep_trials(declared, [asdict(trial) for trial in updated])
-    except UserError as error:  # nothing but a figure is lost
-        log.warning("%s", error)
-
-
-def _measure_matmul(plan: Plan) -> float | None:
-    try:
-        return measure_matmul(plan.device, plan.precision)
-    except (MemoryError, RuntimeError):  # such as a GPU that others fill: nothing but a figure is lost
-        return None
