@@ -28,6 +28,8 @@ from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.loader import File, Image, IndexedImages, Readable
 from transfer.engines import Engine, Features, Pixels, Plan, openvino, options
+from transfer.features import maps
+from transfer.features.reading import take_share
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
@@ -70,7 +72,7 @@ class FeatureExtractor:
     def _sized(self) -> nn.Module:
         from_ = self.weights
         own = from_.preprocessing.size
-        return networks.at_size(from_.network, from_.backbone, self.size, own, from_.layers)
+        return networks.at_size(from_.network, from_.backbone, self.size, own, from_.layers, from_.maps)
 
     @cached_property
     def _activation_bytes(self) -> int:
@@ -169,6 +171,7 @@ class FeatureExtractor:
             "schema_version": SCHEMA_VERSION,
             **sources.declare(self.weights.backbone, self.weights.settings),
             **({"layers": list(self.weights.layers)} if self.weights.layers else {}),
+            **maps.declare(self.weights.maps),
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
             **self.weights.normalisation.declared,
@@ -217,6 +220,7 @@ class FeatureExtractor:
             For an image that can't be read, unless the rule for such says otherwise; what was under way before it is
             kept.
         """
+        maps.check_space(self.weights.maps, table.folder, self._sized, self.size, len(images))
         done = 0
         keeping: Future[None] | None = None
 
@@ -227,7 +231,8 @@ class FeatureExtractor:
             if keeping:
                 keeping.result()
             ids_N32 = from_hex([image.id for image in batch])
-            keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, made_on(engine.plan))
+            rows_ND = maps.encode(x_ND, self.weights.maps)
+            keeping = keeper.submit(table.append, ids_N32, rows_ND, seconds, made_on(engine.plan))
             done += len(batch)
             report(done)
 
@@ -272,14 +277,6 @@ def batches_for(
     if decoder == "nvjpeg":
         return batches_on(plan.device, images, plan.batch, size, pool, bad)
     return batches(images, plan.batch, size, pool, bad)
-
-
-def take_share(images: int, of: int, least: int, most: int) -> int:
-    """Return how many of the images are one of `of`, within limits, rounded down to a power of two.
-
-    So a few images more or less hardly ever change which are taken.
-    """
-    return min(most, max(least, 1 << max(0, (images // of).bit_length() - 1)))
 
 
 def made_on(plan: Plan) -> str:

@@ -23,9 +23,9 @@ from transfer.data.loader import IndexedImages, workers
 from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
-from transfer.features.extractor import FeatureExtractor, NotFinite, made_on, take_share
+from transfer.features.extractor import FeatureExtractor, NotFinite, made_on
 from transfer.features.plan import ExtractionPlan
-from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images
+from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images, take_share
 from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
