@@ -169,7 +169,7 @@ class RunConfig:
     """How images of another size are brought to it: `stretch`, `letterbox` (whole, in their own ratio, centred on
     black) or `crop` (scaled until they cover it, the centre)."""
     layers: tuple[str, ...] = ()
-    """Modules such as `layer3` whose outputs, averaged over space, are the features; none: what the last layer takes."""
+    """Modules whose outputs, averaged over space, are joined to the features; none: what its classifier takes."""
     unfreeze: tuple[str, ...] = ()
     """Blocks of the network: for each a method `unfreeze:BLOCK` that trains it, what follows it and the last layer."""
     lr: tuple[float, ...] | None = None

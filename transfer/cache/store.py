@@ -19,7 +19,7 @@ from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError, is_out_of_memory
 
 FEATURES, TRIALS = "features", "trials"
-MADE_KINDS = ("weights", "calibrated")
+MADE_KINDS = ("weights", "calibrated", "finetuned")
 # In the folder of a file that was made: which file, and what it depends on.
 MADE = "made.json"
 # The record of a file, or of trials, is a few kilobytes.
@@ -121,7 +121,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"weights", "calibrated"}
+        kind : {"weights", "calibrated", "finetuned"}
         declared : dict
 
         Returns
@@ -166,7 +166,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"weights", "calibrated"}
+        kind : {"weights", "calibrated", "finetuned"}
         declared : dict
         data : bytes
         seconds : float

@@ -27,7 +27,7 @@ from transfer.system.hardware import usable_cores
 
 # Settings that say how features are made of images.
 _OF_IMAGES = (
-    "backbone", "weights", "mean", "std", "channel_order", "size", "resize", "layers",
+    "backbone", "weights", "mean", "std", "channel_order", "size", "resize", "layers", "unfreeze",
     "engine", "precision", "decoder", "on_bad_image",
 )  # fmt: skip
 
