@@ -150,12 +150,12 @@ def _cut(
 ) -> CutNetwork:
     nodes = list(traced.graph.nodes)
     first = _first_node(traced, network, name, block)
-    before = {node for node in nodes[:first] if node.op != "get_attr"}
-    after = nodes[first:]
-    used = dict.fromkeys(one for node in after for one in node.all_input_nodes if one in before)
-    counts = [node for node in used if _counts_images(node)]
-    crossing = [node for node in used if node not in counts]
-    frozen = _part(traced, nodes[:first], crossing)
+    before, after = nodes[:first], nodes[first:]
+    of_images = _list_of_images(nodes)
+    counts = [node for node in nodes if _counts_images(node)]
+    used = {one for node in after if node not in counts for one in node.all_input_nodes}
+    crossing = [node for node in before if node in used and node in of_images]
+    frozen = _part(traced, before, crossing)
     with torch.no_grad():
         made = frozen(torch.zeros(1, 3, *size))
     if not crossing or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in made):
@@ -166,11 +166,10 @@ def _cut(
     copies = {node: rest.placeholder(f"map_{i}") for i, node in enumerate(crossing)}
     for node in counts:
         copies[node] = rest.call_function(torch.ops.aten.sym_size.int, (copies[crossing[0]], 0))
-    _copy(
-        rest,
-        dict.fromkeys(one for node in after for one in node.all_input_nodes if one.op == "get_attr"),
-        copies,
-    )
+    for node in reversed(before):  # constants, such as a mask, are made where they are used
+        if node in used and node not in copies:
+            used.update(node.all_input_nodes)
+    _copy(rest, (node for node in before if node in used), copies)
     _copy(rest, after[:-1], copies)
     rest.output(copies[after[-1].all_input_nodes[0]])
     _join_rows(frozen, [one.ndim for one in made])
@@ -181,9 +180,21 @@ def _cut(
     )
 
 
+def _list_of_images(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """Return the nodes whose values depend on those of the images, and not on their number alone."""
+    found: set[fx.Node] = set()
+    for node in nodes:
+        if node.op == "placeholder" or (
+            not _counts_images(node) and any(one in found for one in node.all_input_nodes)
+        ):
+            found.add(node)
+    return found
+
+
 def _counts_images(node: fx.Node) -> bool:
     """Return whether a node of an exported graph is the number of images."""
-    return node.target is torch.ops.aten.sym_size.int and node.args[1:] == (0,)
+    of = node.args[0] if node.target is torch.ops.aten.sym_size.int else None
+    return isinstance(of, fx.Node) and of.op == "placeholder" and node.args[1:] == (0,)
 
 
 def _part(traced: fx.GraphModule, nodes: Iterable[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:
