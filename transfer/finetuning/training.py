@@ -111,31 +111,39 @@ class Training:
         on_progress : Progress
             Called in the phase `train`.
         """
-        total = self.recipe.epochs * self.steps_per_epoch
         if not self.history:
             self._end_epoch(None)
-        saved = now()
         while self.epoch < self.recipe.epochs:
-            batches = self._batches()[self.step :]
-            for maps, y_N in self.train.batches(batches, self.recipe.device, AUTOCAST[self.recipe.precision]):
-                self._report(on_progress, total)
-                self._loss_sum += self._step(maps, y_N)
-                self.step += 1
-                if now() - saved > CHECKPOINT_S and self.step < self.steps_per_epoch:
-                    save()
-                    saved = now()
+            self.train_epoch(save, on_progress)
             loss = self._loss_sum / self.steps_per_epoch
             self.epoch, self.step, self._loss_sum = self.epoch + 1, 0, 0.0
             self._end_epoch(loss)
             save()
-            saved = now()
-        on_progress("train", total, total, "", "steps")
+        on_progress("train", self._steps, self._steps, "", "steps")
 
-    def _report(self, on_progress: Progress, total: int) -> None:
+    def train_epoch(self, save: Callable[[], None] = lambda: None, on_progress: Progress = silent) -> None:
+        """Take the steps of an epoch that are left; arguments are those of `run`."""
+        saved = now()
+        batches = self._batches()[self.step :]
+        for maps, y_N in self.train.batches(batches, self.recipe.device, AUTOCAST[self.recipe.precision]):
+            self._report(on_progress)
+            self._loss_sum += self._step(maps, y_N)
+            self.step += 1
+            if now() - saved > CHECKPOINT_S and self.step < self.steps_per_epoch:
+                save()
+                saved = now()
+
+    @property
+    def _steps(self) -> int:
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def _report(self, on_progress: Progress) -> None:
+        if not self.history:  # nothing is known yet
+            return
         last, score = self.history[-1], self.recipe.select
         loss = f", loss {last['loss']:.3f}" if last["loss"] is not None else ""
         detail = f"epoch {self.epoch + 1} of {self.recipe.epochs}{loss}, {score.replace('_', ' ')} {last[score]:.3f}"
-        on_progress("train", self.epoch * self.steps_per_epoch + self.step, total, detail, "steps")
+        on_progress("train", self.epoch * self.steps_per_epoch + self.step, self._steps, detail, "steps")
 
     def _batches(self) -> list[npt.NDArray[np.int64]]:
         """Return the batches of the epoch: an order of its own, whatever came before."""
@@ -144,9 +152,7 @@ class Training:
 
     def _step(self, maps: list[torch.Tensor], y_N: torch.Tensor) -> float:
         """Take one step; return the loss of the batch before it."""
-        factor = self.recipe.factor(
-            self.epoch * self.steps_per_epoch + self.step, self.recipe.epochs * self.steps_per_epoch
-        )
+        factor = self.recipe.factor(self.epoch * self.steps_per_epoch + self.step, self._steps)
         for group in self._optimizer.param_groups:
             group["lr"] = factor * group["base"]
         total = self._weight_C[y_N].sum()
