@@ -220,7 +220,8 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
             effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
     repeated = result.comparison.get("repeats")
     if repeated:
-        scores = next(m[select] for m in repeated["methods"] if m["name"] == pair["a"])
+        # Of a method that trains blocks there are none.
+        scores = next((m[select] for m in repeated["methods"] if m["name"] == pair["a"]), [0.0])
         spread = max(scores) - min(scores)
         if spread > least:
             low, high = min(scores), max(scores)
