@@ -42,7 +42,7 @@ NEVER = {
     "cache": {"data", "heads", "metrics"},
     "engines": {"cache", "data", "heads"},
     "features": {"heads"},
-    "finetuning": {"engines", "metrics"},
+    "finetuning": {"metrics"},
     "serving": {"cache", "finetuning"},
     "evaluation": {"backbones", "cache", "engines"},
     "outputs": {"backbones", "cache", "engines", "finetuning", "heads", "metrics"},

@@ -28,7 +28,6 @@ from transfer.finetuning.head import Head
 from transfer.finetuning.recipe import AUTOCAST, Recipe
 from transfer.finetuning.rows import MapRows, cached_rows
 from transfer.finetuning.training import Training
-from transfer.heads.linear_probe_classifier import FineTune
 from transfer.report.rendering import Table, console, draw
 from transfer.report.verdict import find_pair
 
@@ -109,7 +108,7 @@ def epochs(block: str, images: int, size: tuple[int, int], precision: str, folde
     with torch.no_grad():
         maps_ND = torch.cat([cut.frozen(part) for part in torch.split(x_N3HW, BATCH)]).numpy()
         x_ND = torch.cat([network(part) for part in torch.split(x_N3HW, BATCH)]).numpy()
-    head = Head(FineTune(epochs=1, device="cpu").fit(x_ND, y_N), x_ND)
+    head = Head(CLASSES, x_ND)
     maps = Maps(block=block, dtype="bfloat16")
     kept_ND = encode(maps_ND, maps)
     ids_N32 = np.random.default_rng(0).integers(0, 256, (images, 32), np.uint8)

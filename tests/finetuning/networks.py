@@ -10,7 +10,6 @@ from transfer.backbones import networks
 from transfer.backbones.blocks import CutNetwork, cut_at
 from transfer.finetuning.head import Head
 from transfer.finetuning.rows import MapRows
-from transfer.heads.linear_probe_classifier import FineTune
 
 SIZE, CLASSES = (64, 64), 3
 BLOCKS = {"resnet18": "layer4", "vit": "encoder.layers.encoder_layer_1"}
@@ -54,4 +53,4 @@ def rows(parts: CutNetwork, x_N3HW: torch.Tensor, y_N: np.ndarray) -> MapRows:
 def head(network: nn.Module, x_N3HW: torch.Tensor, y_N: np.ndarray) -> Head:
     with torch.no_grad():
         x_ND = network(x_N3HW).numpy()
-    return Head(FineTune(epochs=2, device="cpu").fit(x_ND, y_N), x_ND)
+    return Head(len(np.unique(y_N)), x_ND)

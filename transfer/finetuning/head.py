@@ -1,4 +1,7 @@
-"""The last layer while it is trained with blocks: it begins as the one that was trained on frozen features.
+"""The last layer while it is trained with blocks.
+
+It begins at zero, and not as `fc` ends: there the training images are often classified so well that their loss is
+nearly zero, and so are the gradients of the blocks.
 
 N: images. D: features. C: classes.
 """
@@ -24,8 +27,7 @@ class Head(nn.Module):
 
     Parameters
     ----------
-    fitted : FineTune
-        Trained on these features.
+    classes : int
     x_ND : ndarray of shape (N, D), float32
         Training features.
     """
@@ -33,16 +35,14 @@ class Head(nn.Module):
     mean_D: torch.Tensor
     scale_D: torch.Tensor
 
-    def __init__(self, fitted: FineTune, x_ND: npt.NDArray[np.float32]) -> None:
+    def __init__(self, classes: int, x_ND: npt.NDArray[np.float32]) -> None:
         super().__init__()
         mean_D, scale_D = x_ND.mean(0, dtype=np.float64), x_ND.std(0, dtype=np.float64)
         scale_D[scale_D <= 1e-6 * np.abs(mean_D)] = 1.0  # features that do not vary
         scale_D[scale_D == 0] = 1.0
-        coef_CD = fitted.coef_.astype(np.float64)
-        self.linear = nn.Linear(x_ND.shape[1], len(fitted.classes_))
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.from_numpy(coef_CD * scale_D))
-            self.linear.bias.copy_(torch.from_numpy(fitted.intercept_ + coef_CD @ mean_D))
+        self.linear = nn.Linear(x_ND.shape[1], classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
         self.register_buffer("mean_D", torch.from_numpy(mean_D).float())
         self.register_buffer("scale_D", torch.from_numpy(scale_D).float())
 
@@ -52,7 +52,7 @@ class Head(nn.Module):
         return logits_NC
 
     def folded(self, fitted: FineTune) -> Any:
-        """Return the layer for features that are not standardised, as a copy of the one that it began as."""
+        """Return the layer for features that are not standardised, as a copy of one that was fitted to such."""
         mean_D, scale_D = self.mean_D.double().cpu().numpy(), self.scale_D.double().cpu().numpy()
         coef_CD = self.linear.weight.detach().double().cpu().numpy() / scale_D
         found = copy.deepcopy(fitted)

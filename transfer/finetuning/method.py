@@ -17,6 +17,7 @@ from transfer.backbones.choice import Maps
 from transfer.cache.store import MadeFile
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS, ImageSet
+from transfer.engines import Plan
 from transfer.features.extract import Features, Split
 from transfer.features.extractor import made_on
 from transfer.features.fill import Extraction, fill
@@ -31,6 +32,7 @@ from transfer.heads.registry import METHODS
 from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
+from transfer.system.hardware import processor
 from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch, now
 
@@ -86,7 +88,7 @@ def train_blocks(
 ) -> TrainedBlocks:
     """Train a block, all that comes after it, and the last layer.
 
-    The last layer begins as `fc` is trained on the frozen features; its class weights are those of the loss.
+    The class weights of the loss are those that `fc` chooses on the frozen features.
 
     Parameters
     ----------
@@ -154,15 +156,15 @@ def _train(
         batch=min(config.batch_size, BATCH),
         seed=config.seed,
         select=config.select,
-        precision=found.plan.precision,
+        precision=_choose_precision(config, found.plan),
         device=found.plan.device,
     )
     parts = {split: _rows(found, cut, split, fitted.classes_) for split in SPLITS}
     training = Training(
-        cut.rest, Head(fitted, train.x_ND), recipe, parts["train"], parts["valid"], class_weight
+        cut.rest, Head(len(fitted.classes_), train.x_ND), recipe, parts["train"], parts["valid"], class_weight
     )
     probe_s = now() - start
-    declared = _declare(found, recipe, fitted.coef_, class_weight)
+    declared = _declare(found, recipe, features.extraction.table.key, class_weight)
     kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
     training.best_tensors, numbers = read_finished(kept.path)
     training.take_best()
@@ -206,6 +208,12 @@ def _train(
     )
 
 
+def _choose_precision(config: RunConfig, plan: Plan) -> str:
+    """Return the precision of the features, but on processors that take longer to train in it than in fp32."""
+    is_slow = plan.device == "cpu" and "amx_bf16" not in processor()[1]
+    return "fp32" if config.precision == "auto" and is_slow else plan.precision
+
+
 def _finish(
     training: Training,
     plan: ExtractionPlan,
@@ -229,9 +237,7 @@ def _rows(found: Extraction, cut: CutNetwork, split: str, classes: npt.NDArray[A
     return cached_rows(found.table, images.ids_N32, codes_N, maps, cut.shapes)
 
 
-def _declare(
-    found: Extraction, recipe: Recipe, coef_CD: npt.NDArray[Any], class_weight: Any
-) -> dict[str, Any]:
+def _declare(found: Extraction, recipe: Recipe, features_key: str, class_weight: Any) -> dict[str, Any]:
     """Return what a training depends on: data alone, as for features."""
     images = [found.images.in_split(split) for split in ("train", "valid")]
     arrays = [one for part in images for one in (part.ids_N32, part.label_N)]
@@ -242,7 +248,7 @@ def _declare(
         "size": list(found.size),
         "maps": found.table.key,
         "images": [files.sha256(one.tobytes()) for one in arrays],
-        "head": files.sha256(coef_CD.tobytes()),
+        "features": features_key,
         "class_weight": class_weight,
         "recipe": asdict(recipe),
         "precision": recipe.precision,
