@@ -31,7 +31,7 @@ from transfer.finetuning.training import Training
 from transfer.report.rendering import Table, console, draw
 from transfer.report.verdict import find_pair
 
-CLASSES, BATCH = 4, 8
+CLASSES, BATCH = 4, Recipe().batch
 
 
 def main() -> None:

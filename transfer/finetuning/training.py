@@ -76,7 +76,7 @@ class Training:
             for prefix, part in (("", self.rest), ("head.", self.head))
             for name, value in part.named_parameters(prefix=prefix.rstrip("."))
         }
-        self._optimizer = torch.optim.AdamW(self._groups())
+        self._optimizer = torch.optim.AdamW(self._groups(), fused=recipe.device == "cpu")
         self._scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.precision == "fp16")
         classes = np.arange(self.head.linear.out_features)
         weights = compute_class_weight(class_weight, classes=classes, y=train.y_N)
