@@ -26,6 +26,7 @@ LAYERS = [
     {"backbones", "cache"},
     {"engines"},
     {"features"},
+    {"finetuning"},
     {"serving"},
     {"evaluation"},
     {"report"},
@@ -41,10 +42,11 @@ NEVER = {
     "cache": {"data", "heads", "metrics"},
     "engines": {"cache", "data", "heads"},
     "features": {"heads"},
-    "serving": {"cache"},
+    "finetuning": {"metrics"},
+    "serving": {"cache", "finetuning"},
     "evaluation": {"backbones", "cache", "engines"},
-    "outputs": {"backbones", "cache", "engines", "heads", "metrics"},
-    "report": {"backbones", "cache", "data", "engines", "features", "heads", "serving"},
+    "outputs": {"backbones", "cache", "engines", "finetuning", "heads", "metrics"},
+    "report": {"backbones", "cache", "data", "engines", "features", "finetuning", "heads", "serving"},
 }
 # Imports that the layers forbid and that are still there. Entries may go from this list; none may be added.
 STILL_THERE = {
@@ -52,7 +54,7 @@ STILL_THERE = {
     ("backbones/weights.py", "cache"),
 }
 # Pairs of folders of which one imports the other, no more than that.
-MAX_PAIRS = 54
+MAX_PAIRS = 63
 
 
 def folder(path: Path) -> str:

@@ -157,8 +157,9 @@ class RunConfig:
     """How images of another size are brought to it: `stretch`, `letterbox` (whole, in their own ratio, centred on
     black) or `crop` (scaled until they cover it, the centre)."""
     layers: tuple[str, ...] = ()
-    """Modules of the network, such as `layer3`, whose outputs, averaged over space, are joined to the features; none:
-    what its classifier takes."""
+    """Modules whose outputs, averaged over space, are joined to the features; none: what its classifier takes."""
+    unfreeze: tuple[str, ...] = ()
+    """Blocks of the network: for each a method `unfreeze:BLOCK` that trains it, what follows it and the last layer."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None
@@ -199,7 +200,7 @@ class RunConfig:
         object.__setattr__(self, "store", path_of(self.store))
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
-        for name in ("methods", "layers", "transform", "lr", "mean", "std"):
+        for name in ("methods", "layers", "unfreeze", "transform", "lr", "mean", "std"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
                 example = value.split(",") if isinstance(value, str) else [value]
@@ -214,6 +215,8 @@ class RunConfig:
         check_on(self.on)
         if self.workers is not None and (self.on == LOCAL or self.workers < 1):
             raise UserError(f"`workers` is {self.workers}; give how many of a cluster, and `on='{RAY}'`")
+        if self.unfreeze and self.on != LOCAL:
+            raise UserError("`unfreeze` computes and trains in this process; leave out `on`")
         for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(
@@ -222,8 +225,9 @@ class RunConfig:
                 )
         check_transform(self.transform)
         check_choice("resize", self.resize, RESIZES)
-        if not all(self.layers) or len(set(self.layers)) < len(self.layers):
-            raise UserError(f"`layers` is {','.join(self.layers)}; give each once, such as layer3,layer4")
+        for name, names in (("layers", self.layers), ("unfreeze", self.unfreeze)):
+            if not all(names) or len(set(names)) < len(names):
+                raise UserError(f"`{name}` is {','.join(names)}; give each once, such as layer3,layer4")
         check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):

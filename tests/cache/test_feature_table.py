@@ -531,3 +531,31 @@ def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
         np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
     assert len(Store(tmp_path).listed(DECLARED)) == 12
     assert files(first) == 2
+
+
+def test_long_rows_of_16_bits_are_merged_by_their_bytes_and_read_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = feature_table.LONG_ROW_BYTES // 2 + 1
+    monkeypatch.setattr(feature_table, "SHARD_BYTES", 8 * 2 * width)
+    ids, _ = rows(20)
+    x = np.random.default_rng(0).integers(0, 2**16, (20, width), np.uint16)
+    first = table(tmp_path)
+    for start in range(0, 20, 4):
+        first.append(ids[start : start + 4], x[start : start + 4], 1.0, "here")
+    first.merge()
+    assert files(first) == 3  # of 8, 8 and 4 rows
+    for seen in (first, table(tmp_path)):
+        found = seen.gather(ids[[7, 3, 19]])
+        assert found.dtype == np.uint16
+        np.testing.assert_array_equal(found, x[[7, 3, 19]])
+    assert shards.read(next(iter(shards.paths(first.folder))))[0].dtype == "<u2"
+
+
+def test_rows_of_two_types_are_never_one_table(tmp_path: Path) -> None:
+    ids, x = rows(4)
+    table(tmp_path).append(ids[:2], x[:2], 1.0, "here")
+    table(tmp_path).append(ids[2:], x[2:].view(np.uint16)[:, :5], 1.0, "here")
+    seen = table(tmp_path)
+    assert len(seen.damaged) == 1
+    assert seen.holds(ids).sum() == 2

@@ -12,6 +12,15 @@ from transfer.system.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Maps:
+    """The maps that a block of a network takes, kept as features are."""
+
+    block: str
+    dtype: str
+    """`bfloat16` or `float32`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightsChoice:
     """The weights that a configuration asks for, which need not be there yet."""
 
@@ -29,6 +38,8 @@ class WeightsChoice:
     seed: int
     layers: tuple[str, ...] = ()
     """Modules whose outputs are the features; none: what the classifier takes."""
+    maps: Maps | None = None
+    """Instead of features: what one of its blocks takes."""
 
 
 def choose_weights(config: RunConfig) -> WeightsChoice:
@@ -69,15 +80,17 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
         )
     preprocessing, settings = origin.describe(name)
     normalisation = _normalisation(config, preprocessing.normalisation)
-    if config.layers:
+    if config.unfreeze and (config.layers or config.precision == "int8"):
+        other = "`layers`" if config.layers else "`precision='int8'`"
+        raise UserError(f"`unfreeze` trains the network, which {other} leaves as it is; give one of the two")
+    if config.layers or config.unfreeze:
         from transfer.backbones import fitting  # torch, which other settings are checked without
+        from transfer.backbones.blocks import check_blocks
         from transfer.backbones.layers import check_layers
 
-        check_layers(
-            fitting.outline(lambda: origin.cut(name, normalisation, settings))[0],
-            config.backbone,
-            config.layers,
-        )
+        outline = fitting.outline(lambda: origin.cut(name, normalisation, settings))[0]
+        check_layers(outline, config.backbone, config.layers)
+        check_blocks(outline, config.backbone, config.unfreeze)
     return WeightsChoice(
         backbone=config.backbone,
         source=source,

@@ -37,7 +37,7 @@ def check_layers(network: nn.Module, name: str, layers: Sequence[str]) -> None:
     """
     known = {
         key: part
-        for key, part in _own(network).named_modules()
+        for key, part in own_network(network).named_modules()
         if key and not isinstance(part, nn.ModuleList | nn.ModuleDict)
     }
     for layer in layers:
@@ -101,7 +101,7 @@ class _Joined(nn.Module):
         self._found: dict[str, Any] = {}
         for layer in pools:
             # Not a closure: a copy of the network has to note in the copy.
-            _own(network).get_submodule(layer).register_forward_hook(partial(self._note, layer))
+            own_network(network).get_submodule(layer).register_forward_hook(partial(self._note, layer))
 
     def _note(self, layer: str, part: nn.Module, given: Any, made: Any) -> None:
         self._found[layer] = made
@@ -113,7 +113,7 @@ class _Joined(nn.Module):
         return torch.cat([pool(self._found.pop(layer)) for layer, pool in self.pools.items()], 1)
 
 
-def _own(network: nn.Module) -> nn.Module:
+def own_network(network: nn.Module) -> nn.Module:
     """Return the library's own network, where a cut one is a module around that."""
     parts = dict(network.named_children())
     return parts["network"] if list(parts) == ["network"] else network
@@ -127,7 +127,8 @@ def _outputs(network: nn.Module, layers: Sequence[str], size: tuple[int, int]) -
         found[layer] = made
 
     hooks = [
-        _own(network).get_submodule(layer).register_forward_hook(partial(note, layer)) for layer in layers
+        own_network(network).get_submodule(layer).register_forward_hook(partial(note, layer))
+        for layer in layers
     ]
     try:
         with without_values(network) as (_, forward):
@@ -150,7 +151,7 @@ def _pool(network: nn.Module, name: str, layer: str, output: Any, size: tuple[in
     if len(shape) == 4:
         return partial(torch.mean, dim=(1, 2) if _ends_in_channels(shape, size) else (2, 3))
     if len(shape) == 3:
-        own = _own(network)
+        own = own_network(network)
         if callable(getattr(own, "pool", None)):
             return own.pool  # type: ignore[return-value]
         names = {key.rpartition(".")[2] for key, _ in own.named_parameters()}

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from transfer.backbones.blocks import cut_at
 from transfer.backbones.checkpoint import State as State
+from transfer.backbones.choice import Maps
 from transfer.backbones.fitting import Misfit as Misfit
 from transfer.backbones.layers import join_layers
 from transfer.backbones.memory import check_batch, count_activation_bytes
@@ -96,7 +98,12 @@ def cut(
 
 
 def at_size(
-    network: nn.Module, name: str, size: tuple[int, int], own: tuple[int, int], layers: Sequence[str] = ()
+    network: nn.Module,
+    name: str,
+    size: tuple[int, int],
+    own: tuple[int, int],
+    layers: Sequence[str] = (),
+    maps: Maps | None = None,
 ) -> nn.Module:
     """Return a network as it takes images of a size, and as features are taken from it.
 
@@ -112,11 +119,15 @@ def at_size(
     layers : sequence of str
         Modules whose outputs are joined to the features, as `layers.join_layers` does it; by default what the
         network gives.
+    maps : Maps, optional
+        Instead of features.
     """
     with _size_reported(name, size, own):
         if size != own and hasattr(network, "set_input_size"):
             network = copy.deepcopy(network)
             network.set_input_size(size)  # type: ignore[operator]
+        if maps:
+            return cut_at(network, name, maps.block, size).frozen
         return join_layers(network, name, layers, size) if layers else network
 
 

@@ -25,7 +25,7 @@ from transfer.backbones import (
     sources,
     torchvision_files,
 )
-from transfer.backbones.choice import WeightsChoice
+from transfer.backbones.choice import Maps, WeightsChoice
 from transfer.backbones.preprocessing import IMAGENET, USUAL, Normalisation, Preprocessing
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
@@ -67,6 +67,8 @@ class Weights:
     normalisation: Normalisation = IMAGENET
     layers: tuple[str, ...] = ()
     """Modules of the network whose outputs are the features; none: what the classifier takes."""
+    maps: Maps | None = None
+    """Instead of features: what one of its blocks takes."""
     path: Path
     sha256: str
     stamp: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
@@ -151,6 +153,7 @@ def find(
         preprocessing=choice.preprocessing,
         normalisation=choice.normalisation,
         layers=choice.layers,
+        maps=choice.maps,
     )
     if choice.source == "random":
         made = _random(choice, images, size, store, pool, bad)

@@ -1,8 +1,9 @@
 """Feature rows on disk by image id.
 
 A table is one folder of the store: the features of one network, one input size, one way of computing, in shards.
-A small shard holds fewer than `SHARD_ROWS` rows. As soon as the small shards of a machine have as many together, this
-process or another merges them into a large one and deletes them; large ones stay for good.
+A small shard holds fewer than `SHARD_ROWS` rows, and fewer than `SHARD_BYTES` bytes of them. As soon as the small
+shards of a machine have as many together, this process or another merges them into a large one and deletes them; large
+ones stay for good.
 
 N: rows, or images asked for. D: features a row.
 """
@@ -22,19 +23,19 @@ import numpy.typing as npt
 from transfer.cache import locks, old_shards, shards
 from transfer.cache.feature_index import Index, Places
 from transfer.cache.mirror import Mirror
-from transfer.cache.shards import Array, Damaged, NewerVersion, Shard
+from transfer.cache.rows import Array, Rows
+from transfer.cache.shards import Damaged, NewerVersion, Shard
 from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
 
-SHARD_ROWS = 4096
+SHARD_ROWS, SHARD_BYTES = 4096, 2**27
+# Longer rows, those of maps, are read one by one: to map or to read a shard for a few of them takes too long.
+LONG_ROW_BYTES = 2**16
 # A row's place: the number of its shard times this, and its row there.
 PLACES = 2**32
+MakeRows = Callable[[tuple[int, int]], Array]
 
 log = logging.getLogger(__name__)
-
-
-def _empty(shape: tuple[int, int]) -> Array:
-    return np.empty(shape, np.float32)
 
 
 class FeatureTable:
@@ -92,13 +93,13 @@ class FeatureTable:
         """Return which of the images `(N, 32)` have a row here: `(N,)` bool."""
         return self._index.find(ids_N32) >= 0
 
-    def append(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str) -> str:
+    def append(self, ids_N32: Ids, x_ND: Rows, seconds: float, made_on: str) -> str:
         """Write rows of features; they are durable on return.
 
         Parameters
         ----------
         ids_N32 : (N, 32) uint8
-        x_ND : (N, D) float32
+        x_ND : (N, D) float32, or uint16 in all of a table
         seconds : float
             Time that computing them took.
         made_on : str
@@ -115,7 +116,7 @@ class FeatureTable:
             If they can't be written.
         """
         name = self._write(ids_N32, x_ND, seconds, made_on)
-        self._merge(made_on, SHARD_ROWS)
+        self._merge(made_on, if_full=True)
         return name
 
     def look_again(self, names: Iterable[str] = ()) -> None:
@@ -125,18 +126,19 @@ class FeatureTable:
         # By its name a file is found on network file systems that still list a folder as it was.
         self._find_shards(named if named and all(path.exists() for path in named) else None)
 
-    def gather(self, ids_N32: Ids, make_rows: Callable[[tuple[int, int]], Array] = _empty) -> Array:
+    def gather(self, ids_N32: Ids, make_rows: MakeRows | None = None) -> Array:
         """Return the rows of images, in their order.
 
         Parameters
         ----------
         ids_N32 : (N, 32) uint8
-        make_rows : callable
-            From a shape to the array that is filled: in memory by default.
+        make_rows : callable, optional
+            From a shape to the float32 array that is filled: in memory by default.
 
         Returns
         -------
         (N, D) float32
+            Or uint16, as they were appended.
 
         Raises
         ------
@@ -183,24 +185,30 @@ class FeatureTable:
             raise KeyError(to_hex(ids_N32[place_N < 0][:1])[0])
         return place_N
 
-    def _rows(self, ids_N32: Ids, make_rows: Callable[[tuple[int, int]], Array]) -> Array:
+    def _rows(self, ids_N32: Ids, make_rows: MakeRows | None) -> Array:
         shard_N, row_N = np.divmod(self._places(ids_N32), PLACES)
         numbers = np.unique(shard_N).tolist()
-        width = self._shards[numbers[0]].shape[1] if numbers else 0
-        x_ND = make_rows((len(ids_N32), width))
+        first = self._shards[numbers[0]] if numbers else None
+        shape = len(ids_N32), first.shape[1] if first else 0
+        x_ND = make_rows(shape) if make_rows else np.empty(shape, first.dtype if first else np.float32)
         for number in numbers:
             shard, wanted_N = self._shards[number], shard_N == number
+            if shard.row_bytes > LONG_ROW_BYTES:
+                x_ND[wanted_N] = shard.load_rows(row_N[wanted_N])
+                continue
             # What is mapped of a file that another machine deletes would end the process: large ones stay.
             x_ND[wanted_N] = shard.load(mapped=shard.shape[0] >= SHARD_ROWS)[row_N[wanted_N]]
         return x_ND
 
-    def _merge(self, made_on: str, least: int = 0) -> None:
-        """Merge the small shards of a machine, where together they have `least` rows."""
+    def _merge(self, made_on: str, *, if_full: bool = False) -> None:
+        """Merge the small shards of a machine; with `if_full` only where they make a large one together."""
         own = {number: shard for number, shard in self._shards.items() if shard.made_on == made_on}
         if self._mirror:  # other machines would merge the same ones, and none would see that they are gone
             own = {number: shard for number, shard in own.items() if shard.path in self._written}
-        small = [number for number, shard in own.items() if shard.shape[0] < SHARD_ROWS]
-        if sum(own[number].shape[0] for number in small) < least:
+        row_bytes = max((shard.row_bytes for shard in own.values()), default=1)
+        full = max(1, min(SHARD_ROWS, SHARD_BYTES // row_bytes))
+        small = [number for number, shard in own.items() if shard.shape[0] < full]
+        if if_full and sum(own[number].shape[0] for number in small) < full:
             return
         # What can't be deleted, or is gone since another process merged it, would lie there twice for good.
         small = [number for number in small if shards.can_delete(own[number].path)]
@@ -215,8 +223,8 @@ class FeatureTable:
         row_N = np.sort(firsts(ids_N32))
         # Rows that another shard answers for are in it already.
         row_N = row_N[np.isin(self._places(ids_N32[row_N]) // PLACES, small)]
-        for start in range(0, len(row_N), SHARD_ROWS):
-            part_N = row_N[start : start + SHARD_ROWS]
+        for start in range(0, len(row_N), full):
+            part_N = row_N[start : start + full]
             seconds = self.seconds(ids_N32[part_N], made_on)
             assert seconds is not None
             self._write(ids_N32[part_N], x_ND[part_N], seconds, made_on)
@@ -226,7 +234,7 @@ class FeatureTable:
             if self._mirror:
                 self._mirror.delete(path)
 
-    def _write(self, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str, nonce: str = "") -> str:
+    def _write(self, ids_N32: Ids, x_ND: Rows, seconds: float, made_on: str, nonce: str = "") -> str:
         self._lock = locks.hold_new(self.folder)  # it may have been pruned
         written = shards.write(self.folder, self._declared, ids_N32, x_ND, seconds, made_on, nonce)
         if self._mirror:
@@ -259,7 +267,8 @@ class FeatureTable:
     def _open(self, path: Path) -> None:
         try:
             shard, ids_N32 = shards.read(path)
-            if self._shards and shard.shape[1] != next(iter(self._shards.values())).shape[1]:
+            first = next(iter(self._shards.values()), shard)
+            if (shard.shape[1], shard.dtype) != (first.shape[1], first.dtype):
                 raise Damaged("its rows are not as long as the others")
         except FileNotFoundError:  # merged by another process since the folder was listed
             return
@@ -286,4 +295,4 @@ class FeatureTable:
                 self._write(ids_N32, shard.load(), shard.seconds, shard.made_on, nonce=path.stem)
                 shards.delete(path)
                 (self.folder / old_shards.KEY).unlink(missing_ok=True)
-            self._merge(shard.made_on, SHARD_ROWS)
+            self._merge(shard.made_on, if_full=True)

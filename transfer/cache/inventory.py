@@ -29,7 +29,7 @@ class Entry:
     """An item of the store that can be deleted on its own, and is made again when it is needed."""
 
     kind: str
-    """`features`, `weights`, `calibrated`, `trials` or `lagoon`."""
+    """`features`, `weights`, `calibrated`, `finetuned`, `trials` or `lagoon`."""
     path: Path
     """A folder or a file, which a process that uses the entry locks."""
     record: Path
@@ -210,11 +210,12 @@ def _in_words(declared: object) -> str:
     """Summarise what features, weights or trials depend on; empty if nothing is declared."""
     if not isinstance(declared, dict) or "backbone" not in declared:
         return ""
-    size, layers = declared.get("size"), declared.get("layers")
+    size, layers, maps = (declared.get(name) for name in ("size", "layers", "maps"))
     words = [
         f"{declared['backbone']}",
         "x".join(map(str, size)) if isinstance(size, list) else "",
         " ".join(map(str, layers)) if isinstance(layers, list) else "",
+        f"maps before {maps.get('block')}" if isinstance(maps, dict) else "",
         " ".join(str(declared[name]) for name in ("engine", "precision") if name in declared),
         f"seed {declared['seed']}" if "seed" in declared else "",
         f"weights {str(declared['weights_sha256'])[:8]}" if "weights_sha256" in declared else "",

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.cache import old_shards
+from transfer.cache.rows import BITS, FLOAT, Array, Rows, as_column
 from transfer.system import files
 from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError, is_out_of_memory
@@ -43,8 +44,6 @@ RECORD = b"transfer"
 # Of a page of Parquet, and of a file.
 MAX_BYTES = 2**31 - 1
 _NAME = re.compile(r"[0-9a-f]{64}\.parquet|[0-9a-f]{32}\.json")
-
-Array = npt.NDArray[np.float32]
 
 
 class Damaged(ValueError):
@@ -68,14 +67,30 @@ class Shard:
     made_on: str
     start: int
     """Bytes before the rows in their file."""
+    dtype: str = FLOAT
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.shape[1] * np.dtype(self.dtype).itemsize
 
     def load(self, *, mapped: bool = True) -> Array:
         """Return its rows `(N, D)`, mapped into memory or read; raise `FileNotFoundError` if they are gone."""
         rows = _files(self.path)[-1]
         with _damage(self.path):
             if mapped:
-                return np.memmap(rows, "<f4", "r", self.start, self.shape)
-            return np.fromfile(rows, "<f4", math.prod(self.shape), offset=self.start).reshape(self.shape)
+                return np.memmap(rows, self.dtype, "r", self.start, self.shape)
+            return np.fromfile(rows, self.dtype, math.prod(self.shape), offset=self.start).reshape(self.shape)
+
+    def load_rows(self, row_N: npt.NDArray[np.int64]) -> Rows:
+        """Read some of its rows and no others; raise `FileNotFoundError` if they are gone."""
+        x_ND = np.empty((len(row_N), self.shape[1]), self.dtype)
+        with _damage(self.path), files.opened(_files(self.path)[-1]) as file:
+            for own_D, row in zip(x_ND, row_N.tolist(), strict=True):
+                file.seek(self.start + row * self.row_bytes)
+                if file.readinto(own_D.data) < self.row_bytes:
+                    raise Damaged("its rows are cut short")
+        return x_ND
 
 
 def paths(folder: Path) -> set[Path]:
@@ -84,7 +99,7 @@ def paths(folder: Path) -> set[Path]:
 
 
 def write(
-    folder: Path, declared: Any, ids_N32: Ids, x_ND: Array, seconds: float, made_on: str, nonce: str = ""
+    folder: Path, declared: Any, ids_N32: Ids, x_ND: Rows, seconds: float, made_on: str, nonce: str = ""
 ) -> Shard:
     """Write a shard durably.
 
@@ -95,7 +110,7 @@ def write(
     declared : JSON value
         What the features depend on.
     ids_N32 : (N, 32) uint8
-    x_ND : (N, D) float32
+    x_ND : (N, D) float32 or uint16
         As many as a page of Parquet has at most: 20,000 rows, 2 GB.
     seconds : float
         Time that computing the rows took.
@@ -116,15 +131,14 @@ def write(
     import pyarrow as pa
     from pyarrow import parquet
 
-    x_ND, ids_N32 = np.ascontiguousarray(x_ND, "<f4"), np.ascontiguousarray(ids_N32)
+    dtype = BITS if x_ND.dtype == np.uint16 else FLOAT
+    x_ND, ids_N32 = np.ascontiguousarray(x_ND, dtype), np.ascontiguousarray(ids_N32)
     count, width = x_ND.shape
     assert len(ids_N32) == count
-    number = pa.list_(pa.field("element", pa.float32(), nullable=False), width)
+    number, rows = as_column(x_ND)
     fields = [pa.field("id", pa.binary(32), nullable=False), pa.field("features", number, nullable=False)]
     # From buffers: where an array is given, pyarrow imports pandas to see what it is.
     ids = pa.Array.from_buffers(pa.binary(32), count, [None, pa.py_buffer(ids_N32)])
-    numbers = pa.Array.from_buffers(pa.float32(), x_ND.size, [None, pa.py_buffer(x_ND)])
-    rows = pa.FixedSizeListArray.from_arrays(numbers, type=number)
     buffer = io.BytesIO()
     with parquet.ParquetWriter(
         buffer,
@@ -147,16 +161,17 @@ def write(
             "ids_start": bytes(buffer.getbuffer()[: ids_N32.nbytes + 1000]).find(ids_N32.tobytes()),
             "ids_sha256": files.sha256(ids_N32.data),
             "rows_start": buffer.tell() - x_ND.nbytes,
+            **({"dtype": dtype} if dtype != FLOAT else {}),
         }
         writer.add_key_value_metadata({RECORD: json.dumps(record)})
     data = buffer.getbuffer()
-    written_K = np.frombuffer(data, "<u4", x_ND.size, record["rows_start"])
-    are_pages = record["ids_start"] > 0 and np.array_equal(written_K, x_ND.view("<u4").ravel())
+    written_K = np.frombuffer(data, "u1", x_ND.nbytes, record["rows_start"])
+    are_pages = record["ids_start"] > 0 and np.array_equal(written_K, x_ND.view("u1").ravel())
     if not are_pages or len(data) > MAX_BYTES:
         raise UserError(f"can't keep {count:,} rows of {width:,} features as one page of Parquet")
     path = folder / f"{files.sha256(data)}.parquet"
     files.write(path, data)
-    return Shard(path, declared, (count, width), seconds, made_on, record["rows_start"])
+    return Shard(path, declared, (count, width), seconds, made_on, record["rows_start"], dtype)
 
 
 def read(path: Path, *, check: bool = True) -> tuple[Shard, Ids]:
@@ -254,13 +269,15 @@ def _parse(path: Path, file: BufferedReader, size: int) -> tuple[Shard, Ids]:
         raise Damaged("it is another table's, or of no version")
     numbers = (*record["shape"], record["ids_start"], record["rows_start"])
     count, width, ids_start, start = map(operator.index, numbers)
-    if min(numbers) <= 0 or max(ids_start + 32 * count, start + 4 * count * width) > size:
+    dtype = {FLOAT: FLOAT, BITS: BITS}[record.get("dtype", FLOAT)]
+    end = start + np.dtype(dtype).itemsize * count * width
+    if min(numbers) <= 0 or max(ids_start + 32 * count, end) > size:
         raise Damaged("it has not the rows that it should have")
     file.seek(ids_start)
     ids = file.read(32 * count)
     if files.sha256(ids) != record["ids_sha256"]:
         raise Damaged("its images are not those that were written")
-    shard = Shard(path, declared, (count, width), seconds, str(record["made_on"]), start)
+    shard = Shard(path, declared, (count, width), seconds, str(record["made_on"]), start, dtype)
     return shard, np.frombuffer(ids, np.uint8).reshape(count, 32)
 
 

@@ -22,7 +22,7 @@ from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.remote import RemotePath
 
 FEATURES, TRIALS = "features", "trials"
-MADE_KINDS = ("weights", "calibrated")
+MADE_KINDS = ("weights", "calibrated", "finetuned")
 # In the folder of a file that was made: which file, and what it depends on.
 MADE = "made.json"
 _MADE_FILE = re.compile(r"[0-9a-f]{32}\.safetensors|made\.json")
@@ -136,7 +136,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"weights", "calibrated"}
+        kind : {"weights", "calibrated", "finetuned"}
         declared : dict
 
         Returns
@@ -183,7 +183,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"weights", "calibrated"}
+        kind : {"weights", "calibrated", "finetuned"}
         declared : dict
         data : bytes
         seconds : float

@@ -215,8 +215,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
             check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))
-    if "layers" in fields:
-        fields["layers"] = tuple(fields["layers"].split(","))
+    for name in ("layers", "unfreeze"):
+        if name in fields:
+            fields[name] = tuple(fields[name].split(","))
     if "lr" in fields:
         fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
     for name in ("mean", "std"):

@@ -76,6 +76,11 @@ def _add_run(kinds: Any) -> None:
     run.add_argument(
         "--methods", metavar="A,B", help=f"of {', '.join(METHODS)} ({','.join(default_methods())})"
     )
+    run.add_argument(
+        "--unfreeze",
+        metavar="A,B",
+        help="train these blocks too, each with all that follows, on cached maps: layer4.2,layer4 (none)",
+    )
     add_extraction_options(run, several=True)
     run.add_argument(
         "--time-budget",

@@ -108,13 +108,16 @@ def _repeat(
     on_progress: Progress,
 ) -> dict[str, Any] | None:
     """`comparison.repeats` of the result; None where nothing is repeated."""
+    unfitted = {name: METHODS[name].build(config) for name in fitted if name in METHODS}
+    if config.repeats and len(unfitted) < len(fitted):
+        log.info("repeats leave out what trains blocks: %s", ", ".join(fitted.keys() - unfitted.keys()))
     found = features.images
     count = config.repeats
     if count is None:
         count = repeats.default_count(
             test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
         )
-    if count == 0:
+    if count == 0 or not unfitted:
         return None
     if is_mapped(features.x_ND):
         log.warning(
@@ -144,7 +147,6 @@ def _repeat(
             )
         valid_share = shares["valid"] / (1 - shares["test"])
         splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
-    unfitted = {name: METHODS[name].build(config) for name in fitted}
     with watch("repeat"):
         return repeats.repeat(
             unfitted,
@@ -155,6 +157,6 @@ def _repeat(
             scheme=scheme,
             names=group_names,
             transform=config.transform,
-            fit_s={name: one.fit_s for name, one in fitted.items()},
+            fit_s={name: fitted[name].fit_s for name in unfitted},
             on_progress=on_progress,
         )

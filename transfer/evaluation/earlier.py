@@ -6,6 +6,7 @@ from pathlib import Path
 
 from transfer.config import RunConfig
 from transfer.evaluation import results
+from transfer.evaluation.blocks import list_methods
 from transfer.heads.registry import default_methods
 from transfer.system.errors import UserError
 from transfer.system.remote import path_of
@@ -38,7 +39,7 @@ def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
     same = (
         found.data["name"] == path_of(config.data).resolve().name
         and found.backbone["name"] == config.backbone
-        and found.config["methods"] == list(config.methods or default_methods())
+        and found.config["methods"] == [*(config.methods or default_methods()), *list_methods(config)]
         and all((found.config.get(name) or []) == list(getattr(config, name) or ()) for name in LISTS)
         and all(found.config.get(name) == getattr(config, name) for name in SETTINGS)
     )

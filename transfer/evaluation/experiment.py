@@ -16,6 +16,7 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
+from transfer.evaluation.blocks import fit_blocks
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept
 from transfer.evaluation.results import Result
@@ -60,7 +61,7 @@ class Experiment:
         heads = {
             name: (
                 self.result.method(name),
-                on_raw_features(one.search.best_estimator_, self.steps),
+                on_raw_features(one.search.best_estimator_, () if one.splits else self.steps),
                 one.calibration,
             )
             for name, one in self.fitted.items()
@@ -70,6 +71,7 @@ class Experiment:
             self.config,
             self.features.extraction,
             heads,
+            {name: one.search.tensors for name, one in self.fitted.items() if one.splits},
             fingerprint=self.result.data["fingerprint"],
             result_sha256=files.sha256(self.result_json.encode()),
         )
@@ -187,7 +189,7 @@ def compare(
     image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
-        left_out = _LeftOut(alone=len(names) == 1)
+        left_out = _LeftOut(alone=len(names) + len(config.unfreeze) == 1)
         raw, steps = features, tuple[Step, ...]()
         if config.transform and is_mapped(raw.x_ND):
             raise UserError("`transform` is computed in memory, and these features are on disk; leave it out")
@@ -196,6 +198,7 @@ def compare(
                 transform = FeatureTransform(steps=config.transform).fit(raw.splits["train"].x_ND)
                 features, steps = raw.transformed(transform.transform), tuple(transform.steps_)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
+        fitted |= fit_blocks(config, image_set, raw, plan, watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())
         methods = []
         scored = list(fitted)
@@ -227,6 +230,7 @@ def compare(
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             **({"columns": dict(config.columns)} if config.columns else {}),
+            **({"unfreeze": list(config.unfreeze)} if config.unfreeze else {}),
             **({"transform": list(config.transform)} if config.transform else {}),
             "groups": config.groups,
             "repeats": config.repeats,

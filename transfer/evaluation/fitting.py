@@ -41,6 +41,8 @@ class FittedSearch:
     predict_seconds: list[float] = field(default_factory=list)
     calibration: Calibration | None = None
     """Of the chosen setting, fitted on the validation images once times are known."""
+    splits: Mapping[str, Any] | None = None
+    """Features and labels by split, where a method has features of its own."""
     _answers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]] = field(default_factory=dict)
 
     def answer(
@@ -49,6 +51,7 @@ class FittedSearch:
         """Return labels (N,) of the images of a split, and how sure of each the method is (N,); kept once computed."""
         assert self.calibration
         if split not in self._answers:
+            x_ND = self.splits[split].x_ND if self.splits else x_ND
             self._answers[split] = self.calibration.predict(self.search.best_estimator_, x_ND)
         return self._answers[split]
 

@@ -69,7 +69,9 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
     if balances:
         yield Step("weight decay", clone(fc).set_params(class_weight=(None,)))
     yield method("fc", "balance (fc)" if balances else "weight decay (fc)")
-    if METHODS[best].kind == METHODS["svm"].kind:
+    if best not in METHODS:
+        yield Step("train blocks", None, best)  # fitted, or it would not be the best
+    elif METHODS[best].kind == METHODS["svm"].kind:
         linear = METHODS["svm"].build(config).set_params(kernels=("linear",))
         yield Step("hinge loss", linear)
         yield method("svm", "RBF (svm)")

@@ -5,16 +5,17 @@ N: images.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from transfer.evaluation import calibration, statistics
+from transfer.evaluation.blocks import describe_method
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
 from transfer.heads.calibration import Calibration
-from transfer.heads.registry import METHODS
 from transfer.system.timer import Stopwatch
 
 
@@ -35,7 +36,9 @@ def score_method(name: str, fitted: FittedSearch, features: Features, watch: Sto
     dict
         Its entry of the result.
     """
-    classes, search, method = features.classes, fitted.search, METHODS[name]
+    classes, search, (kind, summary) = features.classes, fitted.search, describe_method(name)
+    if fitted.splits:
+        features = replace(features, splits=dict(fitted.splits), exact=None, coarse=None)
 
     def score(split: str, predicted_N: npt.NDArray[np.int64]) -> dict[str, Any]:
         return statistics.score(
@@ -66,8 +69,8 @@ def score_method(name: str, fitted: FittedSearch, features: Features, watch: Sto
         del row["accuracy"], row["macro_f1"]
     return {
         "name": name,
-        "kind": method.kind,
-        "summary": method.summary,
+        "kind": kind,
+        "summary": summary,
         "best_params": search.best_params_,
         "sweep": sweep,
         "extended": search.extended_,

@@ -29,7 +29,9 @@ from transfer.data.loader import Image, IndexedImages
 from transfer.engines import Engine, Features, Pixels, Plan, autotune, openvino, options
 from transfer.engines.autotune import Choice
 from transfer.engines.trials import Trial
+from transfer.features import maps
 from transfer.features.forward import batches_for, check_finite, made_on
+from transfer.features.reading import take_share
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
@@ -68,7 +70,7 @@ class FeatureExtractor:
     def _sized(self) -> nn.Module:
         from_ = self.weights
         own = from_.preprocessing.size
-        return networks.at_size(from_.network, from_.backbone, self.size, own, from_.layers)
+        return networks.at_size(from_.network, from_.backbone, self.size, own, from_.layers, from_.maps)
 
     @cached_property
     def _activation_bytes(self) -> int:
@@ -188,6 +190,7 @@ class FeatureExtractor:
             "schema_version": SCHEMA_VERSION,
             **sources.declare(self.weights.backbone, self.weights.settings),
             **({"layers": list(self.weights.layers)} if self.weights.layers else {}),
+            **maps.declare(self.weights.maps),
             "weights_sha256": self.weights.sha256,
             "size": list(self.size),
             **self.weights.normalisation.declared,
@@ -236,6 +239,7 @@ class FeatureExtractor:
             For an image that can't be read, unless the rule for such says otherwise; what was under way before it is
             kept.
         """
+        maps.check_space(self.weights.maps, table.folder, self._sized, self.size, len(images))
         done = 0
         keeping: Future[str] | None = None
 
@@ -246,7 +250,8 @@ class FeatureExtractor:
             if keeping:
                 keeping.result()
             ids_N32 = from_hex([image.id for image in batch])
-            keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, made_on(engine.plan))
+            rows_ND = maps.encode(x_ND, self.weights.maps)
+            keeping = keeper.submit(table.append, ids_N32, rows_ND, seconds, made_on(engine.plan))
             done += len(batch)
             report(done)
 
@@ -277,11 +282,3 @@ def _declare_decoder(decoder: str) -> dict[str, Any]:
     from transfer.data import nvjpeg  # torchvision, which takes a second to import
 
     return nvjpeg.DECLARED
-
-
-def take_share(images: int, of: int, least: int, most: int) -> int:
-    """Return how many of the images are one of `of`, within limits, rounded down to a power of two.
-
-    So a few images more or less hardly ever change which are taken.
-    """
-    return min(most, max(least, 1 << max(0, (images // of).bit_length() - 1)))

@@ -23,11 +23,11 @@ from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
 from transfer.features import matmul_share
-from transfer.features.extractor import FeatureExtractor, take_share
+from transfer.features.extractor import FeatureExtractor
 from transfer.features.forward import NotFinite
 from transfer.features.placement import placed
 from transfer.features.plan import ExtractionPlan
-from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images
+from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images, take_share
 from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError

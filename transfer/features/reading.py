@@ -86,6 +86,14 @@ def check_splits(images: IndexedImages, whole: ImageSet, wanted: Iterable[str] =
         raise UserError(f"no training image of class {name!r} can be read, but {image.path} is of that class")
 
 
+def take_share(images: int, of: int, least: int, most: int) -> int:
+    """Return how many of the images are one of `of`, within limits, rounded down to a power of two.
+
+    So a few images more or less hardly ever change which are taken.
+    """
+    return min(most, max(least, 1 << max(0, (images // of).bit_length() - 1)))
+
+
 def default_input_size(images: IndexedImages, weights: WeightsChoice) -> tuple[int, int]:
     """Return height and width in pixels of the input where none are asked for; log where images are changed."""
     wanted, own = weights.preprocessing, common_size(images.size_N2)

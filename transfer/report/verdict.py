@@ -218,13 +218,11 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
         gain = rung["change"] and rung["change"][select]["difference"]
         if gain and abs(gain) > least and rung["step"].startswith(TRAINING_STEPS):
             effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
-    repeated = result.comparison.get("repeats")
-    if repeated:
-        scores = next(m[select] for m in repeated["methods"] if m["name"] == pair["a"])
-        spread = max(scores) - min(scores)
-        if spread > least:
-            low, high = min(scores), max(scores)
-            effects.append((spread, f"the split ({pair['a']}: {low:.2f} to {high:.2f})"))
+    repeated = (result.comparison.get("repeats") or {}).get("methods", ())
+    for scores in (method[select] for method in repeated if method["name"] == pair["a"]):
+        low, high = min(scores), max(scores)
+        if high - low > least:
+            effects.append((high - low, f"the split ({pair['a']}: {low:.2f} to {high:.2f})"))
     if not effects:
         return ""
     words = [text for _, text in sorted(effects, reverse=True)[:3]]

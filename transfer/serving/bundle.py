@@ -11,13 +11,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import save as to_bytes
 
 from transfer.backbones import sources
+from transfer.backbones.checkpoint import State
 from transfer.backbones.choice import choose_normalisation
 from transfer.backbones.preprocessing import IMAGENET
 from transfer.backbones.weights import Weights
@@ -27,6 +29,7 @@ from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
+from transfer.serving.method_files import save_heads
 from transfer.serving.run_folder import check_same_run, find_network, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
@@ -134,6 +137,7 @@ def save(
     config: RunConfig,
     extraction: Extraction,
     fitted: Mapping[str, tuple[dict[str, Any], Any, Calibration | None]],
+    blocks: Mapping[str, State] = MappingProxyType({}),
     *,
     fingerprint: str | None = None,
     result_sha256: str | None = None,
@@ -152,6 +156,8 @@ def save(
         Of the run.
     fitted
         By name, a method's entry of the result, its head, and the calibration of that.
+    blocks
+        By name, the tensors of the network that a method trained.
     fingerprint
         Of the images, their labels and splits; None where it is not known.
     result_sha256
@@ -166,7 +172,7 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as staging:
-            methods, failures = _save_heads(Path(staging), fitted)
+            methods, failures = save_heads(Path(staging), fitted, blocks)
             if methods:
                 best = ranking([method["valid"] for method in methods], config.select)[0]
                 record = {
@@ -202,9 +208,10 @@ def _replace(folder: Path, staging: Path) -> None:
     """Move written files to where those of an earlier run are; what it had beyond them goes."""
     (folder / RECORD).unlink(missing_ok=True)
     new = {path.name for path in staging.iterdir()}
-    for stem in (*METHODS, "calibrated"):
-        if f"{stem}{serialization.SUFFIX}" not in new:
-            (folder / f"{stem}{serialization.SUFFIX}").unlink(missing_ok=True)
+    old = {folder / f"{stem}{serialization.SUFFIX}" for stem in (*METHODS, "calibrated")}
+    for path in (*old, *folder.glob(f"unfreeze-*{serialization.SUFFIX}")):
+        if path.name not in new:
+            path.unlink(missing_ok=True)
     for name in sorted(new, key=RECORD.__eq__):  # the record last
         (staging / name).replace(folder / name)
 
@@ -235,33 +242,6 @@ def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
         "source_sha256": files.sha256(os.fsencode(source)),
         "fingerprint": fingerprint,
     }
-
-
-def _save_heads(
-    folder: Path, fitted: Mapping[str, tuple[dict[str, Any], Any, Calibration | None]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Save heads; return the entries in `model.json` of those that were saved, and why the others were not."""
-    methods, failures = [], []
-    for name, (entry, head, calibration) in fitted.items():
-        try:
-            path = serialization.save(head, folder / f"{name}{serialization.SUFFIX}")
-        except UserError as error:
-            failures.append(f"{name} is not saved: {error}")
-            continue
-        methods.append(
-            {
-                "name": name,
-                "kind": entry["kind"],
-                "params": entry["best_params"],
-                **{
-                    split: {score: entry[split][score] for score in ("accuracy", "macro_f1")}
-                    for split in ("valid", "test")
-                },
-                "calibration": calibration and asdict(calibration),
-                "sha256": files.file_sha256(path),
-            }
-        )
-    return methods, failures
 
 
 def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, Any]:

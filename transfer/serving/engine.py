@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,21 @@ from transfer.data.resize import Resizing
 from transfer.engines import Engine, EngineError, Plan
 from transfer.engines.options import BATCH, list_options, pick_device
 from transfer.serving.bundle import Kept
+from transfer.serving.method_files import BLOCKS, stem_of
 from transfer.system.errors import UserError
+
+Method = Mapping[str, Any]
+"""An entry of `model.json`."""
 
 log = logging.getLogger(__name__)
 
 
-def build_engine(kept: Kept, device: str, engine: str, precision: str, batch: int, width: int) -> Engine:
+def build_engine(
+    kept: Kept, method: Method, device: str, engine: str, precision: str, batch: int, width: int
+) -> Engine:
     """Build an engine that gives features of that width: the run's own where nothing else was asked for."""
     about, way = kept.record["backbone"], kept.record["features"]
-    network, normalisation = build_network(kept)
+    network, normalisation = build_network(kept, method)
     calibrated = _calibrated(kept, precision)
     plain = (
         "eager" if engine == "auto" else engine,
@@ -55,12 +62,17 @@ def build_engine(kept: Kept, device: str, engine: str, precision: str, batch: in
     raise UserError(f"{' '.join(plain)} fails here ({failed[' '.join(plain)]})")
 
 
-def build_network(kept: Kept) -> tuple[nn.Module, Normalisation]:
-    """Build the network of a saved model, cut before its classifier, and return it with its normalisation."""
+def build_network(kept: Kept, method: Method) -> tuple[nn.Module, Normalisation]:
+    """Build the network of a saved model, cut before its classifier, and return it with its normalisation.
+
+    A method that trained blocks of the network has them in a file of its own.
+    """
     about, size = kept.record["backbone"], input_size(kept)
     networks.check_name(about["name"])
     normalisation = _normalisation(about)
     state = weights.load(kept.whole("backbone", about["sha256"]))
+    if "blocks_sha256" in method:
+        state |= weights.load(kept.whole(f"{stem_of(method['name'])}{BLOCKS}", method["blocks_sha256"]))
     network = networks.build(about["name"], state, normalisation, about.get("settings"))
     own = tuple(about.get("own_size", size))
     network = networks.at_size(network, about["name"], size, own, about.get("layers", ()))

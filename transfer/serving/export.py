@@ -145,7 +145,7 @@ def export(
 
 def trace(kept: Kept, model: Model, resize: bool) -> torch.export.ExportedProgram:
     """Trace a whole model for any number of images, and with `resize` any size of them."""
-    network, normalisation = build_network(kept)
+    network, normalisation = build_network(kept, kept.method(model.method))
     head = build_module(model.head, model.check_calibrated())
     fit = Resize(model.size, model.resizing) if resize else nn.Identity()
     classifier = Classifier(fit, network, normalisation, head).eval()

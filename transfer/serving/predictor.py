@@ -32,6 +32,7 @@ from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size, resizing_of
 from transfer.serving.inputs import ImageLike as ImageLike
 from transfer.serving.inputs import as_files
+from transfer.serving.method_files import stem_of
 from transfer.serving.prediction import Prediction as Prediction
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
@@ -267,11 +268,11 @@ def load(
     kept = folder if isinstance(folder, bundle.Kept) else bundle.load(Path(folder))
     entry = kept.method(method)
     classes = tuple(kept.record["classes"])
-    head = serialization.load(kept.whole(entry["name"], entry["sha256"]))
+    head = serialization.load(kept.whole(stem_of(entry["name"]), entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
         raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
     with reported(on_progress, "load", f"network, {entry['name']}"):
-        ready = build_engine(kept, device, engine, precision, batch, head.n_features_in_)
+        ready = build_engine(kept, entry, device, engine, precision, batch, head.n_features_in_)
     calibrated = entry.get("calibration")
     decoder = kept.record["features"]["decoder"]
     if decoder == "nvjpeg" and ready.plan.device != "cuda":

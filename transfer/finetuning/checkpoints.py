@@ -1,0 +1,92 @@
+"""Trainings in the store: the state of one under way, from which it continues, and the weights of a finished one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load, save
+
+from transfer.cache import locks
+from transfer.cache.store import MadeFile, Store, key_of
+from transfer.finetuning.training import Tensors, Training
+from transfer.system import files
+from transfer.system.timer import now
+
+KIND, FILE = "finetuned", "checkpoint"
+NUMBERS = "transfer"
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """The state of a training in the store, replaced as a whole.
+
+    Parameters
+    ----------
+    store : Store
+    declared : dict
+        What the training depends on.
+    training : Training
+    """
+
+    def __init__(self, store: Store, declared: dict[str, Any], training: Training) -> None:
+        self._folder = store.folder(KIND) / key_of(declared)[:32]
+        self._path = self._folder / FILE
+        self._lock = locks.hold_new(self._folder)
+        self._training = training
+        self._before_s, self._start = 0.0, now()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on the training, in this process and in those before it whose work is used."""
+        return self._before_s + now() - self._start
+
+    def load(self) -> None:
+        """Continue from what a process left that was stopped; what is damaged is as if it were not there."""
+        try:
+            data = memoryview(self._path.read_bytes())
+        except FileNotFoundError:
+            return
+        if hashlib.sha256(data[32:]).digest() != data[:32]:
+            log.warning("a damaged checkpoint is left out, and training begins again: %s", self._path)
+            return
+        length = int.from_bytes(data[32:40], "little")
+        numbers = json.loads(bytes(data[40 : 40 + length]))
+        self._training.restore(load(bytes(data[40 + length :])), numbers["training"])
+        self._before_s = numbers["seconds"]
+        log.info("training continues after %d epochs and %d steps", self._training.epoch, self._training.step)
+
+    def save(self) -> None:
+        """Write the state: temporary file, fsync, rename."""
+        tensors, training = self._training.state()
+        numbers = json.dumps({"training": training, "seconds": self.seconds}).encode()
+        state = save({key: value.cpu().contiguous() for key, value in tensors.items()})
+        data = b"".join([len(numbers).to_bytes(8, "little"), numbers, state])
+        files.write(self._path, hashlib.sha256(data).digest() + data)
+
+    def remove(self) -> None:
+        """Delete it, once the training is finished and kept."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def keep_finished(
+    store: Store, declared: dict[str, Any], training: Training, seconds: float, made_on: str
+) -> MadeFile:
+    """Keep the best weights of a finished training, and its history."""
+    tensors = {key: value.cpu().contiguous() for key, value in training.best_tensors.items()}
+    numbers = json.dumps({"best": training.best, "history": training.history})
+    return store.keep(KIND, declared, save(tensors, metadata={NUMBERS: numbers}), seconds, made_on)
+
+
+def read_finished(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Return the weights that `keep_finished` wrote, and `best` and `history`."""
+    with safe_open(path, framework="pt") as file:
+        numbers: dict[str, Any] = json.loads(file.metadata()[NUMBERS])
+        return {key: file.get_tensor(key) for key in file.keys()}, numbers  # noqa: SIM118

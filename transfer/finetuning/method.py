@@ -1,0 +1,256 @@
+"""The method `unfreeze:BLOCK`: maps into the cache, blocks and last layer trained on them, features of all images.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transfer.backbones import networks, sources
+from transfer.backbones.blocks import CutNetwork, cut_at
+from transfer.backbones.choice import Maps
+from transfer.cache.store import MadeFile
+from transfer.config import RunConfig
+from transfer.data.dataset import SPLITS, ImageSet
+from transfer.engines import Plan
+from transfer.features.extract import Features, Split
+from transfer.features.fill import Extraction, fill
+from transfer.features.forward import made_on
+from transfer.features.plan import ExtractionPlan
+from transfer.features.reading import ReadImages
+from transfer.finetuning.checkpoints import Checkpoint, keep_finished, read_finished
+from transfer.finetuning.head import Head
+from transfer.finetuning.recipe import Recipe
+from transfer.finetuning.rows import MapRows, cached_rows
+from transfer.finetuning.training import Tensors, Training
+from transfer.heads.registry import METHODS
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.files import SCHEMA_VERSION
+from transfer.system.hardware import processor
+from transfer.system.progress import Progress
+from transfer.system.timer import Stopwatch, now
+
+# Epochs, and images in a step: fewer than of last layers, which cost nothing.
+EPOCHS, BATCH = 10, 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedBlocks:
+    """What a training ended in: what a search of the registry has after `fit`, on features of its own."""
+
+    best_estimator_: Any
+    """The last layer, for the features of the trained blocks."""
+    cv_results_: list[dict[str, Any]]
+    valid_predictions_: npt.NDArray[np.int64]
+    tensors: Tensors
+    """The trained ones, as they are called in the network."""
+    splits: dict[str, Split]
+    """Features of the trained blocks."""
+    fit_s: float
+    """Seconds of the training, in whichever runs that was; those of the maps are not among them."""
+    predict_s: float
+    """Seconds of the test split, from maps to labels."""
+
+    best_index_ = 0
+    extended_: Any = None
+    at_edge_: Any = ()
+
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """The settings that it was trained with, and the epoch that was chosen."""
+        params: dict[str, Any] = self.cv_results_[0]["params"]
+        return params
+
+    def predict(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Predict the classes of features of the trained blocks."""
+        labels_N: npt.NDArray[np.int64] = self.best_estimator_.predict(x_ND)
+        return labels_N
+
+    def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Predict with every setting: there is one."""
+        return self.predict(x_ND)[None]
+
+
+def train_blocks(
+    block: str,
+    config: RunConfig,
+    image_set: ImageSet,
+    features: Features,
+    plan: ExtractionPlan,
+    watch: Stopwatch,
+    on_progress: Progress,
+) -> TrainedBlocks:
+    """Train a block, all that comes after it, and the last layer.
+
+    The class weights of the loss are those that `fc` chooses on the frozen features.
+
+    Parameters
+    ----------
+    block : str
+    config : RunConfig
+    image_set : ImageSet
+    features : Features
+        Of the frozen network.
+    plan : ExtractionPlan
+        Of `config`.
+    watch : Stopwatch
+        Gets the phases `maps` and `train`.
+    on_progress : Progress
+
+    Returns
+    -------
+    TrainedBlocks
+
+    Raises
+    ------
+    UserError
+        For a block that the network can't be cut at, and where memory or disk do not suffice.
+    """
+    with watch("maps"):
+        found, cut = _fill_maps(block, config, image_set, features, plan, on_progress)
+    with watch("train"):
+        return _train(found, cut, config, features, plan, on_progress)
+
+
+def _fill_maps(
+    block: str,
+    config: RunConfig,
+    image_set: ImageSet,
+    features: Features,
+    plan: ExtractionPlan,
+    on_progress: Progress,
+) -> tuple[Extraction, CutNetwork]:
+    frozen = features.extraction
+    maps = Maps(block=block, dtype="float32" if config.precision == "fp32" else "bfloat16")
+    # As the features were computed: by the same engine, and at the same size.
+    own = replace(plan, options=(frozen.plan,), size=frozen.size, weights=replace(plan.weights, maps=maps))
+    images = ReadImages(image_set=image_set, indexed=frozen.images, skipped=features.skipped, seconds=0.0)
+    found = fill(own, images, Stopwatch(), on_progress)
+    if len(found.images) < len(frozen.images):
+        raise UserError("images changed while they were used; run again")
+    weights = found.weights
+    network = networks.at_size(weights.network, weights.backbone, found.size, weights.preprocessing.size)
+    return found, cut_at(network, weights.backbone, block, found.size)
+
+
+def _train(
+    found: Extraction,
+    cut: CutNetwork,
+    config: RunConfig,
+    features: Features,
+    plan: ExtractionPlan,
+    on_progress: Progress,
+) -> TrainedBlocks:
+    start = now()
+    train, valid = features.splits["train"], features.splits["valid"]
+    probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+    fitted, class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
+    recipe = Recipe(
+        epochs=config.epochs or EPOCHS,
+        batch=min(config.batch_size, BATCH),
+        seed=config.seed,
+        select=config.select,
+        precision=_choose_precision(config, found.plan),
+        device=found.plan.device,
+    )
+    parts = {split: _rows(found, cut, split, fitted.classes_) for split in SPLITS}
+    training = Training(
+        cut.rest, Head(len(fitted.classes_), train.x_ND), recipe, parts["train"], parts["valid"], class_weight
+    )
+    probe_s = now() - start
+    declared = _declare(found, recipe, features.extraction.table.key, class_weight)
+    kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
+    training.best_tensors, numbers = read_finished(kept.path)
+    training.take_best()
+    head = training.head.folded(fitted)
+    seen: dict[str, Split] = {}
+    for split in SPLITS:
+        begun = now(recipe.device)
+        seen[split] = Split(training.features(parts[split]).cpu().numpy(), features.splits[split].y_N)
+        head.predict(seen[split].x_ND)
+        predict_s = now(recipe.device) - begun
+    predicted_N = head.predict(seen["valid"].x_ND)
+    history, best = numbers["history"], numbers["best"]
+    names = {"step": "step", "loss": "valid_loss", "accuracy": "accuracy", "macro_f1": "macro_f1"}
+    steps = [{**one, "step": i * training.steps_per_epoch} for i, one in enumerate(history)][1:]
+    row = {
+        "params": {
+            "lr": recipe.lr_blocks,
+            "lr_head": recipe.lr_head,
+            "weight_decay": recipe.weight_decay,
+            "class_weight": class_weight,
+            "epochs": recipe.epochs,
+            "epoch": best,
+        },
+        "same_as": [],
+        "accuracy": history[best]["accuracy"],
+        "macro_f1": history[best]["macro_f1"],
+        "fit_s": probe_s + kept.seconds,
+        "curve": {name: [one[key] for one in steps] for name, key in names.items()},
+    }
+    tensors = {key: value for key, value in training.best_tensors.items() if not key.startswith("head.")}
+    return TrainedBlocks(
+        best_estimator_=head,
+        cv_results_=[row],
+        valid_predictions_=predicted_N[None],
+        tensors=tensors,
+        splits=seen,
+        fit_s=probe_s + kept.seconds,
+        predict_s=predict_s,
+        extended_={},
+        at_edge_=[],
+    )
+
+
+def _choose_precision(config: RunConfig, plan: Plan) -> str:
+    """Return the precision of the features, but on processors that take longer to train in it than in fp32."""
+    is_slow = plan.device == "cpu" and "amx_bf16" not in processor()[1]
+    return "fp32" if config.precision == "auto" and is_slow else plan.precision
+
+
+def _finish(
+    training: Training,
+    plan: ExtractionPlan,
+    declared: dict[str, Any],
+    found: Extraction,
+    on_progress: Progress,
+) -> MadeFile:
+    """Train to the end, from where a run that was stopped had come, and keep the weights."""
+    checkpoint = Checkpoint(plan.store, declared, training)
+    checkpoint.load()
+    training.run(checkpoint.save, on_progress)
+    kept = keep_finished(plan.store, declared, training, checkpoint.seconds, made_on(found.plan))
+    checkpoint.remove()
+    return kept
+
+
+def _rows(found: Extraction, cut: CutNetwork, split: str, classes: npt.NDArray[Any]) -> MapRows:
+    images, maps = found.images.in_split(split), found.weights.maps
+    assert maps
+    codes_N = np.searchsorted(classes, images.label_N).astype(np.int64)
+    return cached_rows(found.table, images.ids_N32, codes_N, maps, cut.shapes)
+
+
+def _declare(found: Extraction, recipe: Recipe, features_key: str, class_weight: Any) -> dict[str, Any]:
+    """Return what a training depends on: data alone, as for features."""
+    images = [found.images.in_split(split) for split in ("train", "valid")]
+    arrays = [one for part in images for one in (part.ids_N32, part.label_N)]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **sources.declare(found.weights.backbone, found.weights.settings),
+        "weights_sha256": found.weights.sha256,
+        "size": list(found.size),
+        "maps": found.table.key,
+        "images": [files.sha256(one.tobytes()) for one in arrays],
+        "features": features_key,
+        "class_weight": class_weight,
+        "recipe": asdict(recipe),
+        "precision": recipe.precision,
+        "machine": made_on(found.plan),
+    }
