@@ -82,10 +82,7 @@ class Weights:
     def described(self) -> dict[str, object]:
         """How images are prepared for the network and what it comes from, as results name it."""
         library = ", ".join(f"{name} {version}" for name, version in sources.versions(self.backbone).items())
-        return {
-            **self.prepared,
-            "library": library or f"torchvision {torchvision_files.version()}",
-        }
+        return {**self.prepared, "library": library or f"torchvision {torchvision_files.version()}"}
 
     @property
     def prepared(self) -> dict[str, object]:

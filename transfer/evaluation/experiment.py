@@ -18,7 +18,7 @@ from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
 from transfer.evaluation.blocks import fit_blocks
 from transfer.evaluation.comparison import compare_methods
-from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept
+from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
@@ -26,13 +26,12 @@ from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages
 from transfer.heads.registry import METHODS, default_methods
 from transfer.heads.threads import limited_threads
-from transfer.heads.transforms import FeatureTransform, Step, on_raw_features
+from transfer.heads.transforms import Step, on_raw_features
 from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.remote import path_of
-from transfer.system.row_storage import is_mapped
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -191,12 +190,9 @@ def compare(
         contention = hardware.CpuContention()
         left_out = _LeftOut(alone=len(names) + len(config.unfreeze) == 1)
         raw, steps = features, tuple[Step, ...]()
-        if config.transform and is_mapped(raw.x_ND):
-            raise UserError("`transform` is computed in memory, and these features are on disk; leave it out")
         if config.transform:
             with watch("transform"), reported(on_progress, "transform"):
-                transform = FeatureTransform(steps=config.transform).fit(raw.splits["train"].x_ND)
-                features, steps = raw.transformed(transform.transform), tuple(transform.steps_)
+                features, steps = transform_features(raw, config.transform)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
         fitted |= fit_blocks(config, image_set, raw, plan, watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())

@@ -1,4 +1,4 @@
-"""Searches fitted and timed in rounds.
+"""Searches fitted and timed in rounds, and transforms of features fitted before them.
 
 N: images. D: features an image.
 """
@@ -17,8 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from transfer.features.extract import Features
 from transfer.heads.calibration import Calibration
+from transfer.heads.transforms import FeatureTransform, Step
+from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
+from transfer.system.row_storage import is_mapped
 from transfer.system.timer import Stopwatch
 
 # A search whose fit and prediction take longer is timed once; a shorter one is timed again until its times agree, at
@@ -157,3 +161,30 @@ def rest() -> None:
     """Collect garbage and let spinning threads go to sleep before something is timed."""
     gc.collect()
     time.sleep(REST_S)
+
+
+def transform_features(features: Features, names: tuple[str, ...]) -> tuple[Features, tuple[Step, ...]]:
+    """Fit transforms to the training rows, and transform the rows of all splits.
+
+    Parameters
+    ----------
+    features : Features
+    names : tuple of str
+        What the transforms are, in their order.
+
+    Returns
+    -------
+    features : Features
+    steps : tuple of Step
+        The transforms with what was fitted.
+
+    Raises
+    ------
+    UserError
+        If the features are on disk: transformed rows are held in memory.
+    """
+    x_ND = features.splits["train"].x_ND
+    if is_mapped(x_ND):
+        raise UserError("`transform` is computed in memory, and these features are on disk; leave it out")
+    transform = FeatureTransform(steps=names).fit(x_ND)
+    return features.transformed(transform.transform), tuple(transform.steps_)
