@@ -96,7 +96,7 @@ def started(cores: int) -> Iterator[None]:
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     tokens = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
     if not (tokens & os.environ.keys() or Path(os.environ.get("HOME", ""), ".ray/auth_token").exists()):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray would write one into the home folder
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray would write its own into the home folder
     with contextlib.ExitStack() as stack:
         stack.callback(remove)
         stack.enter_context(signals.at_end(remove))

@@ -10,4 +10,4 @@ def test_the_table_of_the_documents_is_what_is_printed(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["sizing"])
     sizing.main()
-    assert capsys.readouterr().out in Path("docs/scale.md").read_text()
+    assert capsys.readouterr().out in Path(__file__).parents[3].joinpath("docs/scale.md").read_text()
