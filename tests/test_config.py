@@ -8,6 +8,7 @@ import pytest
 
 from tests.refusals import refusal
 from transfer.config import RunConfig, default_store, expand, parse_duration, parse_repeats, parse_size
+from transfer.system import remote
 from transfer.system.errors import UserError, check_choice
 
 
@@ -255,3 +256,11 @@ def test_other_steps_are_refused(steps: tuple[str, ...], words: str) -> None:
 
 def test_a_store_may_be_text() -> None:
     assert RunConfig(store="kept").store == Path("kept")  # type: ignore[arg-type]
+
+
+def test_passwords_and_queries_of_urls_are_not_shown() -> None:
+    given = "https://someone:secret@host/test_config.tar?token=secret"
+    config = RunConfig(data=given)
+    assert config.data == "https://host/test_config.tar"
+    assert "secret" not in repr(config)
+    assert remote._address(remote.path_of(config.data)) == given

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer.system.errors import UserError, check_choice
-from transfer.system.remote import expand, path_of
+from transfer.system.remote import RemotePath, expand, path_of
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -196,7 +196,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UserError("`data` is empty; give a folder of labelled images, or lagoon")
-        path_of(self.data)  # a URL of a kind that is not read is refused at once
+        data = path_of(self.data)  # a URL of a kind that is not read is refused at once
+        if isinstance(data, RemotePath):  # without a password or a query, which `path_of` knows
+            object.__setattr__(self, "data", str(data))
         object.__setattr__(self, "store", path_of(self.store))
         for role in self.columns:
             check_choice("columns", role, COLUMNS)

@@ -14,7 +14,6 @@ import json
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from transfer.config import BUILT_IN, BUNDLED_BACKBONE, LOCAL, RAY, RunConfig, d
 from transfer.features.fill import fill
 from transfer.features.image_sets import find_images
 from transfer.features.plan import plan_extraction
+from transfer.features.ray_pool import started
 from transfer.system.hardware import has_bf16, usable_cores
 from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch, now
@@ -84,35 +84,11 @@ def extract(
             tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
             cpu_s.append(sum(sum(one.cpu_times()[:2]) for one in tree))
 
-    with cluster(cores):
+    with started(cores) if cores else contextlib.nullcontext():
         rows = np.arange(min(args.images, most))
         fill(plan_extraction(config), images, watch, note, rows)
         whole_s = now() - begun
     seconds.append({"extract": watch.last("extract"), "cpu": cpu_s[-1] - cpu_s[0], "whole": whole_s})
-
-
-@contextlib.contextmanager
-def cluster(cores: int) -> Iterator[None]:
-    """Start a cluster of so many cores on this machine; none for 0."""
-    if not cores:
-        yield
-        return
-    import ray
-
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        ray.init(
-            "local",
-            num_cpus=cores,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            object_store_memory=2**28,
-            _temp_dir=folder,
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()
 
 
 def show(found: dict[str, list[dict[str, float]]], images: int) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,8 @@ def test_a_run_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_on(
     words = ["extract", str(photos), "--on", "ray", "--workers", "1", "--store", str(store)]
     words += ["--backbone", "resnet18", "--weights", "random", "--size", "64x208", "--device", "cpu"]
     words += ["--engine", "eager", "--precision", "fp32"]
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path), "TMPDIR": tempfile.mkdtemp(prefix="t-", dir="/tmp")}
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -204,6 +206,8 @@ def test_a_run_that_is_interrupted_or_killed_leaves_nothing_running_and_goes_on(
     assert printed == f"{132 - before} images computed, {before + 3} already in {store}\n"
     assert all(line.startswith("transfer: ") for line in said.splitlines())
     assert len(kept(store)) == 132
+    assert not (tmp_path / ".ray").exists()  # where Ray writes its token
+    shutil.rmtree(environment["TMPDIR"])  # with the folder of Ray of the run that was killed
 
 
 def kept_or_none(store: Path) -> list[str]:

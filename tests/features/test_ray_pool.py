@@ -34,7 +34,7 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
     message = refusal(plan_extraction, RunConfig(store=tmp_path, on="ray"))
-    assert message == "`on='ray'` needs ray; install it (pip install 'transfer-bench[ray]')"
+    assert message == "`on='ray'` needs ray; install it (pip install 'ray[client]')"
 
 
 @pytest.mark.slow

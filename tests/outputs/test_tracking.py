@@ -34,7 +34,7 @@ def test_mlflow_that_is_missing_is_one_line_before_any_work(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert cli.main(["run", "no-such-folder", "--log=mlflow"]) == 2
     assert capsys.readouterr().err == (
-        "transfer: --log mlflow needs mlflow; install it (pip install 'transfer-bench[mlflow]')\n"
+        "transfer: --log mlflow needs mlflow; install it (pip install 'mlflow')\n"
     )
 
 

@@ -36,6 +36,25 @@ def test_paths_are_joined_and_shown_as_urls() -> None:
     assert path.resolve() is path.absolute() is path
 
 
+def test_paths_are_made_of_others_as_those_of_this_machine_are() -> None:
+    path, folder = path_of("s3://bucket/a/x.tar.gz"), path_of("s3://bucket/a")
+    made = [path.with_name("y.jpg"), path.with_suffix(".jpg"), path.with_stem("y"), folder.joinpath("b", "c")]
+    made += [folder / "b" / "..", folder / "b//c/.", *path.parents[:2]]
+    ends = ["a/y.jpg", "a/x.tar.jpg", "a/y.gz", "a/b/c", "a/b/..", "a/b/c", "a", ""]
+    assert list(map(str, made)) == [f"s3://bucket/{end}".rstrip("/") for end in ends]
+    assert {type(one) for one in made} == {RemotePath}
+    assert [pickle.loads(pickle.dumps(one)) for one in made] == made
+    assert [path_of(str(one)) for one in made] == made
+    assert {path: 1}[folder / "x.tar.gz"] == 1
+    assert path.is_relative_to(folder)
+    assert not path.is_relative_to(path_of("s3://other"))
+    assert (folder / "x.tar.gz", path.suffixes, path.stem) == (path, [".tar", ".gz"], "x.tar")
+    assert sorted([path, folder]) == [folder, path]
+    assert str(folder / "/etc/passwd") == "/etc/passwd"
+    assert not (folder / "/etc/passwd").exists()
+    assert f"{path}" == path.as_posix() == path.__fspath__() == str(path)
+
+
 @pytest.mark.parametrize("given", ["photos", "/data/x", "hf:name", "a:/b", "a::b", "~"])
 def test_what_is_no_url_is_a_path_of_this_machine(given: str) -> None:
     assert path_of(given) == Path(given)

@@ -245,7 +245,7 @@ def find_early(config: RunConfig) -> ImageSet | None:
 
 def prepare_early(config: RunConfig) -> tuple[ImageSet | None, ExtractionPlan | None]:
     """Resolve the settings, then find the images: of a large folder that takes longer. Either is None as below."""
-    if not Path(config.data).exists():
+    if not path_of(config.data).exists():
         find_early(config)
     plan = plan_early(config)
     return find_early(config), plan

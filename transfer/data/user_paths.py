@@ -45,6 +45,7 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
     UserError
         For a name that matches nothing.
     """
+    urls: set[Path] = set()
     for path in given:
         if path == STANDARD_INPUT:
             data = read_input()
@@ -55,6 +56,12 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
         else:
             found = _matches(path)
         for one in found:
+            if isinstance(one, RemotePath) and one.parts[0].startswith("http"):
+                if one in urls:
+                    raise UserError(
+                        f"{one} is named twice, maybe with two queries; name it once in a command"
+                    )
+                urls.add(one)
             if must_exist and not one.exists() and not container_of(one):
                 raise UserError(f"no such file or folder: {one}")
             yield one

@@ -92,7 +92,7 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         cluster, options = None, list_options(**asked)
         check_decoder(config.decoder, options[0].device)
     else:
-        check_installed("ray", f"`on='{config.on}'`", "ray")
+        check_installed("ray", f"`on='{config.on}'`", "ray[client]")
         check_names(config.engine, config.precision)
         cluster, options = ClusterRequest(on=config.on, workers=config.workers, **asked), ()
     return ExtractionPlan(

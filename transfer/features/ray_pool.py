@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -71,58 +72,71 @@ def connected(request: ClusterRequest, watch: Stopwatch, on_progress: Progress) 
 
 @contextlib.contextmanager
 def _cluster(on: str) -> Iterator[None]:
-    """Join the cluster that is named, or start one; what was started ends with the block, or with the process."""
+    """Join the cluster that is named, or start one, for the block."""
+    import ray
+
+    if ray.is_initialized():  # by whoever calls this library
+        yield
+        return
+    address = on if "://" in on else os.environ.get("RAY_ADDRESS") or "local"
+    with contextlib.ExitStack() as stack:
+        if address == "local":
+            stack.enter_context(started(usable_cores()))
+        else:
+            _check_answers(address)
+            stack.enter_context(_initialised(address))
+        yield
+
+
+@contextlib.contextmanager
+def started(cores: int) -> Iterator[None]:
+    """Start a cluster of so many cores on this machine; it ends with the block, or with the process."""
+    folder = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="transfer-", dir=folder if len(folder) <= LONGEST_FOLDER else "/tmp")
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    tokens = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+    if not (tokens & os.environ.keys() or Path(os.environ.get("HOME", ""), ".ray/auth_token").exists()):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray would write its own into the home folder
+    with contextlib.ExitStack() as stack:
+        stack.callback(remove)
+        stack.enter_context(signals.at_end(remove))
+        settings = {"num_cpus": cores, "include_dashboard": False, "_temp_dir": folder}
+        stack.enter_context(_initialised("local", object_store_memory=OBJECT_STORE_BYTES, **settings))
+        yield
+
+
+@contextlib.contextmanager
+def _initialised(address: str, **settings: Any) -> Iterator[None]:
+    """Connect to Ray for the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # reports go over the network
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # an actor without a GPU sees none
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    if ray.is_initialized():  # by whoever calls this library
+    try:
+        with _handlers_kept():
+            ray.init(address, log_to_driver=False, configure_logging=False, **settings)
+    except Exception as error:  # Ray and gRPC raise of every kind
+        raise UserError(
+            f"can't use Ray at {address} ({first_line(error)}); versions of Ray and Python must agree, and a "
+            "cluster that asks for a token needs RAY_AUTH_MODE=token"
+        ) from error
+    try:
         yield
-        return
-    address = on if "://" in on else os.environ.get("RAY_ADDRESS") or "local"
-    quiet = {"log_to_driver": False, "configure_logging": False}
-    with contextlib.ExitStack() as stack:
-        if address == "local":
-            folder = tempfile.gettempdir()
-            folder = tempfile.mkdtemp(
-                prefix="transfer-", dir=folder if len(folder) <= LONGEST_FOLDER else "/tmp"
-            )
-            remove = partial(shutil.rmtree, folder, ignore_errors=True)
-            stack.callback(remove)
-            stack.enter_context(signals.at_end(remove))
-            start = partial(
-                ray.init,
-                address,
-                num_cpus=usable_cores(),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=folder,
-                **quiet,
-            )
-        else:
-            _check_answers(address)
-            start = partial(ray.init, address, **quiet)
-        try:
-            with _handlers_kept():
-                start()
-        except Exception as error:  # Ray and gRPC raise of every kind
-            raise UserError(
-                f"can't use Ray at {address} ({first_line(error)}); versions of Ray and Python must agree, and a "
-                "cluster that asks for a token needs RAY_AUTH_MODE=token"
-            ) from error
-        stack.callback(ray.shutdown)
-        yield
+    finally:
+        ray.shutdown()
 
 
 @contextlib.contextmanager
 def _handlers_kept() -> Iterator[None]:
     """Restore the handlers of signals that Ray replaces by its own, which dump stacks and exit with another status."""
     before = {number: signal.getsignal(number) for number in signals.SIGNALS}
-    yield
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _check_answers(address: str) -> None:

@@ -54,8 +54,8 @@ def check_number(name: str, value: int, least: int, most: int) -> None:
         raise UserError(f"`{name}` is {value}; give a whole number from {least} to {most}")
 
 
-def check_installed(package: str, what: str, extra: str) -> None:
-    """Raise `UserError` if a package is not installed that an extra of this one brings; it is not imported.
+def check_installed(package: str, what: str, requirement: str) -> None:
+    """Raise `UserError` if a package is not installed; it is not imported.
 
     Parameters
     ----------
@@ -63,10 +63,11 @@ def check_installed(package: str, what: str, extra: str) -> None:
         Name of its module.
     what : str
         What needs it, for the message.
-    extra : str
+    requirement : str
+        What pip is to install.
     """
     if importlib.util.find_spec(package) is None:
-        raise UserError(f"{what} needs {package}; install it (pip install 'transfer-bench[{extra}]')")
+        raise UserError(f"{what} needs {package}; install it (pip install '{requirement}')")
 
 
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> None:

@@ -26,6 +26,8 @@ CONNECT_S, READ_S = 3, 60
 # Times that S3 is asked again where it fails, each after a longer pause; as often again where an answer breaks off.
 ATTEMPTS, ANSWERS = 3, 2
 CONNECTIONS = 64
+# In an address: a user, a password, a query; the host says which server was asked.
+_SECRETS = re.compile(r"(https?://)(?:[^\s'\"/]*@)?([^\s'\"?#]*)(?:[?#][^\s'\"]*)?")
 
 
 def file_system(scheme: str) -> Any:
@@ -56,7 +58,7 @@ def server_errors(shown: str, *, hide: bool) -> Iterator[None]:
             if isinstance(fault, FileNotFoundError) or getattr(fault, "status", None) == 404:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown) from None
         reason = getattr(fault, "strerror", None) or getattr(fault, "message", None) or first_line(fault)
-        reason = re.sub(r"https?://[^\s'\"]*[?@][^\s'\"]*", shown, str(reason))
+        reason = _SECRETS.sub(r"\1\2", str(reason))
         raise UserError(
             f"can't reach {shown}: {reason} ({type(fault).__name__}); what was computed is kept, run again"
         ) from (None if hide else error)
