@@ -266,7 +266,7 @@ def test_cold_seconds_hold_everything_that_an_empty_store_costs(
 def test_cold_seconds_of_another_machine_are_not_passed_off_as_this_ones(
     root: Path, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transfer.features.extractor.processor", lambda: ("another processor", ()))
+    monkeypatch.setattr("transfer.features.forward.processor", lambda: ("another processor", ()))
     elsewhere = run(root, methods=("knn",))
     assert elsewhere.features["computed"] == 0
     assert elsewhere.features["cold_seconds"] is None
