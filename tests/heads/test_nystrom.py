@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from tests.heads.test_svm import blobs
-from transfer.heads import mapped
+from transfer.heads import mapped, nystrom
 from transfer.heads.nystrom import NystromRows, landmarks_that_fit
 from transfer.heads.svm import SVMSearch
 from transfer.heads.svm_classifier import SVM
@@ -132,8 +132,10 @@ def test_a_linear_svm_has_no_landmarks() -> None:
     np.testing.assert_array_equal(svm.coef_, SVM(memory_gb=1e-9).fit(x, y).coef_)
 
 
-def test_landmarks_fit_as_their_features_and_their_kernel_do() -> None:
+def test_landmarks_fit_as_their_features_and_their_kernel_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert landmarks_that_fit(100, 1.0) == 100
     assert landmarks_that_fit(1_000_000, 4.0) == 1000
     assert landmarks_that_fit(10_000, 1e-3) == 25
     assert landmarks_that_fit(300, 16e-9 * 250**2) == 250
+    monkeypatch.setattr(nystrom, "available_bytes", lambda: 16 * 600 * 30)
+    assert landmarks_that_fit(600, None) == 30

@@ -22,7 +22,7 @@ from transfer.heads.linear import moments
 from transfer.heads.mapped import parts
 from transfer.heads.products import multiply_rows
 from transfer.system.errors import UserError
-from transfer.system.hardware import memory_gb
+from transfer.system.hardware import available_bytes
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]
@@ -49,7 +49,8 @@ class Landmarks:
     def kernel(self, X: Array) -> Iterator[tuple[slice, Array]]:
         """Yield the slice of each part of rows (M, D), and its kernel values (B, L) with the landmarks."""
         for part in parts(len(X), sum(self.x_LD.shape)):
-            x_BD = (X[part] - self.shift_D) / self.scale_D
+            x_BD = X[part] - self.shift_D
+            x_BD /= self.scale_D
             products_BL = multiply_rows(x_BD, self.x_LD)
             yield part, kernel_values("rbf", self.gamma, products_BL, x_BD, self.x_LD, products_BL)
 
@@ -125,7 +126,8 @@ class NystromRows:
         """Return the gamma that `SVC` calls scale, from one pass over the rows."""
         about, total, squares = None, 0.0, 0.0
         for part in parts(len(self.X), self.X.shape[1]):
-            x_BD = (self.X[part] - self.shift_D) / self.scale_D
+            x_BD = self.X[part] - self.shift_D
+            x_BD /= self.scale_D
             about = x_BD.mean() if about is None else about  # sums about zero lose digits far from it
             x_BD -= about
             total, squares = total + x_BD.sum(), squares + np.square(x_BD).sum()
@@ -140,10 +142,11 @@ def landmarks_that_fit(n_rows: int, budget_gb: float | None) -> int:
     n_rows : int
         Training rows.
     budget_gb : float or None
-        As in `rows_that_fit`.
+        Memory that they may take, in GB (10^9 bytes); None is a quarter of what is free, since these features come on
+        top of rows that may fill most of it.
     """
-    budget = memory_gb() / 4 if budget_gb is None else budget_gb
-    return int(min(n_rows, rows_that_fit(budget), budget * 1e9 / (4 * n_rows)))
+    budget = available_bytes() / 4e9 if budget_gb is None else budget_gb
+    return int(min(n_rows, rows_that_fit(budget_gb), rows_that_fit(budget), budget * 1e9 / (4 * n_rows)))
 
 
 def choose_landmarks(kernels: Sequence[str], n_rows: int, wanted: int | None, budget_gb: float | None) -> int:
@@ -158,7 +161,7 @@ def choose_landmarks(kernels: Sequence[str], n_rows: int, wanted: int | None, bu
     wanted : int or None
         As `SVM` takes `n_landmarks`.
     budget_gb : float or None
-        As in `rows_that_fit`.
+        As in `rows_that_fit` and `landmarks_that_fit`.
 
     Returns
     -------

@@ -56,7 +56,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         SVMs are fitted as if there were too many rows.
     memory_gb : float, optional
         Memory that the Gram matrix, or the features of the approximation, may take, in GB; None is a quarter of the
-        machine's.
+        machine's, or of what is free.
     seed : int
         Of the draw of landmarks.
     device : {"auto", "cpu", "cuda"}
