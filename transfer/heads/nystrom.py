@@ -146,7 +146,7 @@ def landmarks_that_fit(n_rows: int, budget_gb: float | None) -> int:
         top of rows that may fill most of it.
     """
     budget = available_bytes() / 4e9 if budget_gb is None else budget_gb
-    return int(min(n_rows, rows_that_fit(budget_gb), rows_that_fit(budget), budget * 1e9 / (4 * n_rows)))
+    return int(min(n_rows, rows_that_fit(budget), budget * 1e9 / (4 * n_rows)))
 
 
 def choose_landmarks(kernels: Sequence[str], n_rows: int, wanted: int | None, budget_gb: float | None) -> int:
