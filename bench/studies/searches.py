@@ -2,7 +2,8 @@
 
 Ours and a reference do the same: settings are fitted on the training rows and scored on the validation rows, and the
 winner's prediction of the test rows is the end. `--case` takes made-up rows where SVMs take longest instead, against
-scikit-learn's SVM of the chosen setting alone: many classes (CLASSESxROWS, 512 features), or many rows.
+scikit-learn's SVM of the chosen setting alone: many classes (CLASSESxROWS, 512 features), or many rows. The case
+`nystrom` takes RBF settings on any features, exact and by landmarks.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from transfer.system import hardware
 CONFIG = RunConfig(data="features", device="cpu")
 # Rows of the lab's train, validation and test parts, and the side of the matrices that measure the processor's rate.
 ROWS, SIDE = (3474, 386, 1324), 2048
-MANY_ROWS, CASES, NARROW = 30_000, ("300x30", "1000x10", "30000"), 512
+MANY_ROWS, CASES, NARROW = 30_000, ("300x30", "1000x10", "30000", "nystrom"), 512
+LANDMARKS = (500, 1000, 2000)
 
 
 def main() -> None:
@@ -51,10 +53,13 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, help="only the SVM, on many classes or rows")
     args = parser.parse_args()
     torch.set_num_threads(hardware.usable_cores())
-    if args.case:
+    if args.case and args.case != "nystrom":
         show_case(args.case, args.rounds)
         return
     rows = features.real(args.features) if args.features else features.synthetic(*ROWS)
+    if args.case:
+        show_nystrom(rows, args.rounds)
+        return
     others = OtherCores()
     seconds = {name: time_in_turn(ways, args.rounds) for name, ways in comparisons(rows).items()}
     record: dict[str, Any] = {
@@ -126,7 +131,11 @@ def show_case(case: str, rounds: int) -> None:
     last: dict[str, Any] = {}
 
     def ours() -> None:
-        search = SVMSearch(extend="x" not in case, memory_gb=2 if "x" in case else 1)
+        search = (
+            SVMSearch(extend=False, memory_gb=2)
+            if "x" in case
+            else SVMSearch(kernels=("linear",), memory_gb=1)
+        )
         last["svm"] = search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
         last["predicted"] = search.predict(rows.x_test)
 
@@ -142,6 +151,37 @@ def show_case(case: str, rounds: int) -> None:
         print(f"  {way:23} {statistics.median(raw):7.2f} s ({min(raw):.2f} to {max(raw):.2f})")
     other = int((last["predicted"] != last["usual"]).sum())
     print(f"  {ratio:.2f}x; {other} of {len(rows.y_test)} predictions differ")
+
+
+def show_nystrom(rows: Rows, rounds: int) -> None:
+    """Time RBF settings, exact and by landmarks, in turn with one of `SVC`, and print seconds and scores."""
+    fitted: dict[str, Any] = {}
+
+    def ours(name: str, n_landmarks: int | None) -> Way:
+        search = SVMSearch(kernels=("rbf",), n_landmarks=n_landmarks, extend=False, device="cpu")
+
+        def call() -> None:
+            fitted[name] = search.fit(rows.x_train, rows.y_train, rows.x_valid, rows.y_valid)
+            fitted[name].predict(rows.x_test)
+
+        return Way(call=call)
+
+    def usual() -> None:
+        svc = make_pipeline(StandardScaler(), SVC(C=fitted["exact"].best_params_["C"]))
+        svc.fit(rows.x_train, rows.y_train)
+        fitted["SVC, one setting"] = svc
+        svc.predict(rows.x_test)
+
+    ways = {"exact": ours("exact", None), "SVC, one setting": Way(call=usual)}
+    ways |= {f"m = {m}": ours(f"m = {m}", m) for m in LANDMARKS if m <= len(rows.y_train)}
+    seconds = time_in_turn(ways, rounds, warm_up=False)
+    for name, raw in seconds.items():
+        true_N, predicted_N = rows.y_test, fitted[name].predict(rows.x_test)
+        macro_f1 = f1_score(true_N, predicted_N, average="macro", zero_division=0)
+        print(
+            f"{name:16} {statistics.median(raw):7.2f} s; test accuracy {accuracy_score(true_N, predicted_N):.3f}, "
+            f"macro F1 {macro_f1:.3f}; {getattr(fitted[name], 'best_params_', '')}"
+        )
 
 
 def many_classes(classes: int, rows: int) -> Rows:

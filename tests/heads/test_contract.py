@@ -25,6 +25,7 @@ EVERY = [getattr(heads, name) for name in HEADS]
 CLASSIFIERS = [
     heads.FineTune(lr=0.1, epochs=30),
     heads.SVM(),
+    heads.SVM(kernel="rbf", n_landmarks=100),
     heads.RidgeHead(),
     heads.LogisticRegressionHead(),
     heads.KNN(),

@@ -24,6 +24,7 @@ HEADS = {
     "linear": SVM(),
     "rbf": SVM(kernel="rbf"),
     "raw rbf": SVM(kernel="rbf", standardize=False),
+    "rbf by landmarks": SVM(kernel="rbf", n_landmarks=50, device="cpu"),
     "one against the rest": SVM(memory_gb=1e-9, device="cpu"),
 }
 

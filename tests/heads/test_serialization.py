@@ -34,6 +34,7 @@ HEADS = [
     FineTune(),
     SVM(),
     SVM(kernel="rbf", C=10),
+    SVM(kernel="rbf", n_landmarks=50),
     RidgeHead(),
     LogisticRegressionHead(),
     KNN(),

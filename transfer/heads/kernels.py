@@ -6,6 +6,7 @@ N: training rows, class after class. M: rows to predict. D: features.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,7 @@ class Gram:
             scaler = StandardScaler(copy=False).fit(x_ND)
             shift_D, scale_D = scaler.mean_, scaler.scale_
             x_ND = scaler.transform(x_ND)
-        variance = float(x_ND.var())
-        return cls(x_ND, y[order_N], shift_D, scale_D, 1 / (X.shape[1] * variance) if variance else 1.0)
+        return cls(x_ND, y[order_N], shift_D, scale_D, gamma_scale(float(x_ND.var()), X.shape[1]))
 
     def prepare(self, X: Array) -> Array:
         """Transform rows to predict (M, D) as the training rows were."""
@@ -87,10 +87,20 @@ class Gram:
 
     def gamma(self, gamma: float | str) -> float:
         """Return the number that `gamma` stands for, as in `SVC`."""
-        if isinstance(gamma, str):
-            check_choice("gamma", gamma, ("scale", "auto"))
-            return self.gamma_scale if gamma == "scale" else 1 / self.x_ND.shape[1]
-        return gamma
+        return gamma_value(gamma, lambda: self.gamma_scale, self.x_ND.shape[1])
+
+
+def gamma_value(gamma: float | str, scale: Callable[[], float], n_features: int) -> float:
+    """Return the number that `gamma` stands for, as in `SVC`, where `scale` computes what it calls so."""
+    if isinstance(gamma, str):
+        check_choice("gamma", gamma, ("scale", "auto"))
+        return scale() if gamma == "scale" else 1 / n_features
+    return gamma
+
+
+def gamma_scale(variance: float, n_features: int) -> float:
+    """Return the gamma that `SVC` calls scale, from the variance of all features together."""
+    return 1 / (n_features * variance) if variance else 1.0
 
 
 def kernel_values(

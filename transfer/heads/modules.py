@@ -156,7 +156,7 @@ class _Kernel(nn.Module):
 def build_module(head: Any, calibration: Calibration) -> CalibratedHead:
     """Build the module of a fitted head.
 
-    Linear heads become one matrix; an SVM with support vectors becomes its kernel and a matrix over these vectors.
+    Linear heads become one matrix; an SVM with support vectors or landmarks becomes its kernel and a matrix over these.
 
     Parameters
     ----------
@@ -181,6 +181,9 @@ def build_module(head: Any, calibration: Calibration) -> CalibratedHead:
         return found
     if isinstance(head, SVM) and not head.one_vs_rest_:
         return CalibratedHead(_ByPair(_pair_values(head), len(head.classes_)), calibration)
+    if isinstance(head, SVM) and not hasattr(head, "coef_"):  # by Nyström's approximation
+        values = nn.Sequential(_Kernel(head), _Layer(head.dual_coef_, head.intercept_.astype(float)))
+        return CalibratedHead(_ByClass(values, second_alone=False), calibration)
     if not hasattr(head, "coef_"):
         raise UserError(
             f"{type(head).__name__} keeps all training features and is not exported; give another `method`"

@@ -19,6 +19,10 @@ _FROM_0 = ("a number from 0 up", lambda value: 0 <= value < math.inf)
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("batch_size", "epochs", "max_iter", "k"), _COUNT),
     **dict.fromkeys(("C", "alpha", "gamma", "lr"), _ABOVE_0),
+    "n_landmarks": (
+        "a whole number from 0 up",
+        lambda value: isinstance(value, Integral) and int(value) >= 0,
+    ),
     "memory_gb": ("a number above 0", lambda value: value > 0),
     **dict.fromkeys(("class_weight", "cosine_steps", "min_steps", "steps", "tol", "weight_decay"), _FROM_0),
     "kernels": ("names of kernels", lambda value: False),

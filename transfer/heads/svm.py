@@ -13,8 +13,9 @@ import numpy.typing as npt
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram, rows_that_fit
+from transfer.heads.nystrom import choose_landmarks
 from transfer.heads.solutions import Solution
-from transfer.heads.svm_classifier import SVM, refuse_rbf
+from transfer.heads.svm_classifier import SVM
 from transfer.heads.svm_rows import KernelRows, ManyRows
 from transfer.system.errors import check_choice
 
@@ -24,22 +25,22 @@ Array = npt.NDArray[Any]
 class SVMSearch(GridSearch):
     """A search over kernels, C, gamma and class weights of `SVM`, which share one Gram matrix.
 
-    If there are more rows than `memory_gb` allows for a Gram matrix, linear settings are fitted together as `SVM`
-    describes, each with an equal share of the seconds, and RBF ones are left out, with a logged warning; a grid of RBF
-    alone is refused.
+    If there are more rows than `memory_gb` allows for a Gram matrix, settings are fitted as `SVM` describes, those of
+    one kernel together, each with an equal share of the seconds; `params` of RBF ones then have `n_landmarks`. Where
+    RBF has no approximation, its settings are left out, with a logged warning; a grid of RBF alone is refused.
 
     Parameters
     ----------
     kernels, C, gamma, class_weight : sequence
         Values to try, as `SVM` takes them.
-    standardize, memory_gb, device
+    standardize, n_landmarks, memory_gb, device
         As in `SVM`.
     select : {"macro_f1", "accuracy"}
         The score on the validation data by which a setting is chosen.
     extend : bool
         Whether values of C are added while the best one is an outermost one.
     seed : int
-        Without effect: nothing is random here; all searches have this parameter.
+        Of the draw of landmarks.
 
     Attributes
     ----------
@@ -69,6 +70,7 @@ class SVMSearch(GridSearch):
         standardize: bool = True,
         select: str = "macro_f1",
         extend: bool = True,
+        n_landmarks: int | None = None,
         memory_gb: float | None = None,
         seed: int = 0,
         device: str = "auto",
@@ -80,12 +82,13 @@ class SVMSearch(GridSearch):
         self.standardize = standardize
         self.select = select
         self.extend = extend
+        self.n_landmarks = n_landmarks
         self.memory_gb = memory_gb
         self.seed = seed
         self.device = device
 
     def _settings(self, rows: KernelRows | ManyRows) -> list[Setting]:
-        """Return all combinations: a linear kernel once, without gamma; RBF only if its Gram matrix fits."""
+        """Return all combinations: a linear kernel once, without gamma; RBF only if it can be solved."""
         settings: list[Setting] = []
         for setting in super()._settings(rows):
             if setting["kernel"] == "linear":
@@ -98,9 +101,9 @@ class SVMSearch(GridSearch):
         y_N = self.classes_[codes_N]
         for kernel in self.kernels:
             check_choice("kernel", kernel, KERNELS)
-        if len(X) > rows_that_fit(self.memory_gb):
-            refuse_rbf(self.kernels, len(X), self.memory_gb)
-            return ManyRows(X, y_N, self.standardize, self.device)
+        if self.n_landmarks or len(X) > rows_that_fit(self.memory_gb):
+            n_landmarks = choose_landmarks(self.kernels, len(X), self.n_landmarks, self.memory_gb)
+            return ManyRows(X, y_N, self.standardize, self.device, n_landmarks, self.seed)
         return KernelRows(Gram.of(X, y_N, self.standardize))
 
     def _solve(
@@ -112,9 +115,16 @@ class SVMSearch(GridSearch):
         return rows.predict(models, X)
 
     def _make(self, rows: KernelRows | ManyRows, params: Setting, model: Any) -> SVM:
-        estimator = SVM(**params, standardize=self.standardize, memory_gb=self.memory_gb, device=self.device)
+        own: Setting = {"n_landmarks": self.n_landmarks, **params}
+        estimator = SVM(
+            **own,
+            standardize=self.standardize,
+            memory_gb=self.memory_gb,
+            seed=self.seed,
+            device=self.device,
+        )
         if isinstance(rows, ManyRows):
-            return estimator._take_layer(*model)
+            return estimator._take_layer(model)
         return estimator._take(rows.gram, model.machines)
 
     def _n_workers(self, n_rows: int) -> int:

@@ -1,14 +1,13 @@
 """A support vector machine, solved by scikit-learn's libsvm on a Gram matrix.
 
-Linear ones on more rows than a Gram matrix may have are solved by `primal_svm` instead.
+Those on more rows than a Gram matrix may have are solved by `primal_svm` instead, RBF ones by way of `nystrom`.
 
 M: rows to predict. D: features. V: support vectors. C: classes. P: pairs of classes. K: C - 1.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -16,9 +15,9 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from transfer.heads import primal_svm
 from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
 from transfer.heads.linear import checked, checked_rows
+from transfer.heads.nystrom import Landmarks, choose_landmarks
 from transfer.heads.one_vs_one import (
     Machines,
     confidence,
@@ -28,21 +27,21 @@ from transfer.heads.one_vs_one import (
 )
 from transfer.heads.pair_solver import solve
 from transfer.heads.products import multiply_rows
-from transfer.system.errors import UserError, check_choice
+from transfer.heads.svm_rows import Layer, ManyRows
+from transfer.system.errors import check_choice
 
 Array = npt.NDArray[Any]
 # Weights that a linear SVM may have: 256 MB.
 LARGEST_LAYER = 32_000_000
 FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "_scale_D", "_gamma"}
 
-log = logging.getLogger(__name__)
-
 
 class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine with the predictions of `sklearn.svm.SVC`; a linear one predicts by one product.
 
     If there are more rows than a Gram matrix has memory for, a linear SVM is that of `sklearn.svm.LinearSVC` (squared
-    hinge loss, one class against the rest), which needs no such matrix; an RBF one is refused.
+    hinge loss, one class against the rest), which needs no such matrix, and an RBF one is that of the features that
+    `sklearn.kernel_approximation.Nystroem` gives.
 
     Parameters
     ----------
@@ -51,10 +50,17 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         As in `SVC`.
     standardize : bool
         Fit on features of mean 0 and deviation 1.
+    n_landmarks : int, optional
+        Rows by which Nyström's approximation of RBF is made; more than there are: all. None takes 1,000, or as many as
+        memory has room for, where there are too many rows for a Gram matrix; 0 refuses RBF there. With any other number
+        SVMs are fitted as if there were too many rows.
     memory_gb : float, optional
-        Memory that the Gram matrix may take, in GB; None is a quarter of the machine's.
+        Memory that the Gram matrix, or the features of the approximation, may take, in GB; None is a quarter of the
+        machine's, or of what is free.
+    seed : int
+        Of the draw of landmarks.
     device : {"auto", "cpu", "cuda"}
-        Where a linear SVM on too many rows for a Gram matrix is fitted.
+        Where an SVM on too many rows for a Gram matrix is fitted.
 
     Attributes
     ----------
@@ -66,9 +72,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         `itertools.combinations`. Two classes are always one pair. If `coef_` would take more than 256 MB (178 classes
         at 2,048 features), support vectors are kept instead.
     support_vectors_ : ndarray of shape (V, D)
-        Of an SVM without `coef_`, class after class.
-    dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,)
-        Of an SVM without `coef_`, as in `SVC`.
+        Of an SVM without `coef_`, class after class; of an approximation the landmarks.
+    dual_coef_, intercept_ : ndarrays of shapes (K, V) and (P,), with `one_vs_rest_` (C, V) and (C,)
+        Of an SVM without `coef_`, as in `SVC`; with `one_vs_rest_` weights of kernel values for each class.
 
     Examples
     --------
@@ -87,7 +93,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         gamma: float | str = "scale",
         class_weight: Any = None,
         standardize: bool = True,
+        n_landmarks: int | None = None,
         memory_gb: float | None = None,
+        seed: int = 0,
         device: str = "auto",
     ) -> None:
         self.kernel = kernel
@@ -95,7 +103,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.gamma = gamma
         self.class_weight = class_weight
         self.standardize = standardize
+        self.n_landmarks = n_landmarks
         self.memory_gb = memory_gb
+        self.seed = seed
         self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -120,10 +130,11 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_choice("kernel", self.kernel, KERNELS)
         for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
             delattr(self, name)
-        if len(X) > rows_that_fit(self.memory_gb):
-            refuse_rbf([self.kernel], len(X), self.memory_gb)
-            layers = primal_svm.fit(X, y, [(self.C, self.class_weight)], self.standardize, self.device)
-            return self._take_layer(*layers[0])
+        if self.n_landmarks or len(X) > rows_that_fit(self.memory_gb):
+            n_landmarks = choose_landmarks([self.kernel], len(X), self.n_landmarks, self.memory_gb)
+            rows = ManyRows(X, y, self.standardize, self.device, n_landmarks, self.seed)
+            setting = {name: getattr(self, name) for name in ("kernel", "gamma", "class_weight", "C")}
+            return self._take_layer(rows.solve([setting])[0].model)
         gram = Gram.of(X, y, self.standardize)
         products_NN = gram.products(gram.x_ND)
         kernel_NN = gram.kernel(self.kernel, self.gamma, gram.x_ND, products_NN, products_NN)
@@ -199,7 +210,12 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _decide_layer(self, x_MD: Array) -> Array:
         """Return the values of the classes (M, C), each against the rest."""
-        return multiply_rows(x_MD.astype(self.coef_.dtype, copy=False), self.coef_) + self.intercept_
+        if hasattr(self, "coef_"):
+            return multiply_rows(x_MD.astype(self.coef_.dtype, copy=False), self.coef_) + self.intercept_
+        landmarks = Landmarks(
+            self.support_vectors_, self.n_support_, self._shift_D, self._scale_D, self._gamma
+        )
+        return landmarks.decide(x_MD, [(self.dual_coef_, self.intercept_)])[0]
 
     def _decide_pairs(self, x_MD: Array) -> Iterator[Array]:
         """Yield the values of the pairs, as `Machines.decide` does."""
@@ -229,18 +245,13 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._shift_D, self._scale_D, self._gamma = gram.shift_D, gram.scale_D, gram.gamma(self.gamma)
         return self
 
-    def _take_layer(self, coef: Array, intercept: Array) -> Self:
-        """Set the fitted attributes from one layer that `primal_svm` solved."""
-        self.coef_, self.intercept_, self.one_vs_rest_ = coef, intercept, len(coef) > 1
+    def _take_layer(self, layer: Layer) -> Self:
+        """Set the fitted attributes from a layer that `primal_svm` solved."""
+        self.intercept_, self.one_vs_rest_ = layer.intercept, len(layer.coef) > 1
+        if layer.landmarks is None:
+            self.coef_ = layer.coef
+        else:
+            own, self.dual_coef_ = layer.landmarks, layer.coef
+            self.support_vectors_, self.n_support_ = own.x_LD, own.counts_C
+            self._shift_D, self._scale_D, self._gamma = own.shift_D, own.scale_D, own.gamma
         return self
-
-
-def refuse_rbf(kernels: Sequence[str], n_rows: int, memory_gb: float | None) -> None:
-    """Refuse RBF, or warn that it is left out if there are linear settings too: its Gram matrix does not fit."""
-    if "rbf" not in kernels:
-        return
-    fits = rows_that_fit(memory_gb)
-    why = f"{n_rows:,} training images are too many for an RBF kernel in memory; {fits:,} would fit"
-    if "linear" not in kernels:
-        raise UserError(f"{why}; a linear SVM takes any number")
-    log.warning("%s: the RBF settings are left out, the linear ones are fitted", why)

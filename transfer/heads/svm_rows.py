@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from transfer.heads import primal_svm
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
+from transfer.heads.nystrom import Landmarks, NystromRows
 from transfer.heads.one_vs_one import Machines, in_blocks, vote
 from transfer.heads.pair_solver import solve_settings
 from transfer.heads.products import multiply_rows
@@ -89,32 +91,76 @@ class KernelRows:
         return codes_SM
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The machines of a setting, one class against the rest: of features, or of kernel values with landmarks."""
+
+    coef: Array
+    intercept: Array
+    landmarks: Landmarks | None = None
+
+
 class ManyRows:
-    """Training rows too many for a Gram matrix: linear settings only, solved together by `primal_svm`."""
+    """Training rows without a Gram matrix: settings are solved together by `primal_svm`, RBF ones by Nyström.
 
-    X: Array
-    y_N: Array
-    standardize: bool
-    device: str
+    Parameters
+    ----------
+    X, y_N : (N, D) float32 and (N,)
+    standardize, device
+        As `SVM` takes them.
+    n_landmarks : int
+        0: linear settings only.
+    seed : int
+    """
 
-    KERNELS: ClassVar = ("linear",)
+    def __init__(
+        self, X: Array, y_N: Array, standardize: bool, device: str, n_landmarks: int, seed: int
+    ) -> None:
+        self.X, self.y_N, self.standardize, self.device = X, y_N, standardize, device
+        self.n_landmarks, self.seed = n_landmarks, seed
+        self.KERNELS = KERNELS if n_landmarks else ("linear",)
+
+    @cached_property
+    def _nystrom(self) -> NystromRows:
+        return NystromRows(self.X, self.y_N, self.n_landmarks, self.standardize, self.seed)
 
     def solve(self, settings: Sequence[Setting]) -> list[Solution]:
-        """Return the layers of the settings, each with an equal share of the seconds."""
-        start = time.perf_counter()
-        costs = [(setting["C"], setting["class_weight"]) for setting in settings]
-        layers = primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
-        share_s = (time.perf_counter() - start) / len(settings)
-        return [Solution(own, layer, share_s) for own, layer in zip(settings, layers, strict=True)]
+        """Return the layers of the settings; those of one kernel have an equal share of its seconds."""
+        solved: dict[int, Solution] = {}
+        for kernel in dict.fromkeys(map(_kernel, settings)):
+            own = [i for i, setting in enumerate(settings) if _kernel(setting) == kernel]
+            start = time.perf_counter()
+            layers = self._layers(kernel, [(settings[i]["C"], settings[i]["class_weight"]) for i in own])
+            share_s = (time.perf_counter() - start) / len(own)
+            found = {} if kernel == LINEAR else {"n_landmarks": self.n_landmarks}
+            for i, layer in zip(own, layers, strict=True):
+                solved[i] = Solution(settings[i], layer, share_s, found)
+        return [solved[i] for i in range(len(settings))]
 
-    def predict(self, models: Sequence[tuple[Array, Array]], X: Array) -> Array:
+    def _layers(self, kernel: Kernel, costs: Sequence[tuple[float, Any]]) -> list[Layer]:
+        if kernel == LINEAR:
+            return [
+                Layer(*own) for own in primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
+            ]
+        landmarks, z_NL, root_LL = self._nystrom.features(kernel[1])
+        layers = primal_svm.fit(z_NL, self.y_N, costs, False, self.device)
+        return [Layer(coef.astype(np.float64) @ root_LL, intercept, landmarks) for coef, intercept in layers]
+
+    def predict(self, models: Sequence[Layer], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the layers."""
-        values = [multiply_rows(X, coef) + intercept for coef, intercept in models]
-        # Two classes are one pair, whose first class a value above zero prefers.
-        return np.stack(
-            [own.argmax(1) if own.shape[1] > 1 else (own[:, 0] <= 0).astype(int) for own in values]
-        )
+        codes_SM = np.empty((len(models), len(X)), int)
+        for landmarks in {id(model.landmarks): model.landmarks for model in models}.values():
+            own = [s for s, model in enumerate(models) if model.landmarks is landmarks]
+            layers = [(models[s].coef, models[s].intercept) for s in own]
+            if landmarks is None:
+                values = [multiply_rows(X, coef) + intercept for coef, intercept in layers]
+            else:
+                values = landmarks.decide(X, layers)
+            # Two classes are one pair, whose first class a value above zero prefers.
+            codes_SM[own] = [
+                each.argmax(1) if each.shape[1] > 1 else (each[:, 0] <= 0).astype(int) for each in values
+            ]
+        return codes_SM
 
 
 def _kernel(setting: Setting) -> Kernel:

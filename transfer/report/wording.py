@@ -22,8 +22,12 @@ DECODED = {
 def format_params(params: dict[str, Any]) -> str:
     """Format parameters briefly; those with a neutral value are left out."""
     return ", ".join(
-        f"{value}"
+        f"{value} by Nyström"
+        if name == "kernel" and params.get("n_landmarks")
+        else f"{value}"
         if name in ("kernel", "class_weight")
+        else f"m {value}"
+        if name == "n_landmarks"
         else f"{name} {value:g}"
         if isinstance(value, float | int)
         else f"{name} {value}"
