@@ -138,6 +138,7 @@ def test_degenerate_predictions_have_ordered_finite_intervals(case: str, unit: s
     one, two = macro_f1_interval(y, a, 4, units), macro_f1_difference(y, a, y, 4, units)
     for low, high in (one.ci95, share_interval(a == y, units)):
         assert 0 <= low < high <= 1
+    assert one.ci95[0] <= one.value <= one.ci95[1]
     for estimate in (two, accuracy_difference(y, a, y, units), macro_f1_difference(y, y, y, 4, units)):
         assert -1 <= estimate.ci95[0] < estimate.ci95[1] <= 1
 

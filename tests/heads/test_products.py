@@ -35,3 +35,12 @@ def test_products_of_few_rows_are_those_of_torch(monkeypatch: pytest.MonkeyPatch
     columns_DM = x_MD.T.contiguous()
     for one, other in ((x_MD, y_ND), (columns_DM.T, y_ND), (x_MD, wider[:, :-1]), (x_MD[:0], y_ND)):
         torch.testing.assert_close(multiply_few(one, other), one @ other.T, atol=1e-4, rtol=0)
+
+
+def test_products_of_few_rows_have_gradients_and_any_width() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x_MD, y_ND = (torch.randn(n, 5, generator=generator, requires_grad=True) for n in (2, 3))
+    multiply_few(x_MD, y_ND).sum().backward()
+    torch.testing.assert_close(x_MD.grad, y_ND.detach().sum(0).expand(2, 5))
+    torch.testing.assert_close(multiply_few(x_MD[:, :0], y_ND[:, :0]), torch.zeros(2, 3))
+    assert multiply_few(x_MD.double(), y_ND.double()).dtype == torch.float64

@@ -110,7 +110,8 @@ def _repeat(
     """`comparison.repeats` of the result; None where nothing is repeated."""
     unfitted = {name: METHODS[name].build(config) for name in fitted if name in METHODS}
     if config.repeats and len(unfitted) < len(fitted):
-        log.info("repeats leave out what trains blocks: %s", ", ".join(fitted.keys() - unfitted.keys()))
+        left_out = [name for name in fitted if name not in unfitted]
+        log.info("repeats leave out what trains blocks: %s", ", ".join(left_out))
     found = features.images
     count = config.repeats
     if count is None:

@@ -84,10 +84,11 @@ def macro_f1_interval(y_N: Labels, predicted_N: Labels, n_classes: int, units: U
     effective = max(middle * (1 - middle) / variance, 1.0)
     corrected = min(max(value - smooth.bias, 0.0), 1.0)
     if third_moment > 0 and units.code_N is None:
-        interval = score_interval(corrected, effective, units.critical, variance, third_moment / variance)
+        low, high = score_interval(corrected, effective, units.critical, variance, third_moment / variance)
     else:
-        interval = wilson(corrected, effective, units.critical)
-    return Estimate(value, variance**0.5, interval)
+        low, high = wilson(corrected, effective, units.critical)
+    # Without bias a value of 0 may lie below its interval by a little, and would seem impossible.
+    return Estimate(value, variance**0.5, (min(low, value), max(high, value)))
 
 
 def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, units: Units) -> Estimate:

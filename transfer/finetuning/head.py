@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from transfer.heads.linear import moments
 from transfer.heads.linear_probe_classifier import FineTune
 
 
@@ -37,14 +38,12 @@ class Head(nn.Module):
 
     def __init__(self, classes: int, x_ND: npt.NDArray[np.float32]) -> None:
         super().__init__()
-        mean_D, scale_D = x_ND.mean(0, dtype=np.float64), x_ND.std(0, dtype=np.float64)
-        scale_D[scale_D <= 1e-6 * np.abs(mean_D)] = 1.0  # features that do not vary
-        scale_D[scale_D == 0] = 1.0
+        mean_D, scale_D = moments(x_ND)  # by parts: rows may lie in a file
         self.linear = nn.Linear(x_ND.shape[1], classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
-        self.register_buffer("mean_D", torch.from_numpy(mean_D).float())
-        self.register_buffer("scale_D", torch.from_numpy(scale_D).float())
+        self.register_buffer("mean_D", torch.from_numpy(mean_D))
+        self.register_buffer("scale_D", torch.from_numpy(scale_D))
 
     def forward(self, x_ND: torch.Tensor) -> torch.Tensor:
         """Return logits `(N, C)` of features."""

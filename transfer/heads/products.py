@@ -43,12 +43,18 @@ def even_blocks(n: int) -> list[slice]:
 
 def multiply_few(x_MD: torch.Tensor, y_ND: torch.Tensor) -> torch.Tensor:
     """Return the products (M, N) of the rows of two tensors, computed by torch's threads; M or N is small."""
-    if _LAYER is None or x_MD.is_cuda or x_MD.dtype != torch.float32:
+    if _LAYER is None or not (_is_taken(x_MD) and _is_taken(y_ND)):
         return x_MD @ y_ND.T
     # Of rows with gaps between them it takes a hundred times as long.
     x_MD, y_ND = (own if own.T.is_contiguous() else own.contiguous() for own in (x_MD, y_ND))
     products_MN: torch.Tensor = _LAYER(x_MD, y_ND, None, "none", [], "")
     return products_MN
+
+
+def _is_taken(x_ND: torch.Tensor) -> bool:
+    """Return whether oneDNN's layer takes rows: float32 on a processor, of one column or more, without gradients."""
+    in_grad = x_ND.requires_grad and torch.is_grad_enabled()
+    return x_ND.dtype == torch.float32 and x_ND.shape[1] > 0 and not (x_ND.is_cuda or in_grad)
 
 
 def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
