@@ -229,7 +229,7 @@ class RunConfig:
         check_choice("resize", self.resize, RESIZES)
         for name, names in (("layers", self.layers), ("unfreeze", self.unfreeze)):
             if not all(names) or len(set(names)) < len(names):
-                raise UserError(f"`{name}` is {','.join(names)}; give each once, such as layer3,layer4")
+                raise UserError(f"`{name}` is {','.join(names)!r}; give each once, such as layer3,layer4")
         check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         if self.lr is not None:
             if not self.lr or not all(0 < lr < 10 for lr in self.lr):
