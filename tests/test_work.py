@@ -162,7 +162,7 @@ def work_of_a_run(root: Path) -> Work:
         counting(weights, "_read", patch, lambda _: work.weights.update(["read"]))
         counting(fitting, "fill", patch, lambda *_: work.weights.update(["fitted"]))
         counting(models, "get_model", patch, lambda *_, **__: work.weights.update(["built"]))
-        counting(plan, "list_options", patch, lambda *_: work.resolved.update(["engines"]))
+        counting(plan, "list_options", patch, lambda **_: work.resolved.update(["engines"]))
         counting(options, "pick_device", patch, lambda _: work.resolved.update(["device"]))
         counting(plan, "choose_weights", patch, lambda _: work.resolved.update(["weights"]))
         counting(shards, "read", patch, read)
