@@ -5,7 +5,7 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,8 @@ class TrainedBlocks:
     """Seconds of the test split, from maps to labels."""
 
     best_index_ = 0
-    extended_: Any = None
-    at_edge_: Any = ()
+    extended_: dict[str, Any] = field(default_factory=dict)
+    at_edge_: list[str] = field(default_factory=list)
 
     @property
     def best_params_(self) -> dict[str, Any]:
@@ -203,8 +203,6 @@ def _train(
         splits=seen,
         fit_s=probe_s + kept.seconds,
         predict_s=predict_s,
-        extended_={},
-        at_edge_=[],
     )
 
 
@@ -251,6 +249,5 @@ def _declare(found: Extraction, recipe: Recipe, features_key: str, class_weight:
         "features": features_key,
         "class_weight": class_weight,
         "recipe": asdict(recipe),
-        "precision": recipe.precision,
         "machine": made_on(found.plan),
     }

@@ -67,5 +67,5 @@ class MapRows:
 def cached_rows(
     table: FeatureTable, ids_N32: Ids, y_N: npt.NDArray[np.int64], maps: Maps, shapes: tuple[Shape, ...]
 ) -> MapRows:
-    """Return the maps of images as a table of the cache has them."""
+    """Return the maps of images, read from a table of the cache."""
     return MapRows(lambda places: decode(table.gather(ids_N32[places]), maps), y_N, shapes)

@@ -77,8 +77,7 @@ def without_subnormals(x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]
     """Replace subnormal numbers by zero.
 
     Whether a thread flushes them is its own state, and threads of BLAS, OpenMP and libsvm are not all ours. Rows
-    without subnormal numbers are read alike by all threads, on every device, and at full
-    speed.
+    without subnormal numbers are read alike by all threads, on every device, and at full speed.
 
     Parameters
     ----------

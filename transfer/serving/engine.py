@@ -65,7 +65,7 @@ def build_engine(
 def build_network(kept: Kept, method: Method) -> tuple[nn.Module, Normalisation]:
     """Build the network of a saved model, cut before its classifier, and return it with its normalisation.
 
-    A method that trained blocks of the network has them in a file of its own.
+    Blocks that a method trained are read from that method's own file.
     """
     about, size = kept.record["backbone"], input_size(kept)
     networks.check_name(about["name"])
