@@ -374,6 +374,26 @@ def test_two_runs_that_merge_the_same_copies_at_once_keep_the_rows(
     np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
 
+def test_rows_of_what_is_deleted_after_a_merge_that_was_seen_half_done_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, x = rows(4)
+    other = table(tmp_path)
+    for i in range(4):
+        other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
+    before, gone = shards.paths(other.folder), list[Path]()
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "delete", gone.append)
+        other.merge()
+    reader = FeatureTable(other.folder, other.key, DECLARED, read=False)
+    reader.look_again([path.name for path in shards.paths(other.folder) - before])
+    reader.look_again()  # those that were merged are found last, and answer
+    for path in gone:
+        shards.delete(path)
+    np.testing.assert_array_equal(reader.gather(ids), x)
+    assert reader.seconds(ids, "here") == pytest.approx(4)
+
+
 def test_damage_since_a_table_was_opened_is_never_merged(tmp_path: Path) -> None:
     """What is merged gets a checksum of its own."""
     ids, x = rows(6)

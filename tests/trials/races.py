@@ -26,8 +26,10 @@ def races(rounds: int, seed: int, folder: Path, *, locks: bool) -> Counter[str]:
         begin = children.CONTEXT.Barrier(PROCESSES + 1)
         running = [children.start(_features, begin, folder, store, out, locks) for out in outs]
         pruning = children.start(_prune, begin, store, folder / "pruned", locks)
-        assert [children.ended(process) for process in running] == [0] * PROCESSES
-        pruning.terminate()
+        try:
+            assert [children.ended(process) for process in running] == [0] * PROCESSES
+        finally:  # or whoever started it would wait for it for good
+            pruning.terminate()
         assert children.ended(pruning) in (0, -15)
         for out in outs:
             assert out.with_suffix(".npy").read_bytes() == calm, "features differ"

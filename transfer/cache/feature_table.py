@@ -150,8 +150,12 @@ class FeatureTable:
             try:
                 return self._rows(ids_N32, make_rows)
             except FileNotFoundError:  # merged by another process, into a shard that is new
-                if not self._find_shards():
-                    raise
+                if (
+                    not self._find_shards()
+                ):  # or that was found while what it was merged from was there, and answered
+                    self._shards, self._index, self._known = {}, Index(), set()
+                    if not (self._find_shards() and self.holds(ids_N32).all()):
+                        raise
 
     def seconds(self, ids_N32: Ids, made_on: str) -> float | None:
         """Return the time that computing the images' rows took, in whichever runs that was.
@@ -167,8 +171,7 @@ class FeatureTable:
         float or None
             Seconds; None if not all rows were computed on `made_on`.
         """
-        places = np.unique(self._places(ids_N32))
-        numbers, counts = np.unique(places // PLACES, return_counts=True)
+        numbers, counts = np.unique(np.unique(self._places(ids_N32)) // PLACES, return_counts=True)
         found = [self._shards[number] for number in numbers.tolist()]
         if any(shard.made_on != made_on for shard in found):
             return None
@@ -195,9 +198,8 @@ class FeatureTable:
             shard, wanted_N = self._shards[number], shard_N == number
             if shard.row_bytes > LONG_ROW_BYTES:
                 x_ND[wanted_N] = shard.load_rows(row_N[wanted_N])
-                continue
-            # What is mapped of a file that another machine deletes would end the process: large ones stay.
-            x_ND[wanted_N] = shard.load(mapped=shard.shape[0] >= SHARD_ROWS)[row_N[wanted_N]]
+            else:  # what is mapped of a file that another machine deletes would end the process: large ones stay
+                x_ND[wanted_N] = shard.load(mapped=shard.shape[0] >= SHARD_ROWS)[row_N[wanted_N]]
         return x_ND
 
     def _merge(self, made_on: str, *, if_full: bool = False) -> None:
