@@ -22,7 +22,8 @@ from pyarrow import parquet
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.trials.imported"])
-LIMIT_S = 60
+# Nothing takes a minute, unless other processes use the processor.
+LIMIT_S = 300
 CLASSES, SIZE = 3, 32
 # A status can be read once, and whoever starts a process reads those of all others: threads that did so at the
 # same time would get 255 for one that ended well (multiprocessing/popen_forkserver.py, poll).

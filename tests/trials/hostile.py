@@ -46,6 +46,7 @@ from transfer.system import files, schemas
 from transfer.system.content_ids import from_hex
 from transfer.system.errors import UserError
 
+# Of processor time, which other processes do not lengthen.
 LIMIT_S = 5.0
 MEMORY_KB = 1_000_000
 RESULT = Path(__file__).parents[1] / "recorded" / "result-v1.json"
@@ -76,7 +77,7 @@ def hostile(kind: str, count: int, number: int, folder: Path) -> Counter[str]:
     )
     @given(makes.map(_File))
     def case(data: _File) -> None:
-        start = time.perf_counter()
+        start = time.process_time()
         met["cases"] += 1
         try:
             read(data)
@@ -89,7 +90,7 @@ def hostile(kind: str, count: int, number: int, folder: Path) -> Counter[str]:
             (folder / "failed").write_bytes(data)  # Hypothesis would print all of it
             raise
         assert len(message.splitlines()) == 1, message
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         met["slowest_ms"] = max(met["slowest_ms"], round(1000 * seconds))
         assert seconds < LIMIT_S, f"{seconds:.1f} s"
 
