@@ -68,7 +68,11 @@ def test_a_pickle_longer_than_those_of_networks_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x80", b"PK\x03\x04", b"no pickle", b"\x80\x02h\x00.", b"\x80\x02s."]
+    "data",
+    [
+        *(b"", b"\x80", b"PK\x03\x04", b"no pickle", b"\x80\x02h\x00.", b"\x80\x02s."),
+        b"\x80\x05\x96" + b"\x7f" * 8,  # an array of exabytes
+    ],
 )
 def test_what_is_broken_is_left_to_torch(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(data)
