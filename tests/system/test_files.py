@@ -133,6 +133,24 @@ def test_every_other_byte_breaks_the_seal() -> None:
             files.unsealed(bytes(changed))
 
 
+def test_a_folder_that_is_deleted_while_it_is_listed_has_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b").touch()
+    (tmp_path / "a").touch()
+    assert [path.name for path in files.matching(tmp_path)] == ["a", "b"]
+    real = os.scandir
+
+    def after_a_deletion(path: Path) -> object:
+        for name in "ab":
+            (tmp_path / name).unlink()
+        tmp_path.rmdir()
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", after_a_deletion)
+    assert files.matching(tmp_path) == []
+
+
 def test_unfinished_files_of_a_day_ago_are_abandoned(tmp_path: Path) -> None:
     new, old = (tmp_path / f".{name}.npy.{'0' * 32}.tmp" for name in "ab")
     others = tmp_path / "c.npy", tmp_path / ".mine.tmp"

@@ -81,7 +81,7 @@ def entries(root: Path) -> list[Entry]:
         raise UserError(f"no store at {root}; name another by `store`")
     found = [_table(folder) for folder in _folders(root / FEATURES)]
     found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
-    found += [_trials(path) for path in sorted((root / TRIALS).glob("*.json")) if _KEY.fullmatch(path.stem)]
+    found += [_trials(path) for path in files.matching(root / TRIALS, "*.json") if _KEY.fullmatch(path.stem)]
     found.append(_drawn(root / BUILT_IN))
     return sorted(filter(None, found), key=lambda entry: -entry.used)
 
@@ -113,14 +113,14 @@ def leftovers(root: Path) -> list[Leftover]:
 
     tables = list(_folders(root / FEATURES))
     made = [folder for kind in MADE_KINDS for folder in _folders(root / kind)]
-    drawn = [path for path in (root / BUILT_IN).glob("lagoon-*/*/*") if path.is_dir()]
+    drawn = [path for path in files.matching(root / BUILT_IN, "lagoon-*/*/*") if path.is_dir()]
     for folder in (root, *(root / kind for kind in (FEATURES, *MADE_KINDS, TRIALS))):
-        add(folder.glob(f"{PRUNED}*"), "not deleted to the end")
+        add(files.matching(folder, f"{PRUNED}*"), "not deleted to the end")
     for folder in (*made, *drawn, root / TRIALS):
         add(files.abandoned(folder), "not written to the end")
     for folder in tables:
         add(shards.abandoned(folder), "not written to the end")
-        add(folder.glob(f"*{SET_ASIDE}"), "damaged, set aside")
+        add(files.matching(folder, f"*{SET_ASIDE}"), "damaged, set aside")
     empty = [folder for folder in tables if not _table(folder)] + [
         folder for folder in made if not _exists(folder / MADE)
     ]
@@ -130,7 +130,7 @@ def leftovers(root: Path) -> list[Leftover]:
 
 def _table(folder: Path) -> Entry | None:
     found = [shard for shard, _ in shards.described(folder)]
-    if not shards.paths(folder) and not any(folder.glob(f"*{SET_ASIDE}")):  # begun, and then nothing
+    if not shards.paths(folder) and not files.matching(folder, f"*{SET_ASIDE}"):  # begun, and then nothing
         return None
     declared = (shard.declared for shard in found if key_of(shard.declared).startswith(folder.name))
     images = sum(shard.shape[0] for shard in found)
@@ -149,10 +149,10 @@ def _trials(path: Path) -> Entry | None:
 
 def _drawn(folder: Path) -> Entry | None:
     """Return the entry of the built-in images; None if there are none, or other files lie among them."""
-    names = [path.name for path in folder.glob("[!.]*")]
+    names = [path.name for path in files.matching(folder, "[!.]*")]
     if not names or not all(_LAGOON.fullmatch(name) for name in names):
         return None
-    images = sum(1 for _ in folder.glob("*/*/*/*.jpg"))
+    images = len(files.matching(folder, "*/*/*/*.jpg"))
     return _entry(BUILT_IN, folder, folder, "the built-in images", images)
 
 
@@ -228,7 +228,7 @@ def _in_words(declared: object) -> str:
 
 def _folders(folder: Path) -> Iterator[Path]:
     """Yield the folders that are named by a key; others do not belong to the store."""
-    for path in sorted(folder.glob("*")):
+    for path in files.matching(folder):
         if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
 

@@ -51,5 +51,5 @@ def read(manifest: Path, *, check: bool) -> tuple[Ids, dict[str, Any]]:
 
 def orphans(folder: Path) -> list[Path]:
     """Return the rows in a folder without a manifest, which was written last."""
-    rows = (path for path in folder.glob(f"*{ROWS}") if _NAME.fullmatch(path.stem))
+    rows = (path for path in files.matching(folder, f"*{ROWS}") if _NAME.fullmatch(path.stem))
     return [path for path in rows if files.is_abandoned(path) and not path.with_suffix(MANIFEST).exists()]

@@ -95,7 +95,7 @@ class Shard:
 
 def paths(folder: Path) -> set[Path]:
     """Return the shards in a folder."""
-    return {path for path in folder.glob("*") if _NAME.fullmatch(path.name)}
+    return {path for path in files.matching(folder) if _NAME.fullmatch(path.name)}
 
 
 def write(

@@ -266,7 +266,7 @@ class Store:
 
     def _trials(self, pattern: str) -> list[dict[str, Any]]:
         found = []
-        for path in sorted((self.root / TRIALS).glob(pattern)):
+        for path in files.matching(self.root / TRIALS, pattern):
             with contextlib.suppress(OSError, ValueError):  # treated as absent: they are made again
                 entry = files.unsealed(files.read(path, MAX_RECORD_BYTES))
                 if isinstance(entry.get("trials"), list) and isinstance(entry.get("declared"), dict):

@@ -246,6 +246,15 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
+def matching(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return the files that match a pattern in a folder, in order; none of one that is deleted at the same time."""
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(folder.glob(pattern))
+    return []
+
+
 def abandoned(folder: Path) -> list[Path]:
     """Return the temporary files in a folder that killed processes left."""
-    return [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)]
+    return [
+        path for path in matching(folder, ".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)
+    ]
