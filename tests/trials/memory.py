@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from scipy.linalg import blas
 
 from tests.trials import children, outputs
 from transfer.cache import inventory
@@ -177,7 +178,10 @@ def _run(argv: list[str]) -> None:
 
 
 def _prepare(out: Path) -> None:
-    """Direct all output to `out`, and let every library take now what it takes once."""
+    """Direct all output to `out`, and let every library take now what it takes once.
+
+    OpenBLAS, of which NumPy and SciPy have one each, waits for good for memory that it does not get.
+    """
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stderr = os.fdopen(2, "w", buffering=1)
@@ -189,6 +193,7 @@ def _prepare(out: Path) -> None:
     for square in (x, x.astype(np.float64)):
         np.linalg.solve(square @ square + np.eye(256), square)
         torch.from_numpy(square) @ torch.from_numpy(square)
+    blas.dgemm(1.0, x, x)
     torch.nn.functional.conv2d(torch.ones(1, 3, 32, 32), torch.ones(8, 3, 3, 3))
 
 
