@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from transfer.evaluation.intervals import LEVEL, Interval
+from transfer.evaluation.shares import LEVEL, Interval
 
 
 def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share: float) -> dict[str, Any]:
