@@ -88,8 +88,8 @@ def tango(gains: int, losses: int, n: int) -> Interval:
     """Return Tango's score interval of a difference of two shares of the same `n` trials.
 
     All differences whose squared distance from the observed one is at most the squared quantile times the variance that
-    it has if they are true (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B). Bonett
-    and Price's interval covers more than 97 % where few trials differ.
+    it has if they are true (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B). It
+    is near 95 % also where few trials differ, where those that add trials of either kind cover too much.
 
     Parameters
     ----------
