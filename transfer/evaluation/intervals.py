@@ -103,18 +103,19 @@ def _effective_trials(correct_N: npt.NDArray[np.bool_], units: Units) -> float:
     """Return the number of independent images whose share would vary as much as that of these.
 
     With groups it is that of Korn and Graubard 1998, from the jackknife over groups and reduced for the degrees of
-    freedom, but no more than the images. Where all are right, or all wrong, groups show no variance, and images are
-    taken as independent before that reduction.
+    freedom, but no more than the images, and no fewer than if all images of a group were right or wrong together:
+    groups are independent. Where all are right, or all wrong, groups show no variance, and images are taken as
+    independent before the reduction.
     """
     n, share = len(correct_N), float(correct_N.mean())
     if units.code_N is None:
         return n
     reduction = (NORMAL_QUANTILE / units.critical) ** 2
-    binomial = share * (1 - share)
-    if not binomial:
-        return n * reduction
     variance = units.jackknife_variance(_deletion_changes(correct_N.astype(np.float64) - share, units))
-    return reduction * max(binomial / max(variance, binomial * reduction / n), 1.0)
+    binomial = share * (1 - share)
+    found = reduction * binomial / max(variance, binomial * reduction / n) if binomial else n * reduction
+    least = n**2 / (units.sum(np.ones(n)) ** 2).sum()
+    return float(max(found, least))
 
 
 def recall_intervals(
