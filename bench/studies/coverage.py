@@ -2,9 +2,8 @@
 
 Predictions are drawn from a known truth (`simulated.py`) for the 256 test images of the built-in set, 4 to 59 a class.
 Class counts are fixed, as in a stratified split, or drawn. The truth of macro F1 is its value at the expected counts.
-The last table is exact: numbers of hits are whole, so that a share's coverage rises and falls with the truth, whatever
-the interval (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286).
-`false_alarms.py` counts how often two equally good methods are said to differ.
+`exact_coverage.py` calculates what no interval can do better; `false_alarms.py` counts how often two equally good
+methods are said to differ, by the intervals over repeated splits among others.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ import argparse
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from scipy.stats import binom
 
+from bench.studies import exact_coverage
 from bench.studies.false_alarms import Rates, count_false_alarms
 from bench.studies.simulated import (
     CLASSES,
     SCENARIOS,
-    SIZES,
+    Grouped,
     confusion_shares,
     draw_grouped,
     draw_labels,
@@ -33,16 +32,13 @@ from bench.studies.simulated import (
     true_f1,
 )
 from transfer.evaluation.intervals import (
-    NORMAL_QUANTILE,
     Units,
     accuracy_difference,
-    jeffreys,
+    accuracy_interval,
     recall_intervals,
-    share_interval,
-    wilson,
 )
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
-from transfer.metrics import Floats, Labels
+from transfer.metrics import Floats
 from transfer.report.rendering import Table, draw
 
 # Two methods, and the share of images on which the second repeats the first.
@@ -59,8 +55,10 @@ PAIRS = [
     ("near-perfect", "half perfect", 0.3),
     ("chance", "chance", 0.3),
 ]
+# Scenario, spread of the effects of groups, groups, and whether they are even.
+CASES = list(product(("svm", "good"), (0.3, 1.0), (6, 10, 20), (True, False)))
 MODELS = {True: "fixed", False: "drawn"}
-Intervals = dict[str, list[tuple[float, float]]]
+Intervals = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,14 @@ def main() -> None:
         "One method": cover_scores,
         "Difference of two methods": cover_differences,
         "Groups": cover_groups,
+        "Difference of two methods over groups": cover_group_differences,
     }
     console, record = Console(width=120), {}
     for title, study in studies.items():
         record[title] = list(study(args.runs))
         draw(_table(title, record[title]), console)
-    draw(_share_table(), console)
+    for table in exact_coverage.tables():
+        draw(table, console)
     rates = count_false_alarms(args.comparisons)
     draw(_alarm_table(rates), console)
     if args.out:
@@ -111,37 +111,20 @@ def cover_scores(runs: int) -> Iterable[Row]:
     """Yield the coverage of accuracy, macro F1, and mean recall of classes with a true recall between 0 and 1."""
     for scenario in SCENARIOS:
         shares_CC = confusion_shares(scenario)
-        recall_C = np.diagonal(shares_CC)
         for fixed, model in MODELS.items():
             rng = np.random.default_rng(1)
             y_RN = draw_labels(runs, fixed, rng)
             predicted_RN = draw_predictions(y_RN, shares_CC, rng)
             units = Units.of(y_RN.shape[1], None)
             accuracy, f1 = [], []
-            recall: list[list[tuple[float, float]]] = [[] for _ in range(CLASSES)]
+            recall: list[Intervals] = [[] for _ in range(CLASSES)]
             for y_N, predicted_N in zip(y_RN, predicted_RN, strict=True):
-                accuracy.append(share_interval(y_N == predicted_N, units))
+                accuracy.append(accuracy_interval(y_N == predicted_N, units))
                 f1.append(macro_f1_interval(y_N, predicted_N, CLASSES, units).ci95)
-                for c, interval in enumerate(recall_intervals(y_N, predicted_N, CLASSES, None)):
-                    if interval is not None:
-                        recall[c].append(interval)
+                _add_recalls(recall, recall_intervals(y_N, predicted_N, CLASSES, None))
             yield _row(scenario, model, "accuracy", accuracy, true_accuracy(shares_CC))
             yield _row(scenario, model, "macro F1", f1, true_f1(shares_CC))
-            each = [
-                _row(scenario, model, "recall", recall[c], recall_C[c])
-                for c in range(CLASSES)
-                if 0 < recall_C[c] < 1
-            ]
-            yield _mean(each)
-
-
-def cover_shares(
-    interval: Callable[[float, int], tuple[float, float]], n: int, truths: Iterable[float]
-) -> list[float]:
-    """Return the exact coverage of an interval of a share of `n` images, for each true share."""
-    hits = np.arange(n + 1)
-    low_N, high_N = np.array([interval(k / n, n) for k in hits]).T
-    return [float(binom.pmf(hits, n, truth)[(low_N <= truth) & (truth <= high_N)].sum()) for truth in truths]
+            yield _recall_row(scenario, model, recall, shares_CC)
 
 
 def cover_differences(runs: int) -> Iterable[Row]:
@@ -166,43 +149,65 @@ def cover_differences(runs: int) -> Iterable[Row]:
 
 
 def cover_groups(runs: int) -> Iterable[Row]:
-    """Yield the coverage of accuracy and macro F1 with groups as units, and as if images were independent."""
-    for scenario in ("svm", "good"):
-        for spread in (0.3, 1.0):
-            for groups in (6, 10, 20):
-                for even in (True, False):
-                    rng = np.random.default_rng(3)
-                    drawn = draw_grouped(scenario, groups, spread, runs, rng, even=even)
-                    name = f"{scenario}, {groups} {'even' if even else 'uneven'}, spread {spread:g}"
-                    yield from _cover_grouped(
-                        name, drawn.y_RN, drawn.predicted_RN, drawn.group_RN, drawn.shares_CC
-                    )
+    """Yield the coverage of accuracy, macro F1 and recall with groups as units, and as if images were independent."""
+    for name, drawn in _draw_groups(runs):
+        for kind in ("groups", "images"):
+            intervals: dict[str, Intervals] = {"accuracy": [], "macro F1": []}
+            recall: list[Intervals] = [[] for _ in range(CLASSES)]
+            for y_N, predicted_N, group_N in zip(drawn.y_RN, drawn.predicted_RN, drawn.group_RN, strict=True):
+                groups_N = group_N if kind == "groups" else None
+                units = Units.of(len(y_N), groups_N)
+                intervals["accuracy"].append(accuracy_interval(y_N == predicted_N, units))
+                intervals["macro F1"].append(macro_f1_interval(y_N, predicted_N, CLASSES, units).ci95)
+                _add_recalls(recall, recall_intervals(y_N, predicted_N, CLASSES, groups_N))
+            truth = {"accuracy": true_accuracy(drawn.shares_CC), "macro F1": true_f1(drawn.shares_CC)}
+            for score, found in intervals.items():
+                yield _row(name, kind, score, found, truth[score])
+            yield _recall_row(name, kind, recall, drawn.shares_CC)
 
 
-def _cover_grouped(
-    name: str, y_RN: Labels, predicted_RN: Labels, group_RN: Labels, shares_CC: Floats
-) -> Iterable[Row]:
-    accuracy: Intervals = {"groups": [], "images": []}
-    f1: Intervals = {"groups": [], "images": []}
-    for y_N, predicted_N, group_N in zip(y_RN, predicted_RN, group_RN, strict=True):
-        for kind, groups_N in (("groups", group_N), ("images", None)):
-            units = Units.of(len(y_N), groups_N)
-            accuracy[kind].append(share_interval(y_N == predicted_N, units))
-            f1[kind].append(macro_f1_interval(y_N, predicted_N, CLASSES, units).ci95)
-    for kind in accuracy:
-        yield _row(name, kind, "accuracy", accuracy[kind], true_accuracy(shares_CC))
-        yield _row(name, kind, "macro F1", f1[kind], true_f1(shares_CC))
+def cover_group_differences(runs: int) -> Iterable[Row]:
+    """Yield the coverage of paired differences of two equally good methods, with groups as units."""
+    for name, drawn in _draw_groups(runs):
+        intervals: dict[str, Intervals] = {"accuracy": [], "macro F1": []}
+        for y_N, a_N, b_N, group_N in zip(
+            drawn.y_RN, drawn.predicted_RN, drawn.other_RN, drawn.group_RN, strict=True
+        ):
+            units = Units.of(len(y_N), group_N)
+            intervals["accuracy"].append(accuracy_difference(y_N, a_N, b_N, units).ci95)
+            intervals["macro F1"].append(macro_f1_difference(y_N, a_N, b_N, CLASSES, units).ci95)
+        for score, found in intervals.items():
+            yield _row(name, "groups", score, found, 0.0)
 
 
-def _row(scenario: str, model: str, score: str, intervals: list[tuple[float, float]], truth: float) -> Row:
+def _draw_groups(runs: int) -> Iterable[tuple[str, Grouped]]:
+    for scenario, spread, groups, even in CASES:
+        name = f"{scenario}, {groups} {'even' if even else 'uneven'}, spread {spread:g}"
+        yield name, draw_grouped(scenario, groups, spread, runs, np.random.default_rng(3), even=even)
+
+
+def _add_recalls(recall: list[Intervals], found: list[tuple[float, float] | None]) -> None:
+    for intervals, interval in zip(recall, found, strict=True):
+        if interval is not None:
+            intervals.append(interval)
+
+
+def _recall_row(scenario: str, model: str, recall: list[Intervals], shares_CC: Floats) -> Row:
+    """Return the mean over classes with a true recall between 0 and 1."""
+    truth_C = np.diagonal(shares_CC)
+    rows = [
+        _row(scenario, model, "recall", intervals, truth)
+        for intervals, truth in zip(recall, truth_C, strict=True)
+        if 0 < truth < 1
+    ]
+    values = np.mean([(row.covered, row.above, row.below, row.width) for row in rows], axis=0)
+    return Row(scenario, model, "recall", *map(float, values))
+
+
+def _row(scenario: str, model: str, score: str, intervals: Intervals, truth: float) -> Row:
     low_R, high_R = np.array(intervals).T
     above, below = float((low_R > truth + 1e-12).mean()), float((high_R < truth - 1e-12).mean())
     return Row(scenario, model, score, 1 - above - below, above, below, float((high_R - low_R).mean()))
-
-
-def _mean(rows: list[Row]) -> Row:
-    values = np.mean([(row.covered, row.above, row.below, row.width) for row in rows], axis=0)
-    return Row(rows[0].scenario, rows[0].model, rows[0].score, *map(float, values))
 
 
 def _table(title: str, rows: list[Row]) -> Table:
@@ -216,18 +221,6 @@ def _table(title: str, rows: list[Row]) -> Table:
                 cells += [f"{row.covered:.1%}", f"{row.above:.1%}/{row.below:.1%}", f"{row.width:.3f}"]
         lines.append([scenario, model, *cells])
     return Table(title, columns, lines)
-
-
-def _share_table() -> Table:
-    lines = []
-    for name, interval in (("Jeffreys", jeffreys), ("Wilson", partial(wilson, critical=NORMAL_QUANTILE))):
-        for n in (4, 16, 60, int(SIZES.sum())):
-            for low, high in ((0.5, 0.95), (0.95, 0.99)):
-                covered = cover_shares(interval, n, np.linspace(low, high, 401))
-                cells = [f"{value:.1%}" for value in (min(covered), np.mean(covered), max(covered))]
-                lines.append([name, str(n), f"{low:g}-{high:g}", *cells])
-    columns = ["interval", " images", "true share", " covered, least", " mean", " most"]
-    return Table("A share, exactly", columns, lines)
 
 
 def _alarm_table(rates: Rates) -> Table:

@@ -80,10 +80,12 @@ def true_accuracy(shares_CC: Floats) -> float:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Runs with images in groups, each with its own effect on whether images are predicted correctly."""
+    """Runs with images in groups, each with its own effect on whether images are predicted correctly by a method."""
 
     y_RN: Labels
     predicted_RN: Labels
+    other_RN: Labels
+    """Of an equally good method, with its own effects of groups; the same as the first on 30 % of the images."""
     group_RN: Labels
     shares_CC: Floats
     """Expected over groups."""
@@ -105,12 +107,18 @@ def draw_grouped(
     y_RN, group_RN = _draw_groups(groups, 8 * runs, rng, even=even)
     complete = np.array([len(np.unique(y_N)) == CLASSES for y_N in y_RN])
     y_RN, group_RN = y_RN[complete][:runs], group_RN[complete][:runs]
-    effect_RN = np.take_along_axis(rng.normal(0, spread, (len(y_RN), groups)), group_RN, axis=1)
-    hit_RN = rng.random(y_RN.shape) < expit(logit(recall_C)[y_RN] + effect_RN)
-    predicted_RN = np.where(hit_RN, y_RN, draw_predictions(y_RN, miss_CC, rng))
+
+    def predict() -> Labels:
+        effect_RN = np.take_along_axis(rng.normal(0, spread, (len(y_RN), groups)), group_RN, axis=1)
+        hit_RN = rng.random(y_RN.shape) < expit(logit(recall_C)[y_RN] + effect_RN)
+        return np.where(hit_RN, y_RN, draw_predictions(y_RN, miss_CC, rng))
+
+    predicted_RN = predict()
+    other_RN = np.where(rng.random(y_RN.shape) < 0.3, predicted_RN, predict())
     effects = np.random.default_rng(0).normal(0, spread, 20_000)
     mean_C = expit(logit(recall_C)[:, None] + effects).mean(1)
-    return Grouped(y_RN, predicted_RN, group_RN, miss_CC * (1 - mean_C)[:, None] + np.diag(mean_C))
+    shares_CC = miss_CC * (1 - mean_C)[:, None] + np.diag(mean_C)
+    return Grouped(y_RN, predicted_RN, other_RN, group_RN, shares_CC)
 
 
 def _draw_groups(groups: int, runs: int, rng: np.random.Generator, *, even: bool) -> tuple[Labels, Labels]:

@@ -1,7 +1,6 @@
-"""95 % confidence intervals: of shares such as accuracy and recall, and of a difference in accuracy.
+"""95 % confidence intervals of accuracy, of recall, and of a difference in accuracy, from predictions.
 
-N: images. U: units, which are sampled independently: images, or groups of images. Everything is in closed form or a
-jackknife over units; nothing is drawn at random.
+N: images. U: units, which are sampled independently: images, or groups of images. Nothing is drawn at random.
 """
 
 from __future__ import annotations
@@ -10,17 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv
-from scipy.stats import norm, t
+from scipy.stats import t
 
+from transfer.evaluation.shares import LEVEL, NORMAL_QUANTILE, Interval, jeffreys, tango, wilson
 from transfer.metrics import Floats, Labels
-
-LEVEL = 0.95
-NORMAL_QUANTILE = float(norm.ppf((1 + LEVEL) / 2))
-# From so many trials on, Wilson's interval of a share near 1 covers closer to 95 % than Jeffreys', by the exact table
-# of `bench/studies/coverage.py`; of fewer trials with a share near 0 or 1 it is the other way round.
-MANY = 60
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -89,84 +81,11 @@ class Units:
         return float((self.count - 1) / self.count * (change_U**2).sum())
 
 
-def wilson(share: float, n: float, critical: float) -> Interval:
-    """Return Wilson's score interval (Wilson 1927) of a share of `n` independent trials.
+def accuracy_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
+    """Return Wilson's interval of the share of correct images, of any number of images.
 
-    With an effective sample size, the share's binomial over its estimated variance, it is valid for any mean between 0
-    and 1 (Franco et al. 2019, doi:10.1093/jssam/smy019).
-
-    Parameters
-    ----------
-    share : float
-    n : float
-        Number of trials, not necessarily whole.
-    critical : float
-        Quantile of the normal or t distribution.
-
-    Returns
-    -------
-    low, high : float
-    """
-    return score_interval(share, n, critical, share * (1 - share) / n, (1 - 2 * share) / n)
-
-
-def score_interval(value: float, n: float, critical: float, variance: float, slope: float) -> Interval:
-    """Return Wilson's interval of a mean between 0 and 1 whose variance rises by another slope than a share's.
-
-    All truths whose squared distance from the value is at most the squared quantile times the variance there,
-    `variance + slope * (truth - value) - (truth - value)^2 / n`. The slope is the third central moment over
-    the variance, as in every exponential family (Barndorff-Nielsen 1978): by it the interval of a skewed estimate is
-    longer on the side of the tail, as by the acceleration of Efron 1987 (doi:10.1080/01621459.1987.10478410).
-
-    Parameters
-    ----------
-    value : float
-    n : float
-        Number of trials, not necessarily whole.
-    critical : float
-        Quantile of the normal or t distribution.
-    variance : float
-        That of the value.
-    slope : float
-        Derivative of the variance with respect to the truth.
-
-    Returns
-    -------
-    low, high : float
-    """
-    square = critical**2
-    centre = value + square * slope / 2 / (1 + square / n)
-    half = critical / (1 + square / n) * np.sqrt(variance * (1 + square / n) + square * slope**2 / 4)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-def jeffreys(share: float, n: float) -> Interval:
-    """Return the Jeffreys interval of a share of `n` independent trials; it reaches the end if none or all succeed.
-
-    Brown, Cai and DasGupta 2001 (doi:10.1214/ss/1009213286). For a few trials with a probability near 0 or 1 its
-    coverage is better than that of Wilson's.
-
-    Parameters
-    ----------
-    share : float
-    n : float
-        Number of trials, not necessarily whole.
-
-    Returns
-    -------
-    low, high : float
-    """
-    tails = np.array([1 - LEVEL, 1 + LEVEL]) / 2
-    low, high = betaincinv(n * share + 0.5, n * (1 - share) + 0.5, tails)
-    return (0.0 if share == 0 else float(low), 1.0 if share == 1 else float(high))
-
-
-def share_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
-    """Return an interval of the share of correct images: accuracy, or recall of one class.
-
-    Wilson's from `MANY` images on, else that of Jeffreys. With groups the sample size is the effective one, between one
-    and the number of images, from the jackknife over groups, reduced for the degrees of freedom (Korn and Graubard
-    1998).
+    From 8 to 400 images its coverage is closer to 95 % than that of Jeffreys' interval, on average over shares from 0.5
+    to 0.99, though less at worst (`bench/studies/exact_coverage.py`).
 
     Parameters
     ----------
@@ -177,26 +96,36 @@ def share_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
     -------
     low, high : float
     """
+    return wilson(float(correct_N.mean()), _effective_trials(correct_N, units), NORMAL_QUANTILE)
+
+
+def _effective_trials(correct_N: npt.NDArray[np.bool_], units: Units) -> float:
+    """Return the number of independent images whose share would vary as much as that of these.
+
+    With groups it is that of Korn and Graubard 1998, from the jackknife over groups and reduced for the degrees of
+    freedom, but no more than the images, and no fewer than if all images of a group were right or wrong together:
+    groups are independent. Where all are right, or all wrong, groups show no variance, and images are taken as
+    independent before the reduction.
+    """
     n, share = len(correct_N), float(correct_N.mean())
     if units.code_N is None:
-        return _interval(share, n)
+        return n
+    reduction = (NORMAL_QUANTILE / units.critical) ** 2
     variance = units.jackknife_variance(_deletion_changes(correct_N.astype(np.float64) - share, units))
     binomial = share * (1 - share)
-    effective = n if variance * n <= binomial else max(binomial / variance, 1.0)
-    return _interval(share, effective * (NORMAL_QUANTILE / units.critical) ** 2)
-
-
-def _interval(share: float, n: float) -> Interval:
-    return jeffreys(share, n) if n < MANY else wilson(share, n, NORMAL_QUANTILE)
+    found = reduction * binomial / max(variance, binomial * reduction / n) if binomial else n * reduction
+    least = n**2 / (units.sum(np.ones(n)) ** 2).sum()
+    return float(max(found, least))
 
 
 def recall_intervals(
     y_N: Labels, predicted_N: Labels, n_classes: int, groups_N: npt.ArrayLike | None
 ) -> list[Interval | None]:
-    """Return an interval of each class's recall.
+    """Return the Jeffreys interval of each class's recall.
 
-    With groups, only those with images of the class count. A class in one group counts as one trial, since the
-    similarity of the images of a group is unknown.
+    Most classes have few test images and many a recall near 0 or 1, where that of Wilson covers less. With groups, only
+    those with images of the class count. A class in one group counts as one trial, since the similarity of the images
+    of a group is unknown.
 
     Parameters
     ----------
@@ -223,15 +152,17 @@ def recall_intervals(
         elif groups is not None and units.code_N is None:
             intervals.append(jeffreys(float(correct_N[rows].mean()), 1))
         else:
-            intervals.append(share_interval(correct_N[rows], units))
+            intervals.append(
+                jeffreys(float(correct_N[rows].mean()), _effective_trials(correct_N[rows], units))
+            )
     return intervals
 
 
 def accuracy_difference(y_N: Labels, a_N: Labels, b_N: Labels, units: Units) -> Estimate:
     """Estimate the accuracy of `a_N` minus that of `b_N`, on the same images.
 
-    Over images the interval of Bonett and Price 2012 (doi:10.3102/1076998611411915): one image is added for each
-    direction of disagreement. Over groups a jackknife with t, with a variance of at least that of the two images.
+    Over images Tango's score interval. Over groups a jackknife with t, with a variance of at least that of two images,
+    one in favour of each.
 
     Parameters
     ----------
@@ -245,14 +176,11 @@ def accuracy_difference(y_N: Labels, a_N: Labels, b_N: Labels, units: Units) -> 
     """
     gain_N = (a_N == y_N).astype(np.float64) - (b_N == y_N)
     n, value = len(y_N), float(gain_N.mean())
-    added = 2 / (n + 2) ** 2
     if units.code_N is None:
-        centre = gain_N.sum() / (n + 2)
-        variance = ((gain_N**2).sum() + 2) / (n + 2) ** 2 - centre**2 / (n + 2)
-    else:
-        centre = value
-        variance = units.jackknife_variance(_deletion_changes(gain_N - value, units)) + added
-    return symmetric(value, float(centre), float(variance), units)
+        interval = tango(int((gain_N > 0).sum()), int((gain_N < 0).sum()), n)
+        return Estimate(value, float(gain_N.std() / n**0.5), interval)
+    variance = units.jackknife_variance(_deletion_changes(gain_N - value, units)) + 2 / (n + 2) ** 2
+    return symmetric(value, value, variance, units)
 
 
 def _deletion_changes(residual_N: Floats, units: Units) -> Floats:

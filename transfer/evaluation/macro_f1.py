@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer import metrics
-from transfer.evaluation.intervals import Estimate, Units, score_interval, symmetric, wilson
+from transfer.evaluation.intervals import Estimate, Units, symmetric
+from transfer.evaluation.shares import score_interval, wilson
 from transfer.metrics import Floats, Labels
 
 # Hits, and misses, added to the counts of all classes together: Jeffreys' half. Chosen by coverage over all scenarios
@@ -140,15 +141,19 @@ def _smooth_f1(
         # Deleting an image changes its true class and the predicted one alone.
         without_hit_C = 2 * (hits_C - 1) / (occurrences_C - 2) - f1_C
         without_miss_C = 2 * hits_C / (occurrences_C - 1) - f1_C
-        change_U = np.where(hit_N, without_hit_C[y_N], without_miss_C[y_N] + without_miss_C[predicted_N])
+        change_N = np.where(hit_N, without_hit_C[y_N], without_miss_C[y_N] + without_miss_C[predicted_N])
+        change_U = change_N / n_present
     else:
         shape = (units.count, n_classes)
         true_U, predicted_U = (units.code_N * n_classes + labels_N for labels_N in (y_N, predicted_N))
         size = units.count * n_classes
         own_hits_UC = np.bincount(true_U[hit_N], minlength=size).reshape(shape)
-        own_UC = np.bincount(true_U, minlength=size) + np.bincount(predicted_U, minlength=size)
-        without_UC = 2 * (hits_C - own_hits_UC) / (occurrences_C - own_UC.reshape(shape))
-        change_U = (without_UC - f1_C)[:, present_C].sum(1)
-    return _SmoothedF1(
-        f1_C[present_C], hits_C[present_C], occurrences_C[present_C], added, change_U / n_present
-    )
+        own_UC = (np.bincount(true_U, minlength=size) + np.bincount(predicted_U, minlength=size)).reshape(
+            shape
+        )
+        without_UC = 2 * (hits_C - own_hits_UC) / (occurrences_C - own_UC)
+        # A class that occurs in the deleted group alone leaves the mean: by the counts that were added to it, deleting
+        # the group would take its F1 to 2/3.
+        left_UC = own_UC < either_C
+        change_U = np.where(left_UC, without_UC, 0).sum(1) / left_UC.sum(1) - f1_C[either_C > 0].mean()
+    return _SmoothedF1(f1_C[present_C], hits_C[present_C], occurrences_C[present_C], added, change_U)

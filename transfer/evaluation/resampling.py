@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import t
 
-from transfer.evaluation.intervals import LEVEL, Interval
+from transfer.evaluation.shares import LEVEL, Interval
 
 
 def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share: float) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def compare_groups(differences_R: npt.ArrayLike) -> dict[str, Any]:
     The mean is over groups of any size: what to expect on a new group. Groups are taken as drawn independently
     from one population. Training images are shared as in cross-validation, so the variance is corrected as in
     `compare_splits` with n_test/n_train = 1/(R - 1) (Bouckaert and Frank 2004, doi:10.1007/978-3-540-24775-3_3);
-    without it 8 % of equal methods differ over 6 groups, at a level of 5 % (`bench/studies/false_alarms.py`).
+    without it 10 % of equal methods differ over 6 groups, at a level of 5 % (`bench/studies/coverage.py`).
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ from transfer.evaluation.intervals import (
     Estimate,
     Units,
     accuracy_difference,
+    accuracy_interval,
     recall_intervals,
-    share_interval,
 )
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
 from transfer.evaluation.resampling import compare_groups, compare_splits
@@ -81,7 +81,7 @@ def score_overall(
     return {
         "accuracy": float((y_N == predicted_N).mean()),
         "macro_f1": f1.value,
-        "accuracy_ci95": list(share_interval(y_N == predicted_N, units)),
+        "accuracy_ci95": list(accuracy_interval(y_N == predicted_N, units)),
         "macro_f1_ci95": list(f1.ci95),
         "independent": _describe(units),
     }
