@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
+from transfer.cli.parsing import parse_columns, parse_numbers, parse_repeats
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -21,9 +22,6 @@ from transfer.config import (
     RESULT,
     RunConfig,
     default_store,
-    parse_columns,
-    parse_numbers,
-    parse_repeats,
     parse_size,
 )
 from transfer.heads.registry import METHODS
