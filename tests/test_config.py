@@ -63,6 +63,13 @@ def test_the_defaults_are_valid() -> None:
     ("values", "parts"),
     [
         ({"select": "f1"}, ["`select`", "'f1'", "macro_f1", "accuracy"]),
+        ({"adapt": ("lora",), "unfreeze": ("a",)}, ["`adapt`", "'lora'", "lora:RANK"]),
+        ({"adapt": ("lora:0",), "unfreeze": ("a",)}, ["`adapt`", "'lora:0'", "lora:8"]),
+        ({"adapt": ("lora:4", "lora:8"), "unfreeze": ("a",)}, ["`adapt`", "'lora:4,lora:8'", "bitfit"]),
+        ({"adapt": "bitfit", "unfreeze": ("a",)}, ["`adapt`", "give a list", "['bitfit']"]),
+        ({"adapt": ("bitfit",)}, ["`adapt`", "`unfreeze`", "layer4"]),
+        ({"bn": "batch"}, ["`bn`", "'batch'", "eval", "train"]),
+        ({"bn": "train", "on": "ray"}, ["`bn`", "leave out `on`"]),
         ({"device": "gpu"}, ["`device`", "'gpu'", "auto", "cpu", "cuda"]),
         ({"on_bad_image": "ignore"}, ["`on_bad_image`", "'ignore'", "error", "skip"]),
         ({"mean": (0.5,)}, ["`mean`", "0.5", "three numbers"]),

@@ -23,6 +23,9 @@ RESIZES = ("stretch", "letterbox", "crop")
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 EXPORT_FORMATS = ("onnx", "openvino", "torch")
 BAD_IMAGE_RULES = ("error", "skip")
+# What of unfrozen blocks is trained in place of all of their parameters; `lora` has a rank.
+ADAPTATIONS = ("lora", "bitfit")
+BATCH_NORM = ("eval", "train")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
@@ -69,6 +72,19 @@ def check_transform(steps: Sequence[str]) -> None:
             raise UserError(f"`transform` has {step!r}; give l2, pca:N or whiten, such as l2,pca:256,whiten")
         if step == "whiten" and not n_components(before):
             raise UserError("`transform` has whiten, which follows pca:N, such as pca:256,whiten")
+
+
+def check_adapt(ways: Sequence[str], blocks: Sequence[str]) -> None:
+    """Raise `UserError` for what can't be trained in place of all parameters, and where no block is named."""
+    kinds = [way.partition(":")[0] for way in ways]
+    if len(set(kinds)) < len(kinds) or not all(
+        re.fullmatch(r"lora:[1-9]\d{0,3}|bitfit", way) for way in ways
+    ):
+        raise UserError(
+            f"`adapt` is {','.join(ways)!r}; give lora:RANK, bitfit or both, such as lora:8,bitfit"
+        )
+    if ways and not blocks:
+        raise UserError("`adapt` needs `unfreeze`; name a block, such as layer4")
 
 
 def check_pattern(pattern: str) -> re.Pattern[str]:
@@ -128,6 +144,11 @@ class RunConfig:
     """Modules whose outputs, averaged over space, are joined to the features; none: what its classifier takes."""
     unfreeze: tuple[str, ...] = ()
     """Blocks of the network: for each a method `unfreeze:BLOCK` that trains it, what follows it and the last layer."""
+    adapt: tuple[str, ...] = ()
+    """`lora:RANK`, `bitfit`: for each block of `unfreeze` a method more, which trains low-rank updates of its weights
+    or its biases alone."""
+    bn: str = "eval"
+    """`train` adds the method `fc-lab-uncached`: batch norm by batch statistics while the last layer is trained."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None
@@ -170,7 +191,7 @@ class RunConfig:
         object.__setattr__(self, "store", path_of(self.store))
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
-        for name in ("methods", "layers", "unfreeze", "transform", "lr", "mean", "std"):
+        for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "mean", "std"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
                 example = value.split(",") if isinstance(value, str) else [value]
@@ -185,8 +206,11 @@ class RunConfig:
         check_on(self.on)
         if self.workers is not None and (self.on == LOCAL or self.workers < 1):
             raise UserError(f"`workers` is {self.workers}; give how many of a cluster, and `on='{RAY}'`")
-        if self.unfreeze and self.on != LOCAL:
-            raise UserError("`unfreeze` computes and trains in this process; leave out `on`")
+        check_adapt(self.adapt, self.unfreeze)
+        check_choice("bn", self.bn, BATCH_NORM)
+        for name, is_given in (("unfreeze", self.unfreeze), ("bn", self.bn == "train")):
+            if is_given and self.on != LOCAL:
+                raise UserError(f"`{name}` computes and trains in this process; leave out `on`")
         for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(

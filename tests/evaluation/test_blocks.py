@@ -14,7 +14,7 @@ import pytest
 
 from transfer import report
 from transfer.config import RunConfig
-from transfer.evaluation import experiment
+from transfer.evaluation import experiment, ladder
 from transfer.evaluation.experiment import Experiment
 from transfer.finetuning import method as method_module
 from transfer.outputs import folder
@@ -104,6 +104,40 @@ def test_a_second_run_trains_nothing_again(
     assert again.method(NAME)["test"] == done.result.method(NAME)["test"]
 
 
+@pytest.fixture(scope="module")
+def adapted(root: Path) -> Experiment:
+    return experiment.compare(settings(root, adapt=("lora:4", "bitfit")))
+
+
+def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
+    root: Path, adapted: Experiment, tmp_path: Path
+) -> None:
+    result = adapted.result
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    assert [one["name"] for one in result.methods][2:] == [NAME, "lora:layer4", "bitfit:layer4"]
+    assert [one["best_params"].get("rank") for one in result.methods][2:] == [None, 4, None]
+    assert result.config["adapt"] == ["lora:4", "bitfit"]
+    assert {(one["a"], one["b"]) for one in result.comparison["pairs"]} >= {("lora:layer4", "bitfit:layer4")}
+    assert folder.save(tmp_path, adapted) == []
+    rows = [row for row in answers(tmp_path) if row["split"] == "test"]
+    for name in ("lora:layer4", "bitfit:layer4"):
+        assert name in (tmp_path / "report.html").read_text()
+        found = predictor.load(tmp_path, method=name).predict([root / "images" / row["file"] for row in rows])
+        assert [one.label for one in found] == [row[name] for row in rows]
+        assert export(tmp_path, tmp_path / "exported", format="torch", method=name).check.passed
+    experiment.compare(settings(root, unfreeze=())).save_models(tmp_path / "models")
+    assert not list((tmp_path / "models").glob("*layer4*"))
+
+
+def test_an_adapted_training_is_kept_under_a_key_of_its_own(
+    root: Path, adapted: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method_module, "Checkpoint", None)
+    again = experiment.compare(settings(root, adapt=("bitfit", "lora:4"))).result
+    for name in (NAME, "lora:layer4", "bitfit:layer4"):
+        assert again.method(name)["test"] == adapted.result.method(name)["test"]
+
+
 def test_another_run_replaces_its_files(root: Path, out: Path) -> None:
     def names() -> list[str]:
         return sorted(path.name for path in (out / "models").glob("unfreeze*"))
@@ -117,7 +151,7 @@ def test_repeats_leave_it_out_and_say_so(root: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO):
         result = experiment.compare(settings(root, methods=("fc",), repeats=2)).result
     assert [one["name"] for one in result.comparison["repeats"]["methods"]] == ["fc"]
-    assert f"repeats leave out what trains blocks: {NAME}" in caplog.text
+    assert f"repeats leave out what trains with the network: {NAME}" in caplog.text
     assert report.verdict(result)
     assert report.page(result, None, lambda file: None)
 
@@ -128,6 +162,11 @@ def test_it_may_be_the_best_of_the_ladder(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(comparison, "ranking", lambda rows, select: [2, 0, 1])
     climbed = experiment.compare(settings(root)).result.comparison["ladder"]
     assert climbed[-1]["step"] == "train blocks"
+
+
+def test_the_ladder_names_what_is_trained() -> None:
+    found = [list(ladder.steps(RunConfig(), name))[-1].name for name in ("lora:layer4", "bitfit:layer4")]
+    assert found == ["train low-rank updates of blocks", "train biases of blocks"]
 
 
 def test_a_training_that_fails_costs_the_others_nothing(

@@ -213,7 +213,7 @@ def read_config(args: argparse.Namespace) -> RunConfig:
             check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))
-    for name in ("layers", "unfreeze"):
+    for name in ("layers", "unfreeze", "adapt"):
         if name in fields:
             fields[name] = tuple(fields[name].split(","))
     if "lr" in fields:
