@@ -27,17 +27,24 @@ class Way:
     """Of the ladder, which ends there where such a method is the best."""
 
 
+UNCACHED = "fc-lab-uncached"
 AFTER = "of a block and all that follows, and the last layer, AdamW, from cached maps of what lies before"
 WAYS = {
     "unfreeze": Way("fine-tuning of blocks", f"all parameters {AFTER}", "train blocks"),
     "lora": Way("low-rank updates of blocks", f"LoRA {AFTER}", "train low-rank updates of blocks"),
+    UNCACHED: Way(
+        "fine-tuning in train mode",
+        "fc-lab, the network in train mode: batch norm by the statistics of each batch, nothing cached",
+        "batch norm in train mode",
+    ),
     "bitfit": Way("biases of blocks", f"the biases {AFTER}", "train biases of blocks"),
 }
 
 
 def list_methods(config: RunConfig) -> list[str]:
     """Return the names of a run's methods that train with the network."""
-    return [f"{way}:{block}" for block in config.unfreeze for way in _adaptations(config)]
+    of_blocks = [f"{way}:{block}" for block in config.unfreeze for way in _adaptations(config)]
+    return [*of_blocks, *([UNCACHED] if config.bn == "train" else [])]
 
 
 def way_of(name: str) -> Way:
@@ -47,7 +54,8 @@ def way_of(name: str) -> Way:
 
 def describe_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings of these methods that are not the defaults, for the result."""
-    return {name: list(getattr(config, name)) for name in ("unfreeze", "adapt") if getattr(config, name)}
+    lists = {name: list(getattr(config, name)) for name in ("unfreeze", "adapt") if getattr(config, name)}
+    return lists | ({"bn": config.bn} if config.bn != "eval" else {})
 
 
 def _adaptations(config: RunConfig) -> dict[str, str]:
@@ -95,13 +103,17 @@ def fit_blocks(
     if not list_methods(config):
         return fitted
     from transfer.finetuning.method import train_blocks  # torch's tracers, which most runs do without
+    from transfer.finetuning.uncached_method import train_uncached
 
     plan = plan or plan_extraction(config)
     for name in list_methods(config):
         way, _, block = name.partition(":")
+        given = (config, image_set, features, plan, watch, on_progress)
         try:
-            found = train_blocks(
-                block, config, image_set, features, plan, watch, on_progress, way=_adaptations(config)[way]
+            found = (
+                train_uncached(*given)
+                if name == UNCACHED
+                else train_blocks(block, *given, way=_adaptations(config)[way])
             )
         except Exception as error:  # memory, a disk, a tracer: it costs this method alone
             on_error(name, error)

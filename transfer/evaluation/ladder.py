@@ -17,7 +17,7 @@ from sklearn.base import clone
 from transfer import metrics
 from transfer.config import RunConfig
 from transfer.evaluation import statistics
-from transfer.evaluation.blocks import way_of
+from transfer.evaluation.blocks import UNCACHED, way_of
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.heads.registry import METHODS
 from transfer.system.progress import Progress, silent
@@ -61,6 +61,9 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
 
     yield method(FIRST, "fc-lab")
     if best == FIRST:
+        return
+    if best == UNCACHED:  # one change, and none of those below
+        yield Step(way_of(best).step, None, best)
         return
     lab, fc = METHODS[FIRST].build(config), METHODS["fc"].build(config)
     yield Step("standardise", clone(lab).set_params(standardize=True))

@@ -108,6 +108,6 @@ def trained_tensors(blocks: nn.Module) -> dict[str, torch.Tensor]:
     }
     for path, part in blocks.named_modules():
         if parametrize.is_parametrized(part):
-            for own in part.parametrizations:  # type: ignore[union-attr]
+            for own in part.parametrizations:
                 found[f"{path}.{own}"] = getattr(part, own).detach().contiguous()
     return found

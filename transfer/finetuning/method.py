@@ -66,7 +66,7 @@ class TrainedBlocks:
     @property
     def best_params_(self) -> dict[str, Any]:
         """The settings that it was trained with, and the epoch that was chosen."""
-        params: dict[str, Any] = self.cv_results_[0]["params"]
+        params: dict[str, Any] = self.cv_results_[self.best_index_]["params"]
         return params
 
     def predict(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
