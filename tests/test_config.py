@@ -7,7 +7,7 @@ import platformdirs
 import pytest
 
 from tests.refusals import refusal
-from transfer.config import RunConfig, default_store, expand, parse_duration, parse_repeats, parse_size
+from transfer.config import RunConfig, default_store, expand, parse_size
 from transfer.system import remote
 from transfer.system.errors import UserError, check_choice
 
@@ -55,29 +55,6 @@ def test_a_size_that_is_none_is_reported_with_an_example(text: str) -> None:
     assert "240x800" in message
 
 
-@pytest.mark.parametrize(("text", "repeats"), [("0", 0), ("10", 10), ("groups", "groups")])
-def test_repeats_are_a_number_or_groups(text: str, repeats: int | str) -> None:
-    assert parse_repeats(text) == repeats
-    assert RunConfig(repeats=repeats, groups="x").repeats == repeats
-
-
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "Groups", "1\n", "1" * 10])
-def test_other_repeats_are_refused_with_what_is_allowed(text: str) -> None:
-    message = refusal(parse_repeats, text)
-    for part in ("--repeats", repr(text), "from 0 up", "or groups"):
-        assert part in message
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400)])
-def test_a_time_has_a_unit(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["10", "m", "-1m", "0s", "0.0h", "1d", "1 m", ""])
-def test_a_time_that_is_none_is_refused_with_examples(text: str) -> None:
-    assert "90s, 10m or 1h" in refusal(parse_duration, text)
-
-
 def test_the_defaults_are_valid() -> None:
     RunConfig()
 
@@ -86,6 +63,13 @@ def test_the_defaults_are_valid() -> None:
     ("values", "parts"),
     [
         ({"select": "f1"}, ["`select`", "'f1'", "macro_f1", "accuracy"]),
+        ({"adapt": ("lora",), "unfreeze": ("a",)}, ["`adapt`", "'lora'", "lora:RANK"]),
+        ({"adapt": ("lora:0",), "unfreeze": ("a",)}, ["`adapt`", "'lora:0'", "lora:8"]),
+        ({"adapt": ("lora:4", "lora:8"), "unfreeze": ("a",)}, ["`adapt`", "'lora:4,lora:8'", "bitfit"]),
+        ({"adapt": "bitfit", "unfreeze": ("a",)}, ["`adapt`", "give a list", "['bitfit']"]),
+        ({"adapt": ("bitfit",)}, ["`adapt`", "`unfreeze`", "layer4"]),
+        ({"bn": "batch"}, ["`bn`", "'batch'", "eval", "train"]),
+        ({"bn": "train", "on": "ray"}, ["`bn`", "leave out `on`"]),
         ({"device": "gpu"}, ["`device`", "'gpu'", "auto", "cpu", "cuda"]),
         ({"on_bad_image": "ignore"}, ["`on_bad_image`", "'ignore'", "error", "skip"]),
         ({"mean": (0.5,)}, ["`mean`", "0.5", "three numbers"]),

@@ -23,6 +23,9 @@ RESIZES = ("stretch", "letterbox", "crop")
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 EXPORT_FORMATS = ("onnx", "openvino", "torch")
 BAD_IMAGE_RULES = ("error", "skip")
+# What of unfrozen blocks is trained in place of all of their parameters; `lora` has a rank.
+ADAPTATIONS = ("lora", "bitfit")
+BATCH_NORM = ("eval", "train")
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
@@ -56,31 +59,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
-    """Parse numbers with commas between, such as `"1e-4,1e-3"`."""
-    try:
-        return tuple(float(value) for value in text.split(","))
-    except ValueError:
-        raise UserError(f"{flag} is {text!r}; give numbers, such as {example}") from None
-
-
-def parse_duration(text: str) -> float:
-    """Parse a time, `"90s"`, `"10m"` or `"1.5h"`, to seconds."""
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
-    if not match or not float(match[1]):
-        raise UserError(f"--time-budget is {text!r}; give seconds, minutes or hours, such as 90s, 10m or 1h")
-    return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
-
-
-def parse_columns(text: str) -> dict[str, str]:
-    """Parse names of columns, such as `"file=path,label=species"`; an empty name is of no column."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    roles = [role.strip() for role, _, _ in pairs]
-    if not all(sign for _, sign, _ in pairs) or len(set(roles)) < len(roles):
-        raise UserError(f"--columns is {text!r}; give each once, such as file=path,label=species")
-    return dict(zip(roles, (name.strip() for _, _, name in pairs), strict=True))
-
-
 def n_components(step: str) -> int:
     """Return the number of components of a step `pca:N` of `--transform`; 0 of any other."""
     match = re.fullmatch(r"pca:([1-9]\d{0,5})", step)
@@ -94,6 +72,19 @@ def check_transform(steps: Sequence[str]) -> None:
             raise UserError(f"`transform` has {step!r}; give l2, pca:N or whiten, such as l2,pca:256,whiten")
         if step == "whiten" and not n_components(before):
             raise UserError("`transform` has whiten, which follows pca:N, such as pca:256,whiten")
+
+
+def check_adapt(ways: Sequence[str], blocks: Sequence[str]) -> None:
+    """Raise `UserError` for what can't be trained in place of all parameters, and where no block is named."""
+    kinds = [way.partition(":")[0] for way in ways]
+    if len(set(kinds)) < len(kinds) or not all(
+        re.fullmatch(r"lora:[1-9]\d{0,3}|bitfit", way) for way in ways
+    ):
+        raise UserError(
+            f"`adapt` is {','.join(ways)!r}; give lora:RANK, bitfit or both, such as lora:8,bitfit"
+        )
+    if ways and not blocks:
+        raise UserError("`adapt` needs `unfreeze`; name a block, such as layer4")
 
 
 def check_pattern(pattern: str) -> re.Pattern[str]:
@@ -110,13 +101,6 @@ def check_confidence(min_confidence: float) -> None:
     """Raise `UserError` for a value outside 0 to 1."""
     if not 0 <= min_confidence <= 1:
         raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
-
-
-def parse_repeats(text: str) -> int | str:
-    """Parse the number of `--repeats`, or `groups`."""
-    if text != REPEAT_GROUPS and not re.fullmatch(r"\d{1,9}", text):
-        raise UserError(f"--repeats is {text!r}; give a whole number from 0 up, or {REPEAT_GROUPS}")
-    return text if text == REPEAT_GROUPS else int(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +144,11 @@ class RunConfig:
     """Modules whose outputs, averaged over space, are joined to the features; none: what its classifier takes."""
     unfreeze: tuple[str, ...] = ()
     """Blocks of the network: for each a method `unfreeze:BLOCK` that trains it, what follows it and the last layer."""
+    adapt: tuple[str, ...] = ()
+    """`lora:RANK`, `bitfit`: for each block of `unfreeze` a method more, which trains low-rank updates of its weights
+    or its biases alone."""
+    bn: str = "eval"
+    """`train` adds the method `fc-lab-uncached`: batch norm by batch statistics while the last layer is trained."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     epochs: int | None = None
@@ -202,7 +191,7 @@ class RunConfig:
         object.__setattr__(self, "store", path_of(self.store))
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
-        for name in ("methods", "layers", "unfreeze", "transform", "lr", "mean", "std"):
+        for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "mean", "std"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
                 example = value.split(",") if isinstance(value, str) else [value]
@@ -217,8 +206,11 @@ class RunConfig:
         check_on(self.on)
         if self.workers is not None and (self.on == LOCAL or self.workers < 1):
             raise UserError(f"`workers` is {self.workers}; give how many of a cluster, and `on='{RAY}'`")
-        if self.unfreeze and self.on != LOCAL:
-            raise UserError("`unfreeze` computes and trains in this process; leave out `on`")
+        check_adapt(self.adapt, self.unfreeze)
+        check_choice("bn", self.bn, BATCH_NORM)
+        for name, is_given in (("unfreeze", self.unfreeze), ("bn", self.bn == "train")):
+            if is_given and self.on != LOCAL:
+                raise UserError(f"`{name}` computes and trains in this process; leave out `on`")
         for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,10 @@ from transfer.backbones import bundled, networks, weights
 from transfer.backbones.blocks import cut_at
 from transfer.backbones.choice import Maps
 from transfer.cache.store import Store
-from transfer.config import BUNDLED_BACKBONE, RunConfig, parse_size
+from transfer.config import BATCH_NORM, BUNDLED_BACKBONE, RunConfig, parse_size
 from transfer.evaluation import experiment
 from transfer.features.maps import decode, encode
+from transfer.finetuning.adaptation import choose_trained, list_weights
 from transfer.finetuning.head import Head
 from transfer.finetuning.recipe import AUTOCAST, Recipe
 from transfer.finetuning.rows import MapRows, cached_rows
@@ -46,6 +48,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of training (fp32)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--data", help="labelled photographs, which the methods are compared on")
+    parser.add_argument("--adapt", help="lora:RANK,bitfit: adds epochs, or with --data methods, of these")
+    parser.add_argument(
+        "--bn", choices=BATCH_NORM, default="eval", help="with --data, as of transfer run (eval)"
+    )
     parser.add_argument("--backbone", default=BUNDLED_BACKBONE, help=f"with --data ({BUNDLED_BACKBONE})")
     parser.add_argument("--weights", default=None, help="with --data, as of transfer run")
     parser.add_argument("--epochs", type=int, default=None, help="with --data, of the blocks")
@@ -53,8 +59,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     blocks = tuple(args.blocks.split(","))
+    adapt = tuple(args.adapt.split(",")) if args.adapt else ()
     if args.images:
-        show_epochs(blocks, args.images, parse_size(args.size), args.rounds, args.precision)
+        show_epochs(blocks, args.images, parse_size(args.size), args.rounds, args.precision, adapt)
     if args.data:
         own = {"store": args.store} if args.store else {}
         show_methods(
@@ -63,8 +70,10 @@ def main() -> None:
                 backbone=args.backbone,
                 weights=args.weights,
                 epochs=args.epochs,
-                methods=("fc", "svm"),
+                methods=("fc", "svm") if args.bn == "eval" else ("fc-lab", "fc", "svm"),
                 unfreeze=blocks,
+                adapt=adapt,
+                bn=args.bn,
                 repeats=0,
                 **own,
             )
@@ -72,13 +81,18 @@ def main() -> None:
 
 
 def show_epochs(
-    blocks: tuple[str, ...], images: int, size: tuple[int, int], rounds: int, precision: str
+    blocks: tuple[str, ...],
+    images: int,
+    size: tuple[int, int],
+    rounds: int,
+    precision: str,
+    adapt: tuple[str, ...],
 ) -> None:
     """Time an epoch of each block by each way, and print the table."""
     rows = []
     for block in blocks:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = time_in_turn(epochs(block, images, size, precision, Path(folder)), rounds)
+            seconds = time_in_turn(epochs(block, images, size, precision, Path(folder), adapt), rounds)
         usual = statistics.median(seconds["usual loop"])
         for way, own in seconds.items():
             median = statistics.median(own)
@@ -97,7 +111,14 @@ def show_epochs(
     draw(Table(title, ["block", "way", " images/s", " faster (rounds)"], rows), console())
 
 
-def epochs(block: str, images: int, size: tuple[int, int], precision: str, folder: Path) -> dict[str, Way]:
+def epochs(
+    block: str,
+    images: int,
+    size: tuple[int, int],
+    precision: str,
+    folder: Path,
+    adapt: tuple[str, ...],
+) -> dict[str, Way]:
     """Return the ways to train an epoch of a block."""
     state = weights.load(bundled.FILE)
     network = networks.build(BUNDLED_BACKBONE, state).to(memory_format=torch.channels_last)
@@ -123,6 +144,10 @@ def epochs(block: str, images: int, size: tuple[int, int], precision: str, folde
         "maps on disk": cached_rows(table, ids_N32, y_N, maps, cut.shapes),
     }
     trainings = {way: Training(cut.rest, head, recipe, rows, rows) for way, rows in ours.items()}
+    weights_of = list_weights(network)
+    for way in adapt:
+        choose = partial(choose_trained, way=way, weights=weights_of, seed=0)
+        trainings[f"{way}, in memory"] = Training(cut.rest, head, recipe, in_memory, in_memory, choose=choose)
     trained = {name for name, _ in cut.rest.named_parameters()}
     own = [value for name, value in network.named_parameters() if name in trained]
     optimizer = torch.optim.AdamW([*own, *head.parameters()], lr=1e-6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import pytest
 
 from transfer import report
 from transfer.config import RunConfig
-from transfer.evaluation import experiment
+from transfer.evaluation import experiment, ladder
+from transfer.evaluation.blocks import UNCACHED
 from transfer.evaluation.experiment import Experiment
 from transfer.finetuning import method as method_module
+from transfer.finetuning import uncached_method
 from transfer.outputs import folder
 from transfer.serving import predictor
 from transfer.serving.export import export
@@ -104,6 +107,40 @@ def test_a_second_run_trains_nothing_again(
     assert again.method(NAME)["test"] == done.result.method(NAME)["test"]
 
 
+@pytest.fixture(scope="module")
+def adapted(root: Path) -> Experiment:
+    return experiment.compare(settings(root, adapt=("lora:4", "bitfit")))
+
+
+def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
+    root: Path, adapted: Experiment, tmp_path: Path
+) -> None:
+    result = adapted.result
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    assert [one["name"] for one in result.methods][2:] == [NAME, "lora:layer4", "bitfit:layer4"]
+    assert [one["best_params"].get("rank") for one in result.methods][2:] == [None, 4, None]
+    assert result.config["adapt"] == ["lora:4", "bitfit"]
+    assert {(one["a"], one["b"]) for one in result.comparison["pairs"]} >= {("lora:layer4", "bitfit:layer4")}
+    assert folder.save(tmp_path, adapted) == []
+    rows = [row for row in answers(tmp_path) if row["split"] == "test"]
+    for name in ("lora:layer4", "bitfit:layer4"):
+        assert name in (tmp_path / "report.html").read_text()
+        found = predictor.load(tmp_path, method=name).predict([root / "images" / row["file"] for row in rows])
+        assert [one.label for one in found] == [row[name] for row in rows]
+        assert export(tmp_path, tmp_path / "exported", format="torch", method=name).check.passed
+    experiment.compare(settings(root, unfreeze=())).save_models(tmp_path / "models")
+    assert not list((tmp_path / "models").glob("*layer4*"))
+
+
+def test_an_adapted_training_is_kept_under_a_key_of_its_own(
+    root: Path, adapted: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method_module, "Checkpoint", None)
+    again = experiment.compare(settings(root, adapt=("bitfit", "lora:4"))).result
+    for name in (NAME, "lora:layer4", "bitfit:layer4"):
+        assert again.method(name)["test"] == adapted.result.method(name)["test"]
+
+
 def test_another_run_replaces_its_files(root: Path, out: Path) -> None:
     def names() -> list[str]:
         return sorted(path.name for path in (out / "models").glob("unfreeze*"))
@@ -117,7 +154,7 @@ def test_repeats_leave_it_out_and_say_so(root: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.INFO):
         result = experiment.compare(settings(root, methods=("fc",), repeats=2)).result
     assert [one["name"] for one in result.comparison["repeats"]["methods"]] == ["fc"]
-    assert f"repeats leave out what trains blocks: {NAME}" in caplog.text
+    assert f"repeats leave out what trains with the network: {NAME}" in caplog.text
     assert report.verdict(result)
     assert report.page(result, None, lambda file: None)
 
@@ -128,6 +165,74 @@ def test_it_may_be_the_best_of_the_ladder(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(comparison, "ranking", lambda rows, select: [2, 0, 1])
     climbed = experiment.compare(settings(root)).result.comparison["ladder"]
     assert climbed[-1]["step"] == "train blocks"
+
+
+@pytest.fixture(scope="module")
+def uncached(root: Path) -> Experiment:
+    return experiment.compare(
+        settings(root, unfreeze=(), bn="train", methods=("fc-lab", "fc"), batch_size=16)
+    )
+
+
+def test_the_network_in_train_mode_is_a_row_like_any_other(
+    root: Path, uncached: Experiment, tmp_path: Path
+) -> None:
+    result = uncached.result
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    assert [one["name"] for one in result.methods] == ["fc-lab", "fc", UNCACHED]
+    assert result.config["bn"] == "train"
+    row, lab = result.method(UNCACHED), result.method("fc-lab")
+    assert [one["params"] for one in row["sweep"]] == [one["params"] for one in lab["sweep"]]
+    assert row["kind"] != lab["kind"]
+    assert folder.save(tmp_path, uncached) == []
+    text = report.markdown(result)
+    assert text.count("fc-lab-uncached is fc-lab with the network in train mode") == 1
+    assert "points of macro F1 against fc-lab" in text
+    rows = [row for row in answers(tmp_path) if row["split"] == "test"]
+    found = predictor.load(tmp_path, method=UNCACHED).predict([root / "images" / row["file"] for row in rows])
+    assert [one.label for one in found] == [row[UNCACHED] for row in rows]
+    assert export(tmp_path, tmp_path / "exported", format="torch", method=UNCACHED).check.passed
+    assert sorted(path.name for path in (tmp_path / "models").glob("fc-lab-*")) == [
+        "fc-lab-uncached.blocks.safetensors",
+        "fc-lab-uncached.safetensors",
+    ]
+    experiment.compare(settings(root, unfreeze=())).save_models(tmp_path / "models")
+    assert not list((tmp_path / "models").glob("fc-lab-*"))
+
+
+def test_a_second_run_in_train_mode_trains_nothing_again(
+    root: Path, uncached: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uncached_method, "Checkpoint", None)
+    again = experiment.compare(uncached.config).result
+    assert again.method(UNCACHED)["test"] == uncached.result.method(UNCACHED)["test"]
+
+
+def test_repeats_leave_out_the_network_in_train_mode(
+    uncached: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(uncached.config, methods=("fc-lab",), repeats=2)
+    with caplog.at_level(logging.INFO):
+        result = experiment.compare(config).result
+    assert [one["name"] for one in result.comparison["repeats"]["methods"]] == ["fc-lab"]
+    assert f"repeats leave out what trains with the network: {UNCACHED}" in caplog.text
+
+
+def test_a_network_without_batch_norm_costs_this_method_alone(root: Path) -> None:
+    given = {"backbone": "timm:test_vit", "size": (160, 160), "unfreeze": (), "bn": "train"}
+    result = experiment.compare(settings(root, methods=("fc",), **given)).result
+    assert [one["name"] for one in result.methods] == ["fc"]
+    assert "timm:test_vit has no batch norm" in result.comparison["left_out"][UNCACHED]
+
+
+def test_the_ladder_to_the_network_in_train_mode_has_one_step() -> None:
+    steps = list(ladder.steps(RunConfig(), UNCACHED))
+    assert [step.name for step in steps] == ["fc-lab", "batch norm in train mode"]
+
+
+def test_the_ladder_names_what_is_trained() -> None:
+    found = [list(ladder.steps(RunConfig(), name))[-1].name for name in ("lora:layer4", "bitfit:layer4")]
+    assert found == ["train low-rank updates of blocks", "train biases of blocks"]
 
 
 def test_a_training_that_fails_costs_the_others_nothing(
@@ -146,6 +251,7 @@ def test_a_training_that_fails_costs_the_others_nothing(
         ({"unfreeze": ("layer4", "layer4")}, "give each once"),
         ({"layers": ("layer3",)}, "`layers` leaves as it is"),
         ({"precision": "int8"}, "`precision='int8'` leaves as it is"),
+        ({"unfreeze": (), "bn": "train", "layers": ("layer3",)}, "`bn` changes the network, which `layers`"),
     ],
 )
 def test_what_cannot_be_is_refused_before_an_image_is_read(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from tests.finetuning import networks
 from transfer.finetuning import training as training_module
+from transfer.finetuning.adaptation import choose_trained, list_weights
 from transfer.finetuning.recipe import Recipe
 from transfer.finetuning.training import Training
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.slow
 RECIPE = Recipe(epochs=4, batch=8, lr_blocks=3e-4)
 
 
-def make(name: str, recipe: Recipe = RECIPE, count: int = 40) -> tuple[nn.Module, Training]:
+def make(name: str, recipe: Recipe = RECIPE, count: int = 40, *, way: str = "") -> tuple[nn.Module, Training]:
     network = networks.build(name)
     parts = networks.cut(network, name)
     train, valid = networks.images(count, 1), networks.images(12, 2)
@@ -28,6 +30,7 @@ def make(name: str, recipe: Recipe = RECIPE, count: int = 40) -> tuple[nn.Module
         recipe,
         networks.rows(parts, *train),
         networks.rows(parts, *valid),
+        choose=partial(choose_trained, way=way, weights=list_weights(network), seed=recipe.seed),
     )
 
 
@@ -36,9 +39,8 @@ def train_whole(
 ) -> tuple[list[float], torch.Tensor]:
     """The plain way: every image through the whole network at each step, all but its last blocks frozen."""
     network, head, recipe = copy.deepcopy(network), copy.deepcopy(given.head), given.recipe
-    trained = {key for key, _ in given.rest.named_parameters()}
     for key, value in network.named_parameters():
-        value.requires_grad_(key in trained)
+        value.requires_grad_(key in given.parameters)
     groups = []
     for parameters, lr in ((network.parameters(), recipe.lr_blocks), (head.parameters(), recipe.lr_head)):
         own = [one for one in parameters if one.requires_grad]
@@ -68,9 +70,10 @@ def train_whole(
         return losses, head(network(networks.images(12, 2)[0]))
 
 
+@pytest.mark.parametrize("way", ["", "bitfit"])
 @pytest.mark.parametrize("name", networks.BLOCKS)
-def test_twenty_steps_on_maps_equal_those_of_the_whole_network(name: str) -> None:
-    network, training = make(name)
+def test_twenty_steps_on_maps_equal_those_of_the_whole_network(name: str, way: str) -> None:
+    network, training = make(name, way=way)
     losses, logits_NC = train_whole(network, training, name)
     training.run()
     assert [one["loss"] for one in training.history][1:] == pytest.approx(losses, abs=1e-4)

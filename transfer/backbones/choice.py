@@ -80,9 +80,10 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
         )
     preprocessing, settings = origin.describe(name)
     normalisation = _normalisation(config, preprocessing.normalisation)
-    if config.unfreeze and (config.layers or config.precision == "int8"):
+    trains = "unfreeze" if config.unfreeze else "bn" if config.bn == "train" else ""
+    if trains and (config.layers or config.precision == "int8"):
         other = "`layers`" if config.layers else "`precision='int8'`"
-        raise UserError(f"`unfreeze` trains the network, which {other} leaves as it is; give one of the two")
+        raise UserError(f"`{trains}` changes the network, which {other} leaves as it is; give one of the two")
     if config.layers or config.unfreeze:
         from transfer.backbones import fitting  # torch, which other settings are checked without
         from transfer.backbones.blocks import check_blocks

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import find_early, note_built_in, read_config, report_skipped, write_run
 from transfer.cli.output import not_printed, output_folders
-from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_duration, parse_size
+from transfer.cli.parsing import parse_duration
+from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 from transfer.system.remote import path_of

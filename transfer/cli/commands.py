@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
+from transfer.cli.parsing import parse_columns, parse_numbers, parse_repeats
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -21,9 +22,6 @@ from transfer.config import (
     RESULT,
     RunConfig,
     default_store,
-    parse_columns,
-    parse_numbers,
-    parse_repeats,
     parse_size,
 )
 from transfer.heads.registry import METHODS
@@ -215,7 +213,7 @@ def read_config(args: argparse.Namespace) -> RunConfig:
             check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))
-    for name in ("layers", "unfreeze"):
+    for name in ("layers", "unfreeze", "adapt"):
         if name in fields:
             fields[name] = tuple(fields[name].split(","))
     if "lr" in fields:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer.cli.commands import DONE, report_skipped
+from transfer.cli.parsing import parse_columns
 from transfer.cli.store_commands import FAILED
-from transfer.config import CARD, MODELS, RESULT, parse_columns
+from transfer.config import CARD, MODELS, RESULT
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of
 from transfer.system.text import printable

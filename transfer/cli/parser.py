@@ -26,7 +26,7 @@ from transfer.cli.options import (
     source_argument,
     text_argument,
 )
-from transfer.config import EXPORT_FORMATS
+from transfer.config import BATCH_NORM, EXPORT_FORMATS
 from transfer.heads.registry import METHODS, default_methods
 from transfer.system.errors import UserError
 from transfer.system.version import __version__
@@ -80,6 +80,16 @@ def _add_run(kinds: Any) -> None:
         "--unfreeze",
         metavar="A,B",
         help="train these blocks too, each with all that follows, on cached maps: layer4.2,layer4 (none)",
+    )
+    run.add_argument(
+        "--adapt",
+        metavar="A,B",
+        help="on these blocks also train low-rank updates of their weights, or biases alone: lora:8,bitfit (none)",
+    )
+    run.add_argument(
+        "--bn",
+        choices=BATCH_NORM,
+        help="train adds fc-lab-uncached: the whole network in each epoch, batch norm by batch statistics (eval)",
     )
     add_extraction_options(run, several=True)
     run.add_argument(

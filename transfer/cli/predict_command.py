@@ -10,7 +10,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import report_skipped
-from transfer.config import check_confidence, parse_columns
+from transfer.cli.parsing import parse_columns
+from transfer.config import check_confidence
 from transfer.system.errors import UserError
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of

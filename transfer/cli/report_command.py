@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.candidates_command import result_files
 from transfer.cli.commands import DONE
-from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT, parse_columns
+from transfer.cli.parsing import parse_columns
+from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 

@@ -111,7 +111,7 @@ def _repeat(
     unfitted = {name: METHODS[name].build(config) for name in fitted if name in METHODS}
     if config.repeats and len(unfitted) < len(fitted):
         left_out = [name for name in fitted if name not in unfitted]
-        log.info("repeats leave out what trains blocks: %s", ", ".join(left_out))
+        log.info("repeats leave out what trains with the network: %s", ", ".join(left_out))
     found = features.images
     count = config.repeats
     if count is None:

@@ -16,7 +16,7 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
-from transfer.evaluation.blocks import fit_blocks
+from transfer.evaluation.blocks import describe_settings, fit_blocks, list_methods
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
 from transfer.evaluation.results import Result
@@ -188,7 +188,7 @@ def compare(
     image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
-        left_out = _LeftOut(alone=len(names) + len(config.unfreeze) == 1)
+        left_out = _LeftOut(alone=len([*names, *list_methods(config)]) == 1)
         raw, steps = features, tuple[Step, ...]()
         if config.transform:
             with watch("transform"), reported(on_progress, "transform"):
@@ -226,7 +226,7 @@ def compare(
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             **({"columns": dict(config.columns)} if config.columns else {}),
-            **({"unfreeze": list(config.unfreeze)} if config.unfreeze else {}),
+            **describe_settings(config),
             **({"transform": list(config.transform)} if config.transform else {}),
             "groups": config.groups,
             "repeats": config.repeats,

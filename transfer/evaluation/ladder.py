@@ -17,6 +17,7 @@ from sklearn.base import clone
 from transfer import metrics
 from transfer.config import RunConfig
 from transfer.evaluation import statistics
+from transfer.evaluation.blocks import UNCACHED, way_of
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.heads.registry import METHODS
 from transfer.system.progress import Progress, silent
@@ -61,6 +62,9 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
     yield method(FIRST, "fc-lab")
     if best == FIRST:
         return
+    if best == UNCACHED:  # one change, and none of those below
+        yield Step(way_of(best).step, None, best)
+        return
     lab, fc = METHODS[FIRST].build(config), METHODS["fc"].build(config)
     yield Step("standardise", clone(lab).set_params(standardize=True))
     plain = clone(fc).set_params(weight_decay=(0.0,), class_weight=(None,))
@@ -70,7 +74,7 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
         yield Step("weight decay", clone(fc).set_params(class_weight=(None,)))
     yield method("fc", "balance (fc)" if balances else "weight decay (fc)")
     if best not in METHODS:
-        yield Step("train blocks", None, best)  # fitted, or it would not be the best
+        yield Step(way_of(best).step, None, best)  # fitted, or it would not be the best
     elif METHODS[best].kind == METHODS["svm"].kind:
         linear = METHODS["svm"].build(config).set_params(kernels=("linear",))
         yield Step("hinge loss", linear)

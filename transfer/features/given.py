@@ -31,7 +31,7 @@ from transfer.system.row_storage import ROWS, RowStorage, without_subnormals
 # Settings that say how features are made of images.
 _OF_IMAGES = (
     "backbone", "weights", "mean", "std", "channel_order", "size", "resize", "layers", "unfreeze",
-    "engine", "precision", "decoder", "on", "workers", "on_bad_image",
+    "adapt", "bn", "engine", "precision", "decoder", "on", "workers", "on_bad_image",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import safe_open
 from safetensors.torch import load, save
@@ -24,6 +24,19 @@ NUMBERS = "transfer"
 log = logging.getLogger(__name__)
 
 
+class Resumable(Protocol):
+    """A training that can be stopped, and continued by another process."""
+
+    epoch: int
+    step: int
+
+    def state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return all that it continues from: tensors, and numbers as JSON."""
+
+    def restore(self, tensors: Tensors, numbers: dict[str, Any]) -> None:
+        """Continue where another one was."""
+
+
 class Checkpoint:
     """The state of a training in the store, replaced as a whole.
 
@@ -32,10 +45,10 @@ class Checkpoint:
     store : Store
     declared : dict
         What the training depends on.
-    training : Training
+    training : Resumable
     """
 
-    def __init__(self, store: Store, declared: dict[str, Any], training: Training) -> None:
+    def __init__(self, store: Store, declared: dict[str, Any], training: Resumable) -> None:
         self._folder = store.folder(KIND) / key_of(declared)[:32]
         self._path = self._folder / FILE
         self._lock = locks.hold_new(self._folder)

@@ -1,4 +1,4 @@
-"""The method `unfreeze:BLOCK`: maps into the cache, blocks and last layer trained on them, features of all images.
+"""Methods that train blocks: maps into the cache, blocks and last layer trained on them, features of all images.
 
 N: images. D: features an image.
 """
@@ -6,6 +6,7 @@ N: images. D: features an image.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from transfer.features.fill import Extraction, fill
 from transfer.features.forward import made_on
 from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages
+from transfer.finetuning.adaptation import RATES, choose_trained, list_weights, trained_tensors
 from transfer.finetuning.checkpoints import Checkpoint, keep_finished, read_finished
 from transfer.finetuning.head import Head
 from transfer.finetuning.recipe import Recipe
@@ -64,7 +66,7 @@ class TrainedBlocks:
     @property
     def best_params_(self) -> dict[str, Any]:
         """The settings that it was trained with, and the epoch that was chosen."""
-        params: dict[str, Any] = self.cv_results_[0]["params"]
+        params: dict[str, Any] = self.cv_results_[self.best_index_]["params"]
         return params
 
     def predict(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -85,6 +87,8 @@ def train_blocks(
     plan: ExtractionPlan,
     watch: Stopwatch,
     on_progress: Progress,
+    *,
+    way: str = "",
 ) -> TrainedBlocks:
     """Train a block, all that comes after it, and the last layer.
 
@@ -102,6 +106,8 @@ def train_blocks(
     watch : Stopwatch
         Gets the phases `maps` and `train`.
     on_progress : Progress
+    way : str
+        What of the blocks is trained: `lora:RANK`, `bitfit`, or, by default, all of their parameters.
 
     Returns
     -------
@@ -115,7 +121,7 @@ def train_blocks(
     with watch("maps"):
         found, cut = _fill_maps(block, config, image_set, features, plan, on_progress)
     with watch("train"):
-        return _train(found, cut, config, features, plan, on_progress)
+        return _train(found, cut, config, features, plan, on_progress, way)
 
 
 def _fill_maps(
@@ -146,8 +152,10 @@ def _train(
     features: Features,
     plan: ExtractionPlan,
     on_progress: Progress,
+    way: str,
 ) -> TrainedBlocks:
     start = now()
+    kind, _, rank = way.partition(":")
     train, valid = features.splits["train"], features.splits["valid"]
     probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
     fitted, class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
@@ -158,13 +166,22 @@ def _train(
         select=config.select,
         precision=_choose_precision(config, found.plan),
         device=found.plan.device,
+        **({"lr_blocks": RATES[kind]} if way else {}),
     )
     parts = {split: _rows(found, cut, split, fitted.classes_) for split in SPLITS}
+    weights = list_weights(found.weights.network)
     training = Training(
-        cut.rest, Head(len(fitted.classes_), train.x_ND), recipe, parts["train"], parts["valid"], class_weight
+        cut.rest,
+        Head(len(fitted.classes_), train.x_ND),
+        recipe,
+        parts["train"],
+        parts["valid"],
+        class_weight,
+        partial(choose_trained, way=way, weights=weights, seed=config.seed),
     )
     probe_s = now() - start
     declared = _declare(found, recipe, features.extraction.table.key, class_weight)
+    declared |= {"adapt": way} if way else {}
     kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
     training.best_tensors, numbers = read_finished(kept.path)
     training.take_best()
@@ -181,6 +198,7 @@ def _train(
     steps = [{**one, "step": i * training.steps_per_epoch} for i, one in enumerate(history)][1:]
     row = {
         "params": {
+            **({"rank": int(rank)} if rank else {}),
             "lr": recipe.lr_blocks,
             "lr_head": recipe.lr_head,
             "weight_decay": recipe.weight_decay,
@@ -194,12 +212,11 @@ def _train(
         "fit_s": probe_s + kept.seconds,
         "curve": {name: [one[key] for one in steps] for name, key in names.items()},
     }
-    tensors = {key: value for key, value in training.best_tensors.items() if not key.startswith("head.")}
     return TrainedBlocks(
         best_estimator_=head,
         cv_results_=[row],
         valid_predictions_=predicted_N[None],
-        tensors=tensors,
+        tensors=trained_tensors(training.rest),
         splits=seen,
         fit_s=probe_s + kept.seconds,
         predict_s=predict_s,

@@ -46,6 +46,8 @@ class Training:
         Labels are indices of the head's classes.
     class_weight : None, "balanced" or dict
         As in scikit-learn, of the loss.
+    choose : callable
+        Given the copied blocks, lets those parameters require gradients that are trained; all of them do before.
 
     Attributes
     ----------
@@ -65,23 +67,26 @@ class Training:
         train: MapRows,
         valid: MapRows,
         class_weight: Any = None,
+        choose: Callable[[nn.Module], None] = lambda blocks: None,
     ) -> None:
         self.recipe, self.train, self.valid = recipe, train, valid
         self.rest = copy.deepcopy(rest).eval().requires_grad_(True)
         self.head = copy.deepcopy(head)
         for part in (self.rest, self.head):
             part.to(recipe.device).to(memory_format=torch.channels_last)
+        self._part = fitting_part(self.rest, train.shapes, recipe)
+        choose(self.rest)
         self.parameters = {
             name: value
             for prefix, part in (("", self.rest), ("head.", self.head))
             for name, value in part.named_parameters(prefix=prefix.rstrip("."))
+            if value.requires_grad
         }
         self._optimizer = torch.optim.AdamW(self._groups(), fused=recipe.device == "cpu")
         self._scaler = torch.amp.GradScaler(recipe.device, enabled=recipe.precision == "fp16")
         classes = np.arange(self.head.linear.out_features)
         weights = compute_class_weight(class_weight, classes=classes, y=train.y_N)
         self._weight_C = torch.tensor(weights, dtype=torch.float32, device=recipe.device)
-        self._part = fitting_part(self.rest, train.shapes, recipe)
         self.epoch = self.step = self.best = 0
         self._loss_sum = 0.0
         self.history: list[dict[str, Any]] = []

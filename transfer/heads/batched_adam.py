@@ -94,11 +94,8 @@ class LayerStack:
         self._cosine_steps = cosine_steps
         self._n_classes = n_classes
         self._generator = torch.Generator().manual_seed(seed)
-        width = x_ND.shape[1]
-        start = torch.empty(width + 1, n_classes).uniform_(
-            -(width**-0.5), width**-0.5, generator=self._generator
-        )
-        start_PD = start.T.repeat(len(lr_S), 1).to(y_N.device)
+        start_CD = draw_start(x_ND.shape[1], n_classes, self._generator)
+        start_PD = start_CD.repeat(len(lr_S), 1).to(y_N.device)
         self._weights = _Moments.begin(start_PD[:, :-1].contiguous())
         self._biases = _Moments.begin(start_PD[:, -1:].contiguous())
         self._lr_P1, decay_P1 = (
@@ -208,6 +205,11 @@ class LayerStack:
             own.square.mul_(BETA2).addcmul_(own.gradient, own.gradient, value=1 - BETA2)
             size = torch.sqrt(own.square, out=own.gradient).add_(self._epsilon)
             own.value.addcmul_(torch.div(own.mean, size, out=size), self._change_P1)
+
+
+def draw_start(width: int, n_classes: int, generator: torch.Generator) -> torch.Tensor:
+    """Return what layers begin with (C, D + 1): weights and, last, the bias, distributed as in `torch.nn.Linear`."""
+    return torch.empty(width + 1, n_classes).uniform_(-(width**-0.5), width**-0.5, generator=generator).T
 
 
 def redistribute(stacks: Sequence[LayerStack], kept: Sequence[int]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from transfer.config import BUILT_IN, NAMED_WEIGHTS
 from transfer.evaluation.results import Result, skipped_count
 from transfer.report.lab import describe_lab
-from transfer.report.wording import format_params
+from transfer.report.verdict import find_pair
+from transfer.report.wording import format_params, format_points
 
 # Why an engine was taken that nobody asked for and no trial chose.
 CACHED = "the cache holds its features"
@@ -164,6 +165,7 @@ def _on_methods(result: Result) -> Iterator[str]:
         )
     for name, reason in result.comparison.get("left_out", {}).items():
         yield f"{name} is left out: {reason}"
+    yield from _on_batch_norm(result)
     missed = []
     for method in result.methods:
         present = [row for row in method["test"]["per_class"] if row["support"]]
@@ -187,6 +189,19 @@ def _on_methods(result: Result) -> Iterator[str]:
                 f"{method['name']}: the best {' and '.join(edges)} is still at an edge "
                 f"({format_params(method['best_params'])}); its optimum may lie beyond"
             )
+
+
+def _on_batch_norm(result: Result) -> Iterator[str]:
+    """Yield how `fc-lab-uncached` differs from `fc-lab`."""
+    pair = find_pair(result.comparison["pairs"], "fc-lab-uncached", "fc-lab")
+    if result.config.get("bn") == "train":
+        difference = pair and format_points(pair["macro_f1"]["difference"], pair["macro_f1"]["ci95"])
+        yield (
+            "fc-lab-uncached is fc-lab with the network in train mode: while the layer is trained, batch norm "
+            "normalises by the statistics of each batch, and predictions use the running averages of these instead of "
+            "those in the weights"
+            + (f" ({difference} points of macro F1 against fc-lab)" if difference else "")
+        )
 
 
 def _on_features(result: Result) -> Iterator[str]:

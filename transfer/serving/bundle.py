@@ -6,6 +6,7 @@ The names of the files are fixed or a method's; none is a path that `model.json`
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from transfer.backbones.checkpoint import State
 from transfer.backbones.choice import choose_normalisation
 from transfer.backbones.preprocessing import IMAGENET
 from transfer.backbones.weights import Weights
-from transfer.config import BUILT_IN, MODELS, RECORD, RESIZES, RunConfig
+from transfer.config import ADAPTATIONS, BUILT_IN, MODELS, RECORD, RESIZES, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
@@ -209,7 +210,8 @@ def _replace(folder: Path, staging: Path) -> None:
     (folder / RECORD).unlink(missing_ok=True)
     new = {path.name for path in staging.iterdir()}
     old = {folder / f"{stem}{serialization.SUFFIX}" for stem in (*METHODS, "calibrated")}
-    for path in (*old, *folder.glob(f"unfreeze-*{serialization.SUFFIX}")):
+    ways = (f"{way}-*{serialization.SUFFIX}" for way in ("unfreeze", *ADAPTATIONS, "fc-lab"))
+    for path in (*old, *itertools.chain.from_iterable(map(folder.glob, ways))):
         if path.name not in new:
             path.unlink(missing_ok=True)
     for name in sorted(new, key=RECORD.__eq__):  # the record last

@@ -1,0 +1,226 @@
+"""The method `fc-lab-uncached`: images read in each epoch, last layers trained, features of the network as it ends.
+
+N: images. D: features an image.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save
+
+from transfer import engines
+from transfer.backbones import networks, sources
+from transfer.backbones.memory import check_batch
+from transfer.backbones.pixels import FromPixels
+from transfer.cache.store import MadeFile
+from transfer.config import RunConfig
+from transfer.data.bad_images import BadImages
+from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.loader import IndexedImages, workers
+from transfer.engines import Engine
+from transfer.features.extract import Features, Split
+from transfer.features.fill import Extraction
+from transfer.features.forward import batches_for, check_finite, made_on
+from transfer.features.plan import ExtractionPlan
+from transfer.finetuning.checkpoints import KIND, Checkpoint
+from transfer.finetuning.method import TrainedBlocks
+from transfer.finetuning.uncached import Places, Protocol, UncachedTraining, list_batch_norms
+from transfer.heads.linear_probe_classifier import FineTune
+from transfer.heads.registry import METHODS
+from transfer.heads.solutions import ranking, validation_scores
+from transfer.system import files
+from transfer.system.errors import UserError
+from transfer.system.files import SCHEMA_VERSION
+from transfer.system.progress import Progress
+from transfer.system.row_storage import without_subnormals
+from transfer.system.timer import Stopwatch, now
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedLayers(TrainedBlocks):
+    """Last layers of several learning rates, with the statistics of batch norm that they all end with."""
+
+    estimators: Sequence[FineTune]
+    best_index_: int
+
+    def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Predict with every learning rate."""
+        return np.stack([one.predict(x_ND) for one in self.estimators])
+
+
+def train_uncached(
+    config: RunConfig,
+    image_set: ImageSet,
+    features: Features,
+    plan: ExtractionPlan,
+    watch: Stopwatch,
+    on_progress: Progress,
+) -> TrainedLayers:
+    """Train last layers by the protocol of `fc-lab` while the network before them runs in train mode.
+
+    Parameters
+    ----------
+    config : RunConfig
+    image_set : ImageSet
+    features : Features
+        Of the network in eval mode.
+    plan : ExtractionPlan
+        Of `config`.
+    watch : Stopwatch
+        Gets the phases `train` and `extract again`.
+    on_progress : Progress
+
+    Returns
+    -------
+    TrainedLayers
+
+    Raises
+    ------
+    UserError
+        For a network without batch norm, and where memory does not suffice.
+    """
+    found, lab = features.extraction, METHODS["fc-lab"].build(config).get_params()
+    protocol = Protocol(
+        lr=tuple(lab["lr"]),
+        epochs=lab["epochs"],
+        batch=lab["batch_size"],
+        seed=lab["seed"],
+        precision=config.precision if config.precision in ("bf16", "fp16") else "fp32",
+    )
+    images = {split: found.images.in_split(split) for split in SPLITS}
+    classes, codes_N = np.unique(images["train"].label_N, return_inverse=True)
+    network = _copy_network(found, min(protocol.batch, len(codes_N)))
+    with workers(found.plan.threads) as pool:
+        bad = BadImages(image_set.root, "error")  # all of them could be read before
+
+        def pixels(order: Places) -> Iterator[torch.Tensor]:
+            batched = replace(found.plan, batch=protocol.batch)
+            ready = batches_for(batched, images["train"].select(order), found.size, found.decoder, pool, bad)
+            return (torch.as_tensor(x_NHW3) for _, x_NHW3 in ready)
+
+        training = UncachedTraining(
+            network.to(found.plan.device), features.x_ND.shape[1], pixels, codes_N.astype(np.int64), protocol
+        )
+        with watch("train"):
+            declared = _declare(found, protocol)
+            kept = plan.store.made(KIND, declared) or _finish(training, plan, declared, found, on_progress)
+            training.take(load_file(kept.path))
+        with watch("extract again"):
+            engine = engines.build(
+                network.network.cpu(), found.plan, found.size, None, found.weights.normalisation
+            )
+            splits, seconds = {}, {}
+            for split in SPLITS:
+                start = now(found.plan.device)
+                x_ND = _extract(engine, images[split], found, pool, bad)
+                splits[split] = Split(x_ND, features.splits[split].y_N)
+                seconds[split] = now(found.plan.device) - start
+    return _score(
+        training, protocol, config, classes, splits, kept.seconds + seconds["valid"], seconds["test"]
+    )
+
+
+def _copy_network(found: Extraction, batch: int) -> FromPixels:
+    """Copy the network; raise `UserError` where it has no batch norm, or a batch does not fit into memory."""
+    weights = found.weights
+    own = weights.preprocessing.size
+    network = networks.at_size(weights.network, weights.backbone, found.size, own)
+    if not list_batch_norms(network):
+        raise UserError(f"{weights.backbone} has no batch norm; leave out `bn='train'`")
+    if found.plan.device == "cpu":  # batch norm takes the statistics of a whole batch: it can't be divided
+        image_bytes = networks.check_size(network, weights.backbone, found.size, own)
+        check_batch(image_bytes, batch, found.size)
+    copied = FromPixels(copy.deepcopy(network), weights.normalisation)
+    return copied.to(memory_format=torch.channels_last)
+
+
+def _finish(
+    training: UncachedTraining,
+    plan: ExtractionPlan,
+    declared: dict[str, Any],
+    found: Extraction,
+    on_progress: Progress,
+) -> MadeFile:
+    """Train to the end, from where a run that was stopped had come, and keep the layers and statistics."""
+    checkpoint = Checkpoint(plan.store, declared, training)
+    checkpoint.load()
+    training.run(checkpoint.save, on_progress)
+    tensors = {key: value.cpu().contiguous() for key, value in training.result().items()}
+    kept = plan.store.keep(KIND, declared, save(tensors), checkpoint.seconds, made_on(found.plan))
+    checkpoint.remove()
+    return kept
+
+
+def _declare(found: Extraction, protocol: Protocol) -> dict[str, Any]:
+    """Return what a training depends on: data alone, as for features."""
+    train = found.images.in_split("train")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **sources.declare(found.weights.backbone, found.weights.settings),
+        "batch_norm": "train",
+        "features": found.table.key,
+        "images": [files.sha256(one.tobytes()) for one in (train.ids_N32, train.label_N)],
+        "protocol": asdict(protocol),
+        "machine": made_on(found.plan),
+    }
+
+
+def _extract(
+    engine: Engine, images: IndexedImages, found: Extraction, pool: ThreadPoolExecutor, bad: BadImages
+) -> npt.NDArray[np.float32]:
+    """Return features `(N, D)` of images by the engine of the run."""
+    rows: list[npt.NDArray[np.float32]] = []
+
+    def take(batch: Any, x_ND: npt.NDArray[np.float32]) -> None:
+        check_finite(x_ND, batch, found.plan)
+        rows.append(x_ND)
+
+    engines.run(engine, batches_for(found.plan, images, found.size, found.decoder, pool, bad), take)
+    return without_subnormals(np.concatenate(rows))
+
+
+def _score(
+    training: UncachedTraining,
+    protocol: Protocol,
+    config: RunConfig,
+    classes: npt.NDArray[Any],
+    splits: dict[str, Split],
+    fit_s: float,
+    predict_s: float,
+) -> TrainedLayers:
+    valid, rows, estimators = splits["valid"], [], []
+    for lr, layer in zip(protocol.lr, training.layers, strict=True):
+        one = FineTune(
+            lr=lr,
+            epochs=protocol.epochs,
+            batch_size=protocol.batch,
+            standardize=False,
+            seed=protocol.seed,
+            device=config.device,
+        )
+        one.coef_, one.intercept_ = (value.detach().cpu().numpy() for value in layer.parameters())
+        one.classes_, one.n_features_in_ = classes, valid.x_ND.shape[1]
+        estimators.append(one)
+        scores = validation_scores(valid.y_N, one.predict(valid.x_ND))
+        params = {"lr": lr, "weight_decay": 0.0, "class_weight": None}
+        rows.append({"params": params, "same_as": [], **scores, "fit_s": fit_s / len(protocol.lr)})
+    best = ranking(rows, config.select)[0]
+    return TrainedLayers(
+        estimators=estimators,
+        best_index_=best,
+        best_estimator_=estimators[best],
+        cv_results_=rows,
+        valid_predictions_=np.stack([one.predict(valid.x_ND) for one in estimators]),
+        tensors={key: value.cpu() for key, value in training.statistics.items()},
+        splits=splits,
+        fit_s=fit_s,
+        predict_s=predict_s,
+    )
