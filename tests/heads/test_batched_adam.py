@@ -206,3 +206,14 @@ def test_captured_steps_equal_those_run_one_by_one(
         assert (stack._graph is not None) == (warm_up < 40)
         layers.append(stack.layers())
     torch.testing.assert_close(*layers, atol=1e-6, rtol=0)
+
+
+def test_the_steps_that_a_gpu_captures_are_those_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = features(300, 24, 5)
+    stack = LayerStack(x, y, 5, **GRID, batch_size=64, seed=0, cosine_steps=20)
+    stack.train(9)
+    monkeypatch.setattr(LayerStack, "is_cuda", True)
+    captured = LayerStack(x, y, 5, **GRID, batch_size=64, seed=0, cosine_steps=20)
+    captured.train(9)  # on the processor, and too few to be captured
+    for one, other in zip(stack.layers(), captured.layers(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)

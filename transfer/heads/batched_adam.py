@@ -98,16 +98,18 @@ class LayerStack:
         start_PD = start_CD.repeat(len(lr_S), 1).to(y_N.device)
         self._weights = _Moments.begin(start_PD[:, :-1].contiguous())
         self._biases = _Moments.begin(start_PD[:, -1:].contiguous())
-        self._lr_P1, decay_P1 = (
-            torch.tensor(values_S).repeat_interleave(n_classes)[:, None].to(y_N.device)
-            for values_S in (lr_S, weight_decay_S)
-        )
-        self._decay_P1 = self._lr_P1 * decay_P1
-        self._decays = any(weight_decay_S)
-        # What changes from step to step and is not the batch: tensors, so that a captured step reads them.
-        self._change_P1, self._kept_P1 = torch.empty_like(self._lr_P1), torch.empty_like(self._lr_P1)
-        self._epsilon = torch.empty((), device=y_N.device)
-        self._n_steps = 0
+        self._lr_S, self._weight_decay_S = list(lr_S), list(weight_decay_S)
+        self._rate, self._n_steps, self._count = 1.0, 0, torch.zeros(())
+        if self.is_cuda:
+            self._lr_P1, decay_P1 = (
+                torch.tensor(values_S).repeat_interleave(n_classes)[:, None].to(y_N.device)
+                for values_S in (lr_S, weight_decay_S)
+            )
+            self._decay_P1 = self._lr_P1 * decay_P1
+            # What changes from step to step and is not the batch: tensors, so that a captured step reads them.
+            self._change_P1, self._kept_P1 = torch.empty_like(self._lr_P1), torch.empty_like(self._lr_P1)
+            self._epsilon = torch.empty((), device=y_N.device)
+        self._divide()
         self._batches = self._draw_batches(batch_size)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captured_B = torch.arange(min(batch_size, len(x_ND)), device=y_N.device)
@@ -138,7 +140,22 @@ class LayerStack:
         """Return the weights of the rows in the loss (N, S), also if all are equal."""
         if self._row_weight_NS is not None:
             return self._row_weight_NS
-        return torch.ones(len(self._y_N), len(self._lr_P1) // self._n_classes, device=self._y_N.device)
+        return torch.ones(len(self._y_N), len(self._lr_S), device=self._y_N.device)
+
+    def _divide(self) -> None:
+        """Keep each setting's views of what is trained: every step needs them all."""
+        n = self._n_classes
+        self._own_S = [
+            [
+                [getattr(own, name)[start : start + n] for own in self._trained]
+                for name in ("value", "mean", "square")
+            ]
+            for start in range(0, len(self._biases.value), n)
+        ]
+
+    @property
+    def _trained(self) -> tuple[_Moments, _Moments]:
+        return self._weights, self._biases
 
     def capture(self) -> None:
         """Run later steps on full batches as replays of one CUDA graph; warn and continue without it if that fails."""
@@ -166,14 +183,15 @@ class LayerStack:
 
     def _set_rates(self) -> None:
         """Prepare the next step's learning rates, with Adam's corrections for means that began at zero."""
-        rate = 1.0
         if self._cosine_steps is not None:
-            rate = 0.5 * (1 + math.cos(math.pi * self._n_steps / self._cosine_steps))
+            self._rate = 0.5 * (1 + math.cos(math.pi * self._n_steps / self._cosine_steps))
         self._n_steps += 1
-        mean_scale, square_scale = 1 - BETA1**self._n_steps, math.sqrt(1 - BETA2**self._n_steps)
-        torch.mul(self._lr_P1, -rate * square_scale / mean_scale, out=self._change_P1)
-        torch.mul(self._decay_P1, -rate, out=self._kept_P1).add_(1)
-        self._epsilon.fill_(EPSILON * square_scale)
+        self._count.fill_(self._n_steps)
+        if self.is_cuda:
+            mean_scale, square_scale = 1 - BETA1**self._n_steps, math.sqrt(1 - BETA2**self._n_steps)
+            torch.mul(self._lr_P1, -self._rate * square_scale / mean_scale, out=self._change_P1)
+            torch.mul(self._decay_P1, -self._rate, out=self._kept_P1).add_(1)
+            self._epsilon.fill_(EPSILON * square_scale)
 
     def _step(self, rows_B: torch.Tensor) -> None:
         if isinstance(self._x_ND, MappedRows):
@@ -183,7 +201,10 @@ class LayerStack:
         gradient_BP = self._logit_gradients(x_BD, rows_B)
         self._weights.gradient = multiply_few(gradient_BP.T, x_BD.T)
         torch.sum(gradient_BP.T, 1, keepdim=True, out=self._biases.gradient)
-        self._update()
+        if self.is_cuda:
+            self._update_captured()
+        else:
+            self._update()
 
     def _logit_gradients(self, x_BD: torch.Tensor, rows_B: torch.Tensor) -> torch.Tensor:
         """Return the gradients of the batch's mean cross entropies with respect to the logits (B, P)."""
@@ -198,8 +219,32 @@ class LayerStack:
         return gradient_BSC.mul_((weight_BS / total_S)[:, :, None]).flatten(1)
 
     def _update(self) -> None:
-        for own in (self._weights, self._biases):
-            if self._decays:
+        """Take a step by torch's fused AdamW, which reads and writes everything once, setting by setting."""
+        gradients = (torch.split(own.gradient, self._n_classes) for own in self._trained)
+        rates = zip(self._lr_S, self._weight_decay_S, strict=True)
+        for (values, means, squares), (lr, decay), *gradient in zip(
+            self._own_S, rates, *gradients, strict=True
+        ):
+            torch._fused_adamw_(
+                values,
+                gradient,
+                means,
+                squares,
+                [],
+                [self._count, self._count],
+                lr=self._rate * lr,
+                beta1=BETA1,
+                beta2=BETA2,
+                weight_decay=decay,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _update_captured(self) -> None:
+        """Take the same step by tensors alone: all settings at once, with rates that a captured step reads."""
+        for own in self._trained:
+            if any(self._weight_decay_S):
                 own.value.mul_(self._kept_P1)
             own.mean.lerp_(own.gradient, 1 - BETA1)
             own.square.mul_(BETA2).addcmul_(own.gradient, own.gradient, value=1 - BETA2)
@@ -227,15 +272,16 @@ def redistribute(stacks: Sequence[LayerStack], kept: Sequence[int]) -> None:
     weights, biases = (
         _Moments.join([getattr(own, name) for own in stacks]) for name in ("_weights", "_biases")
     )
-    lr_P1, decay_P1 = (torch.cat([getattr(own, name) for own in stacks]) for name in ("_lr_P1", "_decay_P1"))
+    lr_S, decay_S = (
+        [value for own in stacks for value in getattr(own, name)] for name in ("_lr_S", "_weight_decay_S")
+    )
     row_weight_NS = None
     if any(own._row_weight_NS is not None for own in stacks):
         row_weight_NS = torch.cat([own._row_weights() for own in stacks], 1)
     for k, own in enumerate(stacks[: len(kept)]):
         settings_S = torch.tensor(kept[k :: len(stacks)])
+        own._lr_S, own._weight_decay_S = ([values[i] for i in settings_S] for values in (lr_S, decay_S))
         rows_P = (settings_S[:, None] * first._n_classes + torch.arange(first._n_classes)).flatten()
         own._weights, own._biases = weights.select(rows_P), biases.select(rows_P)
-        own._lr_P1, own._decay_P1 = lr_P1[rows_P], decay_P1[rows_P]
-        own._change_P1, own._kept_P1 = torch.empty_like(own._lr_P1), torch.empty_like(own._lr_P1)
-        own._decays = bool(own._decay_P1.any())
+        own._divide()
         own._row_weight_NS = None if row_weight_NS is None else row_weight_NS[:, settings_S]
