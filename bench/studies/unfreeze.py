@@ -120,7 +120,7 @@ def epochs(block: str, images: int, size: tuple[int, int], precision: str, folde
     in_memory = MapRows(lambda places: decode(kept_ND[places], maps), y_N, cut.shapes)
     ours = {
         "maps in memory": in_memory,
-        "maps on disk": cached_rows(table, ids_N32, y_N, maps, cut.shapes),
+        "maps on disk": cached_rows([table], ids_N32, y_N, maps, cut.shapes),
     }
     trainings = {way: Training(cut.rest, head, recipe, rows, rows) for way, rows in ours.items()}
     trained = {name for name, _ in cut.rest.named_parameters()}

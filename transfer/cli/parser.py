@@ -81,6 +81,15 @@ def _add_run(kinds: Any) -> None:
         metavar="A,B",
         help="train these blocks too, each with all that follows, on cached maps: layer4.2,layer4 (none)",
     )
+    run.add_argument(
+        "--views",
+        type=int,
+        metavar="K",
+        help="train these on K views of each image: itself, and others mirrored, cropped and recoloured (1)",
+    )
+    run.add_argument(
+        "--max-cache", metavar="SIZE", help="refuse a run whose maps would take more, such as 20GB (the disk)"
+    )
     add_extraction_options(run, several=True)
     run.add_argument(
         "--time-budget",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from transfer.config import RunConfig
-from transfer.data.dataset import ImageSet
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan, plan_extraction
@@ -21,6 +22,13 @@ def list_methods(config: RunConfig) -> list[str]:
     return [f"{PREFIX}{block}" for block in config.unfreeze]
 
 
+def describe_settings(config: RunConfig) -> dict[str, Any]:
+    """Return what of a run's settings is of methods that train blocks; nothing where there are none."""
+    if not config.unfreeze:
+        return {}
+    return {"unfreeze": list(config.unfreeze), **({"views": config.views} if config.views > 1 else {})}
+
+
 def describe_method(name: str) -> tuple[str, str]:
     """Return the kind and the summary of a method of either sort."""
     if name in METHODS:
@@ -31,7 +39,6 @@ def describe_method(name: str) -> tuple[str, str]:
 
 def fit_blocks(
     config: RunConfig,
-    image_set: ImageSet,
     features: Features,
     plan: ExtractionPlan | None,
     watch: Stopwatch,
@@ -43,7 +50,6 @@ def fit_blocks(
     Parameters
     ----------
     config : RunConfig
-    image_set : ImageSet
     features : Features
         Of the frozen network, not transformed.
     plan : ExtractionPlan, optional
@@ -62,12 +68,21 @@ def fit_blocks(
     fitted: dict[str, FittedSearch] = {}
     if not config.unfreeze:
         return fitted
-    from transfer.finetuning.method import train_blocks  # torch's tracers, which most runs do without
+    from transfer.features.fill_maps import fill_maps  # torch's tracers, which most runs do without
+    from transfer.finetuning.method import train_blocks
 
     plan = plan or plan_extraction(config)
+    tables = {}
+    if len(config.unfreeze) > 1:
+        with suppress(Exception), watch("maps"):  # one of them may be what fails: each by itself then
+            tables = fill_maps(config.unfreeze, plan, features.extraction, on_progress)
     for name, block in zip(list_methods(config), config.unfreeze, strict=True):
         try:
-            found = train_blocks(block, config, image_set, features, plan, watch, on_progress)
+            if block not in tables:
+                with watch("maps"):
+                    tables |= fill_maps([block], plan, features.extraction, on_progress)
+            with watch("train"):
+                found = train_blocks(block, tables[block], config, features, plan, on_progress)
         except Exception as error:  # memory, a disk, a tracer: it costs this method alone
             on_error(name, error)
             continue

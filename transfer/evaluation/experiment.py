@@ -16,7 +16,7 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
-from transfer.evaluation.blocks import fit_blocks
+from transfer.evaluation.blocks import describe_settings, fit_blocks
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
 from transfer.evaluation.results import Result
@@ -194,7 +194,7 @@ def compare(
             with watch("transform"), reported(on_progress, "transform"):
                 features, steps = transform_features(raw, config.transform)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
-        fitted |= fit_blocks(config, image_set, raw, plan, watch, left_out, on_progress)
+        fitted |= fit_blocks(config, raw, plan, watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())
         methods = []
         scored = list(fitted)
@@ -226,7 +226,7 @@ def compare(
             "epochs": config.epochs,
             "batch_size": config.batch_size,
             **({"columns": dict(config.columns)} if config.columns else {}),
-            **({"unfreeze": list(config.unfreeze)} if config.unfreeze else {}),
+            **describe_settings(config),
             **({"transform": list(config.transform)} if config.transform else {}),
             "groups": config.groups,
             "repeats": config.repeats,

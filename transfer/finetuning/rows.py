@@ -35,6 +35,8 @@ class MapRows:
     y_N: npt.NDArray[np.int64]
     shapes: tuple[Shape, ...]
     """Of the maps of one image."""
+    views: int = 1
+    """Of each image, itself included: rows of view 1 follow those of all images themselves, and so on."""
 
     def __len__(self) -> int:
         return len(self.y_N)
@@ -47,7 +49,7 @@ class MapRows:
         Parameters
         ----------
         places : sequence of (N,) int64
-            For each batch the places of its images.
+            For each batch the places of its images, or of their views.
         device : str
             Where the maps are to be.
         dtype : torch.dtype, optional
@@ -61,11 +63,28 @@ class MapRows:
         with ThreadPoolExecutor(1) as pool:
             for batch, future in begin_ahead(load, places, AHEAD, pool):
                 x_ND = future.result().to(device, non_blocking=True)
-                yield unflatten(x_ND, self.shapes), torch.from_numpy(self.y_N[batch]).to(device)
+                yield unflatten(x_ND, self.shapes), torch.from_numpy(self.y_N[batch % len(self)]).to(device)
 
 
 def cached_rows(
-    table: FeatureTable, ids_N32: Ids, y_N: npt.NDArray[np.int64], maps: Maps, shapes: tuple[Shape, ...]
+    tables: Sequence[FeatureTable],
+    ids_N32: Ids,
+    y_N: npt.NDArray[np.int64],
+    maps: Maps,
+    shapes: tuple[Shape, ...],
 ) -> MapRows:
-    """Return the maps of images, read from a table of the cache."""
-    return MapRows(lambda places: decode(table.gather(ids_N32[places]), maps), y_N, shapes)
+    """Return the maps of images, read from tables of the cache: of the images themselves, and of each view."""
+
+    def read(places: Places) -> torch.Tensor:
+        view_N, place_N = np.divmod(places, len(ids_N32))
+        parts = {view: view_N == view for view in np.unique(view_N).tolist()}
+        rows = {view: tables[view].gather(ids_N32[place_N[own_N]]) for view, own_N in parts.items()}
+        first = next(iter(rows.values()))
+        if len(rows) == 1:
+            return decode(first, maps)
+        rows_ND = np.empty((len(places), first.shape[1]), first.dtype)
+        for view, own_N in parts.items():
+            rows_ND[own_N] = rows[view]
+        return decode(rows_ND, maps)
+
+    return MapRows(read, y_N, shapes, len(tables))
