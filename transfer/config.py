@@ -284,7 +284,7 @@ def _check_maps(config: RunConfig) -> None:
     """Raise `UserError` for settings of maps where there are none, and for what has no views."""
     for name, is_given in (("views", config.views > 1), ("max_cache", config.max_cache is not None)):
         if is_given and not config.unfreeze:
-            raise UserError(f"`{name}` is of blocks that are trained; give `unfreeze` too, such as layer4")
+            raise UserError(f"`{name}` concerns blocks that are trained; give `unfreeze` too, such as layer4")
     if config.views > 1 and config.decoder == "nvjpeg":
         raise UserError("`views` are made of what Pillow decodes; use `decoder='pillow'`")
 

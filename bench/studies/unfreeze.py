@@ -1,8 +1,9 @@
 """Blocks trained on cached maps against the whole network at each step: `python -m bench.studies.unfreeze`.
 
 An epoch of each is timed in turn: of the usual loop, which sends every image through the whole network, and of ours,
-from maps in memory and from the cache on disk, which the operating system may have in memory too. Pixels of the usual
-loop lie in memory, decoded. With `--data` the methods are compared on photographs: a run of `transfer`.
+from maps in memory and from the cache on disk, which the operating system may have in memory too, with one view of each
+image and with several of which one is drawn. Pixels of the usual loop lie in memory, decoded. With `--data` the methods
+are compared on photographs: a run of `transfer`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from transfer.report.rendering import Table, console, draw
 from transfer.report.verdict import find_pair
 
 CLASSES, BATCH = 4, Recipe().batch
+MEMORY, DISK = "maps in memory", "maps on disk"
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--size", default="240x800", help="height and width (240x800)")
     parser.add_argument("--rounds", type=int, default=3, help="(3)")
+    parser.add_argument("--views", type=int, default=1, help="of each image, on disk and with --data (1)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of training (fp32)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--data", help="labelled photographs, which the methods are compared on")
@@ -54,7 +57,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     blocks = tuple(args.blocks.split(","))
     if args.images:
-        show_epochs(blocks, args.images, parse_size(args.size), args.rounds, args.precision)
+        show_epochs(blocks, args.images, parse_size(args.size), args.rounds, args.precision, args.views)
     if args.data:
         own = {"store": args.store} if args.store else {}
         show_methods(
@@ -65,6 +68,7 @@ def main() -> None:
                 epochs=args.epochs,
                 methods=("fc", "svm"),
                 unfreeze=blocks,
+                views=args.views,
                 repeats=0,
                 **own,
             )
@@ -72,13 +76,13 @@ def main() -> None:
 
 
 def show_epochs(
-    blocks: tuple[str, ...], images: int, size: tuple[int, int], rounds: int, precision: str
+    blocks: tuple[str, ...], images: int, size: tuple[int, int], rounds: int, precision: str, views: int
 ) -> None:
     """Time an epoch of each block by each way, and print the table."""
     rows = []
     for block in blocks:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = time_in_turn(epochs(block, images, size, precision, Path(folder)), rounds)
+            seconds = time_in_turn(epochs(block, images, size, precision, views, Path(folder)), rounds)
         usual = statistics.median(seconds["usual loop"])
         for way, own in seconds.items():
             median = statistics.median(own)
@@ -91,13 +95,17 @@ def show_epochs(
                     f"{usual / median:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 ]
             )
-        disk = statistics.median(seconds["maps in memory"]) / statistics.median(seconds["maps on disk"])
-        rows.append(["", "on disk, of in memory", "", f"{disk:.2f}"])
+        medians = {way: statistics.median(own) for way, own in seconds.items()}
+        rows.append(["", "on disk, of in memory", "", f"{medians[MEMORY] / medians[DISK]:.2f}"])
+        if views > 1:
+            rows.append(["", f"{views} views, of one", "", f"{medians[DISK] / medians[_views(views)]:.2f}"])
     title = f"{BUNDLED_BACKBONE}, {images} images of {size[0]}x{size[1]}, {precision}: training, without validation"
     draw(Table(title, ["block", "way", " images/s", " faster (rounds)"], rows), console())
 
 
-def epochs(block: str, images: int, size: tuple[int, int], precision: str, folder: Path) -> dict[str, Way]:
+def epochs(
+    block: str, images: int, size: tuple[int, int], precision: str, views: int, folder: Path
+) -> dict[str, Way]:
     """Return the ways to train an epoch of a block."""
     state = weights.load(bundled.FILE)
     network = networks.build(BUNDLED_BACKBONE, state).to(memory_format=torch.channels_last)
@@ -112,15 +120,17 @@ def epochs(block: str, images: int, size: tuple[int, int], precision: str, folde
     maps = Maps(block=block, dtype="bfloat16")
     kept_ND = encode(maps_ND, maps)
     ids_N32 = np.random.default_rng(0).integers(0, 256, (images, 32), np.uint8)
-    table = Store(folder).table({"maps": block})
-    for part in np.array_split(np.arange(images), max(1, images // BATCH)):
-        table.append(ids_N32[part], kept_ND[part], 0.0, "here")
-    table.merge()
+    tables = [Store(folder).table({"maps": block, "view": view}) for view in range(views)]
+    for table in tables:  # one view is as good as another: what is read of them takes as long
+        for part in np.array_split(np.arange(images), max(1, images // BATCH)):
+            table.append(ids_N32[part], kept_ND[part], 0.0, "here")
+        table.merge()
     recipe = Recipe(batch=BATCH, precision=precision)
-    in_memory = MapRows(lambda places: decode(kept_ND[places], maps), y_N, cut.shapes)
+    in_memory = MapRows(lambda places, dtype: decode(kept_ND[places], maps).to(dtype), y_N, cut.shapes)
     ours = {
-        "maps in memory": in_memory,
-        "maps on disk": cached_rows([table], ids_N32, y_N, maps, cut.shapes),
+        MEMORY: in_memory,
+        DISK: cached_rows(tables[:1], ids_N32, y_N, maps, cut.shapes),
+        **({_views(views): cached_rows(tables, ids_N32, y_N, maps, cut.shapes)} if views > 1 else {}),
     }
     trainings = {way: Training(cut.rest, head, recipe, rows, rows) for way, rows in ours.items()}
     trained = {name for name, _ in cut.rest.named_parameters()}
@@ -139,6 +149,10 @@ def epochs(block: str, images: int, size: tuple[int, int], precision: str, folde
         return Way(call=call)
 
     return {"usual loop": Way(call=usual), **{way: of(one) for way, one in trainings.items()}}
+
+
+def _views(count: int) -> str:
+    return f"{count} views on disk"
 
 
 def show_methods(config: RunConfig) -> None:

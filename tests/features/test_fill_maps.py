@@ -52,7 +52,7 @@ class Filled:
         self.tables: dict[str, Tables] = fill_maps(blocks, self.plan, self.found, self.note)
 
     def note(self, phase: str, done: int, total: int, *more: object) -> None:
-        if phase == "extract" and done == 0:
+        if phase == "maps" and done == 0:
             self.passed.append(total)
 
     def rows(self, block: str, view: int = 0) -> np.ndarray:

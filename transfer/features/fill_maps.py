@@ -101,7 +101,7 @@ def fill_maps(
         for i, part in enumerate(missing):
             own = [(request.of([block])[0], numbers[block], tables[block][i]) for block in lacking]
             if part:
-                compute(part, MapTables(own), now(plan.device), on_progress)
+                compute(part, MapTables(own), now(plan.device), on_progress, phase="maps")
             if not all(table.holds(part.ids_N32).all() for _, _, table in own):
                 raise UserError("images changed while they were used; run again")
     return tables

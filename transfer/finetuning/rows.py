@@ -30,8 +30,8 @@ Places = npt.NDArray[np.int64]
 class MapRows:
     """The maps and labels of the images of one split."""
 
-    read: Callable[[Places], torch.Tensor]
-    """Returns rows `(N, D)` of the images at these places."""
+    read: Callable[[Places, torch.dtype], torch.Tensor]
+    """Returns rows `(N, D)` of the images at these places in a dtype."""
     y_N: npt.NDArray[np.int64]
     shapes: tuple[Shape, ...]
     """Of the maps of one image."""
@@ -57,7 +57,7 @@ class MapRows:
         """
 
         def load(batch: Places) -> torch.Tensor:
-            x_ND = self.read(batch).to(dtype or torch.float32)
+            x_ND = self.read(batch, dtype or torch.float32)
             return x_ND.pin_memory() if device == "cuda" else x_ND
 
         with ThreadPoolExecutor(1) as pool:
@@ -75,16 +75,18 @@ def cached_rows(
 ) -> MapRows:
     """Return the maps of images, read from tables of the cache: of the images themselves, and of each view."""
 
-    def read(places: Places) -> torch.Tensor:
+    def read(places: Places, dtype: torch.dtype) -> torch.Tensor:
         view_N, place_N = np.divmod(places, len(ids_N32))
-        parts = {view: view_N == view for view in np.unique(view_N).tolist()}
-        rows = {view: tables[view].gather(ids_N32[place_N[own_N]]) for view, own_N in parts.items()}
-        first = next(iter(rows.values()))
-        if len(rows) == 1:
-            return decode(first, maps)
-        rows_ND = np.empty((len(places), first.shape[1]), first.dtype)
-        for view, own_N in parts.items():
-            rows_ND[own_N] = rows[view]
-        return decode(rows_ND, maps)
+        x_ND = torch.empty(0)
+        for view in np.unique(view_N).tolist():
+            own_N = np.flatnonzero(view_N == view)
+            rows = decode(tables[view].gather(ids_N32[place_N[own_N]]), maps)
+            if len(own_N) == len(places):
+                return rows.to(dtype)
+            if not len(x_ND):
+                x_ND = torch.empty(len(places), rows.shape[1], dtype=dtype)
+            for at, row_D in zip(own_N.tolist(), rows, strict=True):
+                x_ND[at] = row_D  # cast in the same step
+        return x_ND
 
     return MapRows(read, y_N, shapes, len(tables))
