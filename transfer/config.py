@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from transfer.system.errors import UserError, check_choice
-from transfer.system.remote import RemotePath, expand, path_of
+from transfer.system.remote import RemotePath, path_of
+from transfer.system.remote import expand as expand
+from transfer.system.user_folders import default_store as default_store
+from transfer.system.user_folders import user_cache as user_cache
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -147,6 +149,10 @@ class RunConfig:
     adapt: tuple[str, ...] = ()
     """`lora:RANK`, `bitfit`: for each block of `unfreeze` a method more, which trains low-rank updates of its weights
     or its biases alone."""
+    views: int = 1
+    """Views of each training image that blocks are trained on: the image itself and augmented ones, so many in all."""
+    max_cache: int | None = None
+    """Bytes of the store that the maps of blocks and views may take; None: what the disk has room for."""
     bn: str = "eval"
     """`train` adds the method `fc-lab-uncached`: batch norm by batch statistics while the last layer is trained."""
     lr: tuple[float, ...] | None = None
@@ -211,6 +217,7 @@ class RunConfig:
         for name, is_given in (("unfreeze", self.unfreeze), ("bn", self.bn == "train")):
             if is_given and self.on != LOCAL:
                 raise UserError(f"`{name}` computes and trains in this process; leave out `on`")
+        _check_maps(self)
         for name, values, least in (("mean", self.mean, 0.0), ("std", self.std, 1 / 256)):
             if values is not None and not (len(values) == 3 and all(least <= one <= 1 for one in values)):
                 raise UserError(
@@ -228,7 +235,7 @@ class RunConfig:
                 raise UserError(f"`lr` is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
             if len(set(self.lr)) < len(self.lr):
                 raise UserError(f"`lr` is {self.lr}; give every learning rate once")
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size), ("views", self.views)):
             if value is not None and value < 1:
                 raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
         if self.groups is not None:
@@ -265,27 +272,16 @@ class RunConfig:
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
+def _check_maps(config: RunConfig) -> None:
+    """Raise `UserError` for settings of maps where there are none, and for what has no views."""
+    for name, is_given in (("views", config.views > 1), ("max_cache", config.max_cache is not None)):
+        if is_given and not config.unfreeze:
+            raise UserError(f"`{name}` concerns blocks that are trained; give `unfreeze` too, such as layer4")
+    if config.views > 1 and config.decoder == "nvjpeg":
+        raise UserError("`views` are made of what Pillow decodes; use `decoder='pillow'`")
+
+
 def check_on(on: str) -> None:
     """Raise `UserError` unless `on` says where features are to be computed."""
     if on not in (LOCAL, RAY) and not re.fullmatch(r"ray://(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d{1,5}", on):
         raise UserError(f"`on` is {on!r}; choose one of {LOCAL}, {RAY}, {RAY}://HOST:PORT")
-
-
-def default_store() -> Path:
-    """Return where features are kept: `TRANSFER_STORE`, else the user's cache folder.
-
-    Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
-    """
-    if given := os.environ.get("TRANSFER_STORE"):
-        return expand(given, urls=True)
-    return user_cache()
-
-
-def user_cache() -> Path:
-    """Return the user's cache folder; raises `UserError` where there is none."""
-    import platformdirs  # nothing from elsewhere is imported before a command runs
-
-    try:
-        return Path(platformdirs.user_cache_dir("transfer", appauthor=False)).expanduser()
-    except RuntimeError:
-        raise UserError("no home folder is known; name a store by `store` or TRANSFER_STORE") from None

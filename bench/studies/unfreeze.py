@@ -1,8 +1,9 @@
 """Blocks trained on cached maps against the whole network at each step: `python -m bench.studies.unfreeze`.
 
 An epoch of each is timed in turn: of the usual loop, which sends every image through the whole network, and of ours,
-from maps in memory and from the cache on disk, which the operating system may have in memory too. Pixels of the usual
-loop lie in memory, decoded. With `--data` the methods are compared on photographs: a run of `transfer`.
+from maps in memory and from the cache on disk, which the operating system may have in memory too, with one view of each
+image and with several of which one is drawn. Pixels of the usual loop lie in memory, decoded. With `--data` the methods
+are compared on photographs: a run of `transfer`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from transfer.report.rendering import Table, console, draw
 from transfer.report.verdict import find_pair
 
 CLASSES, BATCH = 4, Recipe().batch
+MEMORY, DISK = "maps in memory", "maps on disk"
 
 
 def main() -> None:
@@ -45,6 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--size", default="240x800", help="height and width (240x800)")
     parser.add_argument("--rounds", type=int, default=3, help="(3)")
+    parser.add_argument("--views", type=int, default=1, help="of each image, on disk and with --data (1)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of training (fp32)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--data", help="labelled photographs, which the methods are compared on")
@@ -61,7 +64,9 @@ def main() -> None:
     blocks = tuple(args.blocks.split(","))
     adapt = tuple(args.adapt.split(",")) if args.adapt else ()
     if args.images:
-        show_epochs(blocks, args.images, parse_size(args.size), args.rounds, args.precision, adapt)
+        show_epochs(
+            blocks, args.images, parse_size(args.size), args.rounds, args.precision, args.views, adapt
+        )
     if args.data:
         own = {"store": args.store} if args.store else {}
         show_methods(
@@ -74,6 +79,7 @@ def main() -> None:
                 unfreeze=blocks,
                 adapt=adapt,
                 bn=args.bn,
+                views=args.views,
                 repeats=0,
                 **own,
             )
@@ -86,13 +92,14 @@ def show_epochs(
     size: tuple[int, int],
     rounds: int,
     precision: str,
+    views: int,
     adapt: tuple[str, ...],
 ) -> None:
     """Time an epoch of each block by each way, and print the table."""
     rows = []
     for block in blocks:
         with tempfile.TemporaryDirectory() as folder:
-            seconds = time_in_turn(epochs(block, images, size, precision, Path(folder), adapt), rounds)
+            seconds = time_in_turn(epochs(block, images, size, precision, views, Path(folder), adapt), rounds)
         usual = statistics.median(seconds["usual loop"])
         for way, own in seconds.items():
             median = statistics.median(own)
@@ -105,8 +112,10 @@ def show_epochs(
                     f"{usual / median:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
                 ]
             )
-        disk = statistics.median(seconds["maps in memory"]) / statistics.median(seconds["maps on disk"])
-        rows.append(["", "on disk, of in memory", "", f"{disk:.2f}"])
+        medians = {way: statistics.median(own) for way, own in seconds.items()}
+        rows.append(["", "on disk, of in memory", "", f"{medians[MEMORY] / medians[DISK]:.2f}"])
+        if views > 1:
+            rows.append(["", f"{views} views, of one", "", f"{medians[DISK] / medians[_views(views)]:.2f}"])
     title = f"{BUNDLED_BACKBONE}, {images} images of {size[0]}x{size[1]}, {precision}: training, without validation"
     draw(Table(title, ["block", "way", " images/s", " faster (rounds)"], rows), console())
 
@@ -116,6 +125,7 @@ def epochs(
     images: int,
     size: tuple[int, int],
     precision: str,
+    views: int,
     folder: Path,
     adapt: tuple[str, ...],
 ) -> dict[str, Way]:
@@ -133,15 +143,17 @@ def epochs(
     maps = Maps(block=block, dtype="bfloat16")
     kept_ND = encode(maps_ND, maps)
     ids_N32 = np.random.default_rng(0).integers(0, 256, (images, 32), np.uint8)
-    table = Store(folder).table({"maps": block})
-    for part in np.array_split(np.arange(images), max(1, images // BATCH)):
-        table.append(ids_N32[part], kept_ND[part], 0.0, "here")
-    table.merge()
+    tables = [Store(folder).table({"maps": block, "view": view}) for view in range(views)]
+    for table in tables:  # one view is as good as another: what is read of them takes as long
+        for part in np.array_split(np.arange(images), max(1, images // BATCH)):
+            table.append(ids_N32[part], kept_ND[part], 0.0, "here")
+        table.merge()
     recipe = Recipe(batch=BATCH, precision=precision)
-    in_memory = MapRows(lambda places: decode(kept_ND[places], maps), y_N, cut.shapes)
+    in_memory = MapRows(lambda places, dtype: decode(kept_ND[places], maps).to(dtype), y_N, cut.shapes)
     ours = {
-        "maps in memory": in_memory,
-        "maps on disk": cached_rows(table, ids_N32, y_N, maps, cut.shapes),
+        MEMORY: in_memory,
+        DISK: cached_rows(tables[:1], ids_N32, y_N, maps, cut.shapes),
+        **({_views(views): cached_rows(tables, ids_N32, y_N, maps, cut.shapes)} if views > 1 else {}),
     }
     trainings = {way: Training(cut.rest, head, recipe, rows, rows) for way, rows in ours.items()}
     weights_of = list_weights(network)
@@ -164,6 +176,10 @@ def epochs(
         return Way(call=call)
 
     return {"usual loop": Way(call=usual), **{way: of(one) for way, one in trainings.items()}}
+
+
+def _views(count: int) -> str:
+    return f"{count} views on disk"
 
 
 def show_methods(config: RunConfig) -> None:

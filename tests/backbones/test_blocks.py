@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.backbones.hf_folders import KINDS
 from transfer.backbones import networks
-from transfer.backbones.blocks import CantCut, check_blocks, cut_at, unflatten
+from transfer.backbones.blocks import CantCut, check_blocks, cut_at, freeze_before, unflatten
 from transfer.backbones.layers import own_network
 from transfer.system.errors import UserError
 
@@ -58,6 +58,18 @@ def test_networks_that_fx_cannot_trace_are_exported(kind: str) -> None:
     network = network_of(f"hf:{kind}", settings)
     [block] = [key for key, _ in own_network(network).named_modules() if key.endswith(f".{HF_BLOCKS[kind]}")]
     check_parts(network, f"hf:{kind}", block, (64, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [("resnet18", ("layer4.1", "layer3", "layer4")), ("timm:test_vit", ("blocks.0", "blocks.1"))],
+)
+def test_what_lies_before_several_blocks_gives_the_rows_of_each(name: str, blocks: tuple[str, ...]) -> None:
+    size = {"timm:test_vit": (160, 160)}.get(name, SIZE)
+    network = network_of(name)
+    x_N3HW = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    alone = [cut_at(network, name, block, size).frozen(x_N3HW) for block in blocks]
+    assert torch.equal(freeze_before(network, name, blocks, size)(x_N3HW), torch.cat(alone, 1))
 
 
 def test_a_later_block_leaves_fewer_parameters_to_train() -> None:

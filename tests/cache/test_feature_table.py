@@ -54,6 +54,18 @@ def test_rows_come_back_in_any_order_from_another_process_view(tmp_path: Path) -
         first.gather(np.concatenate([ids, UNKNOWN]))
 
 
+def test_few_rows_of_a_small_shard_are_read_without_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, x = rows(40)
+    own = table(tmp_path)
+    own.append(ids, x, 1.0, "here")
+    np.testing.assert_array_equal(own.gather(ids[[9, 1, 9, 33]]), x[[9, 1, 9, 33]])
+    np.testing.assert_array_equal(own.gather(ids[::-1]), x[::-1])
+    monkeypatch.delattr(shards.Shard, "load")
+    np.testing.assert_array_equal(own.gather(ids[[9, 1]]), x[[9, 1]])
+
+
 def test_merging_keeps_every_row_and_the_time_it_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -696,6 +696,8 @@ def test_env_tells_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
         (["extract", "x", "--std", "1,2,3"], "--std is 1,2,3"),
         (["run", "--lr", "-1"], "--lr"),
         (["run", "--epochs", "0"], "--epochs is 0"),
+        (["run", "--views", "4"], "--views concerns blocks that are trained; give --unfreeze too"),
+        (["run", ".", "--unfreeze", "layer4", "--max-cache", "20"], "--max-cache is '20'; give MB, GB or TB"),
         (["run", "--epochs", "many"], "invalid int value: 'many'"),
         (["run", "lagoon", "--methods", "svm,forest"], "'forest'.*fc-lab, fc, svm-lab, svm"),
         (["run", ".", "--groups", "["], "--groups is '\\['"),

@@ -252,6 +252,11 @@ def test_a_training_that_fails_costs_the_others_nothing(
         ({"layers": ("layer3",)}, "`layers` leaves as it is"),
         ({"precision": "int8"}, "`precision='int8'` leaves as it is"),
         ({"unfreeze": (), "bn": "train", "layers": ("layer3",)}, "`bn` changes the network, which `layers`"),
+        ({"unfreeze": (), "views": 2}, "`views` concerns blocks that are trained"),
+        ({"unfreeze": (), "max_cache": 10**9}, "`max_cache` concerns blocks that are trained"),
+        ({"views": 0}, "`views` is 0; give a whole number from 1 up"),
+        ({"views": 2, "decoder": "nvjpeg"}, "`views` are made of what Pillow decodes"),
+        ({"max_cache": 1000}, "take 0.00 GB in the store, more than `max_cache`"),
     ],
 )
 def test_what_cannot_be_is_refused_before_an_image_is_read(
@@ -259,6 +264,57 @@ def test_what_cannot_be_is_refused_before_an_image_is_read(
 ) -> None:
     with pytest.raises(UserError, match=reason):
         experiment.compare(settings(root, **given))
+
+
+def test_views_are_trained_on_and_named_in_the_result(root: Path, done: Experiment) -> None:
+    result = experiment.compare(settings(root, views=3)).result
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    assert result.config["views"] == 3
+    assert "views" not in done.result.config
+    row, before = result.method(NAME), done.result.method(NAME)
+    assert row["best_params"]["views"] == 3
+    assert "views" not in before["best_params"]
+    assert row["sweep"][0]["curve"]["loss"] != before["sweep"][0]["curve"]["loss"]
+    for name in ("fc-lab", "fc"):  # heads on frozen features have none
+        assert result.method(name)["test"] == done.result.method(name)["test"]
+
+
+def test_of_several_blocks_one_may_fail(
+    root: Path, monkeypatch: pytest.MonkeyPatch, done: Experiment
+) -> None:
+    from transfer.features import fill_maps
+
+    real = fill_maps.count_numbers
+
+    def fail(weights: Any, maps: Any, size: Any) -> int:
+        if maps[0].block == "layer3":
+            raise UserError("layer3 can't be cut")
+        return real(weights, maps, size)
+
+    monkeypatch.setattr(fill_maps, "count_numbers", fail)
+    result = experiment.compare(settings(root, unfreeze=("layer3", "layer4"), seed=1)).result
+    assert [one["name"] for one in result.methods] == ["fc-lab", "fc", NAME]
+    assert result.comparison["left_out"] == {"unfreeze:layer3": "layer3 can't be cut"}
+
+
+def test_groups_are_kept_together_in_its_splits_and_intervals(
+    tmp_path: Path, make_images: Callable[..., Path]
+) -> None:
+    make_images(tmp_path / "made", train=12, valid=6, test=6)
+    for path in sorted((tmp_path / "made").rglob("*.jpg")):  # class folders alone: splits are drawn
+        split, name, number = *path.parts[-3:-1], int(path.stem)
+        target = tmp_path / "images" / name / f"day{number % 6}-{split}{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    done = experiment.compare(settings(tmp_path, groups="^day[0-9]", views=2))
+    assert NAME in [one["name"] for one in done.result.methods]
+    done.save_predictions(tmp_path / "predictions.csv")
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
+    splits = {(row["group"], row["split"]) for row in rows}
+    assert len(splits) == len({group for group, _ in splits}) == 6
+    test = [row for row in rows if row["split"] == "test"]
+    right = np.mean([row[NAME] == row["label"] for row in test])
+    assert right == pytest.approx(done.result.method(NAME)["test"]["accuracy"])
 
 
 def test_maps_that_the_disk_has_no_room_for_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

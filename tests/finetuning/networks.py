@@ -47,7 +47,7 @@ def rows(parts: CutNetwork, x_N3HW: torch.Tensor, y_N: np.ndarray) -> MapRows:
     """The maps of images, in memory."""
     with torch.no_grad():
         rows_ND = parts.frozen(x_N3HW)
-    return MapRows(lambda places: rows_ND[torch.from_numpy(places)], y_N, parts.shapes)
+    return MapRows(lambda places, dtype: rows_ND[torch.from_numpy(places)].to(dtype), y_N, parts.shapes)
 
 
 def head(network: nn.Module, x_N3HW: torch.Tensor, y_N: np.ndarray) -> Head:

@@ -102,6 +102,21 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     assert any(not torch.equal(one, found[2][key]) for key, one in found[0].items())
 
 
+def test_each_epoch_draws_one_view_of_each_image_and_the_images_alone_are_drawn_as_ever() -> None:
+    _, training = make("vit")
+    orders = [np.concatenate(training._batches())]
+    training.train = replace(training.train, views=3)
+    for epoch in (0, 0, 1):
+        training.epoch = epoch
+        orders.append(np.concatenate(training._batches()))
+    assert (orders[0] == np.random.default_rng([0, 0]).permutation(40)).all()
+    assert (orders[1] % 40 == orders[0]).all()
+    assert (orders[1] == orders[2]).all()
+    assert (orders[2] != orders[3]).any()
+    assert all(set((order // 40).tolist()) == {0, 1, 2} for order in orders[1:])
+    assert all(sorted(order % 40) == list(range(40)) for order in orders)
+
+
 def test_parts_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = make("vit")
     monkeypatch.setattr(training_module, "fitting_part", lambda *_: 3)

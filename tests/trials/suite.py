@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.trials import children, damage, disks, hostile, kills, many, memory, outputs, races, stops
+from tests.trials import (
+    children,
+    damage,
+    disks,
+    hostile,
+    kills,
+    many,
+    memory,
+    outputs,
+    races,
+    stops,
+    trainings,
+)
 
 HOSTILE = 20_000
 # What of the store is damaged is as good as absent: nothing refuses it.
@@ -48,6 +60,7 @@ def _counted(kind: str, count: int, seed: int, folder: Path, out: Path) -> None:
 
 TRIALS: dict[str, Trial] = {
     "kills": Trial(kills.kills, 200, ("in time", "none done", "some done", "all done")),
+    "trainings": Trial(trainings.trainings, 12, ("while maps are filled", "while it trains")),
     "stops": Trial(stops.stops, 30, ("SIGINT", "SIGTERM")),
     "races": Trial(partial(races.races, locks=True), 20, ("prunings",)),
     "races-no-locks": Trial(partial(races.races, locks=False), 20),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import fx, nn
@@ -18,6 +19,7 @@ from transfer.backbones.layers import check_layers, own_network
 from transfer.system.errors import UserError
 
 Shape = tuple[int, ...]
+Part = TypeVar("Part")
 
 
 class CantCut(UserError):
@@ -86,18 +88,52 @@ def cut_at(network: nn.Module, name: str, block: str, size: tuple[int, int]) -> 
     UserError
         For names that are not there, and blocks that the network can't be cut at.
     """
-    check_layers(network, name, [block])
+    return _trace(_cut, network, name, [block], size)
+
+
+def freeze_before(network: nn.Module, name: str, blocks: Sequence[str], size: tuple[int, int]) -> nn.Module:
+    """Return what lies before blocks, computed once for all of them.
+
+    Parameters
+    ----------
+    network, name, size
+        As for `cut_at`.
+    blocks : sequence of str
+
+    Returns
+    -------
+    nn.Module
+        Maps normalised images to rows: those that the frozen parts of `cut_at` give, one block's after the other's.
+
+    Raises
+    ------
+    UserError
+        As `cut_at` does, for any of the blocks.
+    """
+    return _trace(_freeze, network, name, blocks, size)[0]
+
+
+def _trace(
+    cut: Callable[[fx.GraphModule, nn.Module, str, Sequence[str], tuple[int, int]], Part],
+    network: nn.Module,
+    name: str,
+    blocks: Sequence[str],
+    size: tuple[int, int],
+) -> Part:
+    """Cut a network as the first of the tracers lets it."""
+    check_layers(network, name, blocks)
     tensors = itertools.chain(network.parameters(), network.buffers())
     network = copy.deepcopy(network, {id(one): one for one in tensors})
     failure = ""
     for trace in (fx.symbolic_trace, lambda given: _export(given, size)):
         try:
-            return _cut(trace(network), network, name, block, size)
+            return cut(trace(network), network, name, blocks, size)
         except CantCut as error:
             failure = str(error)
         except Exception:  # tracers fail in every way
             continue
-    raise CantCut(failure or f"{name} can't be traced, so it can't be cut at {block}; use another network")
+    where = ", ".join(blocks)
+    raise CantCut(failure or f"{name} can't be traced, so it can't be cut at {where}; use another network")
 
 
 def unflatten(x_ND: torch.Tensor, shapes: Iterable[Shape]) -> list[torch.Tensor]:
@@ -146,22 +182,15 @@ def _first_node(traced: fx.GraphModule, network: nn.Module, name: str, block: st
 
 
 def _cut(
-    traced: fx.GraphModule, network: nn.Module, name: str, block: str, size: tuple[int, int]
+    traced: fx.GraphModule, network: nn.Module, name: str, blocks: Sequence[str], size: tuple[int, int]
 ) -> CutNetwork:
     nodes = list(traced.graph.nodes)
-    first = _first_node(traced, network, name, block)
+    first = _first_node(traced, network, name, *blocks)
     before, after = nodes[:first], nodes[first:]
-    of_images = _list_of_images(nodes)
+    frozen, shapes = _freeze(traced, network, name, blocks, size)
     counts = [node for node in nodes if _counts_images(node)]
-    used = {one for node in after if node not in counts for one in node.all_input_nodes}
-    crossing = [node for node in before if node in used and node in of_images]
-    frozen = _part(traced, before, crossing)
-    with torch.no_grad():
-        made = frozen(torch.zeros(1, 3, *size))
-    if not crossing or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in made):
-        raise CantCut(
-            f"{name} can't be cut at {block}, since more than maps crosses there; name another block"
-        )
+    used = _used(after)
+    crossing = _crossing(nodes, first)
     rest = fx.Graph()
     copies = {node: rest.placeholder(f"map_{i}") for i, node in enumerate(crossing)}
     for node in counts:
@@ -172,12 +201,39 @@ def _cut(
     _copy(rest, (node for node in before if node in used), copies)
     _copy(rest, after[:-1], copies)
     rest.output(copies[after[-1].all_input_nodes[0]])
+    return CutNetwork(frozen=frozen, rest=_module(traced, rest), shapes=shapes)
+
+
+def _freeze(
+    traced: fx.GraphModule, network: nn.Module, name: str, blocks: Sequence[str], size: tuple[int, int]
+) -> tuple[fx.GraphModule, tuple[Shape, ...]]:
+    """Return what lies before all of the blocks, as rows, and the shapes of their maps of one image."""
+    nodes = list(traced.graph.nodes)
+    firsts = [_first_node(traced, network, name, block) for block in blocks]
+    crossings = [_crossing(nodes, first) for first in firsts]
+    frozen = _part(traced, nodes[: max(firsts)], list(itertools.chain(*crossings)))
+    with torch.no_grad():
+        made = frozen(torch.zeros(1, 3, *size))
+    left = iter(made)
+    for block, crossing in zip(blocks, crossings, strict=True):
+        own = list(itertools.islice(left, len(crossing)))
+        if not own or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in own):
+            raise CantCut(
+                f"{name} can't be cut at {block}, since more than maps crosses there; name another block"
+            )
     _join_rows(frozen, [one.ndim for one in made])
-    return CutNetwork(
-        frozen=frozen,
-        rest=_module(traced, rest),
-        shapes=tuple(tuple(one.shape[1:]) for one in made),
-    )
+    return frozen, tuple(tuple(one.shape[1:]) for one in made)
+
+
+def _crossing(nodes: Sequence[fx.Node], first: int) -> list[fx.Node]:
+    """Return the nodes before the first of a block, of images, that are used from there on."""
+    of_images, used = _list_of_images(nodes), _used(nodes[first:])
+    return [node for node in nodes[:first] if node in used and node in of_images]
+
+
+def _used(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """Return what nodes take, but for those that are the number of images."""
+    return {one for node in nodes if not _counts_images(node) for one in node.all_input_nodes}
 
 
 def _list_of_images(nodes: Iterable[fx.Node]) -> set[fx.Node]:

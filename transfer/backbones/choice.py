@@ -38,8 +38,6 @@ class WeightsChoice:
     seed: int
     layers: tuple[str, ...] = ()
     """Modules whose outputs are the features; none: what the classifier takes."""
-    maps: Maps | None = None
-    """Instead of features: what one of its blocks takes."""
 
 
 def choose_weights(config: RunConfig) -> WeightsChoice:

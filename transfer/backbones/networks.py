@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from transfer.backbones.blocks import cut_at
+from transfer.backbones.blocks import freeze_before
 from transfer.backbones.checkpoint import State as State
 from transfer.backbones.choice import Maps
 from transfer.backbones.fitting import Misfit as Misfit
@@ -103,7 +103,7 @@ def at_size(
     size: tuple[int, int],
     own: tuple[int, int],
     layers: Sequence[str] = (),
-    maps: Maps | None = None,
+    maps: Sequence[Maps] = (),
 ) -> nn.Module:
     """Return a network as it takes images of a size, and as features are taken from it.
 
@@ -119,15 +119,15 @@ def at_size(
     layers : sequence of str
         Modules whose outputs are joined to the features, as `layers.join_layers` does it; by default what the
         network gives.
-    maps : Maps, optional
-        Instead of features.
+    maps : sequence of Maps
+        Instead of features: rows of what all of these blocks take.
     """
     with _size_reported(name, size, own):
         if size != own and hasattr(network, "set_input_size"):
             network = copy.deepcopy(network)
             network.set_input_size(size)  # type: ignore[operator]
         if maps:
-            return cut_at(network, name, maps.block, size).frozen
+            return freeze_before(network, name, [one.block for one in maps], size)
         return join_layers(network, name, layers, size) if layers else network
 
 

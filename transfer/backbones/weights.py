@@ -67,8 +67,8 @@ class Weights:
     normalisation: Normalisation = IMAGENET
     layers: tuple[str, ...] = ()
     """Modules of the network whose outputs are the features; none: what the classifier takes."""
-    maps: Maps | None = None
-    """Instead of features: what one of its blocks takes."""
+    maps: tuple[Maps, ...] = ()
+    """Instead of features: what some of its blocks take, in a row one after the other."""
     path: Path
     sha256: str
     stamp: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
@@ -150,7 +150,6 @@ def find(
         preprocessing=choice.preprocessing,
         normalisation=choice.normalisation,
         layers=choice.layers,
-        maps=choice.maps,
     )
     if choice.source == "random":
         made = _random(choice, images, size, store, pool, bad)

@@ -29,8 +29,8 @@ from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
 
 SHARD_ROWS, SHARD_BYTES = 4096, 2**27
-# Longer rows, those of maps, are read one by one: to map or to read a shard for a few of them takes too long.
-LONG_ROW_BYTES = 2**16
+# Longer rows, those of maps, are read one by one, and so are few of a small shard: to read all of it takes too long.
+LONG_ROW_BYTES, FEW = 2**16, 1 / 8
 # A row's place: the number of its shard times this, and its row there.
 PLACES = 2**32
 MakeRows = Callable[[tuple[int, int]], Array]
@@ -149,8 +149,9 @@ class FeatureTable:
         while True:
             try:
                 return self._rows(ids_N32, make_rows)
-            except FileNotFoundError:  # merged by another process, into a shard that is new
-                if not self._find_shards():  # or found while what it was merged from was there, and answered
+            except FileNotFoundError:
+                # Merged by another process, into a shard that is new or was found while its parts still answered.
+                if not self._find_shards():
                     self._shards, self._index, self._known = {}, Index(), set()
                     if not (self._find_shards() and self.holds(ids_N32).all()):
                         raise
@@ -194,7 +195,7 @@ class FeatureTable:
         x_ND = make_rows(shape) if make_rows else np.empty(shape, first.dtype if first else np.float32)
         for number in numbers:
             shard, wanted_N = self._shards[number], shard_N == number
-            if shard.row_bytes > LONG_ROW_BYTES:
+            if shard.row_bytes > LONG_ROW_BYTES or wanted_N.sum() < FEW * shard.shape[0] < FEW * SHARD_ROWS:
                 x_ND[wanted_N] = shard.load_rows(row_N[wanted_N])
             else:  # what is mapped of a file that another machine deletes would end the process: large ones stay
                 x_ND[wanted_N] = shard.load(mapped=shard.shape[0] >= SHARD_ROWS)[row_N[wanted_N]]

@@ -210,12 +210,13 @@ def _in_words(declared: object) -> str:
     """Summarise what features, weights or trials depend on; empty if nothing is declared."""
     if not isinstance(declared, dict) or "backbone" not in declared:
         return ""
-    size, layers, maps = (declared.get(name) for name in ("size", "layers", "maps"))
+    size, layers, maps, view = (declared.get(name) for name in ("size", "layers", "maps", "view"))
     words = [
         f"{declared['backbone']}",
         "x".join(map(str, size)) if isinstance(size, list) else "",
         " ".join(map(str, layers)) if isinstance(layers, list) else "",
         f"maps before {maps.get('block')}" if isinstance(maps, dict) else "",
+        f"view {view.get('number')} of seed {view.get('seed')}" if isinstance(view, dict) else "",
         " ".join(str(declared[name]) for name in ("engine", "precision") if name in declared),
         f"seed {declared['seed']}" if "seed" in declared else "",
         f"weights {str(declared['weights_sha256'])[:8]}" if "weights_sha256" in declared else "",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
 from transfer.cli.parsing import parse_columns, parse_numbers, parse_repeats
+from transfer.cli.store_commands import parse_bytes
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -213,6 +214,8 @@ def read_config(args: argparse.Namespace) -> RunConfig:
             check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))
+    if "max_cache" in fields:
+        fields["max_cache"] = parse_bytes("--max-cache", fields["max_cache"])
     for name in ("layers", "unfreeze", "adapt"):
         if name in fields:
             fields[name] = tuple(fields[name].split(","))

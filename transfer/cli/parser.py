@@ -87,6 +87,15 @@ def _add_run(kinds: Any) -> None:
         help="on these blocks also train low-rank updates of their weights, or biases alone: lora:8,bitfit (none)",
     )
     run.add_argument(
+        "--views",
+        type=int,
+        metavar="K",
+        help="train these on K views of each image: itself, and others mirrored, cropped and recoloured (1)",
+    )
+    run.add_argument(
+        "--max-cache", metavar="SIZE", help="refuse a run whose maps would take more, such as 20GB (the disk)"
+    )
+    run.add_argument(
         "--bn",
         choices=BATCH_NORM,
         help="train adds fc-lab-uncached: the whole network in each epoch, batch norm by batch statistics (eval)",

@@ -80,7 +80,7 @@ def prune_entries(args: argparse.Namespace) -> int:
 
     rule = pruning.Rule(
         older_than_s=parse_age(args.older_than) if args.older_than else None,
-        max_bytes=parse_bytes(args.max_size) if args.max_size else None,
+        max_bytes=parse_bytes("--max-size", args.max_size) if args.max_size else None,
         keys=tuple(args.key or ()),
     )
     root = args.store or default_store()
@@ -142,9 +142,9 @@ def parse_age(text: str) -> float:
     return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(flag: str, text: str) -> int:
     """Parse a size, `"20GB"` or `"500MB"`, to bytes; units are powers of 1000."""
     match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
     if not match:
-        raise UserError(f"--max-size is {text!r}; give MB, GB or TB, such as 20GB")
+        raise UserError(f"{flag} is {text!r}; give MB, GB or TB, such as 20GB")
     return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]

@@ -26,6 +26,7 @@ from transfer.data.decode import BadImage
 from transfer.data.names import Rows
 from transfer.data.resize import STRETCH, Resizing
 from transfer.data.threads import READERS
+from transfer.data.views import View
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
 from transfer.system.hardware import usable_cores
@@ -115,6 +116,8 @@ class Image(File):
     """sha256 of the file's bytes."""
     size: tuple[int, int]
     """Height and width in pixels."""
+    view: View | None = field(default=None, kw_only=True)
+    """Which view of it its pixels are; None: the image itself."""
 
     def data(self) -> bytes:
         """Return the file's bytes.
@@ -128,6 +131,12 @@ class Image(File):
         if hashlib.sha256(data).hexdigest() != self.id:
             raise BadImage("changed while it was being read")
         return data
+
+    def decoder(self, size: tuple[int, int]) -> Callable[[], Pixels]:
+        """Read the file, and return what decodes it, or the view of it, to pixels. Both raise `BadImage`."""
+        if self.view is None:
+            return super().decoder(size)
+        return self.view.decoder(super().decoder, self.id, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +154,8 @@ class IndexedImages(Sequence[Image]):
     """How images are brought to another size."""
     has_heif: bool = False
     """Whether there is HEIC among the files of the whole set."""
+    view: View | None = None
+    """Which view of each image its pixels are; None: the images themselves."""
 
     @property
     def label_N(self) -> npt.NDArray[np.int32]:
@@ -168,6 +179,7 @@ class IndexedImages(Sequence[Image]):
             self.shift,
             self.resizing,
             self.has_heif,
+            self.view,
         )
 
     def in_split(self, split: str) -> IndexedImages:
@@ -194,7 +206,14 @@ class IndexedImages(Sequence[Image]):
         image_id = self.ids_N32[at].tobytes().hex()
         split = SPLITS[self.split_N[at]]
         return Image(
-            one.path, one.label, split, image_id, (height, width), shift=self.shift, resizing=self.resizing
+            one.path,
+            one.label,
+            split,
+            image_id,
+            (height, width),
+            shift=self.shift,
+            resizing=self.resizing,
+            view=self.view,
         )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transfer.config import RunConfig
-from transfer.data.dataset import ImageSet
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
+
+if TYPE_CHECKING:
+    from transfer.finetuning.method import TrainedBlocks
+    from transfer.finetuning.uncached_method import TrainedLayers
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ AFTER = "of a block and all that follows, and the last layer, AdamW, from cached
 WAYS = {
     "unfreeze": Way("fine-tuning of blocks", f"all parameters {AFTER}", "train blocks"),
     "lora": Way("low-rank updates of blocks", f"LoRA {AFTER}", "train low-rank updates of blocks"),
+    "bitfit": Way("biases of blocks", f"the biases {AFTER}", "train biases of blocks"),
     UNCACHED: Way(
         "fine-tuning in train mode",
         "fc-lab, the network in train mode: batch norm by the statistics of each batch, nothing cached",
         "batch norm in train mode",
     ),
-    "bitfit": Way("biases of blocks", f"the biases {AFTER}", "train biases of blocks"),
 }
 
 
@@ -54,8 +58,9 @@ def way_of(name: str) -> Way:
 
 def describe_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings of these methods that are not the defaults, for the result."""
-    lists = {name: list(getattr(config, name)) for name in ("unfreeze", "adapt") if getattr(config, name)}
-    return lists | ({"bn": config.bn} if config.bn != "eval" else {})
+    values = {name: getattr(config, name) for name in ("unfreeze", "adapt", "views", "bn")}
+    changed = {name: value for name, value in values.items() if value != getattr(RunConfig, name)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
 
 def _adaptations(config: RunConfig) -> dict[str, str]:
@@ -71,7 +76,6 @@ def describe_method(name: str) -> tuple[str, str]:
 
 def fit_blocks(
     config: RunConfig,
-    image_set: ImageSet,
     features: Features,
     plan: ExtractionPlan | None,
     watch: Stopwatch,
@@ -83,7 +87,6 @@ def fit_blocks(
     Parameters
     ----------
     config : RunConfig
-    image_set : ImageSet
     features : Features
         Of the frozen network, not transformed.
     plan : ExtractionPlan, optional
@@ -102,19 +105,30 @@ def fit_blocks(
     fitted: dict[str, FittedSearch] = {}
     if not list_methods(config):
         return fitted
-    from transfer.finetuning.method import train_blocks  # torch's tracers, which most runs do without
+    from transfer.features.fill_maps import fill_maps  # torch's tracers, which most runs do without
+    from transfer.finetuning.method import train_blocks
     from transfer.finetuning.uncached_method import train_uncached
 
     plan = plan or plan_extraction(config)
-    for name in list_methods(config):
+    tables = {}
+    if len(config.unfreeze) > 1:
+        with suppress(Exception), watch("maps"):  # one of them may be what fails: each by itself then
+            tables = fill_maps(config.unfreeze, plan, features.extraction, on_progress)
+
+    def train(name: str) -> TrainedBlocks | TrainedLayers:
+        if name == UNCACHED:
+            return train_uncached(config, features, plan, watch, on_progress)
         way, _, block = name.partition(":")
-        given = (config, image_set, features, plan, watch, on_progress)
+        if block not in tables:
+            with watch("maps"):
+                tables.update(fill_maps([block], plan, features.extraction, on_progress))
+        with watch("train"):
+            own = _adaptations(config)[way]
+            return train_blocks(block, tables[block], config, features, plan, on_progress, way=own)
+
+    for name in list_methods(config):
         try:
-            found = (
-                train_uncached(*given)
-                if name == UNCACHED
-                else train_blocks(block, *given, way=_adaptations(config)[way])
-            )
+            found = train(name)
         except Exception as error:  # memory, a disk, a tracer: it costs this method alone
             on_error(name, error)
             continue

@@ -194,7 +194,7 @@ def compare(
             with watch("transform"), reported(on_progress, "transform"):
                 features, steps = transform_features(raw, config.transform)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
-        fitted |= fit_blocks(config, image_set, raw, plan, watch, left_out, on_progress)
+        fitted |= fit_blocks(config, raw, plan, watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())
         methods = []
         scored = list(fitted)

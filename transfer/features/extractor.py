@@ -22,7 +22,7 @@ from transfer.backbones.memory import fit_batch
 from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile, Store
-from transfer.data import decode, heif
+from transfer.data import decode, heif, views
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches
 from transfer.data.loader import Image, IndexedImages
@@ -31,6 +31,7 @@ from transfer.engines.autotune import Choice
 from transfer.engines.trials import Trial
 from transfer.features import maps
 from transfer.features.forward import batches_for, check_finite, made_on
+from transfer.features.map_tables import MapTables
 from transfer.features.reading import take_share
 from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
 from transfer.system.errors import UserError
@@ -197,6 +198,7 @@ class FeatureExtractor:
             **_declare_decoder(self.decoder),
             **decode.declare_shift(self.images.shift),
             **heif.declare(self.images.has_heif),
+            **views.declare(self.images.view),
             **self.images.resizing.declared,
             "torch": torch.__version__,
             "torchvision": torchvision_files.version(),
@@ -215,7 +217,7 @@ class FeatureExtractor:
         self,
         engine: Engine,
         images: IndexedImages,
-        table: FeatureTable,
+        table: FeatureTable | MapTables,
         start: float,
         on_progress: Progress,
         *,
@@ -227,7 +229,7 @@ class FeatureExtractor:
         ----------
         engine : Engine
         images : IndexedImages
-        table : FeatureTable
+        table : FeatureTable or MapTables
         start : float
             When the seconds of the first batch begin, so that all of them make up the whole.
         on_progress : Progress
@@ -239,7 +241,6 @@ class FeatureExtractor:
             For an image that can't be read, unless the rule for such says otherwise; what was under way before it is
             kept.
         """
-        maps.check_space(self.weights.maps, table.folder, self._sized, self.size, len(images))
         done = 0
         keeping: Future[str] | None = None
 
@@ -250,8 +251,7 @@ class FeatureExtractor:
             if keeping:
                 keeping.result()
             ids_N32 = from_hex([image.id for image in batch])
-            rows_ND = maps.encode(x_ND, self.weights.maps)
-            keeping = keeper.submit(table.append, ids_N32, rows_ND, seconds, made_on(engine.plan))
+            keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, made_on(engine.plan))
             done += len(batch)
             report(done)
 

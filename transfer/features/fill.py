@@ -22,7 +22,7 @@ from transfer.data.loader import IndexedImages, workers
 from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
-from transfer.features import matmul_share
+from transfer.features import maps, matmul_share
 from transfer.features.extractor import FeatureExtractor
 from transfer.features.forward import NotFinite
 from transfer.features.placement import placed
@@ -138,6 +138,8 @@ def fill(
             bad=bad,
             decoder=plan.decoder,
         )
+        if plan.maps:  # before a pass over the images
+            maps.check_limit(plan.maps, chosen, size, wanted)
         calibrated_s: float | None = 0.0
         if plan.options[0].precision == "int8":
             with watch("calibrate"), reported(on_progress, "calibrate", "int8"):

@@ -5,31 +5,37 @@ N: images. D: numbers of all maps of an image.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import nn
 
+from transfer.backbones import networks
+from transfer.backbones.blocks import CantCut
 from transfer.backbones.choice import Maps
+from transfer.backbones.weights import Weights
+from transfer.data.loader import IndexedImages
 from transfer.engines import Features
+from transfer.features.plan import MapsRequest
 from transfer.system.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-def declare(maps: Maps | None) -> dict[str, Any]:
-    """Return what of maps their key is made of; nothing for features."""
-    return {"maps": asdict(maps)} if maps else {}
+def declare(maps: Sequence[Maps]) -> dict[str, Any]:
+    """Return what the key of a block's maps is made of; nothing for features."""
+    return {"maps": asdict(maps[0])} if maps else {}
 
 
-def encode(x_ND: Features, maps: Maps | None) -> npt.NDArray[Any]:
+def encode(x_ND: Features, maps: Maps) -> npt.NDArray[Any]:
     """Return rows as the cache keeps them: those of bfloat16 as their bits, uint16."""
-    if maps is None or maps.dtype == "float32":
+    if maps.dtype == "float32":
         return x_ND
     bits: npt.NDArray[Any] = torch.from_numpy(x_ND).to(torch.bfloat16).view(torch.uint16).numpy()
     return bits
@@ -41,19 +47,61 @@ def decode(rows_ND: npt.NDArray[Any], maps: Maps) -> torch.Tensor:
     return found if maps.dtype == "float32" else found.view(torch.bfloat16)
 
 
-def check_space(
-    maps: Maps | None, folder: Path, frozen: nn.Module, size: tuple[int, int], images: int
-) -> None:
-    """Log the size of maps before they are computed; raise `UserError` where the disk has no room for them."""
-    if not maps:
-        return
+def count_numbers(weights: Weights, maps: Sequence[Maps], size: tuple[int, int]) -> int:
+    """Count the numbers of blocks' maps of one image of a size, height and width in pixels."""
+    own = weights.preprocessing.size
+    frozen = networks.at_size(weights.network, weights.backbone, size, own, maps=maps)
     with torch.no_grad():
-        numbers = frozen(torch.zeros(1, 3, *size)).shape[1]
-    needed = images * numbers * (4 if maps.dtype == "float32" else 2)
-    there = next(path for path in folder.parents if path.exists())
+        return int(frozen(torch.zeros(1, 3, *size)).shape[1])
+
+
+def count_bytes(request: MapsRequest, numbers: int) -> int:
+    """Count the bytes that so many numbers take in the cache."""
+    return numbers * (4 if request.dtype == "float32" else 2)
+
+
+def check_limit(request: MapsRequest, weights: Weights, size: tuple[int, int], images: IndexedImages) -> None:
+    """Raise `UserError` where the maps of a run take more than its limit, whether they are in the store or not.
+
+    Parameters
+    ----------
+    request : MapsRequest
+    weights : Weights
+        Of the network whose blocks are meant. One that it can't be cut at counts for nothing: it has no maps.
+    size : (int, int)
+        Height and width in pixels.
+    images : IndexedImages
+    """
+    if request.max_bytes is None:
+        return
+    numbers = 0
+    for block in request.blocks:
+        with contextlib.suppress(CantCut):
+            numbers += count_numbers(weights, request.of([block]), size)
+    distinct = images.distinct()
+    rows = len(distinct) + (request.views - 1) * len(distinct.in_split("train"))
+    needed = count_bytes(request, rows * numbers)
+    if needed > request.max_bytes:
+        fewer = "fewer `views`, " if request.views > 1 else ""
+        raise UserError(
+            f"{describe(request.blocks, len(distinct), rows - len(distinct))} take {needed / 1e9:.2f} GB in the store, "
+            f"more than `max_cache`, {request.max_bytes / 1e9:.2f} GB; give {fewer}a later block, or a larger limit"
+        )
+
+
+def check_space(folder: Path, what: str, needed: int) -> None:
+    """Log the bytes that maps take before they are computed; raise `UserError` where the disk has no room for them."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
-    what = f"the maps before {maps.block} of {images:,} images take {needed / 1e9:.2f} GB"
     if needed > free:
         room = f"the store has {free / 1e9:.2f} GB left"
-        raise UserError(f"{what}, and {room}; name a later block, or another `store`")
-    log.info("%s in the store", what)
+        raise UserError(
+            f"{what} take {needed / 1e9:.2f} GB, and {room}; name a later block, or another `store`"
+        )
+    log.info("%s take %.2f GB in the store", what, needed / 1e9)
+
+
+def describe(blocks: Sequence[str], images: int, views: int) -> str:
+    """Name the maps of so many images, and of so many views beside these."""
+    also = f" and {views:,} views" if views else ""
+    return f"the maps before {', '.join(blocks)} of {images:,} images{also}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from transfer.backbones.choice import WeightsChoice, choose_weights
+from transfer.backbones.choice import Maps, WeightsChoice, choose_weights
 from transfer.cache.store import Store
 from transfer.config import LOCAL, REDUCED, RunConfig
 from transfer.data.known_files import KnownFiles
@@ -31,6 +32,24 @@ class ClusterRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MapsRequest:
+    """The maps of blocks that are trained, and what they may take in the store."""
+
+    blocks: tuple[str, ...]
+    dtype: str
+    """`bfloat16` or `float32`."""
+    views: int
+    """Of each training image, itself included."""
+    seed: int
+    """Of the views."""
+    max_bytes: int | None
+
+    def of(self, blocks: Iterable[str]) -> tuple[Maps, ...]:
+        """Return the maps of some of the blocks."""
+        return tuple(Maps(block=block, dtype=self.dtype) for block in blocks)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtractionPlan:
     """Everything that is needed to compute features but the images."""
 
@@ -53,6 +72,8 @@ class ExtractionPlan:
     """Whether features are held on disk even where they fit into memory."""
     cluster: ClusterRequest | None = None
     """Where features are computed; None: in this process."""
+    maps: MapsRequest | None = None
+    """What blocks are trained on; None where none are."""
 
     @property
     def device(self) -> str:
@@ -107,6 +128,17 @@ def plan_extraction(config: RunConfig) -> ExtractionPlan:
         on_bad_image=config.on_bad_image,
         from_disk=config.from_disk,
         cluster=cluster,
+        maps=_request_maps(config) if config.unfreeze else None,
+    )
+
+
+def _request_maps(config: RunConfig) -> MapsRequest:
+    return MapsRequest(
+        blocks=config.unfreeze,
+        dtype="float32" if config.precision == "fp32" else "bfloat16",
+        views=config.views,
+        seed=config.seed,
+        max_bytes=config.max_cache,
     )
 
 

@@ -1,11 +1,11 @@
-"""Methods that train blocks: maps into the cache, blocks and last layer trained on them, features of all images.
+"""Methods that train blocks: blocks and last layer trained on cached maps, and the features of all images.
 
 N: images. D: features an image.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,13 +17,13 @@ from transfer.backbones.blocks import CutNetwork, cut_at
 from transfer.backbones.choice import Maps
 from transfer.cache.store import MadeFile
 from transfer.config import RunConfig
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import SPLITS
 from transfer.engines import Plan
 from transfer.features.extract import Features, Split
-from transfer.features.fill import Extraction, fill
+from transfer.features.fill import Extraction
+from transfer.features.fill_maps import Tables
 from transfer.features.forward import made_on
 from transfer.features.plan import ExtractionPlan
-from transfer.features.reading import ReadImages
 from transfer.finetuning.adaptation import RATES, choose_trained, list_weights, trained_tensors
 from transfer.finetuning.checkpoints import Checkpoint, keep_finished, read_finished
 from transfer.finetuning.head import Head
@@ -32,11 +32,10 @@ from transfer.finetuning.rows import MapRows, cached_rows
 from transfer.finetuning.training import Tensors, Training
 from transfer.heads.registry import METHODS
 from transfer.system import files
-from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.hardware import processor
 from transfer.system.progress import Progress
-from transfer.system.timer import Stopwatch, now
+from transfer.system.timer import now
 
 # Epochs, and images in a step: fewer than of last layers, which cost nothing.
 EPOCHS, BATCH = 10, 32
@@ -81,11 +80,10 @@ class TrainedBlocks:
 
 def train_blocks(
     block: str,
+    tables: Tables,
     config: RunConfig,
-    image_set: ImageSet,
     features: Features,
     plan: ExtractionPlan,
-    watch: Stopwatch,
     on_progress: Progress,
     *,
     way: str = "",
@@ -97,14 +95,13 @@ def train_blocks(
     Parameters
     ----------
     block : str
+    tables : tuple of FeatureTable
+        Its maps, as `fill_maps` returns them.
     config : RunConfig
-    image_set : ImageSet
     features : Features
         Of the frozen network.
     plan : ExtractionPlan
         Of `config`.
-    watch : Stopwatch
-        Gets the phases `maps` and `train`.
     on_progress : Progress
     way : str
         What of the blocks is trained: `lora:RANK`, `bitfit`, or, by default, all of their parameters.
@@ -118,44 +115,13 @@ def train_blocks(
     UserError
         For a block that the network can't be cut at, and where memory or disk do not suffice.
     """
-    with watch("maps"):
-        found, cut = _fill_maps(block, config, image_set, features, plan, on_progress)
-    with watch("train"):
-        return _train(found, cut, config, features, plan, on_progress, way)
-
-
-def _fill_maps(
-    block: str,
-    config: RunConfig,
-    image_set: ImageSet,
-    features: Features,
-    plan: ExtractionPlan,
-    on_progress: Progress,
-) -> tuple[Extraction, CutNetwork]:
-    frozen = features.extraction
-    maps = Maps(block=block, dtype="float32" if config.precision == "fp32" else "bfloat16")
-    # As the features were computed: by the same engine, and at the same size.
-    own = replace(plan, options=(frozen.plan,), size=frozen.size, weights=replace(plan.weights, maps=maps))
-    images = ReadImages(image_set=image_set, indexed=frozen.images, skipped=features.skipped, seconds=0.0)
-    found = fill(own, images, Stopwatch(), on_progress)
-    if len(found.images) < len(frozen.images):
-        raise UserError("images changed while they were used; run again")
-    weights = found.weights
-    network = networks.at_size(weights.network, weights.backbone, found.size, weights.preprocessing.size)
-    return found, cut_at(network, weights.backbone, block, found.size)
-
-
-def _train(
-    found: Extraction,
-    cut: CutNetwork,
-    config: RunConfig,
-    features: Features,
-    plan: ExtractionPlan,
-    on_progress: Progress,
-    way: str,
-) -> TrainedBlocks:
     start = now()
     kind, _, rank = way.partition(":")
+    assert plan.maps
+    found, (maps,) = features.extraction, plan.maps.of([block])
+    weights = found.weights
+    network = networks.at_size(weights.network, weights.backbone, found.size, weights.preprocessing.size)
+    cut = cut_at(network, weights.backbone, block, found.size)
     train, valid = features.splits["train"], features.splits["valid"]
     probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
     fitted, class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
@@ -168,8 +134,10 @@ def _train(
         device=found.plan.device,
         **({"lr_blocks": RATES[kind]} if way else {}),
     )
-    parts = {split: _rows(found, cut, split, fitted.classes_) for split in SPLITS}
-    weights = list_weights(found.weights.network)
+    parts = {
+        split: _rows(found, tables if split == "train" else tables[:1], maps, cut, split, fitted.classes_)
+        for split in SPLITS
+    }
     training = Training(
         cut.rest,
         Head(len(fitted.classes_), train.x_ND),
@@ -177,10 +145,10 @@ def _train(
         parts["train"],
         parts["valid"],
         class_weight,
-        partial(choose_trained, way=way, weights=weights, seed=config.seed),
+        partial(choose_trained, way=way, weights=list_weights(weights.network), seed=config.seed),
     )
     probe_s = now() - start
-    declared = _declare(found, recipe, features.extraction.table.key, class_weight)
+    declared = _declare(found, recipe, tables, class_weight)
     declared |= {"adapt": way} if way else {}
     kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
     training.best_tensors, numbers = read_finished(kept.path)
@@ -205,6 +173,7 @@ def _train(
             "class_weight": class_weight,
             "epochs": recipe.epochs,
             "epoch": best,
+            **({"views": len(tables)} if len(tables) > 1 else {}),
         },
         "same_as": [],
         "accuracy": history[best]["accuracy"],
@@ -245,14 +214,15 @@ def _finish(
     return kept
 
 
-def _rows(found: Extraction, cut: CutNetwork, split: str, classes: npt.NDArray[Any]) -> MapRows:
-    images, maps = found.images.in_split(split), found.weights.maps
-    assert maps
+def _rows(
+    found: Extraction, tables: Tables, maps: Maps, cut: CutNetwork, split: str, classes: npt.NDArray[Any]
+) -> MapRows:
+    images = found.images.in_split(split)
     codes_N = np.searchsorted(classes, images.label_N).astype(np.int64)
-    return cached_rows(found.table, images.ids_N32, codes_N, maps, cut.shapes)
+    return cached_rows(tables, images.ids_N32, codes_N, maps, cut.shapes)
 
 
-def _declare(found: Extraction, recipe: Recipe, features_key: str, class_weight: Any) -> dict[str, Any]:
+def _declare(found: Extraction, recipe: Recipe, tables: Tables, class_weight: Any) -> dict[str, Any]:
     """Return what a training depends on: data alone, as for features."""
     images = [found.images.in_split(split) for split in ("train", "valid")]
     arrays = [one for part in images for one in (part.ids_N32, part.label_N)]
@@ -261,9 +231,10 @@ def _declare(found: Extraction, recipe: Recipe, features_key: str, class_weight:
         **sources.declare(found.weights.backbone, found.weights.settings),
         "weights_sha256": found.weights.sha256,
         "size": list(found.size),
-        "maps": found.table.key,
+        "maps": tables[0].key,
+        **({"views": [table.key for table in tables[1:]]} if len(tables) > 1 else {}),
         "images": [files.sha256(one.tobytes()) for one in arrays],
-        "features": features_key,
+        "features": found.table.key,
         "class_weight": class_weight,
         "recipe": asdict(recipe),
         "machine": made_on(found.plan),

@@ -30,11 +30,13 @@ Places = npt.NDArray[np.int64]
 class MapRows:
     """The maps and labels of the images of one split."""
 
-    read: Callable[[Places], torch.Tensor]
-    """Returns rows `(N, D)` of the images at these places."""
+    read: Callable[[Places, torch.dtype], torch.Tensor]
+    """Returns rows `(N, D)` of the images at these places in a dtype."""
     y_N: npt.NDArray[np.int64]
     shapes: tuple[Shape, ...]
     """Of the maps of one image."""
+    views: int = 1
+    """Of each image, itself included: rows of view 1 follow those of all images themselves, and so on."""
 
     def __len__(self) -> int:
         return len(self.y_N)
@@ -47,7 +49,7 @@ class MapRows:
         Parameters
         ----------
         places : sequence of (N,) int64
-            For each batch the places of its images.
+            For each batch the places of its images, or of their views.
         device : str
             Where the maps are to be.
         dtype : torch.dtype, optional
@@ -55,17 +57,36 @@ class MapRows:
         """
 
         def load(batch: Places) -> torch.Tensor:
-            x_ND = self.read(batch).to(dtype or torch.float32)
+            x_ND = self.read(batch, dtype or torch.float32)
             return x_ND.pin_memory() if device == "cuda" else x_ND
 
         with ThreadPoolExecutor(1) as pool:
             for batch, future in begin_ahead(load, places, AHEAD, pool):
                 x_ND = future.result().to(device, non_blocking=True)
-                yield unflatten(x_ND, self.shapes), torch.from_numpy(self.y_N[batch]).to(device)
+                yield unflatten(x_ND, self.shapes), torch.from_numpy(self.y_N[batch % len(self)]).to(device)
 
 
 def cached_rows(
-    table: FeatureTable, ids_N32: Ids, y_N: npt.NDArray[np.int64], maps: Maps, shapes: tuple[Shape, ...]
+    tables: Sequence[FeatureTable],
+    ids_N32: Ids,
+    y_N: npt.NDArray[np.int64],
+    maps: Maps,
+    shapes: tuple[Shape, ...],
 ) -> MapRows:
-    """Return the maps of images, read from a table of the cache."""
-    return MapRows(lambda places: decode(table.gather(ids_N32[places]), maps), y_N, shapes)
+    """Return the maps of images, read from tables of the cache: of the images themselves, and of each view."""
+
+    def read(places: Places, dtype: torch.dtype) -> torch.Tensor:
+        view_N, place_N = np.divmod(places, len(ids_N32))
+        x_ND = torch.empty(0)
+        for view in np.unique(view_N).tolist():
+            own_N = np.flatnonzero(view_N == view)
+            rows = decode(tables[view].gather(ids_N32[place_N[own_N]]), maps)
+            if len(own_N) == len(places):
+                return rows.to(dtype)
+            if not len(x_ND):
+                x_ND = torch.empty(len(places), rows.shape[1], dtype=dtype)
+            for at, row_D in zip(own_N.tolist(), rows, strict=True):
+                x_ND[at] = row_D  # cast in the same step
+        return x_ND
+
+    return MapRows(read, y_N, shapes, len(tables))

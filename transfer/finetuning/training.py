@@ -151,8 +151,10 @@ class Training:
         on_progress("train", self.epoch * self.steps_per_epoch + self.step, self._steps, detail, "steps")
 
     def _batches(self) -> list[npt.NDArray[np.int64]]:
-        """Return the batches of the epoch: an order of its own, whatever came before."""
-        order = np.random.default_rng([self.recipe.seed, self.epoch]).permutation(len(self.train))
+        """Return the batches of the epoch: an order and views of its own, whatever came before."""
+        rng = np.random.default_rng([self.recipe.seed, self.epoch])
+        order = rng.permutation(len(self.train))
+        order += len(self.train) * rng.integers(self.train.views, size=len(order))
         return [order[i : i + self.recipe.batch] for i in range(0, len(order), self.recipe.batch)]
 
     def _step(self, maps: list[torch.Tensor], y_N: torch.Tensor) -> float:

@@ -23,7 +23,7 @@ from transfer.backbones.pixels import FromPixels
 from transfer.cache.store import MadeFile
 from transfer.config import RunConfig
 from transfer.data.bad_images import BadImages
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import SPLITS
 from transfer.data.loader import IndexedImages, workers
 from transfer.engines import Engine
 from transfer.features.extract import Features, Split
@@ -58,7 +58,6 @@ class TrainedLayers(TrainedBlocks):
 
 def train_uncached(
     config: RunConfig,
-    image_set: ImageSet,
     features: Features,
     plan: ExtractionPlan,
     watch: Stopwatch,
@@ -69,7 +68,6 @@ def train_uncached(
     Parameters
     ----------
     config : RunConfig
-    image_set : ImageSet
     features : Features
         Of the network in eval mode.
     plan : ExtractionPlan
@@ -99,7 +97,7 @@ def train_uncached(
     classes, codes_N = np.unique(images["train"].label_N, return_inverse=True)
     network = _copy_network(found, min(protocol.batch, len(codes_N)))
     with workers(found.plan.threads) as pool:
-        bad = BadImages(image_set.root, "error")  # all of them could be read before
+        bad = BadImages(None, "error")  # all of them could be read before
 
         def pixels(order: Places) -> Iterator[torch.Tensor]:
             batched = replace(found.plan, batch=protocol.batch)
