@@ -185,6 +185,6 @@ class Worker:
 
 
 def _raise_of_machine(error: UserError) -> None:
-    """Raise what a disk, a mount or the network of this machine did, so that the unit is tried again, maybe elsewhere."""
+    """Raise what a disk, a mount or the network of this machine did: the unit is tried again, maybe elsewhere."""
     if any(isinstance(fault, (OSError, ServerError)) for fault in (error, error.__cause__)):
         raise RuntimeError(str(error)) from error
