@@ -150,9 +150,8 @@ class FeatureTable:
             try:
                 return self._rows(ids_N32, make_rows)
             except FileNotFoundError:  # merged by another process, into a shard that is new
-                if (
-                    not self._find_shards()
-                ):  # or that was found while what it was merged from was there, and answered
+                # or that was found while what it was merged from was there, and answered
+                if not self._find_shards():
                     self._shards, self._index, self._known = {}, Index(), set()
                     if not (self._find_shards() and self.holds(ids_N32).all()):
                         raise
