@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.refusals import refusal
+from transfer.system.errors import ServerError
 from transfer.system.file_systems import server_errors
 
 
@@ -22,3 +23,9 @@ def test_a_message_names_the_server_and_no_secrets(url: str, shown: str) -> None
 
     message = refusal(fail)
     assert message.startswith(f'can\'t reach s3://bucket: Could not connect to "{shown}" (OSError)')
+
+
+def test_errors_of_libraries_are_errors_of_the_server() -> None:
+    """Those of botocore are no `OSError`."""
+    with pytest.raises(ServerError, match="slow down"), server_errors("s3://bucket", hide=True):
+        raise LookupError("slow down")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from transfer.system import hardware
-from transfer.system.errors import UserError
+from transfer.system.errors import ServerError, UserError
 
 if TYPE_CHECKING:
     from transfer.data.loader import IndexedImages
@@ -185,6 +185,6 @@ class Worker:
 
 
 def _raise_of_machine(error: UserError) -> None:
-    """Raise what a disk or a mount of this machine did, so that the unit is tried again, maybe elsewhere."""
-    if isinstance(error.__cause__, OSError):
+    """Raise what a disk, a mount or the network of this machine did: the unit is tried again, maybe elsewhere."""
+    if any(isinstance(fault, (OSError, ServerError)) for fault in (error, error.__cause__)):
         raise RuntimeError(str(error)) from error

@@ -24,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
 from transfer.heads.primal_problem import Hessians, Machines, Rows, SecondMoments
+from transfer.heads.products import multiply_few
 
 Array = npt.NDArray[Any]
 
@@ -108,8 +109,9 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Ten
     """Return weights (D, P) float64 of all machines, from those to begin at; the last row is intercepts."""
     n_machines = len(machines.class_P)
     slack_NP = torch.empty(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
+    w_PD = w_DP.T.float()
     for part, x_BD in rows.chunks():
-        slack_NP[part] = 1 - machines.signs(part) * (x_BD @ w_DP.float())
+        slack_NP[part] = 1 - machines.signs(part) * multiply_few(x_BD, w_PD)
     solution_DP, live_P = w_DP.clone(), torch.arange(n_machines, device=w_DP.device)
     before_P, n_products = torch.full_like(w_DP[0], torch.inf), FEW_PRODUCTS
     found_P = cut_P = live_P < 0
@@ -127,9 +129,9 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Ten
         w_DP, slope_DP, slack_NP = w_DP[:, left_P], slope_DP[:, left_P], slack_NP[:, left_P]
         step_DP, found_P = newton_step(rows, machines, slope_DP, slack_NP, second, n_products)
         cut_P = -(slope_DP * step_DP).sum(0) / 2 > PROMISED * before_P
-        change_NP, step32_DP = torch.empty_like(slack_NP), step_DP.float()
+        change_NP, step_PD = torch.empty_like(slack_NP), step_DP.T.float()
         for part, x_BD in rows.chunks():
-            change_NP[part] = -machines.signs(part) * (x_BD @ step32_DP)
+            change_NP[part] = -machines.signs(part) * multiply_few(x_BD, step_PD)
         length_P = best_length(rows, machines, w_DP, step_DP, slack_NP, change_NP)
         w_DP = w_DP + length_P * step_DP
         slack_NP = slack_NP.addcmul_(change_NP, length_P.float())
@@ -218,9 +220,9 @@ def newton_step(
         going_P = size_P > ENOUGH * start_P
         if not going_P.any():
             break
-        curved_DP, toward32_DP = toward_DP.clone(), toward_DP.float()
+        curved_DP, toward_PD = toward_DP.clone(), toward_DP.T.float()
         for part, x_BD in gathered or rows.chunks():
-            curved_DP += x_BD.T @ (x_BD @ toward32_DP).mul_(curve_UP[part])
+            curved_DP += x_BD.T @ multiply_few(x_BD, toward_PD).mul_(curve_UP[part])
         rate_P = torch.where(going_P, size_P / (toward_DP * curved_DP).sum(0), 0)
         step_DP += rate_P * toward_DP
         rest_DP = rest_DP - rate_P * curved_DP

@@ -31,6 +31,10 @@ class UserError(ValueError):
     """
 
 
+class ServerError(UserError):
+    """A server that can't be reached or fails: another machine may do better."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that the machine's memory, not that of a device, did not suffice."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from transfer.system.errors import UserError
+from transfer.system.errors import ServerError, UserError
 from transfer.system.text import first_line
 
 # What may be named, and the package that reads it; every other protocol of fsspec, and chains of them, are refused.
@@ -37,7 +37,7 @@ def file_system(scheme: str) -> Any:
 
 @contextmanager
 def server_errors(shown: str, *, hide: bool) -> Iterator[None]:
-    """Raise `FileNotFoundError` for what is not there, and `UserError` for every other fault of a file system.
+    """Raise `FileNotFoundError` for what is not there, and `ServerError` for every other fault of a file system.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def server_errors(shown: str, *, hide: bool) -> Iterator[None]:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown) from None
         reason = getattr(fault, "strerror", None) or getattr(fault, "message", None) or first_line(fault)
         reason = _SECRETS.sub(r"\1\2", str(reason))
-        raise UserError(
+        raise ServerError(
             f"can't reach {shown}: {reason} ({type(fault).__name__}); what was computed is kept, run again"
         ) from (None if hide else error)
 
