@@ -91,7 +91,7 @@ def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tupl
     check_classification_targets(y)
     classes, codes_N = np.unique(y, return_inverse=True)
     if len(classes) < least:
-        raise ValueError(f"y has one class only, {classes[0]!r}; this head needs at least {least} classes")
+        raise ValueError(f"y has one class only, {classes.tolist()[0]!r}; this head needs at least {least} classes")
     return X, classes, codes_N
 
 
