@@ -28,7 +28,7 @@ def prepare(network: nn.Module, size: tuple[int, int]) -> Any:
         model = openvino.convert_model(
             network, example_input=torch.zeros(1, 3, *TRACED), input=[BATCH, 3, *size]
         )
-    # Said where the default would be the same: OpenVINO asks the processor, whatever oneDNN is limited to.
+    # OpenVINO's default follows the processor, also where oneDNN is limited to less: both must compute alike.
     hint = {} if has_bf16() else {"INFERENCE_PRECISION_HINT": "f32"}
     return openvino.compile_model(model, "CPU", hint)
 

@@ -39,8 +39,8 @@ def cover_shares(
 def cover_fixed_counts(scenario: str) -> float:
     """Return the coverage of accuracy if class counts are fixed, of an interval that covers 95 % if they are drawn.
 
-    Both by the normal distribution: drawn counts add the variance between classes, which no interval can take out
-    that is to hold for drawn images as well.
+    Both by the normal distribution: drawn counts add the variance between classes, which an interval that must hold
+    for drawn images too can't leave out.
     """
     recall_C = np.diagonal(confusion_shares(scenario))
     accuracy = SIZES @ recall_C / SIZES.sum()

@@ -64,15 +64,15 @@ def study(folder: Path, rows: int, width: int) -> dict[str, float]:
     return found
 
 
-def ids_of(rows: int) -> Ids:
-    """Return ids of images, the same every time: those of fewer are the first."""
+def draw_ids(rows: int) -> Ids:
+    """Return ids of images, the same every time: those of fewer rows are the first of those of more."""
     return np.random.default_rng(SEED).integers(0, 256, (rows, 32), np.uint8)
 
 
 @contextmanager
 def make(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
     """Write the rows of all images but the last ones, which are new later."""
-    table, rng, ids_N32 = Store(folder).table(DECLARED), np.random.default_rng(SEED), ids_of(rows)
+    table, rng, ids_N32 = Store(folder).table(DECLARED), np.random.default_rng(SEED), draw_ids(rows)
     for start in range(0, rows, SHARD_ROWS):
         ids_B32 = ids_N32[start : start + SHARD_ROWS]
         table.append(ids_B32, rng.standard_normal((len(ids_B32), width), np.float32), 1.0, "study")
@@ -82,7 +82,7 @@ def make(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
 @contextmanager
 def prepare(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
     """Yield a call for each step, which returns its seconds, and one for the highest memory of this process."""
-    ids_N32 = ids_of(rows + NEW)
+    ids_N32 = draw_ids(rows + NEW)
     made_ND = np.zeros((NEW, width), np.float32)
 
     def list_store() -> None:

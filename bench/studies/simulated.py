@@ -85,7 +85,7 @@ class Grouped:
     y_RN: Labels
     predicted_RN: Labels
     other_RN: Labels
-    """Of an equally good method, with its own effects of groups; the same as the first on 30 % of the images."""
+    """Of an equally good method, with its own effects of groups; on 30 % of the images it copies the first."""
     group_RN: Labels
     shares_CC: Floats
     """Expected over groups."""

@@ -9,6 +9,7 @@ import pytest
 
 from tests.refusals import refusal
 from transfer.data.feature_files import read_features
+from transfer.system.row_storage import RowStorage
 
 
 def save(root: Path, **arrays: Any) -> Path:
@@ -36,7 +37,7 @@ def test_splits_of_their_own_arrays_follow_each_other(tmp_path: Path, dtype: typ
         x_test=x_ND[7:],
         y_test=["b", "b", "a"],
     )
-    found = read_features(path, {}, None)
+    found = read_features(path, {}, None, RowStorage(tmp_path))
     assert found.x_ND.dtype == np.float32
     np.testing.assert_array_equal(found.x_ND, x_ND.astype(np.float32))
     assert found.rows.files[3:8] == ["train/3", "valid/0", "valid/1", "valid/2", "test/0"]
@@ -52,12 +53,14 @@ def test_rows_of_one_array_may_have_splits_groups_and_files(tmp_path: Path) -> N
         "split": ["train", "test", "val", "train"],
         "groups": [3, 4, 3, 3],
     }
-    found = read_features(save(tmp_path, **given), {}, None)
+    found = read_features(save(tmp_path, **given), {}, None, RowStorage(tmp_path))
     assert found.rows.files == ["0", "1", "2", "3"]
     assert found.rows.split_N.tolist() == [0, 2, 1, 0]
     assert found.rows.groups is not None
     assert [found.rows.groups[i] for i in range(4)] == ["3", "4", "3", "3"]
-    named = read_features(save(tmp_path, **given, files=["p", "q", "r", "s"]), {}, r"^\w")
+    named = read_features(
+        save(tmp_path, **given, files=["p", "q", "r", "s"]), {}, r"^\w", RowStorage(tmp_path)
+    )
     assert named.rows.files == ["p", "q", "r", "s"]
     assert named.rows.groups is None
     assert named.pattern == r"^\w"
@@ -76,7 +79,7 @@ def test_labels_are_indices_of_the_classes_or_their_names(
     tmp_path: Path, y: list[Any], classes: list[str] | None, labels: list[str], order: list[str] | None
 ) -> None:
     arrays = {"X": np.eye(4), "y": y} | ({} if classes is None else {"classes": classes})
-    found = read_features(save(tmp_path, **arrays), {}, None)
+    found = read_features(save(tmp_path, **arrays), {}, None, RowStorage(tmp_path))
     assert [found.rows.labels[i] for i in range(4)] == labels
     assert found.classes == order
 
@@ -111,14 +114,14 @@ def test_labels_are_indices_of_the_classes_or_their_names(
 )
 def test_arrays_that_can_not_be_used_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     path = save(tmp_path, **blocks(**changes))
-    message = refusal(read_features, path, {}, None)
+    message = refusal(read_features, path, {}, None, RowStorage(tmp_path))
     assert words in message
     assert str(path) in message
 
 
 def test_groups_by_names_need_names(tmp_path: Path) -> None:
     assert "add an array of files, or of groups" in refusal(
-        read_features, save(tmp_path, **blocks()), {}, r"^\d+"
+        read_features, save(tmp_path, **blocks()), {}, r"^\d+", RowStorage(tmp_path)
     )
 
 
@@ -126,7 +129,7 @@ def test_groups_by_names_need_names(tmp_path: Path) -> None:
 def test_a_file_that_is_no_archive_of_arrays_is_refused(tmp_path: Path, cut: int) -> None:
     path = save(tmp_path, **blocks())
     path.write_bytes(path.read_bytes()[:cut])
-    assert f"can't read {path}" in refusal(read_features, path, {}, None)
+    assert f"can't read {path}" in refusal(read_features, path, {}, None, RowStorage(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path, member: str, co
     path = tmp_path / "features.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(member, content)
-    assert f"can't read {path}" in refusal(read_features, path, {}, None)
+    assert f"can't read {path}" in refusal(read_features, path, {}, None, RowStorage(tmp_path))
 
 
 def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.find(signature) + flags] |= 1
     path.write_bytes(data)
-    assert "encrypted" in refusal(read_features, path, {}, None)
+    assert "encrypted" in refusal(read_features, path, {}, None, RowStorage(tmp_path))
 
 
 def test_a_pickle_and_a_single_array_are_refused(tmp_path: Path) -> None:
@@ -154,9 +157,9 @@ def test_a_pickle_and_a_single_array_are_refused(tmp_path: Path) -> None:
 
     path = tmp_path / "features.npz"
     path.write_bytes(pickle.dumps({"X": [1]}))
-    assert "not an archive of arrays" in refusal(read_features, path, {}, None)
+    assert "not an archive of arrays" in refusal(read_features, path, {}, None, RowStorage(tmp_path))
     with path.open("wb") as file:
         np.save(file, np.eye(3))
-    assert f"can't read {path}" in refusal(read_features, path, {}, None)
+    assert f"can't read {path}" in refusal(read_features, path, {}, None, RowStorage(tmp_path))
     path.unlink()
-    assert f"no such file: {path}" in refusal(read_features, path, {}, None)
+    assert f"no such file: {path}" in refusal(read_features, path, {}, None, RowStorage(tmp_path))

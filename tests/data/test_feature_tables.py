@@ -8,6 +8,7 @@ import pytest
 
 from tests.refusals import refusal
 from transfer.data.feature_files import GivenRows, holds_features, read_features
+from transfer.system.row_storage import RowStorage
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -23,7 +24,7 @@ def save(root: Path, columns: dict[str, Any]) -> Path:
 
 
 def read(path: Path, groups: str | None = None, **columns: str) -> GivenRows:
-    return read_features(path, columns, groups)
+    return read_features(path, columns, groups, RowStorage(path.parent))
 
 
 @pytest.mark.parametrize(

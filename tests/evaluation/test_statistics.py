@@ -90,6 +90,12 @@ def test_equal_predictions_are_the_same_within_2_points_where_images_suffice() -
     assert few["accuracy"]["detectable"] is None
 
 
+def test_no_difference_is_detectable_over_two_groups_where_it_would_be_more_than_1() -> None:
+    y = np.array([0, 1, 1])
+    pair = compare_pair(y, y, 1 - y, 2, groups_N=[0, 0, 1])
+    assert pair["accuracy"]["detectable"] is pair["macro_f1"]["detectable"] is None
+
+
 def test_a_change_of_predictions_is_after_minus_before() -> None:
     y = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     before = np.array([0, 0, 0, 0, 1, 1, 0, 0])

@@ -102,7 +102,7 @@ class TestHead:
         if isinstance(head, heads.FineTune | heads.KNN):
             assert set(alone.fit(x[:rows], names).predict(x)) == {"ant"}
         else:
-            with pytest.raises(ValueError, match="one class only"):
+            with pytest.raises(ValueError, match="one class only, 'ant';"):
                 alone.fit(x[:rows], names)
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from transfer.config import RunConfig
-from transfer.heads.flushing import PART, flushed, flushing_threads, without_subnormals
+from transfer.heads.flushing import flushed, flushing_threads
 from transfer.heads.products import multiply_rows
 from transfer.heads.registry import METHODS
 
@@ -81,20 +81,6 @@ def test_a_block_is_flushed_and_then_the_thread_is_as_it_was(already: bool) -> N
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(run).result() == (0, 0 if already else 64)
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_only_subnormal_numbers_are_replaced(order: Literal["C", "F"]) -> None:
-    tiny = np.finfo(np.float32).tiny
-    kept = np.array([0.0, -0.0, tiny, -tiny, 1.0, -3e38, np.inf, np.nan], np.float32)
-    rows = np.array(np.resize(kept, (PART + 3, 8)), order=order)
-    assert without_subnormals(rows) is rows
-    rows[5, 4], rows[PART + 1, 0] = -1e-40, 1e-45
-    before = rows.copy()
-    expected = rows.copy()
-    expected[5, 4] = expected[PART + 1, 0] = 0
-    assert without_subnormals(rows).tobytes() == expected.tobytes()
-    assert rows.tobytes() == before.tobytes()
 
 
 def rows_with_subnormals() -> tuple[npt.NDArray[Any], ...]:

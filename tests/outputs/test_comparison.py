@@ -75,6 +75,7 @@ def test_a_plot_is_a_whole_svg(found: Comparison, score: str) -> None:
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert root[0].tag.endswith("style")
     assert {"knn", "ridge"} <= {one.text for one in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert "<svg" not in repr(drawing)
 
 
 def test_what_there_is_not_is_one_line(features: Path, found: Comparison) -> None:

@@ -6,13 +6,14 @@ import errno
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from tests.refusals import refusal
 from transfer.system import row_storage
-from transfer.system.row_storage import RowStorage, is_mapped, without_subnormals
+from transfer.system.row_storage import PART, RowStorage, is_mapped, without_subnormals
 
 
 def test_rows_are_in_memory_where_they_fit(tmp_path: Path) -> None:
@@ -53,8 +54,23 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_only_subnormal_numbers_are_replaced(order: Literal["C", "F"], in_place: bool) -> None:
+    tiny = np.finfo(np.float32).tiny
+    kept = np.array([0.0, -0.0, tiny, -tiny, 1.0, -3e38, np.inf, np.nan], np.float32)
+    rows = np.array(np.resize(kept, (PART + 3, 8)), order=order)
+    assert without_subnormals(rows, in_place=in_place) is rows
+    rows[5, 4], rows[PART + 1, 0] = -1e-40, 1e-45
+    before = rows.copy()
+    expected = rows.copy()
+    expected[5, 4] = expected[PART + 1, 0] = 0
+    assert without_subnormals(rows, in_place=in_place).tobytes() == expected.tobytes()
+    assert rows.tobytes() == (expected if in_place else before).tobytes()
+
+
 def test_subnormal_numbers_of_mapped_rows_become_zero(tmp_path: Path) -> None:
     x_ND = RowStorage(tmp_path, on_disk=True)((3, 2))
     x_ND[:] = [[1, 1e-39], [-1e-39, 0], [2e-38, np.finfo(np.float32).tiny]]
-    assert without_subnormals(x_ND) is x_ND
+    assert without_subnormals(x_ND, in_place=True) is x_ND
     assert np.array_equal(x_ND, np.array([[1, 0], [0, 0], [2e-38, np.finfo(np.float32).tiny]], np.float32))

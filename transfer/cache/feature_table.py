@@ -29,8 +29,8 @@ from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
 
 SHARD_ROWS, SHARD_BYTES = 4096, 2**27
-# Longer rows, those of maps, are read one by one, and so are few of a small shard: to read all of it takes too long.
-LONG_ROW_BYTES, FEW = 2**16, 1 / 8
+# Longer rows, those of maps, are read one by one, and so are few rows of a small shard: to read all of it takes longer.
+LONG_ROW_BYTES, FEW_SHARE = 2**16, 1 / 8
 # A row's place: the number of its shard times this, and its row there.
 PLACES = 2**32
 MakeRows = Callable[[tuple[int, int]], Array]
@@ -193,9 +193,9 @@ class FeatureTable:
         first = self._shards[numbers[0]] if numbers else None
         shape = len(ids_N32), first.shape[1] if first else 0
         x_ND = make_rows(shape) if make_rows else np.empty(shape, first.dtype if first else np.float32)
-        for number in numbers:
-            shard, wanted_N = self._shards[number], shard_N == number
-            if shard.row_bytes > LONG_ROW_BYTES or wanted_N.sum() < FEW * shard.shape[0] < FEW * SHARD_ROWS:
+        for shard, wanted_N in ((self._shards[number], shard_N == number) for number in numbers):
+            few = wanted_N.sum() < FEW_SHARE * shard.shape[0] and shard.shape[0] < SHARD_ROWS
+            if few or shard.row_bytes > LONG_ROW_BYTES:
                 x_ND[wanted_N] = shard.load_rows(row_N[wanted_N])
             else:  # what is mapped of a file that another machine deletes would end the process: large ones stay
                 x_ND[wanted_N] = shard.load(mapped=shard.shape[0] >= SHARD_ROWS)[row_N[wanted_N]]

@@ -121,11 +121,6 @@ def read(
     return x_ND, rows, classes, groups
 
 
-def empty_rows(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return an array in memory."""
-    return np.empty(shape, np.float32)
-
-
 def _join(
     arrays: dict[str, StoredArray],
     path: Path,

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from transfer.config import FEATURES
 from transfer.data import feature_arrays, feature_tables
 from transfer.data.arrow_images import open_arrow
-from transfer.data.feature_arrays import empty_rows
 from transfer.data.label_rows import LabelledRows, check_rows
 from transfer.data.table_files import FILE, PARQUET, open_table
 from transfer.system.errors import UserError
@@ -51,7 +50,7 @@ def read_features(
     path: Path,
     columns: Mapping[str, str],
     groups: str | None,
-    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]] = empty_rows,
+    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
 ) -> GivenRows:
     """Read features and labels.
 
@@ -63,7 +62,7 @@ def read_features(
     groups : str, optional
         A column, or a regular expression on file names.
     make_rows : callable
-        From a shape to the array that features are read into, some rows at a time: in memory by default.
+        From a shape to the array that features are read into, some rows at a time.
 
     Returns
     -------

@@ -82,7 +82,7 @@ class Units:
 
 
 def accuracy_interval(correct_N: npt.NDArray[np.bool_], units: Units) -> Interval:
-    """Return Wilson's interval of the share of correct images, of any number of images.
+    """Return Wilson's interval of the share of correct images.
 
     From 8 to 400 images its coverage is closer to 95 % than that of Jeffreys' interval, on average over shares from 0.5
     to 0.99, though less at worst (`bench/studies/exact_coverage.py`).
@@ -123,7 +123,7 @@ def recall_intervals(
 ) -> list[Interval | None]:
     """Return the Jeffreys interval of each class's recall.
 
-    Most classes have few test images and many a recall near 0 or 1, where that of Wilson covers less. With groups, only
+    Most classes have few test images, and many a recall near 0 or 1: Wilson's covers less there. With groups, only
     those with images of the class count. A class in one group counts as one trial, since the similarity of the images
     of a group is unknown.
 

@@ -88,14 +88,15 @@ def tango(gains: int, losses: int, n: int) -> Interval:
     """Return Tango's score interval of a difference of two shares of the same `n` trials.
 
     All differences whose squared distance from the observed one is at most the squared quantile times the variance that
-    it has if they are true (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B). It
-    is near 95 % also where few trials differ, where those that add trials of either kind cover too much.
+    it has if they are true (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B). Its
+    coverage is near 95 % also if few trials differ; intervals that add trials of both kinds cover too much then.
 
     Parameters
     ----------
     gains, losses : int
-        Trials in which the first alone succeeds, and those in which the second does.
+        Trials in which the first alone succeeds, and those in which the second alone does.
     n : int
+        All trials.
 
     Returns
     -------

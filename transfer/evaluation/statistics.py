@@ -152,7 +152,7 @@ def compare_pair(
         groups, where images are not independent, a permutation test that swaps the two predictions of whole groups.
         `p` of macro F1 is such a permutation test too, over images or groups. `detectable` is the difference that
         this test split detects with 80 % power at the level of 5 %: of accuracy by the exact McNemar test if
-        images are independent (None: none is), else by the standard error.
+        images are independent, else by the standard error (None: none is).
     """
     units = Units.of(len(y_N), groups_N)
     by_accuracy = accuracy_difference(y_N, a_N, b_N, units)
@@ -237,9 +237,10 @@ def _difference(estimate: Estimate, p: float, detectable: float | None) -> dict[
     }
 
 
-def _detectable(estimate: Estimate, units: Units) -> float:
+def _detectable(estimate: Estimate, units: Units) -> float | None:
     quantile = norm.ppf(POWER) if units.code_N is None else t.ppf(POWER, units.count - 1)
-    return float((units.critical + quantile) * estimate.se)
+    found = float((units.critical + quantile) * estimate.se)
+    return found if found <= 1 else None  # a difference of scores between 0 and 1 is 1 at most
 
 
 def _describe(units: Units) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def extract(
     found = fill(plan, images, watch, on_progress, rows)
     with watch("load"), reported(on_progress, "load"):
         make_rows = RowStorage(plan.store.root, on_disk=plan.from_disk)
-        x_ND = without_subnormals(found.table.gather(found.images.ids_N32, make_rows))
+        x_ND = without_subnormals(found.table.gather(found.images.ids_N32, make_rows), in_place=True)
         return Features(
             x_ND=x_ND,
             splits=_split(x_ND, found.images),

@@ -91,7 +91,7 @@ def read_given(config: RunConfig) -> tuple[ImageSet, npt.NDArray[np.float32], Gi
         image_set.samples(), split_N[order_N], ids_N32[order_N], np.zeros((len(x_ND), 2), np.int32)
     )
     given = GivenFeatures(path, files.file_sha256(path), images, image_set.classes, threads)
-    return image_set, without_subnormals(_reorder(x_ND, order_N, make_rows)), given
+    return image_set, without_subnormals(_reorder(x_ND, order_N, make_rows), in_place=True), given
 
 
 def _reorder(

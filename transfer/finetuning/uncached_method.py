@@ -182,7 +182,7 @@ def _extract(
         rows.append(x_ND)
 
     engines.run(engine, batches_for(found.plan, images, found.size, found.decoder, pool, bad), take)
-    return without_subnormals(np.concatenate(rows))
+    return without_subnormals(np.concatenate(rows), in_place=True)
 
 
 def _score(

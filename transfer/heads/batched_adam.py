@@ -109,7 +109,7 @@ class LayerStack:
             # What changes from step to step and is not the batch: tensors, so that a captured step reads them.
             self._change_P1, self._kept_P1 = torch.empty_like(self._lr_P1), torch.empty_like(self._lr_P1)
             self._epsilon = torch.empty((), device=y_N.device)
-        self._divide()
+        self._view_settings()
         self._batches = self._draw_batches(batch_size)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captured_B = torch.arange(min(batch_size, len(x_ND)), device=y_N.device)
@@ -142,10 +142,10 @@ class LayerStack:
             return self._row_weight_NS
         return torch.ones(len(self._y_N), len(self._lr_S), device=self._y_N.device)
 
-    def _divide(self) -> None:
-        """Keep each setting's views of what is trained: every step needs them all."""
+    def _view_settings(self) -> None:
+        """Keep views of the values and moments of each setting: every step needs them all."""
         n = self._n_classes
-        self._own_S = [
+        self._views_S = [
             [
                 [getattr(own, name)[start : start + n] for own in self._trained]
                 for name in ("value", "mean", "square")
@@ -223,7 +223,7 @@ class LayerStack:
         gradients = (torch.split(own.gradient, self._n_classes) for own in self._trained)
         rates = zip(self._lr_S, self._weight_decay_S, strict=True)
         for (values, means, squares), (lr, decay), *gradient in zip(
-            self._own_S, rates, *gradients, strict=True
+            self._views_S, rates, *gradients, strict=True
         ):
             torch._fused_adamw_(
                 values,
@@ -283,5 +283,5 @@ def redistribute(stacks: Sequence[LayerStack], kept: Sequence[int]) -> None:
         own._lr_S, own._weight_decay_S = ([values[i] for i in settings_S] for values in (lr_S, decay_S))
         rows_P = (settings_S[:, None] * first._n_classes + torch.arange(first._n_classes)).flatten()
         own._weights, own._biases = weights.select(rows_P), biases.select(rows_P)
-        own._divide()
+        own._view_settings()
         own._row_weight_NS = None if row_weight_NS is None else row_weight_NS[:, settings_S]

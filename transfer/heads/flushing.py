@@ -1,7 +1,4 @@
-"""Numbers too small for float32's full precision, taken as zero: in the rows of heads, and in threads of products.
-
-N: rows. D: features.
-"""
+"""Numbers too small for float32's full precision, taken as zero in threads of products."""
 
 from __future__ import annotations
 
@@ -9,13 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from sklearn.utils import gen_batches
-
-# Rows that are looked at together, and stay in a core's cache.
-PART = 64
 
 
 @contextmanager
@@ -71,30 +62,3 @@ def flushed() -> Iterator[None]:
 def _flushes() -> bool:
     product = torch.tensor([1e-30]) * torch.tensor([1e-10])
     return not product.view(torch.int32).item()  # its bits: a comparison may flush it
-
-
-def without_subnormals(x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replace subnormal numbers by zero.
-
-    Whether a thread flushes them is its own state, and threads of BLAS, OpenMP and libsvm are not all ours. Rows
-    without subnormal numbers are read alike by all threads, on every device, and at full speed.
-
-    Parameters
-    ----------
-    x_ND : (N, D) float32
-
-    Returns
-    -------
-    (N, D) float32
-        The array itself if it has none, else a copy.
-    """
-    rows_ND = x_ND
-    for part in gen_batches(len(x_ND), PART):
-        magnitude_BD = x_ND[part].view(np.uint32) & np.uint32(0x7FFFFFFF)
-        magnitude_BD -= 1  # zero becomes the largest number
-        tiny_BD = magnitude_BD < 0x007FFFFF
-        if tiny_BD.any():
-            if rows_ND is x_ND:
-                rows_ND = x_ND.copy()
-            rows_ND[part][tiny_BD] = 0
-    return rows_ND

@@ -16,9 +16,9 @@ from sklearn.utils import gen_batches
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from transfer.heads.flushing import without_subnormals
 from transfer.heads.parameters import check_parameters
 from transfer.heads.products import multiply_rows
+from transfer.system.row_storage import without_subnormals
 
 Array = npt.NDArray[Any]
 FAR = 100
@@ -91,7 +91,9 @@ def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tupl
     check_classification_targets(y)
     classes, codes_N = np.unique(y, return_inverse=True)
     if len(classes) < least:
-        raise ValueError(f"y has one class only, {classes[0]!r}; this head needs at least {least} classes")
+        raise ValueError(
+            f"y has one class only, {classes.tolist()[0]!r}; this head needs at least {least} classes"
+        )
     return X, classes, codes_N
 
 

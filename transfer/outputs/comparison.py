@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     """Of the predicted label, calibrated on the validation split."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing:
     """A drawing that a notebook shows.
 

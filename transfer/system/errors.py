@@ -32,7 +32,7 @@ class UserError(ValueError):
 
 
 class ServerError(UserError):
-    """A server that can't be reached or fails: another machine may do better."""
+    """A server that can't be reached or fails, maybe from this machine alone."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

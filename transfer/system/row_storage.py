@@ -1,4 +1,7 @@
-"""Where the features of a run are held: in memory, or where they do not fit there in a file that is mapped."""
+"""Where the features of a run are held: in memory, or where they do not fit there in a file that is mapped.
+
+N: rows. D: features. B: rows of a part.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from transfer.system.hardware import available_bytes
 # Features are held in memory where so many times their bytes are free: methods hold standardised copies.
 COPIES = 3
 ROWS = 4096
+# Rows that are searched together for subnormal numbers: they stay in a core's cache.
+PART = 64
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +72,30 @@ def is_mapped(x_ND: Any) -> bool:
     return isinstance(x_ND, np.memmap)
 
 
-def without_subnormals(x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Replace subnormal numbers of mapped rows by zero where they are: heads, which do so, would copy all rows."""
-    if is_mapped(x_ND):
-        for start in range(0, len(x_ND), ROWS):
-            x_BD = x_ND[start : start + ROWS]
-            tiny_BD = (np.abs(x_BD) < np.finfo(np.float32).tiny) & (x_BD != 0)
-            if tiny_BD.any():
-                x_BD[tiny_BD] = 0
-    return x_ND
+def without_subnormals(x_ND: npt.NDArray[np.float32], *, in_place: bool = False) -> npt.NDArray[np.float32]:
+    """Replace subnormal numbers by zero.
+
+    Whether a thread flushes them is its own state, and threads of BLAS, OpenMP and libsvm are not all ours. Rows
+    without subnormal numbers are read alike by all threads, on every device, and at full speed.
+
+    Parameters
+    ----------
+    x_ND : (N, D) float32
+    in_place : bool
+        Whether the array itself is changed.
+
+    Returns
+    -------
+    (N, D) float32
+        The array itself if it has none or `in_place`, else a copy.
+    """
+    rows_ND = x_ND
+    for start in range(0, len(x_ND), PART):
+        magnitude_BD = x_ND[start : start + PART].view(np.uint32) & np.uint32(0x7FFFFFFF)
+        magnitude_BD -= 1  # zero becomes the largest number
+        tiny_BD = magnitude_BD < 0x007FFFFF
+        if tiny_BD.any():
+            if rows_ND is x_ND and not in_place:
+                rows_ND = x_ND.copy()
+            rows_ND[start : start + PART][tiny_BD] = 0
+    return rows_ND

@@ -12,7 +12,10 @@ from transfer.system.remote import expand
 def default_store() -> Path:
     """Return where features are kept: `TRANSFER_STORE`, else the user's cache folder.
 
-    Raises `UserError` where there is neither: in a container, a user without an entry in its list of users.
+    Raises
+    ------
+    UserError
+        If there is neither, as for a user of a container that has no entry in `/etc/passwd`.
     """
     if given := os.environ.get("TRANSFER_STORE"):
         return expand(given, urls=True)
@@ -20,7 +23,7 @@ def default_store() -> Path:
 
 
 def user_cache() -> Path:
-    """Return the user's cache folder; raises `UserError` where there is none."""
+    """Return the user's cache folder; raise `UserError` if no home folder is known."""
     import platformdirs  # nothing from elsewhere is imported before a command runs
 
     try:
