@@ -14,7 +14,7 @@ from tests.finetuning import networks
 from transfer.backbones.pixels import FromPixels
 from transfer.cache.store import Store
 from transfer.finetuning.checkpoints import Checkpoint
-from transfer.finetuning.uncached import Places, Protocol, UncachedTraining, list_batch_norms
+from transfer.finetuning.uncached import Places, Protocol, UncachedTraining
 from transfer.heads.batched_adam import LayerStack, draw_start
 
 pytestmark = pytest.mark.slow
@@ -146,8 +146,3 @@ def test_progress_counts_steps() -> None:
     make().run(on_progress=lambda *given: said.append(given))
     assert said[0] == ("train", 0, 20, "epoch 1 of 4", "steps")
     assert said[-1][1:3] == (20, 20)
-
-
-def test_only_batch_norms_with_running_statistics_count() -> None:
-    parts = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2, track_running_stats=False), nn.LayerNorm(2))
-    assert [path for path, _ in list_batch_norms(parts)] == ["0"]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from transfer.backbones.batch_norm import list_batch_norms
 from transfer.backbones.pixels import FromPixels
 from transfer.finetuning.recipe import AUTOCAST
 from transfer.finetuning.training import Tensors
@@ -187,13 +188,3 @@ class UncachedTraining:
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(tensors[name])
-
-
-def list_batch_norms(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the batch norms of a network that have running statistics, with their names."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
-    return [
-        (path, part)
-        for path, part in network.named_modules()
-        if isinstance(part, kinds) and part.running_mean is not None
-    ]
