@@ -250,7 +250,7 @@ def test_a_training_that_fails_costs_the_others_nothing(
         ({"unfreeze": (), "max_cache": 10**9}, "`max_cache` concerns blocks that are trained"),
         ({"views": 0}, "`views` is 0; give a whole number from 1 up"),
         ({"views": 2, "decoder": "nvjpeg"}, "`views` are made of what Pillow decodes"),
-        ({"max_cache": 1000}, "take 0.00 GB in the store, more than `max_cache`"),
+        ({"max_cache": 1000}, "take .* kB in the store, more than `max_cache`, 1.0 kB; give"),
     ],
 )
 def test_what_cannot_be_is_refused_before_an_image_is_read(
@@ -317,5 +317,5 @@ def test_maps_that_the_disk_has_no_room_for_are_refused(root: Path, monkeypatch:
     monkeypatch.setattr(maps.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     result = experiment.compare(settings(root, unfreeze=("layer2",))).result
     assert (
-        "the store has 0.00 GB left; name a later block" in result.comparison["left_out"]["unfreeze:layer2"]
+        "the store has 0 bytes left; name a later block" in result.comparison["left_out"]["unfreeze:layer2"]
     )

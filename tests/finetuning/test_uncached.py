@@ -16,6 +16,7 @@ from transfer.cache.store import Store
 from transfer.finetuning.checkpoints import Checkpoint
 from transfer.finetuning.uncached import Places, Protocol, UncachedTraining
 from transfer.heads.batched_adam import LayerStack, draw_start
+from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.slow
 PROTOCOL = Protocol(lr=(1e-4, 1e-2), epochs=4, batch=8, seed=0, precision="fp32")
@@ -139,6 +140,13 @@ def test_the_time_is_estimated_once_by_the_first_batch(caplog: pytest.LogCapture
     [line] = [one.getMessage() for one in caplog.records]
     assert line.startswith("the network runs on 144 images (4 epochs): about ")
     assert line.endswith("images/s")
+
+
+def test_a_batch_without_statistics_is_named() -> None:
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, WIDTH))
+    protocol = replace(PROTOCOL, batch=COUNT - 1)
+    with pytest.raises(UserError, match="the last batch has one image, .* another `batch_size`"):
+        make(protocol, module).run()
 
 
 def test_progress_counts_steps() -> None:

@@ -25,6 +25,7 @@ from transfer.backbones.pixels import FromPixels
 from transfer.finetuning.recipe import AUTOCAST
 from transfer.finetuning.training import Tensors
 from transfer.heads.batched_adam import draw_start
+from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 from transfer.system.timer import now
 
@@ -154,7 +155,16 @@ class UncachedTraining:
             torch.autocast(self.device, dtype, enabled=dtype is not None),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         ):
-            x_ND = self.network(x_NHW3).float()
+            try:
+                x_ND = self.network(x_NHW3).float()
+            except (
+                ValueError
+            ) as error:  # of batch norm, where the maps of the image have one number a channel
+                if len(y_N) > 1:
+                    raise
+                raise UserError(
+                    "the last batch has one image, too few for its statistics; give another `batch_size`"
+                ) from error
         self._adam.zero_grad()
         losses = [nn.functional.cross_entropy(layer(x_ND), y_N) for layer in self.layers]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
