@@ -84,7 +84,7 @@ def _add_run(kinds: Any) -> None:
     run.add_argument(
         "--adapt",
         metavar="A,B",
-        help="of these blocks also train low-rank updates (LoRA, of a rank) or biases alone (BitFit): lora:8,bitfit (none)",
+        help="for these blocks also low-rank updates (LoRA, of a rank) and biases alone (BitFit): lora:8,bitfit (none)",
     )
     run.add_argument(
         "--views",
