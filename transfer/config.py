@@ -76,16 +76,16 @@ def check_transform(steps: Sequence[str]) -> None:
             raise UserError("`transform` has whiten, which follows pca:N, such as pca:256,whiten")
 
 
-def check_adapt(ways: Sequence[str], blocks: Sequence[str]) -> None:
+def check_adapt(adapt: Sequence[str], blocks: Sequence[str]) -> None:
     """Raise `UserError` for what can't be trained in place of all parameters, and where no block is named."""
-    kinds = [way.partition(":")[0] for way in ways]
+    kinds = [one.partition(":")[0] for one in adapt]
     if len(set(kinds)) < len(kinds) or not all(
-        re.fullmatch(r"lora:[1-9]\d{0,3}|bitfit", way) for way in ways
+        re.fullmatch(r"lora:[1-9]\d{0,3}|bitfit", one) for one in adapt
     ):
         raise UserError(
-            f"`adapt` is {','.join(ways)!r}; give lora:RANK, bitfit or both, such as lora:8,bitfit"
+            f"`adapt` is {','.join(adapt)!r}; give lora:RANK, bitfit or both, such as lora:8,bitfit"
         )
-    if ways and not blocks:
+    if adapt and not blocks:
         raise UserError("`adapt` needs `unfreeze`; name a block, such as layer4")
 
 

@@ -157,9 +157,9 @@ def epochs(
     }
     trainings = {way: Training(cut.rest, head, recipe, rows, rows) for way, rows in ours.items()}
     weights_of = list_weights(network)
-    for way in adapt:
-        choose = partial(choose_trained, way=way, weights=weights_of, seed=0)
-        trainings[f"{way}, in memory"] = Training(cut.rest, head, recipe, in_memory, in_memory, choose=choose)
+    for one in adapt:
+        choose = partial(choose_trained, adapt=one, weights=weights_of, seed=0)
+        trainings[f"{one}, in memory"] = Training(cut.rest, head, recipe, in_memory, in_memory, choose=choose)
     trained = {name for name, _ in cut.rest.named_parameters()}
     own = [value for name, value in network.named_parameters() if name in trained]
     optimizer = torch.optim.AdamW([*own, *head.parameters()], lr=1e-6)

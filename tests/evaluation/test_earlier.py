@@ -45,6 +45,17 @@ def test_nothing_is_expected_of_a_run_of_other_settings(other: dict[str, Any]) -
     assert expected_seconds(EXAMPLE, RunConfig(**(SAME | other))) == {}
 
 
+def test_nothing_is_expected_of_a_run_of_other_views_or_ranks(tmp_path: Path) -> None:
+    file, example = tmp_path / "result.json", json.loads(EXAMPLE.read_text())
+    example["config"]["methods"] += ["unfreeze:layer4", "lora:layer4"]
+    example["config"] |= {"views": 2, "adapt": ["lora:8"]}
+    file.write_text(json.dumps(example))
+    same = SAME | {"unfreeze": ("layer4",), "adapt": ("lora:8",), "views": 2}
+    assert expected_seconds(file, RunConfig(**same))
+    for other in ({"views": 1}, {"adapt": ("lora:4",)}):
+        assert expected_seconds(file, RunConfig(**(same | other))) == {}
+
+
 def test_nothing_is_expected_where_no_result_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     assert expected_seconds(file, RunConfig(**SAME)) == {}

@@ -115,17 +115,17 @@ def test_the_size_is_logged_before_a_pass(root: Path, caplog: pytest.LogCaptureF
     with caplog.at_level(logging.INFO):
         Filled(root, ("layer4",), views=3)
     assert (
-        f"the maps before layer4 of {ALL} images and {2 * TRAIN} views take 0.00 GB in the store"
+        f"the maps before layer4 of {ALL} images and {2 * TRAIN} views take 147 kB in the store"
         in caplog.text
     )
 
 
 def test_a_limit_is_held_before_a_pass_over_the_images(root: Path) -> None:
     with pytest.raises(
-        UserError, match="more than `max_cache`, 0.00 GB; give fewer `views`, a later block"
+        UserError, match="more than `max_cache`, 1.0 kB; give fewer `views`, a later block"
     ) as refused:
         Filled(root, views=2, max_cache=1000)
-    assert f"the maps before layer4, layer3 of {ALL} images and {TRAIN} views take 0.00 GB" in str(
+    assert f"the maps before layer4, layer3 of {ALL} images and {TRAIN} views take 332 kB" in str(
         refused.value
     )
     assert not list((root / "store").glob("features/*/*.parquet"))

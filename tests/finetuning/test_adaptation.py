@@ -17,7 +17,7 @@ from transfer.finetuning.adaptation import LowRank, choose_trained, list_weights
 from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.slow
-WAYS = ("lora:4", "bitfit")
+ADAPTATIONS = ("lora:4", "bitfit")
 
 
 def test_a_low_rank_update_of_a_convolution_is_two_convolutions() -> None:
@@ -36,16 +36,16 @@ def test_a_low_rank_update_of_a_convolution_is_two_convolutions() -> None:
 
 @pytest.mark.parametrize("name", networks.BLOCKS)
 def test_low_rank_updates_begin_with_the_frozen_network(name: str) -> None:
-    network, training = make(name, way="lora:4")
+    network, training = make(name, adapt="lora:4")
     x_N3HW, _ = networks.images(12, 2)
     with torch.no_grad():
         torch.testing.assert_close(training.features(training.valid), network(x_N3HW), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", networks.BLOCKS)
-@pytest.mark.parametrize("way", WAYS)
-def test_the_network_with_the_trained_tensors_computes_what_was_trained(name: str, way: str) -> None:
-    network, training = make(name, way=way)
+@pytest.mark.parametrize("adapt", ADAPTATIONS)
+def test_the_network_with_the_trained_tensors_computes_what_was_trained(name: str, adapt: str) -> None:
+    network, training = make(name, adapt=adapt)
     training.run()
     trained, before = trained_tensors(training.rest), dict(network.named_parameters())
     assert trained
@@ -60,7 +60,7 @@ def test_the_network_with_the_trained_tensors_computes_what_was_trained(name: st
 
 @pytest.mark.parametrize("name", networks.BLOCKS)
 def test_biases_alone_and_all_of_them_are_trained(name: str) -> None:
-    _, training = make(name, way="bitfit")
+    _, training = make(name, adapt="bitfit")
     after = [key for key, _ in training.rest.named_parameters()]
     assert trained_tensors(training.rest).keys() == {key for key in after if key.endswith("bias")}
     frozen = {key: value.clone() for key, value in training.rest.named_parameters() if "bias" not in key}
@@ -71,29 +71,29 @@ def test_biases_alone_and_all_of_them_are_trained(name: str) -> None:
 
 @pytest.mark.parametrize("name", networks.BLOCKS)
 def test_low_rank_updates_are_of_every_linear_layer_and_convolution(name: str) -> None:
-    network, training = make(name, way="lora:4")
+    network, training = make(name, adapt="lora:4")
     matrices = {key for key, value in network.named_parameters() if value.ndim in (2, 4)}
     _, whole = make(name)
     assert trained_tensors(training.rest).keys() == matrices & trained_tensors(whole.rest).keys()
     assert len(training.parameters) == 2 * len(trained_tensors(training.rest)) + 2  # and the last layer's
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_training_continues_where_another_was(way: str) -> None:
-    _, straight = make("vit", way=way)
+@pytest.mark.parametrize("adapt", ADAPTATIONS)
+def test_a_training_continues_where_another_was(adapt: str) -> None:
+    _, straight = make("vit", adapt=adapt)
     straight.run()
-    _, first = make("vit", way=way)
+    _, first = make("vit", adapt=adapt)
     kept: list[object] = []
     first.run(lambda: kept.append(copy.deepcopy(first.state())))
-    _, second = make("vit", way=way)
+    _, second = make("vit", adapt=adapt)
     second.restore(*kept[1])  # type: ignore[misc]
     second.run()
     assert second.history == straight.history
     assert all(torch.equal(value, second.parameters[key]) for key, value in straight.parameters.items())
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_networks_that_are_exported_are_trained_too(way: str) -> None:
+@pytest.mark.parametrize("adapt", ADAPTATIONS)
+def test_networks_that_are_exported_are_trained_too(adapt: str) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     settings = {"config": transformers.AutoConfig.for_model("vit", **KINDS["vit"]).to_dict()}
@@ -101,7 +101,7 @@ def test_networks_that_are_exported_are_trained_too(way: str) -> None:
     [block] = [key for key, _ in network.named_modules() if key.endswith(".layers.1")]
     parts = cut_at(network, "hf:vit", block.removeprefix("network."), (64, 64))
     rest, x_N3HW = copy.deepcopy(parts.rest), torch.randn(3, 3, 64, 64)
-    choose_trained(rest, way, list_weights(network), seed=0)
+    choose_trained(rest, adapt, list_weights(network), seed=0)
     for value in rest.parameters():
         if value.requires_grad:
             nn.init.normal_(value, std=0.1)

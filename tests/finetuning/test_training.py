@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 RECIPE = Recipe(epochs=4, batch=8, lr_blocks=3e-4)
 
 
-def make(name: str, recipe: Recipe = RECIPE, count: int = 40, *, way: str = "") -> tuple[nn.Module, Training]:
+def make(
+    name: str, recipe: Recipe = RECIPE, count: int = 40, *, adapt: str = ""
+) -> tuple[nn.Module, Training]:
     network = networks.build(name)
     parts = networks.cut(network, name)
     train, valid = networks.images(count, 1), networks.images(12, 2)
@@ -30,7 +32,7 @@ def make(name: str, recipe: Recipe = RECIPE, count: int = 40, *, way: str = "") 
         recipe,
         networks.rows(parts, *train),
         networks.rows(parts, *valid),
-        choose=partial(choose_trained, way=way, weights=list_weights(network), seed=recipe.seed),
+        choose=partial(choose_trained, adapt=adapt, weights=list_weights(network), seed=recipe.seed),
     )
 
 
@@ -70,10 +72,10 @@ def train_whole(
         return losses, head(network(networks.images(12, 2)[0]))
 
 
-@pytest.mark.parametrize("way", ["", "bitfit"])
+@pytest.mark.parametrize("adapt", ["", "bitfit"])
 @pytest.mark.parametrize("name", networks.BLOCKS)
-def test_twenty_steps_on_maps_equal_those_of_the_whole_network(name: str, way: str) -> None:
-    network, training = make(name, way=way)
+def test_twenty_steps_on_maps_equal_those_of_the_whole_network(name: str, adapt: str) -> None:
+    network, training = make(name, adapt=adapt)
     losses, logits_NC = train_whole(network, training, name)
     training.run()
     assert [one["loss"] for one in training.history][1:] == pytest.approx(losses, abs=1e-4)

@@ -14,8 +14,9 @@ from tests.finetuning import networks
 from transfer.backbones.pixels import FromPixels
 from transfer.cache.store import Store
 from transfer.finetuning.checkpoints import Checkpoint
-from transfer.finetuning.uncached import Places, Protocol, UncachedTraining, list_batch_norms
+from transfer.finetuning.uncached import Places, Protocol, UncachedTraining
 from transfer.heads.batched_adam import LayerStack, draw_start
+from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.slow
 PROTOCOL = Protocol(lr=(1e-4, 1e-2), epochs=4, batch=8, seed=0, precision="fp32")
@@ -141,13 +142,15 @@ def test_the_time_is_estimated_once_by_the_first_batch(caplog: pytest.LogCapture
     assert line.endswith("images/s")
 
 
+def test_a_batch_without_statistics_is_named() -> None:
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, WIDTH))
+    protocol = replace(PROTOCOL, batch=COUNT - 1)
+    with pytest.raises(UserError, match="the last batch has one image, .* another `batch_size`"):
+        make(protocol, module).run()
+
+
 def test_progress_counts_steps() -> None:
     said: list[tuple[object, ...]] = []
     make().run(on_progress=lambda *given: said.append(given))
     assert said[0] == ("train", 0, 20, "epoch 1 of 4", "steps")
     assert said[-1][1:3] == (20, 20)
-
-
-def test_only_batch_norms_with_running_statistics_count() -> None:
-    parts = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2, track_running_stats=False), nn.LayerNorm(2))
-    assert [path for path, _ in list_batch_norms(parts)] == ["0"]

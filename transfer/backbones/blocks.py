@@ -214,10 +214,10 @@ def _freeze(
     frozen = _part(traced, nodes[: max(firsts)], list(itertools.chain(*crossings)))
     with torch.no_grad():
         made = frozen(torch.zeros(1, 3, *size))
-    left = iter(made)
+    remaining = iter(made)
     for block, crossing in zip(blocks, crossings, strict=True):
-        own = list(itertools.islice(left, len(crossing)))
-        if not own or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in own):
+        maps = list(itertools.islice(remaining, len(crossing)))
+        if not maps or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in maps):
             raise CantCut(
                 f"{name} can't be cut at {block}, since more than maps crosses there; name another block"
             )

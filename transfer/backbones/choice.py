@@ -82,14 +82,17 @@ def choose_weights(config: RunConfig) -> WeightsChoice:
     if trains and (config.layers or config.precision == "int8"):
         other = "`layers`" if config.layers else "`precision='int8'`"
         raise UserError(f"`{trains}` changes the network, which {other} leaves as it is; give one of the two")
-    if config.layers or config.unfreeze:
+    if config.layers or trains:
         from transfer.backbones import fitting  # torch, which other settings are checked without
+        from transfer.backbones.batch_norm import check_batch_norm
         from transfer.backbones.blocks import check_blocks
         from transfer.backbones.layers import check_layers
 
         outline = fitting.outline(lambda: origin.cut(name, normalisation, settings))[0]
         check_layers(outline, config.backbone, config.layers)
         check_blocks(outline, config.backbone, config.unfreeze)
+        if config.bn == "train":
+            check_batch_norm(outline, config.backbone)
     return WeightsChoice(
         backbone=config.backbone,
         source=source,

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
-from transfer.cli.parsing import parse_columns, parse_numbers, parse_repeats
-from transfer.cli.store_commands import parse_bytes
+from transfer.cli.parsing import parse_bytes, parse_columns, parse_numbers, parse_repeats
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,

@@ -84,13 +84,13 @@ def _add_run(kinds: Any) -> None:
     run.add_argument(
         "--adapt",
         metavar="A,B",
-        help="on these blocks also train low-rank updates of their weights, or biases alone: lora:8,bitfit (none)",
+        help="for these blocks also low-rank updates (LoRA, of a rank) and biases alone (BitFit): lora:8,bitfit (none)",
     )
     run.add_argument(
         "--views",
         type=int,
         metavar="K",
-        help="train these on K views of each image: itself, and others mirrored, cropped and recoloured (1)",
+        help="train blocks on K views of each image: itself, and others cropped, mirrored and recoloured (1)",
     )
     run.add_argument(
         "--max-cache", metavar="SIZE", help="refuse a run whose maps would take more, such as 20GB (the disk)"

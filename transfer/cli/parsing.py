@@ -24,6 +24,14 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
 
 
+def parse_bytes(flag: str, text: str) -> int:
+    """Parse a size, `"20GB"` or `"500MB"`, to bytes; units are powers of 1000."""
+    match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
+    if not match:
+        raise UserError(f"{flag} is {text!r}; give MB, GB or TB, such as 20GB")
+    return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
+
+
 def parse_columns(text: str) -> dict[str, str]:
     """Parse names of columns, such as `"file=path,label=species"`; an empty name is of no column."""
     pairs = [part.partition("=") for part in text.split(",")]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from transfer.cli.parsing import parse_bytes
 from transfer.config import default_store
 from transfer.system.errors import UserError
 from transfer.system.text import in_bytes, line, printable
@@ -140,11 +141,3 @@ def parse_age(text: str) -> float:
     if not match:
         raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
     return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]
-
-
-def parse_bytes(flag: str, text: str) -> int:
-    """Parse a size, `"20GB"` or `"500MB"`, to bytes; units are powers of 1000."""
-    match = re.fullmatch(r"(\d{1,9})(MB|GB|TB)", text)
-    if not match:
-        raise UserError(f"{flag} is {text!r}; give MB, GB or TB, such as 20GB")
-    return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]

@@ -66,7 +66,7 @@ class View:
         rng = np.random.default_rng([VERSION, self.seed, self.number, int(image_id, 16)])
         side, is_mirrored = rng.uniform(LEAST_SIDE, 1), rng.random() < 0.5
         whole = round(size[0] / side), round(size[1] / side)
-        top, left = (int(rng.integers(all_ - seen + 1)) for all_, seen in zip(whole, size, strict=True))
+        top, left = (int(rng.integers(full - part + 1)) for full, part in zip(whole, size, strict=True))
         factors = rng.uniform(1 - COLOUR, 1 + COLOUR, 3)
         decode = decoder(whole)
 

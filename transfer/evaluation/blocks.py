@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to train with the network, which names of methods begin with."""
+class Family:
+    """Methods that train the same of a network; their names begin with that of the family."""
 
     kind: str
-    """Family of its methods, as in `transfer.heads.registry.Method`."""
+    """As in `transfer.heads.registry.Method`."""
     summary: str
     step: str
     """Of the ladder, which ends there where such a method is the best."""
@@ -33,11 +33,11 @@ class Way:
 
 UNCACHED = "fc-lab-uncached"
 AFTER = "of a block and all that follows, and the last layer, AdamW, from cached maps of what lies before"
-WAYS = {
-    "unfreeze": Way("fine-tuning of blocks", f"all parameters {AFTER}", "train blocks"),
-    "lora": Way("low-rank updates of blocks", f"LoRA {AFTER}", "train low-rank updates of blocks"),
-    "bitfit": Way("biases of blocks", f"the biases {AFTER}", "train biases of blocks"),
-    UNCACHED: Way(
+FAMILIES = {
+    "unfreeze": Family("fine-tuning of blocks", f"all parameters {AFTER}", "train blocks"),
+    "lora": Family("low-rank updates of blocks", f"LoRA {AFTER}", "train low-rank updates of blocks"),
+    "bitfit": Family("biases of blocks", f"the biases {AFTER}", "train biases of blocks"),
+    UNCACHED: Family(
         "fine-tuning in train mode",
         "fc-lab, the network in train mode: batch norm by the statistics of each batch, nothing cached",
         "batch norm in train mode",
@@ -47,13 +47,13 @@ WAYS = {
 
 def list_methods(config: RunConfig) -> list[str]:
     """Return the names of a run's methods that train with the network."""
-    of_blocks = [f"{way}:{block}" for block in config.unfreeze for way in _adaptations(config)]
+    of_blocks = [f"{family}:{block}" for block in config.unfreeze for family in _adaptations(config)]
     return [*of_blocks, *([UNCACHED] if config.bn == "train" else [])]
 
 
-def way_of(name: str) -> Way:
-    """Return the way that a method trains with the network."""
-    return WAYS[name.partition(":")[0]]
+def family_of(name: str) -> Family:
+    """Return the family of a method that trains with the network."""
+    return FAMILIES[name.partition(":")[0]]
 
 
 def describe_settings(config: RunConfig) -> dict[str, Any]:
@@ -64,13 +64,13 @@ def describe_settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _adaptations(config: RunConfig) -> dict[str, str]:
-    """Return what is trained of each block, by the way: `lora:8`, or all parameters if it is empty."""
+    """Return what is trained of each block, by the family: `lora:8`, or all parameters if it is empty."""
     return {"unfreeze": "", **{one.partition(":")[0]: one for one in config.adapt}}
 
 
 def describe_method(name: str) -> tuple[str, str]:
     """Return the kind and the summary of a method of either sort."""
-    found = METHODS.get(name) or way_of(name)
+    found = METHODS.get(name) or family_of(name)
     return found.kind, found.summary
 
 
@@ -118,13 +118,13 @@ def fit_blocks(
     def train(name: str) -> TrainedBlocks | TrainedLayers:
         if name == UNCACHED:
             return train_uncached(config, features, plan, watch, on_progress)
-        way, _, block = name.partition(":")
+        family, _, block = name.partition(":")
         if block not in tables:
             with watch("maps"):
                 tables.update(fill_maps([block], plan, features.extraction, on_progress))
         with watch("train"):
-            own = _adaptations(config)[way]
-            return train_blocks(block, tables[block], config, features, plan, on_progress, way=own)
+            adapt = _adaptations(config)[family]
+            return train_blocks(block, tables[block], config, features, plan, on_progress, adapt=adapt)
 
     for name in list_methods(config):
         try:

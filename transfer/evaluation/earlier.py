@@ -12,7 +12,7 @@ from transfer.system.errors import UserError
 from transfer.system.remote import path_of
 
 # Settings that decide how long methods take, and have the same name in a result.
-SETTINGS, LISTS = ("select", "epochs", "batch_size", "repeats"), ("size", "lr", "transform")
+SETTINGS, LISTS = ("select", "epochs", "batch_size", "repeats"), ("size", "lr", "transform", "adapt")
 
 
 def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
@@ -40,6 +40,7 @@ def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:
         found.data["name"] == path_of(config.data).resolve().name
         and found.backbone["name"] == config.backbone
         and found.config["methods"] == [*(config.methods or default_methods()), *list_methods(config)]
+        and found.config.get("views", 1) == config.views
         and all((found.config.get(name) or []) == list(getattr(config, name) or ()) for name in LISTS)
         and all(found.config.get(name) == getattr(config, name) for name in SETTINGS)
     )

@@ -17,7 +17,7 @@ from sklearn.base import clone
 from transfer import metrics
 from transfer.config import RunConfig
 from transfer.evaluation import statistics
-from transfer.evaluation.blocks import UNCACHED, way_of
+from transfer.evaluation.blocks import UNCACHED, family_of
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.heads.registry import METHODS
 from transfer.system.progress import Progress, silent
@@ -63,7 +63,7 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
     if best == FIRST:
         return
     if best == UNCACHED:  # one change, and none of those below
-        yield Step(way_of(best).step, None, best)
+        yield Step(family_of(best).step, None, best)
         return
     lab, fc = METHODS[FIRST].build(config), METHODS["fc"].build(config)
     yield Step("standardise", clone(lab).set_params(standardize=True))
@@ -74,7 +74,7 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
         yield Step("weight decay", clone(fc).set_params(class_weight=(None,)))
     yield method("fc", "balance (fc)" if balances else "weight decay (fc)")
     if best not in METHODS:
-        yield Step(way_of(best).step, None, best)  # fitted, or it would not be the best
+        yield Step(family_of(best).step, None, best)  # fitted, or it would not be the best
     elif METHODS[best].kind == METHODS["svm"].kind:
         linear = METHODS["svm"].build(config).set_params(kernels=("linear",))
         yield Step("hinge loss", linear)

@@ -24,6 +24,7 @@ from transfer.data.loader import IndexedImages
 from transfer.engines import Features
 from transfer.features.plan import MapsRequest
 from transfer.system.errors import UserError
+from transfer.system.text import in_bytes
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,8 @@ def check_limit(request: MapsRequest, weights: Weights, size: tuple[int, int], i
     if needed > request.max_bytes:
         fewer = "fewer `views`, " if request.views > 1 else ""
         raise UserError(
-            f"{describe(request.blocks, len(distinct), rows - len(distinct))} take {needed / 1e9:.2f} GB in the store, "
-            f"more than `max_cache`, {request.max_bytes / 1e9:.2f} GB; give {fewer}a later block, or a larger limit"
+            f"{describe(request.blocks, len(distinct), rows - len(distinct))} take {in_bytes(needed)} in the store, "
+            f"more than `max_cache`, {in_bytes(request.max_bytes)}; give {fewer}a later block, or a larger limit"
         )
 
 
@@ -94,11 +95,11 @@ def check_space(folder: Path, what: str, needed: int) -> None:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
     if needed > free:
-        room = f"the store has {free / 1e9:.2f} GB left"
         raise UserError(
-            f"{what} take {needed / 1e9:.2f} GB, and {room}; name a later block, or another `store`"
+            f"{what} take {in_bytes(needed)}, and the store has {in_bytes(free)} left; "
+            "name a later block, or another `store`"
         )
-    log.info("%s take %.2f GB in the store", what, needed / 1e9)
+    log.info("%s take %s in the store", what, in_bytes(needed))
 
 
 def describe(blocks: Sequence[str], images: int, views: int) -> str:

@@ -56,14 +56,14 @@ def list_weights(network: nn.Module) -> set[str]:
     return found
 
 
-def choose_trained(blocks: nn.Module, way: str, weights: Collection[str], seed: int) -> None:
+def choose_trained(blocks: nn.Module, adapt: str, weights: Collection[str], seed: int) -> None:
     """Let the parameters of blocks require gradients that are to be trained, and no others.
 
     Parameters
     ----------
     blocks : nn.Module
         Changed in place.
-    way : str
+    adapt : str
         `lora:RANK` or `bitfit`; all parameters if it is empty.
     weights : collection of str
         Of the network: those that `lora` updates.
@@ -75,10 +75,10 @@ def choose_trained(blocks: nn.Module, way: str, weights: Collection[str], seed: 
     UserError
         For blocks without such parameters.
     """
-    if not way:
+    if not adapt:
         return
     blocks.requires_grad_(False)
-    kind, _, rank = way.partition(":")
+    kind, _, rank = adapt.partition(":")
     if kind == "bitfit":
         chosen = [value for name, value in blocks.named_parameters() if name.endswith("bias")]
         for value in chosen:
@@ -95,7 +95,7 @@ def choose_trained(blocks: nn.Module, way: str, weights: Collection[str], seed: 
                 chosen.append(value)
     if not chosen:
         raise UserError(
-            f"the blocks have no {what} to train; leave out `adapt='{way}'`, or name an earlier block"
+            f"the blocks have no {what} to train; leave out `adapt='{adapt}'`, or name an earlier block"
         )
 
 

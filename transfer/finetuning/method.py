@@ -86,7 +86,7 @@ def train_blocks(
     plan: ExtractionPlan,
     on_progress: Progress,
     *,
-    way: str = "",
+    adapt: str = "",
 ) -> TrainedBlocks:
     """Train a block, all that comes after it, and the last layer.
 
@@ -103,7 +103,7 @@ def train_blocks(
     plan : ExtractionPlan
         Of `config`.
     on_progress : Progress
-    way : str
+    adapt : str
         What of the blocks is trained: `lora:RANK`, `bitfit`, or, by default, all of their parameters.
 
     Returns
@@ -116,7 +116,7 @@ def train_blocks(
         For a block that the network can't be cut at, and where memory or disk do not suffice.
     """
     start = now()
-    kind, _, rank = way.partition(":")
+    kind, _, rank = adapt.partition(":")
     assert plan.maps
     found, (maps,) = features.extraction, plan.maps.of([block])
     weights = found.weights
@@ -132,7 +132,7 @@ def train_blocks(
         select=config.select,
         precision=_choose_precision(config, found.plan),
         device=found.plan.device,
-        **({"lr_blocks": RATES[kind]} if way else {}),
+        **({"lr_blocks": RATES[kind]} if adapt else {}),
     )
     parts = {
         split: _rows(found, tables if split == "train" else tables[:1], maps, cut, split, fitted.classes_)
@@ -145,11 +145,11 @@ def train_blocks(
         parts["train"],
         parts["valid"],
         class_weight,
-        partial(choose_trained, way=way, weights=list_weights(weights.network), seed=config.seed),
+        partial(choose_trained, adapt=adapt, weights=list_weights(weights.network), seed=config.seed),
     )
     probe_s = now() - start
     declared = _declare(found, recipe, tables, class_weight)
-    declared |= {"adapt": way} if way else {}
+    declared |= {"adapt": adapt} if adapt else {}
     kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
     training.best_tensors, numbers = read_finished(kept.path)
     training.take_best()

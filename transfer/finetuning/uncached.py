@@ -20,10 +20,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from transfer.backbones.batch_norm import list_batch_norms
 from transfer.backbones.pixels import FromPixels
 from transfer.finetuning.recipe import AUTOCAST
 from transfer.finetuning.training import Tensors
 from transfer.heads.batched_adam import draw_start
+from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 from transfer.system.timer import now
 
@@ -153,7 +155,16 @@ class UncachedTraining:
             torch.autocast(self.device, dtype, enabled=dtype is not None),
             torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
         ):
-            x_ND = self.network(x_NHW3).float()
+            try:
+                x_ND = self.network(x_NHW3).float()
+            except (
+                ValueError
+            ) as error:  # of batch norm, where the maps of the image have one number a channel
+                if len(y_N) > 1:
+                    raise
+                raise UserError(
+                    "the last batch has one image, too few for its statistics; give another `batch_size`"
+                ) from error
         self._adam.zero_grad()
         losses = [nn.functional.cross_entropy(layer(x_ND), y_N) for layer in self.layers]
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -187,13 +198,3 @@ class UncachedTraining:
         with torch.no_grad():
             for name, value in own.items():
                 value.copy_(tensors[name])
-
-
-def list_batch_norms(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the batch norms of a network that have running statistics, with their names."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
-    return [
-        (path, part)
-        for path, part in network.named_modules()
-        if isinstance(part, kinds) and part.running_mean is not None
-    ]

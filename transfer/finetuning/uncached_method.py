@@ -32,12 +32,11 @@ from transfer.features.forward import batches_for, check_finite, made_on
 from transfer.features.plan import ExtractionPlan
 from transfer.finetuning.checkpoints import KIND, Checkpoint
 from transfer.finetuning.method import TrainedBlocks
-from transfer.finetuning.uncached import Places, Protocol, UncachedTraining, list_batch_norms
+from transfer.finetuning.uncached import Places, Protocol, UncachedTraining
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking, validation_scores
 from transfer.system import files
-from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.progress import Progress
 from transfer.system.row_storage import without_subnormals
@@ -83,7 +82,7 @@ def train_uncached(
     Raises
     ------
     UserError
-        For a network without batch norm, and where memory does not suffice.
+        Where memory does not suffice.
     """
     found, lab = features.extraction, METHODS["fc-lab"].build(config).get_params()
     protocol = Protocol(
@@ -127,12 +126,10 @@ def train_uncached(
 
 
 def _copy_network(found: Extraction, batch: int) -> FromPixels:
-    """Copy the network; raise `UserError` where it has no batch norm, or a batch does not fit into memory."""
+    """Copy the network; raise `UserError` where a batch does not fit into memory."""
     weights = found.weights
     own = weights.preprocessing.size
     network = networks.at_size(weights.network, weights.backbone, found.size, own)
-    if not list_batch_norms(network):
-        raise UserError(f"{weights.backbone} has no batch norm; leave out `bn='train'`")
     if found.plan.device == "cpu":  # batch norm takes the statistics of a whole batch: it can't be divided
         image_bytes = networks.check_size(network, weights.backbone, found.size, own)
         check_batch(image_bytes, batch, found.size)

@@ -210,8 +210,8 @@ def _replace(folder: Path, staging: Path) -> None:
     (folder / RECORD).unlink(missing_ok=True)
     new = {path.name for path in staging.iterdir()}
     old = {folder / f"{stem}{serialization.SUFFIX}" for stem in (*METHODS, "calibrated")}
-    ways = (f"{way}-*{serialization.SUFFIX}" for way in ("unfreeze", *ADAPTATIONS, "fc-lab"))
-    for path in (*old, *itertools.chain.from_iterable(map(folder.glob, ways))):
+    trained = (f"{name}-*{serialization.SUFFIX}" for name in ("unfreeze", *ADAPTATIONS, "fc-lab"))
+    for path in (*old, *itertools.chain.from_iterable(map(folder.glob, trained))):
         if path.name not in new:
             path.unlink(missing_ok=True)
     for name in sorted(new, key=RECORD.__eq__):  # the record last
