@@ -29,7 +29,7 @@ class LowRank(nn.Module):
         Of a linear layer or a convolution.
     rank : int
     generator : torch.Generator
-        Draws the first values, as `torch.nn.Linear` has them.
+        Draws the initial values, distributed as in `torch.nn.Linear`.
     """
 
     def __init__(self, weight: torch.Tensor, rank: int, generator: torch.Generator) -> None:

@@ -157,10 +157,8 @@ class UncachedTraining:
         ):
             try:
                 x_ND = self.network(x_NHW3).float()
-            except (
-                ValueError
-            ) as error:  # of batch norm, where the maps of the image have one number a channel
-                if len(y_N) > 1:
+            except ValueError as error:
+                if len(y_N) > 1:  # batch norm refuses one image whose maps have one number a channel
                     raise
                 raise UserError(
                     "the last batch has one image, too few for its statistics; give another `batch_size`"
