@@ -24,12 +24,12 @@ from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.dataset import SPLITS, find
 from transfer.data.indexing import read
-from transfer.data.loader import workers
 from transfer.engines import Engine, Plan
 from transfer.engines.options import BATCH as ENGINE_BATCH
 from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
 from transfer.system.hardware import usable_cores
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import now
 
 _fresh = itertools.count()
@@ -51,7 +51,7 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
     Without a file of `untrained` weights their statistics come from those images.
     """
     bad = BadImages(images, "error")
-    with workers(usable_cores()) as pool:
+    with StartedPool(usable_cores()) as pool:
         found = read(find(images), pool, bad, lambda *_: None)
         path = untrained or work / "weights.safetensors"
         frozen = FeatureExtractor(

@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -31,7 +30,6 @@ from transfer.data.loader import (
     IndexedImages,
     Opened,
     Pixels,
-    workers,
 )
 from transfer.data.names import Names
 from transfer.system import files
@@ -522,7 +520,7 @@ def test_decoding_runs_ahead_of_its_use_by_a_few_batches_only(
     monkeypatch.setattr(Image, "decoder", counted)
     images = [Image(tmp_path / f"{i}.png", 0, "train", str(i), SIZE) for i in range(total)]
     with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(8) as threads:
-        monkeypatch.setattr(ready_batches, "readers", lambda: nullcontext(threads))
+        monkeypatch.setattr(ready_batches, "readers", lambda _: nullcontext(threads))
         ready = batches(images, batch, SIZE, pool, BadImages(tmp_path, "error"))
         assert not calls
         for used in range(batch, total + 1, batch):
@@ -542,42 +540,6 @@ def settle(pool: ThreadPoolExecutor) -> None:
     everyone.wait(10)
     for future in waiting:
         future.result(10)
-
-
-def test_workers_do_all_their_work_where_nothing_fails() -> None:
-    done: list[int] = []
-    with workers(2) as pool:
-        futures = [pool.submit(done.append, i) for i in range(20)]
-        for future in futures:
-            future.result(10)
-    assert sorted(done) == list(range(20))
-
-
-@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt])
-def test_workers_drop_what_has_not_begun_when_the_body_fails(error: type[BaseException]) -> None:
-    begun = threading.Event()
-    done: list[int] = []
-    later: list[Future[None]] = []
-
-    def first() -> None:
-        begun.set()
-        # Futures are cancelled in the order of their submission; the only thread is kept until then.
-        for _ in range(1000):
-            if len(later) == 50 and later[-1].cancelled():
-                break
-            time.sleep(0.002)
-        done.append(0)
-
-    def body() -> None:
-        with workers(1) as pool:
-            pool.submit(first)
-            assert begun.wait(10)
-            later.extend(pool.submit(done.append, i) for i in range(1, 51))
-            raise error("stop")
-
-    with pytest.raises(error, match="stop"):
-        body()
-    assert done == [0]
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")

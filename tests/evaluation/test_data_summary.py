@@ -9,8 +9,9 @@ from PIL import Image
 from transfer.data import dataset
 from transfer.data.bad_images import BadImages
 from transfer.data.indexing import read
-from transfer.data.loader import IndexedImages, workers
+from transfer.data.loader import IndexedImages
 from transfer.evaluation.data_summary import fingerprint
+from transfer.system.thread_pools import StartedPool
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def load(folder: Path) -> tuple[IndexedImages, tuple[str, ...]]:
     found = dataset.find(folder)
-    with workers(1) as pool:
+    with StartedPool(1) as pool:
         return read(found, pool, BadImages(folder, "error"), lambda *_: None), found.classes
 
 

@@ -17,13 +17,13 @@ from transfer.cache.store import Store
 from transfer.data import dataset
 from transfer.data.bad_images import BadImages
 from transfer.data.indexing import read
-from transfer.data.loader import workers
 from transfer.engines import Plan
 from transfer.engines.options import list_options
 from transfer.features import extractor
 from transfer.features.extractor import FeatureExtractor
 from transfer.system.errors import UserError
 from transfer.system.files import file_sha256
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import now
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
@@ -42,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 @contextmanager
 def opened(root: Path, weights: Weights, rule: str = "error", **settings: Any) -> Iterator[FeatureExtractor]:
     bad = BadImages(root, rule)
-    with workers(2) as pool:
+    with StartedPool(2) as pool:
         found = read(dataset.find(root), pool, bad, lambda *_: None)
         changed = {name: settings.pop(name) for name in ("backbone", "normalisation") if name in settings}
         weights = replace(weights, **changed)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from transfer.config import user_cache
 from transfer.system import files, remote
 from transfer.system.errors import UserError
 from transfer.system.remote import RemotePath
+from transfer.system.thread_pools import StartedPool
 
 # In the user's cache folder: copies of stores.
 COPIES = "remote"
@@ -82,7 +82,7 @@ class Mirror:
                     log.warning("%s", error)
             if lacking := sorted(there - own.keys()):
                 locks.make(folder)
-            with ThreadPoolExecutor(READERS) as pool:
+            with StartedPool(READERS) as pool:
                 found = list(pool.map(lambda name: self._fetch_shard(folder / name), lacking))
             damaged += [name[:64] for name, is_whole in zip(lacking, found, strict=True) if is_whole is False]
             if None not in found:  # else it was merged since the store was listed

@@ -14,9 +14,9 @@ import torch
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.decode import BadImage
-from transfer.data.loader import File, Pixels, Readable, readers
+from transfer.data.loader import File, Pixels, Readable
 from transfer.data.resize import STRETCH
-from transfer.data.threads import begin_ahead, in_parts
+from transfer.data.threads import begin_ahead, in_parts, readers
 from transfer.system.errors import UserError
 
 BATCHES_AHEAD = 3
@@ -76,7 +76,7 @@ def batches_on(
     UserError
         If the device has too little memory.
     """
-    with readers() as threads:
+    with readers(images) as threads:
         parts = in_parts(
             begin_ahead(lambda image: image.data(), images, BATCHES_AHEAD * batch, threads), batch
         )
@@ -123,7 +123,7 @@ def _decoded(
         # Who waits here has the bytes of one image, so that memory has those of as many as there are readers.
         return pool.submit(image.decoder(size)).result()
 
-    with readers() as threads:
+    with readers(images) as threads:
         for image, future in begin_ahead(read_and_decode, images, ahead, threads):
             try:
                 yield image, future.result()

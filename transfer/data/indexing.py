@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -22,8 +23,8 @@ from transfer.data.copies import copy_codes
 from transfer.data.dataset import SPLITS, ImageSet, redraw
 from transfer.data.decode import BadImage
 from transfer.data.known_files import Header, KnownFiles, Stamp, stamp
-from transfer.data.loader import IndexedImages, read_bytes, readers
-from transfer.data.threads import begin_ahead, in_parts
+from transfer.data.loader import IndexedImages, read_bytes
+from transfer.data.threads import begin_ahead, in_parts, readers
 from transfer.system.progress import Progress
 
 FILES_AHEAD = 256
@@ -130,9 +131,9 @@ def _begin(
     wait(future for _, future in first)
     is_slow = time.perf_counter() - start > FILES_A_TASK * SLOW_S
     yield from first
-    with readers() as threads:
-        # Of a disk more threads than cores take half as long again.
-        yield from begin_ahead(call, parts, FILES_AHEAD // FILES_A_TASK, threads if is_slow else pool)
+    # Of a disk more threads than cores take half as long again.
+    with readers(parts) if is_slow else nullcontext(pool) as threads:
+        yield from begin_ahead(call, parts, FILES_AHEAD // FILES_A_TASK, threads)
 
 
 def _headers(paths: Sequence[Path], *, count_bits: bool) -> list[tuple[Stamp | None, Header | BadImage]]:

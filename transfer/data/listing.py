@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -17,6 +16,7 @@ from transfer.data.names import Names
 from transfer.data.threads import READERS
 from transfer.system import remote
 from transfer.system.remote import RemotePath
+from transfer.system.thread_pools import StartedPool
 
 # Besides whatever begins with a dot; in lower case.
 SYSTEM_NAMES = frozenset(
@@ -152,7 +152,7 @@ def _list_remote(root: RemotePath) -> Listing:
     """List the files below a URL as a folder of this machine is listed; there are no links."""
     runs: list[tuple[tuple[str, ...], Files]] = []
     shown = ((_shown(entry.name), entry.name) for entry in remote.list_files(root))
-    with ThreadPoolExecutor(READERS) as pool:
+    with StartedPool(READERS) as pool:
         for key, found in groupby(shown, lambda pair: tuple(pair[0].rstrip("/").split("/")[:-1][:2])):
             names, ignored = list[str](), dict[str, None]()
             for short, name in found:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,11 +23,9 @@ from transfer.data.dataset import SPLITS, Samples
 from transfer.data.decode import BadImage
 from transfer.data.names import Rows
 from transfer.data.resize import STRETCH, Resizing
-from transfer.data.threads import READERS
 from transfer.data.views import View
 from transfer.system.content_ids import Ids, firsts
 from transfer.system.errors import UserError
-from transfer.system.hardware import usable_cores
 
 Pixels = npt.NDArray[np.uint8]
 # Errors of a disk, a network file system, or a limit of this machine: they say nothing about the image.
@@ -215,21 +211,6 @@ class IndexedImages(Sequence[Image]):
             resizing=self.resizing,
             view=self.view,
         )
-
-
-@contextmanager
-def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Start a pool of threads that drops pending work on an error or an interrupt."""
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def readers() -> AbstractContextManager[ThreadPoolExecutor]:
-    """Start a pool of threads that wait for files, or for the threads that make something of their bytes."""
-    return workers(READERS + usable_cores())
 
 
 def read_bytes(path: Path) -> bytes:

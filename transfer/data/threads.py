@@ -6,7 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from operator import length_hint
 from typing import TypeVar
+
+from transfer.system.hardware import usable_cores
+from transfer.system.thread_pools import StartedPool
 
 # Threads that wait for files at once: of a mount or a server each answer takes milliseconds, of a disk next to nothing.
 READERS = 16
@@ -26,6 +30,12 @@ def begin_ahead(
         if not queue:
             return
         yield queue.popleft()
+
+
+def readers(items: Iterable[object]) -> StartedPool:
+    """Start threads that wait for files, or for the threads that make something of their bytes: at most one an item."""
+    most = READERS + usable_cores()
+    return StartedPool(max(1, min(most, length_hint(items, most))))
 
 
 def in_parts(items: Iterable[Item], count: int) -> Iterator[list[Item]]:

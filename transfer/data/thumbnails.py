@@ -20,6 +20,11 @@ def make_thumbnail(image: File, size: tuple[int, int]) -> bytes | None:
     image : File
     size : tuple of int
         Height and width in pixels, whose ratio is kept.
+
+    Raises
+    ------
+    MemoryError
+        If there is too little memory to encode it.
     """
     scale = min(HEIGHT / size[0], MOST_WIDTH / size[1])
     height, width = (max(1, round(side * scale)) for side in size)
@@ -28,5 +33,8 @@ def make_thumbnail(image: File, size: tuple[int, int]) -> bytes | None:
     except BadImage:
         return None
     buffer = io.BytesIO()
-    PillowImage.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
+    try:
+        PillowImage.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
+    except OSError as error:  # Pillow's error whatever its encoder lacks; here that can only be memory
+        raise MemoryError("a thumbnail can't be encoded") from error
     return buffer.getvalue()

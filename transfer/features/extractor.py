@@ -38,6 +38,7 @@ from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.hardware import processor
 from transfer.system.progress import Progress
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import now
 
 # Training images that int8 is calibrated on: one of so many, within limits.
@@ -261,7 +262,7 @@ class FeatureExtractor:
             on_progress(phase, done, len(images), way, "images")
 
         report(0)
-        with ThreadPoolExecutor(1) as keeper:
+        with StartedPool(1) as keeper:
             try:  # an image that can't be read ends the run, but not what was under way before it
                 engines.run(
                     engine,

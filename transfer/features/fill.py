@@ -18,7 +18,7 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.loader import IndexedImages, workers
+from transfer.data.loader import IndexedImages
 from transfer.data.names import Rows
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
@@ -32,6 +32,7 @@ from transfer.metrics import cosines
 from transfer.system.content_ids import are_among, firsts
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
 
 # Test images whose features are computed in fp32 too where the others are int8: they show what int8 costs. For each so
@@ -116,7 +117,7 @@ def fill(
         For an image that can't be read, unless `plan.on_bad_image` is `skip`, and for weights, sizes and engines that
         do not work here.
     """
-    with placed(plan, watch, on_progress) as (plan, here), workers(here.threads) as pool:
+    with placed(plan, watch, on_progress) as (plan, here), StartedPool(here.threads) as pool:
         if isinstance(images, ReadImages):
             watch.add("read", images.seconds)
         else:

@@ -12,7 +12,7 @@ import numpy as np
 
 from transfer.cache.feature_table import FeatureTable
 from transfer.data.bad_images import BadImages
-from transfer.data.loader import IndexedImages, workers
+from transfer.data.loader import IndexedImages
 from transfer.data.views import View
 from transfer.features.extractor import FeatureExtractor
 from transfer.features.fill import Extraction
@@ -22,6 +22,7 @@ from transfer.features.placement import placed
 from transfer.features.plan import ExtractionPlan
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
 
 Tables = tuple[FeatureTable, ...]
@@ -57,7 +58,7 @@ def fill_maps(
     train = found.images.in_split("train").distinct()
     views = [View(number, request.seed) for number in range(1, request.views)]
     parts = [found.images.distinct(), *(replace(train, view=view) for view in views)]
-    with placed(plan, Stopwatch(), on_progress) as (_, here), workers(here.threads) as pool:
+    with placed(plan, Stopwatch(), on_progress) as (_, here), StartedPool(here.threads) as pool:
 
         def make(blocks: Sequence[str], images: IndexedImages) -> FeatureExtractor:
             return FeatureExtractor(

@@ -9,12 +9,12 @@ import contextlib
 import os
 import platform
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from transfer.system import hardware
 from transfer.system.errors import ServerError, UserError
+from transfer.system.thread_pools import StartedPool
 
 if TYPE_CHECKING:
     from transfer.data.loader import IndexedImages
@@ -65,7 +65,7 @@ class Worker:
 
         torch.set_num_threads(threads)
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
+        self._pool = StartedPool(threads)
         self._made: tuple[Any, FeatureExtractor] | None = None
         self._engines: dict[Plan, Engine] = {}
 

@@ -15,12 +15,13 @@ from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS, ImageSet
 from transfer.data.indexing import read
 from transfer.data.known_files import KnownFiles
-from transfer.data.loader import IndexedImages, workers
+from transfer.data.loader import IndexedImages
 from transfer.data.sizes import common_size, default_size
 from transfer.features.plan import known_files
 from transfer.system.errors import UserError
 from transfer.system.hardware import usable_cores
 from transfer.system.progress import Progress
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import now
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def read_images(
 
 def read_alone(images: ImageSet, config: RunConfig, on_progress: Progress) -> ReadImages:
     """Read an image set as `read_images` does, in threads of its own."""
-    with workers(usable_cores()) as pool:
+    with StartedPool(usable_cores()) as pool:
         return read_images(images, config.on_bad_image, known_files(config), pool, on_progress)
 
 

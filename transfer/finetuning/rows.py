@@ -6,7 +6,6 @@ N: images. D: numbers of all maps of an image.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from transfer.cache.feature_table import FeatureTable
 from transfer.data.threads import begin_ahead
 from transfer.features.maps import decode
 from transfer.system.content_ids import Ids
+from transfer.system.thread_pools import StartedPool
 
 # Batches that are read while one is trained on.
 AHEAD = 2
@@ -60,7 +60,7 @@ class MapRows:
             x_ND = self.read(batch, dtype or torch.float32)
             return x_ND.pin_memory() if device == "cuda" else x_ND
 
-        with ThreadPoolExecutor(1) as pool:
+        with StartedPool(1) as pool:
             for batch, future in begin_ahead(load, places, AHEAD, pool):
                 x_ND = future.result().to(device, non_blocking=True)
                 yield unflatten(x_ND, self.shapes), torch.from_numpy(self.y_N[batch % len(self)]).to(device)

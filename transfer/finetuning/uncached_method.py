@@ -24,7 +24,7 @@ from transfer.cache.store import MadeFile
 from transfer.config import RunConfig
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS
-from transfer.data.loader import IndexedImages, workers
+from transfer.data.loader import IndexedImages
 from transfer.engines import Engine
 from transfer.features.extract import Features, Split
 from transfer.features.fill import Extraction
@@ -40,6 +40,7 @@ from transfer.system import files
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.progress import Progress
 from transfer.system.row_storage import without_subnormals
+from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
 
 
@@ -95,7 +96,7 @@ def train_uncached(
     images = {split: found.images.in_split(split) for split in SPLITS}
     classes, codes_N = np.unique(images["train"].label_N, return_inverse=True)
     network = _copy_network(found, min(protocol.batch, len(codes_N)))
-    with workers(found.plan.threads) as pool:
+    with StartedPool(found.plan.threads) as pool:
         bad = BadImages(None, "error")  # all of them could be read before
 
         def pixels(order: Places) -> Iterator[torch.Tensor]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 
 import torch
+
+from transfer.system.thread_pools import StartedPool
 
 
 @contextmanager
@@ -30,11 +32,10 @@ def flushing_threads(n_threads: int) -> Iterator[Executor]:
         Takes the work. On leaving the context, work that has not begun is cancelled and work that has is waited for.
     """
     before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(n_threads, initializer=_start_thread)
     try:
-        yield pool
+        with StartedPool(n_threads, initializer=_start_thread) as pool:
+            yield pool
     finally:
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)  # new threads take over the number that was set last, in any thread
 
 

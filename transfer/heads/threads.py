@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from transfer.system.hardware import usable_cores
+from transfer.system.thread_pools import StartedPool
 
 _thread = threading.local()
 
@@ -42,7 +43,7 @@ def one_thread_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def pool_of_fits(n: int) -> ThreadPoolExecutor:
+def pool_of_fits(n: int) -> Executor:
     """Return a pool in which `n` fits share the cores: what is started by each has its share of them.
 
     To be used within `one_thread_each`. If each fit took all cores for its own pools, their threads would wait for
@@ -53,7 +54,7 @@ def pool_of_fits(n: int) -> ThreadPoolExecutor:
     n : int
         Number of threads, each of which fits one thing after the other.
     """
-    return ThreadPoolExecutor(n, initializer=_take_cores, initargs=(max(1, usable_cores() // n),))
+    return StartedPool(n, initializer=_take_cores, initargs=(max(1, usable_cores() // n),))
 
 
 def pool_of_cores(initializer: Callable[[], None] | None = None) -> Executor:
@@ -67,7 +68,7 @@ def pool_of_cores(initializer: Callable[[], None] | None = None) -> Executor:
         Called once in each thread that is started.
     """
     n = getattr(_thread, "cores", None) or usable_cores()
-    return ThreadPoolExecutor(n, initializer=initializer) if n > 1 else _CallingThread()
+    return StartedPool(n, initializer=initializer) if n > 1 else _CallingThread()
 
 
 def _take_cores(n: int) -> None:

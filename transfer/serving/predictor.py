@@ -21,7 +21,7 @@ from transfer import engines
 from transfer.config import DEVICES, RECORD, REDUCED, check_confidence
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
-from transfer.data.loader import File, Opened, workers
+from transfer.data.loader import File, Opened
 from transfer.data.resize import STRETCH, Resizing
 from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import check_names
@@ -36,6 +36,7 @@ from transfer.serving.method_files import stem_of
 from transfer.serving.prediction import Prediction as Prediction
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
+from transfer.system.thread_pools import StartedPool
 
 # Features that are held before the head sees them.
 ROWS = 4096
@@ -119,7 +120,7 @@ class Model:
         files = [replace(one, shift=self.shift, resizing=self.resizing) for one in as_files(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
-        with workers(self.plan.threads) as pool:
+        with StartedPool(self.plan.threads) as pool:
             for start in range(0, len(files), ROWS):
 
                 def report(done: int, start: int = start) -> None:

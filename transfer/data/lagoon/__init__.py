@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from transfer.data.lagoon.scenery import Scene
 from transfer.data.lagoon.waves import HEIGHT, WIDTH
 from transfer.system import files
 from transfer.system.hardware import usable_cores
+from transfer.system.thread_pools import StartedPool
 
 __all__ = ["CLASSES", "COUNTS", "HEIGHT", "VERSION", "WIDTH", "draw", "make"]
 
@@ -178,12 +178,8 @@ def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None]
     n = usable_cores()
     if on_progress and missing:
         on_progress(0, len(missing))
-    with processes.started(min(n, len(missing) // LEAST_EACH), save) as save_one:
-        pool = ThreadPoolExecutor(n)
-        try:
-            for done, _ in enumerate(pool.map(lambda job: save_one(*job), missing), start=1):
-                if on_progress:
-                    on_progress(done, len(missing))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with processes.started(min(n, len(missing) // LEAST_EACH), save) as save_one, StartedPool(n) as pool:
+        for done, _ in enumerate(pool.map(lambda job: save_one(*job), missing), start=1):
+            if on_progress:
+                on_progress(done, len(missing))
     return root

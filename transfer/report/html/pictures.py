@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from transfer.evaluation.results import Result
 from transfer.report.answers import Answers
 from transfer.system.hardware import usable_cores
+from transfer.system.thread_pools import StartedPool
 
 # Bounds on the thumbnails of a page: of 3 to 6 KB each as JPEG, four thirds of it as text.
 MOST_THUMBNAILS, MOST_BYTES = 320, 1_600_000
@@ -37,7 +37,7 @@ def embed(files: Iterable[str], thumbnail: Callable[[str], bytes | None]) -> dic
     """Return thumbnails as data URLs by file, in the order given, within the bounds and without what can't be read."""
     embedded: dict[str, str] = {}
     size, left = 0, iter(dict.fromkeys(files))
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    with StartedPool(usable_cores()) as pool:
         while some := list(itertools.islice(left, AT_ONCE)):
             for file, jpeg in zip(some, pool.map(thumbnail, some), strict=True):
                 if len(embedded) == MOST_THUMBNAILS or size >= MOST_BYTES:
