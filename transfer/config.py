@@ -28,6 +28,8 @@ BAD_IMAGE_RULES = ("error", "skip")
 # What of unfrozen blocks is trained in place of all of their parameters; `lora` has a rank.
 ADAPTATIONS = ("lora", "bitfit")
 BATCH_NORM = ("eval", "train")
+# The method that batch norm in train mode adds.
+UNCACHED = "fc-lab-uncached"
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
@@ -277,6 +279,10 @@ def _check_maps(config: RunConfig) -> None:
     for name, is_given in (("views", config.views > 1), ("max_cache", config.max_cache is not None)):
         if is_given and not config.unfreeze:
             raise UserError(f"`{name}` concerns blocks that are trained; give `unfreeze` too, such as layer4")
+    if config.max_cache is not None and (type(config.max_cache) is not int or config.max_cache < 1):
+        raise UserError(
+            f"`max_cache` is {config.max_cache!r}; give a number of bytes, such as 20_000_000_000"
+        )
     if config.views > 1 and config.decoder == "nvjpeg":
         raise UserError("`views` are made of what Pillow decodes; use `decoder='pillow'`")
 

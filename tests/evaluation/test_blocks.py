@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from transfer import report
-from transfer.config import RunConfig
+from transfer.cache import inventory
+from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation import experiment, ladder
-from transfer.evaluation.blocks import UNCACHED
 from transfer.evaluation.experiment import Experiment
-from transfer.finetuning import method as method_module
-from transfer.finetuning import uncached_method
+from transfer.finetuning import checkpoints
 from transfer.outputs import folder
 from transfer.serving import predictor
 from transfer.serving.export import export
@@ -102,9 +101,15 @@ def test_a_saved_model_predicts_what_the_run_did(root: Path, out: Path) -> None:
 def test_a_second_run_trains_nothing_again(
     root: Path, done: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(method_module, "Checkpoint", None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(settings(root)).result
     assert again.method(NAME)["test"] == done.result.method(NAME)["test"]
+
+
+@pytest.mark.usefixtures("done")
+def test_the_store_says_which_training_an_entry_is_of(root: Path) -> None:
+    words = [entry.words for entry in inventory.entries(root / "store") if entry.kind == checkpoints.KIND]
+    assert any(f", {NAME}, " in one for one in words)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +140,7 @@ def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
 def test_an_adapted_training_is_kept_under_a_key_of_its_own(
     root: Path, adapted: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(method_module, "Checkpoint", None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(settings(root, adapt=("bitfit", "lora:4"))).result
     for name in (NAME, "lora:layer4", "bitfit:layer4"):
         assert again.method(name)["test"] == adapted.result.method(name)["test"]
@@ -203,7 +208,7 @@ def test_the_network_in_train_mode_is_a_row_like_any_other(
 def test_a_second_run_in_train_mode_trains_nothing_again(
     root: Path, uncached: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uncached_method, "Checkpoint", None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(uncached.config).result
     assert again.method(UNCACHED)["test"] == uncached.result.method(UNCACHED)["test"]
 

@@ -215,6 +215,7 @@ def _in_words(declared: object) -> str:
         f"{declared['backbone']}",
         "x".join(map(str, size)) if isinstance(size, list) else "",
         " ".join(map(str, layers)) if isinstance(layers, list) else "",
+        str(declared.get("method", "")),
         f"maps before {maps.get('block')}" if isinstance(maps, dict) else "",
         f"view {view.get('number')} of seed {view.get('seed')}" if isinstance(view, dict) else "",
         " ".join(str(declared[name]) for name in ("engine", "precision") if name in declared),

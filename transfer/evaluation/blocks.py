@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfer.config import RunConfig
+from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan, plan_extraction
@@ -31,7 +31,6 @@ class Family:
     """Of the ladder, which ends there where such a method is the best."""
 
 
-UNCACHED = "fc-lab-uncached"
 AFTER = "of a block and all that follows, and the last layer, AdamW, from cached maps of what lies before"
 FAMILIES = {
     "unfreeze": Family("fine-tuning of blocks", f"all parameters {AFTER}", "train blocks"),

@@ -5,6 +5,7 @@ N: images. D: features an image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +16,6 @@ import numpy.typing as npt
 from transfer.backbones import networks, sources
 from transfer.backbones.blocks import CutNetwork, cut_at
 from transfer.backbones.choice import Maps
-from transfer.cache.store import MadeFile
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS
 from transfer.engines import Plan
@@ -25,7 +25,7 @@ from transfer.features.fill_maps import Tables
 from transfer.features.forward import made_on
 from transfer.features.plan import ExtractionPlan
 from transfer.finetuning.adaptation import RATES, choose_trained, list_weights, trained_tensors
-from transfer.finetuning.checkpoints import Checkpoint, keep_finished, read_finished
+from transfer.finetuning.checkpoints import finish, read_finished
 from transfer.finetuning.head import Head
 from transfer.finetuning.recipe import Recipe
 from transfer.finetuning.rows import MapRows, cached_rows
@@ -148,9 +148,16 @@ def train_blocks(
         partial(choose_trained, adapt=adapt, weights=list_weights(weights.network), seed=config.seed),
     )
     probe_s = now() - start
-    declared = _declare(found, recipe, tables, class_weight)
-    declared |= {"adapt": adapt} if adapt else {}
-    kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
+    declared = declare(
+        found,
+        f"{kind or 'unfreeze'}:{block}",
+        ("train", "valid"),
+        maps=[table.key for table in tables],
+        adapt=adapt,
+        class_weight=class_weight,
+        recipe=asdict(recipe),
+    )
+    kept = finish(training, plan.store, declared, made_on(found.plan), on_progress)
     training.best_tensors, numbers = read_finished(kept.path)
     training.take_best()
     head = training.head.folded(fitted)
@@ -198,22 +205,6 @@ def _choose_precision(config: RunConfig, plan: Plan) -> str:
     return "fp32" if config.precision == "auto" and is_slow else plan.precision
 
 
-def _finish(
-    training: Training,
-    plan: ExtractionPlan,
-    declared: dict[str, Any],
-    found: Extraction,
-    on_progress: Progress,
-) -> MadeFile:
-    """Train to the end, from where a run that was stopped had come, and keep the weights."""
-    checkpoint = Checkpoint(plan.store, declared, training)
-    checkpoint.load()
-    training.run(checkpoint.save, on_progress)
-    kept = keep_finished(plan.store, declared, training, checkpoint.seconds, made_on(found.plan))
-    checkpoint.remove()
-    return kept
-
-
 def _rows(
     found: Extraction, tables: Tables, maps: Maps, cut: CutNetwork, split: str, classes: npt.NDArray[Any]
 ) -> MapRows:
@@ -222,20 +213,29 @@ def _rows(
     return cached_rows(tables, images.ids_N32, codes_N, maps, cut.shapes)
 
 
-def _declare(found: Extraction, recipe: Recipe, tables: Tables, class_weight: Any) -> dict[str, Any]:
-    """Return what a training depends on: data alone, as for features."""
-    images = [found.images.in_split(split) for split in ("train", "valid")]
+def declare(found: Extraction, method: str, splits: Sequence[str], **own: Any) -> dict[str, Any]:
+    """Return what a training depends on: data alone, as for features.
+
+    Parameters
+    ----------
+    found : Extraction
+        Of the frozen network.
+    method : str
+    splits : sequence of str
+        Those whose images decide how it ends.
+    **own
+        What else does, of this method.
+    """
+    images = [found.images.in_split(split) for split in splits]
     arrays = [one for part in images for one in (part.ids_N32, part.label_N)]
     return {
         "schema_version": SCHEMA_VERSION,
         **sources.declare(found.weights.backbone, found.weights.settings),
         "weights_sha256": found.weights.sha256,
         "size": list(found.size),
-        "maps": tables[0].key,
-        **({"views": [table.key for table in tables[1:]]} if len(tables) > 1 else {}),
+        "method": method,
         "images": [files.sha256(one.tobytes()) for one in arrays],
         "features": found.table.key,
-        "class_weight": class_weight,
-        "recipe": asdict(recipe),
         "machine": made_on(found.plan),
+        **own,
     }
