@@ -67,6 +67,8 @@ def test_the_defaults_are_valid() -> None:
         ({"adapt": ("lora:0",), "unfreeze": ("a",)}, ["`adapt`", "'lora:0'", "lora:8"]),
         ({"adapt": ("lora:4", "lora:8"), "unfreeze": ("a",)}, ["`adapt`", "'lora:4,lora:8'", "bitfit"]),
         ({"adapt": "bitfit", "unfreeze": ("a",)}, ["`adapt`", "give a list", "['bitfit']"]),
+        ({"lr_blocks": (1e-4, 1e-4), "unfreeze": ("a",)}, ["`lr_blocks`", "0.0001", "once"]),
+        ({"lr_blocks": (1e-4,)}, ["`lr_blocks`", "`unfreeze`"]),
         ({"max_cache": "20GB", "unfreeze": ("a",)}, ["`max_cache`", "'20GB'", "bytes"]),
         ({"max_cache": 0, "unfreeze": ("a",)}, ["`max_cache`", "0", "bytes"]),
         ({"adapt": ("bitfit",)}, ["`adapt`", "`unfreeze`", "layer4"]),

@@ -38,6 +38,8 @@ def settings(root: Path, **given: Any) -> RunConfig:
         "precision": "fp32",
     }
     given = {"methods": ("fc-lab", "fc"), "unfreeze": ("layer4",), "epochs": 2, "repeats": 0, **own, **given}
+    if given["unfreeze"]:
+        given = {"lr_blocks": (1e-4,), **given}
     return RunConfig(data=str(root / "images"), store=root / "store", **given)
 
 
@@ -104,6 +106,20 @@ def test_a_second_run_trains_nothing_again(
     monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(settings(root)).result
     assert again.method(NAME)["test"] == done.result.method(NAME)["test"]
+
+
+def test_a_block_is_trained_with_each_of_its_learning_rates(root: Path, done: Experiment) -> None:
+    row = experiment.compare(settings(root, lr_blocks=(1e-4, 1e-2), adapt=("bitfit",))).result.method(NAME)
+    alone = done.result.method(NAME)
+    assert [setting["params"]["lr"] for setting in row["sweep"]] == [1e-4, 1e-2]
+    assert [row["sweep"][0][split] for split in ("valid", "test")] == [
+        alone["sweep"][0][split] for split in ("valid", "test")
+    ]
+    best = max(row["sweep"], key=lambda setting: setting["valid"]["macro_f1"])
+    assert row["best_params"]["lr"] == best["params"]["lr"]
+    assert row["test"]["macro_f1"] == pytest.approx(best["test"]["macro_f1"])
+    assert row["fit_s"] == pytest.approx(sum(setting["fit_s"] for setting in row["sweep"]))
+    assert row["at_edge"] == ["lr"]
 
 
 @pytest.mark.usefixtures("done")

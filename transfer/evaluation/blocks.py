@@ -17,7 +17,6 @@ from transfer.system.timer import Stopwatch
 
 if TYPE_CHECKING:
     from transfer.finetuning.method import TrainedBlocks
-    from transfer.finetuning.uncached_method import TrainedLayers
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def family_of(name: str) -> Family:
 
 def describe_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings of these methods that are not the defaults, for the result."""
-    values = {name: getattr(config, name) for name in ("unfreeze", "adapt", "views", "bn")}
+    values = {name: getattr(config, name) for name in ("unfreeze", "adapt", "lr_blocks", "views", "bn")}
     changed = {name: value for name, value in values.items() if value != getattr(RunConfig, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
@@ -114,7 +113,7 @@ def fit_blocks(
         with suppress(Exception), watch("maps"):  # one of them may be what fails: each by itself then
             tables = fill_maps(config.unfreeze, plan, features.extraction, on_progress)
 
-    def train(name: str) -> TrainedBlocks | TrainedLayers:
+    def train(name: str) -> TrainedBlocks:
         if name == UNCACHED:
             return train_uncached(config, features, plan, watch, on_progress)
         family, _, block = name.partition(":")

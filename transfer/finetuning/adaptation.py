@@ -13,8 +13,8 @@ from torch.nn.utils import parametrize
 
 from transfer.system.errors import UserError
 
-# Few parameters take larger steps than all of them do.
-RATES = {"lora": 1e-3, "bitfit": 1e-3}
+# Learning rates that are tried unless others are given: few parameters take larger steps than all of them do.
+RATES = {"": (1e-4, 1e-3), "lora": (1e-3, 1e-2), "bitfit": (1e-3, 1e-2)}
 
 
 class LowRank(nn.Module):

@@ -6,7 +6,7 @@ N: images. D: features an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.backbones import networks, sources
-from transfer.backbones.blocks import CutNetwork, cut_at
-from transfer.backbones.choice import Maps
+from transfer.backbones.blocks import cut_at
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS
 from transfer.engines import Plan
@@ -28,9 +27,10 @@ from transfer.finetuning.adaptation import RATES, choose_trained, list_weights, 
 from transfer.finetuning.checkpoints import finish, read_finished
 from transfer.finetuning.head import Head
 from transfer.finetuning.recipe import Recipe
-from transfer.finetuning.rows import MapRows, cached_rows
+from transfer.finetuning.rows import cached_rows
 from transfer.finetuning.training import Tensors, Training
 from transfer.heads.registry import METHODS
+from transfer.heads.solutions import ranking
 from transfer.system import files
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.hardware import processor
@@ -43,39 +43,44 @@ EPOCHS, BATCH = 10, 32
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedBlocks:
-    """What a training ended in: what a search of the registry has after `fit`, on features of its own."""
+    """What trainings ended in: what a search of the registry has after `fit`, on features of its own.
 
+    S: settings, each a training.
+    """
+
+    best_index_: int
     best_estimator_: Any
-    """The last layer, for the features of the trained blocks."""
+    """The last layer of the best setting, for the features of its blocks."""
     cv_results_: list[dict[str, Any]]
     valid_predictions_: npt.NDArray[np.int64]
+    """Of every setting, `(S, N)`."""
+    test_predictions_: npt.NDArray[np.int64]
+    """Of every setting, `(S, N)`."""
     tensors: Tensors
-    """The trained ones, as they are called in the network."""
+    """What was trained of the network in the best setting, as it is called there."""
     splits: dict[str, Split]
-    """Features of the trained blocks."""
+    """Features of the best setting's blocks."""
     fit_s: float
-    """Seconds of the training, in whichever runs that was; those of the maps are not among them."""
+    """Seconds of all trainings, in whichever runs they were; those of the maps are not among them."""
     predict_s: float
-    """Seconds of the test split, from maps to labels."""
-
-    best_index_ = 0
+    """Seconds of the test split by the best setting, from maps or images to labels."""
     extended_: dict[str, Any] = field(default_factory=dict)
     at_edge_: list[str] = field(default_factory=list)
 
     @property
     def best_params_(self) -> dict[str, Any]:
-        """The settings that it was trained with, and the epoch that was chosen."""
+        """The best setting, and the epoch that was chosen."""
         params: dict[str, Any] = self.cv_results_[self.best_index_]["params"]
         return params
 
     def predict(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict the classes of features of the trained blocks."""
+        """Predict the classes of features of the best setting's blocks."""
         labels_N: npt.NDArray[np.int64] = self.best_estimator_.predict(x_ND)
         return labels_N
 
     def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict with every setting: there is one."""
-        return self.predict(x_ND)[None]
+        """Return what every setting predicts for the test images, whose features differ from setting to setting."""
+        return self.test_predictions_
 
 
 def train_blocks(
@@ -88,9 +93,7 @@ def train_blocks(
     *,
     adapt: str = "",
 ) -> TrainedBlocks:
-    """Train a block, all that comes after it, and the last layer.
-
-    The class weights of the loss are those that `fc` chooses on the frozen features.
+    """Train a block, all that comes after it, and the last layer, once for each learning rate of the block.
 
     Parameters
     ----------
@@ -116,101 +119,152 @@ def train_blocks(
         For a block that the network can't be cut at, and where memory or disk do not suffice.
     """
     start = now()
-    kind, _, rank = adapt.partition(":")
-    assert plan.maps
-    found, (maps,) = features.extraction, plan.maps.of([block])
-    weights = found.weights
-    network = networks.at_size(weights.network, weights.backbone, found.size, weights.preprocessing.size)
-    cut = cut_at(network, weights.backbone, block, found.size)
-    train, valid = features.splits["train"], features.splits["valid"]
-    probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
-    fitted, class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
-    recipe = Recipe(
-        epochs=config.epochs or EPOCHS,
-        batch=min(config.batch_size, BATCH),
-        seed=config.seed,
-        select=config.select,
-        precision=_choose_precision(config, found.plan),
-        device=found.plan.device,
-        **({"lr_blocks": RATES[kind]} if adapt else {}),
-    )
-    parts = {
-        split: _rows(found, tables if split == "train" else tables[:1], maps, cut, split, fitted.classes_)
-        for split in SPLITS
-    }
-    training = Training(
-        cut.rest,
-        Head(len(fitted.classes_), train.x_ND),
-        recipe,
-        parts["train"],
-        parts["valid"],
-        class_weight,
-        partial(choose_trained, adapt=adapt, weights=list_weights(weights.network), seed=config.seed),
-    )
-    probe_s = now() - start
-    declared = declare(
-        found,
-        f"{kind or 'unfreeze'}:{block}",
-        ("train", "valid"),
-        maps=[table.key for table in tables],
-        adapt=adapt,
-        class_weight=class_weight,
-        recipe=asdict(recipe),
-    )
-    kept = finish(training, plan.store, declared, made_on(found.plan), on_progress)
-    training.best_tensors, numbers = read_finished(kept.path)
-    training.take_best()
-    head = training.head.folded(fitted)
-    seen: dict[str, Split] = {}
-    for split in SPLITS:
-        begun = now(recipe.device)
-        seen[split] = Split(training.features(parts[split]).cpu().numpy(), features.splits[split].y_N)
-        head.predict(seen[split].x_ND)
-        predict_s = now(recipe.device) - begun
-    predicted_N = head.predict(seen["valid"].x_ND)
-    history, best = numbers["history"], numbers["best"]
-    names = {"step": "step", "loss": "valid_loss", "accuracy": "accuracy", "macro_f1": "macro_f1"}
-    steps = [{**one, "step": i * training.steps_per_epoch} for i, one in enumerate(history)][1:]
-    row = {
-        "params": {
-            **({"rank": int(rank)} if rank else {}),
-            "lr": recipe.lr_blocks,
-            "lr_head": recipe.lr_head,
-            "weight_decay": recipe.weight_decay,
-            "class_weight": class_weight,
-            "epochs": recipe.epochs,
-            "epoch": best,
-            **({"views": len(tables)} if len(tables) > 1 else {}),
-        },
-        "same_as": [],
-        "accuracy": history[best]["accuracy"],
-        "macro_f1": history[best]["macro_f1"],
-        "fit_s": probe_s + kept.seconds,
-        "curve": {name: [one[key] for one in steps] for name, key in names.items()},
-    }
+    block_training = _BlockTraining(block, tables, config, features, plan, adapt)
+    rates = config.lr_blocks or RATES[adapt.partition(":")[0]]
+    shared_s, trained = (now() - start) / len(rates), []
+    for i, lr in enumerate(rates):
+        trained.append(block_training.train(lr, shared_s, _part_of(on_progress, i, rates)))
+    rows = [one.row for one in trained]
+    best = ranking(rows, config.select)[0]
+    is_at_edge = len(rates) > 1 and rates[best] in (min(rates), max(rates))
     return TrainedBlocks(
-        best_estimator_=head,
-        cv_results_=[row],
-        valid_predictions_=predicted_N[None],
-        tensors=trained_tensors(training.rest),
-        splits=seen,
-        fit_s=probe_s + kept.seconds,
-        predict_s=predict_s,
+        best_index_=best,
+        best_estimator_=trained[best].head,
+        cv_results_=rows,
+        valid_predictions_=np.stack([one.head.predict(one.splits["valid"].x_ND) for one in trained]),
+        test_predictions_=np.stack([one.head.predict(one.splits["test"].x_ND) for one in trained]),
+        tensors=trained[best].tensors,
+        splits=trained[best].splits,
+        fit_s=sum(row["fit_s"] for row in rows),
+        predict_s=trained[best].predict_s,
+        at_edge_=["lr"] if is_at_edge else [],
     )
+
+
+def _part_of(on_progress: Progress, i: int, rates: Sequence[float]) -> Progress:
+    """Return what one of several trainings of the same length calls in place of `on_progress`."""
+
+    def report(
+        phase: str, done: int, total: int, detail: str = "", unit: str = "", share: float | None = None, /
+    ) -> None:
+        which = f"learning rate {rates[i]:g}, {detail}" if detail else ""
+        on_progress(phase, i * total + done, len(rates) * total, which, unit, share)
+
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """What one training ended in."""
+
+    row: dict[str, Any]
+    head: Any
+    tensors: Tensors
+    splits: dict[str, Split]
+    predict_s: float
+
+
+class _BlockTraining:
+    """What the trainings of a block have in common.
+
+    The class weights of the loss are those that `fc` chooses on the frozen features.
+    """
+
+    def __init__(
+        self,
+        block: str,
+        tables: Tables,
+        config: RunConfig,
+        features: Features,
+        plan: ExtractionPlan,
+        adapt: str,
+    ) -> None:
+        assert plan.maps
+        self._found, (maps,) = features.extraction, plan.maps.of([block])
+        self._block, self._tables, self._features, self._store = block, tables, features, plan.store
+        self._adapt, self._weights = adapt, self._found.weights
+        self._recipe = Recipe(
+            epochs=config.epochs or EPOCHS,
+            batch=min(config.batch_size, BATCH),
+            seed=config.seed,
+            select=config.select,
+            precision=_choose_precision(config, self._found.plan),
+            device=self._found.plan.device,
+        )
+        own, size = self._weights.preprocessing.size, self._found.size
+        network = networks.at_size(self._weights.network, self._weights.backbone, size, own)
+        cut = cut_at(network, self._weights.backbone, block, size)
+        train, valid = features.splits["train"], features.splits["valid"]
+        probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+        self._fitted, self._class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
+        self._rest, self._parts = cut.rest, {}
+        for split in SPLITS:
+            images = self._found.images.in_split(split)
+            codes_N = np.searchsorted(self._fitted.classes_, images.label_N).astype(np.int64)
+            views = tables if split == "train" else tables[:1]
+            self._parts[split] = cached_rows(views, images.ids_N32, codes_N, maps, cut.shapes)
+
+    def train(self, lr: float, shared_s: float, on_progress: Progress) -> _Trained:
+        """Train with a learning rate of the block, or take what an earlier run ended in, and predict all splits."""
+        recipe = replace(self._recipe, lr_blocks=lr)
+        kind, _, rank = self._adapt.partition(":")
+        choose = partial(
+            choose_trained,
+            adapt=self._adapt,
+            weights=list_weights(self._weights.network),
+            seed=recipe.seed,
+        )
+        head = Head(len(self._fitted.classes_), self._features.splits["train"].x_ND)
+        train, valid = self._parts["train"], self._parts["valid"]
+        training = Training(self._rest, head, recipe, train, valid, self._class_weight, choose)
+        declared = declare(
+            self._found,
+            f"{kind or 'unfreeze'}:{self._block}",
+            ("train", "valid"),
+            maps=[table.key for table in self._tables],
+            adapt=self._adapt,
+            class_weight=self._class_weight,
+            recipe=asdict(recipe),
+        )
+        kept = finish(training, self._store, declared, made_on(self._found.plan), on_progress)
+        training.best_tensors, numbers = read_finished(kept.path)
+        training.take_best()
+        layer, splits = training.head.folded(self._fitted), {}
+        for split in SPLITS:
+            begun = now(recipe.device)
+            x_ND = training.features(self._parts[split]).cpu().numpy()
+            layer.predict(x_ND)
+            predict_s = now(recipe.device) - begun
+            splits[split] = Split(x_ND, self._features.splits[split].y_N)
+        history, best = numbers["history"], numbers["best"]
+        names = {"step": "step", "loss": "valid_loss", "accuracy": "accuracy", "macro_f1": "macro_f1"}
+        steps = [{**one, "step": i * training.steps_per_epoch} for i, one in enumerate(history)][1:]
+        row = {
+            "params": {
+                **({"rank": int(rank)} if rank else {}),
+                "lr": lr,
+                "lr_head": recipe.lr_head,
+                "weight_decay": recipe.weight_decay,
+                "class_weight": self._class_weight,
+                "epochs": recipe.epochs,
+                "epoch": best,
+                **({"views": len(self._tables)} if len(self._tables) > 1 else {}),
+            },
+            "same_as": [],
+            "accuracy": history[best]["accuracy"],
+            "macro_f1": history[best]["macro_f1"],
+            "fit_s": shared_s + kept.seconds,
+            "curve": {name: [one[key] for one in steps] for name, key in names.items()},
+        }
+        return _Trained(
+            row=row, head=layer, tensors=trained_tensors(training.rest), splits=splits, predict_s=predict_s
+        )
 
 
 def _choose_precision(config: RunConfig, plan: Plan) -> str:
     """Return the precision of the features, but on processors that take longer to train in it than in fp32."""
     is_slow = plan.device == "cpu" and "amx_bf16" not in processor()[1]
     return "fp32" if config.precision == "auto" and is_slow else plan.precision
-
-
-def _rows(
-    found: Extraction, tables: Tables, maps: Maps, cut: CutNetwork, split: str, classes: npt.NDArray[Any]
-) -> MapRows:
-    images = found.images.in_split(split)
-    codes_N = np.searchsorted(classes, images.label_N).astype(np.int64)
-    return cached_rows(tables, images.ids_N32, codes_N, maps, cut.shapes)
 
 
 def declare(found: Extraction, method: str, splits: Sequence[str], **own: Any) -> dict[str, Any]:

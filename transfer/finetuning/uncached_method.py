@@ -6,9 +6,9 @@ N: images. D: features an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -40,25 +40,13 @@ from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainedLayers(TrainedBlocks):
-    """Last layers of several learning rates, with the statistics of batch norm that they all end with."""
-
-    estimators: Sequence[FineTune]
-    best_index_: int
-
-    def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict with every learning rate."""
-        return np.stack([one.predict(x_ND) for one in self.estimators])
-
-
 def train_uncached(
     config: RunConfig,
     features: Features,
     plan: ExtractionPlan,
     watch: Stopwatch,
     on_progress: Progress,
-) -> TrainedLayers:
+) -> TrainedBlocks:
     """Train last layers by the protocol of `fc-lab` while the network before them runs in train mode.
 
     Parameters
@@ -74,7 +62,7 @@ def train_uncached(
 
     Returns
     -------
-    TrainedLayers
+    TrainedBlocks
 
     Raises
     ------
@@ -156,7 +144,7 @@ def _score(
     splits: dict[str, Split],
     fit_s: float,
     predict_s: float,
-) -> TrainedLayers:
+) -> TrainedBlocks:
     valid, rows, estimators = splits["valid"], [], []
     for lr, layer in zip(protocol.lr, training.layers, strict=True):
         one = FineTune(
@@ -174,12 +162,12 @@ def _score(
         params = {"lr": lr, "weight_decay": 0.0, "class_weight": None}
         rows.append({"params": params, "same_as": [], **scores, "fit_s": fit_s / len(protocol.lr)})
     best = ranking(rows, config.select)[0]
-    return TrainedLayers(
-        estimators=estimators,
+    return TrainedBlocks(
         best_index_=best,
         best_estimator_=estimators[best],
         cv_results_=rows,
         valid_predictions_=np.stack([one.predict(valid.x_ND) for one in estimators]),
+        test_predictions_=np.stack([one.predict(splits["test"].x_ND) for one in estimators]),
         tensors={key: value.cpu() for key, value in training.statistics.items()},
         splits=splits,
         fit_s=fit_s,
