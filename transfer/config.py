@@ -160,7 +160,7 @@ class RunConfig:
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
     lr_blocks: tuple[float, ...] | None = None
-    """Learning rates of blocks, each a training of its own; None: two, a decade apart."""
+    """Learning rates of blocks, each a training; None: 1e-4 and 1e-3, with `adapt` 1e-3 and 1e-2."""
     epochs: int | None = None
     """Epochs of fine-tuning, exactly so many for `fc-lab` and at most so many for `fc`; None: each method's own."""
     batch_size: int = 128

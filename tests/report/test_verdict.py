@@ -167,7 +167,7 @@ def test_what_is_not_cached_is_named() -> None:
     example.method("fc")["name"] = UNCACHED
     example.comparison["pairs"][0]["b"] = UNCACHED
     example.comparison["best_of_kind"]["fine-tuning"] = UNCACHED
-    assert f"{cached} but for {UNCACHED}: " in verdict(example)
+    assert f"{cached} except for {UNCACHED}: " in verdict(example)
 
 
 def test_one_setting_is_not_many() -> None:

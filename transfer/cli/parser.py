@@ -89,7 +89,7 @@ def _add_run(kinds: Any) -> None:
     run.add_argument(
         "--lr-blocks",
         metavar="A,B",
-        help="learning rates of these blocks, each a training of its own (two of them)",
+        help="learning rates of these blocks, each a training (1e-4,1e-3; of --adapt 1e-3,1e-2)",
     )
     run.add_argument(
         "--views",

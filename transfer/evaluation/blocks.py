@@ -16,7 +16,7 @@ from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
 
 if TYPE_CHECKING:
-    from transfer.finetuning.method import TrainedBlocks
+    from transfer.finetuning.trained import TrainedBlocks
 
 
 @dataclass(frozen=True)

@@ -133,5 +133,5 @@ def finish(
 def read_finished(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors and the numbers that `finish` kept."""
     with safe_open(path, framework="pt") as file:
-        numbers: dict[str, Any] = json.loads((file.metadata() or {}).get(NUMBERS, "{}"))
+        numbers: dict[str, Any] = json.loads(file.metadata()[NUMBERS])
         return {key: file.get_tensor(key) for key in file.keys()}, numbers  # noqa: SIM118

@@ -29,7 +29,7 @@ from transfer.features.fill import Extraction
 from transfer.features.forward import batches_for, check_finite, made_on
 from transfer.features.plan import ExtractionPlan
 from transfer.finetuning.checkpoints import finish, read_finished
-from transfer.finetuning.method import TrainedBlocks, declare
+from transfer.finetuning.trained import TrainedBlocks, declare
 from transfer.finetuning.uncached import Places, Protocol, UncachedTraining
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.registry import METHODS
