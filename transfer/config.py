@@ -28,6 +28,8 @@ BAD_IMAGE_RULES = ("error", "skip")
 # What of unfrozen blocks is trained in place of all of their parameters; `lora` has a rank.
 ADAPTATIONS = ("lora", "bitfit")
 BATCH_NORM = ("eval", "train")
+# The method that batch norm in train mode adds.
+UNCACHED = "fc-lab-uncached"
 BUILT_IN = "lagoon"
 REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
@@ -157,6 +159,8 @@ class RunConfig:
     """`train` adds the method `fc-lab-uncached`: batch norm by batch statistics while the last layer is trained."""
     lr: tuple[float, ...] | None = None
     """Learning rates of fine-tuning; None: each method's own."""
+    lr_blocks: tuple[float, ...] | None = None
+    """Learning rates of blocks, each a training; None: 1e-4 and 1e-3, with `adapt` 1e-3 and 1e-2."""
     epochs: int | None = None
     """Epochs of fine-tuning, exactly so many for `fc-lab` and at most so many for `fc`; None: each method's own."""
     batch_size: int = 128
@@ -197,7 +201,7 @@ class RunConfig:
         object.__setattr__(self, "store", path_of(self.store))
         for role in self.columns:
             check_choice("columns", role, COLUMNS)
-        for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "mean", "std"):
+        for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "lr_blocks", "mean", "std"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
                 example = value.split(",") if isinstance(value, str) else [value]
@@ -230,11 +234,14 @@ class RunConfig:
             if not all(names) or len(set(names)) < len(names):
                 raise UserError(f"`{name}` is {','.join(names)!r}; give each once, such as layer3,layer4")
         check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
-        if self.lr is not None:
-            if not self.lr or not all(0 < lr < 10 for lr in self.lr):
-                raise UserError(f"`lr` is {self.lr}; give learning rates between 0 and 10, such as 1e-4,1e-3")
-            if len(set(self.lr)) < len(self.lr):
-                raise UserError(f"`lr` is {self.lr}; give every learning rate once")
+        for name, rates in (("lr", self.lr), ("lr_blocks", self.lr_blocks)):
+            if rates is not None:
+                if not rates or not all(0 < lr < 10 for lr in rates):
+                    raise UserError(
+                        f"`{name}` is {rates}; give learning rates between 0 and 10, such as 1e-4,1e-3"
+                    )
+                if len(set(rates)) < len(rates):
+                    raise UserError(f"`{name}` is {rates}; give every learning rate once")
         for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size), ("views", self.views)):
             if value is not None and value < 1:
                 raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
@@ -274,9 +281,13 @@ class RunConfig:
 
 def _check_maps(config: RunConfig) -> None:
     """Raise `UserError` for settings of maps where there are none, and for what has no views."""
-    for name, is_given in (("views", config.views > 1), ("max_cache", config.max_cache is not None)):
-        if is_given and not config.unfreeze:
+    for name in ("views", "max_cache", "lr_blocks"):
+        if getattr(config, name) != getattr(RunConfig, name) and not config.unfreeze:
             raise UserError(f"`{name}` concerns blocks that are trained; give `unfreeze` too, such as layer4")
+    if config.max_cache is not None and (type(config.max_cache) is not int or config.max_cache < 1):
+        raise UserError(
+            f"`max_cache` is {config.max_cache!r}; give a number of bytes, such as 20_000_000_000"
+        )
     if config.views > 1 and config.decoder == "nvjpeg":
         raise UserError("`views` are made of what Pillow decodes; use `decoder='pillow'`")
 

@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 
 from transfer import report
-from transfer.config import RunConfig
+from transfer.cache import inventory
+from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation import experiment, ladder
-from transfer.evaluation.blocks import UNCACHED
 from transfer.evaluation.experiment import Experiment
-from transfer.finetuning import method as method_module
-from transfer.finetuning import uncached_method
+from transfer.evaluation.results import Result
+from transfer.finetuning import checkpoints
+from transfer.finetuning.adaptation import RATES
+from transfer.finetuning.method import find_edges
+from transfer.heads.solutions import ranking
 from transfer.outputs import folder
 from transfer.serving import predictor
 from transfer.serving.export import export
@@ -39,6 +42,8 @@ def settings(root: Path, **given: Any) -> RunConfig:
         "precision": "fp32",
     }
     given = {"methods": ("fc-lab", "fc"), "unfreeze": ("layer4",), "epochs": 2, "repeats": 0, **own, **given}
+    if given["unfreeze"]:
+        given = {"lr_blocks": (1e-4,), **given}
     return RunConfig(data=str(root / "images"), store=root / "store", **given)
 
 
@@ -102,9 +107,78 @@ def test_a_saved_model_predicts_what_the_run_did(root: Path, out: Path) -> None:
 def test_a_second_run_trains_nothing_again(
     root: Path, done: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(method_module, "Checkpoint", None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(settings(root)).result
     assert again.method(NAME)["test"] == done.result.method(NAME)["test"]
+
+
+@pytest.fixture(scope="module")
+def searched(root: Path) -> Result:
+    """With learning rates of which the largest makes a training diverge."""
+    return experiment.compare(settings(root, lr_blocks=(1e-4, 1e-2, 9.0))).result
+
+
+def test_a_block_is_trained_with_each_of_its_learning_rates(searched: Result, done: Experiment) -> None:
+    row, alone = searched.method(NAME), done.result.method(NAME)
+    assert [setting["params"]["lr"] for setting in row["sweep"]] == [1e-4, 1e-2, 9.0]
+    for split in ("valid", "test"):
+        assert row["sweep"][0][split] == alone["sweep"][0][split]
+    best = max(row["sweep"], key=lambda setting: setting["valid"]["macro_f1"])
+    assert row["best_params"] == best["params"]
+    assert row["test"]["macro_f1"] == pytest.approx(best["test"]["macro_f1"])
+    assert row["fit_s"] == pytest.approx(sum(setting["fit_s"] for setting in row["sweep"]))
+
+
+def test_a_training_that_diverges_costs_its_setting_alone(searched: Result) -> None:
+    curves = [setting["curve"]["loss"] for setting in searched.method(NAME)["sweep"]]
+    assert all(curves[0])
+    assert max(loss or 1e9 for loss in curves[2]) > 100
+    assert searched.to_json()
+
+
+@pytest.mark.parametrize(
+    ("rates", "scores", "at_edge"),
+    [
+        ((1e-4, 1e-3), (0.5, 0.4), []),
+        ((1e-4, 1e-3, 1e-2), (0.4, 0.5, 0.4), []),
+        ((1e-4, 1e-3, 1e-2), (0.4, 0.5, 0.6), ["lr"]),
+    ],
+)
+def test_the_best_of_three_rates_may_be_at_an_end(
+    rates: tuple[float, ...], scores: tuple[float, ...], at_edge: list[str]
+) -> None:
+    rows = [{"macro_f1": score, "accuracy": score} for score in scores]
+    assert find_edges(rates, ranking(rows, "macro_f1")[0]) == at_edge
+
+
+def test_default_learning_rates_are_those_of_what_is_trained(root: Path) -> None:
+    given = {"lr_blocks": None, "epochs": 1, "adapt": ("lora:2", "bitfit"), "methods": ("fc",)}
+    result = experiment.compare(settings(root, **given)).result
+    for name, family in ((NAME, ""), ("lora:layer4", "lora"), ("bitfit:layer4", "bitfit")):
+        assert tuple(setting["params"]["lr"] for setting in result.method(name)["sweep"]) == RATES[family]
+
+
+def test_progress_counts_the_trainings_that_are_not_kept(root: Path, done: Experiment) -> None:
+    seen: list[tuple[int, int, str]] = []
+
+    def note(phase: str, done: int, total: int, detail: str = "", *_: object) -> None:
+        if phase == "train":
+            seen.append((done, total, detail.partition(",")[0]))
+
+    experiment.compare(settings(root, lr_blocks=(2e-4, 1e-4, 3e-4)), note)  # the second is kept
+    steps = seen[-1][1] // 2
+    assert seen[-1] == (2 * steps, 2 * steps, "")
+    assert [one[2] for one in seen if one[2]] == ["learning rate 0.0002"] * steps + [
+        "learning rate 0.0003"
+    ] * steps
+    assert [one[0] for one in seen if one[2]] == [*range(2 * steps)]
+
+
+@pytest.mark.usefixtures("adapted")
+def test_the_store_tells_trainings_apart(root: Path) -> None:
+    words = [entry.words for entry in inventory.entries(root / "store") if entry.kind == checkpoints.KIND]
+    assert any(f", {NAME}, learning rate 0.0001, 2 epochs, " in one for one in words)
+    assert len({*words}) == len(words)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +209,7 @@ def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
 def test_an_adapted_training_is_kept_under_a_key_of_its_own(
     root: Path, adapted: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(method_module, "Checkpoint", None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(settings(root, adapt=("bitfit", "lora:4"))).result
     for name in (NAME, "lora:layer4", "bitfit:layer4"):
         assert again.method(name)["test"] == adapted.result.method(name)["test"]
@@ -203,7 +277,7 @@ def test_the_network_in_train_mode_is_a_row_like_any_other(
 def test_a_second_run_in_train_mode_trains_nothing_again(
     root: Path, uncached: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uncached_method, "Checkpoint", None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
     again = experiment.compare(uncached.config).result
     assert again.method(UNCACHED)["test"] == uncached.result.method(UNCACHED)["test"]
 

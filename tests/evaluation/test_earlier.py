@@ -48,11 +48,11 @@ def test_nothing_is_expected_of_a_run_of_other_settings(other: dict[str, Any]) -
 def test_nothing_is_expected_of_a_run_of_other_views_or_ranks(tmp_path: Path) -> None:
     file, example = tmp_path / "result.json", json.loads(EXAMPLE.read_text())
     example["config"]["methods"] += ["unfreeze:layer4", "lora:layer4"]
-    example["config"] |= {"views": 2, "adapt": ["lora:8"]}
+    example["config"] |= {"views": 2, "adapt": ["lora:8"], "lr_blocks": [1e-4]}
     file.write_text(json.dumps(example))
-    same = SAME | {"unfreeze": ("layer4",), "adapt": ("lora:8",), "views": 2}
+    same = SAME | {"unfreeze": ("layer4",), "adapt": ("lora:8",), "views": 2, "lr_blocks": (1e-4,)}
     assert expected_seconds(file, RunConfig(**same))
-    for other in ({"views": 1}, {"adapt": ("lora:4",)}):
+    for other in ({"views": 1}, {"adapt": ("lora:4",)}, {"lr_blocks": None}):
         assert expected_seconds(file, RunConfig(**(same | other))) == {}
 
 

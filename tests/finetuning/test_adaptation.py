@@ -34,6 +34,12 @@ def test_a_low_rank_update_of_a_convolution_is_two_convolutions() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_rank_above_that_of_a_weight_is_not_taken() -> None:
+    weight = nn.Conv2d(32, 32, 3, groups=32).weight  # 32 filters of 9 numbers
+    update = LowRank(weight, 9999, torch.Generator().manual_seed(0))
+    assert (update.up_OR.shape, update.down_RI.shape) == ((32, 9), (9, 9))
+
+
 @pytest.mark.parametrize("name", networks.BLOCKS)
 def test_low_rank_updates_begin_with_the_frozen_network(name: str) -> None:
     network, training = make(name, adapt="lora:4")

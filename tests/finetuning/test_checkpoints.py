@@ -12,7 +12,8 @@ import torch
 from tests.finetuning.test_training import make
 from transfer.cache.store import Store
 from transfer.finetuning import training as training_module
-from transfer.finetuning.checkpoints import FILE, KIND, Checkpoint, keep_finished, read_finished
+from transfer.finetuning.checkpoints import FILE, KIND, Checkpoint, finish, read_finished
+from transfer.system.progress import silent
 
 pytestmark = pytest.mark.slow
 DECLARED = {"backbone": "vit", "of": "a test"}
@@ -98,12 +99,10 @@ def test_a_damaged_checkpoint_is_left_out(tmp_path: Path, caplog: pytest.LogCapt
 
 def test_what_is_finished_is_kept_with_its_history(tmp_path: Path) -> None:
     _, training = make("vit")
-    training.run()
     store = Store(tmp_path)
-    keep_finished(store, DECLARED, training, 2.0, "here")
-    made = store.made("finetuned", DECLARED)
-    assert made
-    assert made.seconds == 2.0
+    made = finish(training, store, DECLARED, "here", silent)
+    assert training.epoch == training.recipe.epochs
+    assert not list(tmp_path.glob(f"{KIND}/*/{FILE}"))
     tensors, numbers = read_finished(made.path)
     assert numbers == {"best": training.best, "history": training.history}
     assert all(torch.equal(value, tensors[name]) for name, value in training.best_tensors.items())

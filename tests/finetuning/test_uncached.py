@@ -115,8 +115,8 @@ def test_a_training_that_was_stopped_continues(tmp_path: Path) -> None:
     Checkpoint(Store(tmp_path), declared, resumed).load()
     assert resumed.epoch == 2
     resumed.run()
-    expected = straight.result()
-    assert all(torch.equal(value, expected[name]) for name, value in resumed.result().items())
+    expected = straight.tensors
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.tensors.items())
 
 
 def test_dropout_follows_from_the_seed() -> None:

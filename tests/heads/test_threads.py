@@ -19,7 +19,7 @@ def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def _threads_of_a_pool() -> int:
     """Number of threads that work at the same time in a pool that is started here, of at most four."""
     own = threading.get_ident()
-    with pool_of_cores() as pool:
+    with pool_of_cores(8) as pool:
         if pool.submit(threading.get_ident).result() == own:
             return 1
         return pool._max_workers  # type: ignore[attr-defined, no-any-return]
@@ -34,7 +34,7 @@ def test_fits_share_the_cores(fits: int, each: int) -> None:
 
 def test_the_calling_thread_gives_results_and_errors_as_a_pool_does() -> None:
     def work() -> list[float]:
-        with pool_of_cores() as pool:
+        with pool_of_cores(8) as pool:
             with pytest.raises(ZeroDivisionError):
                 pool.submit(lambda: 1 / 0).result()
             with pytest.raises(ZeroDivisionError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from transfer.config import UNCACHED
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.report.verdict import find_pair, verdict
@@ -157,6 +158,16 @@ def test_fits_under_a_second_are_no_reason_to_choose() -> None:
         text = verdict(result(fit_seconds=seconds))
         assert "Time is no reason to choose" in text
         assert "more each time" not in text
+
+
+def test_what_is_not_cached_is_named() -> None:
+    example = result(fit_seconds={"fc": [30.0], "svm": [2.0]})
+    cached = "With the features cached"
+    assert f"{cached}: " in verdict(example)
+    example.method("fc")["name"] = UNCACHED
+    example.comparison["pairs"][0]["b"] = UNCACHED
+    example.comparison["best_of_kind"]["fine-tuning"] = UNCACHED
+    assert f"{cached} except for {UNCACHED}: " in verdict(example)
 
 
 def test_one_setting_is_not_many() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import threading
@@ -30,28 +29,25 @@ def test_each_thread_is_initialised() -> None:
     assert named == ["ready"] * 3
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/statm").exists(), reason="what is used of the address space is not known"
-)
-def test_no_thread_is_started_where_there_is_no_memory_for_all_of_them() -> None:
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="what is used of the memory is not known")
+@pytest.mark.parametrize(("limit", "field"), [("RLIMIT_AS", 0), ("RLIMIT_DATA", 5)])
+def test_no_thread_is_started_where_there_is_no_memory_for_all_of_them(limit: str, field: int) -> None:
     program = f"""
 import resource, threading
 from transfer.system.thread_pools import BYTES_EACH, StartedPool
 
-used = int(open("/proc/self/statm").read().split()[0]) * {resource.getpagesize()}
-resource.setrlimit(resource.RLIMIT_AS, (used + 7 * BYTES_EACH, -1))
+used = int(open("/proc/self/statm").read().split()[{field}]) * resource.getpagesize()
+resource.setrlimit(resource.{limit}, (used + 7 * BYTES_EACH, -1))
 try:
     StartedPool(8)
 except MemoryError:
     print(threading.active_count())
 """
-    run = subprocess.run(
-        [sys.executable, "-c", "import threading" + program], capture_output=True, text=True, timeout=60
-    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (run.stdout, run.stderr) == ("1\n", "")
 
 
-def test_threads_that_are_started_go_on_where_another_can_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_end_where_another_can_not_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[threading.Thread] = []
     start = threading.Thread.start
 

@@ -80,5 +80,5 @@ def _list(store: Path, name: str) -> list[str]:
 def _check(store: Path, calm: Path) -> None:
     """The trained weights are files named by the sha256 of their bytes."""
     weights = _list(calm, "*.safetensors")
-    assert len(weights) == 2
+    assert len(weights) == 4, "of two blocks, each with two learning rates"
     assert _list(store, "*.safetensors") == weights, "weights differ from those of an undisturbed run"

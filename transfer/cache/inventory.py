@@ -210,11 +210,17 @@ def _in_words(declared: object) -> str:
     """Summarise what features, weights or trials depend on; empty if nothing is declared."""
     if not isinstance(declared, dict) or "backbone" not in declared:
         return ""
-    size, layers, maps, view = (declared.get(name) for name in ("size", "layers", "maps", "view"))
+    size, layers, maps, view, recipe = (
+        declared.get(name) for name in ("size", "layers", "maps", "view", "recipe")
+    )
     words = [
         f"{declared['backbone']}",
         "x".join(map(str, size)) if isinstance(size, list) else "",
         " ".join(map(str, layers)) if isinstance(layers, list) else "",
+        *(str(declared.get(name, "")) for name in ("method", "adapt")),
+        f"learning rate {recipe.get('lr_blocks')}, {recipe.get('epochs')} epochs"
+        if isinstance(recipe, dict)
+        else "",
         f"maps before {maps.get('block')}" if isinstance(maps, dict) else "",
         f"view {view.get('number')} of seed {view.get('seed')}" if isinstance(view, dict) else "",
         " ".join(str(declared[name]) for name in ("engine", "precision") if name in declared),

@@ -80,9 +80,10 @@ class Mirror:
                     pass
                 except UserError as error:  # its rows are here all the same
                     log.warning("%s", error)
-            if lacking := sorted(there - own.keys()):
-                locks.make(folder)
-            with StartedPool(READERS) as pool:
+            if not (lacking := sorted(there - own.keys())):
+                return damaged
+            locks.make(folder)
+            with StartedPool(min(READERS, len(lacking))) as pool:
                 found = list(pool.map(lambda name: self._fetch_shard(folder / name), lacking))
             damaged += [name[:64] for name, is_whole in zip(lacking, found, strict=True) if is_whole is False]
             if None not in found:  # else it was merged since the store was listed

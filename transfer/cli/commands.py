@@ -218,11 +218,10 @@ def read_config(args: argparse.Namespace) -> RunConfig:
     for name in ("layers", "unfreeze", "adapt"):
         if name in fields:
             fields[name] = tuple(fields[name].split(","))
-    if "lr" in fields:
-        fields["lr"] = parse_numbers("--lr", fields["lr"], "1e-4,1e-3")
-    for name in ("mean", "std"):
+    for name in ("lr", "lr_blocks", "mean", "std"):
         if name in fields:
-            fields[name] = parse_numbers(f"--{name}", fields[name], EXAMPLES[name])
+            option = f"--{name.replace('_', '-')}"
+            fields[name] = parse_numbers(option, fields[name], EXAMPLES.get(name, "1e-4,1e-3"))
     return RunConfig(**fields)
 
 

@@ -87,6 +87,11 @@ def _add_run(kinds: Any) -> None:
         help="for these blocks also low-rank updates (LoRA, of a rank) and biases alone (BitFit): lora:8,bitfit (none)",
     )
     run.add_argument(
+        "--lr-blocks",
+        metavar="A,B",
+        help="learning rates of these blocks, each a training (1e-4,1e-3; of --adapt 1e-3,1e-2)",
+    )
+    run.add_argument(
         "--views",
         type=int,
         metavar="K",

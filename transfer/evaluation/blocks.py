@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfer.config import RunConfig
+from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan, plan_extraction
@@ -16,8 +16,7 @@ from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
 
 if TYPE_CHECKING:
-    from transfer.finetuning.method import TrainedBlocks
-    from transfer.finetuning.uncached_method import TrainedLayers
+    from transfer.finetuning.trained import TrainedBlocks
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class Family:
     """Of the ladder, which ends there where such a method is the best."""
 
 
-UNCACHED = "fc-lab-uncached"
 AFTER = "of a block and all that follows, and the last layer, AdamW, from cached maps of what lies before"
 FAMILIES = {
     "unfreeze": Family("fine-tuning of blocks", f"all parameters {AFTER}", "train blocks"),
@@ -58,7 +56,7 @@ def family_of(name: str) -> Family:
 
 def describe_settings(config: RunConfig) -> dict[str, Any]:
     """Return the settings of these methods that are not the defaults, for the result."""
-    values = {name: getattr(config, name) for name in ("unfreeze", "adapt", "views", "bn")}
+    values = {name: getattr(config, name) for name in ("unfreeze", "adapt", "lr_blocks", "views", "bn")}
     changed = {name: value for name, value in values.items() if value != getattr(RunConfig, name)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
@@ -115,7 +113,7 @@ def fit_blocks(
         with suppress(Exception), watch("maps"):  # one of them may be what fails: each by itself then
             tables = fill_maps(config.unfreeze, plan, features.extraction, on_progress)
 
-    def train(name: str) -> TrainedBlocks | TrainedLayers:
+    def train(name: str) -> TrainedBlocks:
         if name == UNCACHED:
             return train_uncached(config, features, plan, watch, on_progress)
         family, _, block = name.partition(":")

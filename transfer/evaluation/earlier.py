@@ -12,7 +12,10 @@ from transfer.system.errors import UserError
 from transfer.system.remote import path_of
 
 # Settings that decide how long methods take, and have the same name in a result.
-SETTINGS, LISTS = ("select", "epochs", "batch_size", "repeats"), ("size", "lr", "transform", "adapt")
+SETTINGS, LISTS = (
+    ("select", "epochs", "batch_size", "repeats"),
+    ("size", "lr", "transform", "adapt", "lr_blocks"),
+)
 
 
 def expected_seconds(file: Path, config: RunConfig) -> dict[str, float]:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from transfer import metrics
-from transfer.config import RunConfig
+from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation import statistics
-from transfer.evaluation.blocks import UNCACHED, family_of
+from transfer.evaluation.blocks import family_of
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.heads.registry import METHODS
 from transfer.system.progress import Progress, silent

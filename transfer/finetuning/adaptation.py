@@ -13,8 +13,8 @@ from torch.nn.utils import parametrize
 
 from transfer.system.errors import UserError
 
-# Few parameters take larger steps than all of them do.
-RATES = {"lora": 1e-3, "bitfit": 1e-3}
+# Learning rates that are tried unless others are given: few parameters take larger steps than all of them do.
+RATES = {"": (1e-4, 1e-3), "lora": (1e-3, 1e-2), "bitfit": (1e-3, 1e-2)}
 
 
 class LowRank(nn.Module):
@@ -28,6 +28,7 @@ class LowRank(nn.Module):
     weight : torch.Tensor of shape (O, ...)
         Of a linear layer or a convolution.
     rank : int
+        At most that of the weight is taken.
     generator : torch.Generator
         Draws the initial values, distributed as in `torch.nn.Linear`.
     """
@@ -35,6 +36,7 @@ class LowRank(nn.Module):
     def __init__(self, weight: torch.Tensor, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         rows, columns = weight.flatten(1).shape
+        rank = min(rank, rows, columns)
         down_RI = torch.empty(rank, columns).uniform_(-(columns**-0.5), columns**-0.5, generator=generator)
         self.down_RI = nn.Parameter(down_RI.to(weight.device))
         self.up_OR = nn.Parameter(torch.zeros(rows, rank, device=weight.device))

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +15,9 @@ from safetensors.torch import load, save
 
 from transfer.cache import locks
 from transfer.cache.store import MadeFile, Store, key_of
-from transfer.finetuning.training import Tensors, Training
+from transfer.finetuning.training import Tensors
 from transfer.system import files
+from transfer.system.progress import Progress
 from transfer.system.timer import now
 
 KIND, FILE = "finetuned", "checkpoint"
@@ -30,11 +32,17 @@ class Resumable(Protocol):
     epoch: int
     step: int
 
+    def run(self, save: Callable[[], None], on_progress: Progress) -> None:
+        """Train to the end; `save` is called now and then."""
+
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Return all that it continues from: tensors, and numbers as JSON."""
 
     def restore(self, tensors: Tensors, numbers: dict[str, Any]) -> None:
         """Continue where another one was."""
+
+    def result(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return what is kept of a finished training: tensors, and numbers as JSON."""
 
 
 class Checkpoint:
@@ -89,17 +97,41 @@ class Checkpoint:
             self._path.unlink(missing_ok=True)
 
 
-def keep_finished(
-    store: Store, declared: dict[str, Any], training: Training, seconds: float, made_on: str
+def finish(
+    training: Resumable, store: Store, declared: dict[str, Any], made_on: str, on_progress: Progress
 ) -> MadeFile:
-    """Keep the best weights of a finished training, and its history."""
-    tensors = {key: value.cpu().contiguous() for key, value in training.best_tensors.items()}
-    numbers = json.dumps({"best": training.best, "history": training.history})
-    return store.keep(KIND, declared, save(tensors, metadata={NUMBERS: numbers}), seconds, made_on)
+    """Train to the end, from where a run that was stopped had come, and keep the result.
+
+    Parameters
+    ----------
+    training : Resumable
+    store : Store
+    declared : dict
+        What the training depends on.
+    made_on : str
+        The machine and the way of computing.
+    on_progress : Progress
+
+    Returns
+    -------
+    MadeFile
+        What `read_finished` reads; that of an earlier run if there is one.
+    """
+    if kept := store.made(KIND, declared):
+        return kept
+    checkpoint = Checkpoint(store, declared, training)
+    checkpoint.load()
+    training.run(checkpoint.save, on_progress)
+    tensors, numbers = training.result()
+    found = {key: value.cpu().contiguous() for key, value in tensors.items()}
+    data = save(found, metadata={NUMBERS: json.dumps(numbers)})
+    kept = store.keep(KIND, declared, data, checkpoint.seconds, made_on)
+    checkpoint.remove()
+    return kept
 
 
 def read_finished(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Return the weights that `keep_finished` wrote, and `best` and `history`."""
+    """Return the tensors and the numbers that `finish` kept."""
     with safe_open(path, framework="pt") as file:
         numbers: dict[str, Any] = json.loads(file.metadata()[NUMBERS])
         return {key: file.get_tensor(key) for key in file.keys()}, numbers  # noqa: SIM118

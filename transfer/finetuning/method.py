@@ -1,81 +1,42 @@
-"""Methods that train blocks: blocks and last layer trained on cached maps, and the features of all images.
+"""Methods that train blocks: blocks and last layer trained on cached maps, with several learning rates.
 
 N: images. D: features an image.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from transfer.backbones import networks, sources
-from transfer.backbones.blocks import CutNetwork, cut_at
-from transfer.backbones.choice import Maps
-from transfer.cache.store import MadeFile
+from transfer.backbones import networks
+from transfer.backbones.blocks import cut_at
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS
 from transfer.engines import Plan
 from transfer.features.extract import Features, Split
-from transfer.features.fill import Extraction
 from transfer.features.fill_maps import Tables
 from transfer.features.forward import made_on
 from transfer.features.plan import ExtractionPlan
 from transfer.finetuning.adaptation import RATES, choose_trained, list_weights, trained_tensors
-from transfer.finetuning.checkpoints import Checkpoint, keep_finished, read_finished
+from transfer.finetuning.checkpoints import KIND, finish, read_finished
 from transfer.finetuning.head import Head
 from transfer.finetuning.recipe import Recipe
-from transfer.finetuning.rows import MapRows, cached_rows
+from transfer.finetuning.rows import cached_rows
+from transfer.finetuning.trained import TrainedBlocks, declare
 from transfer.finetuning.training import Tensors, Training
 from transfer.heads.registry import METHODS
-from transfer.system import files
-from transfer.system.files import SCHEMA_VERSION
+from transfer.heads.solutions import curve_columns, ranking
 from transfer.system.hardware import processor
 from transfer.system.progress import Progress
 from transfer.system.timer import now
 
+SCORES = ("accuracy", "macro_f1")
 # Epochs, and images in a step: fewer than of last layers, which cost nothing.
 EPOCHS, BATCH = 10, 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedBlocks:
-    """What a training ended in: what a search of the registry has after `fit`, on features of its own."""
-
-    best_estimator_: Any
-    """The last layer, for the features of the trained blocks."""
-    cv_results_: list[dict[str, Any]]
-    valid_predictions_: npt.NDArray[np.int64]
-    tensors: Tensors
-    """The trained ones, as they are called in the network."""
-    splits: dict[str, Split]
-    """Features of the trained blocks."""
-    fit_s: float
-    """Seconds of the training, in whichever runs that was; those of the maps are not among them."""
-    predict_s: float
-    """Seconds of the test split, from maps to labels."""
-
-    best_index_ = 0
-    extended_: dict[str, Any] = field(default_factory=dict)
-    at_edge_: list[str] = field(default_factory=list)
-
-    @property
-    def best_params_(self) -> dict[str, Any]:
-        """The settings that it was trained with, and the epoch that was chosen."""
-        params: dict[str, Any] = self.cv_results_[self.best_index_]["params"]
-        return params
-
-    def predict(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict the classes of features of the trained blocks."""
-        labels_N: npt.NDArray[np.int64] = self.best_estimator_.predict(x_ND)
-        return labels_N
-
-    def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict with every setting: there is one."""
-        return self.predict(x_ND)[None]
 
 
 def train_blocks(
@@ -88,9 +49,7 @@ def train_blocks(
     *,
     adapt: str = "",
 ) -> TrainedBlocks:
-    """Train a block, all that comes after it, and the last layer.
-
-    The class weights of the loss are those that `fc` chooses on the frozen features.
+    """Train a block, all that comes after it, and the last layer, once for each learning rate of the block.
 
     Parameters
     ----------
@@ -116,126 +75,182 @@ def train_blocks(
         For a block that the network can't be cut at, and where memory or disk do not suffice.
     """
     start = now()
-    kind, _, rank = adapt.partition(":")
-    assert plan.maps
-    found, (maps,) = features.extraction, plan.maps.of([block])
-    weights = found.weights
-    network = networks.at_size(weights.network, weights.backbone, found.size, weights.preprocessing.size)
-    cut = cut_at(network, weights.backbone, block, found.size)
-    train, valid = features.splits["train"], features.splits["valid"]
-    probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
-    fitted, class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
-    recipe = Recipe(
-        epochs=config.epochs or EPOCHS,
-        batch=min(config.batch_size, BATCH),
-        seed=config.seed,
-        select=config.select,
-        precision=_choose_precision(config, found.plan),
-        device=found.plan.device,
-        **({"lr_blocks": RATES[kind]} if adapt else {}),
-    )
-    parts = {
-        split: _rows(found, tables if split == "train" else tables[:1], maps, cut, split, fitted.classes_)
-        for split in SPLITS
-    }
-    training = Training(
-        cut.rest,
-        Head(len(fitted.classes_), train.x_ND),
-        recipe,
-        parts["train"],
-        parts["valid"],
-        class_weight,
-        partial(choose_trained, adapt=adapt, weights=list_weights(weights.network), seed=config.seed),
-    )
-    probe_s = now() - start
-    declared = _declare(found, recipe, tables, class_weight)
-    declared |= {"adapt": adapt} if adapt else {}
-    kept = plan.store.made("finetuned", declared) or _finish(training, plan, declared, found, on_progress)
-    training.best_tensors, numbers = read_finished(kept.path)
-    training.take_best()
-    head = training.head.folded(fitted)
-    seen: dict[str, Split] = {}
-    for split in SPLITS:
-        begun = now(recipe.device)
-        seen[split] = Split(training.features(parts[split]).cpu().numpy(), features.splits[split].y_N)
-        head.predict(seen[split].x_ND)
-        predict_s = now(recipe.device) - begun
-    predicted_N = head.predict(seen["valid"].x_ND)
-    history, best = numbers["history"], numbers["best"]
-    names = {"step": "step", "loss": "valid_loss", "accuracy": "accuracy", "macro_f1": "macro_f1"}
-    steps = [{**one, "step": i * training.steps_per_epoch} for i, one in enumerate(history)][1:]
-    row = {
-        "params": {
-            **({"rank": int(rank)} if rank else {}),
-            "lr": recipe.lr_blocks,
-            "lr_head": recipe.lr_head,
-            "weight_decay": recipe.weight_decay,
-            "class_weight": class_weight,
-            "epochs": recipe.epochs,
-            "epoch": best,
-            **({"views": len(tables)} if len(tables) > 1 else {}),
-        },
-        "same_as": [],
-        "accuracy": history[best]["accuracy"],
-        "macro_f1": history[best]["macro_f1"],
-        "fit_s": probe_s + kept.seconds,
-        "curve": {name: [one[key] for one in steps] for name, key in names.items()},
-    }
+    trainings = _BlockTrainings(block, tables, config, features, plan, adapt)
+    rates = config.lr_blocks or RATES[adapt.partition(":")[0]]
+    missing = [lr for lr in rates if not trainings.is_kept(lr)]
+    shared_s = (now() - start) / len(rates)
+    rows: list[dict[str, Any]] = []
+    labels = []
+    for lr in rates:
+        report = _part_of(on_progress, missing.index(lr), missing) if lr in missing else on_progress
+        trained = trainings.train(lr, report)
+        rows.append({**trained.row, "fit_s": shared_s + trained.row["fit_s"]})
+        labels.append([trained.head.predict(trained.splits[split].x_ND) for split in ("valid", "test")])
+        if ranking(rows, config.select)[0] == len(rows) - 1:  # features of the others take memory
+            best = trained
+    index = ranking(rows, config.select)[0]
     return TrainedBlocks(
-        best_estimator_=head,
-        cv_results_=[row],
-        valid_predictions_=predicted_N[None],
-        tensors=trained_tensors(training.rest),
-        splits=seen,
-        fit_s=probe_s + kept.seconds,
-        predict_s=predict_s,
+        best_index_=index,
+        best_estimator_=best.head,
+        cv_results_=rows,
+        valid_predictions_=np.stack([valid_N for valid_N, _ in labels]),
+        test_predictions_=np.stack([test_N for _, test_N in labels]),
+        tensors=best.tensors,
+        splits=best.splits,
+        fit_s=sum(row["fit_s"] for row in rows),
+        predict_s=best.predict_s,
+        at_edge_=find_edges(rates, index),
     )
+
+
+def find_edges(rates: Sequence[float], best: int) -> list[str]:
+    """Return `["lr"]` if the best of the learning rates is the smallest or the largest; of two, any is."""
+    return ["lr"] if len(rates) > 2 and rates[best] in (min(rates), max(rates)) else []
+
+
+def _part_of(on_progress: Progress, i: int, rates: Sequence[float]) -> Progress:
+    """Return what one of several trainings of the same length calls in place of `on_progress`."""
+
+    def report(
+        phase: str, done: int, total: int, detail: str = "", unit: str = "", share: float | None = None, /
+    ) -> None:
+        which = f"learning rate {rates[i]:g}, {detail}" if detail else ""
+        on_progress(phase, i * total + done, len(rates) * total, which, unit, share)
+
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """What one training ended in."""
+
+    row: dict[str, Any]
+    head: Any
+    tensors: Tensors
+    splits: dict[str, Split]
+    predict_s: float
+
+
+class _BlockTrainings:
+    """The trainings of a block, which differ in its learning rate alone.
+
+    The class weights of the loss are those that `fc` chooses on the frozen features.
+    """
+
+    def __init__(
+        self,
+        block: str,
+        tables: Tables,
+        config: RunConfig,
+        features: Features,
+        plan: ExtractionPlan,
+        adapt: str,
+    ) -> None:
+        assert plan.maps
+        self._found, (maps,) = features.extraction, plan.maps.of([block])
+        self._block, self._tables, self._features, self._store = block, tables, features, plan.store
+        self._adapt, self._weights = adapt, self._found.weights
+        self._recipe = Recipe(
+            epochs=config.epochs or EPOCHS,
+            batch=min(config.batch_size, BATCH),
+            seed=config.seed,
+            select=config.select,
+            precision=_choose_precision(config, self._found.plan),
+            device=self._found.plan.device,
+        )
+        own, size = self._weights.preprocessing.size, self._found.size
+        network = networks.at_size(self._weights.network, self._weights.backbone, size, own)
+        cut = cut_at(network, self._weights.backbone, block, size)
+        train, valid = features.splits["train"], features.splits["valid"]
+        probe = METHODS["fc"].build(config).fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
+        self._fitted, self._class_weight = probe.best_estimator_, probe.best_params_["class_weight"]
+        self._rest, self._parts = cut.rest, {}
+        for split in SPLITS:
+            images = self._found.images.in_split(split)
+            codes_N = np.searchsorted(self._fitted.classes_, images.label_N).astype(np.int64)
+            views = tables if split == "train" else tables[:1]
+            self._parts[split] = cached_rows(views, images.ids_N32, codes_N, maps, cut.shapes)
+
+    def is_kept(self, lr: float) -> bool:
+        """Whether an earlier run has trained with this learning rate to the end."""
+        return self._store.made(KIND, self._declare(lr)) is not None
+
+    def train(self, lr: float, on_progress: Progress) -> _Trained:
+        """Train with a learning rate, or take what an earlier run ended in, and compute features of all splits."""
+        training = self._begin(lr)
+        kept = finish(training, self._store, self._declare(lr), made_on(self._found.plan), on_progress)
+        training.best_tensors, numbers = read_finished(kept.path)
+        training.take_best()
+        head, splits = training.head.folded(self._fitted), {}
+        for split in SPLITS:
+            begun = now(self._recipe.device)
+            x_ND = training.features(self._parts[split]).cpu().numpy()
+            head.predict(x_ND)
+            predict_s = now(self._recipe.device) - begun
+            splits[split] = Split(x_ND, self._features.splits[split].y_N)
+        return _Trained(
+            row=self._describe(lr, numbers["best"], numbers["history"], kept.seconds),
+            head=head,
+            tensors=trained_tensors(training.rest),
+            splits=splits,
+            predict_s=predict_s,
+        )
+
+    def _begin(self, lr: float) -> Training:
+        return Training(
+            self._rest,
+            Head(len(self._fitted.classes_), self._features.splits["train"].x_ND),
+            replace(self._recipe, lr_blocks=lr),
+            self._parts["train"],
+            self._parts["valid"],
+            self._class_weight,
+            partial(
+                choose_trained,
+                adapt=self._adapt,
+                weights=list_weights(self._weights.network),
+                seed=self._recipe.seed,
+            ),
+        )
+
+    def _declare(self, lr: float) -> dict[str, Any]:
+        return declare(
+            self._found,
+            f"{self._adapt.partition(':')[0] or 'unfreeze'}:{self._block}",
+            ("train", "valid"),
+            maps=[table.key for table in self._tables],
+            adapt=self._adapt,
+            class_weight=self._class_weight,
+            recipe=asdict(replace(self._recipe, lr_blocks=lr)),
+        )
+
+    def _describe(
+        self, lr: float, best: int, history: list[dict[str, Any]], seconds: float
+    ) -> dict[str, Any]:
+        """Return the row of a training, as a search of the registry has one for each setting."""
+        rank, per_epoch = self._adapt.partition(":")[2], -(-len(self._parts["train"]) // self._recipe.batch)
+        curve = [
+            {"step": i * per_epoch, "loss": one["valid_loss"], **{name: one[name] for name in SCORES}}
+            for i, one in enumerate(history)
+        ]
+        return {
+            "params": {
+                **({"rank": int(rank)} if rank else {}),
+                "lr": lr,
+                "lr_head": self._recipe.lr_head,
+                "weight_decay": self._recipe.weight_decay,
+                "class_weight": self._class_weight,
+                "epochs": self._recipe.epochs,
+                "epoch": best,
+                **({"views": len(self._tables)} if len(self._tables) > 1 else {}),
+            },
+            "same_as": [],
+            **{name: history[best][name] for name in SCORES},
+            "fit_s": seconds,
+            "curve": curve_columns(curve[1:]),
+        }
 
 
 def _choose_precision(config: RunConfig, plan: Plan) -> str:
     """Return the precision of the features, but on processors that take longer to train in it than in fp32."""
     is_slow = plan.device == "cpu" and "amx_bf16" not in processor()[1]
     return "fp32" if config.precision == "auto" and is_slow else plan.precision
-
-
-def _finish(
-    training: Training,
-    plan: ExtractionPlan,
-    declared: dict[str, Any],
-    found: Extraction,
-    on_progress: Progress,
-) -> MadeFile:
-    """Train to the end, from where a run that was stopped had come, and keep the weights."""
-    checkpoint = Checkpoint(plan.store, declared, training)
-    checkpoint.load()
-    training.run(checkpoint.save, on_progress)
-    kept = keep_finished(plan.store, declared, training, checkpoint.seconds, made_on(found.plan))
-    checkpoint.remove()
-    return kept
-
-
-def _rows(
-    found: Extraction, tables: Tables, maps: Maps, cut: CutNetwork, split: str, classes: npt.NDArray[Any]
-) -> MapRows:
-    images = found.images.in_split(split)
-    codes_N = np.searchsorted(classes, images.label_N).astype(np.int64)
-    return cached_rows(tables, images.ids_N32, codes_N, maps, cut.shapes)
-
-
-def _declare(found: Extraction, recipe: Recipe, tables: Tables, class_weight: Any) -> dict[str, Any]:
-    """Return what a training depends on: data alone, as for features."""
-    images = [found.images.in_split(split) for split in ("train", "valid")]
-    arrays = [one for part in images for one in (part.ids_N32, part.label_N)]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        **sources.declare(found.weights.backbone, found.weights.settings),
-        "weights_sha256": found.weights.sha256,
-        "size": list(found.size),
-        "maps": tables[0].key,
-        **({"views": [table.key for table in tables[1:]]} if len(tables) > 1 else {}),
-        "images": [files.sha256(one.tobytes()) for one in arrays],
-        "features": found.table.key,
-        "class_weight": class_weight,
-        "recipe": asdict(recipe),
-        "machine": made_on(found.plan),
-    }

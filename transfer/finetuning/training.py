@@ -223,6 +223,10 @@ class Training:
         }
         return tensors, numbers
 
+    def result(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return the weights of the best epoch, and `best` and `history`."""
+        return self.best_tensors, {"best": self.best, "history": self.history}
+
     def restore(self, tensors: Tensors, numbers: dict[str, Any]) -> None:
         """Continue where another training of the same recipe and images was."""
         self.epoch, self.step, self.best = numbers["epoch"], numbers["step"], numbers["best"]

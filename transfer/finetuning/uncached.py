@@ -170,7 +170,7 @@ class UncachedTraining:
 
     def state(self) -> tuple[Tensors, dict[str, Any]]:
         """Return all that a training continues from: tensors, and numbers as JSON."""
-        tensors = self.result()
+        tensors = self.tensors
         for name, value in self.layers.named_parameters():
             tensors |= {f"{key}/{name}": one for key, one in self._adam.state[value].items()}
         return tensors, {"epoch": self.epoch}
@@ -185,14 +185,18 @@ class UncachedTraining:
                 key: one.clone() if key == "step" else one.to(value.device) for key, one in kept.items()
             }
 
-    def result(self) -> Tensors:
-        """Return what a finished training is taken from: layers and statistics."""
+    def result(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return layers and statistics, and no numbers."""
+        return self.tensors, {}
+
+    @property
+    def tensors(self) -> Tensors:
+        """Layers and statistics."""
         layers = {f"layers/{name}": value.detach() for name, value in self.layers.named_parameters()}
         return layers | {f"network/{name}": value for name, value in self.statistics.items()}
 
     def take(self, tensors: Tensors) -> None:
-        """Take what `result` returned."""
-        own = self.result()  # views
+        """Take the `tensors` of another training."""
         with torch.no_grad():
-            for name, value in own.items():
+            for name, value in self.tensors.items():  # views
                 value.copy_(tensors[name])

@@ -6,22 +6,20 @@ N: images. D: features an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
 
 from transfer import engines
-from transfer.backbones import networks, sources
+from transfer.backbones import networks
 from transfer.backbones.memory import check_batch
 from transfer.backbones.pixels import FromPixels
-from transfer.cache.store import MadeFile
-from transfer.config import RunConfig
+from transfer.config import UNCACHED, RunConfig
 from transfer.data.bad_images import BadImages
 from transfer.data.dataset import SPLITS
 from transfer.data.loader import IndexedImages
@@ -30,30 +28,16 @@ from transfer.features.extract import Features, Split
 from transfer.features.fill import Extraction
 from transfer.features.forward import batches_for, check_finite, made_on
 from transfer.features.plan import ExtractionPlan
-from transfer.finetuning.checkpoints import KIND, Checkpoint
-from transfer.finetuning.method import TrainedBlocks
+from transfer.finetuning.checkpoints import finish, read_finished
+from transfer.finetuning.trained import TrainedBlocks, declare
 from transfer.finetuning.uncached import Places, Protocol, UncachedTraining
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking, validation_scores
-from transfer.system import files
-from transfer.system.files import SCHEMA_VERSION
 from transfer.system.progress import Progress
 from transfer.system.row_storage import without_subnormals
 from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedLayers(TrainedBlocks):
-    """Last layers of several learning rates, with the statistics of batch norm that they all end with."""
-
-    estimators: Sequence[FineTune]
-    best_index_: int
-
-    def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict with every learning rate."""
-        return np.stack([one.predict(x_ND) for one in self.estimators])
 
 
 def train_uncached(
@@ -62,7 +46,7 @@ def train_uncached(
     plan: ExtractionPlan,
     watch: Stopwatch,
     on_progress: Progress,
-) -> TrainedLayers:
+) -> TrainedBlocks:
     """Train last layers by the protocol of `fc-lab` while the network before them runs in train mode.
 
     Parameters
@@ -78,7 +62,7 @@ def train_uncached(
 
     Returns
     -------
-    TrainedLayers
+    TrainedBlocks
 
     Raises
     ------
@@ -108,9 +92,9 @@ def train_uncached(
             network.to(found.plan.device), features.x_ND.shape[1], pixels, codes_N.astype(np.int64), protocol
         )
         with watch("train"):
-            declared = _declare(found, protocol)
-            kept = plan.store.made(KIND, declared) or _finish(training, plan, declared, found, on_progress)
-            training.take(load_file(kept.path))
+            declared = declare(found, UNCACHED, ("train",), protocol=asdict(protocol))
+            kept = finish(training, plan.store, declared, made_on(found.plan), on_progress)
+            training.take(read_finished(kept.path)[0])
         with watch("extract again"):
             engine = engines.build(
                 network.network.cpu(), found.plan, found.size, None, found.weights.normalisation
@@ -138,37 +122,6 @@ def _copy_network(found: Extraction, batch: int) -> FromPixels:
     return copied.to(memory_format=torch.channels_last)
 
 
-def _finish(
-    training: UncachedTraining,
-    plan: ExtractionPlan,
-    declared: dict[str, Any],
-    found: Extraction,
-    on_progress: Progress,
-) -> MadeFile:
-    """Train to the end, from where a run that was stopped had come, and keep the layers and statistics."""
-    checkpoint = Checkpoint(plan.store, declared, training)
-    checkpoint.load()
-    training.run(checkpoint.save, on_progress)
-    tensors = {key: value.cpu().contiguous() for key, value in training.result().items()}
-    kept = plan.store.keep(KIND, declared, save(tensors), checkpoint.seconds, made_on(found.plan))
-    checkpoint.remove()
-    return kept
-
-
-def _declare(found: Extraction, protocol: Protocol) -> dict[str, Any]:
-    """Return what a training depends on: data alone, as for features."""
-    train = found.images.in_split("train")
-    return {
-        "schema_version": SCHEMA_VERSION,
-        **sources.declare(found.weights.backbone, found.weights.settings),
-        "batch_norm": "train",
-        "features": found.table.key,
-        "images": [files.sha256(one.tobytes()) for one in (train.ids_N32, train.label_N)],
-        "protocol": asdict(protocol),
-        "machine": made_on(found.plan),
-    }
-
-
 def _extract(
     engine: Engine, images: IndexedImages, found: Extraction, pool: ThreadPoolExecutor, bad: BadImages
 ) -> npt.NDArray[np.float32]:
@@ -191,7 +144,7 @@ def _score(
     splits: dict[str, Split],
     fit_s: float,
     predict_s: float,
-) -> TrainedLayers:
+) -> TrainedBlocks:
     valid, rows, estimators = splits["valid"], [], []
     for lr, layer in zip(protocol.lr, training.layers, strict=True):
         one = FineTune(
@@ -209,12 +162,12 @@ def _score(
         params = {"lr": lr, "weight_decay": 0.0, "class_weight": None}
         rows.append({"params": params, "same_as": [], **scores, "fit_s": fit_s / len(protocol.lr)})
     best = ranking(rows, config.select)[0]
-    return TrainedLayers(
-        estimators=estimators,
+    return TrainedBlocks(
         best_index_=best,
         best_estimator_=estimators[best],
         cv_results_=rows,
         valid_predictions_=np.stack([one.predict(valid.x_ND) for one in estimators]),
+        test_predictions_=np.stack([one.predict(splits["test"].x_ND) for one in estimators]),
         tensors={key: value.cpu() for key, value in training.statistics.items()},
         splits=splits,
         fit_s=fit_s,

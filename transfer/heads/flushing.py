@@ -29,7 +29,7 @@ def flushing_threads(n_threads: int) -> Iterator[Executor]:
     Yields
     ------
     concurrent.futures.Executor
-        Takes the work. On leaving the context, work that has not begun is cancelled and work that has is waited for.
+        Takes the work. What has begun is waited for; where an error ends the context, the rest is dropped.
     """
     before = torch.get_num_threads()
     try:

@@ -139,8 +139,9 @@ def kernel_values(
         if own:
             kernel_MN[rows.stop :, rows] = block[:, BLOCK_ROWS:].T
 
-    with pool_of_cores() as pool:
-        list(pool.map(fill, range(0, len(kernel_MN), BLOCK_ROWS)))
+    starts = range(0, len(kernel_MN), BLOCK_ROWS)
+    with pool_of_cores(len(starts)) as pool:
+        list(pool.map(fill, starts))
     return kernel_MN
 
 

@@ -18,9 +18,9 @@ import torch
 from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
-from transfer.heads.halving import RUNGS, Point, Share, Trained, train_shares
+from transfer.heads.halving import RUNGS, Share, Trained, train_shares
 from transfer.heads.linear_probe_classifier import FineTune
-from transfer.heads.solutions import Solution, ranking
+from transfer.heads.solutions import Solution, curve_columns, ranking
 from transfer.heads.training import Layer, TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
@@ -204,7 +204,7 @@ class FineTuneSearch(GridSearch):
             trained.steps * second_a_step,
             found,
             trained.steps == n_steps,
-            _columns(trained.curve),
+            curve_columns(trained.curve),
         )
 
     def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
@@ -227,9 +227,3 @@ class FineTuneSearch(GridSearch):
         ]
         first = super()._best(means, inside[::n])
         return first * n + ranking(groups[first], self.select)[0]
-
-
-def _columns(curve: Sequence[Point]) -> dict[str, list[float | None]]:
-    """Return the points of a learning curve as a list for each of their values."""
-    names = curve[0] if curve else ()
-    return {name: [point[name] if math.isfinite(point[name]) else None for point in curve] for name in names}

@@ -232,7 +232,7 @@ class LogisticRegressionSearch(GridSearch):
         # to the cores instead.
         weights = [setting["class_weight"] for setting in settings]
         weights = [w for i, w in enumerate(weights) if weights.index(w) == i]
-        with one_thread_each(), pool_of_cores() as pool:
+        with one_thread_each(), pool_of_cores(len(weights)) as pool:
             solutions = list(itertools.chain(*pool.map(follow, weights)))
         return sorted(solutions, key=lambda own: settings.index(own.setting))
 

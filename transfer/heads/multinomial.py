@@ -107,7 +107,7 @@ def fit_layer(
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
     best, n_iter, converged = problem.zero() if begin_CR is None else begin_CR, 0, False
-    with flushed(), one_thread_each(), pool_of_cores(flush_thread) as pool:
+    with flushed(), one_thread_each(), pool_of_cores(len(problem.blocks), flush_thread) as pool:
         for most in (FIRST_STEPS, max_iter) if begin_CR is None else (max_iter,):
             if not converged and n_iter < max_iter:
                 found, n_more, converged = minimise(

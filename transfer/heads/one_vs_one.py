@@ -116,7 +116,7 @@ def in_blocks(
 
     if len(blocks) == 1:
         return reduce_block(rows_MX)
-    with one_thread_each(), pool_of_cores() as pool:
+    with one_thread_each(), pool_of_cores(len(blocks)) as pool:
         return np.concatenate(list(pool.map(reduce_block, blocks)))
 
 

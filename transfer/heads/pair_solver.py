@@ -86,7 +86,7 @@ def solve_settings(
     results = {r: own for r, own in enumerate(_at_bounds(kernel_NN, counts_C, bounds_RC)) if own}
     order = [r for r in bounds_RC.min(1).argsort(kind="stable")[::-1] if r not in results]
     solved: dict[int, Future[tuple[Machines, float]]] = {}
-    with pool_of_cores() as pool:  # libsvm lets go of the interpreter while it solves
+    with pool_of_cores(len(order)) as pool:  # libsvm lets go of the interpreter while it solves
         for r in order:
             if any(machines.within(bounds_RC[r]) for machines in free):
                 continue

@@ -72,7 +72,8 @@ def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
         if own and rows != others:
             out_MN[others, rows] = out_MN[rows, others].T
 
-    blocks = product(range(0, len(x_MD), BLOCK_ROWS), range(0, len(y_ND), BLOCK_ROWS))
-    with flushed(), one_thread_each(), pool_of_cores(flush_thread) as pool:
-        list(pool.map(fill, [pair for pair in blocks if not own or pair[0] >= pair[1]]))
+    pairs = product(range(0, len(x_MD), BLOCK_ROWS), range(0, len(y_ND), BLOCK_ROWS))
+    blocks = [pair for pair in pairs if not own or pair[0] >= pair[1]]
+    with flushed(), one_thread_each(), pool_of_cores(len(blocks), flush_thread) as pool:
+        list(pool.map(fill, blocks))
     return out_MN

@@ -5,7 +5,8 @@ M: rows predicted. N: rows scored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,3 +103,9 @@ def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:
     check_choice("select", select, SELECT_BY)
     other = next(name for name in SELECT_BY if name != select)
     return sorted(range(len(rows)), key=lambda i: (-rows[i][select], -rows[i][other], i))
+
+
+def curve_columns(curve: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Return the points of a learning curve as a list for each of their values; None where one is not finite."""
+    names = curve[0] if curve else ()
+    return {name: [point[name] if math.isfinite(point[name]) else None for point in curve] for name in names}

@@ -43,7 +43,7 @@ def one_thread_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def pool_of_fits(n: int) -> Executor:
+def pool_of_fits(n: int) -> StartedPool:
     """Return a pool in which `n` fits share the cores: what is started by each has its share of them.
 
     To be used within `one_thread_each`. If each fit took all cores for its own pools, their threads would wait for
@@ -57,17 +57,18 @@ def pool_of_fits(n: int) -> Executor:
     return StartedPool(n, initializer=_take_cores, initargs=(max(1, usable_cores() // n),))
 
 
-def pool_of_cores(initializer: Callable[[], None] | None = None) -> Executor:
-    """Return a pool with a thread for each core that the calling thread may use.
+def pool_of_cores(tasks: int, initializer: Callable[[], None] | None = None) -> Executor:
+    """Return a pool with a thread for each core that the calling thread may use, and no more than there are tasks.
 
-    If that is one core (see `pool_of_fits`), functions are called in the calling thread.
+    If that is one (see `pool_of_fits`), functions are called in the calling thread.
 
     Parameters
     ----------
+    tasks : int
     initializer : callable, optional
         Called once in each thread that is started.
     """
-    n = getattr(_thread, "cores", None) or usable_cores()
+    n = min(getattr(_thread, "cores", None) or usable_cores(), tasks)
     return StartedPool(n, initializer=initializer) if n > 1 else _CallingThread()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from transfer.config import BUILT_IN, NAMED_WEIGHTS
+from transfer.config import BUILT_IN, NAMED_WEIGHTS, UNCACHED
 from transfer.evaluation.results import Result, skipped_count
 from transfer.report.lab import describe_lab
 from transfer.report.verdict import find_pair
@@ -193,11 +193,11 @@ def _on_methods(result: Result) -> Iterator[str]:
 
 def _on_batch_norm(result: Result) -> Iterator[str]:
     """Yield how `fc-lab-uncached` differs from `fc-lab`."""
-    pair = find_pair(result.comparison["pairs"], "fc-lab-uncached", "fc-lab")
+    pair = find_pair(result.comparison["pairs"], UNCACHED, "fc-lab")
     if result.config.get("bn") == "train":
         difference = pair and format_points(pair["macro_f1"]["difference"], pair["macro_f1"]["ci95"])
         yield (
-            "fc-lab-uncached is fc-lab with the network in train mode: while the layer is trained, batch norm "
+            f"{UNCACHED} is fc-lab with the network in train mode: while the layer is trained, batch norm "
             "normalises by the statistics of each batch, and predictions use the running averages of these instead of "
             "those in the weights"
             + (f" ({difference} points of macro F1 against fc-lab)" if difference else "")

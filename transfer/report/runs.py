@@ -192,7 +192,11 @@ def _setting(key: str, words: str) -> Callable[[Result], str]:
     def describe(result: Result) -> str:
         value = result.config.get(key)
         old = result.schema_version == OLD_VERSION and value == OLD_DEFAULTS.get(key)
-        numbers = ", ".join(f"{one:g}" for one in value) if isinstance(value, list) else value
+        numbers = (
+            ", ".join(one if isinstance(one, str) else f"{one:g}" for one in value)
+            if isinstance(value, list)
+            else value
+        )
         return "" if value is None or old else words.format(numbers)
 
     return describe
@@ -219,6 +223,9 @@ _PROPERTIES: list[tuple[str, Callable[[Result], str], bool]] = [
     ("seed", _setting("seed", "seed {}"), False),
     ("groups", _setting("groups", "groups {}"), False),
     ("learning rates", _setting("lr", "learning rates {}"), False),
+    ("adaptations", _setting("adapt", "adaptations {}"), False),
+    ("rates of blocks", _setting("lr_blocks", "learning rates of blocks {}"), False),
+    ("views", _setting("views", "{} views"), False),
     ("epochs", _setting("epochs", "{} epochs"), False),
     ("batch size", _setting("batch_size", "batches of {}"), False),
     ("date", lambda r: r.created[:10], False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from transfer.config import UNCACHED
 from transfer.evaluation.results import Result
 from transfer.report.wording import (
     ALPHA,
@@ -240,17 +241,20 @@ def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
         return f"{method['name']} {format_seconds(method['fit_s'])} for {of}{each}"
 
     both = f"{cost(first)}, {cost(second)}"
+    cached = "with the features cached"
+    if UNCACHED in (first["name"], second["name"]):
+        cached += f" except for {UNCACHED}"
     if max(slow["fit_seconds"]) < SHORT_S:
-        return f"Time is no reason to choose: with the features cached, {both}."
+        return f"Time is no reason to choose: {cached}, {both}."
     environment = result.environment
     if environment.get("busy"):
         return (
-            f"With the features cached: {both}; other processes took {environment['contention']:.0%} of the "
+            f"{cached[0].upper()}{cached[1:]}: {both}; other processes took {environment['contention']:.0%} of the "
             "processor meanwhile, so the times say little."
         )
     if min(slow["fit_seconds"]) <= max(fast["fit_seconds"]):
-        return f"With the features cached: {both}; the times overlap."
-    text = f"With the features cached: {both}"
+        return f"{cached[0].upper()}{cached[1:]}: {both}; the times overlap."
+    text = f"{cached[0].upper()}{cached[1:]}: {both}"
     cold_s, extra_s = result.features["cold_seconds"], slow["fit_s"] - fast["fit_s"]
     if cold_s:
         trainings = max(1, round(cold_s / extra_s))

@@ -120,7 +120,7 @@ class Model:
         files = [replace(one, shift=self.shift, resizing=self.resizing) for one in as_files(images)]
         bad = bad or BadImages(None, "error")
         found: list[Prediction] = []
-        with StartedPool(self.plan.threads) as pool:
+        with StartedPool(max(1, min(self.plan.threads, len(files)))) as pool:
             for start in range(0, len(files), ROWS):
 
                 def report(done: int, start: int = start) -> None:

@@ -15,9 +15,9 @@ BYTES_EACH = 10 << 20
 class StartedPool(ThreadPoolExecutor):
     """A `ThreadPoolExecutor` whose threads all run when it is returned.
 
-    `threading.Thread.start` waits for good for a thread that gets no memory before it says that it runs
+    `threading.Thread.start` waits forever if the new thread fails for lack of memory while it starts
     (https://github.com/python/cpython/issues/140746), as happens where threads are started one by one while others
-    decode large images. Here all are started at once, after a look whether there is memory for them. Where an
+    decode large images. Here all are started at once, after a check that there is memory for them. Where an
     error or an interrupt ends a `with` block, work that has not begun is dropped; other work is waited for.
 
     Parameters
@@ -44,9 +44,8 @@ class StartedPool(ThreadPoolExecutor):
     ) -> None:
         super().__init__(threads, initializer=initializer, initargs=initargs)
         try:
-            mmap.mmap(
-                -1, threads * BYTES_EACH
-            ).close()  # not of memory that an allocator kept: a stack never is
+            # A private mapping, like a stack: all limits count it, and no allocator has it left over.
+            mmap.mmap(-1, threads * BYTES_EACH, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
         except OSError as error:
             raise MemoryError(f"too little memory to start {threads} threads") from error
         gate = threading.Event()

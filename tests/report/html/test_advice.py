@@ -30,6 +30,14 @@ def test_rates_at_the_end_of_a_range_are_tried_beyond_it(
     assert [option for reason, option in advise(result) if reason.startswith("fc-lab chose")] == [option]
 
 
+def test_rates_of_blocks_have_an_option_of_their_own(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    method = result.method("fc-lab")
+    method["name"] = "unfreeze:layer4"
+    set_rates(method, [1e-4, 1e-3, 1e-2], 1e-2)
+    assert "--lr-blocks 0.0001,0.001,0.01,0.1" in [option for _, option in advise(result)]
+
+
 def test_labels_wanted_come_with_the_command_that_shows_what_they_give(make: Make) -> None:
     result, _ = make(["a", "b"], [5, 5])
     for row in result.method("svm")["test"]["per_class"]:

@@ -81,4 +81,5 @@ def _wider_rates(method: dict[str, Any]) -> str | None:
     """Return the option with the learning rates that were tried and one beyond the best, where it is allowed."""
     tried, best = sorted({row["params"]["lr"] for row in method["sweep"]}), method["best_params"]["lr"]
     beyond = best / 10 if best == tried[0] else best * 10
-    return f"--lr {','.join(f'{lr:g}' for lr in sorted([*tried, beyond]))}" if beyond < MOST_LR else None
+    option = "--lr-blocks" if ":" in method["name"] else "--lr"
+    return f"{option} {','.join(f'{lr:g}' for lr in sorted([*tried, beyond]))}" if beyond < MOST_LR else None
