@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from transfer.heads.solutions import ranking, validation_scores
+from transfer.heads.solutions import curve_columns, ranking, validation_scores
 
 
 def row(accuracy: float, macro_f1: float) -> dict[str, float]:
@@ -36,3 +36,9 @@ def test_scores_of_names_equal_scikit_learns() -> None:
     scored = validation_scores(y, predicted)
     assert scored["accuracy"] == pytest.approx(accuracy_score(y, predicted))
     assert scored["macro_f1"] == pytest.approx(f1_score(y, predicted, average="macro"))
+
+
+def test_what_is_not_finite_in_a_curve_is_none() -> None:
+    curve = [{"step": 5, "loss": 0.5}, {"step": 10, "loss": float("nan")}, {"step": 15, "loss": float("inf")}]
+    assert curve_columns(curve) == {"step": [5, 10, 15], "loss": [0.5, None, None]}
+    assert curve_columns([]) == {}

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from transfer.backbones import networks
 from transfer.backbones.blocks import cut_at
@@ -80,12 +81,12 @@ def train_blocks(
     missing = [lr for lr in rates if not trainings.is_kept(lr)]
     shared_s = (now() - start) / len(rates)
     rows: list[dict[str, Any]] = []
-    labels = []
+    predictions = []
     for lr in rates:
         report = _part_of(on_progress, missing.index(lr), missing) if lr in missing else on_progress
         trained = trainings.train(lr, report)
         rows.append({**trained.row, "fit_s": shared_s + trained.row["fit_s"]})
-        labels.append([trained.head.predict(trained.splits[split].x_ND) for split in ("valid", "test")])
+        predictions.append(trained.predictions)
         if ranking(rows, config.select)[0] == len(rows) - 1:  # features of the others take memory
             best = trained
     index = ranking(rows, config.select)[0]
@@ -93,8 +94,8 @@ def train_blocks(
         best_index_=index,
         best_estimator_=best.head,
         cv_results_=rows,
-        valid_predictions_=np.stack([valid_N for valid_N, _ in labels]),
-        test_predictions_=np.stack([test_N for _, test_N in labels]),
+        valid_predictions_=np.stack([one["valid"] for one in predictions]),
+        test_predictions_=np.stack([one["test"] for one in predictions]),
         tensors=best.tensors,
         splits=best.splits,
         fit_s=sum(row["fit_s"] for row in rows),
@@ -128,6 +129,7 @@ class _Trained:
     head: Any
     tensors: Tensors
     splits: dict[str, Split]
+    predictions: dict[str, npt.NDArray[np.int64]]
     predict_s: float
 
 
@@ -181,11 +183,12 @@ class _BlockTrainings:
         kept = finish(training, self._store, self._declare(lr), made_on(self._found.plan), on_progress)
         training.best_tensors, numbers = read_finished(kept.path)
         training.take_best()
-        head, splits = training.head.folded(self._fitted), {}
+        head = training.head.folded(self._fitted)
+        splits, predictions = {}, {}
         for split in SPLITS:
             begun = now(self._recipe.device)
             x_ND = training.features(self._parts[split]).cpu().numpy()
-            head.predict(x_ND)
+            predictions[split] = head.predict(x_ND)
             predict_s = now(self._recipe.device) - begun
             splits[split] = Split(x_ND, self._features.splits[split].y_N)
         return _Trained(
@@ -193,6 +196,7 @@ class _BlockTrainings:
             head=head,
             tensors=trained_tensors(training.rest),
             splits=splits,
+            predictions=predictions,
             predict_s=predict_s,
         )
 
