@@ -17,6 +17,7 @@ from transfer import report
 from transfer.cache import inventory
 from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation import experiment, ladder
+from transfer.evaluation.blocks import NetworkMethods
 from transfer.evaluation.experiment import Experiment
 from transfer.evaluation.results import Result
 from transfer.finetuning import checkpoints
@@ -224,13 +225,82 @@ def test_another_run_replaces_its_files(root: Path, out: Path) -> None:
     assert names() == []
 
 
-def test_repeats_leave_it_out_and_say_so(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture(scope="module")
+def repeated(root: Path) -> Result:
+    return experiment.compare(settings(root, methods=("fc",), repeats=2)).result
+
+
+def test_repeats_train_it_on_every_split(
+    repeated: Result, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(repeated.to_json()))
+    found = repeated.comparison["repeats"]
+    assert [one["name"] for one in found["methods"]] == ["fc", NAME]
+    assert [params["epochs"] for params in found["methods"][1]["best_params"]] == [2, 2]
+    assert found["methods"][1]["accuracy"][0] != found["methods"][1]["accuracy"][1]
+    assert (found["pairs"][0]["a"], found["pairs"][0]["b"]) == ("fc", NAME)
+    assert report.verdict(repeated)
+    assert report.page(repeated, None, lambda file: None)
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)  # all of it is kept
+    again = experiment.compare(settings(root, methods=("fc",), repeats=2)).result.comparison["repeats"]
+    assert again["methods"] == found["methods"]
+
+
+def test_on_the_split_of_the_run_a_repeat_is_the_run(
+    root: Path, done: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)
+    ends = np.cumsum([len(split.y_N) for split in done.features.splits.values()])
+    rows = np.split(np.arange(ends[-1]), ends[:-1])
+    reports: list[tuple[float, str]] = []
+    found = NetworkMethods(settings(root), done.features).score_splits(
+        NAME, [tuple(rows)], len(done.features.classes), lambda *report: reports.append(report)
+    )
+    row = done.result.method(NAME)
+    assert (found["accuracy"], found["macro_f1"]) == ([row["test"]["accuracy"]], [row["test"]["macro_f1"]])
+    assert found["best_params"] == [row["best_params"]]
+    assert reports[-1] == (1,)
+
+
+def test_what_repeats_take_is_said_before_they_begin(
+    root: Path, repeated: Result, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def note(phase: str, done: int, total: int, detail: str = "", *_: object) -> None:
+        if phase == "repeat" and NAME in detail:
+            seen.append((detail, caplog.text))
+
     with caplog.at_level(logging.INFO):
-        result = experiment.compare(settings(root, methods=("fc",), repeats=2)).result
-    assert [one["name"] for one in result.comparison["repeats"]["methods"]] == ["fc"]
-    assert f"repeats leave out what trains with the network: {NAME}" in caplog.text
-    assert report.verdict(result)
-    assert report.page(result, None, lambda file: None)
+        experiment.compare(settings(root, methods=("fc",), repeats=2, seed=1), note)
+    assert f"{NAME}: trained on 2 other splits too, which takes about 1 min, and " in seen[0][1]
+    assert any("split 2 of 2, learning rate 0.0001, epoch 2 of 2, loss" in one for one, _ in seen)
+
+
+def test_views_of_repeats_are_made_of_all_images_and_count(root: Path) -> None:
+    result = experiment.compare(settings(root, views=2, repeats=2, methods=("fc",))).result
+    assert [one["name"] for one in result.comparison["repeats"]["methods"]] == ["fc", NAME]
+    for repeats, views in ((0, 72), (2, 144)):
+        with pytest.raises(UserError, match=f"of 72 images and {views} views take .* more than `max_cache`"):
+            experiment.compare(settings(root, views=3, repeats=repeats, max_cache=1000))
+
+
+def test_a_group_left_out_may_be_all_that_there_is_of_a_class(
+    tmp_path: Path, make_images: Callable[..., Path]
+) -> None:
+    make_images(tmp_path / "made", train=12, valid=6, test=6)
+    for path in sorted((tmp_path / "made").rglob("*.jpg")):
+        split, name, number = *path.parts[-3:-1], int(path.stem)
+        day = 9 if name == "class0" else number % 3
+        target = tmp_path / "images" / split / name / f"day{day}-{split}{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    config = settings(tmp_path, methods=("fc",), groups="^day[0-9]", repeats="groups")
+    found = experiment.compare(config).result.comparison["repeats"]
+    assert found["names"] == ["day0", "day1", "day2", "day9"]
+    for one in found["methods"]:
+        assert one["accuracy"][3] == 0
+        assert min(one["accuracy"][:3]) > 0
 
 
 def test_it_may_be_the_best_of_the_ladder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,14 +352,11 @@ def test_a_second_run_in_train_mode_trains_nothing_again(
     assert again.method(UNCACHED)["test"] == uncached.result.method(UNCACHED)["test"]
 
 
-def test_repeats_leave_out_the_network_in_train_mode(
-    uncached: Experiment, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_repeats_run_the_network_in_train_mode_on_every_split(uncached: Experiment) -> None:
     config = dataclasses.replace(uncached.config, methods=("fc-lab",), repeats=2)
-    with caplog.at_level(logging.INFO):
-        result = experiment.compare(config).result
-    assert [one["name"] for one in result.comparison["repeats"]["methods"]] == ["fc-lab"]
-    assert f"repeats leave out what trains with the network: {UNCACHED}" in caplog.text
+    found = experiment.compare(config).result.comparison["repeats"]
+    assert [one["name"] for one in found["methods"]] == ["fc-lab", UNCACHED]
+    assert all(0 < score <= 1 for score in found["methods"][1]["accuracy"])
 
 
 def test_the_ladder_to_the_network_in_train_mode_has_one_step() -> None:

@@ -177,3 +177,14 @@ def test_one_split_alone_is_noted_where_nobody_chose_it(example: Result) -> None
     asked = {**example.config, "repeats": 0}
     assert "--repeats 10" not in notes(example, data=drawn, comparison=one_split, config=asked)
     assert "--repeats 10" not in notes(example, comparison=one_split, config=unasked)
+
+
+def test_methods_that_are_not_repeated_unasked_are_named(example: Result) -> None:
+    first, *others = [one["name"] for one in example.methods]
+    repeated = {"n": 10, "scheme": "stratified", "methods": [{"name": name} for name in others]}
+    parts = {"comparison": {**example.comparison, "repeats": repeated}}
+    text = notes(example, config={**example.config, "repeats": None}, **parts)
+    assert (
+        f"{first}: compared on this split alone; --repeats 10 trains on other splits too, which takes" in text
+    )
+    assert "on this split alone" not in notes(example, config={**example.config, "repeats": 10}, **parts)

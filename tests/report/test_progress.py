@@ -57,6 +57,14 @@ def test_unlike_parts_whose_costs_are_known_have_about_a_time_left(clock: FakeCl
     assert state.pace == "about 0 s left"
 
 
+def test_a_part_may_say_how_far_it_is(clock: FakeClock) -> None:
+    state = State(clock)
+    state.update("repeat", 0, 2, "unfreeze:layer4, split 1 of 2", share=0.0)
+    clock.now_s += 30
+    state.update("repeat", 0, 2, "unfreeze:layer4, split 1 of 2, epoch 2 of 2", share=0.25)
+    assert state.pace == "about 90 s left"
+
+
 def test_with_an_earlier_run_the_time_left_is_that_of_the_whole_run(clock: FakeClock) -> None:
     state = State(clock, {"read": 1.0, "fit": 20.0, "repeat": 100.0})
     state.update("read", 0, 900, "", "images")

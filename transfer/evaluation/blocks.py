@@ -1,14 +1,19 @@
-"""Methods that train with the network itself, fitted after those that train on its features alone."""
+"""Methods that train with the network itself, fitted after those that train on its features alone.
+
+N: images. R: splits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation.fitting import FittedSearch
+from transfer.evaluation.repeats import OnFit, Split, score_predictions
 from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.heads.registry import METHODS
@@ -16,6 +21,7 @@ from transfer.system.progress import Progress
 from transfer.system.timer import Stopwatch
 
 if TYPE_CHECKING:
+    from transfer.features.fill_maps import Tables
     from transfer.finetuning.trained import TrainedBlocks
 
 
@@ -72,15 +78,8 @@ def describe_method(name: str) -> tuple[str, str]:
     return found.kind, found.summary
 
 
-def fit_blocks(
-    config: RunConfig,
-    features: Features,
-    plan: ExtractionPlan | None,
-    watch: Stopwatch,
-    on_error: Callable[[str, Exception], None],
-    on_progress: Progress,
-) -> dict[str, FittedSearch]:
-    """Fit the methods that train with the network, one after the other.
+class NetworkMethods:
+    """The methods of a run that train with the network.
 
     Parameters
     ----------
@@ -89,52 +88,111 @@ def fit_blocks(
         Of the frozen network, not transformed.
     plan : ExtractionPlan, optional
         Of `config`, where the caller has resolved it.
-    watch : Stopwatch
-        Gets the phases `maps` and `train`.
-    on_error : callable
-        Called with the method and the error of a training that fails; if it returns, the method is left out.
-    on_progress : Progress
-
-    Returns
-    -------
-    dict of str to FittedSearch
-        By method, each with features of its own.
     """
-    fitted: dict[str, FittedSearch] = {}
-    if not list_methods(config):
+
+    def __init__(self, config: RunConfig, features: Features, plan: ExtractionPlan | None = None) -> None:
+        self._config, self._features, self._given_plan = config, features, plan
+        self._tables: dict[str, Tables] = {}
+
+    @cached_property
+    def _plan(self) -> ExtractionPlan:
+        return self._given_plan or plan_extraction(self._config)
+
+    def fit(
+        self, watch: Stopwatch, on_error: Callable[[str, Exception], None], on_progress: Progress
+    ) -> dict[str, FittedSearch]:
+        """Fit all of them, one after the other.
+
+        Parameters
+        ----------
+        watch : Stopwatch
+            Gets the phases `maps` and `train`.
+        on_error : callable
+            Called with the method and the error of a training that fails; if it returns, the method is left out.
+        on_progress : Progress
+
+        Returns
+        -------
+        dict of str to FittedSearch
+            By method, each with features of its own.
+        """
+        fitted: dict[str, FittedSearch] = {}
+        if len(self._config.unfreeze) > 1:
+            with suppress(Exception):  # one of them may be what fails: each by itself then
+                self._fill(self._config.unfreeze, self._features, watch, on_progress)
+        for name in list_methods(self._config):
+            try:
+                found = self._train(name, self._features, watch, on_progress)
+            except Exception as error:  # memory, a disk, a tracer: it costs this method alone
+                on_error(name, error)
+                continue
+            fitted[name] = FittedSearch(
+                search=found,
+                predicted_N=found.predict(found.splits["test"].x_ND),
+                fit_seconds=[found.fit_s],
+                predict_seconds=[found.predict_s],
+                splits=found.splits,
+            )
         return fitted
-    from transfer.features.fill_maps import fill_maps  # torch's tracers, which most runs do without
-    from transfer.finetuning.method import train_blocks
-    from transfer.finetuning.uncached_method import train_uncached
 
-    plan = plan or plan_extraction(config)
-    tables = {}
-    if len(config.unfreeze) > 1:
-        with suppress(Exception), watch("maps"):  # one of them may be what fails: each by itself then
-            tables = fill_maps(config.unfreeze, plan, features.extraction, on_progress)
+    def score_splits(
+        self, name: str, splits: Sequence[Split], n_classes: int, on_fit: OnFit
+    ) -> dict[str, list[Any]]:
+        """Train a method on other splits of the images, and score it on their test images.
 
-    def train(name: str) -> TrainedBlocks:
+        Trainings are kept in the store, as those of a run are: where this one is stopped, the next one goes on.
+
+        Parameters
+        ----------
+        name : str
+        splits : sequence of (train, valid, test)
+            Row indices of each split.
+        n_classes : int
+        on_fit : OnFit
+
+        Returns
+        -------
+        dict
+            As `repeats.score_splits` returns it.
+        """
+        found: dict[str, list[Any]] = {"accuracy": [], "macro_f1": [], "best_params": []}
+        for i, split in enumerate(splits):
+
+            def on_progress(phase: str, done: int, total: int, detail: str = "", *_: Any, i: int = i) -> None:
+                on_fit(i + (done / total if phase == "train" else 0), detail)
+
+            features = self._features.in_splits(*split)
+            trained = self._train(name, features, Stopwatch(), on_progress)
+            accuracy, macro_f1 = score_predictions(
+                features.splits["test"].y_N, trained.test_predictions_[trained.best_index_], n_classes
+            )
+            found["accuracy"].append(accuracy)
+            found["macro_f1"].append(macro_f1)
+            found["best_params"].append(trained.best_params_)
+            on_fit(i + 1)
+        return found
+
+    def _train(self, name: str, features: Features, watch: Stopwatch, on_progress: Progress) -> TrainedBlocks:
+        """Train a method on the splits of some features."""
+        from transfer.finetuning.method import train_blocks  # torch's tracers, which most runs do without
+        from transfer.finetuning.uncached_method import train_uncached
+
         if name == UNCACHED:
-            return train_uncached(config, features, plan, watch, on_progress)
+            return train_uncached(self._config, features, self._plan, watch, on_progress)
         family, _, block = name.partition(":")
-        if block not in tables:
-            with watch("maps"):
-                tables.update(fill_maps([block], plan, features.extraction, on_progress))
+        if block not in self._tables:
+            self._fill([block], features, watch, on_progress)
         with watch("train"):
-            adapt = _adaptations(config)[family]
-            return train_blocks(block, tables[block], config, features, plan, on_progress, adapt=adapt)
+            adapt = _adaptations(self._config)[family]
+            return train_blocks(
+                block, self._tables[block], self._config, features, self._plan, on_progress, adapt=adapt
+            )
 
-    for name in list_methods(config):
-        try:
-            found = train(name)
-        except Exception as error:  # memory, a disk, a tracer: it costs this method alone
-            on_error(name, error)
-            continue
-        fitted[name] = FittedSearch(
-            search=found,
-            predicted_N=found.predict(found.splits["test"].x_ND),
-            fit_seconds=[found.fit_s],
-            predict_seconds=[found.predict_s],
-            splits=found.splits,
-        )
-    return fitted
+    def _fill(
+        self, blocks: Sequence[str], features: Features, watch: Stopwatch, on_progress: Progress
+    ) -> None:
+        """Compute the maps of blocks that the store lacks."""
+        from transfer.features.fill_maps import fill_maps
+
+        with watch("maps"):
+            self._tables |= fill_maps(blocks, self._plan, features.extraction, on_progress)

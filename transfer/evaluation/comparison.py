@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from transfer.data.copies import copy_codes, join_groups
 from transfer.data.dataset import ImageSet
 from transfer.data.splits import draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import ladder, repeats, statistics
+from transfer.evaluation.blocks import NetworkMethods
 from transfer.evaluation.fitting import FittedSearch
 from transfer.features.extract import Features
 from transfer.heads.registry import METHODS
@@ -23,6 +27,7 @@ from transfer.heads.solutions import ranking
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 from transfer.system.row_storage import is_mapped
+from transfer.system.text import in_bytes
 from transfer.system.timer import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,7 @@ def compare_methods(
     config: RunConfig,
     image_set: ImageSet,
     features: Features,
+    trained: NetworkMethods,
     watch: Stopwatch,
     on_progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -48,6 +54,8 @@ def compare_methods(
     config : RunConfig
     image_set : ImageSet
     features : Features
+    trained : NetworkMethods
+        Those of `fitted` that train with the network.
     watch : Stopwatch
         Phases `compare` and `repeat` get their seconds.
     on_progress : Progress
@@ -95,7 +103,7 @@ def compare_methods(
         "best_of_kind": kinds,
         "pairs": pairs,
         "ladder": climbed,
-        "repeats": _repeat(config, fitted, image_set, features, watch, on_progress),
+        "repeats": _repeat(config, fitted, image_set, features, trained, watch, on_progress),
     }
 
 
@@ -104,21 +112,21 @@ def _repeat(
     fitted: dict[str, FittedSearch],
     image_set: ImageSet,
     features: Features,
+    trained: NetworkMethods,
     watch: Stopwatch,
     on_progress: Progress,
 ) -> dict[str, Any] | None:
     """`comparison.repeats` of the result; None where nothing is repeated."""
     unfitted = {name: METHODS[name].build(config) for name in fitted if name in METHODS}
-    if config.repeats and len(unfitted) < len(fitted):
-        left_out = [name for name in fitted if name not in unfitted]
-        log.info("repeats leave out what trains with the network: %s", ", ".join(left_out))
+    # They take minutes or hours, and are trained again only where someone asks for it.
+    others = [name for name in fitted if name not in unfitted and config.repeats is not None]
     found = features.images
     count = config.repeats
     if count is None:
         count = repeats.default_count(
             test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
         )
-    if count == 0 or not unfitted:
+    if count == 0 or not (unfitted or others):
         return None
     if is_mapped(features.x_ND):
         log.warning(
@@ -148,16 +156,36 @@ def _repeat(
             )
         valid_share = shares["valid"] / (1 - shares["test"])
         splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
+    if others:
+        _announce(others, fitted, [len(train) for train, _, _ in splits], len(features.splits["train"].y_N))
+    n_classes = len(image_set.classes)
     with watch("repeat"):
         return repeats.repeat(
             unfitted,
             features.x_ND,
             labels_N,
             splits,
-            len(image_set.classes),
+            n_classes,
             scheme=scheme,
             names=group_names,
             transform=config.transform,
-            fit_s={name: fitted[name].fit_s for name in unfitted},
+            others={name: partial(trained.score_splits, name, splits, n_classes) for name in others},
+            fit_s={name: fitted[name].fit_s for name in (*unfitted, *others)},
             on_progress=on_progress,
         )
+
+
+def _announce(
+    names: Sequence[str], fitted: dict[str, FittedSearch], train_R: Sequence[int], n_train: int
+) -> None:
+    """Log what it takes to train methods again on splits of so many training images, instead of `n_train`."""
+    seconds = sum(fitted[name].fit_s for name in names) * sum(train_R) / n_train
+    kept = sum(fitted[name].search.kept_bytes for name in names) * len(train_R)
+    log.info(
+        "%s: trained on %d other splits too, which takes about %s min, and %s in the store, but for what earlier "
+        "runs have trained",
+        ", ".join(names),
+        len(train_R),
+        f"{math.ceil(seconds / 60):,}",
+        in_bytes(kept),
+    )

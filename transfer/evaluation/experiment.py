@@ -16,7 +16,7 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
-from transfer.evaluation.blocks import describe_settings, fit_blocks, list_methods
+from transfer.evaluation.blocks import NetworkMethods, describe_settings, list_methods
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
 from transfer.evaluation.results import Result
@@ -194,7 +194,8 @@ def compare(
             with watch("transform"), reported(on_progress, "transform"):
                 features, steps = transform_features(raw, config.transform)
         fitted = _fit_all(names, config, features, watch, left_out, on_progress)
-        fitted |= fit_blocks(config, raw, plan, watch, left_out, on_progress)
+        trained = NetworkMethods(config, raw, plan)
+        fitted |= trained.fit(watch, left_out, on_progress)
         taken = contention.share(hardware.usable_cores())
         methods = []
         scored = list(fitted)
@@ -208,7 +209,9 @@ def compare(
         on_progress("score", len(scored), len(scored))
         if not fitted:
             raise UserError("no method can be fitted to these images; the lines above say why")
-        comparison = compare_methods(methods, fitted, config, image_set, features, watch, on_progress)
+        comparison = compare_methods(
+            methods, fitted, config, image_set, features, trained, watch, on_progress
+        )
         comparison["left_out"] = left_out.reasons
         with watch("check labels"), reported(on_progress, "check labels"):
             comparison["suspects"] = _find_suspects(config, raw)
@@ -246,12 +249,7 @@ def compare(
         seconds={**watch.seconds, "total": watch.total()},
     )
     return Experiment(
-        config=config,
-        result=result,
-        image_set=image_set,
-        features=features,
-        fitted=fitted,
-        steps=steps,
+        config=config, result=result, image_set=image_set, features=features, fitted=fitted, steps=steps
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,17 @@ DRAWN_REPEATS, MOST_CLASSES = 10, 300
 log = logging.getLogger(__name__)
 
 
+class OnFit(Protocol):
+    """Called with the number of splits that are done, a part of one included, and with what is being done."""
+
+    def __call__(self, done: float, detail: str = "", /) -> None:
+        """Take what is reported."""
+
+
+Scorer = Callable[[OnFit], dict[str, list[Any]]]
+"""Fits a method on every split, and returns what `score_splits` does."""
+
+
 def default_count(*, test_is_drawn: bool, n_classes: int) -> int:
     """Return the default number of repeats: 10, or 0 if the folder has a test split or more than 300 classes."""
     return DRAWN_REPEATS if test_is_drawn and n_classes <= MOST_CLASSES else 0
@@ -46,6 +58,7 @@ def repeat(
     scheme: str,
     names: Sequence[str] = (),
     transform: Sequence[str] = (),
+    others: Mapping[str, Scorer] | None = None,
     fit_s: Mapping[str, float] | None = None,
     on_progress: Progress = silent,
 ) -> dict[str, Any] | None:
@@ -68,6 +81,8 @@ def repeat(
         Name of each split: with `groups` the group that is left out.
     transform : sequence of str
         Steps of `FeatureTransform`, fitted to the training rows of each split.
+    others : mapping of str to callable, optional
+        Methods that fit more than a search of features, after the searches.
     fit_s : mapping of str to float, optional
         Seconds that each method took on another split, from which the time left is estimated: within some 40 % on two
         cores, where other fits at the same time and single threads change what a fit takes.
@@ -81,7 +96,8 @@ def repeat(
         score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won. None where
         no transform can be fitted.
     """
-    methods, total = [], len(unfitted) * len(splits)
+    names_M = [*unfitted, *(others or {})]
+    methods, total = list[dict[str, Any]](), len(names_M) * len(splits)
     if transform:
         on_progress("repeat", 0, total, "transform")
     try:
@@ -89,21 +105,23 @@ def repeat(
     except Exception as error:  # memory, a library: it costs the repeats alone
         log.warning("nothing is repeated on other splits: transform: %s", first_line(error))
         return None
-    cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in unfitted])
-    for i, (name, search) in enumerate(unfitted.items()):
+    scorers: dict[str, Scorer] = {
+        name: partial(score_splits, search, x_ND, y_N, splits, n_classes, transforms=transforms)
+        for name, search in unfitted.items()
+    }
+    cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in names_M])
+    for i, (name, score) in enumerate({**scorers, **(others or {})}.items()):
 
-        def on_fit(done: int, i: int = i, name: str = name) -> None:
+        def on_fit(done: float, detail: str = "", /, i: int = i, name: str = name) -> None:
             if done == len(splits):  # the next method's first call says so
                 return
-            part = f"{name}, split {done + 1} of {len(splits)}"
+            part = f"{name}, split {int(done) + 1} of {len(splits)}{detail and ', '}{detail}"
             share = (cost_s[:i].sum() + cost_s[i] * done / len(splits)) / cost_s.sum()
-            on_progress("repeat", i * len(splits) + done, total, part, "", share if fit_s else None)
+            on_progress("repeat", i * len(splits) + int(done), total, part, "", share if fit_s else None)
 
         on_fit(0)
         try:
-            methods.append(
-                {"name": name, **score_splits(search, x_ND, y_N, splits, n_classes, on_fit, transforms)}
-            )
+            methods.append({"name": name, **score(on_fit)})
         except Exception as error:  # memory, a library: it costs this method alone
             log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
     on_progress("repeat", total, total)
@@ -202,11 +220,18 @@ def score_splits(
 
     def score(i: int, fitted: Any) -> tuple[float, float, dict[str, Any]]:
         test = splits[i][2]
-        counts_CC = metrics.confusion(y_N[test], fitted.predict(x_ND[test]), n_classes)
-        return float(metrics.accuracy(counts_CC)), float(metrics.macro_f1(counts_CC)), fitted.best_params_
+        return *score_predictions(y_N[test], fitted.predict(x_ND[test]), n_classes), fitted.best_params_
 
     pairs = [(train, valid) for train, valid, _ in splits]
     scored = search.fit_splits(x_ND, y_N, pairs, score, on_fit)  # searches of many rows are not kept
     return dict(
         zip(("accuracy", "macro_f1", "best_params"), map(list, zip(*scored, strict=True)), strict=True)
     )
+
+
+def score_predictions(
+    y_N: npt.NDArray[np.int64], predicted_N: npt.NDArray[np.int64], n_classes: int
+) -> tuple[float, float]:
+    """Return accuracy and macro F1 of predicted classes."""
+    counts_CC = metrics.confusion(y_N, predicted_N, n_classes)
+    return float(metrics.accuracy(counts_CC)), float(metrics.macro_f1(counts_CC))

@@ -113,6 +113,20 @@ class Features:
             coarse=self.coarse and self.coarse.transformed(transform),
         )
 
+    def in_splits(self, *rows_S: npt.NDArray[np.intp]) -> Features:
+        """Return the features of the same images in other splits, as a copy.
+
+        Parameters
+        ----------
+        *rows_S : ndarray of indices
+            Rows of the training, validation and test images, each at most once.
+        """
+        rows_N = np.concatenate(rows_S)
+        split_N = np.repeat(np.arange(len(rows_S), dtype=np.uint8), [len(rows) for rows in rows_S])
+        images, x_ND = replace(self.images.select(rows_N), split_N=split_N), self.x_ND[rows_N]
+        source = replace(self.source, images=images)
+        return replace(self, x_ND=x_ND, splits=_split(x_ND, images), exact=None, coarse=None, source=source)
+
 
 def find_features(
     config: RunConfig,

@@ -17,7 +17,7 @@ from transfer.data.views import View
 from transfer.features.extractor import FeatureExtractor
 from transfer.features.fill import Extraction
 from transfer.features.map_tables import MapTables
-from transfer.features.maps import check_space, count_bytes, count_numbers, describe
+from transfer.features.maps import check_space, count_bytes, count_numbers, describe, seen_in_views
 from transfer.features.placement import placed
 from transfer.features.plan import ExtractionPlan
 from transfer.system.errors import UserError
@@ -26,7 +26,7 @@ from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
 
 Tables = tuple[FeatureTable, ...]
-"""Of one block: the maps of all images, then those of each view of the training images."""
+"""Of one block: the maps of all images, then those of each view."""
 
 
 def fill_maps(
@@ -55,9 +55,9 @@ def fill_maps(
     """
     request = plan.maps
     assert request
-    train = found.images.in_split("train").distinct()
+    viewed = seen_in_views(request, found.images)
     views = [View(number, request.seed) for number in range(1, request.views)]
-    parts = [found.images.distinct(), *(replace(train, view=view) for view in views)]
+    parts = [found.images.distinct(), *(replace(viewed, view=view) for view in views)]
     with placed(plan, Stopwatch(), on_progress) as (_, here), StartedPool(here.threads) as pool:
 
         def make(blocks: Sequence[str], images: IndexedImages) -> FeatureExtractor:

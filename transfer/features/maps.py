@@ -79,15 +79,20 @@ def check_limit(request: MapsRequest, weights: Weights, size: tuple[int, int], i
     for block in request.blocks:
         with contextlib.suppress(CantCut):
             numbers += count_numbers(weights, request.of([block]), size)
-    distinct = images.distinct()
-    rows = len(distinct) + (request.views - 1) * len(distinct.in_split("train"))
-    needed = count_bytes(request, rows * numbers)
+    distinct, viewed = images.distinct(), seen_in_views(request, images)
+    views = (request.views - 1) * len(viewed)
+    needed = count_bytes(request, (len(distinct) + views) * numbers)
     if needed > request.max_bytes:
         fewer = "fewer `views`, " if request.views > 1 else ""
         raise UserError(
-            f"{describe(request.blocks, len(distinct), rows - len(distinct))} take {in_bytes(needed)} in the store, "
+            f"{describe(request.blocks, len(distinct), views)} take {in_bytes(needed)} in the store, "
             f"more than `max_cache`, {in_bytes(request.max_bytes)}; give {fewer}a later block, or a larger limit"
         )
+
+
+def seen_in_views(request: MapsRequest, images: IndexedImages) -> IndexedImages:
+    """Return the images that views are made of, without repetitions."""
+    return (images if request.views_of_all else images.in_split("train")).distinct()
 
 
 def check_space(folder: Path, what: str, needed: int) -> None:

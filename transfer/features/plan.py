@@ -40,6 +40,8 @@ class MapsRequest:
     """`bfloat16` or `float32`."""
     views: int
     """Of each training image, itself included."""
+    views_of_all: bool
+    """Whether any image may be a training image: on other splits, that repeats are made on."""
     seed: int
     """Of the views."""
     max_bytes: int | None
@@ -137,6 +139,7 @@ def _request_maps(config: RunConfig) -> MapsRequest:
         blocks=config.unfreeze,
         dtype="float32" if config.precision == "fp32" else "bfloat16",
         views=config.views,
+        views_of_all=bool(config.repeats),
         seed=config.seed,
         max_bytes=config.max_cache,
     )

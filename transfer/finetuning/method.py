@@ -38,6 +38,8 @@ from transfer.system.timer import now
 SCORES = ("accuracy", "macro_f1")
 # Epochs, and images in a step: fewer than of last layers, which cost nothing.
 EPOCHS, BATCH = 10, 32
+# The class index of images of a class without training images: what cross entropy leaves out, and no prediction.
+UNKNOWN = -100
 
 
 def train_blocks(
@@ -81,12 +83,13 @@ def train_blocks(
     missing = [lr for lr in rates if not trainings.is_kept(lr)]
     shared_s = (now() - start) / len(rates)
     rows: list[dict[str, Any]] = []
-    predictions = []
+    predictions, kept_bytes = [], 0
     for lr in rates:
         report = _part_of(on_progress, missing.index(lr), missing) if lr in missing else on_progress
         trained = trainings.train(lr, report)
         rows.append({**trained.row, "fit_s": shared_s + trained.row["fit_s"]})
         predictions.append(trained.predictions)
+        kept_bytes += trained.kept_bytes
         if ranking(rows, config.select)[0] == len(rows) - 1:  # features of the others take memory
             best = trained
     index = ranking(rows, config.select)[0]
@@ -100,6 +103,7 @@ def train_blocks(
         splits=best.splits,
         fit_s=sum(row["fit_s"] for row in rows),
         predict_s=best.predict_s,
+        kept_bytes=kept_bytes,
         at_edge_=find_edges(rates, index),
     )
 
@@ -131,6 +135,7 @@ class _Trained:
     splits: dict[str, Split]
     predictions: dict[str, npt.NDArray[np.int64]]
     predict_s: float
+    kept_bytes: int
 
 
 class _BlockTrainings:
@@ -169,7 +174,7 @@ class _BlockTrainings:
         self._rest, self._parts = cut.rest, {}
         for split in SPLITS:
             images = self._found.images.in_split(split)
-            codes_N = np.searchsorted(self._fitted.classes_, images.label_N).astype(np.int64)
+            codes_N = _encode(images.label_N, self._fitted.classes_)
             views = tables if split == "train" else tables[:1]
             self._parts[split] = cached_rows(views, images.ids_N32, codes_N, maps, cut.shapes)
 
@@ -198,6 +203,7 @@ class _BlockTrainings:
             splits=splits,
             predictions=predictions,
             predict_s=predict_s,
+            kept_bytes=kept.path.stat().st_size,
         )
 
     def _begin(self, lr: float) -> Training:
@@ -252,6 +258,13 @@ class _BlockTrainings:
             "fit_s": seconds,
             "curve": curve_columns(curve[1:]),
         }
+
+
+def _encode(label_N: npt.NDArray[np.integer], classes_C: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return indices of sorted classes; of labels that are none of them what cross entropy leaves out."""
+    code_N = np.searchsorted(classes_C, label_N).clip(max=len(classes_C) - 1)
+    codes_N: npt.NDArray[np.int64] = np.where(classes_C[code_N] == label_N, code_N, UNKNOWN)
+    return codes_N
 
 
 def _choose_precision(config: RunConfig, plan: Plan) -> str:

@@ -41,6 +41,8 @@ class TrainedBlocks:
     """Seconds of all trainings, in whichever runs they were; those of the maps are not among them."""
     predict_s: float
     """Seconds of the test split by the best setting, from maps or images to labels."""
+    kept_bytes: int
+    """Of all trainings in the store."""
     extended_: dict[str, Any] = field(default_factory=dict)
     at_edge_: list[str] = field(default_factory=list)
 

@@ -106,7 +106,14 @@ def train_uncached(
                 splits[split] = Split(x_ND, features.splits[split].y_N)
                 seconds[split] = now(found.plan.device) - start
     return _score(
-        training, protocol, config, classes, splits, kept.seconds + seconds["valid"], seconds["test"]
+        training,
+        protocol,
+        config,
+        classes,
+        splits,
+        fit_s=kept.seconds + seconds["valid"],
+        predict_s=seconds["test"],
+        kept_bytes=kept.path.stat().st_size,
     )
 
 
@@ -142,8 +149,10 @@ def _score(
     config: RunConfig,
     classes: npt.NDArray[Any],
     splits: dict[str, Split],
+    *,
     fit_s: float,
     predict_s: float,
+    kept_bytes: int,
 ) -> TrainedBlocks:
     valid, rows, estimators = splits["valid"], [], []
     for lr, layer in zip(protocol.lr, training.layers, strict=True):
@@ -172,4 +181,5 @@ def _score(
         splits=splits,
         fit_s=fit_s,
         predict_s=predict_s,
+        kept_bytes=kept_bytes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,6 +164,7 @@ def _on_methods(result: Result) -> Iterator[str]:
             f"with {len(result.data['classes']):,} classes the comparison is made on one split unless --repeats is "
             "given: --repeats 10 shows how much the split decides, in about ten times the time"
         )
+    yield from _on_one_split(result)
     for name, reason in result.comparison.get("left_out", {}).items():
         yield f"{name} is left out: {reason}"
     yield from _on_batch_norm(result)
@@ -189,6 +191,20 @@ def _on_methods(result: Result) -> Iterator[str]:
                 f"{method['name']}: the best {' and '.join(edges)} is still at an edge "
                 f"({format_params(method['best_params'])}); its optimum may lie beyond"
             )
+
+
+def _on_one_split(result: Result) -> Iterator[str]:
+    """Yield which methods take too long for the repeats that are made unasked."""
+    repeated = result.comparison.get("repeats")
+    if not repeated or result.config.get("repeats", 0) is not None:
+        return
+    scored = {one["name"] for one in repeated["methods"]}
+    if lone := [one for one in result.methods if one["name"] not in scored]:
+        minutes = math.ceil(repeated["n"] * sum(one["fit_s"] for one in lone) / 60)
+        yield (
+            f"{', '.join(one['name'] for one in lone)}: compared on this split alone; --repeats {repeated['n']} "
+            f"trains on other splits too, which takes about {minutes:,} min"
+        )
 
 
 def _on_batch_norm(result: Result) -> Iterator[str]:

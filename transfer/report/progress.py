@@ -58,7 +58,7 @@ class State:
             self._began_s = self.clock()
         if phase in self._expected and phase != self._known:
             self._known, self._known_s = phase, self.clock()
-        if done != self.done:
+        if (done, share) != (self.done, self.share):
             self._done_s = self.clock()
         self.phase, self.done, self.total, self.detail, self.unit = phase, done, total, detail, unit
         self.share = share
