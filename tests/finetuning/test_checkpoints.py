@@ -16,7 +16,7 @@ from transfer.finetuning.checkpoints import FILE, KIND, Checkpoint, finish, read
 from transfer.system.progress import silent
 
 pytestmark = pytest.mark.slow
-DECLARED = {"backbone": "vit", "of": "a test"}
+DECLARED = {"method": "unfreeze:layer4"}
 # Each child continues what the one before it left, and ends itself before a step, or within the writing of a file.
 KILLED = """
 import os, signal, sys
@@ -34,7 +34,7 @@ for moment in range(10):
     child = os.fork()
     if child == 0:
         _, own = make("vit")
-        checkpoint = Checkpoint(Store(Path(sys.argv[1])), {"backbone": "vit", "of": "a test"}, own)
+        checkpoint = Checkpoint(Store(Path(sys.argv[1])), {"method": "unfreeze:layer4"}, own)
         checkpoint.load()
         taken, read, fsync = [], own.train.read, os.fsync
         step = own._step

@@ -105,7 +105,7 @@ def test_a_training_that_was_stopped_continues(tmp_path: Path) -> None:
     straight = make()
     straight.run()
     stopped = make(replace(PROTOCOL, epochs=4))
-    declared = {"of": "a test"}
+    declared = {"method": "a test"}
     checkpoint = Checkpoint(Store(tmp_path), declared, stopped)
     for _ in range(2):
         stopped.train_epoch()

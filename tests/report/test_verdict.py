@@ -210,3 +210,19 @@ def test_a_pair_is_found_in_either_order() -> None:
     assert turned is not None
     assert turned["accuracy"] == {"mean": -0.1, "ci95": [-0.3, 0.1], "won": 1, "lost": 3, "tied": 0}
     assert find_pair(pairs, "x", "z") is None
+
+
+def test_the_best_of_all_is_compared_with_the_better_of_the_two() -> None:
+    found = result()
+    ridge = {**copy.deepcopy(found.methods[0]), "name": "ridge", "kind": "ridge regression"}
+    own = {"a": "ridge", "b": "svm", "mcnemar_p": 0.5}
+    pair = own | {score: difference(-0.02, -0.08, 0.04, 0.6) for score in ("macro_f1", "accuracy")}
+    comparison = {
+        **found.comparison,
+        "best": "ridge",
+        "best_of_kind": {**found.comparison["best_of_kind"], "ridge": "ridge"},
+        "pairs": [*found.comparison["pairs"], pair],
+    }
+    found = dataclasses.replace(found, methods=[*found.methods, ridge], comparison=comparison)
+    last = verdict(found).partition("Best of all on the validation split: ridge (")[2]
+    assert "-2.0 (-8.0 to +4.0) points of macro F1 against svm; on this one split that may be chance" in last

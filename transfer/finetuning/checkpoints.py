@@ -58,7 +58,7 @@ class Checkpoint:
 
     def __init__(self, store: Store, declared: dict[str, Any], training: Resumable) -> None:
         self._folder = store.folder(KIND) / key_of(declared)[:32]
-        self._path = self._folder / FILE
+        self._path, self._method = self._folder / FILE, declared["method"]
         self._lock = locks.hold_new(self._folder)
         self._training = training
         self._before_s, self._start = 0.0, now()
@@ -81,7 +81,12 @@ class Checkpoint:
         numbers = json.loads(bytes(data[40 : 40 + length]))
         self._training.restore(load(bytes(data[40 + length :])), numbers["training"])
         self._before_s = numbers["seconds"]
-        log.info("training continues after %d epochs and %d steps", self._training.epoch, self._training.step)
+        log.info(
+            "%s: training continues after %d epochs and %d steps",
+            self._method,
+            self._training.epoch,
+            self._training.step,
+        )
 
     def save(self) -> None:
         """Write the state: temporary file, fsync, rename."""

@@ -19,13 +19,12 @@ SHORT = "[{}, {}]"
 def methods(result: Result) -> Table:
     """Return the methods with their scores and times, and by how much the best one is ahead of each.
 
-    That is over the other splits of the same images where there are any, else on the test split.
+    That is over the other splits of the same images where the best one was fitted to them, else on the test split.
     """
-    select, best, repeated = (
-        result.comparison["select"],
-        result.comparison["best"],
-        result.comparison.get("repeats"),
-    )
+    select, best = result.comparison["select"], result.comparison["best"]
+    repeated = result.comparison.get("repeats")
+    if repeated and best not in [one["name"] for one in repeated["methods"]]:
+        repeated = None
     pairs, value = (repeated["pairs"], "mean") if repeated else (result.comparison["pairs"], "difference")
 
     def ahead(name: str) -> str:

@@ -269,6 +269,11 @@ def _best_of_all(result: Result, first: dict[str, Any], second: dict[str, Any]) 
     best = result.comparison["best"]
     if best in (first["name"], second["name"]):
         return ""
-    return (
-        f"Best of all on the validation split: {_describe(result.method(best), result.comparison['select'])}."
-    )
+    select, found = result.comparison["select"], result.method(best)
+    text = f"Best of all on the validation split: {_describe(found, select)}"
+    pair = _pair_of(result, found, first)
+    if select not in pair:
+        return f"{text}."
+    points = format_points(pair[select]["difference"], pair[select]["ci95"])
+    sure = _significance(result, found, first, pair)
+    return f"{text}, {points} points of {SCORES[select]} against {first['name']}; {sure[0].lower()}{sure[1:]}"
