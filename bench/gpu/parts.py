@@ -15,10 +15,11 @@ class Spec:
 
 PARTS = (
     Spec(name="limits", share=0.10),
-    Spec(name="forward", share=0.28),
+    Spec(name="forward", share=0.22),
     Spec(name="decoding", share=0.10),
-    Spec(name="runs", share=0.22),
-    Spec(name="searches", share=0.10),
+    Spec(name="runs", share=0.20),
+    Spec(name="searches", share=0.08),
     Spec(name="latency", share=0.06),
-    Spec(name="suite", share=0.14),
+    Spec(name="suite", share=0.12),
+    Spec(name="blocks", share=0.12),
 )

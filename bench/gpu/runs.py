@@ -41,26 +41,10 @@ def measure(part: Part) -> None:
 
 
 def run(part: Part, store: Path, precision: str, state: str) -> Iterable[Row]:
-    """Time the command, the start of its process included; the first result is kept for the record."""
-    words = ["run", "--device", part.device, "--precision", precision, "--store", str(store), "--json"]
-    if part.small:
-        few = [str(inputs.splits(part)), "--weights", "embedded", "--size", "64x208", "--repeats", "0"]
-        words = [words[0], *few, *words[1:], "--engine", "eager"]
-    start = now()
-    done = subprocess.run(
-        [sys.executable, "-m", "transfer", *words],
-        cwd=ROOT,
-        capture_output=True,
-        timeout=max(1.0, part.left_s),
-        check=False,
-    )
-    seconds = now() - start
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
-        raise RuntimeError(f"exit status {done.returncode}, the last line: {said[-1]}")
-    result = json.loads(done.stdout)
+    """Time the command; the first result is kept for the record."""
+    seconds, result = call(part, store, "--precision", precision, *(["--repeats", "0"] if part.small else []))
     if not (part.out / RESULT).exists():
-        files.write(part.out / RESULT, done.stdout)
+        files.write(part.out / RESULT, json.dumps(result).encode())
     yield {
         "operation": f"run, {state} store",
         "way": f"transfer run, {precision}",
@@ -70,8 +54,32 @@ def run(part: Part, store: Path, precision: str, state: str) -> Iterable[Row]:
         "images": result["features"]["images"],
         "computed": result["features"]["computed"],
         "images_per_s": result["features"]["images_per_s"],
-        "scores": {m["name"]: [m["test"]["accuracy"], m["test"]["macro_f1"]] for m in result["methods"]},
+        "scores": scores(result),
     }
+
+
+def call(part: Part, store: Path, *words: str) -> tuple[float, dict[str, Any]]:
+    """Compare methods as a user does; return the seconds, the start of the process included, and the result."""
+    few = [str(inputs.splits(part)), "--weights", "embedded", "--size", "64x208", "--engine", "eager"]
+    words = (*(few if part.small else []), *words, "--device", part.device, "--store", str(store))
+    start = now()
+    done = subprocess.run(
+        [sys.executable, "-m", "transfer", "run", *words, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=max(1.0, part.left_s),
+        check=False,
+    )
+    seconds = now() - start
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise RuntimeError(f"exit status {done.returncode}, the last line: {said[-1]}")
+    return seconds, json.loads(done.stdout)
+
+
+def scores(result: dict[str, Any]) -> dict[str, list[float]]:
+    """Return accuracy and macro F1 of each method on the test split."""
+    return {one["name"]: [one["test"]["accuracy"], one["test"]["macro_f1"]] for one in result["methods"]}
 
 
 def epochs(part: Part) -> Iterable[Row]:
