@@ -29,6 +29,7 @@ from transfer.serving import predictor
 from transfer.serving.export import export
 from transfer.system import schemas
 from transfer.system.errors import UserError
+from transfer.system.row_storage import is_mapped
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 NAME = "unfreeze:layer4"
@@ -460,3 +461,17 @@ def test_maps_that_the_disk_has_no_room_for_are_refused(root: Path, monkeypatch:
     assert (
         "the store has 0 bytes left; name a later block" in result.comparison["left_out"]["unfreeze:layer2"]
     )
+
+
+@pytest.mark.parametrize("given", [{}, {"unfreeze": (), "bn": "train", "batch_size": 16}])
+def test_features_of_blocks_are_held_on_disk_where_the_others_are(root: Path, given: dict[str, Any]) -> None:
+    inside, outside = (
+        experiment.compare(settings(root, methods=("fc-lab",), from_disk=on_disk, **given))
+        for on_disk in (False, True)
+    )
+    (name,) = inside.fitted.keys() - {"fc-lab"}
+    for split, own in inside.fitted[name].splits.items():
+        mapped = outside.fitted[name].splits[split]
+        assert is_mapped(mapped.x_ND)
+        np.testing.assert_array_equal(mapped.x_ND, own.x_ND)
+    assert outside.result.method(name)["test"] == inside.result.method(name)["test"]

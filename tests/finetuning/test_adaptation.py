@@ -45,7 +45,9 @@ def test_low_rank_updates_begin_with_the_frozen_network(name: str) -> None:
     network, training = make(name, adapt="lora:4")
     x_N3HW, _ = networks.images(12, 2)
     with torch.no_grad():
-        torch.testing.assert_close(training.features(training.valid), network(x_N3HW), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            torch.from_numpy(training.features(training.valid)), network(x_N3HW), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("name", networks.BLOCKS)
@@ -61,7 +63,9 @@ def test_the_network_with_the_trained_tensors_computes_what_was_trained(name: st
     network.load_state_dict(trained, strict=False)
     x_N3HW, _ = networks.images(12, 2)
     with torch.no_grad():
-        torch.testing.assert_close(training.features(training.valid), network(x_N3HW), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            torch.from_numpy(training.features(training.valid)), network(x_N3HW), rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", networks.BLOCKS)

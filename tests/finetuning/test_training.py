@@ -80,7 +80,7 @@ def test_twenty_steps_on_maps_equal_those_of_the_whole_network(name: str, adapt:
     training.run()
     assert [one["loss"] for one in training.history][1:] == pytest.approx(losses, abs=1e-4)
     with torch.no_grad():
-        own_NC = training.head(training.features(training.valid))
+        own_NC = training.head(torch.from_numpy(training.features(training.valid)))
     torch.testing.assert_close(own_NC, logits_NC, rtol=1e-3, atol=1e-3)
     assert (own_NC.argmax(1) == logits_NC.argmax(1)).all()
 
@@ -140,7 +140,7 @@ def test_the_epoch_that_does_best_on_validation_images_is_kept_and_the_beginning
     if training.best == 0:
         assert all(torch.equal(value, begun[key]) for key, value in training.parameters.items())
     with torch.no_grad():
-        predicted_N = training.head(training.features(training.valid)).argmax(1)
+        predicted_N = training.head(torch.from_numpy(training.features(training.valid))).argmax(1)
     assert (predicted_N.numpy() == training.valid.y_N).mean() == pytest.approx(
         training.history[training.best]["accuracy"]
     )

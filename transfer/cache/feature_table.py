@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from transfer.cache.rows import Array, Rows
 from transfer.cache.shards import Damaged, NewerVersion, Shard
 from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
+from transfer.system.row_storage import MakeRows
 
 SHARD_ROWS, SHARD_BYTES = 4096, 2**27
 # Longer rows, those of maps, are read one by one, and so are few rows of a small shard: to read all of it takes longer.
 LONG_ROW_BYTES, FEW_SHARE = 2**16, 1 / 8
 # A row's place: the number of its shard times this, and its row there.
 PLACES = 2**32
-MakeRows = Callable[[tuple[int, int]], Array]
 
 log = logging.getLogger(__name__)
 

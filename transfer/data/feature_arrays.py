@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from transfer.data.split_folders import VALID_NAMES
 from transfer.data.stored_arrays import StoredArray
 from transfer.data.table_files import Table, as_text
 from transfer.system.errors import UserError
+from transfer.system.row_storage import MakeRows
 
 _LAYOUTS = "x_train, y_train, x_test and y_test (x_valid and y_valid too), or X and y"
 _ENDINGS = {"train": ("train",), "valid": VALID_NAMES, "test": ("test",)}
@@ -68,7 +69,7 @@ class _Arrays:
 def read(
     path: Path,
     groups: str | None,
-    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+    make_rows: MakeRows,
 ) -> tuple[npt.NDArray[np.float32], LabelledRows, list[str] | None, str | None]:
     """Read an `.npz` file, without unpickling anything.
 
@@ -124,7 +125,7 @@ def read(
 def _join(
     arrays: dict[str, StoredArray],
     path: Path,
-    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+    make_rows: MakeRows,
 ) -> npt.NDArray[np.float32]:
     """Join arrays of features (M, D) to one (N, D) in float32; raise `UserError` where they are not such arrays."""
     for name, array in arrays.items():

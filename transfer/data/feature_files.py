@@ -5,7 +5,7 @@ N: rows. D: features a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from transfer.data.arrow_images import open_arrow
 from transfer.data.label_rows import LabelledRows, check_rows
 from transfer.data.table_files import FILE, PARQUET, open_table
 from transfer.system.errors import UserError
+from transfer.system.row_storage import MakeRows
 
 _BLOCK_ROWS = 4096
 
@@ -50,7 +51,7 @@ def read_features(
     path: Path,
     columns: Mapping[str, str],
     groups: str | None,
-    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+    make_rows: MakeRows,
 ) -> GivenRows:
     """Read features and labels.
 

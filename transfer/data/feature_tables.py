@@ -5,7 +5,7 @@ N: rows. D: features a row. B: rows of one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transfer.config import COLUMNS
 from transfer.data.label_rows import Column, LabelledRows, choose_groups, fill_rows, refuse_weights
 from transfer.data.table_files import Table, choose_columns, open_table, parquet_file
 from transfer.system.errors import UserError
+from transfer.system.row_storage import MakeRows
 
 # What pandas calls the index of a table.
 _INDEX = "__index_level_"
@@ -25,7 +26,7 @@ def read(
     path: Path,
     columns: Mapping[str, str],
     groups: str | None,
-    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+    make_rows: MakeRows,
 ) -> tuple[npt.NDArray[np.float32], LabelledRows, None, str | None]:
     """Read a column of lists of numbers, or else all columns of numbers.
 
@@ -135,7 +136,7 @@ def _numbers(path: Path, names: Sequence[str]) -> Iterator[npt.NDArray[Any]]:
 def _join(
     blocks: Iterator[npt.NDArray[Any]],
     count: int,
-    make_rows: Callable[[tuple[int, int]], npt.NDArray[np.float32]],
+    make_rows: MakeRows,
 ) -> npt.NDArray[np.float32]:
     x_ND, start = np.empty((count, 0), np.float32), 0
     with np.errstate(over="ignore"):  # the sum is checked for what is not finite

@@ -33,6 +33,7 @@ from transfer.heads.registry import METHODS
 from transfer.heads.solutions import curve_columns, ranking
 from transfer.system.hardware import processor
 from transfer.system.progress import Progress
+from transfer.system.row_storage import RowStorage
 from transfer.system.timer import now
 
 SCORES = ("accuracy", "macro_f1")
@@ -157,6 +158,7 @@ class _BlockTrainings:
         self._found, (maps,) = features.extraction, plan.maps.of([block])
         self._block, self._tables, self._features, self._store = block, tables, features, plan.store
         self._adapt, self._weights = adapt, self._found.weights
+        self._make_rows = RowStorage(plan.store.root, on_disk=plan.from_disk)
         self._recipe = Recipe(
             epochs=config.epochs or EPOCHS,
             batch=min(config.batch_size, BATCH),
@@ -192,7 +194,7 @@ class _BlockTrainings:
         splits, predictions = {}, {}
         for split in SPLITS:
             begun = now(self._recipe.device)
-            x_ND = training.features(self._parts[split]).cpu().numpy()
+            x_ND = training.features(self._parts[split], self._make_rows)
             predictions[split] = head.predict(x_ND)
             predict_s = now(self._recipe.device) - begun
             splits[split] = Split(x_ND, self._features.splits[split].y_N)

@@ -24,6 +24,7 @@ from transfer.finetuning.recipe import AUTOCAST, Recipe
 from transfer.finetuning.rows import MapRows
 from transfer.heads.solutions import ranking, validation_scores
 from transfer.system.progress import Progress, silent
+from transfer.system.row_storage import MakeRows, in_memory
 from transfer.system.timer import now
 
 # Seconds between two checkpoints within an epoch.
@@ -181,18 +182,21 @@ class Training:
             features: torch.Tensor = self.rest(*maps)
         return features
 
-    def features(self, rows: MapRows) -> torch.Tensor:
-        """Return features `(N, D)` float32 of the images."""
+    def features(self, rows: MapRows, make_rows: MakeRows = in_memory) -> npt.NDArray[np.float32]:
+        """Return features `(N, D)` of the images, in an array that `make_rows` makes."""
         places = np.arange(len(rows))
         batches = [places[i : i + self._part] for i in range(0, len(places), self._part)]
+        x_ND = make_rows((len(rows), self.head.linear.in_features))
         with torch.inference_mode():
             ready = rows.batches(batches, self.recipe.device, AUTOCAST[self.recipe.precision])
-            return torch.cat([self._features(maps).float() for maps, _ in ready])
+            for batch, (maps, _) in zip(batches, ready, strict=True):
+                x_ND[batch[0] : batch[-1] + 1] = self._features(maps).float().cpu().numpy()
+        return x_ND
 
     def _end_epoch(self, loss: float | None) -> None:
         """Score the validation images, and keep the weights where none before reached as much."""
         with torch.inference_mode():
-            logits_NC = self.head(self.features(self.valid)).cpu()
+            logits_NC = self.head(torch.from_numpy(self.features(self.valid)).to(self.recipe.device)).cpu()
             valid_loss = nn.functional.cross_entropy(logits_NC, torch.from_numpy(self.valid.y_N))
         scores = validation_scores(self.valid.y_N, logits_NC.argmax(1).numpy())
         self.history.append({"loss": loss, "valid_loss": float(valid_loss), **scores})

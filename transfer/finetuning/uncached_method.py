@@ -35,7 +35,7 @@ from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking, validation_scores
 from transfer.system.progress import Progress
-from transfer.system.row_storage import without_subnormals
+from transfer.system.row_storage import RowStorage, without_subnormals
 from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import Stopwatch, now
 
@@ -99,10 +99,12 @@ def train_uncached(
             engine = engines.build(
                 network.network.cpu(), found.plan, found.size, None, found.weights.normalisation
             )
+            make_rows = RowStorage(plan.store.root, on_disk=plan.from_disk)
             splits, seconds = {}, {}
             for split in SPLITS:
                 start = now(found.plan.device)
-                x_ND = _extract(engine, images[split], found, pool, bad)
+                x_ND = make_rows((len(images[split]), features.x_ND.shape[1]))
+                _extract(engine, images[split], found, pool, bad, x_ND)
                 splits[split] = Split(x_ND, features.splits[split].y_N)
                 seconds[split] = now(found.plan.device) - start
     return _score(
@@ -130,17 +132,25 @@ def _copy_network(found: Extraction, batch: int) -> FromPixels:
 
 
 def _extract(
-    engine: Engine, images: IndexedImages, found: Extraction, pool: ThreadPoolExecutor, bad: BadImages
-) -> npt.NDArray[np.float32]:
-    """Return features `(N, D)` of images by the engine of the run."""
-    rows: list[npt.NDArray[np.float32]] = []
+    engine: Engine,
+    images: IndexedImages,
+    found: Extraction,
+    pool: ThreadPoolExecutor,
+    bad: BadImages,
+    out_ND: npt.NDArray[np.float32],
+) -> None:
+    """Compute features `(N, D)` of images by the engine of the run."""
+    end = 0
 
-    def take(batch: Any, x_ND: npt.NDArray[np.float32]) -> None:
-        check_finite(x_ND, batch, found.plan)
-        rows.append(x_ND)
+    def take(batch: Any, x_BD: npt.NDArray[np.float32]) -> None:
+        nonlocal end
+        check_finite(x_BD, batch, found.plan)
+        out_ND[end : end + len(x_BD)] = x_BD
+        end += len(x_BD)
 
     engines.run(engine, batches_for(found.plan, images, found.size, found.decoder, pool, bad), take)
-    return without_subnormals(np.concatenate(rows), in_place=True)
+    assert end == len(out_ND)
+    without_subnormals(out_ND, in_place=True)
 
 
 def _score(

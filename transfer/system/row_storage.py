@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ ROWS = 4096
 # Rows that are searched together for subnormal numbers: they stay in a core's cache.
 PART = 64
 
+MakeRows = Callable[[tuple[int, int]], npt.NDArray[np.float32]]
+"""Makes an array of a shape `(N, D)`."""
+
 log = logging.getLogger(__name__)
+
+
+def in_memory(shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return an array in memory."""
+    return np.empty(shape, np.float32)
 
 
 class RowStorage:
@@ -45,7 +54,7 @@ class RowStorage:
         """Return an array in memory or a map of a new file, of float32; raise `UserError` for a full disk."""
         size, free = 4 * math.prod(shape), available_bytes()
         if not size or not (self._asked or self._on_disk or size * COPIES > free):
-            return np.empty(shape, np.float32)
+            return in_memory(shape)
         if not self._on_disk:
             why = "as asked" if self._asked else f"{free / 1e9:.1f} GB of memory are free"
             log.warning("%.2f GB of features are held in a file below %s: %s", size / 1e9, self._folder, why)
