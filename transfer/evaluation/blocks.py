@@ -159,7 +159,8 @@ class NetworkMethods:
         for i, split in enumerate(splits):
 
             def on_progress(phase: str, done: int, total: int, detail: str = "", *_: Any, i: int = i) -> None:
-                on_fit(i + (done / total if phase == "train" else 0), detail)
+                if phase == "train":
+                    on_fit(i + done / total, detail)
 
             features = self._features.in_splits(*split)
             trained = self._train(name, features, Stopwatch(), on_progress)

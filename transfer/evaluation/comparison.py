@@ -17,7 +17,8 @@ import numpy as np
 from transfer.config import REPEAT_GROUPS, RunConfig
 from transfer.data.copies import copy_codes, join_groups
 from transfer.data.dataset import ImageSet
-from transfer.data.splits import draw_repeats, leave_group_out, split_shares
+from transfer.data.loader import IndexedImages
+from transfer.data.splits import SplitIndices, draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import ladder, repeats, statistics
 from transfer.evaluation.blocks import NetworkMethods
 from transfer.evaluation.fitting import FittedSearch
@@ -117,15 +118,14 @@ def _repeat(
     on_progress: Progress,
 ) -> dict[str, Any] | None:
     """`comparison.repeats` of the result; None where nothing is repeated."""
-    unfitted = {name: METHODS[name].build(config) for name in fitted if name in METHODS}
-    # They take minutes or hours, and are trained again only where someone asks for it.
-    others = [name for name in fitted if name not in unfitted and config.repeats is not None]
-    found = features.images
     count = config.repeats
     if count is None:
         count = repeats.default_count(
             test_is_drawn="test" in image_set.drawn, n_classes=len(image_set.classes)
         )
+    unfitted = {name: METHODS[name].build(config) for name in fitted if name in METHODS}
+    # They take minutes or hours, and are trained again only where someone asks for it.
+    others = [name for name in fitted if name not in unfitted and config.repeats is not None]
     if count == 0 or not (unfitted or others):
         return None
     if is_mapped(features.x_ND):
@@ -133,29 +133,7 @@ def _repeat(
             "nothing is repeated on other splits: their rows are held in memory, and features are on disk"
         )
         return None
-    labels_N, groups_N = found.label_N.astype(np.int64), found.group_N
-    copies_N = copy_codes(found.ids_N32)
-    joined_N = None if groups_N is None else join_groups(groups_N, copies_N)
-    shares, group_names = split_shares(found.split_N), []
-    if isinstance(count, int):
-        scheme = repeats.STRATIFIED
-        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=joined_N, copies_N=copies_N)
-        if len(splits) < count:
-            log.warning("`repeats`: these groups can be split in %d ways only", len(splits))
-    else:
-        assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
-        assert joined_N is not None
-        scheme = repeats.GROUPS
-        group_names = [
-            " + ".join(image_set.groups[group] for group in np.unique(groups_N[joined_N == first]))
-            for first in np.unique(joined_N)
-        ]
-        if len(group_names) < 2:
-            raise UserError(
-                "`repeats='groups'` has one group only, since copies of images join all groups; take the copies out"
-            )
-        valid_share = shares["valid"] / (1 - shares["test"])
-        splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
+    scheme, names, splits = _draw(config, count, image_set, features.images)
     if others:
         _announce(others, fitted, [len(train) for train, _, _ in splits], len(features.splits["train"].y_N))
     n_classes = len(image_set.classes)
@@ -163,16 +141,44 @@ def _repeat(
         return repeats.repeat(
             unfitted,
             features.x_ND,
-            labels_N,
+            features.images.label_N.astype(np.int64),
             splits,
             n_classes,
             scheme=scheme,
-            names=group_names,
+            names=names,
             transform=config.transform,
             others={name: partial(trained.score_splits, name, splits, n_classes) for name in others},
             fit_s={name: fitted[name].fit_s for name in (*unfitted, *others)},
             on_progress=on_progress,
         )
+
+
+def _draw(
+    config: RunConfig, count: int | str, image_set: ImageSet, images: IndexedImages
+) -> tuple[str, list[str], Sequence[SplitIndices]]:
+    """Return the scheme of the other splits, the names of groups that are left out, and the splits."""
+    labels_N, groups_N = images.label_N.astype(np.int64), images.group_N
+    copies_N = copy_codes(images.ids_N32)
+    joined_N = None if groups_N is None else join_groups(groups_N, copies_N)
+    shares = split_shares(images.split_N)
+    if isinstance(count, int):
+        splits = draw_repeats(labels_N, count, shares, seed=config.seed, groups_N=joined_N, copies_N=copies_N)
+        if len(splits) < count:
+            log.warning("`repeats`: these groups can be split in %d ways only", len(splits))
+        return repeats.STRATIFIED, [], splits
+    assert groups_N is not None, f"checked with the configuration: {REPEAT_GROUPS}"
+    assert joined_N is not None
+    names = [
+        " + ".join(image_set.groups[group] for group in np.unique(groups_N[joined_N == first]))
+        for first in np.unique(joined_N)
+    ]
+    if len(names) < 2:
+        raise UserError(
+            "`repeats='groups'` has one group only, since copies of images join all groups; take the copies out"
+        )
+    valid_share = shares["valid"] / (1 - shares["test"])
+    splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
+    return repeats.GROUPS, names, splits
 
 
 def _announce(
