@@ -140,3 +140,17 @@ def test_sweeping_what_another_process_swept_is_no_error(store: Store) -> None:
     left = inventory.leftovers(store.root)
     pruning.sweep(left)
     pruning.sweep(left)
+
+
+def test_a_folder_that_a_process_holds_is_not_swept(store: Store) -> None:
+    folder = store.folder("finetuned") / ("a" * 32)
+    lock = locks.hold_new(folder)
+    (folder / "checkpoint").touch()
+    os.utime(folder, (1, 1))
+    [left] = inventory.leftovers(store.root)
+    pruning.sweep([left])
+    assert folder.exists()
+    del lock
+    os.utime(folder, (1, 1))
+    pruning.sweep([left])
+    assert not folder.exists()

@@ -196,3 +196,10 @@ def test_files_of_two_kinds_in_a_folder_are_refused(tmp_path: Path) -> None:
     shard(tmp_path / "x.tar", "a", "b")
     (tmp_path / "y.parquet").touch()
     assert "of the kinds .parquet and .tar; keep one kind" in refusal(label_tables.find, tmp_path)
+
+
+def test_a_table_without_rows_is_refused_as_one_of_images(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("file\n")
+    with pytest.raises(UserError, match="names no images; give a table with a row for each"):
+        list_images(path, {})

@@ -60,9 +60,9 @@ def test_known_files_are_not_read_again(
     read_now: list[str] = []
     headers = indexing._headers
 
-    def spied(paths: list[Path], *, count_bits: bool) -> object:
+    def spied(paths: list[Path]) -> object:
         read_now.extend(path.name for path in paths)
-        return headers(paths, count_bits=count_bits)
+        return headers(paths)
 
     monkeypatch.setattr(indexing, "_headers", spied)
     assert_equal(read_all(photos, known), plain)
@@ -103,11 +103,11 @@ def test_files_that_are_waited_for_are_read_in_more_threads(
     together, begun = threading.Barrier(9), list[Path]()  # as many as there are beside the first
     headers = indexing._headers
 
-    def waits(paths: list[Path], *, count_bits: bool) -> object:
+    def waits(paths: list[Path]) -> object:
         begun.extend(paths)
         if len(begun) > 1:
             together.wait(10)
-        return headers(paths, count_bits=count_bits)
+        return headers(paths)
 
     monkeypatch.setattr(indexing, "_headers", waits)
     assert_equal(read_all(photos, None), plain)

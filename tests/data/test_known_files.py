@@ -75,12 +75,9 @@ def test_a_file_that_was_just_written_is_not_kept(known: KnownFiles, file: Path)
     assert find(known, file) == [None]
 
 
-def test_a_file_in_a_container_and_one_whose_bits_were_not_counted_are_not_kept(
-    known: KnownFiles, file: Path
-) -> None:
+def test_a_file_in_a_container_is_not_kept(known: KnownFiles, file: Path) -> None:
     keep(known, file / "1.png")
-    keep(known, file, HEADER._replace(bits=-1))
-    assert known.find(file.parent, [f"{file.name}/1.png", file.name]) == [None, None]
+    assert known.find(file.parent, [f"{file.name}/1.png"]) == [None]
 
 
 def test_with_rehash_nothing_is_known_and_all_is_kept(known: KnownFiles, file: Path) -> None:

@@ -49,3 +49,24 @@ def test_an_output_that_is_used_twice_keeps_its_batch_norm() -> None:
     with torch.inference_mode():
         torch.testing.assert_close(folded(tensors()), network(tensors()))
     assert batch_norms(folded) == 1
+
+
+class Repeated(nn.Module):
+    """A convolution that is applied twice, with a batch norm of its own after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.first, self.second = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.first.running_mean = torch.arange(3.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.second(self.conv(self.first(self.conv(x))))
+        return y
+
+
+def test_a_convolution_that_is_applied_twice_keeps_its_weights() -> None:
+    network = Repeated().eval()
+    folded = fold_batch_norm(network)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(tensors()), network(tensors()))
+    assert batch_norms(folded) == 2

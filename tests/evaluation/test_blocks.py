@@ -221,7 +221,7 @@ def test_another_run_replaces_its_files(root: Path, out: Path) -> None:
     def names() -> list[str]:
         return sorted(path.name for path in (out / "models").glob("unfreeze*"))
 
-    assert names() == ["unfreeze-layer4.blocks.safetensors", "unfreeze-layer4.safetensors"]
+    assert names() == ["unfreeze-layer4-blocks.safetensors", "unfreeze-layer4.safetensors"]
     experiment.compare(settings(root, unfreeze=())).save_models(out / "models")
     assert names() == []
 
@@ -338,7 +338,7 @@ def test_the_network_in_train_mode_is_a_row_like_any_other(
     assert [one.label for one in found] == [row[UNCACHED] for row in rows]
     assert export(tmp_path, tmp_path / "exported", format="torch", method=UNCACHED).check.passed
     assert sorted(path.name for path in (tmp_path / "models").glob("fc-lab-*")) == [
-        "fc-lab-uncached.blocks.safetensors",
+        "fc-lab-uncached-blocks.safetensors",
         "fc-lab-uncached.safetensors",
     ]
     experiment.compare(settings(root, unfreeze=())).save_models(tmp_path / "models")

@@ -103,7 +103,7 @@ def test_pairs_are_compared_over_the_splits(rows: tuple[Any, Any]) -> None:
 def test_equal_methods_tie_everywhere(rows: tuple[Any, Any]) -> None:
     (pair,) = repeated(rows, a=Centroids(), b=Centroids())["pairs"]
     assert pair["accuracy"]["tied"] == 6
-    assert pair["macro_f1"]["p"] == 1
+    assert pair["macro_f1"]["p"] is None
 
 
 def test_groups_are_named_and_each_is_tested_once(rows: tuple[Any, Any]) -> None:
@@ -147,3 +147,7 @@ def test_a_transform_that_fails_costs_the_repeats_alone(
         found = repeat({"a": Centroids()}, x_ND, y_N, splits, 4, scheme=STRATIFIED, transform=["pca:4"])
     assert found is None
     assert "nothing is repeated on other splits: transform: " in caplog.text
+
+
+def test_where_every_method_refuses_nothing_is_repeated(rows: tuple[Any, Any]) -> None:
+    assert repeated(rows, a=Centroids(refuse=True)) is None

@@ -192,3 +192,13 @@ def test_few_rows_may_give_fewer_components(n: int, kept: int) -> None:
 def test_only_components_depend_on_other_rows() -> None:
     assert FeatureTransform(steps=("l2", "pca:2")).learns
     assert not FeatureTransform(steps=("l2",)).learns
+
+
+def test_copies_among_few_rows_give_finite_components() -> None:
+    x_ND = np.concatenate([rows(15, 50), rows(5, 50)])
+    for steps in (("pca:19",), ("pca:19", "whiten")):
+        found_NK = FeatureTransform(steps=steps).fit_transform(x_ND)
+        expected = PCA(19, svd_solver="full", whiten="whiten" in steps).fit_transform(x_ND)
+        np.testing.assert_allclose(np.abs(found_NK[:, :13]), np.abs(expected[:, :13]), rtol=1e-3, atol=1e-3)
+        assert np.isfinite(found_NK).all()
+        assert np.abs(found_NK[:, 14:]).max() < 1e-3

@@ -246,7 +246,7 @@ def test_layers_and_a_way_of_resizing_that_is_not_the_usual_one_are_said(example
 
 
 def test_a_decoder_that_is_not_the_usual_one_is_said(example: Result) -> None:
-    found = changed(example, config={**example.config, "decoder": "pillow-reduced"})
+    found = changed(example, engine={**example.engine, "decoder": "pillow-reduced"})
     assert "weights), decoded by pillow-reduced, eager" in report.heading(found)
     assert "decoded by" not in report.heading(example)
 

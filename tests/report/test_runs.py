@@ -99,7 +99,7 @@ def test_other_layers_and_ways_of_resizing_are_distinguished(example: Result) ->
 
 
 def test_other_decoders_are_distinguished(example: Result) -> None:
-    other = dataclasses.replace(example, config={**example.config, "decoder": "nvjpeg"})
+    other = dataclasses.replace(example, engine={**example.engine, "decoder": "nvjpeg"})
     _, different = common_and_different([Run("a", example), Run("b", other)])
     assert different == {"decoder": ["", "decoded by nvjpeg"]}
 

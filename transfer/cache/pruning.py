@@ -89,7 +89,7 @@ def delete(entry: Entry) -> bool:
 
 
 def sweep(leftovers: Iterable[Leftover]) -> None:
-    """Delete leftovers.
+    """Delete leftovers, but folders that a process uses: a training that is under way has nothing else yet.
 
     Raises
     ------
@@ -97,7 +97,9 @@ def sweep(leftovers: Iterable[Leftover]) -> None:
         If one can't be deleted.
     """
     for leftover in leftovers:
-        _delete(leftover.path)
+        with unused(leftover.path) as free:
+            if free or not leftover.path.is_dir():
+                _delete(leftover.path)
 
 
 def _called(entries: Sequence[Entry], key: str) -> list[Entry]:

@@ -108,7 +108,7 @@ def list_images(path: Path, columns: Mapping[str, str]) -> list[Path]:
     Raises
     ------
     UserError
-        If the table can't be read, or a row names no file.
+        If the table can't be read, or has no rows, or a row names no file.
     """
     table = open_images(path, columns, [FILE])
     chosen = choose_columns(table, {**table.defaults, **columns}, [FILE], [])
@@ -117,6 +117,8 @@ def list_images(path: Path, columns: Mapping[str, str]) -> list[Path]:
         if not (name := as_text(value)):
             raise UserError(f"{table.locate(number)}: the file is empty; fill it in, or take the row out")
         found.append(table.folder / name)
+    if not found:
+        raise UserError(f"{path} names no images; give a table with a row for each")
     return found
 
 

@@ -83,7 +83,7 @@ def read(
     done, bits, has_heif = 0, 0, False  # bits: of the largest value in images of 16 bits
 
     def read_part(part: Sequence[int]) -> list[tuple[Stamp | None, Header | BadImage]]:
-        return _headers([samples[i].path for i in part], count_bits=bits < 16)
+        return _headers([samples[i].path for i in part])
 
     def take(i: int, header: Header) -> None:
         nonlocal bits, has_heif
@@ -136,14 +136,14 @@ def _begin(
         yield from begin_ahead(call, parts, FILES_AHEAD // FILES_A_TASK, threads)
 
 
-def _headers(paths: Sequence[Path], *, count_bits: bool) -> list[tuple[Stamp | None, Header | BadImage]]:
+def _headers(paths: Sequence[Path]) -> list[tuple[Stamp | None, Header | BadImage]]:
     found: list[tuple[Stamp | None, Header | BadImage]] = []
     for path in paths:
         own = stamp(path)  # before the file is read: of one that changes meanwhile the next stamp is another
         try:
             data = read_bytes(path)
             size, is_deep = decode.header_of(data)
-            bits = (decode.bits_of(data) if count_bits else -1) if is_deep else 0
+            bits = decode.bits_of(data) if is_deep else 0
             found.append((own, Header(hashlib.sha256(data).digest(), *size, bits, heif.is_heif(data))))
         except BadImage as error:
             found.append((own, error))

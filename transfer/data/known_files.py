@@ -39,7 +39,7 @@ class Header(NamedTuple):
     height: int
     width: int
     bits: int
-    """Of the largest 16-bit value; 0 of an image of 8 bits, -1 where they were not counted."""
+    """Of the largest 16-bit value; 0 of an image of 8 bits."""
     is_heif: bool
 
 
@@ -100,7 +100,7 @@ class KnownFiles:
         read, rows = list(read), []
         paths = _absolute(folder, [name for name, _, _ in read])
         for path, (_, own, header) in zip(paths, read, strict=True):
-            if own and max(own[1:3]) < began_ns - RESOLUTION_NS and header.bits >= 0:
+            if own and max(own[1:3]) < began_ns - RESOLUTION_NS:
                 row = _ROW.pack(*own, *header)
                 rows.append((path, row + _checksum(path, row)))
         if rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 from torch import fx, nn
 from torch.nn.utils import fuse_conv_bn_eval
@@ -27,6 +28,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     traced = fx.symbolic_trace(copy.deepcopy(network))
     modules = dict(traced.named_modules())
+    calls = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     for node in list(traced.graph.nodes):
         if node.op != "call_module" or type(modules[node.target]) is not nn.BatchNorm2d:
             continue
@@ -35,6 +37,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
             before.op != "call_module"
             or type(modules[before.target]) is not nn.Conv2d
             or len(before.users) > 1
+            or calls[before.target] > 1
         ):
             continue
         folded = fuse_conv_bn_eval(modules[before.target], modules[node.target])

@@ -75,7 +75,7 @@ def steps(config: RunConfig, best: str) -> Iterator[Step]:
     yield method("fc", "balance (fc)" if balances else "weight decay (fc)")
     if best not in METHODS:
         yield Step(family_of(best).step, None, best)  # fitted, or it would not be the best
-    elif METHODS[best].kind == METHODS["svm"].kind:
+    elif best == "svm":
         linear = METHODS["svm"].build(config).set_params(kernels=("linear",))
         yield Step("hinge loss", linear)
         yield method("svm", "RBF (svm)")

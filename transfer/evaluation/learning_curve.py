@@ -36,6 +36,7 @@ SCHEMA_VERSION = 1
 DEFAULT_METHODS, DEFAULT_DRAWS = ("fc", "svm"), 5
 SCORES = ("accuracy", "macro_f1")
 BACKBONE_KEYS = ("name", "weights", "weights_sha256", "input_size", "feature_dim")
+ENGINE_KEYS = ("name", "precision", "device", "decoder")
 
 log = logging.getLogger(__name__)
 
@@ -275,5 +276,6 @@ def _describe_run(
             **{key: source["backbone"][key] for key in ("layers", "resize") if key in source["backbone"]},
             "features_key": source["features"]["key"],
         },
+        "engine": {key: value for key, value in source["engine"].items() if key in ENGINE_KEYS},
         "environment": hardware.describe(),
     }

@@ -94,7 +94,7 @@ def repeat(
     dict or None
         `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
         score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won. None where
-        no transform can be fitted.
+        no transform, or no method, can be fitted.
     """
     names_M = [*unfitted, *(others or {})]
     methods, total = list[dict[str, Any]](), len(names_M) * len(splits)
@@ -125,6 +125,8 @@ def repeat(
         except Exception as error:  # memory, a library: it costs this method alone
             log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
     on_progress("repeat", total, total)
+    if not methods:
+        return None
     test_share, train_share = (
         float(np.mean([len(split[side]) for split in splits])) / len(y_N) for side in (2, 0)
     )

@@ -31,7 +31,8 @@ def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share:
     Returns
     -------
     dict
-        `mean`, `ci95` and `p` (None for one split), `won` (splits with a difference above zero) and `tied` (at zero).
+        `mean`, `ci95` and `p` (None for one split, and where all differences are equal), `won` (splits with a
+        difference above zero) and `tied` (at zero).
     """
     if not (0 < test_share < 1 and 0 < train_share <= 1 - test_share + 1e-9):
         raise ValueError(f"test_share={test_share}, train_share={train_share}, allowed: shares of one whole")
@@ -66,11 +67,11 @@ def _summarize(values_R: npt.NDArray[np.float64], factor: float) -> dict[str, An
     mean, degrees = float(values_R.mean()), len(values_R) - 1
     ci95: Interval | None = None
     p = None
-    if degrees:
+    if np.ptp(values_R):  # equal differences, as two splits may have by chance, say nothing of others
         se = float(values_R.std(ddof=1) * factor**0.5)
         half = float(t.ppf((1 + LEVEL) / 2, degrees)) * se
-        ci95 = (mean - half, mean + half)
-        p = 2 * float(t.sf(abs(mean) / se, degrees)) if se else float(mean == 0)
+        ci95 = max(-1.0, mean - half), min(1.0, mean + half)
+        p = 2 * float(t.sf(abs(mean) / se, degrees))
     return {
         "mean": mean,
         "ci95": None if ci95 is None else list(ci95),

@@ -1,1 +1,1 @@
-"""Fine-tuning of the last blocks of a network on cached maps: what lies before them is computed once."""
+"""Fine-tuning with the network: of its last blocks on cached maps, or of the last layer in train mode."""

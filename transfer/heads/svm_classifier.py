@@ -195,8 +195,10 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             With `one_vs_rest_` and for two classes `decision_function`.
         """
         values_MC = self.decision_function(X)
-        if self.one_vs_rest_ or len(self.classes_) == 2:
-            return self.predict(X), values_MC
+        if self.one_vs_rest_:
+            return self.classes_[values_MC.argmax(1)], values_MC
+        if len(self.classes_) == 2:
+            return self.classes_[(values_MC >= 0).astype(int)], values_MC
         # To a number of votes less than a third is added, in which the sum of the pairs' values is hidden:
         # sum / (3 (|sum| + 1)), as scikit-learn's `_ovr_decision_function` has it.
         votes_MC = np.rint(values_MC)

@@ -183,7 +183,9 @@ def find_components(x_ND: Array, count: int) -> Affine:
     if n_rows < n_features:
         rows_ND = torch.from_numpy(x_ND - mean_D).double()
         square_K, vector_NK = torch.linalg.eigh(rows_ND @ rows_ND.T)
-        length_K = square_K.clamp(min=torch.finfo(torch.float64).tiny).sqrt()
+        # Rows that depend on each other, as copies do, have as many lengths of zero, or of rounding.
+        least = torch.finfo(torch.float64).eps * square_K[-1] + torch.finfo(torch.float64).tiny
+        length_K = square_K.clamp(min=least).sqrt()
         vector_DK = rows_ND.T @ vector_NK / length_K
     else:
         gram_DD = torch.zeros(n_features, n_features, dtype=torch.float64)

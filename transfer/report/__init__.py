@@ -163,7 +163,7 @@ def heading(result: Result) -> str:
     """Describe in one line what was run on which images."""
     counts = ", ".join(f"{part['images']} {split}" for split, part in result.data["splits"].items())
     begin = f"{result.data['name']}: {len(result.data['classes'])} classes, {counts}"
-    options = describe_options(result.backbone, result.config)
+    options = describe_options(result.backbone, result.engine, result.config)
     if are_given(result):
         return (
             f"{begin} rows of {result.backbone['feature_dim']:,} features that were given{options}; "

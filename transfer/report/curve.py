@@ -52,7 +52,7 @@ def heading(curve: Curve) -> str:
     counts = ", ".join(f"{sum(counts)} {split}" for split, counts in data["splits"].items())
     begin = f"{data['name']}: {len(data['classes'])} classes, {counts}"
     height, width = backbone["input_size"]
-    options = describe_options(backbone, curve["config"])
+    options = describe_options(backbone, curve.get("engine", {}), curve["config"])
     if not height:
         return f"{begin} rows of {backbone['feature_dim']:,} features that were given{options}"
     return f"{begin} images at {height}x{width}; {backbone['name']} ({backbone['weights']} weights){options}"

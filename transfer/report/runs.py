@@ -212,7 +212,7 @@ _PROPERTIES: list[tuple[str, Callable[[Result], str], bool]] = [
     ("weights", lambda r: f"{r.backbone['weights']} weights", True),
     ("size", _size, True),
     ("resize", lambda r: describe_resize(r.backbone), True),
-    ("decoder", lambda r: describe_decoder(r.config), True),
+    ("decoder", lambda r: describe_decoder(r.engine), True),
     ("layers", lambda r: describe_layers(r.backbone), True),
     ("transform", lambda r: describe_transform(r.config), True),
     ("engine", lambda r: f"{r.engine['name']} on {r.engine['device']}", True),

@@ -204,7 +204,9 @@ def _conclude(
     if difference == 0:
         return TIES[score]
     return (
-        f"that may be chance (p = {format_p(p)})" if p is not None else "one split says nothing about chance"
+        f"that may be chance (p = {format_p(p)})"
+        if p is not None
+        else "splits so few say nothing about chance"
     )
 
 

@@ -51,9 +51,9 @@ def describe_resize(backbone: dict[str, Any]) -> str:
     return "" if way == "stretch" else f"images {RESIZED[way]}"
 
 
-def describe_decoder(config: dict[str, Any]) -> str:
+def describe_decoder(engine: dict[str, Any]) -> str:
     """Return what decoded the images; empty where that is the usual decoder."""
-    decoder = config.get("decoder", "pillow")
+    decoder = engine.get("decoder", "pillow")
     return "" if decoder == "pillow" else f"decoded by {decoder}"
 
 
@@ -63,11 +63,11 @@ def describe_transform(config: dict[str, Any]) -> str:
     return steps and f"features by {steps}"
 
 
-def describe_options(backbone: dict[str, Any], config: dict[str, Any]) -> str:
+def describe_options(backbone: dict[str, Any], engine: dict[str, Any], config: dict[str, Any]) -> str:
     """Return what of these is not as usual, each after a comma."""
     found = (
         describe_resize(backbone),
-        describe_decoder(config),
+        describe_decoder(engine),
         describe_layers(backbone),
         describe_transform(config),
     )

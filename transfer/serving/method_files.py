@@ -15,8 +15,9 @@ from transfer.heads.calibration import Calibration
 from transfer.system import files
 from transfer.system.errors import UserError
 
-# Of a file's name, after that of the method.
-BLOCKS = ".blocks"
+# Of a file's name, after that of the method: names of modules have dots, and as a rule no hyphens, so it is that of no
+# other method's head.
+BLOCKS = "-blocks"
 
 
 def save_heads(

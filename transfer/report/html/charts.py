@@ -196,7 +196,9 @@ def _sweep(method: dict[str, Any], result: Result) -> Markup | None:
     lines: dict[str, list[tuple[float, float]]] = {}
     for row in method["sweep"]:
         rest = {
-            key: value for key, value in row["params"].items() if key not in (name, "cosine_steps", "steps")
+            key: value
+            for key, value in row["params"].items()
+            if key not in (name, "cosine_steps", "steps", "epoch")
         }
         if _is_positive(row["params"].get(name)):
             setting = format_params(rest) or "-"
