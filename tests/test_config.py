@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 import pytest
 
@@ -59,6 +61,11 @@ def test_the_defaults_are_valid() -> None:
     RunConfig()
 
 
+def test_numbers_of_numpy_are_kept_as_those_of_python() -> None:
+    config = RunConfig(seed=np.int64(3), repeats=np.int64(2), epochs=np.int32(4), lr=np.array([1e-3, 1e-2]))  # type: ignore[arg-type]
+    assert json.dumps([config.seed, config.repeats, config.epochs, config.lr]) == "[3, 2, 4, [0.001, 0.01]]"
+
+
 @pytest.mark.parametrize(
     ("values", "parts"),
     [
@@ -104,6 +111,9 @@ def test_the_defaults_are_valid() -> None:
         ({"repeats": "groups"}, ["`repeats='groups'` needs `groups`", "'^\\d{8}'"]),
         ({"size": 224}, ["`size`", "224", "(240, 800)"]),
         ({"transform": "l2,pca:4"}, ["`transform`", "'l2,pca:4'", "['l2', 'pca:4']"]),
+        ({"repeats": 2.5}, ["`repeats` is 2.5", "whole number"]),
+        ({"batch_size": "many"}, ["`batch_size` is 'many'", "whole number"]),
+        ({"lr": ("fast",)}, ["`lr`", "'fast'", "numbers"]),
         ({"seed": -1}, ["`seed`", "-1", "0 to 4294967295"]),
         ({"seed": 2**32}, ["`seed`", "4294967296", "0 to 4294967295"]),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,9 +163,10 @@ class RunConfig:
     lr_blocks: tuple[float, ...] | None = None
     """Learning rates of blocks, each a training; None: 1e-4 and 1e-3, with `adapt` 1e-3 and 1e-2."""
     epochs: int | None = None
-    """Epochs of fine-tuning, exactly so many for `fc-lab` and at most so many for `fc`; None: each method's own."""
+    """Epochs of fine-tuning: so many of `fc-lab` and of what trains with the network, at least so many of `fc`, which
+    takes 500 steps where that is more; None: 10."""
     batch_size: int = 128
-    """Rows of features in a step of fine-tuning (extraction has its own, set by the device)."""
+    """Rows of features in a step of fine-tuning, of blocks at most 32 images (extraction has its own)."""
     seed: int = 0
     groups: str | None = None
     """Regular expression on file names, or a column of the table; images that agree in its first group, the whole
@@ -207,6 +209,7 @@ class RunConfig:
             if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
                 example = value.split(",") if isinstance(value, str) else [value]
                 raise UserError(f"`{name}` is {value!r}; give a list, such as {example}")
+        _convert_numbers(self)
         size = self.size
         if size is not None and (isinstance(size, str | int) or [*map(type, size)] != [int, int]):
             raise UserError(f"`size` is {size!r}; give height and width in pixels, such as (240, 800)")
@@ -280,15 +283,32 @@ class RunConfig:
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
+def _convert_numbers(config: RunConfig) -> None:
+    """Make numbers of NumPy, as loops over settings have them, Python's; raise `UserError` for what is no number."""
+    for name in ("workers", "max_cache", "epochs", "batch_size", "views", "seed", "repeats"):
+        value = getattr(config, name)
+        if value is None or (name == "repeats" and isinstance(value, str)):
+            continue
+        try:
+            object.__setattr__(config, name, operator.index(value))
+        except TypeError:
+            what = "number of bytes, such as 20_000_000_000" if name == "max_cache" else "whole number"
+            raise UserError(f"`{name}` is {value!r}; give a {what}") from None
+    for name in ("lr", "lr_blocks", "mean", "std"):
+        if (values := getattr(config, name)) is not None:
+            try:
+                object.__setattr__(config, name, tuple(map(float, values)))
+            except (TypeError, ValueError):
+                raise UserError(f"`{name}` is {values!r}; give numbers") from None
+
+
 def _check_maps(config: RunConfig) -> None:
     """Raise `UserError` for settings of maps where there are none, and for what has no views."""
     for name in ("views", "max_cache", "lr_blocks"):
         if getattr(config, name) != getattr(RunConfig, name) and not config.unfreeze:
             raise UserError(f"`{name}` concerns blocks that are trained; give `unfreeze` too, such as layer4")
-    if config.max_cache is not None and (type(config.max_cache) is not int or config.max_cache < 1):
-        raise UserError(
-            f"`max_cache` is {config.max_cache!r}; give a number of bytes, such as 20_000_000_000"
-        )
+    if config.max_cache is not None and config.max_cache < 1:
+        raise UserError(f"`max_cache` is {config.max_cache}; give a number of bytes, such as 20_000_000_000")
     if config.views > 1 and config.decoder == "nvjpeg":
         raise UserError("`views` are made of what Pillow decodes; use `decoder='pillow'`")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 import logging
 from collections.abc import Callable
@@ -20,14 +21,15 @@ from transfer.evaluation import experiment, ladder
 from transfer.evaluation.blocks import NetworkMethods
 from transfer.evaluation.experiment import Experiment
 from transfer.evaluation.results import Result
-from transfer.finetuning import checkpoints
+from transfer.features.plan import plan_extraction
+from transfer.finetuning import checkpoints, method
 from transfer.finetuning.adaptation import RATES
 from transfer.finetuning.method import find_edges
 from transfer.heads.solutions import ranking
 from transfer.outputs import folder
 from transfer.serving import predictor
 from transfer.serving.export import export
-from transfer.system import schemas
+from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.row_storage import is_mapped
 
@@ -254,7 +256,7 @@ def test_on_the_split_of_the_run_a_repeat_is_the_run(
     ends = np.cumsum([len(split.y_N) for split in done.features.splits.values()])
     rows = np.split(np.arange(ends[-1]), ends[:-1])
     reports: list[tuple[float, str]] = []
-    found = NetworkMethods(settings(root), done.features).score_splits(
+    found = NetworkMethods(settings(root), done.features, plan_extraction(settings(root))).score_splits(
         NAME, [tuple(rows)], len(done.features.classes), lambda *report: reports.append(report)
     )
     row = done.result.method(NAME)
@@ -274,8 +276,34 @@ def test_what_repeats_take_is_said_before_they_begin(
 
     with caplog.at_level(logging.INFO):
         experiment.compare(settings(root, methods=("fc",), repeats=2, seed=1), note)
-    assert f"{NAME}: trained on 2 other splits too, which takes about 1 min, and " in seen[0][1]
+    assert f"training {NAME} on 2 other splits takes about 1 min, and " in seen[0][1]
     assert any("split 2 of 2, learning rate 0.0001, epoch 2 of 2, loss" in one for one, _ in seen)
+
+
+def test_without_room_for_what_is_kept_nothing_is_repeated(
+    root: Path, repeated: Result, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    found = experiment.compare(settings(root, methods=("fc",), repeats=2)).result.comparison["repeats"]
+    assert [one["name"] for one in found["methods"]] == ["fc"]
+    assert f"not trained: {NAME} on 2 other splits, which keeps " in caplog.text
+
+
+def test_a_split_that_can_t_be_trained_is_named_in_the_result(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = method.train_blocks, itertools.count()
+
+    def fail(*args: Any, **words: Any) -> Any:
+        if next(calls) == 2:
+            raise MemoryError("no room")
+        return real(*args, **words)
+
+    monkeypatch.setattr(method, "train_blocks", fail)
+    result = experiment.compare(settings(root, methods=("fc",), repeats=2)).result
+    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    assert result.comparison["repeats"]["left_out"] == {NAME: "no room"}
+    assert f"{NAME} is left out of the other splits: no room" in "\n".join(report.notes(result))
 
 
 def test_views_of_repeats_are_made_of_all_images_and_count(root: Path) -> None:
@@ -454,9 +482,7 @@ def test_groups_are_kept_together_in_its_splits_and_intervals(
 
 
 def test_maps_that_the_disk_has_no_room_for_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transfer.features import maps
-
-    monkeypatch.setattr(maps.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     result = experiment.compare(settings(root, unfreeze=("layer2",))).result
     assert (
         "the store has 0 bytes left; name a later block" in result.comparison["left_out"]["unfreeze:layer2"]

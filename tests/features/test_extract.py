@@ -286,11 +286,19 @@ def test_imagenets_statistics_given_are_the_default(tmp_path: Path, make_images:
     assert given.extraction.computed == 0
 
 
-def test_sizes_that_differ_are_stretched_to_224(tmp_path: Path, make_images: MakeImages) -> None:
+def test_sizes_that_differ_are_stretched_to_224_and_a_line_says_so(
+    tmp_path: Path, make_images: MakeImages, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     root = make_images(tmp_path / "images", train=3, valid=2, test=2)
     assert features(tmp_path).extraction.size == (48, 64)
     decode.Image.new("RGB", (50, 50)).save(root / "train/class0/other.png")
+    assert "several sizes" not in caplog.text
     assert features(tmp_path).extraction.size == (224, 224)
+    assert "the images have several sizes: all are stretched to 224x224 (`resize='letterbox'`" in caplog.text
+    caplog.clear()
+    features(tmp_path, resize="letterbox")
+    assert "several sizes" not in caplog.text
 
 
 @pytest.mark.parametrize(("own", "expected"), [((20, 30), (64, 96)), ((960, 640), (679, 453))])

@@ -226,12 +226,13 @@ def test_the_methods_keep_to_what_the_user_gives() -> None:
     )
     assert (lab.standardize, lab.weight_decay, lab.class_weight) == (False, (0.0,), (None,))
     assert own.get_params() == FineTuneSearch(class_weight=(None, "balanced"), device="cpu").get_params()
+    assert own.min_steps == 500  # also where epochs are given: few of them would be a method not trained out
     lab, own = (
         METHODS[name].build(RunConfig(**config, lr=(0.5,), epochs=7, select="accuracy"))
         for name in ("fc-lab", "fc")
     )
     for search in (lab, own):
-        assert (search.lr, search.epochs, search.min_steps) == ((0.5,), 7, 0)
+        assert (search.lr, search.epochs) == ((0.5,), 7)
         assert search.class_weight == (None,)
 
 

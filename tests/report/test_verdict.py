@@ -77,7 +77,7 @@ def repeated(entry: dict[str, Any], svm: list[float]) -> dict[str, Any]:
 def test_a_difference_on_one_split_says_what_the_split_could_have_shown() -> None:
     text = verdict(result())
     assert "+5.0 (-1.0 to +11.0) of macro F1 and +1.0 (-2.0 to +4.0) of accuracy" in text
-    assert "may be chance (p = 0.2); it could have shown 8.0 points" in text
+    assert "may be chance (p = 0.2); it would probably have shown a difference of 8.0 points" in text
 
 
 def test_a_sure_difference_names_who_is_ahead() -> None:
@@ -110,9 +110,9 @@ def test_a_sure_difference_that_is_rounded_to_zero_is_said_to_be_small() -> None
 
 def test_equal_scores_are_called_equal() -> None:
     tie = result(macro_f1=difference(0.0, -0.05, 0.05, 1.0), accuracy=difference(0.0, -0.05, 0.05, 1.0))
-    assert "both have the same macro F1; it could have shown" in verdict(tie)
+    assert "both have the same macro F1; it would probably have shown" in verdict(tie)
     tie.comparison["select"] = "accuracy"
-    assert "both are right equally often; it could have shown" in verdict(tie)
+    assert "both are right equally often; it would probably have shown" in verdict(tie)
     assert "chance" not in verdict(tie)
 
 
@@ -148,7 +148,7 @@ def test_what_changed_the_score_more_than_the_head_is_named() -> None:
     ]
     repeats = repeated(mean(-0.004, -0.03, 0.02, 0.7, won=4, lost=6), [0.3, 0.62])
     text = verdict(result(ladder=ladder, repeats=repeats))
-    assert "the split (svm: 0.30 to 0.62), standardise (+20.0)" in text
+    assert "the split (up to 32.0, svm), standardise (+20.0)" in text
     assert "weight decay" not in text
     assert "hinge" not in text
 

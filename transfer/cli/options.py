@@ -142,7 +142,12 @@ def add_fitting_options(parser: argparse.ArgumentParser) -> None:
         help="of features before every method, fitted on training images: l2, pca:N, whiten (none)",
     )
     parser.add_argument("--lr", metavar="A,B", help="learning rates of fc-lab and fc (their own)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="of fc-lab (10), and at least so many of fc")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="of fc-lab and of blocks (10), at least so many of fc (500 steps)",
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     parser.add_argument(
         "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"

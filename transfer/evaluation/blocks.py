@@ -5,24 +5,29 @@ N: images. R: splits.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation.fitting import FittedSearch
 from transfer.evaluation.repeats import OnFit, Split, score_predictions
 from transfer.features.extract import Features
-from transfer.features.plan import ExtractionPlan, plan_extraction
+from transfer.features.plan import ExtractionPlan
 from transfer.heads.registry import METHODS
+from transfer.system.files import free_bytes
 from transfer.system.progress import Progress
-from transfer.system.timer import Stopwatch
+from transfer.system.text import in_bytes
+from transfer.system.timer import Stopwatch, now
 
 if TYPE_CHECKING:
     from transfer.features.fill_maps import Tables
     from transfer.finetuning.trained import TrainedBlocks
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,6 @@ def family_of(name: str) -> Family:
     return FAMILIES[name.partition(":")[0]]
 
 
-def describe_settings(config: RunConfig) -> dict[str, Any]:
-    """Return the settings of these methods that are not the defaults, for the result."""
-    values = {name: getattr(config, name) for name in ("unfreeze", "adapt", "lr_blocks", "views", "bn")}
-    changed = {name: value for name, value in values.items() if value != getattr(RunConfig, name)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
-
-
 def _adaptations(config: RunConfig) -> dict[str, str]:
     """Return what is trained of each block, by the family: `lora:8`, or all parameters if it is empty."""
     return {"unfreeze": "", **{one.partition(":")[0]: one for one in config.adapt}}
@@ -87,16 +85,19 @@ class NetworkMethods:
     features : Features
         Of the frozen network, not transformed.
     plan : ExtractionPlan, optional
-        Of `config`, where the caller has resolved it.
+        Of `config`; there is none, and none of these methods, where features are given.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        By fitted method what it would take on another split.
     """
 
-    def __init__(self, config: RunConfig, features: Features, plan: ExtractionPlan | None = None) -> None:
-        self._config, self._features, self._given_plan = config, features, plan
+    def __init__(self, config: RunConfig, features: Features, plan: ExtractionPlan | None) -> None:
+        self._config, self._features, self._plan = config, features, plan
         self._tables: dict[str, Tables] = {}
-
-    @cached_property
-    def _plan(self) -> ExtractionPlan:
-        return self._given_plan or plan_extraction(self._config)
+        self.seconds: dict[str, float] = {}
+        self._kept_bytes: dict[str, int] = {}
 
     def fit(
         self, watch: Stopwatch, on_error: Callable[[str, Exception], None], on_progress: Progress
@@ -117,23 +118,59 @@ class NetworkMethods:
             By method, each with features of its own.
         """
         fitted: dict[str, FittedSearch] = {}
-        if len(self._config.unfreeze) > 1:
-            with suppress(Exception):  # one of them may be what fails: each by itself then
+        if self._config.unfreeze:
+            with suppress(Exception):  # one of several may be what fails: each by itself then
                 self._fill(self._config.unfreeze, self._features, watch, on_progress)
         for name in list_methods(self._config):
+            start = now()
             try:
                 found = self._train(name, self._features, watch, on_progress)
             except Exception as error:  # memory, a disk, a tracer: it costs this method alone
                 on_error(name, error)
                 continue
+            # Of a training that was kept what it took then, else all of it: features of all images too.
+            self.seconds[name], self._kept_bytes[name] = max(now() - start, found.fit_s), found.kept_bytes
             fitted[name] = FittedSearch(
                 search=found,
-                predicted_N=found.predict(found.splits["test"].x_ND),
+                predicted_N=found.test_predictions_[found.best_index_],
                 fit_seconds=[found.fit_s],
                 predict_seconds=[found.predict_s],
                 splits=found.splits,
             )
         return fitted
+
+    def can_repeat(self, train_R: Sequence[int]) -> bool:
+        """Log what it takes to train the fitted methods on other splits.
+
+        Parameters
+        ----------
+        train_R : sequence of int
+            Training images of each split.
+
+        Returns
+        -------
+        bool
+            Whether the disk has room for what is kept of it.
+        """
+        assert self._plan
+        what = f"{', '.join(self.seconds)} on {len(train_R)} other splits"
+        minutes = sum(self.seconds.values()) * sum(train_R) / len(self._features.splits["train"].y_N) / 60
+        needed, free = sum(self._kept_bytes.values()) * len(train_R), free_bytes(self._plan.store.root)
+        if needed > free:
+            log.warning(
+                "not trained: %s, which keeps %s; the store has %s left",
+                what,
+                in_bytes(needed),
+                in_bytes(free),
+            )
+            return False
+        log.info(
+            "training %s takes about %s min, and %s in the store, except what earlier runs trained",
+            what,
+            f"{math.ceil(minutes):,}",
+            in_bytes(needed),
+        )
+        return True
 
     def score_splits(
         self, name: str, splits: Sequence[Split], n_classes: int, on_fit: OnFit
@@ -159,7 +196,7 @@ class NetworkMethods:
         for i, split in enumerate(splits):
 
             def on_progress(phase: str, done: int, total: int, detail: str = "", *_: Any, i: int = i) -> None:
-                if phase == "train":
+                if phase == "train" and done < total:
                     on_fit(i + done / total, detail)
 
             features = self._features.in_splits(*split)
@@ -178,6 +215,7 @@ class NetworkMethods:
         from transfer.finetuning.method import train_blocks  # torch's tracers, which most runs do without
         from transfer.finetuning.uncached_method import train_uncached
 
+        assert self._plan
         if name == UNCACHED:
             return train_uncached(self._config, features, self._plan, watch, on_progress)
         family, _, block = name.partition(":")
@@ -195,5 +233,6 @@ class NetworkMethods:
         """Compute the maps of blocks that the store lacks."""
         from transfer.features.fill_maps import fill_maps
 
+        assert self._plan
         with watch("maps"):
             self._tables |= fill_maps(blocks, self._plan, features.extraction, on_progress)

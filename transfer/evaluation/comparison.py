@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -28,7 +27,6 @@ from transfer.heads.solutions import ranking
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 from transfer.system.row_storage import is_mapped
-from transfer.system.text import in_bytes
 from transfer.system.timer import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -134,8 +132,8 @@ def _repeat(
         )
         return None
     scheme, names, splits = _draw(config, count, image_set, features.images)
-    if others:
-        _announce(others, fitted, [len(train) for train, _, _ in splits], len(features.splits["train"].y_N))
+    if others and not trained.can_repeat([len(train) for train, _, _ in splits]):
+        others = []
     n_classes = len(image_set.classes)
     with watch("repeat"):
         return repeats.repeat(
@@ -148,7 +146,7 @@ def _repeat(
             names=names,
             transform=config.transform,
             others={name: partial(trained.score_splits, name, splits, n_classes) for name in others},
-            fit_s={name: fitted[name].fit_s for name in (*unfitted, *others)},
+            fit_s={**{name: fitted[name].fit_s for name in unfitted}, **trained.seconds},
             on_progress=on_progress,
         )
 
@@ -179,19 +177,3 @@ def _draw(
     valid_share = shares["valid"] / (1 - shares["test"])
     splits = leave_group_out(labels_N, joined_N, valid_share, seed=config.seed, copies_N=copies_N)
     return repeats.GROUPS, names, splits
-
-
-def _announce(
-    names: Sequence[str], fitted: dict[str, FittedSearch], train_R: Sequence[int], n_train: int
-) -> None:
-    """Log what it takes to train methods again on splits of so many training images, instead of `n_train`."""
-    seconds = sum(fitted[name].fit_s for name in names) * sum(train_R) / n_train
-    kept = sum(fitted[name].search.kept_bytes for name in names) * len(train_R)
-    log.info(
-        "%s: trained on %d other splits too, which takes about %s min, and %s in the store, but for what earlier "
-        "runs have trained",
-        ", ".join(names),
-        len(train_R),
-        f"{math.ceil(seconds / 60):,}",
-        in_bytes(kept),
-    )

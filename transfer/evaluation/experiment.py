@@ -16,13 +16,15 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
-from transfer.evaluation.blocks import NetworkMethods, describe_settings, list_methods
+from transfer.evaluation.blocks import NetworkMethods, list_methods
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
+from transfer.evaluation.settings import describe_settings
 from transfer.features.extract import Features, find_features
-from transfer.features.plan import ExtractionPlan
+from transfer.features.image_sets import features_are_given
+from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.features.reading import ReadImages
 from transfer.heads.registry import METHODS, default_methods
 from transfer.heads.threads import limited_threads
@@ -185,6 +187,8 @@ def compare(
     for name in names:
         check_choice("methods", name, METHODS)
     load_before, watch = hardware.load(), Stopwatch()
+    if plan is None and not features_are_given(config):
+        plan = plan_extraction(config)
     image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
@@ -220,20 +224,7 @@ def compare(
     source = extraction_summary.describe(raw)
     result = Result(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config={
-            "methods": list(fitted),
-            "select": config.select,
-            "size": list(config.size) if config.size else None,
-            "seed": config.seed,
-            "lr": list(config.lr) if config.lr else None,
-            "epochs": config.epochs,
-            "batch_size": config.batch_size,
-            **({"columns": dict(config.columns)} if config.columns else {}),
-            **describe_settings(config),
-            **({"transform": list(config.transform)} if config.transform else {}),
-            "groups": config.groups,
-            "repeats": config.repeats,
-        },
+        config=describe_settings(config, fitted),
         data=data,
         backbone=source["backbone"],
         engine=source["engine"],

@@ -93,11 +93,12 @@ def repeat(
     -------
     dict or None
         `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
-        score for every split, and `pairs` with the mean difference, its 95 % interval and the splits won. None where
-        no transform, or no method, can be fitted.
+        score for every split, `left_out` (methods that failed on one, and why), and `pairs` with the mean difference,
+        its 95 % interval and the splits won. None where no transform, or no method, can be fitted.
     """
     names_M = [*unfitted, *(others or {})]
-    methods, total = list[dict[str, Any]](), len(names_M) * len(splits)
+    methods, left_out = list[dict[str, Any]](), dict[str, str]()
+    total = len(names_M) * len(splits)
     if transform:
         on_progress("repeat", 0, total, "transform")
     try:
@@ -123,7 +124,8 @@ def repeat(
         try:
             methods.append({"name": name, **score(on_fit)})
         except Exception as error:  # memory, a library: it costs this method alone
-            log.warning("%s is left out of the repeated splits: %s", name, first_line(error))
+            left_out[name] = first_line(error)
+            log.warning("%s is left out of the repeated splits: %s", name, left_out[name])
     on_progress("repeat", total, total)
     if not methods:
         return None
@@ -147,6 +149,7 @@ def repeat(
         "test_share": test_share,
         "test_images": [len(test) for _, _, test in splits],
         "methods": methods,
+        "left_out": left_out,
         "pairs": [
             {"a": a["name"], "b": b["name"], **{score: compare(a, b, score) for score in SCORES}}
             for a, b in itertools.combinations(methods, 2)

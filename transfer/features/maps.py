@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from transfer.backbones.weights import Weights
 from transfer.data.loader import IndexedImages
 from transfer.engines import Features
 from transfer.features.plan import MapsRequest
+from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.text import in_bytes
 
@@ -97,8 +97,7 @@ def seen_in_views(request: MapsRequest, images: IndexedImages) -> IndexedImages:
 
 def check_space(folder: Path, what: str, needed: int) -> None:
     """Log the bytes that maps take before they are computed; raise `UserError` where the disk has no room for them."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = files.free_bytes(folder)
     if needed > free:
         raise UserError(
             f"{what} take {in_bytes(needed)}, and the store has {in_bytes(free)} left; "

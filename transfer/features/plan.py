@@ -139,7 +139,7 @@ def _request_maps(config: RunConfig) -> MapsRequest:
         blocks=config.unfreeze,
         dtype="float32" if config.precision == "fp32" else "bfloat16",
         views=config.views,
-        views_of_all=bool(config.repeats),
+        views_of_all=bool(config.repeats) and not config.from_disk,
         seed=config.seed,
         max_bytes=config.max_cache,
     )

@@ -108,6 +108,12 @@ def default_input_size(images: IndexedImages, weights: WeightsChoice) -> tuple[i
             )
         return wanted.size
     size = default_size(images.size_N2, wanted.size)
-    if own not in (None, size):
+    if own is None and wanted.resizing.way == "stretch":
+        log.info(
+            "the images have several sizes: all are stretched to %dx%d (`resize='letterbox'` keeps their shapes, "
+            "`size` names another size)",
+            *size,
+        )
+    elif own not in (None, size):
         log.warning("the images are %dx%d: they are scaled to %dx%d (`size` names another size)", *own, *size)
     return size

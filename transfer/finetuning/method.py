@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from transfer.backbones import networks
 from transfer.backbones.blocks import cut_at
+from transfer.cache.store import MadeFile
 from transfer.config import RunConfig
 from transfer.data.dataset import SPLITS
 from transfer.engines import Plan
@@ -158,6 +159,7 @@ class _BlockTrainings:
         self._found, (maps,) = features.extraction, plan.maps.of([block])
         self._block, self._tables, self._features, self._store = block, tables, features, plan.store
         self._adapt, self._weights = adapt, self._found.weights
+        self._kept: dict[float, MadeFile | None] = {}
         self._make_rows = RowStorage(plan.store.root, on_disk=plan.from_disk)
         self._recipe = Recipe(
             epochs=config.epochs or EPOCHS,
@@ -182,12 +184,15 @@ class _BlockTrainings:
 
     def is_kept(self, lr: float) -> bool:
         """Whether an earlier run has trained with this learning rate to the end."""
-        return self._store.made(KIND, self._declare(lr)) is not None
+        self._kept[lr] = self._store.made(KIND, self._declare(lr))
+        return self._kept[lr] is not None
 
     def train(self, lr: float, on_progress: Progress) -> _Trained:
         """Train with a learning rate, or take what an earlier run ended in, and compute features of all splits."""
         training = self._begin(lr)
-        kept = finish(training, self._store, self._declare(lr), made_on(self._found.plan), on_progress)
+        kept = self._kept.get(lr) or finish(
+            training, self._store, self._declare(lr), made_on(self._found.plan), on_progress
+        )
         training.best_tensors, numbers = read_finished(kept.path)
         training.take_best()
         head = training.head.folded(self._fitted)

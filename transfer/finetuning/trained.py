@@ -52,11 +52,6 @@ class TrainedBlocks:
         params: dict[str, Any] = self.cv_results_[self.best_index_]["params"]
         return params
 
-    def predict(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-        """Predict the classes of features of the best setting's blocks."""
-        labels_N: npt.NDArray[np.int64] = self.best_estimator_.predict(x_ND)
-        return labels_N
-
     def predict_each(self, x_ND: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Return what every setting predicts for the test images, whose features differ from setting to setting."""
         return self.test_predictions_

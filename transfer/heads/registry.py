@@ -74,9 +74,8 @@ def _fc_lab(config: RunConfig) -> GridSearch:
 
 
 def _fc(config: RunConfig) -> GridSearch:
-    own: dict[str, Any] = {} if config.lr is None else {"lr": config.lr}
-    if config.epochs is not None:
-        own |= {"epochs": config.epochs, "min_steps": 0}
+    given = {"lr": config.lr, "epochs": config.epochs}
+    own = {name: value for name, value in given.items() if value is not None}
     return _fine_tuning(config, **own, class_weight=class_weights(config))
 
 

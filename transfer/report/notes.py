@@ -167,6 +167,8 @@ def _on_methods(result: Result) -> Iterator[str]:
     yield from _on_one_split(result)
     for name, reason in result.comparison.get("left_out", {}).items():
         yield f"{name} is left out: {reason}"
+    for name, reason in (result.comparison.get("repeats") or {}).get("left_out", {}).items():
+        yield f"{name} is left out of the other splits: {reason}"
     yield from _on_batch_norm(result)
     missed = []
     for method in result.methods:

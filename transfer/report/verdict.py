@@ -150,7 +150,10 @@ def _lead(result: Result, first: dict[str, Any], second: dict[str, Any], pair: d
         for score in sorted(SCORES, key=lambda score: score != select)
     )
     images = sum(row["support"] for row in first["test"]["per_class"])
-    return f"{text}: {differences} in points, with 95 % intervals over {images:,} test images."
+    return (
+        f"{text}: {differences} in points, with 95 % intervals over {images:,} test images; each is the best of its "
+        "kind on the validation split."
+    )
 
 
 def _significance(result: Result, first: dict[str, Any], second: dict[str, Any], pair: dict[str, Any]) -> str:
@@ -167,7 +170,7 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
         return (
             f"Over {splits} the difference is {format_points(entry['mean'], entry['ci95'])} points of "
             f"{SCORES[select]}, and {first['name']} is ahead in {entry['won']}: "
-            f"{_conclude(first, second, select, entry['mean'], entry['ci95'], entry['p'])}."
+            f"{_conclude(first, second, entry['mean'], entry['ci95'], entry['p'], 'on average they are equal')}."
         )
     if select not in pair:
         p = pair["mcnemar_p"]
@@ -179,20 +182,20 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
             else f"That is more than chance explains (exact McNemar p = {format_p(p)})."
         )
     entry = pair[select]
-    text = _conclude(first, second, select, entry["difference"], entry["ci95"], entry["p"])
+    text = _conclude(first, second, entry["difference"], entry["ci95"], entry["p"], TIES[select])
     text = f"On this one split {text}"
     if entry["p"] >= ALPHA and entry["detectable"]:
-        text += f"; it could have shown {100 * entry['detectable']:.1f} points"
+        text += f"; it would probably have shown a difference of {100 * entry['detectable']:.1f} points"
     return f"{text}."
 
 
 def _conclude(
     first: dict[str, Any],
     second: dict[str, Any],
-    score: str,
     difference: float,
     ci95: list[float] | None,
     p: float | None,
+    tie: str,
 ) -> str:
     if p is not None and p < ALPHA:
         ahead = first if difference > 0 else second
@@ -202,7 +205,7 @@ def _conclude(
     if ci95 and ci95[0] >= -0.02 and ci95[1] <= 0.02:
         return "the two are the same within 2 points"
     if difference == 0:
-        return TIES[score]
+        return tie
     return (
         f"that may be chance (p = {format_p(p)})"
         if p is not None
@@ -225,7 +228,7 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
     for scores in (method[select] for method in repeated if method["name"] == pair["a"]):
         low, high = min(scores), max(scores)
         if high - low > least:
-            effects.append((high - low, f"the split ({pair['a']}: {low:.2f} to {high:.2f})"))
+            effects.append((high - low, f"the split (up to {100 * (high - low):.1f}, {pair['a']})"))
     if not effects:
         return ""
     words = [text for _, text in sorted(effects, reverse=True)[:3]]

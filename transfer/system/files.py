@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import time
 import uuid
@@ -258,3 +259,9 @@ def abandoned(folder: Path) -> list[Path]:
     return [
         path for path in matching(folder, ".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)
     ]
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that the disk of a folder, which may not exist yet, has left."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free
