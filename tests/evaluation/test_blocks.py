@@ -219,13 +219,17 @@ def test_an_adapted_training_is_kept_under_a_key_of_its_own(
         assert again.method(name)["test"] == adapted.result.method(name)["test"]
 
 
-def test_another_run_replaces_its_files(root: Path, out: Path) -> None:
+def test_another_run_replaces_its_files_and_says_so(
+    root: Path, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def names() -> list[str]:
         return sorted(path.name for path in (out / "models").glob("unfreeze*"))
 
     assert names() == ["unfreeze-layer4-blocks.safetensors", "unfreeze-layer4.safetensors"]
-    experiment.compare(settings(root, unfreeze=())).save_models(out / "models")
+    with caplog.at_level(logging.INFO):
+        experiment.compare(settings(root, unfreeze=())).save_models(out / "models")
     assert names() == []
+    assert f"removed, of an earlier run: {out / 'models' / 'unfreeze-layer4.safetensors'}" in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -40,6 +41,8 @@ from transfer.system.version import __version__
 
 SCHEMA_VERSION = 1
 STAGING, BACKBONE = ".new-", "backbone"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +215,8 @@ def _replace(folder: Path, staging: Path) -> None:
     old = {folder / f"{stem}{serialization.SUFFIX}" for stem in (*METHODS, "calibrated")}
     trained = (f"{name}-*{serialization.SUFFIX}" for name in ("unfreeze", *ADAPTATIONS, "fc-lab"))
     for path in (*old, *itertools.chain.from_iterable(map(folder.glob, trained))):
-        if path.name not in new:
+        if path.name not in new and path.exists():
+            log.info("removed, of an earlier run: %s", path)
             path.unlink(missing_ok=True)
     for name in sorted(new, key=RECORD.__eq__):  # the record last
         (staging / name).replace(folder / name)
