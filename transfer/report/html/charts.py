@@ -24,6 +24,7 @@ from transfer.report.html.svg import (
     line,
     path,
     set_apart,
+    shorten,
     span,
     text,
     vertical_axis,
@@ -39,6 +40,8 @@ from transfer.report.wording import (
 )
 
 LABELS = 150  # pixels for names at the left
+# Letters of a pair of methods that are drawn, and pixels of one in the larger letters of narrow windows.
+LETTERS, LETTER = 40, 9
 # Parameters that span decades; a method has one of them.
 SCALES = ("lr", "C", "alpha")
 # Phases that are drawn by themselves; shorter ones are summed up.
@@ -55,11 +58,12 @@ def differences(result: Result) -> Markup | None:
     """Draw the differences that the table of pairs shows, with their 95 % intervals, in points."""
     select = result.comparison["select"]
     rows = [
-        (name := f"{pair['a']} - {pair['b']}", name, pair[select])
+        (shorten(name := f"{pair['a']} - {pair['b']}", LETTERS), name, pair[select])
         for pair in shown_pairs(result)
         if select in pair and pair[select]["ci95"]
     ]
-    return draw_differences(rows, LABELS, SCORES[select], "pairs of methods")
+    left = max(LABELS, 10 + LETTER * max((len(name) for name, _, _ in rows), default=0))
+    return draw_differences(rows, left, SCORES[select], "pairs of methods")
 
 
 def draw_differences(
