@@ -175,6 +175,15 @@ def test_long_names_of_pairs_are_inside_the_drawing(make: Make) -> None:
     assert left >= charts.LETTER * len(f"svm - {name}")
 
 
+def test_a_long_name_at_the_right_end_is_left_of_its_dot(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    slow = result.method("fc")
+    slow.update(name="unfreeze:layer4.2+lora:8", fit_s=1e3)
+    drawn = str(charts.score_against_time(result, "accuracy"))
+    assert re.search(r'text-anchor="end" class="name">unfreeze:layer4.2\+lora:8<', drawn)
+    assert 'text-anchor="start" class="name">svm<' in drawn
+
+
 def test_rates_of_blocks_make_one_line_whatever_their_best_epochs(make: Make) -> None:
     result, _ = make(["a", "b"], [5, 5])
     method, row = result.method("fc"), result.method("fc")["sweep"][0]

@@ -40,7 +40,7 @@ from transfer.report.wording import (
 )
 
 LABELS = 150  # pixels for names at the left
-# Letters of a pair of methods that are drawn, and pixels of one in the larger letters of narrow windows.
+# Letters of a pair of methods that are drawn, and units of one in the larger letters of narrow windows.
 LETTERS, LETTER = 40, 9
 # Parameters that span decades; a method has one of them.
 SCALES = ("lr", "C", "alpha")
@@ -110,12 +110,14 @@ def score_against_time(result: Result, score: str) -> Markup:
             line(x(fit_s), y(low), x(fit_s), y(high), class_=f"interval {own}"),
             dot(x(fit_s), y(method["test"][score]), words, 6, class_=own),
         ]
-    places = [
-        (x(fit_s) + 9, y(method["test"][score]) + 4)
-        for method, fit_s in zip(result.methods, fits, strict=True)
-    ]
-    for (left, base), method in zip(set_apart(places), result.methods, strict=True):
-        parts.append(text(left, base, method["name"], class_="name"))
+    places, anchors = [], []
+    for method, fit_s in zip(result.methods, fits, strict=True):
+        width = LETTER * len(method["name"])
+        fits_right = x(fit_s) + 9 + width < WIDTH
+        places.append((x(fit_s) + (9 if fits_right else -9 - width), y(method["test"][score]) + 4))
+        anchors.append((0, "start") if fits_right else (width, "end"))
+    for (left, base), (more, anchor), method in zip(set_apart(places), anchors, result.methods, strict=True):
+        parts.append(text(left + more, base, method["name"], anchor, class_="name"))
     for kind, known in lab.items():
         left, top = x(known["seconds"]), y(known[score])
         words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"
