@@ -190,15 +190,15 @@ def test_a_run_like_the_one_before_it_in_its_folder_says_how_long_it_will_take(
 ) -> None:
     words = ["run", *ready, "--methods=svm-lab", "--engine=eager", "--out", str(tmp_path)]
     assert cli.main(words) == 0
-    assert "as before" not in capsys.readouterr().err
+    assert "last run" not in capsys.readouterr().err
     result = json.loads((tmp_path / "result.json").read_text())
     result["seconds"] |= {phase: [0.0] for phase in result["seconds"] if phase != "total"}
     result["seconds"] |= {"describe data": [100.0], "total": 1000.0}
     (tmp_path / "result.json").write_text(json.dumps(result))
     assert cli.main(words) == 0
-    assert "transfer: fit: svm-lab, run: 17 min left as before\n" in capsys.readouterr().err
+    assert "transfer: fit: svm-lab, about 17 min left, as in the last run\n" in capsys.readouterr().err
     assert cli.main([*words, "--epochs=2"]) == 0  # other settings
-    assert "as before" not in capsys.readouterr().err
+    assert "last run" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

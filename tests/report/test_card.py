@@ -40,7 +40,7 @@ def test_it_has_what_features_were_made_of() -> None:
     own = {"method": "fc", "resize": "crop", "layers": "layer3,layer4", "transform": "l2,pca:8"}
     text = card({**METADATA, **own}, [], None)
     assert "cropped to 48x64" in text
-    assert "weights random, frozen, layers layer3,layer4 |" in text
+    assert "random weights, frozen, layers layer3,layer4 |" in text
     assert "| decoder | of those features: Pillow |" in text
     reduced = card({**METADATA, **own, "decoder": "pillow-reduced"}, [], None)
     assert "Pillow, JPEGs at a reduced scale" in reduced

@@ -10,7 +10,7 @@ import pytest
 from tests.report.conftest import WriteRun
 from transfer.evaluation import statistics
 from transfer.evaluation.results import Result
-from transfer.report.differences import conclude, find_differences
+from transfer.report.differences import conclude, find_differences, label
 from transfer.report.runs import Run, read_runs
 
 SUPPORT = (20, 20, 20)
@@ -115,21 +115,31 @@ def test_groups_are_independent_where_a_run_has_several(
 @pytest.mark.parametrize(
     ("ci95", "p", "words"),
     [
-        ([0.01, 0.2], 0.01, "is ahead of b (svm)"),
-        ([-0.2, -0.01], 0.01, "is behind b (svm)"),
-        ([0.01, 0.2], 0.06, "may differ from b (svm) by chance alone"),
-        ([-0.01, 0.01], 0.6, "is the same within 2 points as b (svm)"),
+        ([0.01, 0.2], 0.01, "it is ahead of b (svm) in macro F1"),
+        ([-0.2, -0.01], 0.01, "it is behind b (svm) in macro F1"),
+        ([0.01, 0.2], 0.06, "its lead over b (svm) in macro F1 may be chance"),
+        ([-0.2, 0.1], 0.06, "that it is behind b (svm) in macro F1 may be chance"),
+        ([-0.1, 0.1], 1.0, "it equals b (svm) in macro F1"),
+        ([-0.01, 0.01], 0.6, "it is the same within 2 points as b (svm) in macro F1"),
     ],
 )
 def test_the_conclusion_follows_interval_and_adjusted_p(
     ci95: list[float], p: float, words: str, write_run: WriteRun
 ) -> None:
     (found,) = find_differences(read_runs([write_run("a"), write_run("b")]))
-    entry = {**found.scores["macro_f1"], "ci95": ci95, "p_holm": p}
+    entry = {**found.scores["macro_f1"], "difference": sum(ci95) / 2, "ci95": ci95, "p_holm": p}
     changed = dataclasses.replace(found, scores={**found.scores, "macro_f1": entry})
     assert conclude([changed], "macro_f1") == [
-        f"On the same 36 test images a (svm), the best on validation, {words} in macro F1."
+        f"a (svm) is best on the validation split; on the same 36 test images {words}."
     ]
+
+
+def test_results_of_one_conclusion_are_listed_together(write_run: WriteRun) -> None:
+    found = find_differences(runs_of(write_run, 0, 1, 2, 3))
+    entry = {**found[0].scores["macro_f1"], "difference": 0.1, "ci95": [-0.1, 0.3], "p_holm": 0.5}
+    alike = [dataclasses.replace(one, scores={"macro_f1": entry}) for one in found]
+    b, c, d = (label(one.b) for one in found)
+    assert f" its lead over {b}, {c} and {d} in macro F1 may be chance." in conclude(alike, "macro_f1")[0]
 
 
 def test_every_pair_can_be_compared(write_run: WriteRun) -> None:

@@ -104,8 +104,10 @@ def test_near_duplicates_are_shown_with_a_pair_and_the_command(example: Result) 
     text = notes(example, data={"near_duplicates": near})
     assert "4 of 40 test images have a near-duplicate among the train images" in text
     assert "nearest: a.jpg and b.jpg" in text
-    assert "--groups REGEX" in text
+    assert "`--groups REGEX --repeats groups` keeps such images together" in text
     assert "of 20 valid" not in text
+    drawn = notes(example, data={"near_duplicates": near, "drawn": ["test"]})
+    assert "`--groups REGEX` keeps" in drawn  # where the splits are the data's own it would move no image
 
 
 def test_groups_on_both_sides_of_a_given_split_are_named(example: Result) -> None:
@@ -145,8 +147,8 @@ def test_extended_grids_and_edges_are_named(example: Result) -> None:
     example.methods[0] |= {"extended": {"lr": [0.1], "C": []}, "at_edge": ["lr"]}
     text = notes(example)
     name = example.methods[0]["name"]
-    assert f"{name}: the best lr was at an edge of its grid, which was extended by 0.1" in text
-    assert f"{name}: the best lr is still at an edge" in text
+    assert f"{name}: the best lr was at an edge of its grid; tried beyond it too: 0.1" in text
+    assert f"{name}: the best lr is at an end of its grid" in text
 
 
 def test_settings_that_were_dropped_on_the_way_are_counted(example: Result) -> None:
@@ -173,7 +175,7 @@ def test_one_split_alone_is_noted_where_nobody_chose_it(example: Result) -> None
     one_split = {**example.comparison, "repeats": None}
     drawn = {"drawn": ["valid", "test"]}
     unasked = {**example.config, "repeats": None}
-    assert "--repeats 10 shows" in notes(example, data=drawn, comparison=one_split, config=unasked)
+    assert "`--repeats 10` shows" in notes(example, data=drawn, comparison=one_split, config=unasked)
     asked = {**example.config, "repeats": 0}
     assert "--repeats 10" not in notes(example, data=drawn, comparison=one_split, config=asked)
     assert "--repeats 10" not in notes(example, comparison=one_split, config=unasked)
@@ -184,7 +186,5 @@ def test_methods_that_are_not_repeated_unasked_are_named(example: Result) -> Non
     repeated = {"n": 10, "scheme": "stratified", "methods": [{"name": name} for name in others]}
     parts = {"comparison": {**example.comparison, "repeats": repeated}}
     text = notes(example, config={**example.config, "repeats": None}, **parts)
-    assert (
-        f"{first}: compared on this split alone; --repeats 10 trains on other splits too, which takes" in text
-    )
+    assert f"{first}: compared on this split alone; `--repeats 10` trains on other splits too" in text
     assert "on this split alone" not in notes(example, config={**example.config, "repeats": 10}, **parts)

@@ -68,22 +68,24 @@ def test_a_part_may_say_how_far_it_is(clock: FakeClock) -> None:
 def test_with_an_earlier_run_the_time_left_is_that_of_the_whole_run(clock: FakeClock) -> None:
     state = State(clock, {"read": 1.0, "fit": 20.0, "repeat": 100.0})
     state.update("read", 0, 900, "", "images")
-    assert state.pace == "run: 2 min left as before"
+    assert state.pace == "about 2 min left, as in the last run"
     state.update("choose", 0, 1)  # the earlier run found features in the cache
     state.update("extract", 0, 900, "", "images")
     clock.now_s += 10
     state.update("extract", 300, 900, "", "images")
-    assert state.pace == "30.0/s, run: 2 min left as before"  # 20 s of this, 120 s of what comes
+    assert state.pace == "30.0/s, about 2 min left, as in the last run"  # 20 s of this, 120 s of what comes
     state.update("fit", 0, 7, "fc")
     clock.now_s += 5
     state.update("fit again", 0, 2, "fc")  # no phase of a result: its seconds are those of fits
-    assert state.pace == "run: 115 s left as before"
+    assert state.pace == "about 115 s left, as in the last run"
     clock.now_s += 1000
-    assert state.pace == "run: 100 s left as before"  # longer than before: by how much more is not known
+    assert (
+        state.pace == "about 100 s left, as in the last run"
+    )  # longer than before: by how much more is not known
     state.update("repeat", 0, 70, "fc", share=0.0)
     clock.now_s += 30
     state.update("repeat", 10, 70, "fc", share=0.5)
-    assert state.pace == "run: 30 s left as before"
+    assert state.pace == "about 30 s left, as in the last run"
     clock.now_s += 1000
     state.update("write", 0, 2, "result.json")
     assert state.pace == ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
 from transfer import report
@@ -107,6 +108,17 @@ def test_markdown_holds_the_same_cells(example: Result) -> None:
             assert "| " + " | ".join(row) + " |" in text
 
 
+def test_commands_in_notes_can_be_copied(example: Result) -> None:
+    groups = {"count": 0, "across_splits": [], "suggestion": {"pattern": r"^\d{8}.\d\d", "count": 6}}
+    result = changed(example, data={**example.data, "groups": groups, "empty_classes": ["`<b>`"]})
+    command = r"--groups '^\d{8}.\d\d' --repeats groups"
+    assert f"`{command}`" in report.markdown(result)
+    assert r"\`\<b\>\`" in report.markdown(result)
+    assert command in (shown := " ".join(printed(result).split()))
+    assert "`--groups" not in shown
+    assert f"<code>{escape(command)}</code>" in report.page(result, None)
+
+
 @pytest.mark.parametrize(
     "name",
     ["[bold red]x[/]", "a|b", "<script>alert(1)</script>", "`code`", "line\nbreak", "\x1b[31mred", "*x*"],
@@ -174,6 +186,9 @@ def test_labels_to_look_at_are_named_in_the_whole_report_alone(example: Result) 
     found = {"images": 90, "of": 90, "contradicted": 3, "first": [first]}
     result = changed(example, comparison={**example.comparison, "suspects": found})
     assert "labels to look at: of 90 images checked, 3 look" in " ".join(printed(result).split())
+    assert "labels to look at: of 90 images checked, 3 look" in report.markdown(result).replace("\\", "")
+    result.comparison["suspects"]["contradicted"] = 1
+    assert "1 looks more like" in report.markdown(result)
     assert "labels to look at" not in printed(result, verbose=False)
     assert "labels to look at" not in printed(example)
 
@@ -235,6 +250,13 @@ def test_what_transformed_the_features_is_said(example: Result) -> None:
     assert "features by" not in report.heading(example)
     found = changed(example, config={**example.config, "transform": ["l2", "pca:8"]})
     assert "weights), features by l2, pca:8, eager" in report.heading(found)
+
+
+def test_weights_of_a_package_are_not_taken_for_the_bundled_ones(example: Result) -> None:
+    found = changed(
+        example, backbone={**example.backbone, "name": "efficientnet_lite0", "weights": "package"}
+    )
+    assert "efficientnet_lite0 (ImageNet weights of its package), eager" in report.heading(found)
 
 
 def test_layers_and_a_way_of_resizing_that_is_not_the_usual_one_are_said(example: Result) -> None:

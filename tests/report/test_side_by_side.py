@@ -12,6 +12,7 @@ from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.report import side_by_side
+from transfer.report.rendering import wrap
 from transfer.report.runs import Run, read_runs
 from transfer.report.wording import format_score
 
@@ -76,6 +77,12 @@ def test_figures_are_whole_on_a_narrow_terminal(write_run: WriteRun) -> None:
         assert {word for cell in row[1:] for word in cell.split()} <= words
 
 
+def test_names_are_broken_at_hyphens() -> None:
+    pair = "resnet34-64x96 (svm) - efficientnet_lite0-64x96 (svm)"
+    assert wrap(pair, 19) == ["resnet34-64x96", "(svm) -", "efficientnet_lite0-", "64x96 (svm)"]
+    assert wrap("rates 1e-05, 1e-04", 8, " ") == [" rates", " 1e-05,", " 1e-04"]
+
+
 @pytest.mark.parametrize("name", ["[bold red]x[/]", "\x1b[31mred", "line\nbreak"])
 def test_names_are_never_interpreted(name: str, example: Result) -> None:
     hostile = dataclasses.replace(example, data={**example.data, "name": name})
@@ -87,7 +94,7 @@ def test_names_are_never_interpreted(name: str, example: Result) -> None:
 def test_differences_are_shown_where_the_test_images_are_the_same(write_run: WriteRun) -> None:
     same = printed(read_runs([write_run("a"), write_run("b", seed=1)]))
     assert "in points, on the same test images" in same
-    assert "On the same 36 test images" in same
+    assert "on the same 36 test images" in " ".join(same.split())
     other = printed(read_runs([write_run("a"), write_run("c", support=(9, 9, 9))]))
     assert "in points" not in other
     assert "c: other images than a, so their scores do not compare" in " ".join(other.split())

@@ -15,7 +15,7 @@ from transfer.report.notes import describe_suspects, notes
 from transfer.report.rendering import draw, say
 from transfer.report.tables import tables
 from transfer.report.verdict import headline, verdict
-from transfer.report.wording import describe_options
+from transfer.report.wording import describe_options, describe_weights
 from transfer.system.text import escaped
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
     verbose : bool
     """
     say(console, heading(result))
-    found, whole = notes(result), verdict(result)
+    found, whole = _all_notes(result) if verbose else notes(result), verdict(result)
     if verbose:
         for table in tables(result, most_settings=SETTINGS_SHOWN):
             draw(table, console)
@@ -60,14 +60,17 @@ def show(result: Result, console: Console, *, verbose: bool = False) -> None:
             say(console, first, style="bold")
         draw(summary.methods(result), console)
         say(console, summary.time(result))
-    if verbose and (suspects := describe_suspects(result)):
-        found.append(f"labels to look at: {suspects}")
     for note in found if verbose else found[:NOTES_SHOWN]:
-        say(console, f"Note: {note}")
+        say(console, f"Note: {rendering.without_marks(note)}")
     if not verbose and len(found) > NOTES_SHOWN:
         more = len(found) - NOTES_SHOWN
         say(console, f"{more} more note{'s' if more > 1 else ''}, and all tables: --verbose")
     say(console, whole, style="bold")
+
+
+def _all_notes(result: Result) -> list[str]:
+    suspects = describe_suspects(result)
+    return [*notes(result), *([f"labels to look at: {suspects}"] if suspects else [])]
 
 
 def show_side_by_side(runs: Sequence[Run], console: Console, remarks: Sequence[str] = ()) -> None:
@@ -119,7 +122,7 @@ def markdown(result: Result) -> str:
         f"**{escaped(verdict(result))}**",
     ]
     parts += [rendering.markdown(table) for table in tables(result)]
-    parts += [f"Note: {escaped(note)}" for note in notes(result)]
+    parts += [f"Note: {rendering.markdown_sentence(note)}" for note in _all_notes(result)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,7 +175,7 @@ def heading(result: Result) -> str:
     height, width = result.backbone["input_size"]
     return (
         f"{begin} images at {height}x{width}; "
-        f"{result.backbone['name']} ({result.backbone['weights']} weights){options}, {result.engine['name']} "
+        f"{result.backbone['name']} ({describe_weights(result.backbone)}){options}, {result.engine['name']} "
         f"{result.engine['precision']} on {result.engine['device']}, {result.environment['processor']}, "
         f"{result.engine['threads']} threads"
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table, markdown
-from transfer.report.wording import DECODED, RESIZED, format_score, format_share
+from transfer.report.wording import DECODED, RESIZED, describe_weights, format_score, format_share
 from transfer.system.text import escaped
 
 Row = tuple[str, str]
@@ -39,7 +39,7 @@ def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | Non
     rows = [
         ("input", f"images (N, 3, height, width) uint8, RGB, {size}"),
         ("output", "label (N,) int64, an index into the classes; probabilities (N, classes) float32"),
-        ("network", f"{metadata['backbone']}, weights {metadata['weights']}, frozen{layers}"),
+        ("network", f"{metadata['backbone']}, {describe_weights(metadata)}, frozen{layers}"),
         ("head", metadata["method"] + (f" on features by {steps}" if steps else "")),
         ("precision", f"fp32; the features that the head was fitted on: {metadata['precision']}"),
         ("decoder", f"of those features: {DECODED[metadata.get('decoder', 'pillow')]}"),

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from transfer.report.rendering import Table, draw, say
-from transfer.report.wording import SCORES, describe_options, format_points, format_seconds
+from transfer.report.wording import SCORES, describe_options, describe_weights, format_points, format_seconds
 
 Curve = dict[str, Any]
 
@@ -55,7 +55,7 @@ def heading(curve: Curve) -> str:
     options = describe_options(backbone, curve.get("engine", {}), curve["config"])
     if not height:
         return f"{begin} rows of {backbone['feature_dim']:,} features that were given{options}"
-    return f"{begin} images at {height}x{width}; {backbone['name']} ({backbone['weights']} weights){options}"
+    return f"{begin} images at {height}x{width}; {backbone['name']} ({describe_weights(backbone)}){options}"
 
 
 def table(curve: Curve, score: str, *, sizes: int | None = None, bands: bool = True) -> Table:

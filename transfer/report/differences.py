@@ -121,23 +121,33 @@ def conclude(differences: Sequence[Difference], select: str) -> list[str]:
     for one in differences:
         entry = one.scores[select]
         shown = statistics.conclude(entry["ci95"], entry["p_holm"])
+        if shown == "undecided":
+            shown = ("lead", "tie", "lag")[1 - int(np.sign(entry["difference"]))]
         found.setdefault(one.a.name, {}).setdefault(shown, []).append(label(one.b))
         subjects[one.a.name] = (
-            f"On the same {one.n_images:,} test images {label(one.a)}, the best on validation,"
+            f"{label(one.a)} is best on the validation split; on the same {one.n_images:,} test images"
         )
     words = {
-        "ahead": "is ahead of {}",
-        "behind": "is behind {}",
-        "undecided": "may differ from {} by chance alone",
+        "ahead": "it is ahead of {}",
+        "behind": "it is behind {}",
+        "lead": "its lead over {} may be chance",
+        "tie": "it equals {}",
+        "lag": "that it is behind {} may be chance",
     }
     sentences = []
     for name, groups in found.items():
         said = [
-            words.get(shown, f"is the {shown} as {{}}").replace("{}", " and ".join(others))
+            words.get(shown, f"it is the {shown} as {{}}").replace(
+                "{}", f"{_join(others)} in {SCORES[select]}"
+            )
             for shown, others in groups.items()
         ]
-        sentences.append(f"{subjects[name]} {'; it '.join(said)} in {SCORES[select]}.")
+        sentences.append(f"{subjects[name]} {'; '.join(said)}.")
     return sentences
+
+
+def _join(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def label(run: Run) -> str:

@@ -37,7 +37,7 @@ def notes(result: Result) -> list[str]:
     Returns
     -------
     list of str
-        A line each.
+        A line each, with commands in backquotes.
     """
     return [
         *_on_data(result),
@@ -57,9 +57,10 @@ def describe_suspects(result: Result) -> str | None:
         return f"not checked: {found['of']:,} images take too long, or no class has images in two folds"
     first = found["first"][0] if found["first"] else None
     most = f", most of all {first['file']} ({first['label']}, or {first['other']}?)" if first else ""
+    look = "looks" if found["contradicted"] == 1 else "look"
     return (
-        f"of {found['images']:,} images checked, {found['contradicted']:,} look more like another "
-        f"class to ridge regression fitted to the other images{most}; that may be a wrong label, or a hard image"
+        f"of {found['images']:,} images checked, {found['contradicted']:,} {look} more like another class "
+        f"to ridge regression fitted to the other images{most}; that may be a wrong label, or a hard image"
     )
 
 
@@ -131,18 +132,18 @@ def _on_groups(result: Result) -> Iterator[str]:
     groups = result.data.get("groups") or {"suggestion": None, "across_splits": []}
     near = [one for one in result.data.get("near_duplicates") or [] if one["found"] and one["pairs"]]
     suggestion = groups["suggestion"]
-    command = f"--groups '{suggestion['pattern']}'" if suggestion else "--groups REGEX"
     for one in near:
         first, second = one["pairs"][0]
+        option = describe_groups_option(groups, moves=one["second"] in result.data["drawn"])
         yield (
             f"{one['found']} of {one['compared']} {one['second']} images have a near-duplicate among the "
             f"{one['first']} images by their features (nearest: {first} and {second}): scores may flatter; "
-            f"{command} keeps such images together"
+            f"`{option}` keeps such images together"
         )
     if suggestion and not near:
         yield (
             f"the names look like moments in time or frames ({suggestion['count']} groups): whether the answer holds "
-            f"on another one is shown by {command} --repeats groups"
+            f"on another one is shown by `{describe_groups_option(groups, moves=False)}`"
         )
     if groups.get("count") and result.methods[0]["test"]["independent"]["unit"] == "image":
         yield (
@@ -153,16 +154,22 @@ def _on_groups(result: Result) -> Iterator[str]:
         yield (
             f"{overlap['groups']} groups lie in both {overlap['first']} and {overlap['second']} "
             f"({overlap['images']} {overlap['second']} images): the split is the folder's own and was kept; "
-            "--repeats groups compares on splits that keep groups apart"
+            "`--repeats groups` compares on splits that keep groups apart"
         )
+
+
+def describe_groups_option(groups: dict[str, Any], *, moves: bool) -> str:
+    """Return the options that keep groups together; splits of the data's own are not moved, so others are added."""
+    pattern = f"'{groups['suggestion']['pattern']}'" if groups["suggestion"] else "REGEX"
+    return f"--groups {pattern}" + ("" if moves else " --repeats groups")
 
 
 def _on_methods(result: Result) -> Iterator[str]:
     unasked = result.config.get("repeats", 0) is None
     if unasked and "test" in result.data["drawn"] and not result.comparison.get("repeats"):
         yield (
-            f"with {len(result.data['classes']):,} classes the comparison is made on one split unless --repeats is "
-            "given: --repeats 10 shows how much the split decides, in about ten times the time"
+            f"with {len(result.data['classes']):,} classes the comparison is made on one split unless `--repeats` is "
+            "given: `--repeats 10` shows how much the split decides, in about ten times the time"
         )
     yield from _on_one_split(result)
     for name, reason in result.comparison.get("left_out", {}).items():
@@ -187,10 +194,10 @@ def _on_methods(result: Result) -> Iterator[str]:
         for axis, values in (method.get("extended") or {}).items():
             if values:
                 numbers = ", ".join(f"{value:g}" for value in values)
-                yield f"{method['name']}: the best {axis} was at an edge of its grid, which was extended by {numbers}"
+                yield f"{method['name']}: the best {axis} was at an edge of its grid; tried beyond it too: {numbers}"
         if edges := method.get("at_edge"):
             yield (
-                f"{method['name']}: the best {' and '.join(edges)} is still at an edge "
+                f"{method['name']}: the best {' and '.join(edges)} is at an end of its grid "
                 f"({format_params(method['best_params'])}); its optimum may lie beyond"
             )
 
@@ -204,7 +211,7 @@ def _on_one_split(result: Result) -> Iterator[str]:
     if lone := [one for one in result.methods if one["name"] not in scored]:
         minutes = math.ceil(repeated["n"] * sum(one["fit_s"] for one in lone) / 60)
         yield (
-            f"{', '.join(one['name'] for one in lone)}: compared on this split alone; --repeats {repeated['n']} "
+            f"{', '.join(one['name'] for one in lone)}: compared on this split alone; `--repeats {repeated['n']}` "
             f"trains on other splits too, which takes about {minutes:,} min"
         )
 
@@ -230,8 +237,9 @@ def _on_features(result: Result) -> Iterator[str]:
         )
     if result.backbone["weights"] == "embedded":
         yield (
-            "the network was trained on drawn pictures alone (embedded weights): it shows how the methods compare, "
-            "and reaches less than one trained on photographs (--weights imagenet)"
+            "the network was trained on drawn pictures alone (embedded weights): with weights trained on photographs "
+            "scores are higher, and the order of the methods may be another; `--weights imagenet` downloads such, and "
+            "those of `--backbone efficientnet_lite0` come with a package (extra pretrained)"
         )
     yield from _on_weights_file(result)
     if result.engine.get("trials") or result.engine.get("reason") == CACHED:
@@ -246,8 +254,8 @@ def _on_features(result: Result) -> Iterator[str]:
     own, size = result.data.get("image_size"), result.backbone["input_size"]
     if own and list(own) != size and not result.config.get("size"):
         yield (
-            f"the images are {own[0]}x{own[1]} and were scaled to {size[0]}x{size[1]}: without --size, images of more "
-            "pixels than 480x640 are scaled down, and those with a side of fewer than 48 up"
+            f"the images are {own[0]}x{own[1]} and were scaled to {size[0]}x{size[1]}: without `--size`, images of "
+            "more pixels than 480x640 are scaled down, and those with a side of fewer than 48 up"
         )
     if damaged := result.features["damaged_shards"]:
         yield f"{damaged} damaged files of the store were set aside and computed again"
@@ -261,7 +269,7 @@ def _on_weights_file(result: Result) -> Iterator[str]:
     if weights not in NAMED_WEIGHTS and mean in (IMAGENET_MEAN, IMAGENET_MEAN[::-1]):
         yield (
             "pixels were scaled by ImageNet's mean and deviation, which weights in a file may not have been trained "
-            "with; --mean, --std and --channel-order give others"
+            "with; `--mean`, `--std` and `--channel-order` give others"
         )
 
 

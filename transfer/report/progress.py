@@ -95,7 +95,7 @@ class State:
             rate = f"{self.done / worked_s:,.1f}/s" if self.unit else ""
         run_s = self._run_left_s(left_s)
         if run_s >= 0.5:  # the last phases take less
-            left = f"run: {format_duration(run_s)} left as before"
+            left = f"about {format_duration(run_s)} left, as in the last run"
         elif left_s is not None:
             left = f"{'' if self.unit else 'about '}{format_duration(left_s)} left"
         else:

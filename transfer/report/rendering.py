@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from transfer.report.progress import Bar, Lines
 from transfer.system.progress import Progress, print_line, silent
 from transfer.system.signals import at_end
 from transfer.system.text import escaped, printable
+
+# Options and commands in sentences: in backquotes, of which a terminal shows none.
+_COMMAND = re.compile(r"`((?:--|transfer )[^`]+)`")
+# Where words of names may be broken: after hyphens, underscores and slashes, but not within `1e-05`.
+_PARTS = re.compile(r"(\s+|\S*?\w\w(?<!\de)[-_/](?=\w))")
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,32 @@ def draw(table: Table, console: Console) -> None:
 def say(console: Console, line: str, style: str | None = None) -> None:
     """Print a line of text without interpreting markup."""
     console.print(Text(printable(line)), style=style)
+
+
+def mark_commands(line: str) -> list[tuple[bool, str]]:
+    """Return the parts of a sentence, each with whether it is a command."""
+    return [(i % 2 == 1, part) for i, part in enumerate(_COMMAND.split(line)) if part]
+
+
+def without_marks(line: str) -> str:
+    """Return a sentence without the backquotes around commands."""
+    return _COMMAND.sub(r"\1", line)
+
+
+def markdown_sentence(line: str) -> str:
+    """Return a sentence in Markdown, its commands as code, in which nothing is escaped."""
+    return "".join(
+        f"`{printable(part)}`" if is_command else escaped(part) for is_command, part in mark_commands(line)
+    )
+
+
+class _Wrapper(textwrap.TextWrapper):
+    wordsep_re = _PARTS
+
+
+def wrap(line: str, columns: int, indent: str = "") -> list[str]:
+    """Break text into lines, at spaces and within names at hyphens, underscores and slashes."""
+    return _Wrapper(columns, initial_indent=indent, subsequent_indent=indent).wrap(line)
 
 
 def _widths(cells: Sequence[Sequence[str]], most: int) -> list[int]:

@@ -19,6 +19,7 @@ from transfer.report.wording import (
     describe_layers,
     describe_resize,
     describe_transform,
+    describe_weights,
 )
 from transfer.system.errors import UserError
 
@@ -209,7 +210,7 @@ _PROPERTIES: list[tuple[str, Callable[[Result], str], bool]] = [
     ("classes", lambda r: f"{len(r.data['classes']):,} classes", True),
     ("images", _images, True),
     ("backbone", lambda r: r.backbone["name"], True),
-    ("weights", lambda r: f"{r.backbone['weights']} weights", True),
+    ("weights", lambda r: describe_weights(r.backbone), True),
     ("size", _size, True),
     ("resize", lambda r: describe_resize(r.backbone), True),
     ("decoder", lambda r: describe_decoder(r.engine), True),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from transfer.report.differences import Difference, label
 from transfer.report.frontier import Point, format_time
-from transfer.report.rendering import Table
+from transfer.report.rendering import Table, wrap
 from transfer.report.runs import Run, common_and_different
 from transfer.report.summary import SHORT
 from transfer.report.tables import total_seconds
@@ -48,7 +47,7 @@ def scores(runs: Sequence[Run], width: int = 80) -> Table:
     rows = []
     for i, run in enumerate(runs):
         facts = [values[i] for values in different.values() if values[i]] + _speed(run)
-        words = [*textwrap.wrap(printable(run.name), columns), *_wrap(facts, columns)]
+        words = [*wrap(printable(run.name), columns), *_wrap(facts, columns)]
         rows += _beside(words, [_figures(run, method) for method in run.shown_methods()])
     return Table(f"{_TITLE}; cold and warm: empty and full store", ["result", "method", *_SCORES], rows)
 
@@ -60,7 +59,7 @@ def _wrap(facts: Sequence[str], columns: int) -> list[str]:
         if lines and len(f"{lines[-1]}, {fact}") <= columns:
             lines[-1] += f", {fact}"
         else:
-            lines += textwrap.wrap(fact, columns, initial_indent=" ", subsequent_indent=" ")
+            lines += wrap(fact, columns, " ")
     return lines
 
 
@@ -125,7 +124,7 @@ def differences(
             " / ".join(format_p(entry["p_holm"]) for entry in entries),
         ]
         pair = printable(f"{label(one.a)} - {label(one.b)}")
-        rows += _beside(textwrap.wrap(pair, max(LEAST_NAMES, width - FIGURES)), [figures])
+        rows += _beside(wrap(pair, max(LEAST_NAMES, width - FIGURES)), [figures])
     units = " or ".join(sorted({one.unit for one in found}))
     holm = f", Holm for {len(found)}" if len(found) > 1 else ""
     return Table(
@@ -154,7 +153,7 @@ def frontier(points: Sequence[Point], width: int = 80) -> Table:
             format_score(one.run.best["test"], select),
             "-" if one.seconds_per_image is None else "yes" if one.on_frontier else "no",
         ]
-        words = textwrap.wrap(printable(label(one.run)), max(LEAST_NAMES, width - FRONTIER_FIGURES))
+        words = wrap(printable(label(one.run)), max(LEAST_NAMES, width - FRONTIER_FIGURES))
         rows += _beside(words, [figures])
     return Table(
         "Score against time: the best method on validation, on the test split (95 % intervals), and the time that "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # A difference with a smaller p is said to be more than chance explains.
@@ -37,6 +37,12 @@ def format_params(params: dict[str, Any]) -> str:
         and name != "cosine_steps"
         and value != "scale"
     )
+
+
+def describe_weights(backbone: Mapping[str, Any]) -> str:
+    """Return which weights a network has; `package` reads as the bundled ones, which are `embedded`."""
+    weights = backbone["weights"]
+    return "ImageNet weights of its package" if weights == "package" else f"{weights} weights"
 
 
 def describe_layers(backbone: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.report.html.conftest import Make
+from transfer.evaluation.results import Result
 from transfer.report.html.advice import advise
 
 
@@ -27,7 +28,9 @@ def test_rates_at_the_end_of_a_range_are_tried_beyond_it(
 ) -> None:
     result, _ = make(["a", "b"], [5, 5])
     set_rates(result.method("fc-lab"), tried, best)
-    assert [option for reason, option in advise(result) if reason.startswith("fc-lab chose")] == [option]
+    ((reason, found),) = (one for one in advise(result) if one[0].startswith("fc-lab chose"))
+    assert found == option
+    assert ("(--lr sets the rates of fc too)" in reason) == (option is not None)
 
 
 def test_rates_of_blocks_have_an_option_of_their_own(make: Make) -> None:
@@ -42,6 +45,27 @@ def test_labels_wanted_come_with_the_command_that_shows_what_they_give(make: Mak
     result, _ = make(["a", "b"], [5, 5])
     for row in result.method("svm")["test"]["per_class"]:
         row["recall"] = 0.2
-    assert "transfer curve" in [
-        option for reason, option in advise(result) if reason.startswith("Label more")
-    ]
+    result.backbone.update(weights="embedded", name="resnet50")
+    result.config.update(size=[96, 160], groups=r"^\d{8}", seed=0, select="macro_f1")
+    result.data["name"] = "photos"
+    assert curve_command(result) == r"transfer curve DATA --weights embedded --size 96x160 --groups '^\d{8}'"
+    result.backbone.update(weights="imagenet", name="resnet18", layers=["layer3", "layer4"])
+    result.config.update(size=None, groups=None, transform=["l2", "pca:8"], columns={"label": "a b"})
+    assert curve_command(result) == (
+        "transfer curve DATA --backbone resnet18 --layers layer3,layer4 --transform l2,pca:8 --columns 'label=a b'"
+    )
+    result.features["given"] = True
+    result.data["name"] = "lagoon"
+    assert curve_command(result) == "transfer curve lagoon --transform l2,pca:8 --columns 'label=a b'"
+
+
+def curve_command(result: Result) -> str | None:
+    (command,) = (option for reason, option in advise(result) if reason.startswith("Label more"))
+    return command
+
+
+def test_groups_are_left_out_in_turn_where_the_splits_are_the_datas_own(make: Make) -> None:
+    groups = {"count": 0, "across_splits": [], "suggestion": {"pattern": r"^\d{8}", "count": 6}}
+    for drawn, option in ((["test"], ""), ([], " --repeats groups")):
+        result, _ = make(["a", "b"], [5, 5], data={"groups": groups, "drawn": drawn})
+        assert advise(result)[0][1] == rf"--groups '^\d{{8}}'{option}"

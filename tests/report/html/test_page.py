@@ -12,7 +12,7 @@ from tests.report.html.conftest import EXAMPLE, METHODS, Make
 from transfer import report
 from transfer.evaluation import results
 from transfer.report.answers import read_answers
-from transfer.report.html import pictures
+from transfer.report.html import charts, pictures
 from transfer.system.errors import UserError
 
 HOSTILE = [
@@ -161,6 +161,35 @@ def test_every_method_is_drawn(make: Make) -> None:
     shown = "".join(Page(report.page(result, None)).texts)
     for name in METHODS:
         assert f"{name}: macro F1" in shown
+
+
+def test_long_names_of_pairs_are_inside_the_drawing(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    name = "unfreeze:layer4.2"
+    for pair in result.comparison["pairs"]:
+        pair.update({end: name for end in "ab" if pair[end] == "fc"})
+    result.method("fc")["name"] = name
+    result.comparison["best_of_kind"]["fine-tuning"] = name
+    drawn = str(charts.differences(result))
+    left = float(re.search(r'<text x="([\d.]+)"[^>]*>svm - unfreeze:layer4.2<', drawn)[1])  # type: ignore[index]
+    assert left >= charts.LETTER * len(f"svm - {name}")
+
+
+def test_a_long_name_at_the_right_end_is_left_of_its_dot(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    slow = result.method("fc")
+    slow.update(name="unfreeze:layer4.2+lora:8", fit_s=1e3)
+    drawn = str(charts.score_against_time(result, "accuracy"))
+    assert re.search(r'text-anchor="end" class="name">unfreeze:layer4.2\+lora:8<', drawn)
+    assert 'text-anchor="start" class="name">svm<' in drawn
+
+
+def test_rates_of_blocks_make_one_line_whatever_their_best_epochs(make: Make) -> None:
+    result, _ = make(["a", "b"], [5, 5])
+    method, row = result.method("fc"), result.method("fc")["sweep"][0]
+    rates = ((1e-4, 1), (1e-3, 3))
+    method["sweep"] = [{**row, "params": {"lr": lr, "epochs": 5, "epoch": epoch}} for lr, epoch in rates]
+    assert str(dict(charts.sweeps(result))["fc"]).count("<polyline") == 1
 
 
 def suspects(count: int, **parts: Any) -> dict[str, Any]:

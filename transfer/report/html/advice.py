@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from transfer.config import BUILT_IN, RunConfig
 from transfer.evaluation.results import Result, are_given
-from transfer.report.notes import FEW_IMAGES
+from transfer.report.notes import FEW_IMAGES, describe_groups_option
 
 # Classes with fewer training images, or found less often, are named as in want of images.
 FEW_TRAINING_IMAGES, LOW_RECALL = 30, 0.5
@@ -26,10 +28,16 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
     data, comparison = result.data, result.comparison
     best = result.method(comparison["best"])
     groups = data.get("groups") or {}
-    if suggestion := groups.get("suggestion"):
+    if groups.get("suggestion"):
+        given = "test" not in data["drawn"]
         yield (
-            "File names look like groups of one scene or moment: keep each group on one side of a split.",
-            f"--groups '{suggestion['pattern']}'",
+            "File names look like groups of one scene or moment: "
+            + (
+                "leave out one after the other to see what a new one costs."
+                if given
+                else "keep each group on one side of a split."
+            ),
+            describe_groups_option(groups, moves=not given),
         )
     elif groups.get("across_splits") and (comparison.get("repeats") or {}).get("scheme") != "groups":
         yield (
@@ -50,7 +58,7 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
         yield (
             f"Label more images of classes that {best['name']} finds least, with few training images: {names}{more}. "
             "What more labels give is measured on fewer of them.",
-            "transfer curve",
+            _curve_command(result),
         )
     few = sum(count < FEW_IMAGES for count in data["splits"]["test"]["per_class"])
     if few:
@@ -60,10 +68,11 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
         )
     for method in result.methods:
         if method.get("at_edge"):
+            option = _wider_rates(method) if "lr" in method["at_edge"] else None
             yield (
                 f"{method['name']} chose a value at the end of its range ({', '.join(method['at_edge'])}): "
-                "wider ranges may do better.",
-                _wider_rates(method) if "lr" in method["at_edge"] else None,
+                f"wider ranges may do better{_and_others(method, result) if option else ''}.",
+                option,
             )
     if result.backbone["weights"] == "random":
         yield (
@@ -77,9 +86,53 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
         )
 
 
+def _curve_command(result: Result) -> str:
+    """Return the command that measures a learning curve with the network and the settings of the run.
+
+    A result does not hold where its data and a file of weights lay.
+    """
+    config, backbone, settings = result.config, result.backbone, dict[str, Any]()
+    data = BUILT_IN if result.data["name"] == BUILT_IN else "DATA"
+    if not are_given(result):
+        usual = RunConfig(data=data, backbone=backbone["name"]).weights_or_default
+        settings = {
+            "backbone": backbone["name"],
+            "weights": None if backbone["weights"] == usual else backbone["weights"],
+            "size": "x".join(map(str, config.get("size") or ())),
+            "resize": backbone.get("resize"),
+            "layers": backbone.get("layers"),
+            "decoder": result.engine.get("decoder"),
+        }
+    settings |= {name: config.get(name) for name in ("transform", "groups", "seed", "select")}
+    settings["columns"] = [f"{role}={name}" for role, name in (config.get("columns") or {}).items()]
+    words = ["transfer", "curve", data]
+    for name, value in settings.items():
+        if value and value != getattr(RunConfig, name, None):
+            words += [f"--{name}", ",".join(value) if isinstance(value, list) else str(value)]
+    return shlex.join(words)
+
+
+def _and_others(method: dict[str, Any], result: Result) -> str:
+    """Name the other methods whose learning rates the same option replaces."""
+    option = _rates_option(method)
+    others = [
+        other["name"]
+        for other in result.methods
+        if other is not method and _rates_option(other) == option and "lr" in other["best_params"]
+    ]
+    return f" ({option} sets the rates of {', '.join(others)} too)" if others else ""
+
+
+def _rates_option(method: dict[str, Any]) -> str:
+    return "--lr-blocks" if ":" in method["name"] else "--lr"
+
+
 def _wider_rates(method: dict[str, Any]) -> str | None:
     """Return the option with the learning rates that were tried and one beyond the best, where it is allowed."""
     tried, best = sorted({row["params"]["lr"] for row in method["sweep"]}), method["best_params"]["lr"]
     beyond = best / 10 if best == tried[0] else best * 10
-    option = "--lr-blocks" if ":" in method["name"] else "--lr"
-    return f"{option} {','.join(f'{lr:g}' for lr in sorted([*tried, beyond]))}" if beyond < MOST_LR else None
+    return (
+        f"{_rates_option(method)} {','.join(f'{lr:g}' for lr in sorted([*tried, beyond]))}"
+        if beyond < MOST_LR
+        else None
+    )

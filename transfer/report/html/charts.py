@@ -24,6 +24,7 @@ from transfer.report.html.svg import (
     line,
     path,
     set_apart,
+    shorten,
     span,
     text,
     vertical_axis,
@@ -39,6 +40,8 @@ from transfer.report.wording import (
 )
 
 LABELS = 150  # pixels for names at the left
+# Letters of a pair of methods that are drawn, and units of one in the larger letters of narrow windows.
+LETTERS, LETTER = 40, 9
 # Parameters that span decades; a method has one of them.
 SCALES = ("lr", "C", "alpha")
 # Phases that are drawn by themselves; shorter ones are summed up.
@@ -55,11 +58,12 @@ def differences(result: Result) -> Markup | None:
     """Draw the differences that the table of pairs shows, with their 95 % intervals, in points."""
     select = result.comparison["select"]
     rows = [
-        (name := f"{pair['a']} - {pair['b']}", name, pair[select])
+        (shorten(name := f"{pair['a']} - {pair['b']}", LETTERS), name, pair[select])
         for pair in shown_pairs(result)
         if select in pair and pair[select]["ci95"]
     ]
-    return draw_differences(rows, LABELS, SCORES[select], "pairs of methods")
+    left = max(LABELS, 10 + LETTER * max((len(name) for name, _, _ in rows), default=0))
+    return draw_differences(rows, left, SCORES[select], "pairs of methods")
 
 
 def draw_differences(
@@ -106,12 +110,14 @@ def score_against_time(result: Result, score: str) -> Markup:
             line(x(fit_s), y(low), x(fit_s), y(high), class_=f"interval {own}"),
             dot(x(fit_s), y(method["test"][score]), words, 6, class_=own),
         ]
-    places = [
-        (x(fit_s) + 9, y(method["test"][score]) + 4)
-        for method, fit_s in zip(result.methods, fits, strict=True)
-    ]
-    for (left, base), method in zip(set_apart(places), result.methods, strict=True):
-        parts.append(text(left, base, method["name"], class_="name"))
+    places, anchors = [], []
+    for method, fit_s in zip(result.methods, fits, strict=True):
+        width = LETTER * len(method["name"])
+        fits_right = x(fit_s) + 9 + width < WIDTH
+        places.append((x(fit_s) + (9 if fits_right else -9 - width), y(method["test"][score]) + 4))
+        anchors.append((0, "start") if fits_right else (width, "end"))
+    for (left, base), (more, anchor), method in zip(set_apart(places), anchors, result.methods, strict=True):
+        parts.append(text(left + more, base, method["name"], anchor, class_="name"))
     for kind, known in lab.items():
         left, top = x(known["seconds"]), y(known[score])
         words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"

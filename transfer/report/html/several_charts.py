@@ -21,6 +21,7 @@ from transfer.report.html.svg import (
     horizontal_axis,
     line,
     path,
+    shorten,
     span,
     text,
     vertical_axis,
@@ -103,7 +104,7 @@ def _against(
         horizontal_axis(x, 16, 260, lambda v: f"{v:g} {unit}"),
         vertical_axis(y, 50, WIDTH - 20, lambda v: f"{v:.2f}"),
     ]
-    labels = [shorten(printable(label(runs[i]))) for i, _, _ in found]
+    labels = [shorten(printable(label(runs[i])), LETTERS) for i, _, _ in found]
     points = [(x(value), y(test[score])) for value, test in zip(values, tests, strict=True)]
     corners = [point for (i, _, _), point in zip(found, points, strict=True) if i in joined]
     steps = [(right, own[1]) for own, (right, _) in pairwise(corners)]
@@ -162,7 +163,7 @@ def methods(runs: Sequence[Run], score: str) -> Markup:
         least, most = test[f"{score}_ci95"]
         title = f"{printable(run.name)}, {row[1]['name']}: {SCORES[score]} {format_score(test, score)}"
         parts += [
-            text(LABELS - 10, y + 4, shorten(printable(run.name)), "end"),
+            text(LABELS - 10, y + 4, shorten(printable(run.name), LETTERS), "end"),
             line(axis(least), y, axis(most), y, class_=f"interval {own}"),
             dot(axis(test[score]), y, title, class_=own),
         ]
@@ -181,10 +182,3 @@ def differences(found: Sequence[Difference], score: str) -> Markup | None:
         for one in found
     ]
     return draw_differences(rows, LABELS, SCORES[score], "results")
-
-
-def shorten(name: str, letters: int = LETTERS) -> str:
-    """Return the beginning and the end of a name of more letters."""
-    if len(name) <= letters:
-        return name
-    return f"{name[: letters // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-(letters // 2) :]}"

@@ -57,6 +57,13 @@ def join(points: Iterable[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
+def shorten(name: str, letters: int) -> str:
+    """Return the beginning and the end of a name of more letters."""
+    if len(name) <= letters:
+        return name
+    return f"{name[: letters // 2 - 1]}\N{HORIZONTAL ELLIPSIS}{name[-(letters // 2) :]}"
+
+
 def colour(index: int) -> str:
     """Return the class in the style sheet that colours the method or result of a number."""
     return f"m{index % COLOURS}"

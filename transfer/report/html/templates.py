@@ -8,6 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from transfer.report.rendering import mark_commands
 from transfer.report.wording import format_params, format_score, format_seconds, format_share
 from transfer.system.text import printable
 
@@ -15,6 +16,12 @@ from transfer.system.text import printable
 def charts_style() -> str:
     """Return the part of the style sheet that drawings need."""
     return (files("transfer.report.html") / "charts.css").read_text("utf-8")
+
+
+def _sentence(text: str) -> Markup:
+    """Return a sentence with its commands as code."""
+    parts = [(Markup("<code>{}</code>" if own else "{}"), part) for own, part in mark_commands(text)]
+    return Markup("").join(form.format(printable(part)) for form, part in parts)
 
 
 @cache
@@ -29,6 +36,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
+        "sentence": _sentence,
         "printable": printable,
         "printable_lines": lambda text: "\n".join(map(printable, text.split("\n"))),
         "seconds": format_seconds,
