@@ -65,7 +65,8 @@ def test_the_page_has_every_way_and_every_drawing(made: Record) -> None:
 
 def test_wide_tables_and_drawings_scroll_inside_a_box() -> None:
     text = page.render(made_up(), FILED)
-    assert len(re.findall("<table>|<svg ", text)) == text.count('<div class="wide" tabindex="0">')
+    boxes = re.findall('<div class="wide( full)?" tabindex="0">', text)
+    assert len(re.findall("<table>|<svg ", text)) == len(boxes)
     assert ".wide { overflow-x: auto; }" in text
     assert "prefers-color-scheme: dark" in text
 
