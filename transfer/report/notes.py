@@ -72,7 +72,7 @@ def _on_data(result: Result) -> Iterator[str]:
         yield f"class folders without an image are no classes here: {_some(empty)}"
     support = data["splits"]["test"]["per_class"]
     if (images := sum(support)) < FEW_TEST_IMAGES:
-        yield f"{images} test images are too few to tell methods apart, unless one is right nearly everywhere"
+        yield f"{images} test images are few: only large differences between methods can show"
     few = [
         f"{name} {count}" for name, count in zip(data["classes"], support, strict=True) if count < FEW_IMAGES
     ]
