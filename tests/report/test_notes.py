@@ -131,7 +131,9 @@ def test_small_splits_and_classes_are_called_so(example: Result) -> None:
     assert f"(under 5): {example.data['classes'][0]} 4" in text
     assert "only large differences" not in text
     splits["test"]["per_class"] = [4, *[5] * (len(example.data["classes"]) - 1)]
-    assert "test images are few: only large differences between methods can show" in notes(example, data={"splits": splits})
+    assert "test images are few: only large differences between methods can show" in notes(
+        example, data={"splits": splits}
+    )
 
 
 def test_methods_that_find_no_image_of_a_class_are_named(example: Result) -> None:

@@ -19,8 +19,8 @@ from transfer.data.dataset import ImageSet
 from transfer.data.loader import IndexedImages
 from transfer.data.splits import SplitIndices, draw_repeats, leave_group_out, split_shares
 from transfer.evaluation import ladder, repeats, statistics
-from transfer.evaluation.blocks import NetworkMethods
 from transfer.evaluation.fitting import FittedSearch
+from transfer.evaluation.network_methods import NetworkMethods
 from transfer.features.extract import Features
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transfer.config import RunConfig
 from transfer.evaluation import results
-from transfer.evaluation.blocks import list_methods
+from transfer.evaluation.network_methods import list_methods
 from transfer.heads.registry import default_methods
 from transfer.system.errors import UserError
 from transfer.system.remote import path_of

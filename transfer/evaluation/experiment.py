@@ -16,9 +16,9 @@ from transfer.data.loader import IndexedImages
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
-from transfer.evaluation.blocks import NetworkMethods, list_methods
 from transfer.evaluation.comparison import compare_methods
 from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
+from transfer.evaluation.network_methods import NetworkMethods, list_methods
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
 from transfer.evaluation.settings import describe_settings

@@ -17,8 +17,8 @@ from sklearn.base import clone
 from transfer import metrics
 from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation import statistics
-from transfer.evaluation.blocks import family_of
 from transfer.evaluation.fitting import FittedSearch, rest
+from transfer.evaluation.network_methods import family_of
 from transfer.heads.registry import METHODS
 from transfer.system.progress import Progress, silent
 from transfer.system.text import first_line

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.evaluation import calibration, statistics
-from transfer.evaluation.blocks import describe_method
 from transfer.evaluation.fitting import FittedSearch
+from transfer.evaluation.network_methods import describe_method
 from transfer.features.extract import Features
 from transfer.heads.calibration import Calibration
 from transfer.system.timer import Stopwatch

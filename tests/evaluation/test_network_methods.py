@@ -18,8 +18,8 @@ from transfer import report
 from transfer.cache import inventory
 from transfer.config import UNCACHED, RunConfig
 from transfer.evaluation import experiment, ladder
-from transfer.evaluation.blocks import NetworkMethods
 from transfer.evaluation.experiment import Experiment
+from transfer.evaluation.network_methods import NetworkMethods
 from transfer.evaluation.results import Result
 from transfer.features.plan import plan_extraction
 from transfer.finetuning import checkpoints, method
