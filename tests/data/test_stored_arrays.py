@@ -14,9 +14,7 @@ from transfer.data.stored_arrays import StoredArray
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_network_methods_are_the_rows(
-    tmp_path: Path, save: Any, order: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_are_the_rows(tmp_path: Path, save: Any, order: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_arrays, "BLOCK_BYTES", 8 * 5 * 3)
     x_ND = np.asarray(np.random.default_rng(0).normal(size=(10, 5)), order=order)
     save(tmp_path / "a.npz", x=x_ND)

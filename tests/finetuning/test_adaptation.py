@@ -125,7 +125,7 @@ def test_networks_that_are_exported_are_trained_too(adapt: str) -> None:
     )
 
 
-def test_network_methods_without_biases_are_refused() -> None:
+def test_blocks_without_biases_are_refused() -> None:
     with pytest.raises(UserError, match="no biases to train; leave out `adapt='bitfit'`"):
         choose_trained(nn.Sequential(nn.Linear(2, 2, bias=False)), "bitfit", (), seed=0)
 

@@ -50,7 +50,7 @@ def test_shares_come_to_all_of_the_time() -> None:
     assert len({spec.name for spec in PARTS}) == len(PARTS)
 
 
-def test_network_methods_of_calls_are_timed() -> None:
+def test_blocks_of_calls_are_timed() -> None:
     calls: list[int] = []
     found = time_blocks(lambda: calls.append(1), "cpu")
     assert len(calls) == 3 + found["calls"] * len(found["seconds"])
