@@ -352,7 +352,7 @@ def test_bad_images_are_left_out_and_listed(tmp_path: Path, pool: ThreadPoolExec
 
 def test_skipped_images_are_named_relative_to_the_root(tmp_path: Path) -> None:
     bad = BadImages(tmp_path, "skip")
-    bad.meet(tmp_path / "train/a/x.jpg", BadImage("broken"))
+    bad.record(tmp_path / "train/a/x.jpg", BadImage("broken"))
     assert bad.skipped == {"train/a/x.jpg": "broken"}
 
 

@@ -106,7 +106,7 @@ def read(
         for part, future in _begin(read_part, in_parts(new, FILES_A_TASK), pool):
             for i, (own, result) in zip(part, future.result(), strict=True):
                 if isinstance(result, BadImage):
-                    bad.meet(samples[i].path, result)
+                    bad.record(samples[i].path, result)
                     readable_N[i] = False
                 else:
                     take(i, result)
