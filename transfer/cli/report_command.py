@@ -60,6 +60,9 @@ def _result_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     if not (path / RESULT).exists():
+        from transfer.serving.run_folder import check_one_run
+
+        check_one_run(path)
         raise UserError(f"no {RESULT} in {path}; give the folder that --out named, or a result file")
     return path / RESULT
 
