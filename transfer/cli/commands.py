@@ -24,7 +24,7 @@ from transfer.config import (
     default_store,
     parse_size,
 )
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import METHODS, check_methods
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, print_line, reported
 from transfer.system.remote import path_of
@@ -209,7 +209,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         fields["repeats"] = parse_repeats(fields["repeats"])
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
-        for name in fields["methods"]:
+        if hasattr(args, "unfreeze"):
+            check_methods(fields["methods"])
+        for name in fields["methods"]:  # of a learning curve, which has no options that add methods
             check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))

@@ -35,5 +35,8 @@ def _replace(found: re.Match[str]) -> str:
         if one is None or one[1] not in {*_OPTIONS, *RunConfig.__dataclass_fields__}:
             return found[0]
         option = _OPTIONS.get(one[1], f"--{one[1].replace('_', '-')}")
-        options.append(option if one[2] in (None, "True") else f"{option} {one[2]}")
+        value = one[2]
+        if value and value.startswith("["):  # the items of a list are joined by commas
+            value = re.sub(r"[][' ]", "", value)
+        options.append(option if value in (None, "True") else f"{option} {value}")
     return " ".join(options)

@@ -24,12 +24,12 @@ from transfer.evaluation.scoring import score_method
 from transfer.features.extract import Features, find_features
 from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages
-from transfer.heads.registry import METHODS, default_methods
+from transfer.heads.registry import METHODS, check_methods, default_methods
 from transfer.heads.threads import limited_threads
 from transfer.heads.transforms import Step, on_raw_features
 from transfer.serving import bundle
 from transfer.system import files, hardware
-from transfer.system.errors import UserError, check_choice
+from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.remote import path_of
 from transfer.system.text import first_line
@@ -182,8 +182,7 @@ def compare(
 ) -> Experiment:
     """Compare the methods of `config`, whose images and plan the caller may have found; raises `UserError`."""
     names = config.methods or default_methods()
-    for name in names:
-        check_choice("methods", name, METHODS)
+    check_methods(names)
     load_before, watch = hardware.load(), Stopwatch()
     image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
