@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.candidates_command import result_files
 from transfer.cli.commands import DONE
+from transfer.cli.messages import name_options
 from transfer.cli.parsing import parse_columns
 from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT
 from transfer.system.errors import UserError
@@ -38,7 +39,7 @@ def report(args: argparse.Namespace) -> int:
         if (path / FRONTIER).is_file() and not (path / RESULT).exists():
             record = schemas.load(path / FRONTIER, "frontier")
             files += result_files(path, record)
-            remarks += frontier.remarks(record)
+            remarks += map(name_options, frontier.remarks(record))
         else:
             files.append(_result_file(path))
     if args.images and len(files) > 1:
