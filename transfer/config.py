@@ -53,16 +53,6 @@ BUNDLED_BACKBONE = "resnet50"
 PACKAGED_BACKBONE = "efficientnet_lite0"
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse `"240x800"` to `(240, 800)`: height and width in pixels."""
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
-        raise UserError(
-            f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"
-        )
-    return int(match[1]), int(match[2])
-
-
 def n_components(step: str) -> int:
     """Return the number of components of a step `pca:N` of `--transform`; 0 of any other."""
     match = re.fullmatch(r"pca:([1-9]\d{0,5})", step)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import find_early, note_built_in, read_config, report_skipped, write_run
+from transfer.cli.exit_status import INCOMPLETE
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
-from transfer.cli.parsing import parse_duration
-from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_size
+from transfer.cli.parsing import parse_duration, parse_size
+from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 from transfer.system.remote import path_of
@@ -21,9 +22,6 @@ from transfer.system.text import printable
 if TYPE_CHECKING:
     from transfer.evaluation.candidates import Candidate
     from transfer.evaluation.experiment import Experiment
-
-# Exit status where a candidate failed and the others are kept.
-_FAILED = 2
 
 
 def are_several(args: argparse.Namespace) -> bool:
@@ -94,7 +92,7 @@ def run_candidates(args: argparse.Namespace) -> int:
     except OSError as error:
         raise not_printed(error, args.out) from error
     status = report_skipped(skipped, max(count, len(skipped)))
-    return _FAILED if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
+    return INCOMPLETE if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
 
 
 def _check_out(args: argparse.Namespace, named: Sequence[Candidate]) -> None:

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer.cli.commands import DONE, report_skipped
+from transfer.cli.commands import report_skipped
+from transfer.cli.exit_status import DONE, FAILED
 from transfer.cli.output import output_folders
 from transfer.cli.parsing import parse_columns
-from transfer.cli.store_commands import FAILED
 from transfer.config import CARD, MODELS, RESULT
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of

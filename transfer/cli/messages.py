@@ -6,13 +6,15 @@ import re
 
 from transfer.config import RunConfig
 
-# Arguments of `run`, `list_candidates`, `learning_curve.prepare`, `predictor.load` and `export` that are no settings.
+# Arguments of `run`, `list_candidates`, `learning_curve.prepare`, `predictor.load`, `export` and `Rule` of pruning that
+# are no settings.
 _OPTIONS = {
     "data": "DATA",
     "models": "--out",
     "out": "--out",
     "force": "--force",
     "log": "--log",
+    "keys": "--key",
     "method": "--method",
     "format": "--format",
     "draws": "--draws",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from transfer.cli.candidates_command import result_files
-from transfer.cli.commands import DONE
+from transfer.cli.exit_status import DONE
 from transfer.cli.messages import name_options
 from transfer.cli.parsing import parse_columns
 from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT
@@ -34,7 +34,8 @@ def report(args: argparse.Namespace) -> int:
         raise UserError("--images needs --html, which names the page to write")
     # The shell's DIR/* names what a run of several networks wrote beside their folders too.
     given = [path for path in args.files if len(args.files) == 1 or path.name not in (PAGE, FRONTIER)]
-    files, remarks = [], []
+    files: list[Path] = []
+    remarks: list[str] = []
     for path in given:
         if (path / FRONTIER).is_file() and not (path / RESULT).exists():
             record = schemas.load(path / FRONTIER, "frontier")
