@@ -159,7 +159,7 @@ class Mirror:
                     files.write(path, data)
                     path.chmod(_COPIED)
                     return True
-            log.warning("a damaged shard is set aside, its rows count no more: %s", source)
+            log.warning("a damaged shard is set aside, its rows are no longer used: %s", source)
             self.set_aside(path)
         except FileNotFoundError:
             return None
