@@ -108,7 +108,7 @@ def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
         keys = ", ".join(entry.key for entry in found[:3])
         several = f"several entries begin so, such as {keys}; give more letters"
         raise UserError(
-            f"`keys` has {key!r}; {several if found else 'no entry begins so; give the first letters of one'}"
+            f"`keys` is {key!r}; {several if found else 'no entry begins so; give the first letters of one'}"
         )
     return found
 
