@@ -11,9 +11,7 @@ from pathlib import Path
 
 from transfer.system.errors import UserError, check_choice
 from transfer.system.remote import RemotePath, path_of
-from transfer.system.remote import expand as expand
-from transfer.system.user_folders import default_store as default_store
-from transfer.system.user_folders import user_cache as user_cache
+from transfer.system.user_folders import default_store
 
 SELECT_BY = ("macro_f1", "accuracy")
 DEVICES = ("auto", "cpu", "cuda")
@@ -54,16 +52,6 @@ BUNDLED_BACKBONE = "resnet50"
 PACKAGED_BACKBONE = "efficientnet_lite0"
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse `"240x800"` to `(240, 800)`: height and width in pixels."""
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
-        raise UserError(
-            f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"
-        )
-    return int(match[1]), int(match[2])
-
-
 def n_components(step: str) -> int:
     """Return the number of components of a step `pca:N` of `--transform`; 0 of any other."""
     match = re.fullmatch(r"pca:([1-9]\d{0,5})", step)
@@ -100,12 +88,6 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         raise UserError(
             f"`groups` is '{pattern}': {error}; give a regular expression, such as '^\\d{{8}}'"
         ) from None
-
-
-def check_confidence(min_confidence: float) -> None:
-    """Raise `UserError` for a value outside 0 to 1."""
-    if not 0 <= min_confidence <= 1:
-        raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +155,7 @@ class RunConfig:
     match or the column stay together."""
     repeats: int | str | None = None
     """On how many other splits the comparison is made again; `groups`: each group is the test split once.
-    None: 10 where the image set brings no test split and has at most 300 classes, else 0; what trains with the network
-    (`unfreeze`, `bn`) then keeps to the first split."""
+    None: 10 where the image set brings no test split and has at most 300 classes, else 0; without `unfreeze` and `bn`."""
     select: str = "macro_f1"
     device: str = "auto"
     engine: str = "auto"
@@ -187,7 +168,7 @@ class RunConfig:
     started on this machine for the run) or `ray://HOST:PORT` (by that cluster)."""
     workers: int | None = None
     """Processes of the cluster; None: one on each GPU, or on each machine if there is no GPU."""
-    store: Path = field(default_factory=lambda: default_store())
+    store: Path = field(default_factory=default_store)
     """A folder, or the URL of one (`s3://bucket/cache`)."""
     on_bad_image: str = "error"
     rehash: bool = False
@@ -292,8 +273,7 @@ def _convert_numbers(config: RunConfig) -> None:
         try:
             object.__setattr__(config, name, operator.index(value))
         except TypeError:
-            what = "number of bytes, such as 20_000_000_000" if name == "max_cache" else "whole number"
-            raise UserError(f"`{name}` is {value!r}; give a {what}") from None
+            raise UserError(f"`{name}` is {value!r}; give a whole number") from None
     for name in ("lr", "lr_blocks", "mean", "std"):
         if (values := getattr(config, name)) is not None:
             try:

@@ -33,7 +33,8 @@ from bench.turns import Way, time_in_turn
 from transfer import engines
 from transfer.backbones import networks
 from transfer.backbones.choice import choose_weights
-from transfer.config import DECODERS, RunConfig, parse_size
+from transfer.cli.parsing import parse_size
+from transfer.config import DECODERS, RunConfig
 from transfer.data import decode
 from transfer.data.dataset import find
 from transfer.data.resize import Resizing, fitted

@@ -23,7 +23,8 @@ from transfer.backbones import bundled, networks, weights
 from transfer.backbones.blocks import cut_at
 from transfer.backbones.choice import Maps
 from transfer.cache.store import Store
-from transfer.config import BATCH_NORM, BUNDLED_BACKBONE, RunConfig, parse_size
+from transfer.cli.parsing import parse_size
+from transfer.config import BATCH_NORM, BUNDLED_BACKBONE, RunConfig
 from transfer.evaluation import experiment
 from transfer.features.maps import decode, encode
 from transfer.finetuning.adaptation import choose_trained, list_weights

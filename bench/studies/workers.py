@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from bench.turns import Way, time_in_turn
-from transfer.config import BUILT_IN, BUNDLED_BACKBONE, LOCAL, RAY, RunConfig, default_store
+from transfer.config import BUILT_IN, BUNDLED_BACKBONE, LOCAL, RAY, RunConfig
 from transfer.features.fill import fill
 from transfer.features.image_sets import find_images
 from transfer.features.plan import plan_extraction
@@ -30,6 +30,7 @@ from transfer.features.ray_pool import started
 from transfer.system.hardware import has_bf16, usable_cores
 from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch, now
+from transfer.system.user_folders import default_store
 
 HERE, WORKER, ONE, TWO = "this process", "one worker", "one worker, one thread", "two workers, one thread"
 

@@ -54,7 +54,9 @@ def test_what_is_to_go(rule: Rule, going: list[str]) -> None:
     assert [entry.key for entry in chosen(ENTRIES, rule)] == going
 
 
-@pytest.mark.parametrize(("key", "message"), [("ab", "several"), ("x", "no entry"), ("", "no entry")])
+@pytest.mark.parametrize(
+    ("key", "message"), [("ab", "`keys` is 'ab'; several"), ("x", "no entry"), ("", "no entry")]
+)
 def test_a_key_has_to_name_one_entry(key: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         chosen(ENTRIES, Rule(keys=(key,)))

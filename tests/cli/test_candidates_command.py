@@ -162,6 +162,17 @@ def test_the_others_are_kept_where_one_fails(
     assert "resnet18 failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_why_one_failed_is_said_in_options(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads((out / "frontier.json").read_text())
+    record["candidates"][0] |= {"state": "failed", "reason": "out of memory; use `weights=FILE`"}
+    (out / "frontier.json").write_text(json.dumps(record))
+    assert cli.main(["report", str(out)]) == 0
+    assert "failed: out of memory; use --weights FILE." in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -14,6 +14,7 @@ from transfer.cli.messages import name_options
         ("try `engine='eager', precision='fp32'`", "try --engine eager --precision fp32"),
         ("give `weights=FILE` or random", "give --weights FILE or random"),
         ("another `models`, or `force=True`", "another --out, or --force"),
+        ("`unfreeze=['layer4'], adapt=['lora:8', 'bitfit']`", "--unfreeze layer4 --adapt lora:8,bitfit"),
         ("`gamma` is 'x'", "`gamma` is 'x'"),
         ("can't read a`b`.jpg", "can't read a`b`.jpg"),
     ],

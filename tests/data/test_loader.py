@@ -352,7 +352,7 @@ def test_bad_images_are_left_out_and_listed(tmp_path: Path, pool: ThreadPoolExec
 
 def test_skipped_images_are_named_relative_to_the_root(tmp_path: Path) -> None:
     bad = BadImages(tmp_path, "skip")
-    bad.meet(tmp_path / "train/a/x.jpg", BadImage("broken"))
+    bad.record(tmp_path / "train/a/x.jpg", BadImage("broken"))
     assert bad.skipped == {"train/a/x.jpg": "broken"}
 
 
@@ -397,25 +397,6 @@ def test_a_set_knows_whether_it_has_heic(tmp_path: Path, pool: ThreadPoolExecuto
     split = image_set(tmp_path, {"train": ["a0.jpg"], "valid": [], "test": ["a1.jpg"]})
     found = read(split, pool, BadImages(tmp_path, "error"), silent)
     assert found.has_heif == found.in_split("train").has_heif == has_heif
-
-
-def test_images_of_16_bits_are_decoded_once_more_until_one_uses_all(
-    tmp_path: Path, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [f"a{i:04}.png" for i in range(1000)]
-    write_deep(tmp_path / "deep.png", 65535)
-    for name in names:
-        (tmp_path / name).hardlink_to(tmp_path / "deep.png")
-    counted = []
-    real = decode.bits_of
-    monkeypatch.setattr(decode, "bits_of", lambda data: counted.append(data) or real(data))
-    read(
-        image_set(tmp_path, {"train": names, "valid": [], "test": []}),
-        pool,
-        BadImages(tmp_path, "error"),
-        silent,
-    )
-    assert len(counted) <= 300  # those that had begun
 
 
 def test_an_upright_image_in_memory_is_not_distorted() -> None:

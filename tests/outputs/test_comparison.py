@@ -79,7 +79,7 @@ def test_a_plot_is_a_whole_svg(found: Comparison, score: str) -> None:
 
 
 def test_what_there_is_not_is_one_line(features: Path, found: Comparison) -> None:
-    with pytest.raises(UserError, match="`setting` is 'method'; "):
+    with pytest.raises(UserError, match=r"^no setting 'method'; did you mean `methods`\?$"):
         transfer.compare(features, method="knn")
     with pytest.raises(UserError, match="`methods` is 'no'; "):
         transfer.compare(features, ["no"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.refusals import refusal
 from transfer import cli
 from transfer.evaluation import results
 from transfer.outputs import tracking
@@ -69,6 +70,20 @@ class TestMLflow:
         store.write_text("in the way")
         with pytest.raises(UserError, match="MLflow has no record of this run: "):
             tracking.log_run(results.load(EXAMPLE), "")
+
+    def test_the_small_package_says_what_it_needs(self, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import mlflow
+
+        def refuse() -> None:
+            raise mlflow.MlflowException(
+                "Model registry functionality is unavailable; got unsupported URI 's'"
+            )
+
+        monkeypatch.setattr(mlflow, "MlflowClient", refuse)
+        monkeypatch.setattr(tracking, "installed_version", lambda package: None)
+        assert refusal(tracking.log_run, results.load(EXAMPLE), "") == (
+            "mlflow-skinny needs a server: set MLFLOW_TRACKING_URI, or pip install mlflow"
+        )
 
     @pytest.mark.usefixtures("timed_once")
     def test_the_command_logs_and_keeps_its_results_where_that_fails(

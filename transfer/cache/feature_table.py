@@ -280,7 +280,7 @@ class FeatureTable:
             log.warning("a shard of a newer version of transfer is left as it is: %s (%s)", path, newer)
             return
         except Damaged as damage:
-            log.warning("a damaged shard is set aside, its rows count no more: %s (%s)", path, damage)
+            log.warning("a damaged shard is set aside, its rows are no longer used: %s (%s)", path, damage)
             shards.set_aside(path)
             if self._mirror and path.stem in self.damaged:
                 self._mirror.set_aside(path)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from transfer.cache import locks, shards
 from transfer.cache.shards import SET_ASIDE
-from transfer.config import user_cache
 from transfer.system import files, remote
 from transfer.system.errors import UserError
 from transfer.system.remote import RemotePath
 from transfer.system.thread_pools import StartedPool
+from transfer.system.user_folders import user_cache
 
 # In the user's cache folder: copies of stores.
 COPIES = "remote"
@@ -159,7 +159,7 @@ class Mirror:
                     files.write(path, data)
                     path.chmod(_COPIED)
                     return True
-            log.warning("a damaged shard is set aside, its rows count no more: %s", source)
+            log.warning("a damaged shard is set aside, its rows are no longer used: %s", source)
             self.set_aside(path)
         except FileNotFoundError:
             return None

@@ -106,9 +106,9 @@ def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
     found = [entry for entry in entries if key and entry.key.startswith(key[:32])]
     if len({entry.path for entry in found}) != 1:
         keys = ", ".join(entry.key for entry in found[:3])
+        several = f"several entries begin so, such as {keys}; give more letters"
         raise UserError(
-            f"--key is {key!r}; {'several entries begin so: ' + keys if found else 'no entry begins so'}; "
-            "transfer store list --json has them whole"
+            f"`keys` is {key!r}; {several if found else 'no entry begins so; give the first letters of one'}"
         )
     return found
 

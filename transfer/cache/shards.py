@@ -272,7 +272,7 @@ def _parse(path: Path, file: BufferedReader, size: int) -> tuple[Shard, Ids]:
     dtype = {FLOAT: FLOAT, BITS: BITS}[record.get("dtype", FLOAT)]
     end = start + np.dtype(dtype).itemsize * count * width
     if min(numbers) <= 0 or max(ids_start + 32 * count, end) > size:
-        raise Damaged("it has not the rows that it should have")
+        raise Damaged("rows are missing")
     file.seek(ids_start)
     ids = file.read(32 * count)
     if files.sha256(ids) != record["ids_sha256"]:

@@ -12,15 +12,14 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from transfer.cli.exit_status import DONE, FAILED, USAGE
 from transfer.cli.messages import name_options
 from transfer.cli.parser import make_parser
-from transfer.cli.store_commands import DONE, FAILED
 from transfer.system import hardware, signals
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.progress import print_line
 from transfer.system.text import printable
 
-USAGE = 2
 # Objects that are made between two collections of garbage. With the default of 700, collections slow the imports of
 # libraries.
 _OBJECTS = 50_000
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args, unknown = make_parser().parse_known_args(argv)
             if unknown:
                 raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see {args.prog} --help")
-            _tell(quiet=getattr(args, "quiet", False))
+            _log_to_stderr(quiet=getattr(args, "quiet", False))
             status: int = args.command(args)
             print(end="", flush=True)  # where that fails, at exit nobody would say so in one line
             return status
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(message, FAILED, argv)
 
 
-def _tell(*, quiet: bool) -> None:
+def _log_to_stderr(*, quiet: bool) -> None:
     """Log progress to standard error; with `quiet`, warnings and errors only."""
 
     class Lines(logging.Handler):

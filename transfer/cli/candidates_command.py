@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import find_early, note_built_in, read_config, report_skipped, write_run
+from transfer.cli.exit_status import INCOMPLETE
+from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
-from transfer.cli.parsing import parse_duration
-from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT, parse_size
+from transfer.cli.parsing import parse_duration, parse_size
+from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 from transfer.system.remote import path_of
@@ -20,9 +22,6 @@ from transfer.system.text import printable
 if TYPE_CHECKING:
     from transfer.evaluation.candidates import Candidate
     from transfer.evaluation.experiment import Experiment
-
-# Exit status where a candidate failed and the others are kept.
-_FAILED = 2
 
 
 def are_several(args: argparse.Namespace) -> bool:
@@ -73,10 +72,11 @@ def run_candidates(args: argparse.Namespace) -> int:
         )
         found = runs.read_runs(result_files(args.out, record))
         record["points"] = frontier.describe_points(frontier.find_frontier(found))
+        remarks = [name_options(remark) for remark in frontier.remarks(record)]
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
         with reported(on_progress, "write", PAGE):
             files.write(args.out / FRONTIER, text.encode())
-            files.write(args.out / PAGE, report.page_of_several(found, frontier.remarks(record)).encode())
+            files.write(args.out / PAGE, report.page_of_several(found, remarks).encode())
     try:
         if args.json:
             print(text, end="", flush=True)
@@ -84,7 +84,7 @@ def run_candidates(args: argparse.Namespace) -> int:
             for sentence in differences.conclude(differences.find_differences(found), config.select):
                 print(printable(sentence), flush=True)
         else:
-            report.show_side_by_side(found, rendering.console(), frontier.remarks(record))
+            report.show_side_by_side(found, rendering.console(), remarks)
             folders = ", ".join(f"{run.name}/" for run in found)
             print(printable(f"Written to {args.out}: {PAGE}, {FRONTIER}, {folders}"), flush=True)
     except BrokenPipeError:
@@ -92,7 +92,7 @@ def run_candidates(args: argparse.Namespace) -> int:
     except OSError as error:
         raise not_printed(error, args.out) from error
     status = report_skipped(skipped, max(count, len(skipped)))
-    return _FAILED if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
+    return INCOMPLETE if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
 
 
 def _check_out(args: argparse.Namespace, named: Sequence[Candidate]) -> None:

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transfer.cli.exit_status import DONE, INCOMPLETE, SKIPPED
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
-from transfer.cli.parsing import parse_bytes, parse_columns, parse_numbers, parse_repeats
+from transfer.cli.parsing import parse_bytes, parse_columns, parse_numbers, parse_repeats, parse_size
 from transfer.config import (
     BUILT_IN,
     EXAMPLES,
@@ -21,14 +22,13 @@ from transfer.config import (
     PREDICTIONS,
     RESULT,
     RunConfig,
-    default_store,
-    parse_size,
 )
-from transfer.heads.registry import METHODS
+from transfer.heads.registry import METHODS, check_methods
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, print_line, reported
 from transfer.system.remote import path_of
 from transfer.system.text import printable
+from transfer.system.user_folders import default_store
 
 if TYPE_CHECKING:
     from transfer.data.dataset import ImageSet
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # torch, scikit-learn and rich take seconds to import; each command imports what it needs when it runs, so
 # that help and usage errors come at once.
 
-DONE, NOT_LOGGED, SKIPPED = 0, 2, 3
 # Bad images that are named on standard error, one by one; a result file has more of them.
 SKIPPED_NAMED = 100
 
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         raise failed
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
     status = report_skipped(skipped, results.skipped_count(result))
-    return NOT_LOGGED if logged else status
+    return INCOMPLETE if logged else status
 
 
 def note_built_in(args: argparse.Namespace) -> None:
@@ -209,7 +208,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         fields["repeats"] = parse_repeats(fields["repeats"])
     if "methods" in fields:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
-        for name in fields["methods"]:
+        if hasattr(args, "unfreeze"):
+            check_methods(fields["methods"])
+        for name in fields["methods"]:  # of a learning curve, which has no options that add methods
             check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transfer.cli.commands import DONE, report_skipped
+from transfer.cli.commands import report_skipped
+from transfer.cli.exit_status import DONE, FAILED
+from transfer.cli.output import output_folders
 from transfer.cli.parsing import parse_columns
-from transfer.cli.store_commands import FAILED
 from transfer.config import CARD, MODELS, RESULT
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of
@@ -24,17 +26,18 @@ def export(args: argparse.Namespace) -> int:
 
     find_record(args.model)  # before libraries that take seconds are imported
     from transfer.data.bad_images import BadImages
-    from transfer.data.user_paths import below
+    from transfer.data.user_paths import below, find_named
     from transfer.report import rendering
     from transfer.report.card import card
     from transfer.serving.export import export as export_model
     from transfer.system import files
 
     columns = parse_columns(args.columns) if args.columns else {}
-    names, left_out = below([args.images] if args.images else [], columns)
+    given = [args.images] if args.images else []
+    names, left_out = below(find_named(given, sys.stdin.buffer.read, must_exist=True), columns)
     bad = BadImages(None, args.on_bad_image or "error")
     out = args.out or args.model / args.format
-    with rendering.progress(args.quiet) as on_progress:
+    with output_folders(out), rendering.progress(args.quiet) as on_progress:
         done = export_model(
             args.model,
             out,

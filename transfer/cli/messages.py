@@ -6,13 +6,15 @@ import re
 
 from transfer.config import RunConfig
 
-# Arguments of `run`, `list_candidates`, `learning_curve.prepare`, `predictor.load` and `export` that are no settings.
+# Arguments of `run`, `list_candidates`, `learning_curve.prepare`, `predictor.load`, `export` and `Rule` of pruning that
+# are no settings.
 _OPTIONS = {
     "data": "DATA",
     "models": "--out",
     "out": "--out",
     "force": "--force",
     "log": "--log",
+    "keys": "--key",
     "method": "--method",
     "format": "--format",
     "draws": "--draws",
@@ -35,5 +37,8 @@ def _replace(found: re.Match[str]) -> str:
         if one is None or one[1] not in {*_OPTIONS, *RunConfig.__dataclass_fields__}:
             return found[0]
         option = _OPTIONS.get(one[1], f"--{one[1].replace('_', '-')}")
-        options.append(option if one[2] in (None, "True") else f"{option} {one[2]}")
+        value = one[2]
+        if value and value.startswith("["):  # the items of a list are joined by commas
+            value = re.sub(r"[][' ]", "", value)
+        options.append(option if value in (None, "True") else f"{option} {value}")
     return " ".join(options)

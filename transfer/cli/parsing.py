@@ -16,12 +16,30 @@ def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
         raise UserError(f"{flag} is {text!r}; give numbers, such as {example}") from None
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse `"240x800"` to `(240, 800)`: height and width in pixels."""
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
+        raise UserError(
+            f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"
+        )
+    return int(match[1]), int(match[2])
+
+
 def parse_duration(text: str) -> float:
     """Parse a time, `"90s"`, `"10m"` or `"1.5h"`, to seconds."""
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
     if not match or not float(match[1]):
         raise UserError(f"--time-budget is {text!r}; give seconds, minutes or hours, such as 90s, 10m or 1h")
     return float(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
+
+
+def parse_age(text: str) -> float:
+    """Parse an age, `"90d"` or `"12h"`, to seconds."""
+    match = re.fullmatch(r"(\d{1,6})([dh])", text)
+    if not match:
+        raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
+    return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]
 
 
 def parse_bytes(flag: str, text: str) -> int:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import report_skipped
 from transfer.cli.parsing import parse_columns
-from transfer.config import check_confidence
 from transfer.system.errors import UserError
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of
@@ -27,6 +26,7 @@ def predict(args: argparse.Namespace) -> int:
     from transfer.data.user_paths import below, find_named
     from transfer.engines.options import check_names, pick_device
     from transfer.serving import prediction_table
+    from transfer.serving.prediction import check_confidence
     from transfer.serving.run_folder import find_record
 
     least = args.min_confidence or 0.0

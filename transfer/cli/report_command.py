@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from transfer.cli.candidates_command import result_files
-from transfer.cli.commands import DONE
+from transfer.cli.exit_status import DONE
+from transfer.cli.messages import name_options
 from transfer.cli.parsing import parse_columns
 from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT
 from transfer.system.errors import UserError
@@ -33,12 +34,13 @@ def report(args: argparse.Namespace) -> int:
         raise UserError("--images needs --html, which names the page to write")
     # The shell's DIR/* names what a run of several networks wrote beside their folders too.
     given = [path for path in args.files if len(args.files) == 1 or path.name not in (PAGE, FRONTIER)]
-    files, remarks = [], []
+    files: list[Path] = []
+    remarks: list[str] = []
     for path in given:
         if (path / FRONTIER).is_file() and not (path / RESULT).exists():
             record = schemas.load(path / FRONTIER, "frontier")
             files += result_files(path, record)
-            remarks += frontier.remarks(record)
+            remarks += map(name_options, frontier.remarks(record))
         else:
             files.append(_result_file(path))
     if args.images and len(files) > 1:
@@ -60,6 +62,9 @@ def _result_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     if not (path / RESULT).exists():
+        from transfer.serving.run_folder import check_one_run
+
+        check_one_run(path)
         raise UserError(f"no {RESULT} in {path}; give the folder that --out named, or a result file")
     return path / RESULT
 

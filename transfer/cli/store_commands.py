@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from transfer.cli.parsing import parse_bytes
-from transfer.config import default_store
-from transfer.system.errors import UserError
+from transfer.cli.exit_status import DONE, FAILED
+from transfer.cli.parsing import parse_age, parse_bytes
 from transfer.system.text import in_bytes, line, printable
+from transfer.system.user_folders import default_store
 
 if TYPE_CHECKING:
     from transfer.cache.inventory import Entry
     from transfer.report.rendering import Table
-
-DONE, FAILED = 0, 1
 
 
 def list_entries(args: argparse.Namespace) -> int:
@@ -133,11 +130,3 @@ def _ago(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return "now"
-
-
-def parse_age(text: str) -> float:
-    """Parse an age, `"90d"` or `"12h"`, to seconds."""
-    match = re.fullmatch(r"(\d{1,6})([dh])", text)
-    if not match:
-        raise UserError(f"--older-than is {text!r}; give days or hours, such as 90d or 12h")
-    return int(match[1]) * {"d": 86400.0, "h": 3600.0}[match[2]]

@@ -85,7 +85,7 @@ def batches_on(
         ):
             x_NHW3, errors = future.result()
             for i in sorted(errors):
-                bad.meet(part[i][0].path, errors[i])
+                bad.record(part[i][0].path, errors[i])
             if len(x_NHW3):
                 if x_NHW3.is_cuda:  # it was made on another stream than the one that will read it
                     x_NHW3.record_stream(torch.cuda.current_stream())
@@ -128,4 +128,4 @@ def _decoded(
             try:
                 yield image, future.result()
             except BadImage as error:
-                bad.meet(image.path, error)
+                bad.record(image.path, error)

@@ -47,7 +47,7 @@ def read(
     """Read each file of an image set that is not known once, for its id and its size.
 
     Splits that were drawn are drawn again if copies of an image lie in different ones. The number of bits that 16-bit
-    images use is found by decoding them, until one uses all 16.
+    images use is found by decoding them.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def read(
         for part, future in _begin(read_part, in_parts(new, FILES_A_TASK), pool):
             for i, (own, result) in zip(part, future.result(), strict=True):
                 if isinstance(result, BadImage):
-                    bad.meet(samples[i].path, result)
+                    bad.record(samples[i].path, result)
                     readable_N[i] = False
                 else:
                     take(i, result)

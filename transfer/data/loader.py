@@ -1,4 +1,4 @@
-"""Image files read in threads: ids, sizes and pixels, and the handling of unreadable ones.
+"""Images as they lie in files, in memory or in an index, and their bytes and pixels; unreadable ones are a `BadImage`.
 
 N: images. H, W: height and width in pixels.
 """

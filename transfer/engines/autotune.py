@@ -44,7 +44,10 @@ class Choice:
 
     plan: Plan
     reason: str
-    """`asked for`, `the cache holds its features`, `too few images for a trial`, `measured` or `measured before`."""
+    """`asked for`, `the cache holds its features`, `too few images for a trial`, `measured` or `measured before`.
+
+    A single option counts as asked for, also where the machine has no other or the others have failed.
+    """
     trials: tuple[Trial, ...] = ()
     engine: Engine | None = None
     """Where a trial left it ready to run."""

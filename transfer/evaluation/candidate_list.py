@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from transfer.config import NAMED_WEIGHTS, RunConfig
 from transfer.features.image_sets import features_are_given
 from transfer.features.plan import check_size, plan_extraction
-from transfer.heads.registry import METHODS
-from transfer.system.errors import UserError, check_choice
+from transfer.heads.registry import check_methods
+from transfer.system.errors import UserError
 from transfer.system.remote import path_of
 
 
@@ -74,8 +74,7 @@ def list_candidates(
         if twice:
             shown = twice[0] if isinstance(twice[0], str) else _size_text(twice[0])
             raise UserError(f"`{name}` names {shown} twice; give each once")
-    for name in config.methods:
-        check_choice("methods", name, METHODS)
+    check_methods(config.methods)
     if features_are_given(config):
         raise UserError(
             f"{path_of(config.data)} holds features, which have no backbone and no size to compare"

@@ -26,12 +26,12 @@ from transfer.features.extract import Features, find_features
 from transfer.features.image_sets import features_are_given
 from transfer.features.plan import ExtractionPlan, plan_extraction
 from transfer.features.reading import ReadImages
-from transfer.heads.registry import METHODS, default_methods
+from transfer.heads.registry import METHODS, check_methods, default_methods
 from transfer.heads.threads import limited_threads
 from transfer.heads.transforms import Step, on_raw_features
 from transfer.serving import bundle
 from transfer.system import files, hardware
-from transfer.system.errors import UserError, check_choice
+from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.remote import path_of
 from transfer.system.text import first_line
@@ -184,8 +184,7 @@ def compare(
 ) -> Experiment:
     """Compare the methods of `config`, whose images and plan the caller may have found; raises `UserError`."""
     names = config.methods or default_methods()
-    for name in names:
-        check_choice("methods", name, METHODS)
+    check_methods(names)
     load_before, watch = hardware.load(), Stopwatch()
     if plan is None and not features_are_given(config):
         plan = plan_extraction(config)

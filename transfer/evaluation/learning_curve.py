@@ -68,8 +68,7 @@ def prepare(
     draws : int
         As for `measure`; checked here, before any work begins.
     watch : Stopwatch
-    on_progress : callable
-        Called with the phase, how many images are done and how many there are.
+    on_progress : Progress
     images : ImageSet, optional
         The image set, where the caller has found it.
     plan : ExtractionPlan, optional
@@ -114,8 +113,7 @@ def measure(
     features : Features
     watch : Stopwatch
         Phase `fit` gets the seconds of each size of each method.
-    on_progress : callable
-        Called with the phase, how many fits are done and how many there are.
+    on_progress : Progress
 
     Returns
     -------

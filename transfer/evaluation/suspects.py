@@ -26,9 +26,7 @@ FOLDS, NAMED = 5, 50
 MOST_IMAGES, MOST_WORK = 50_000, 6e10
 
 
-def find_suspects(
-    features: Features, *, seed: int, most_images: int = MOST_IMAGES, most_work: float = MOST_WORK
-) -> dict[str, Any]:
+def find_suspects(features: Features, *, seed: int) -> dict[str, Any]:
     """Find the images, of all splits, whose label ridge regression on the other folds contradicts most.
 
     Of 1,324 and 4,244 boats, 5 % of whose labels were changed, 80 to 89 % of the first 5 % were these, and 88 to 100 %
@@ -39,9 +37,6 @@ def find_suspects(
     features : Features
     seed : int
         Of the folds.
-    most_images : int
-    most_work : float
-        Images x features x (the lesser of the two + classes). Above either nothing is looked at.
 
     Returns
     -------
@@ -51,7 +46,7 @@ def find_suspects(
     images, x_ND = features.images, features.x_ND
     y_N, names, classes = images.label_N.astype(np.int64), images.samples.names, features.classes
     work = x_ND.size * (min(x_ND.shape) + len(classes))
-    if len(x_ND) > most_images or work > most_work:
+    if len(x_ND) > MOST_IMAGES or work > MOST_WORK:
         return {"images": 0, "of": len(images), "contradicted": 0, "first": []}
     copies_N = copy_codes(images.ids_N32)
     units_N = copies_N if images.group_N is None else join_groups(images.group_N, copies_N)

@@ -6,11 +6,12 @@ Nothing heavy is imported until a method is built, so that `transfer --help` can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transfer.config import RunConfig
+from transfer.config import ADAPTATIONS, UNCACHED, RunConfig
+from transfer.system.errors import UserError, check_choice
 
 if TYPE_CHECKING:
     from transfer.heads.base import GridSearch
@@ -176,6 +177,26 @@ METHODS = {
 def default_methods() -> tuple[str, ...]:
     """Return the names of the methods of a run that names none."""
     return tuple(name for name, method in METHODS.items() if method.by_default)
+
+
+def check_methods(names: Iterable[str]) -> None:
+    """Raise `UserError` for a name of no method, and for a method that another setting adds.
+
+    Parameters
+    ----------
+    names : iterable of str
+        `methods` of a configuration: those that train with the network are not named there.
+    """
+    for name in names:
+        family, _, block = name.partition(":")
+        setting = f"unfreeze=['{block or 'layer4'}']"
+        if family in ADAPTATIONS:
+            setting += f", adapt=['{'lora:8' if family == 'lora' else family}']"
+        if name == UNCACHED:
+            setting = "bn='train'"
+        if name == UNCACHED or family in ("unfreeze", *ADAPTATIONS):
+            raise UserError(f"`methods` is {name!r}, which `{setting}` adds; leave it out of `methods`")
+        check_choice("methods", name, METHODS)
 
 
 # Where the heads and their searches lie.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -192,7 +193,7 @@ def compare(
     data : path
         As for `RunConfig`.
     methods : sequence of str
-        Such as `["fc", "svm"]`; all by default.
+        Such as `["fc", "svm"]`; those that are run by default.
     on_progress : Progress
     **settings
         Further settings of `RunConfig`, such as `backbone="resnet18"`, `size=(240, 800)`, `layers=["layer4"]`.
@@ -213,8 +214,14 @@ def compare(
     >>> found.result.method("knn")["test"]["accuracy"] > 0.5
     True
     """
+    known = RunConfig.__dataclass_fields__
     for name in settings:
-        check_choice("setting", name, tuple(RunConfig.__dataclass_fields__))
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UserError(
+                f"no setting {name!r}; "
+                + (f"did you mean `{near[0]}`?" if near else f"choose one of {', '.join(known)}")
+            )
     names = (methods,) if isinstance(methods, str) else tuple(methods)
     config = RunConfig(data=str(data), methods=names, **settings)
     return Comparison(experiment.compare(config, on_progress))

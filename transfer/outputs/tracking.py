@@ -12,6 +12,7 @@ from transfer.evaluation.results import Result
 from transfer.report.wording import SCORES
 from transfer.system import errors
 from transfer.system.errors import UserError
+from transfer.system.hardware import installed_version
 from transfer.system.text import first_line
 
 EXPERIMENT = "transfer"
@@ -67,6 +68,10 @@ def log_run(result: Result, page: str) -> str:
         finally:
             client.set_terminated(run, ended)
     except Exception as error:  # of MLflow, of HTTP, of a database
+        if "unsupported URI" in str(error) and not installed_version("mlflow"):
+            raise UserError(
+                "mlflow-skinny needs a server: set MLFLOW_TRACKING_URI, or pip install mlflow"
+            ) from error
         raise UserError(f"MLflow has no record of this run: {first_line(error).strip()}") from error
     return str(run)
 

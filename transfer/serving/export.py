@@ -33,6 +33,7 @@ from transfer.serving.exported import Check as Check
 from transfer.serving.exported import Exported as Exported
 from transfer.serving.formats import FORMATS, Answer
 from transfer.serving.graph import Classifier, Resize
+from transfer.serving.inputs import ADVICE
 from transfer.serving.predictor import Model
 from transfer.system.errors import UserError, check_choice, is_out_of_memory
 from transfer.system.hardware import installed_version
@@ -123,7 +124,7 @@ def export(
                         raise MemoryError from error
                     network = kept.record["backbone"]["name"]
                     raise UserError(f"{network} can't be exported as {format} ({_reason(error)})") from error
-            bad = bad or BadImages(None, "error")
+            bad = bad or BadImages(None, "error", advice=ADVICE)
             shown = _read(images, model, resize, bad) if images else _draw(model.size, resize)
             total = len(images) or NOISE
             check = compare(model, answer, shown, total, of_noise=not images, on_progress=on_progress)
@@ -212,7 +213,7 @@ def _read(files: Sequence[Path], model: Model, any_size: bool, bad: BadImages) -
             size = decode.size_of(data) if any_size else model.size
             pixels = decode.pixels(data, size, model.shift, model.resizing)
         except BadImage as error:
-            bad.meet(path, error)
+            bad.record(path, error)
             continue
         yield pixels
 

@@ -5,6 +5,7 @@ H, W: height and width in pixels.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from PIL import Image
 
 from transfer.data.loader import File, Opened
 from transfer.system.errors import UserError
-from transfer.system.remote import path_of
+from transfer.system.remote import RemotePath, path_of
+
+# What can be done in Python about an image that can't be read.
+ADVICE = "mend it or leave it out"
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8]
 
@@ -41,6 +45,23 @@ def as_files(images: ImageLike | Sequence[ImageLike]) -> list[File]:
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         several = [images]
     return [_file(image, f"images[{i}]") for i, image in enumerate(several)]
+
+
+def check_paths(files: Iterable[File]) -> None:
+    """Raise `UserError` for a path on this machine where no file is; images in memory and URLs are not looked for."""
+    for path in (file.path for file in files if not isinstance(file, Opened)):
+        if isinstance(path, RemotePath):
+            continue
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except FileNotFoundError:
+            raise UserError(f"no such file: {path}") from None
+        except (OSError, ValueError):  # it lies in a file that holds images, or reading it says what is wrong
+            continue
+        if is_folder:
+            raise UserError(
+                f"{path} is a folder; give the files in it, as in list(Path({str(path)!r}).iterdir())"
+            )
 
 
 def _file(image: ImageLike, name: str) -> File:

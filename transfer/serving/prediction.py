@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from transfer.system.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -34,3 +36,9 @@ class Prediction:
     head's own, and None where the head estimates none."""
     probabilities: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """Of all classes `(C,)`, in the model's order, where they were asked for; 0 of a class without training images."""
+
+
+def check_confidence(min_confidence: float) -> None:
+    """Raise `UserError` for a value outside 0 to 1."""
+    if not 0 <= min_confidence <= 1:
+        raise UserError(f"`min_confidence` is {min_confidence}; give a number from 0 to 1")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from transfer import engines
-from transfer.config import DEVICES, RECORD, REDUCED, check_confidence
+from transfer.config import DEVICES, RECORD, REDUCED
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened
@@ -30,10 +30,11 @@ from transfer.heads import serialization
 from transfer.heads.calibration import Calibration, Promise
 from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size, resizing_of
+from transfer.serving.inputs import ADVICE, as_files, check_paths
 from transfer.serving.inputs import ImageLike as ImageLike
-from transfer.serving.inputs import as_files
 from transfer.serving.method_files import stem_of
 from transfer.serving.prediction import Prediction as Prediction
+from transfer.serving.prediction import check_confidence
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.thread_pools import StartedPool
@@ -118,7 +119,9 @@ class Model:
         if all_classes:
             self.check_calibrated("`all_classes`")
         files = [replace(one, shift=self.shift, resizing=self.resizing) for one in as_files(images)]
-        bad = bad or BadImages(None, "error")
+        if bad is None:
+            check_paths(files)
+            bad = BadImages(None, "error", advice=ADVICE)
         found: list[Prediction] = []
         with StartedPool(max(1, min(self.plan.threads, len(files)))) as pool:
             for start in range(0, len(files), ROWS):
@@ -174,7 +177,7 @@ class Model:
         """Return the calibration; `UserError` if there is none, with what may be done instead of a new run."""
         if self.calibration is None:
             raise UserError(
-                "this model has no calibrated probabilities, for an earlier version saved it; "
+                "this model has no calibrated probabilities, because an earlier version saved it; "
                 f"run again{instead and ', or leave out '}{instead}"
             )
         return self.calibration
@@ -271,7 +274,7 @@ def load(
     classes = tuple(kept.record["classes"])
     head = serialization.load(kept.whole(stem_of(entry["name"]), entry["sha256"]))
     if not set(head.classes_.tolist()) <= set(range(len(classes))):
-        raise UserError(f"{kept.folder / RECORD} has not the classes of its {entry['name']}")
+        raise UserError(f"{kept.folder / RECORD} doesn't match the classes of {entry['name']}")
     with reported(on_progress, "load", f"network, {entry['name']}"):
         ready = build_engine(kept, entry, device, engine, precision, batch, head.n_features_in_)
     calibrated = entry.get("calibration")

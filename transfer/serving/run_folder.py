@@ -7,11 +7,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from transfer.config import MODELS, RECORD, RESULT
+from transfer.config import FRONTIER, MODELS, RECORD, RESULT
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.schemas import MAX_BYTES, parsed
 from transfer.system.version import __version__
+
+# Runs in a folder that are named.
+NAMED = 3
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +29,20 @@ def find_record(folder: Path) -> Path:
     """
     path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
     if path is None:
+        check_one_run(folder)
         alone = (folder / RESULT).is_file()
         why = ", a result without models (given features have no network)" if alone else ""
         raise UserError(f"no {RECORD} in {folder}{why}; give the folder that transfer run --out wrote to")
     return path
+
+
+def check_one_run(folder: Path) -> None:
+    """Raise `UserError` for a folder that holds no result itself, but the folders of runs: it names them."""
+    runs = sorted({path.parent for name in (RESULT, FRONTIER) for path in folder.glob(f"*/{name}")})
+    if runs and not (folder / RESULT).is_file():
+        more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+        several = "several runs; name one of them" if runs[1:] else "the folder of a run; name that"
+        raise UserError(f"{folder} holds {several}: {', '.join(map(str, runs[:NAMED]))}{more}")
 
 
 def find_network(path: Path, about: dict[str, Any]) -> str | None:

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from tests.refusals import refusal
+from transfer.serving.inputs import as_files, check_paths
+
+
+def test_paths_of_no_file_are_refused_and_others_are_left_to_whoever_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    check_paths(
+        as_files([tmp_path / "a.jpg", Image.new("RGB", (2, 2)), "s3://bucket/b.jpg", tmp_path / "a.jpg/c"])
+    )
+    assert refusal(check_paths, as_files("none.jpg")) == "no such file: none.jpg"
+    message = refusal(check_paths, as_files(tmp_path))
+    assert message.startswith(f"{tmp_path} is a folder; give the files in it, as in list(Path(")

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.refusals import refusal
+from transfer.serving.run_folder import check_one_run, find_record
+
+
+def test_a_folder_of_runs_names_the_first_of_them(tmp_path: Path) -> None:
+    out = tmp_path / "front"
+    for name in "abcde":
+        (out / name).mkdir(parents=True)
+        (out / name / "result.json").touch()
+    (out / "frontier.json").touch()
+    named = f"{out}/a, {out}/b, {out}/c and 2 more"
+    assert refusal(find_record, out) == f"{out} holds several runs; name one of them: {named}"
+    assert refusal(check_one_run, tmp_path) == f"{tmp_path} holds the folder of a run; name that: {out}"
+    check_one_run(out / "a")
+    assert refusal(find_record, out / "a").startswith(f"no model.json in {out}/a, a result without models")
