@@ -226,7 +226,7 @@ def test_another_run_replaces_its_files_and_says_so(
         return sorted(path.name for path in (out / "models").glob("unfreeze*"))
 
     assert names() == ["unfreeze-layer4-blocks.safetensors", "unfreeze-layer4.safetensors"]
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "transfer"):
         experiment.compare(settings(root, unfreeze=())).save_models(out / "models")
     assert names() == []
     assert f"removed, of an earlier run: {out / 'models' / 'unfreeze-layer4.safetensors'}" in caplog.text
@@ -278,7 +278,7 @@ def test_what_repeats_take_is_said_before_they_begin(
         if phase == "repeat" and NAME in detail:
             seen.append((detail, caplog.text))
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "transfer"):
         experiment.compare(settings(root, methods=("fc",), repeats=2, seed=1), note)
     assert f"training {NAME} on 2 other splits takes about 1 min, and " in seen[0][1]
     assert any("split 2 of 2, learning rate 0.0001, epoch 2 of 2, loss" in one for one, _ in seen)

@@ -289,7 +289,7 @@ def test_imagenets_statistics_given_are_the_default(tmp_path: Path, make_images:
 def test_sizes_that_differ_are_stretched_to_224_and_a_line_says_so(
     tmp_path: Path, make_images: MakeImages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "transfer")
     root = make_images(tmp_path / "images", train=3, valid=2, test=2)
     assert features(tmp_path).extraction.size == (48, 64)
     decode.Image.new("RGB", (50, 50)).save(root / "train/class0/other.png")
