@@ -155,7 +155,7 @@ class RunConfig:
     match or the column stay together."""
     repeats: int | str | None = None
     """On how many other splits the comparison is made again; `groups`: each group is the test split once.
-    None: 10 without `unfreeze` and `bn` where the image set brings no test split and has at most 300 classes, else 0."""
+    None: 10 where the data brings no test split and has at most 300 classes, without `unfreeze` and `bn`; else 0."""
     select: str = "macro_f1"
     device: str = "auto"
     engine: str = "auto"

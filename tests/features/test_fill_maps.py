@@ -112,7 +112,7 @@ def test_validation_and_test_images_have_no_views(root: Path) -> None:
 
 
 def test_the_size_is_logged_before_a_pass(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "transfer"):
         Filled(root, ("layer4",), views=3)
     assert (
         f"the maps before layer4 of {ALL} images and {2 * TRAIN} views take 147 kB in the store"

@@ -135,7 +135,7 @@ def test_dropout_follows_from_the_seed() -> None:
 
 def test_the_time_is_estimated_once_by_the_first_batch(caplog: pytest.LogCaptureFixture) -> None:
     training = make()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "transfer"):
         training.run()
     [line] = [one.getMessage() for one in caplog.records]
     assert line.startswith("the network runs on 144 images (4 epochs): about ")
