@@ -9,7 +9,7 @@ from scipy.special import softmax
 from sklearn.neighbors import KNeighborsClassifier
 
 from transfer.heads import SVM, FineTune
-from transfer.heads.calibration import ROWS, Calibration, Promise, fit, outputs
+from transfer.heads.calibration import ROWS, Calibration, ConfidentCounts, fit, outputs
 from transfer.heads.knn import KNN
 from transfer.heads.logreg import LogisticRegressionHead
 from transfer.heads.ridge import RidgeHead
@@ -97,25 +97,25 @@ def test_validation_rows_are_counted_by_confidence() -> None:
     y_N = np.array([1, 0, 1, 1])
     fitted = Calibration.fit(head, values_N[:, None], y_N)
     confidence_N = fitted.predict(head, values_N[:, None])[1]
-    assert fitted.promise(0.709) == fitted.promise(0.7)
+    assert fitted.count_confident(0.709) == fitted.count_confident(0.7)
     for least in (0.0, 0.5, 0.7, 0.95, 1.0):
         reach_N = confidence_N >= least
-        promise = fitted.promise(least)
+        counts = fitted.count_confident(least)
         right = (reach_N & (y_N == 1)).sum()
-        assert (promise.rows, promise.confident, promise.right) == (4, reach_N.sum(), right)
+        assert (counts.rows, counts.confident, counts.right) == (4, reach_N.sum(), right)
 
 
-def test_the_interval_of_a_promise_is_wilsons() -> None:
-    low, high = Promise(rows=100, confident=50, right=45).ci95
+def test_the_interval_of_counts_is_wilsons() -> None:
+    low, high = ConfidentCounts(rows=100, confident=50, right=45).ci95
     assert (low, high) == (pytest.approx(0.7864, abs=1e-4), pytest.approx(0.9565, abs=1e-4))
-    assert Promise(rows=100, confident=0, right=0).ci95 == (0.0, 1.0)
+    assert ConfidentCounts(rows=100, confident=0, right=0).ci95 == (0.0, 1.0)
 
 
-def test_a_promise_is_said_in_one_line() -> None:
-    assert str(Promise(rows=100, confident=50, right=45)) == (
+def test_counts_are_said_in_one_line() -> None:
+    assert str(ConfidentCounts(rows=100, confident=50, right=45)) == (
         "of 100 validation images 50 were as sure, and 90% of these right (79% to 96%)"
     )
-    assert str(Promise(rows=100, confident=0, right=0)) == "none of 100 validation images was as sure"
+    assert str(ConfidentCounts(rows=100, confident=0, right=0)) == "none of 100 validation images was as sure"
 
 
 def test_many_rows_are_predicted_in_parts() -> None:

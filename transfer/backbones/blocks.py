@@ -219,7 +219,7 @@ def _freeze(
         maps = list(itertools.islice(remaining, len(crossing)))
         if not maps or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in maps):
             raise CantCut(
-                f"{name} can't be cut at {block}, since more than maps crosses there; name another block"
+                f"{name} can't be cut at {block}, since more than feature maps passes that point; name another block"
             )
     _join_rows(frozen, [one.ndim for one in made])
     return frozen, tuple(tuple(one.shape[1:]) for one in made)

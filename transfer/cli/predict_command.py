@@ -77,7 +77,7 @@ def predict(args: argparse.Namespace) -> int:
     if not args.quiet:
         if least:
             words = f"{sure:,} of {count:,} images have a label of probability {least:g} or more"
-            print_line(f"{words}; {loaded.promise(least)}")
+            print_line(f"{words}; {loaded.count_confident(least)}")
         rate = count / sum(watch.seconds.get("predict", [])) if count else 0.0
         where = f", written to {args.out}" if args.out else ""
         print_line(f"{count:,} images at {rate:,.1f} images/s{where}")

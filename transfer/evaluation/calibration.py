@@ -46,12 +46,12 @@ def describe(
     right_N = labels_N == test.y_N
     confident = []
     for least in CONFIDENCES:
-        promise = calibration.promise(least)
+        counts = calibration.count_confident(least)
         reach_N = confidence_N >= least
         confident.append(
             {
                 "min_confidence": least,
-                "valid": {"images": promise.confident, "right": promise.right},
+                "valid": {"images": counts.confident, "right": counts.right},
                 "test": {"images": int(reach_N.sum()), "right": int(right_N[reach_N].sum())},
             }
         )

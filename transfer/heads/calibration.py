@@ -120,7 +120,7 @@ def _shifted(scaled_NC: Array, codes_N: Array, offset: float) -> Array:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promise:
+class ConfidentCounts:
     """What a confidence came to on validation rows.
 
     Parameters
@@ -238,20 +238,20 @@ class Calibration:
             shares.append(share_NC)
         return np.concatenate(labels), np.concatenate(shares)
 
-    def promise(self, min_confidence: float) -> Promise:
+    def count_confident(self, min_confidence: float) -> ConfidentCounts:
         """Return what a confidence came to on the validation rows.
 
         Parameters
         ----------
         min_confidence : float
-            Between 0 and 1; rounded down to whole hundredths, so that no more is promised than was counted.
+            Between 0 and 1; rounded down to whole hundredths, so that no more is said than was counted.
 
         Returns
         -------
-        Promise
+        ConfidentCounts
         """
         step = int(min_confidence * STEPS + 1e-9)
-        return Promise(rows=self.kept[0], confident=self.kept[step], right=self.right[step])
+        return ConfidentCounts(rows=self.kept[0], confident=self.kept[step], right=self.right[step])
 
     def _in_parts(self, head: Any, X: Array) -> Iterator[tuple[Array, Array]]:
         """Yield predicted labels, as indices, and probabilities of all classes for some rows at a time."""

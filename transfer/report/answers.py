@@ -23,7 +23,7 @@ class Answers:
     ----------
     files, labels, groups : list of str
         By image; groups are empty where the run had none.
-    said : dict of str to list of str
+    predicted : dict of str to list of str
         By method, the label it gives to every image.
     scores : dict of str to list of float
         By method, how sure it is; comparable within a method.
@@ -32,18 +32,18 @@ class Answers:
     files: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
-    said: dict[str, list[str]] = field(default_factory=dict)
+    predicted: dict[str, list[str]] = field(default_factory=dict)
     scores: dict[str, list[float]] = field(default_factory=dict)
 
     def wrong(self, method: str) -> list[int]:
         """Return the images that a method gives another label than theirs, the surest first."""
         scores = self.scores[method]
-        found = [i for i, label in enumerate(self.said[method]) if label != self.labels[i]]
+        found = [i for i, label in enumerate(self.predicted[method]) if label != self.labels[i]]
         return sorted(found, key=lambda i: -scores[i])
 
     def only_right(self, right: str, wrong: str) -> list[int]:
         """Return the images that one method got right and another one wrong, where this was surest first."""
-        return [i for i in self.wrong(wrong) if self.said[right][i] == self.labels[i]]
+        return [i for i in self.wrong(wrong) if self.predicted[right][i] == self.labels[i]]
 
 
 def read_answers(path: Path, result: Result) -> Answers:
@@ -56,7 +56,7 @@ def read_answers(path: Path, result: Result) -> Answers:
             raise ValueError("other columns")
         methods = header[4::2]
         for method in methods:
-            found.said[method], found.scores[method] = [], []
+            found.predicted[method], found.scores[method] = [], []
         for row in rows:
             if row[0] != "test":
                 continue
@@ -64,12 +64,12 @@ def read_answers(path: Path, result: Result) -> Answers:
             found.groups.append(row[2])
             found.labels.append(row[3])
             for method, label, score in zip(methods, row[4::2], row[5::2], strict=True):
-                found.said[method].append(label)
+                found.predicted[method].append(label)
                 found.scores[method].append(float(score))
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UserError(f"{path} can't be read as predictions ({error})") from error
     names = {method["name"] for method in result.methods}
-    labels = {label for own in (found.labels, *found.said.values()) for label in own}
-    if found.said.keys() != names or not labels <= set(result.data["classes"]):
+    labels = {label for own in (found.labels, *found.predicted.values()) for label in own}
+    if found.predicted.keys() != names or not labels <= set(result.data["classes"]):
         raise UserError(f"{path} is of another result: its methods or classes differ")
     return found

@@ -88,7 +88,7 @@ def compare_runs(a: Run, b: Run) -> dict[str, Any]:
     order_a, order_b = (
         np.argsort(np.asarray(one.files, object), kind="stable") for one in (a.answers, b.answers)
     )
-    labels = [a.answers.labels, a.answers.said[a.best["name"]], b.answers.said[b.best["name"]]]
+    labels = [a.answers.labels, a.answers.predicted[a.best["name"]], b.answers.predicted[b.best["name"]]]
     orders = [order_a, order_a, order_b]
     flat = np.concatenate([np.asarray(own, object)[order] for own, order in zip(labels, orders, strict=True)])
     classes, codes = np.unique(flat, return_inverse=True)

@@ -127,8 +127,8 @@ def _check_scores(answers: Answers, result: Result, path: Path) -> None:
     """Raise `UserError` if the predictions do not have the accuracy that the result states."""
     n_images = len(answers.labels)
     for method in result.methods:
-        said = answers.said[method["name"]]
-        right = sum(label == own for label, own in zip(answers.labels, said, strict=True))
+        predicted = answers.predicted[method["name"]]
+        right = sum(label == own for label, own in zip(answers.labels, predicted, strict=True))
         expected = method["test"]["accuracy"]
         if n_images != result.data["splits"]["test"]["images"] or not math.isclose(
             right, expected * n_images, abs_tol=1e-3

@@ -27,7 +27,7 @@ from transfer.engines import Engine, Features, Plan
 from transfer.engines.options import check_names
 from transfer.features.forward import batches_for, check_finite
 from transfer.heads import serialization
-from transfer.heads.calibration import Calibration, Promise
+from transfer.heads.calibration import Calibration, ConfidentCounts
 from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size, resizing_of
 from transfer.serving.inputs import ADVICE, as_files, check_paths
@@ -115,7 +115,7 @@ class Model:
             `min_confidence`, or for `all_classes`, of a model that has no calibration.
         """
         if min_confidence:
-            self.promise(min_confidence)
+            self.count_confident(min_confidence)
         if all_classes:
             self.check_calibrated("`all_classes`")
         files = [replace(one, shift=self.shift, resizing=self.resizing) for one in as_files(images)]
@@ -153,7 +153,7 @@ class Model:
         check_finite(x_ND, readable, self.plan)
         return readable, x_ND
 
-    def promise(self, min_confidence: float) -> Promise:
+    def count_confident(self, min_confidence: float) -> ConfidentCounts:
         """Say what a confidence came to on the validation images of the run.
 
         Parameters
@@ -163,7 +163,7 @@ class Model:
 
         Returns
         -------
-        Promise
+        ConfidentCounts
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Model:
             For a value outside 0 to 1, and for a model that an earlier version saved.
         """
         check_confidence(min_confidence)
-        return self.check_calibrated("`min_confidence`").promise(min_confidence)
+        return self.check_calibrated("`min_confidence`").count_confident(min_confidence)
 
     def check_calibrated(self, instead: str = "") -> Calibration:
         """Return the calibration; `UserError` if there is none, with what may be done instead of a new run."""

@@ -92,12 +92,12 @@ def test_lists_hold_what_only_one_method_got_right_and_the_surest_mistakes(
     answers = read_answers(predictions(text), result)
     only_svm, only_fc, mistakes = pictures.lists(answers, "svm", "fc")
     for i in only_svm["images"]:
-        assert answers.said["svm"][i] == answers.labels[i] != answers.said["fc"][i]
+        assert answers.predicted["svm"][i] == answers.labels[i] != answers.predicted["fc"][i]
     for i in only_fc["images"]:
-        assert answers.said["fc"][i] == answers.labels[i] != answers.said["svm"][i]
+        assert answers.predicted["fc"][i] == answers.labels[i] != answers.predicted["svm"][i]
     sure = [answers.scores["svm"][i] for i in mistakes["images"]]
     assert sure == sorted(sure, reverse=True)
-    wrong = sum(said != label for said, label in zip(answers.said["svm"], answers.labels, strict=True))
+    wrong = sum(said != label for said, label in zip(answers.predicted["svm"], answers.labels, strict=True))
     assert mistakes["count"] == wrong > 0
 
 

@@ -121,7 +121,9 @@ def describe_speed(result: Result) -> str | None:
 
 def _order(first: str, second: str | None, answers: Answers) -> list[str]:
     """Return the methods whose mistakes get pictures, in turn."""
-    return list(dict.fromkeys(name for name in (first, second, *answers.said) if name in answers.said))
+    return list(
+        dict.fromkeys(name for name in (first, second, *answers.predicted) if name in answers.predicted)
+    )
 
 
 def _data(result: Result, answers: Answers, thumbnails: dict[str, str]) -> Markup:
@@ -133,7 +135,9 @@ def _data(result: Result, answers: Answers, thumbnails: dict[str, str]) -> Marku
         "matrix_classes": MATRIX_CLASSES,
         "files": [printable(file) for file in answers.files],
         "labels": [classes[label] for label in answers.labels],
-        "said": {name: [classes[label] for label in labels] for name, labels in answers.said.items()},
+        "predicted": {
+            name: [classes[label] for label in labels] for name, labels in answers.predicted.items()
+        },
         "thumbnails": {i: thumbnails[file] for i, file in enumerate(answers.files) if file in thumbnails},
     }
     text = json.dumps(content, separators=(",", ":"))

@@ -11,8 +11,8 @@
     const item = make("li");
     if (data.thumbnails[i]) item.append(make("img", undefined, { src: data.thumbnails[i], alt: "" }));
     item.append(make("div", data.files[i], { class: "file" }), make("div", "label: " + data.classes[data.labels[i]]));
-    for (const [method, said] of Object.entries(data.said)) {
-      item.append(make("div", method + ": " + data.classes[said[i]] + (said[i] === data.labels[i] ? "" : " (wrong)")));
+    for (const [method, predicted] of Object.entries(data.predicted)) {
+      item.append(make("div", method + ": " + data.classes[predicted[i]] + (predicted[i] === data.labels[i] ? "" : " (wrong)")));
     }
     return item;
   };
@@ -23,8 +23,8 @@
   const matrix = document.getElementById("matrix"), method = document.getElementById("method");
   const shown = document.getElementById("cell-images"), title = document.getElementById("cell-title");
   const show = (row, column) => {
-    const said = data.said[method.value] || [], found = [];
-    data.labels.forEach((label, i) => { if (label === row && said[i] === column) found.push(i); });
+    const predicted = data.predicted[method.value] || [], found = [];
+    data.labels.forEach((label, i) => { if (label === row && predicted[i] === column) found.push(i); });
     found.sort((a, b) => (b in data.thumbnails) - (a in data.thumbnails));
     const without = found.filter((i) => !(i in data.thumbnails)).length;
     title.textContent = data.classes[row] + ", called " + data.classes[column] + " by " + method.value + ": " +
