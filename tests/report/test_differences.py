@@ -24,8 +24,8 @@ def codes(run: Run) -> tuple[Any, Any]:
     """Labels and answers of the best method, as numbers, by file."""
     assert run.answers
     order = sorted(range(len(run.answers.files)), key=run.answers.files.__getitem__)
-    said = run.answers.said[run.best["name"]]
-    return tuple(np.array(["abc".index(own[i]) for i in order]) for own in (run.answers.labels, said))
+    predicted = run.answers.predicted[run.best["name"]]
+    return tuple(np.array(["abc".index(own[i]) for i in order]) for own in (run.answers.labels, predicted))
 
 
 def test_the_difference_is_the_paired_one_of_the_best_methods(write_run: WriteRun) -> None:
