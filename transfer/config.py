@@ -155,7 +155,7 @@ class RunConfig:
     match or the column stay together."""
     repeats: int | str | None = None
     """On how many other splits the comparison is made again; `groups`: each group is the test split once.
-    None: 10 where the data brings no test split and has at most 300 classes, without `unfreeze` and `bn`; else 0."""
+    None: 10 where the data has no test split and at most 300 classes, else 0; not of what `unfreeze` or `bn` adds."""
     select: str = "macro_f1"
     device: str = "auto"
     engine: str = "auto"
@@ -265,7 +265,7 @@ class RunConfig:
 
 
 def _convert_numbers(config: RunConfig) -> None:
-    """Make numbers of NumPy, as loops over settings have them, Python's; raise `UserError` for what is no number."""
+    """Convert NumPy numbers to Python's; raise `UserError` for anything else."""
     for name in ("workers", "max_cache", "epochs", "batch_size", "views", "seed", "repeats"):
         value = getattr(config, name)
         if value is None or (name == "repeats" and isinstance(value, str)):

@@ -55,7 +55,7 @@ def test_what_is_to_go(rule: Rule, going: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "message"), [("ab", "`keys` is 'ab'; several"), ("x", "no entry"), ("", "no entry")]
+    ("key", "message"), [("ab", "`keys` is 'ab'; several"), ("x", "no key"), ("", "no key")]
 )
 def test_a_key_has_to_name_one_entry(key: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -88,27 +88,36 @@ def delete(entry: Entry) -> bool:
     return True
 
 
-def sweep(leftovers: Iterable[Leftover]) -> None:
-    """Delete leftovers, but folders that a process uses: a training that is under way has nothing else yet.
+def sweep(leftovers: Iterable[Leftover]) -> list[Leftover]:
+    """Delete leftovers, except folders in use: a running training has only its checkpoint there.
+
+    Returns
+    -------
+    list of Leftover
+        Those that are kept.
 
     Raises
     ------
     OSError
         If one can't be deleted.
     """
+    kept = []
     for leftover in leftovers:
         with unused(leftover.path) as free:
             if free or not leftover.path.is_dir():
                 _delete(leftover.path)
+            else:
+                kept.append(leftover)
+    return kept
 
 
 def _called(entries: Sequence[Entry], key: str) -> list[Entry]:
     found = [entry for entry in entries if key and entry.key.startswith(key[:32])]
     if len({entry.path for entry in found}) != 1:
         keys = ", ".join(entry.key for entry in found[:3])
-        several = f"several entries begin so, such as {keys}; give more letters"
+        several = f"several keys begin with it, such as {keys}; give more letters"
         raise UserError(
-            f"`keys` is {key!r}; {several if found else 'no entry begins so; give the first letters of one'}"
+            f"`keys` is {key!r}; {several if found else 'no key begins with it; give the first letters of one'}"
         )
     return found
 

@@ -210,8 +210,9 @@ def read_config(args: argparse.Namespace) -> RunConfig:
         fields["methods"] = tuple(dict.fromkeys(fields["methods"].split(",")))
         if hasattr(args, "unfreeze"):
             check_methods(fields["methods"])
-        for name in fields["methods"]:  # of a learning curve, which has no options that add methods
-            check_choice("methods", name, METHODS)
+        else:  # a learning curve, which has no options that add methods
+            for name in fields["methods"]:
+                check_choice("methods", name, METHODS)
     if "transform" in fields:
         fields["transform"] = tuple(step.strip() for step in fields["transform"].split(","))
     if "max_cache" in fields:

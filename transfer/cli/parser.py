@@ -122,7 +122,7 @@ def _add_run(kinds: Any) -> None:
         "--repeats",
         metavar="N",
         help="compare on N other splits too, or: groups, to leave one group out after the other "
-        "(10 if the images bring no test split and have at most 300 classes, else 0; without what trains blocks)",
+        "(10 if they have no test split and at most 300 classes, else 0; not of what --unfreeze or --bn adds)",
     )
     run.add_argument("--log", choices=("mlflow",), help="log settings, scores, times and the page there too")
     run.add_argument(

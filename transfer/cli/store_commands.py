@@ -89,7 +89,8 @@ def prune_entries(args: argparse.Namespace) -> int:
         print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
     if args.yes:
         kept = [entry for entry in going if not pruning.delete(entry)]
-        pruning.sweep(leftovers)
+        left = pruning.sweep(leftovers)
+        leftovers = [leftover for leftover in leftovers if leftover not in left]
     else:
         kept = [entry for entry in going if pruning.in_use(entry)]
     for entry in kept:

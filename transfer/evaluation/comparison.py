@@ -132,8 +132,8 @@ def _repeat(
         )
         return None
     scheme, names, splits = _draw(config, count, image_set, features.images)
-    if others and not trained.can_repeat([len(train) for train, _, _ in splits]):
-        others = []
+    if others:
+        trained.announce_repeats([len(train) for train, _, _ in splits])
     n_classes = len(image_set.classes)
     with watch("repeat"):
         return repeats.repeat(

@@ -19,7 +19,7 @@ from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan
 from transfer.heads.registry import METHODS
 from transfer.system.files import free_bytes
-from transfer.system.progress import Progress
+from transfer.system.progress import Progress, silent
 from transfer.system.text import in_bytes
 from transfer.system.timer import Stopwatch, now
 
@@ -118,17 +118,18 @@ class NetworkMethods:
             By method, each with features of its own.
         """
         fitted: dict[str, FittedSearch] = {}
-        if self._config.unfreeze:
-            with suppress(Exception):  # one of several may be what fails: each by itself then
-                self._fill(self._config.unfreeze, self._features, watch, on_progress)
+        if len(self._config.unfreeze) > 1:
+            with suppress(Exception):  # one of them may be what fails: each by itself then
+                self._fill(self._config.unfreeze, watch, on_progress)
         for name in list_methods(self._config):
-            start = now()
             try:
+                self._fill_for(name, watch, on_progress)
+                start = now()
                 found = self._train(name, self._features, watch, on_progress)
             except Exception as error:  # memory, a disk, a tracer: it costs this method alone
                 on_error(name, error)
                 continue
-            # Of a training that was kept what it took then, else all of it: features of all images too.
+            # Of a kept training the recorded seconds; else all of it, features of the images included.
             self.seconds[name], self._kept_bytes[name] = max(now() - start, found.fit_s), found.kept_bytes
             fitted[name] = FittedSearch(
                 search=found,
@@ -139,38 +140,20 @@ class NetworkMethods:
             )
         return fitted
 
-    def can_repeat(self, train_R: Sequence[int]) -> bool:
-        """Log what it takes to train the fitted methods on other splits.
-
-        Parameters
-        ----------
-        train_R : sequence of int
-            Training images of each split.
-
-        Returns
-        -------
-        bool
-            Whether the disk has room for what is kept of it.
-        """
+    def announce_repeats(self, train_R: Sequence[int]) -> None:
+        """Log what it takes to train the fitted methods on other splits, of so many training images."""
         assert self._plan
-        what = f"{', '.join(self.seconds)} on {len(train_R)} other splits"
-        minutes = sum(self.seconds.values()) * sum(train_R) / len(self._features.splits["train"].y_N) / 60
+        seconds = sum(self.seconds.values()) * sum(train_R) / len(self._features.splits["train"].y_N)
         needed, free = sum(self._kept_bytes.values()) * len(train_R), free_bytes(self._plan.store.root)
-        if needed > free:
-            log.warning(
-                "not trained: %s, which keeps %s; the store has %s left",
-                what,
-                in_bytes(needed),
-                in_bytes(free),
-            )
-            return False
         log.info(
-            "training %s takes about %s min, and %s in the store, except what earlier runs trained",
-            what,
-            f"{math.ceil(minutes):,}",
+            "training %s on %d other splits takes about %s min, and %s in the store, except what earlier runs trained",
+            ", ".join(self.seconds),
+            len(train_R),
+            f"{math.ceil(seconds / 60):,}",
             in_bytes(needed),
         )
-        return True
+        if needed > free:
+            log.warning("the store has %s left", in_bytes(free))
 
     def score_splits(
         self, name: str, splits: Sequence[Split], n_classes: int, on_fit: OnFit
@@ -193,6 +176,7 @@ class NetworkMethods:
             As `repeats.score_splits` returns it.
         """
         found: dict[str, list[Any]] = {"accuracy": [], "macro_f1": [], "best_params": []}
+        self._fill_for(name, Stopwatch(), silent)
         for i, split in enumerate(splits):
 
             def on_progress(phase: str, done: int, total: int, detail: str = "", *_: Any, i: int = i) -> None:
@@ -219,20 +203,21 @@ class NetworkMethods:
         if name == UNCACHED:
             return train_uncached(self._config, features, self._plan, watch, on_progress)
         family, _, block = name.partition(":")
-        if block not in self._tables:
-            self._fill([block], features, watch, on_progress)
         with watch("train"):
             adapt = _adaptations(self._config)[family]
             return train_blocks(
                 block, self._tables[block], self._config, features, self._plan, on_progress, adapt=adapt
             )
 
-    def _fill(
-        self, blocks: Sequence[str], features: Features, watch: Stopwatch, on_progress: Progress
-    ) -> None:
-        """Compute the maps of blocks that the store lacks."""
+    def _fill_for(self, name: str, watch: Stopwatch, on_progress: Progress) -> None:
+        """Compute the maps of a method that the store lacks, unless that has been done."""
+        block = name.partition(":")[2]
+        if block and block not in self._tables:
+            self._fill([block], watch, on_progress)
+
+    def _fill(self, blocks: Sequence[str], watch: Stopwatch, on_progress: Progress) -> None:
         from transfer.features.fill_maps import fill_maps
 
         assert self._plan
         with watch("maps"):
-            self._tables |= fill_maps(blocks, self._plan, features.extraction, on_progress)
+            self._tables |= fill_maps(blocks, self._plan, self._features.extraction, on_progress)

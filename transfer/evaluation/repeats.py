@@ -97,10 +97,8 @@ def repeat(
         its 95 % interval and the splits won. None where no transform, or no method, can be fitted.
     """
     names_M = [*unfitted, *(others or {})]
-    methods, left_out = list[dict[str, Any]](), dict[str, str]()
-    total = len(names_M) * len(splits)
     if transform:
-        on_progress("repeat", 0, total, "transform")
+        on_progress("repeat", 0, len(names_M) * len(splits), "transform")
     try:
         x_ND, transforms = fit_transforms(transform, x_ND, splits)
     except Exception as error:  # memory, a library: it costs the repeats alone
@@ -110,23 +108,8 @@ def repeat(
         name: partial(score_splits, search, x_ND, y_N, splits, n_classes, transforms=transforms)
         for name, search in unfitted.items()
     }
-    cost_s = np.array([(fit_s or {}).get(name, np.nan) for name in names_M])
-    for i, (name, score) in enumerate({**scorers, **(others or {})}.items()):
-
-        def on_fit(done: float, detail: str = "", /, i: int = i, name: str = name) -> None:
-            if done == len(splits):  # the next method's first call says so
-                return
-            part = f"{name}, split {int(done) + 1} of {len(splits)}{detail and ', '}{detail}"
-            share = (cost_s[:i].sum() + cost_s[i] * done / len(splits)) / cost_s.sum()
-            on_progress("repeat", i * len(splits) + int(done), total, part, "", share if fit_s else None)
-
-        on_fit(0)
-        try:
-            methods.append({"name": name, **score(on_fit)})
-        except Exception as error:  # memory, a library: it costs this method alone
-            left_out[name] = first_line(error)
-            log.warning("%s is left out of the repeated splits: %s", name, left_out[name])
-    on_progress("repeat", total, total)
+    cost_s = [(fit_s or {}).get(name, np.nan) for name in names_M]
+    methods, left_out = _score_methods(scorers | dict(others or {}), len(splits), cost_s, on_progress)
     if not methods:
         return None
     test_share, train_share = (
@@ -155,6 +138,33 @@ def repeat(
             for a, b in itertools.combinations(methods, 2)
         ],
     }
+
+
+def _score_methods(
+    scorers: Mapping[str, Scorer], n_splits: int, cost_s: Sequence[float], on_progress: Progress
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Score methods, which take so many seconds each; return their entries, and why others have none."""
+    methods, left_out = list[dict[str, Any]](), dict[str, str]()
+    total, whole_s = len(scorers) * n_splits, sum(cost_s)
+    for i, (name, score) in enumerate(scorers.items()):
+
+        def on_fit(done: float, detail: str = "", /, i: int = i, name: str = name) -> None:
+            if done == n_splits:  # the next method's first call says so
+                return
+            part = f"{name}, split {int(done) + 1} of {n_splits}{detail and ', '}{detail}"
+            share = (sum(cost_s[:i]) + cost_s[i] * done / n_splits) / whole_s
+            on_progress(
+                "repeat", i * n_splits + int(done), total, part, "", share if whole_s == whole_s else None
+            )
+
+        on_fit(0)
+        try:
+            methods.append({"name": name, **score(on_fit)})
+        except Exception as error:  # memory, a library: it costs this method alone
+            left_out[name] = first_line(error)
+            log.warning("%s is left out of the repeated splits: %s", name, left_out[name])
+    on_progress("repeat", total, total)
+    return methods, left_out
 
 
 def fit_transforms(

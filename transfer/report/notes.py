@@ -168,8 +168,8 @@ def _on_methods(result: Result) -> Iterator[str]:
     unasked = result.config.get("repeats", 0) is None
     if unasked and "test" in result.data["drawn"] and not result.comparison.get("repeats"):
         yield (
-            f"with {len(result.data['classes']):,} classes the comparison is made on one split unless `--repeats` is "
-            "given: `--repeats 10` shows how much the split decides, in about ten times the time"
+            "the comparison is made on one split alone: `--repeats 10` shows how much the split decides, in about ten "
+            "times the time"
         )
     yield from _on_one_split(result)
     for name, reason in result.comparison.get("left_out", {}).items():
@@ -207,8 +207,8 @@ def _on_one_split(result: Result) -> Iterator[str]:
     repeated = result.comparison.get("repeats")
     if not repeated or result.config.get("repeats", 0) is not None:
         return
-    scored = {one["name"] for one in repeated["methods"]}
-    if lone := [one for one in result.methods if one["name"] not in scored]:
+    tried = {one["name"] for one in repeated["methods"]} | repeated.get("left_out", {}).keys()
+    if lone := [one for one in result.methods if one["name"] not in tried]:
         minutes = math.ceil(repeated["n"] * sum(one["fit_s"] for one in lone) / 60)
         yield (
             f"{', '.join(one['name'] for one in lone)}: compared on this split alone; `--repeats {repeated['n']}` "

@@ -19,7 +19,7 @@ from transfer.system.progress import Progress, print_line, silent
 from transfer.system.signals import at_end
 from transfer.system.text import escaped, printable
 
-# Options and commands in sentences: in backquotes, of which a terminal shows none.
+# Options and commands in sentences: in backquotes, which a terminal does not show.
 _COMMAND = re.compile(r"`((?:--|transfer )[^`]+)`")
 # Where words of names may be broken: after hyphens, underscores and slashes, but not within `1e-05`.
 _PARTS = re.compile(r"(\s+|\S*?\w\w(?<!\de)[-_/](?=\w))")

@@ -209,7 +209,7 @@ def _conclude(
     return (
         f"that may be chance (p = {format_p(p)})"
         if p is not None
-        else "splits so few say nothing about chance"
+        else "these splits say nothing about chance"
     )
 
 

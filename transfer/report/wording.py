@@ -40,7 +40,7 @@ def format_params(params: dict[str, Any]) -> str:
 
 
 def describe_weights(backbone: Mapping[str, Any]) -> str:
-    """Return which weights a network has; `package` reads as the bundled ones, which are `embedded`."""
+    """Return which weights a network has; `package` could be mistaken for the bundled ones (`embedded`)."""
     weights = backbone["weights"]
     return "ImageNet weights of its package" if weights == "package" else f"{weights} weights"
 

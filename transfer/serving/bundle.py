@@ -216,7 +216,7 @@ def _replace(folder: Path, staging: Path) -> None:
     trained = (f"{name}-*{serialization.SUFFIX}" for name in ("unfreeze", *ADAPTATIONS, "fc-lab"))
     for path in (*old, *itertools.chain.from_iterable(map(folder.glob, trained))):
         if path.name not in new and path.exists():
-            log.info("removed, of an earlier run: %s", path)
+            log.info("removed a file of an earlier run: %s", path)
             path.unlink(missing_ok=True)
     for name in sorted(new, key=RECORD.__eq__):  # the record last
         (staging / name).replace(folder / name)

@@ -15,8 +15,8 @@ from transfer.heads.calibration import Calibration
 from transfer.system import files
 from transfer.system.errors import UserError
 
-# Of a file's name, after that of the method: names of modules have dots, and as a rule no hyphens, so it is that of no
-# other method's head.
+# Of a file's name, after that of the method. Names of blocks have dots and no hyphens, so no head of another method has
+# this file name.
 BLOCKS = "-blocks"
 
 

@@ -46,10 +46,13 @@ def test_labels_wanted_come_with_the_command_that_shows_what_they_give(make: Mak
     for row in result.method("svm")["test"]["per_class"]:
         row["recall"] = 0.2
     result.backbone.update(weights="embedded", name="resnet50")
-    result.config.update(size=[96, 160], groups=r"^\d{8}", seed=0, select="macro_f1")
+    result.config.update(size=[96, 160], groups=r"^\d{8}", seed=0, select="macro_f1", epochs=None, lr=None)
     result.data["name"] = "photos"
     assert curve_command(result) == r"transfer curve DATA --weights embedded --size 96x160 --groups '^\d{8}'"
     result.backbone.update(weights="imagenet", name="resnet18", layers=["layer3", "layer4"])
+    result.config.update(epochs=5, lr=[1e-4, 0.1], batch_size=64)
+    assert (curve_command(result) or "").endswith("--epochs 5 --batch-size 64 --lr 0.0001,0.1")
+    result.config.update(epochs=None, lr=None, batch_size=128)
     result.config.update(size=None, groups=None, transform=["l2", "pca:8"], columns={"label": "a b"})
     assert curve_command(result) == (
         "transfer curve DATA --backbone resnet18 --layers layer3,layer4 --transform l2,pca:8 --columns 'label=a b'"

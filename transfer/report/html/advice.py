@@ -103,12 +103,17 @@ def _curve_command(result: Result) -> str:
             "layers": backbone.get("layers"),
             "decoder": result.engine.get("decoder"),
         }
-    settings |= {name: config.get(name) for name in ("transform", "groups", "seed", "select")}
+    names = ("transform", "groups", "seed", "select", "epochs", "batch_size")
+    settings |= {name: config.get(name) for name in names}
+    settings["lr"] = [f"{lr:g}" for lr in config.get("lr") or ()]
     settings["columns"] = [f"{role}={name}" for role, name in (config.get("columns") or {}).items()]
     words = ["transfer", "curve", data]
     for name, value in settings.items():
         if value and value != getattr(RunConfig, name, None):
-            words += [f"--{name}", ",".join(value) if isinstance(value, list) else str(value)]
+            words += [
+                f"--{name.replace('_', '-')}",
+                ",".join(value) if isinstance(value, list) else str(value),
+            ]
     return shlex.join(words)
 
 

@@ -40,7 +40,7 @@ from transfer.report.wording import (
 )
 
 LABELS = 150  # pixels for names at the left
-# Letters of a pair of methods that are drawn, and units of one in the larger letters of narrow windows.
+# The most letters of a pair's name, and the width of a letter, which is larger in narrow windows.
 LETTERS, LETTER = 40, 9
 # Parameters that span decades; a method has one of them.
 SCALES = ("lr", "C", "alpha")
