@@ -7,6 +7,7 @@ import pytest
 from tests.report.html.conftest import Make
 from transfer.evaluation.results import Result
 from transfer.report.html.advice import advise
+from transfer.system.errors import UserError
 
 
 def set_rates(method: dict[str, Any], tried: list[float], best: float) -> None:
@@ -60,6 +61,18 @@ def test_labels_wanted_come_with_the_command_that_shows_what_they_give(make: Mak
     result.features["given"] = True
     result.data["name"] = "lagoon"
     assert curve_command(result) == "transfer curve lagoon --transform l2,pca:8 --columns 'label=a b'"
+
+
+def test_the_command_needs_no_home_folder(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise UserError("no home folder is known")
+
+    monkeypatch.delenv("TRANSFER_STORE", raising=False)
+    monkeypatch.setattr("transfer.system.user_folders.user_cache", fail)
+    result, _ = make(["a", "b"], [5, 5])
+    for row in result.method("svm")["test"]["per_class"]:
+        row["recall"] = 0.2
+    assert (curve_command(result) or "").startswith("transfer curve ")
 
 
 def curve_command(result: Result) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from transfer.config import BUILT_IN, RunConfig
@@ -94,7 +95,8 @@ def _curve_command(result: Result) -> str:
     config, backbone, settings = result.config, result.backbone, dict[str, Any]()
     data = BUILT_IN if result.data["name"] == BUILT_IN else "DATA"
     if not are_given(result):
-        usual = RunConfig(data=data, backbone=backbone["name"]).weights_or_default
+        # Of a store nothing is asked: the user may have no home folder.
+        usual = RunConfig(data=data, backbone=backbone["name"], store=Path()).weights_or_default
         settings = {
             "backbone": backbone["name"],
             "weights": None if backbone["weights"] == usual else backbone["weights"],
