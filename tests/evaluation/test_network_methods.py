@@ -26,6 +26,8 @@ from transfer.features.plan import plan_extraction
 from transfer.finetuning import checkpoints, method
 from transfer.finetuning.adaptation import RATES
 from transfer.finetuning.method import find_edges
+from transfer.finetuning.rows import MapRows
+from transfer.finetuning.training import Training
 from transfer.heads.solutions import ranking
 from transfer.outputs import folder
 from transfer.serving import predictor
@@ -260,6 +262,14 @@ def test_on_the_split_of_the_run_a_repeat_is_the_run(
     root: Path, done: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "Checkpoint", None)
+    computed: list[int] = []
+    real = Training.features
+
+    def features(self: Training, rows: MapRows, *more: Any) -> Any:
+        computed.append(len(rows))
+        return real(self, rows, *more)
+
+    monkeypatch.setattr(Training, "features", features)
     ends = np.cumsum([len(split.y_N) for split in done.features.splits.values()])
     rows = np.split(np.arange(ends[-1]), ends[:-1])
     reports: list[tuple[float, str]] = []
@@ -270,6 +280,7 @@ def test_on_the_split_of_the_run_a_repeat_is_the_run(
     assert (found["accuracy"], found["macro_f1"]) == ([row["test"]["accuracy"]], [row["test"]["macro_f1"]])
     assert found["best_params"] == [row["best_params"]]
     assert reports[-1] == (1,)
+    assert computed == [len(done.features.splits[split].y_N) for split in ("valid", "test")]
 
 
 def test_what_repeats_take_is_said_before_they_begin(

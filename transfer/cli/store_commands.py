@@ -91,6 +91,8 @@ def prune_entries(args: argparse.Namespace) -> int:
         kept = [entry for entry in going if not pruning.delete(entry)]
         left = pruning.sweep(leftovers)
         leftovers = [leftover for leftover in leftovers if leftover not in left]
+        for leftover in left:
+            print(f"{printable(str(leftover.path))} is in use, and kept")
     else:
         kept = [entry for entry in going if pruning.in_use(entry)]
     for entry in kept:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfer.config import UNCACHED, RunConfig
+from transfer.data.dataset import SPLITS
 from transfer.evaluation.fitting import FittedSearch
 from transfer.evaluation.repeats import OnFit, Split, score_predictions
 from transfer.features.extract import Features
@@ -184,7 +185,7 @@ class NetworkMethods:
                     on_fit(i + done / total, detail)
 
             features = self._features.in_splits(*split)
-            trained = self._train(name, features, Stopwatch(), on_progress)
+            trained = self._train(name, features, Stopwatch(), on_progress, ("valid", "test"))
             accuracy, macro_f1 = score_predictions(
                 features.splits["test"].y_N, trained.test_predictions_[trained.best_index_], n_classes
             )
@@ -194,19 +195,33 @@ class NetworkMethods:
             on_fit(i + 1)
         return found
 
-    def _train(self, name: str, features: Features, watch: Stopwatch, on_progress: Progress) -> TrainedBlocks:
-        """Train a method on the splits of some features."""
+    def _train(
+        self,
+        name: str,
+        features: Features,
+        watch: Stopwatch,
+        on_progress: Progress,
+        wanted: Sequence[str] = SPLITS,
+    ) -> TrainedBlocks:
+        """Train a method on the splits of some features; compute those of its own for the wanted splits."""
         from transfer.finetuning.method import train_blocks  # torch's tracers, which most runs do without
         from transfer.finetuning.uncached_method import train_uncached
 
         assert self._plan
         if name == UNCACHED:
-            return train_uncached(self._config, features, self._plan, watch, on_progress)
+            return train_uncached(self._config, features, self._plan, watch, on_progress, wanted)
         family, _, block = name.partition(":")
         with watch("train"):
             adapt = _adaptations(self._config)[family]
             return train_blocks(
-                block, self._tables[block], self._config, features, self._plan, on_progress, adapt=adapt
+                block,
+                self._tables[block],
+                self._config,
+                features,
+                self._plan,
+                on_progress,
+                adapt=adapt,
+                wanted=wanted,
             )
 
     def _fill_for(self, name: str, watch: Stopwatch, on_progress: Progress) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -154,7 +155,7 @@ def _score_methods(
             part = f"{name}, split {int(done) + 1} of {n_splits}{detail and ', '}{detail}"
             share = (sum(cost_s[:i]) + cost_s[i] * done / n_splits) / whole_s
             on_progress(
-                "repeat", i * n_splits + int(done), total, part, "", share if whole_s == whole_s else None
+                "repeat", i * n_splits + int(done), total, part, "", None if math.isnan(whole_s) else share
             )
 
         on_fit(0)

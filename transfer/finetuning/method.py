@@ -53,6 +53,7 @@ def train_blocks(
     on_progress: Progress,
     *,
     adapt: str = "",
+    wanted: Sequence[str] = SPLITS,
 ) -> TrainedBlocks:
     """Train a block, all that comes after it, and the last layer, once for each learning rate of the block.
 
@@ -69,6 +70,8 @@ def train_blocks(
     on_progress : Progress
     adapt : str
         What of the blocks is trained: `lora:RANK`, `bitfit`, or, by default, all of their parameters.
+    wanted : sequence of str
+        Splits whose features are computed: `valid` and `test` at least.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def train_blocks(
     predictions, kept_bytes = [], 0
     for lr in rates:
         report = _part_of(on_progress, missing.index(lr), missing) if lr in missing else on_progress
-        trained = trainings.train(lr, report)
+        trained = trainings.train(lr, report, wanted)
         rows.append({**trained.row, "fit_s": shared_s + trained.row["fit_s"]})
         predictions.append(trained.predictions)
         kept_bytes += trained.kept_bytes
@@ -187,8 +190,8 @@ class _BlockTrainings:
         self._kept[lr] = self._store.made(KIND, self._declare(lr))
         return self._kept[lr] is not None
 
-    def train(self, lr: float, on_progress: Progress) -> _Trained:
-        """Train with a learning rate, or take what an earlier run ended in, and compute features of all splits."""
+    def train(self, lr: float, on_progress: Progress, wanted: Sequence[str]) -> _Trained:
+        """Train with a learning rate, or take what an earlier run ended in, and compute features of splits."""
         training = self._begin(lr)
         kept = self._kept.get(lr) or finish(
             training, self._store, self._declare(lr), made_on(self._found.plan), on_progress
@@ -197,7 +200,7 @@ class _BlockTrainings:
         training.take_best()
         head = training.head.folded(self._fitted)
         splits, predictions = {}, {}
-        for split in SPLITS:
+        for split in wanted:
             begun = now(self._recipe.device)
             x_ND = training.features(self._parts[split], self._make_rows)
             predictions[split] = head.predict(x_ND)

@@ -6,7 +6,7 @@ N: images. D: features an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
@@ -46,6 +46,7 @@ def train_uncached(
     plan: ExtractionPlan,
     watch: Stopwatch,
     on_progress: Progress,
+    wanted: Sequence[str] = SPLITS,
 ) -> TrainedBlocks:
     """Train last layers by the protocol of `fc-lab` while the network before them runs in train mode.
 
@@ -59,6 +60,8 @@ def train_uncached(
     watch : Stopwatch
         Gets the phases `train` and `extract again`.
     on_progress : Progress
+    wanted : sequence of str
+        Splits whose features are computed: `valid` and `test` at least.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def train_uncached(
             )
             make_rows = RowStorage(plan.store.root, on_disk=plan.from_disk)
             splits, seconds = {}, {}
-            for split in SPLITS:
+            for split in wanted:
                 start = now(found.plan.device)
                 x_ND = make_rows((len(images[split]), features.x_ND.shape[1]))
                 _extract(engine, images[split], found, pool, bad, x_ND)
