@@ -68,7 +68,14 @@ def test_a_system_without_proc_sys_git_or_nvidia_smi_has_a_record_too(
     def absent(*_: object, **__: object) -> None:
         raise FileNotFoundError("not on this system")
 
-    monkeypatch.setattr(Path, "read_text", absent)
+    real = Path.read_text
+
+    def read_text(path: Path, *args: Any, **words: Any) -> str:
+        if path.parts[:2] in (("/", "proc"), ("/", "sys")):
+            absent()
+        return real(path, *args, **words)  # the records of packages, say
+
+    monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
     monkeypatch.setattr(subprocess, "run", absent)
     monkeypatch.setattr(os, "getloadavg", absent)
