@@ -19,6 +19,17 @@ def test_products_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch, n_rows: in
         np.testing.assert_allclose(found, x_MD @ other.T, atol=tolerance * 20)
 
 
+@pytest.mark.parametrize("least", [0, 1e9])
+def test_products_of_read_only_rows_and_of_rows_with_gaps(
+    monkeypatch: pytest.MonkeyPatch, least: float
+) -> None:
+    monkeypatch.setattr(products, "LEAST_OPERATIONS", least)
+    x_MD = np.random.default_rng(0).normal(size=(600, 40)).astype(np.float32)
+    x_MD.flags.writeable = False
+    for own in (x_MD, x_MD[:, ::2], x_MD.T):
+        np.testing.assert_allclose(multiply_rows(own, own[:30]), own @ own[:30].T, atol=1e-3)
+
+
 def test_products_of_an_array_with_itself_are_symmetric(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "LEAST_OPERATIONS", 0)
     x_ND = np.random.default_rng(0).normal(size=(1300, 15))

@@ -6,7 +6,6 @@ N: training rows. B: rows of a block. D: features. R: coordinates of rows, the l
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -60,8 +59,8 @@ class Rows:
                 )
         if len(z_ND) >= z_ND.shape[1]:
             return cls(z_ND, None, mean_D, scale_D)
-        basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND[:].astype(np.float64)).T)
-        return cls(z_RN.T.contiguous().float().numpy(), basis_DR.T.numpy(), mean_D, scale_D)
+        basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND[:]).T)
+        return cls(z_RN.T.contiguous().numpy(), basis_DR.T.numpy(), mean_D, scale_D)
 
     def fold(self, layer_CR: Array) -> tuple[Array, Array]:
         """Return weights (C, D) and intercepts (C,) for raw features; the last column of `layer_CR` is intercepts."""
@@ -78,10 +77,11 @@ def fit_layer(
     C: float,
     weight_N: Array,
     begin_CR: Array | None = None,
+    known: Preconditioner | None = None,
     *,
     max_iter: int,
     tol: float,
-) -> tuple[Array, int]:
+) -> tuple[Array, int, Preconditioner | None]:
     """Fit the optimal layer for one penalty.
 
     Parameters
@@ -95,6 +95,8 @@ def fit_layer(
         Weight of each row's cross entropy.
     begin_CR : ndarray of shape (C, R + 1), optional
         Starting point, zero by default.
+    known : Preconditioner, optional
+        That of a similar penalty, to be used instead of one made at the starting point.
     max_iter : int
     tol : float
         The fit ends when five steps have gained less than this share of the value.
@@ -104,16 +106,20 @@ def fit_layer(
     layer_CR : ndarray of shape (C, R + 1)
         Weights of the rows' coordinates; the last column is intercepts.
     n_iter : int
+    preconditioner : Preconditioner or None
+        The last one used, if any.
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
     best, n_iter, converged = problem.zero() if begin_CR is None else begin_CR, 0, False
+    preconditioner = known
     with flushed(), one_thread_each(), pool_of_cores(len(problem.blocks), flush_thread) as pool:
         for most in (FIRST_STEPS, max_iter) if begin_CR is None else (max_iter,):
             if not converged and n_iter < max_iter:
+                preconditioner = known or problem.precondition(pool, best)
                 found, n_more, converged = minimise(
                     partial(problem.evaluate, pool),
                     best.ravel(),
-                    problem.preconditioner(pool, best),
+                    partial(preconditioner.apply, pool),
                     max_iter=min(most, max_iter - n_iter),
                     tol=tol,
                 )
@@ -125,7 +131,23 @@ def fit_layer(
             else f"after {n_iter} iterations, short of the optimum"
         )
         warnings.warn(f"logistic regression stopped {why}", ConvergenceWarning, stacklevel=2)
-    return best, n_iter
+    return best, n_iter, preconditioner
+
+
+@dataclass(frozen=True)
+class Preconditioner:
+    """An approximate inverse of the second derivative of a `Problem`, the same for every class."""
+
+    inverse_RR: torch.Tensor
+    intercept_scale: float
+
+    def apply(self, pool: Executor, v: Array) -> Array:
+        """Return the product with a flat slope."""
+        slope_CR = v.reshape(-1, len(self.inverse_RR) + 1)
+        weights_CR = torch.from_numpy(slope_CR[:, :-1])
+        blocks = even_blocks(len(self.inverse_RR))
+        products = pool.map(lambda part: multiply_few(weights_CR, self.inverse_RR[part]).numpy(), blocks)
+        return np.hstack([*products, self.intercept_scale * slope_CR[:, -1:]]).ravel()
 
 
 class Problem:
@@ -174,7 +196,7 @@ class Problem:
             slope_CR[:, -1] += intercepts_C
         return value, slope_CR.ravel()
 
-    def preconditioner(self, pool: Executor, layer_CR: Array) -> Callable[[Array], Array]:
+    def precondition(self, pool: Executor, layer_CR: Array) -> Preconditioner:
         """Return the inverse of the second derivative at a layer, as if a row's curvature were its mean over classes.
 
         Rows that are all but certain have next to none. Weighing rows so halves the iterations that their mean needs.
@@ -188,16 +210,7 @@ class Problem:
 
         curvature_N = self.cost_N * np.concatenate(list(pool.map(curvature, self.blocks)))
         inverse_RR = _inverse(self.z_NR, curvature_N, self.penalty)
-        intercept_scale = 1 / max(float(curvature_N.sum()), 1e-30)
-        columns = even_blocks(len(inverse_RR))
-
-        def precondition(v: Array) -> Array:
-            slope_CR = v.reshape(self.shape)
-            weights_CR = torch.from_numpy(slope_CR[:, :-1])
-            products = pool.map(lambda part: multiply_few(weights_CR, inverse_RR[part]).numpy(), columns)
-            return np.hstack([*products, intercept_scale * slope_CR[:, -1:]]).ravel()
-
-        return precondition
+        return Preconditioner(inverse_RR, 1 / max(float(curvature_N.sum()), 1e-30))
 
     def _entropies(self, layer_CR: Array, z_BR: Array, block: slice) -> tuple[Array, Array]:
         """Return cross entropies (B,) of a block of rows, and their slopes (C, B) with respect to logits."""
@@ -214,6 +227,7 @@ def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> to
 
     def product(part: slice) -> torch.Tensor:
         scaled_RB = z_NR[part].T * np.sqrt(curvature_N[part]).astype(np.float32)
+        scaled_RB = torch.from_numpy(scaled_RB).contiguous().numpy()  # NumPy takes three times as long
         return torch.from_numpy(multiply_rows(scaled_RB, scaled_RB))
 
     products = map(product, parts(*z_NR.shape))

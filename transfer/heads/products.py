@@ -17,12 +17,11 @@ import torch
 from sklearn.utils import gen_even_slices
 
 from transfer.heads.flushing import flush_thread, flushed
-from transfer.heads.threads import one_thread_each, pool_of_cores
-from transfer.system.hardware import usable_cores
+from transfer.heads.threads import one_thread_each, own_cores, pool_of_cores
 
 Array = npt.NDArray[Any]
 
-BLOCK_ROWS = 512
+BLOCK_ROWS, EVEN_ROWS = 512, 1024
 # Smaller products are not split: starting threads would take longer.
 LEAST_OPERATIONS = 1e9
 # oneDNN's layer, as `torch.compile` calls it. PyTorch leaves products to MKL, which does without AVX-512 on processors
@@ -35,9 +34,9 @@ _LAYER = (
 
 
 def even_blocks(n: int) -> list[slice]:
-    """Split `n` rows into blocks of equal length, as many for each core, of at most `BLOCK_ROWS` rows."""
-    cores = usable_cores()
-    rounds = -(-n // (cores * BLOCK_ROWS))
+    """Split `n` rows into blocks of at most `EVEN_ROWS` rows, equally many for each core of the calling thread."""
+    cores = own_cores()
+    rounds = -(-n // (cores * EVEN_ROWS))
     return list(gen_even_slices(n, min(n, cores * rounds)))
 
 
@@ -58,17 +57,21 @@ def _is_taken(x_ND: torch.Tensor) -> bool:
 
 
 def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
-    """Return the products (M, N) of the rows of two arrays; of an array with itself, half of them are computed."""
+    """Return the products (M, N) of the rows of two arrays; of an array with itself, half of them are computed.
+
+    Blocks of float32 are computed by `multiply_few`, on a processor with AVX-512 twice as fast as by NumPy's library.
+    """
     if 2.0 * len(x_MD) * len(y_ND) * x_MD.shape[1] < LEAST_OPERATIONS:
         with flushed():
-            products_MN: Array = x_MD @ y_ND.T
-        return products_MN
+            return _multiply(x_MD, y_ND)
     own = x_MD is y_ND
+    x_MD = np.ascontiguousarray(x_MD)
+    y_ND = x_MD if own else np.ascontiguousarray(y_ND)
     out_MN = np.empty((len(x_MD), len(y_ND)), np.result_type(x_MD, y_ND))
 
     def fill(starts: tuple[int, int]) -> None:
         rows, others = (slice(start, start + BLOCK_ROWS) for start in starts)
-        out_MN[rows, others] = x_MD[rows] @ y_ND[others].T
+        out_MN[rows, others] = _multiply(x_MD[rows], y_ND[others])
         if own and rows != others:
             out_MN[others, rows] = out_MN[rows, others].T
 
@@ -77,3 +80,11 @@ def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
     with flushed(), one_thread_each(), pool_of_cores(len(blocks), flush_thread) as pool:
         list(pool.map(fill, blocks))
     return out_MN
+
+
+def _multiply(x_BD: Array, y_BD: Array) -> Array:
+    if not (_LAYER and x_BD.dtype == y_BD.dtype == np.float32):
+        return x_BD @ y_BD.T
+    # What lies in a file may be read-only, which torch doesn't take.
+    blocks = (torch.from_numpy(np.require(own, requirements=("C", "W"))) for own in (x_BD, y_BD))
+    return multiply_few(*blocks).numpy()

@@ -54,13 +54,16 @@ def pool_of_fits(n: int) -> StartedPool:
     n : int
         Number of threads, each of which fits one thing after the other.
     """
-    return StartedPool(n, initializer=_take_cores, initargs=(max(1, usable_cores() // n),))
+    return StartedPool(
+        n, initializer=_start_thread, initargs=(max(1, usable_cores() // n), torch.get_num_threads())
+    )
 
 
 def pool_of_cores(tasks: int, initializer: Callable[[], None] | None = None) -> Executor:
     """Return a pool with a thread for each core that the calling thread may use, and no more than there are tasks.
 
-    If that is one (see `pool_of_fits`), functions are called in the calling thread.
+    The threads share these cores, so that pools within pools have no more threads than there are cores. If that is
+    one, functions are called in the calling thread.
 
     Parameters
     ----------
@@ -68,12 +71,30 @@ def pool_of_cores(tasks: int, initializer: Callable[[], None] | None = None) -> 
     initializer : callable, optional
         Called once in each thread that is started.
     """
-    n = min(getattr(_thread, "cores", None) or usable_cores(), tasks)
-    return StartedPool(n, initializer=initializer) if n > 1 else _CallingThread()
+    own = own_cores()
+    n = min(own, tasks)
+    if n <= 1:
+        return _CallingThread()
+
+    limit = torch.get_num_threads()
+
+    def begin() -> None:
+        _start_thread(own // n, limit)
+        if initializer:
+            initializer()
+
+    return StartedPool(n, initializer=begin)
 
 
-def _take_cores(n: int) -> None:
-    _thread.cores = n
+def own_cores() -> int:
+    """Return the number of cores that the calling thread may use: all, or a share within `pool_of_fits`."""
+    return getattr(_thread, "cores", None) or usable_cores()
+
+
+def _start_thread(cores: int, limit: int) -> None:
+    """Give cores to a new thread, and torch's libraries their limit, which OpenMP keeps for each thread."""
+    _thread.cores = cores
+    torch.set_num_threads(limit)
 
 
 class _CallingThread(Executor):
