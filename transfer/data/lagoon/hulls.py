@@ -188,7 +188,8 @@ class Brush:
 
     def __init__(self, size: tuple[int, int], pose: Pose, corner: tuple[int, int]) -> None:
         self.pose = replace(pose, u=pose.u - corner[0], v=pose.v - corner[1]).resized(SUPERSAMPLE)
-        self.layer = Image.new("RGBA", (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE))
+        # All is painted opaque, and so already multiplied by its alpha, as `reduce` needs it.
+        self.layer = Image.new("RGBa", (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE))
         self.pen = ImageDraw.Draw(self.layer)
 
     def ink(self, colour: Rgb, light: float) -> Ink:

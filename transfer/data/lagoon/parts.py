@@ -65,7 +65,7 @@ def paint(
     x0, y0, x1, y1 = (end // SUPERSAMPLE for end in brush.layer.getbbox() or (0, 0, 0, 0))
     x1, y1 = min(x1 + 1, right - left), min(y1 + 1, bottom - top)
     part = brush.layer.crop((x0 * SUPERSAMPLE, y0 * SUPERSAMPLE, x1 * SUPERSAMPLE, y1 * SUPERSAMPLE))
-    return part.reduce(SUPERSAMPLE), (left + x0, top + y0)
+    return part.reduce(SUPERSAMPLE).convert("RGBA"), (left + x0, top + y0)
 
 
 def house(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:

@@ -197,9 +197,9 @@ def wake(
     curl = [(x, y + 0.9 * force * out, 0.0) for out, (x, y, _) in bulge]
     pen.polygon(small.pixels([*skirt[8:13], *reversed(curl)]), int(250 * force))
     area, cover = soft(mask, 1.6)
-    white = np.clip(cover * 1.9 - 0.62 + 0.42 * surface.spray[area[1:]], 0, 1) * np.minimum(1, cover * 4)
+    white = np.clip(cover * 1.9 - 0.62 + 0.42 * surface.spray[area[1:]], 0, 1) * np.clip(cover * 4, 0, 1)
     foam = plane((232, 236, 236)) * plane(pose.tint)
-    stain(picture[area], np.minimum(0.92, white + cover * 0.14), foam)
+    stain(picture[area], np.clip(white + cover * 0.14, 0, 0.92), foam)
 
 
 def glitter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surface) -> None:
@@ -210,7 +210,7 @@ def glitter(picture: Picture, rng: np.random.Generator, scene: Scene, surface: S
     rows = np.exp(-(((np.arange(HEIGHT, dtype=np.float32) - v) / tall) ** 2))
     patch = rows[:, None] * columns[None] * scene.glitter
     lit = np.clip((surface.spray[:, ::-1] + 3.0 * patch - 2.0) * 2.5, 0, 1)
-    stain(picture, np.minimum(1, lit + 0.25 * patch), plane((262, 260, 250)))
+    stain(picture, np.clip(lit + 0.25 * patch, 0, 1), plane((262, 260, 250)))
 
 
 def lay(picture: Picture, surface: Surface, layer: Image.Image, corner: Corner, grain: float) -> None:
