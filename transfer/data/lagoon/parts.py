@@ -62,8 +62,8 @@ def paint(
         if fitting.part.kind in ON_THE_HULL:
             KINDS[fitting.part.kind](brush, form, fitting, rng)
     # Most of the layer stays empty.
-    x0, y0, x1, y1 = (end // SUPERSAMPLE for end in brush.layer.getbbox() or (0, 0, 0, 0))
-    x1, y1 = min(x1 + 1, right - left), min(y1 + 1, bottom - top)
+    x0, y0, x1, y1 = brush.layer.getbbox() or (0, 0, 1, 1)
+    x0, y0, x1, y1 = x0 // SUPERSAMPLE, y0 // SUPERSAMPLE, -(-x1 // SUPERSAMPLE), -(-y1 // SUPERSAMPLE)
     part = brush.layer.crop((x0 * SUPERSAMPLE, y0 * SUPERSAMPLE, x1 * SUPERSAMPLE, y1 * SUPERSAMPLE))
     return part.reduce(SUPERSAMPLE).convert("RGBA"), (left + x0, top + y0)
 
