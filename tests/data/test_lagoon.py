@@ -6,14 +6,18 @@ import hashlib
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from transfer.data import lagoon
+from transfer.data.lagoon import parts
 from transfer.data.lagoon.boats import BOATS, PALETTE
+from transfer.data.lagoon.hulls import Brush, build
 from transfer.data.lagoon.parts import KINDS
+from transfer.data.lagoon.scenery import scene, smear
 from transfer.data.lagoon.waves import RIPPLES, SPRAY, SWELL, Cells, view
 from transfer.system.errors import UserError
 
@@ -82,6 +86,38 @@ def test_waves_are_what_pillow_makes_of_them(cells: Cells) -> None:
         image = Image.fromarray(grid)
         shown = image.transform((800, 240), Image.Transform.PERSPECTIVE, lens, Image.Resampling.BILINEAR)
         assert np.array_equal(view(grid, lean), np.asarray(shown))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("step", [1, 3])
+def test_smearing_mixes_three_lines_and_leaves_the_ends(axis: int, step: int) -> None:
+    picture = np.random.default_rng(0).uniform(0, 255, (3, 20, 30)).astype(np.float32)
+    expected = picture.copy()
+    first, middle, last = (
+        np.take(picture, range(start, picture.shape[axis] - 2 * step + start), axis)
+        for start in (0, step, 2 * step)
+    )
+    inner = expected.swapaxes(0, axis)[step:-step]
+    inner[:] = (middle * (1 - 2 * 0.3) + (first + last) * 0.3).swapaxes(0, axis)
+    smear(picture, step, 0.3, axis)
+    assert np.array_equal(picture, expected)
+
+
+@pytest.mark.parametrize("name", BOATS)
+def test_a_boat_is_its_layer_without_the_empty_edges(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    brushes: list[Brush] = []
+
+    def begin(*args: Any) -> Brush:
+        brushes.append(Brush(*args))
+        return brushes[0]
+
+    monkeypatch.setattr(parts, "Brush", begin)
+    rng = np.random.default_rng(0)
+    part, _ = parts.paint(build(name, rng), scene(rng).pose(400, 130, 1, 0.1), (800, 240), rng)
+    layer = brushes[0].layer
+    assert set(np.unique(np.asarray(layer)[..., 3])) == {0, 255}
+    whole = Image.frombytes("RGBA", layer.size, layer.tobytes()).reduce(2)
+    assert whole.crop(whole.getbbox()).tobytes() == part.tobytes()
 
 
 def test_global_random_state_is_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,27 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (root / "train").write_text("in the way")
     with pytest.raises(UserError, match="train"):
         lagoon.make(tmp_path)
+
+
+def test_a_file_is_written_while_the_next_is_drawn(tmp_path: Path) -> None:
+    code = (
+        "import threading\n"
+        "from transfer.data.lagoon import processes\n"
+        "drawn = threading.Event()\n"
+        "def write(path, data):\n"
+        "    assert drawn.wait(60)\n"
+        "def encode(name, key):\n"
+        "    if name == 'next':\n"
+        "        drawn.set()\n"
+        "    return memoryview(b'')\n"
+        "processes.files.write = write\n"
+        "processes.work(encode)\n"
+    )
+    jobs = "".join(json.dumps([str(tmp_path / name), name, [0]]) + "\n" for name in ("first", "next"))
+    answers = subprocess.run(
+        [sys.executable, "-c", code], input=jobs, capture_output=True, text=True, check=True
+    ).stdout
+    assert answers == "ready\nnull\nnull\n"
 
 
 def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import resource
 import subprocess
 import time
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +225,8 @@ def describe() -> dict[str, Any]:
 
 def installed_version(package: str) -> str | None:
     """Return the version of a package; None where it is not installed, as this one where it runs from the tree."""
+    from importlib import metadata  # which takes as long as a third of NumPy
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

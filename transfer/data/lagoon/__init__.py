@@ -145,13 +145,18 @@ def plan(root: Path, seed: int) -> list[tuple[Path, str, tuple[int, ...]]]:
     ]
 
 
-def save(path: Path, name: str, key: tuple[int, ...]) -> None:
-    """Draw one file and write it atomically; its random numbers do not depend on other files."""
+def encode(name: str, key: tuple[int, ...]) -> memoryview:
+    """Draw one picture and return the bytes of its file; its random numbers do not depend on other files."""
     rng = np.random.default_rng(np.random.SeedSequence(key))
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
     draw(name, rng).save(data, "JPEG", quality=QUALITY, subsampling="4:2:0")
-    files.write(path, data.getbuffer())
+    return data.getbuffer()
+
+
+def save(path: Path, name: str, key: tuple[int, ...]) -> None:
+    """Draw one file and write it atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, encode(name, key))
 
 
 def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None) -> Path:
@@ -178,7 +183,10 @@ def make(folder: Path, *, seed: int = 0, on_progress: Callable[[int, int], None]
     n = usable_cores()
     if on_progress and missing:
         on_progress(0, len(missing))
-    with processes.started(min(n, len(missing) // LEAST_EACH), save) as save_one, StartedPool(n) as pool:
+    with (
+        processes.started(min(n, len(missing) // LEAST_EACH), save) as (save_one, threads),
+        StartedPool(threads or n) as pool,
+    ):
         for done, _ in enumerate(pool.map(lambda job: save_one(*job), missing), start=1):
             if on_progress:
                 on_progress(done, len(missing))

@@ -6,9 +6,9 @@ A boat has coordinates in metres: x from the stern to the bow, y towards the cam
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +19,7 @@ from transfer.data.lagoon.boats import BOATS, PALETTE, Boat, Part
 Rgb = tuple[float, float, float]
 Point = tuple[float, float, float]
 Pixel = tuple[float, float]
+Ink = tuple[int, int, int, int]
 
 SUPERSAMPLE = 2
 STATIONS = tuple((1 - math.cos(math.pi * i / 16)) / 2 for i in range(17))  # denser where hulls curve
@@ -48,12 +49,18 @@ class Pose:
         c, s, _ = self._turned
         return self.flip * x * c - y * s, self.flip * x * s + y * c
 
-    def pixel(self, point: Point) -> Pixel:
-        """Return the column and row at which a point of the boat is seen."""
+    def pixels(self, points: Iterable[Point]) -> list[Pixel]:
+        """Return the columns and rows at which points of the boat are seen."""
         c, s, upright = self._turned
-        ahead, y = self.flip * point[0], point[1]
-        down = (ahead * s + y * c) * self.rise - point[2] * upright
-        return self.u + self.scale * (ahead * c - y * s), self.v + self.scale * down
+        u, v, scale, flip, rise = self.u, self.v, self.scale, self.flip, self.rise
+        return [
+            (u + scale * (flip * x * c - y * s), v + scale * ((flip * x * s + y * c) * rise - z * upright))
+            for x, y, z in points
+        ]
+
+    def resized(self, factor: float) -> Pose:
+        """Return the same on a picture of another size; with powers of two pixels are exact multiples."""
+        return replace(self, u=self.u * factor, v=self.v * factor, scale=self.scale * factor)
 
     def light(self, normal: Point) -> float:
         """Return the brightness of a face with this unit normal."""
@@ -92,21 +99,31 @@ class Form:
 
     def half(self, t: float) -> float:
         """Return half the breadth at the gunwale, at fraction t of the length."""
-        boat = self.boat
-        aft = boat.stern + (1 - boat.stern) * math.sqrt(1 - (1 - min(1.0, t / boat.quarter)) ** 2)
-        fore = 1 - (1 - boat.prow) * math.pow(max(0.0, (t - 1 + boat.bow) / boat.bow), boat.blunt)
-        return self.beam / 2 * aft * fore
+        return self.section(t)[1]
 
     def sheer(self, t: float) -> float:
         """Return the height of the gunwale."""
-        return self.free + self.boat.lift[t > 0.5] * math.pow(abs(t - 0.5) * 2, 2.6)
+        return self.section(t)[2]
+
+    @cached_property
+    def section(self) -> Callable[[float], tuple[float, float, float, float]]:
+        """A function of the fraction of the length: x, half the breadth, the gunwale's height, the side's overhang."""
+        return cache(self._section)  # the parts of a boat need the same ones many times
+
+    def _section(self, t: float) -> tuple[float, float, float, float]:
+        boat = self.boat
+        aft = boat.stern + (1 - boat.stern) * math.sqrt(1 - (1 - min(1.0, t / boat.quarter)) ** 2)
+        fore = 1 - (1 - boat.prow) * math.pow(max(0.0, (t - 1 + boat.bow) / boat.bow), boat.blunt)
+        sheer = self.free + boat.lift[t > 0.5] * math.pow(abs(t - 0.5) * 2, 2.6)
+        rake = boat.overhang * max(0.0, (t - 0.6) / 0.4) ** 1.6
+        if boat.stern < 0.5:  # a narrow stern overhangs as the bow does
+            rake -= 0.5 * boat.overhang * max(0.0, (0.2 - t) / 0.2) ** 2
+        return self.x(t), self.beam / 2 * aft * fore, sheer, rake
 
     def side(self, t: float, share: float) -> Point:
         """Return a point of the near side, from the water line (0) to the gunwale (1)."""
-        rake = self.boat.overhang * max(0.0, (t - 0.6) / 0.4) ** 1.6
-        if self.boat.stern < 0.5:  # a narrow stern overhangs as the bow does
-            rake -= 0.5 * self.boat.overhang * max(0.0, (0.2 - t) / 0.2) ** 2
-        return self.x(t) - rake * (1 - share), self.half(t) * (0.84 + 0.16 * share), self.sheer(t) * share
+        x, half, sheer, rake = self.section(t)
+        return x - rake * (1 - share), half * (0.84 + 0.16 * share), sheer * share
 
     def floor(self, t: float) -> float:
         """Return the height on which people and goods stand."""
@@ -116,7 +133,8 @@ class Form:
     def outline(self, wide: float = 1.0, z: float | None = None, span: Pixel = (0.0, 1.0)) -> list[Point]:
         """Return the edge of the deck, the near side first and then back along the far side."""
         steps = [span[0] + t * (span[1] - span[0]) for t in STATIONS]
-        near = [(self.x(t), wide * self.half(t), self.sheer(t) if z is None else z) for t in steps]
+        sections = [self.section(t)[:3] for t in steps]
+        near = [(x, wide * half, sheer if z is None else z) for x, half, sheer in sections]
         return near + [(x, -y, h) for x, y, h in reversed(near)]
 
     def bulk(self) -> list[tuple[Pixel, float]]:
@@ -154,44 +172,44 @@ def pick(names: Sequence[str], rng: np.random.Generator) -> Rgb:
 
 def mix(one: Rgb, other: Rgb, share: float) -> Rgb:
     """Mix two colours; `share` is that of the second."""
-    red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
-    return red, green, blue
+    (r, g, b), (red, green, blue) = one, other
+    return r + (red - r) * share, g + (green - g) * share, b + (blue - b) * share
+
+
+def ink(colour: Rgb, tint: Rgb, light: float) -> Ink:
+    """Return a colour in a light of this colour and strength, as RGBA."""
+    (r, g, b), (red, green, blue) = colour, tint
+    r, g, b = int(r * light * red), int(g * light * green), int(b * light * blue)
+    return min(255, max(0, r)), min(255, max(0, g)), min(255, max(0, b)), 255
 
 
 class Brush:
     """A brush that paints faces given in metres onto a transparent layer."""
 
     def __init__(self, size: tuple[int, int], pose: Pose, corner: tuple[int, int]) -> None:
-        self.pose = replace(pose, u=pose.u - corner[0], v=pose.v - corner[1])
-        self.layer = Image.new("RGBA", (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE))
+        self.pose = replace(pose, u=pose.u - corner[0], v=pose.v - corner[1]).resized(SUPERSAMPLE)
+        # All is painted opaque, and so already multiplied by its alpha, as `reduce` needs it.
+        self.layer = Image.new("RGBa", (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE))
         self.pen = ImageDraw.Draw(self.layer)
 
-    def at(self, point: Point) -> Pixel:
-        """Return the pixel of a point on the layer."""
-        u, v = self.pose.pixel(point)
-        return u * SUPERSAMPLE, v * SUPERSAMPLE
-
-    def ink(self, colour: Rgb, light: float) -> tuple[int, int, int, int]:
+    def ink(self, colour: Rgb, light: float) -> Ink:
         """Return a colour in this light, as RGBA."""
-        red, green, blue = (
-            min(255, max(0, int(c * light * tint))) for c, tint in zip(colour, self.pose.tint, strict=True)
-        )
-        return red, green, blue, 255
+        return ink(colour, self.pose.tint, light)
 
     def face(self, points: Iterable[Point], colour: Rgb, normal: Point = (0, 0, 1)) -> None:
         """Paint a polygon with the given unit normal."""
-        self.pen.polygon([self.at(p) for p in points], self.ink(colour, self.pose.light(normal)))
+        self.pen.polygon(self.pose.pixels(points), self.ink(colour, self.pose.light(normal)))
 
     def line(self, points: Iterable[Point], colour: Rgb, metres: float) -> None:
         """Paint a line of the given width in metres."""
-        width = max(1, round(metres * self.pose.scale * SUPERSAMPLE))
+        width = max(1, round(metres * self.pose.scale))
         ink = self.ink(colour, self.pose.light((0, 0.7, 0.7)))
-        self.pen.line([self.at(p) for p in points], ink, width, joint="curve")
+        self.pen.line(self.pose.pixels(points), ink, width, joint="curve")
 
     def dot(self, point: Point, radius: float, colour: Rgb, tall: float = 1.0) -> None:
         """Paint an ellipse around a point; `tall` is the ratio of height to width."""
-        u, v = self.at(point)
-        r = max(1.0, radius * self.pose.scale * SUPERSAMPLE)
+        [(u, v)] = self.pose.pixels([point])
+        r = max(1.0, radius * self.pose.scale)
         self.pen.ellipse(
             (u - r, v - r * tall, u + r, v + r * tall), self.ink(colour, self.pose.light((0, 0.7, 0.7)))
         )

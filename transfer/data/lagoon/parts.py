@@ -61,7 +61,11 @@ def paint(
     for fitting in form.fittings:
         if fitting.part.kind in ON_THE_HULL:
             KINDS[fitting.part.kind](brush, form, fitting, rng)
-    return brush.layer.reduce(SUPERSAMPLE), (left, top)
+    # Most of the layer stays empty.
+    x0, y0, x1, y1 = brush.layer.getbbox() or (0, 0, 1, 1)
+    x0, y0, x1, y1 = x0 // SUPERSAMPLE, y0 // SUPERSAMPLE, -(-x1 // SUPERSAMPLE), -(-y1 // SUPERSAMPLE)
+    part = brush.layer.crop((x0 * SUPERSAMPLE, y0 * SUPERSAMPLE, x1 * SUPERSAMPLE, y1 * SUPERSAMPLE))
+    return part.reduce(SUPERSAMPLE).convert("RGBA"), (left + x0, top + y0)
 
 
 def house(brush: Brush, form: Form, it: Fitting, rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ started as commands: `multiprocessing` would run a user's script once more in ea
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -16,21 +17,32 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 
+from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.thread_pools import StartedPool
 
 Job = tuple[Path, str, tuple[int, ...]]  # a file, its class, and the seed sequence of its random numbers
+Worker = tuple[subprocess.Popen[bytes], Lock]  # the lock of whoever reads from it
 Save = Callable[[Path, str, tuple[int, ...]], None]
+Encode = Callable[[str, tuple[int, ...]], memoryview]
 
-COMMAND = "from transfer.data.lagoon import processes, save; processes.work(save)"
+COMMAND = "from transfer.data.lagoon import encode, processes; processes.work(encode)"
+AHEAD = 4  # files that a process has at a time: one that is drawn, others that wait for the disk
 READY = b"ready\n"
-# Temporary arrays would go back to the operating system otherwise, and cost page faults again and again.
-MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 28)}
+# Temporary arrays would go back to the operating system otherwise, and cost page faults again and again; on large
+# pages they take a twentieth less time.
+MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 28),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 @contextmanager
-def started(n: int, save: Save) -> Iterator[Save]:
+def started(n: int, save: Save) -> Iterator[tuple[Save, int]]:
     """Start processes that each save a file when called on.
 
     Parameters
@@ -43,26 +55,27 @@ def started(n: int, save: Save) -> Iterator[Save]:
     Yields
     ------
     callable
-        Saves a file; to be called in at most `n` threads at a time. Processes end when the context is left, or when
-        this process ends for whatever reason.
+        Saves a file. Processes end when the context is left, or when this process ends for whatever reason.
+    int
+        Number of threads that should call it at a time; 0 if processes can't be started.
     """
     with ExitStack() as stack:
         processes = _start(n, stack) if n > 1 else []
         if not processes:
-            yield save
+            yield save, 0
             return
-        free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        for process in processes:
-            free.put(process)
+        free: SimpleQueue[Worker] = SimpleQueue()
+        for worker in [(process, Lock()) for process in processes] * AHEAD:
+            free.put(worker)
 
         def save_elsewhere(path: Path, name: str, key: tuple[int, ...]) -> None:
-            process = free.get()
+            worker = free.get()
             try:
-                _ask(process, (path, name, key))
+                _ask(*worker, (path, name, key))
             finally:
-                free.put(process)
+                free.put(worker)
 
-        yield save_elsewhere
+        yield save_elsewhere, n * AHEAD
 
 
 def _start(n: int, stack: ExitStack) -> list[subprocess.Popen[bytes]]:
@@ -95,13 +108,17 @@ def _read(process: subprocess.Popen[bytes]) -> bytes:
     return process.stdout.readline()
 
 
-def _ask(process: subprocess.Popen[bytes], job: Job) -> None:
-    """Have a file saved, and raise what went wrong."""
+def _ask(process: subprocess.Popen[bytes], reading: Lock, job: Job) -> None:
+    """Have a file saved, and raise what went wrong.
+
+    The answer may be that to another thread's file: one file is saved for each either way.
+    """
     path, name, key = job
     assert process.stdin
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps([str(path), name, key]).encode() + b"\n")
-    answer = _read(process)
+    with reading:
+        answer = _read(process)
     if not answer:
         ended = f"ended early (status {process.wait()}); run again, what was drawn is kept"
         raise UserError(f"a process that draws the built-in images {ended}")
@@ -110,17 +127,35 @@ def _ask(process: subprocess.Popen[bytes], job: Job) -> None:
         raise UserError(error)
 
 
-def work(save: Save) -> None:
-    """Save the files that standard input names, a line of JSON each, and answer each with a line: an error, or null."""
+def work(encode: Encode) -> None:
+    """Draw and write the files that standard input names, a line of JSON each.
+
+    Each is answered with a line: an error, or null. A file is written while the next one is drawn.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(READY.decode(), end="", flush=True)
-    for line in sys.stdin:
-        path, name, key = json.loads(line)
-        error = None
+    gc.set_threshold(100_000)  # drawing makes thousands of tuples and few cycles
+
+    def answer(error: str | None) -> None:
+        os.write(1, json.dumps(error).encode() + b"\n")  # at once, so that lines of two threads are not mixed
+
+    def write(path: Path, data: memoryview) -> None:
+        with answered(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write(path, data)
+            answer(None)
+
+    @contextmanager
+    def answered(path: Path) -> Iterator[None]:
         try:
-            save(Path(path), name, tuple(key))
+            yield
         except UserError as failure:
-            error = str(failure)
+            answer(str(failure))
         except Exception as failure:
-            error = f"can't draw {path} ({type(failure).__name__}: {failure})"
-        print(json.dumps(error), flush=True)
+            answer(f"can't draw {path} ({type(failure).__name__}: {failure})")
+
+    with StartedPool(AHEAD - 1) as writers:
+        os.write(1, READY)
+        for line in sys.stdin:
+            path, name, key = json.loads(line)
+            with answered(path):
+                writers.submit(write, Path(path), encode(name, tuple(key)))

@@ -34,7 +34,9 @@ def quay(picture: Picture, rng: np.random.Generator, scene: Scene, surface: Surf
     near = slice(0, min(HEIGHT, int(scene.quay + 3 * depth)))
     row = np.arange(near.stop, dtype=np.float32)[:, None] - scene.quay
     below = np.exp(-np.maximum(row, 0) / depth * 1.5) * (0.4 + 0.4 * surface.waves[near])
-    seen = np.asarray(mirror.resize((WIDTH, HEIGHT))).transpose(2, 0, 1)[:, near]
+    used = -(-near.stop // 16)
+    stretched = mirror.resize((WIDTH, used * 16), box=(0, 0, mirror.width, used))
+    seen = np.asarray(stretched).transpose(2, 0, 1)[:, near]
     stain(picture[:, near], np.clip(below, 0, 0.8), seen.astype(np.float32))
     for x in np.sort(rng.uniform(0, WIDTH, int(rng.integers(2, 14)))).tolist():
         wide, top, low = rng.uniform(2, 6), foot(x) - rng.uniform(8, 30), foot(x) + rng.uniform(-4, 30)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,9 @@ TALL, WIDE = 420, 1080  # pixels that the cells cover: more than a picture, whic
 COLUMN = np.arange(WIDTH) + 0.5
 ROW = (np.arange(HEIGHT) + 0.5)[:, None]
 BEND = 0.5 / HEIGHT
-NEARNESS = BEND * ROW + 1
+NEARNESS = np.repeat(BEND * ROW + 1, WIDTH, axis=1)  # not as one column: division takes a third less time
+BAND = 40  # rows at a time, whose arrays fit into the cache of a core
+BANDS = [slice(start, start + BAND) for start in range(0, HEIGHT, BAND)]
 
 
 def noise(rng: np.random.Generator, lean: float, cells: Cells) -> Field:
@@ -31,8 +32,10 @@ def noise(rng: np.random.Generator, lean: float, cells: Cells) -> Field:
     grid = np.zeros((2, 2), np.float32)
     for columns, rows, weight in cells:
         size = int(WIDE / columns) + 3, int(TALL / rows) + 3
-        grid = np.array(Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC))
-        grid += weight * rng.standard_normal(size[::-1], dtype=np.float32)
+        coarse = Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
+        grid = rng.standard_normal(size[::-1], dtype=np.float32)
+        grid *= weight
+        grid += np.asarray(coarse)
     return view(grid, lean)
 
 
@@ -40,45 +43,47 @@ def view(grid: npt.NDArray[np.float32], lean: float) -> Field:
     """Show a grid in perspective, interpolated.
 
     What `Image.transform` does with `PERSPECTIVE` and `BILINEAR`, in the same operations and so to the same bits, but
-    in less time: columns do not depend on the picture, and NumPy computes all pixels side by side.
+    in less time: columns do not depend on the picture, and NumPy computes all pixels of some rows side by side.
     """
     height, width = grid.shape
     left, right_share = columns(width)
     along = (height - 2) / TALL
-    below_share = along * lean * COLUMN + along * 1.5 * ROW
-    below_share += along * (80 - lean * WIDTH / 2)
-    below_share /= NEARNESS
-    below_share -= 0.5
-    above = np.floor(below_share)
-    below_share -= above
-    padded = np.pad(grid, ((1, 1), (0, 1)), "edge")
-    # A value and its distance from the one to the right, as one number: so that both are fetched at once.
-    pairs = np.empty((height + 2, width), complex)
-    pairs.real, pairs.imag = padded[:, :-1], np.diff(padded)
-    at = above.astype(np.intp)
-    at += 1
-    at *= width
-    at += left
-    upper, lower = (interpolate(pairs.ravel().take(at + row, mode="wrap"), right_share) for row in (0, width))
-    lower -= upper
-    lower *= below_share
-    lower += upper
-    return lower.astype(np.float32)
+    # Above, below and to the right the edge is repeated.
+    padded = np.concatenate([grid[:1], grid, grid[-1:]])
+    steps = np.zeros(padded.shape)
+    steps[:, :-1] = padded[:, 1:] - padded[:, :-1]
+    values = padded.astype(float).ravel()
+    tables = [(values, steps.ravel()), (values[width:], steps.ravel()[width:])]
+    shown = np.empty((HEIGHT, WIDTH), np.float32)
+    at = np.empty((BAND, WIDTH), np.intp)
+    below_share, above, upper, lower, value = np.empty((5, BAND, WIDTH))
+    for rows in BANDS:
+        np.add(along * lean * COLUMN, along * 1.5 * ROW[rows], out=below_share)
+        below_share += along * (80 - lean * WIDTH / 2)
+        below_share /= NEARNESS[rows]
+        below_share -= 0.5
+        np.floor(below_share, out=above)
+        below_share -= above
+        above *= width
+        at[:] = above
+        at += left[rows]
+        for between, (starts, rises) in zip((upper, lower), tables, strict=True):
+            rises.take(at, out=between, mode="wrap")
+            between *= right_share[rows]
+            between += starts.take(at, out=value, mode="wrap")
+        lower -= upper
+        lower *= below_share
+        lower += upper
+        shown[rows] = lower
+    return shown
 
 
 @lru_cache
 def columns(width: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return the columns of a grid that pixels see (HEIGHT, WIDTH): their indices, and how far right of them."""
+    """Return what pixels see of row 1 of a grid (HEIGHT, WIDTH): the index of a cell, and how far right of it."""
     across = (width - 2) / WIDE
     centre = across * WIDE / 2
     seen = across * 1.25 * COLUMN + centre * BEND * ROW + (centre - across * 1.25 * WIDTH / 2)
     seen = seen / NEARNESS - 0.5
     left = np.floor(seen)
-    return left.astype(np.intp), seen - left
-
-
-def interpolate(pairs: npt.NDArray[Any], share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return values between the real parts and those that lie further by the imaginary ones."""
-    between: npt.NDArray[np.float64] = pairs.imag * share
-    between += pairs.real
-    return between
+    return left.astype(np.intp) + width, seen - left
