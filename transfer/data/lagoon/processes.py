@@ -29,7 +29,7 @@ Save = Callable[[Path, str, tuple[int, ...]], None]
 Encode = Callable[[str, tuple[int, ...]], memoryview]
 
 COMMAND = "from transfer.data.lagoon import encode, processes; processes.work(encode)"
-AHEAD = 4  # files that a process has at a time: one that is drawn, others that wait for the disk
+AHEAD = 2  # files that a process has at a time: one that is drawn, and one that waits for the disk
 READY = b"ready\n"
 # Temporary arrays would go back to the operating system otherwise, and cost page faults again and again; on large
 # pages they take a twentieth less time.
