@@ -51,18 +51,19 @@ class Machines:
             # A pair's value takes the rows of its two classes alone. Those of one second class go at once to all pairs
             # that it has with several first classes, and successive classes of equally many rows to one call: products
             # so small are slow one by one.
+            dual_FN = np.ascontiguousarray(self.dual_KN[start:stop])  # a view may go backwards
             values_FKM = np.empty((stop - start, n_classes - 1 - start, len(kernel_MN)))
             for second, end in pairwise([*range(start + 1, stop + 1), *changes[changes > stop]]):
                 last, own = min(second, stop), slice(rows[second].start, rows[end - 1].stop)
                 shape = end - second, self.counts_C[second]
                 np.matmul(
-                    self.dual_KN[start:last, own].reshape(last - start, *shape).transpose(1, 0, 2),
+                    dual_FN[: last - start, own].reshape(last - start, *shape).transpose(1, 0, 2),
                     kernel_NM[own].reshape(*shape, len(kernel_MN)),
                     out=values_FKM[: last - start, second - start - 1 : end - start - 1].transpose(1, 0, 2),
                 )
             for first in range(start, stop):
                 values_KM = values_FKM[first - start, first - start :]
-                values_KM += self.dual_KN[first:, rows[first]] @ kernel_NM[rows[first]]
+                values_KM += np.ascontiguousarray(self.dual_KN[first:, rows[first]]) @ kernel_NM[rows[first]]
                 values_KM += self.intercept_P[pairs[first], None]
                 yield values_KM
 
@@ -79,6 +80,12 @@ class Machines:
         ends = np.cumsum(self.counts_C)[:-1]
         counts_C = np.array([part.sum() for part in np.split(support_N, ends)])
         return support_N, Machines(self.dual_KN[:, support_N], self.intercept_P, counts_C)
+
+    def equals(self, other: Machines) -> bool:
+        """Return whether these are the same machines, to the last bit."""
+        return np.array_equal(self.intercept_P, other.intercept_P) and np.array_equal(
+            self.dual_KN, other.dual_KN
+        )
 
     def within(self, bounds_C: Array) -> bool:
         """Return whether every coefficient is under half of its class's bound (C,)."""
