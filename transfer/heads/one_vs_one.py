@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 
 # Values of one class's pairs held at a time: 0.5 MB; values of so many classes are computed together.
 BLOCK_VALUES, FIRST_CLASSES = 2**16, 16
+# Coefficients are packed where they take so much memory, and at most this part of them is inside the bounds.
+LEAST_PACKED_BYTES, MOST_INSIDE = 1 << 24, 0.75
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,18 @@ class Machines:
             # A pair's value takes the rows of its two classes alone. Those of one second class go at once to all pairs
             # that it has with several first classes, and successive classes of equally many rows to one call: products
             # so small are slow one by one.
-            dual_FN = np.ascontiguousarray(self.dual_KN[start:stop])  # a view may go backwards
             values_FKM = np.empty((stop - start, n_classes - 1 - start, len(kernel_MN)))
             for second, end in pairwise([*range(start + 1, stop + 1), *changes[changes > stop]]):
                 last, own = min(second, stop), slice(rows[second].start, rows[end - 1].stop)
                 shape = end - second, self.counts_C[second]
                 np.matmul(
-                    dual_FN[: last - start, own].reshape(last - start, *shape).transpose(1, 0, 2),
+                    self.dual_KN[start:last, own].reshape(last - start, *shape).transpose(1, 0, 2),
                     kernel_NM[own].reshape(*shape, len(kernel_MN)),
                     out=values_FKM[: last - start, second - start - 1 : end - start - 1].transpose(1, 0, 2),
                 )
             for first in range(start, stop):
                 values_KM = values_FKM[first - start, first - start :]
-                values_KM += np.ascontiguousarray(self.dual_KN[first:, rows[first]]) @ kernel_NM[rows[first]]
+                values_KM += self.dual_KN[first:, rows[first]] @ kernel_NM[rows[first]]
                 values_KM += self.intercept_P[pairs[first], None]
                 yield values_KM
 
@@ -87,10 +88,50 @@ class Machines:
             self.dual_KN, other.dual_KN
         )
 
+    def packed(self, bounds_C: Array) -> Machines | PackedMachines:
+        """Return the machines in less memory, if that is worth it: many coefficients are at their bounds (C,)."""
+        if self.dual_KN.nbytes < LEAST_PACKED_BYTES:
+            return self
+        inside_KN = np.empty(self.dual_KN.shape, bool)
+        for k, dual_N in enumerate(self.dual_KN):  # without another array of that size
+            inside_KN[k] = dual_N != _at_bounds(bounds_C, self.counts_C, slice(k, k + 1))[0]
+        if inside_KN.mean() > MOST_INSIDE:
+            return self
+        bits = np.packbits(inside_KN)
+        return PackedMachines(bits, self.dual_KN[inside_KN], bounds_C, self.intercept_P, self.counts_C)
+
+    def whole(self) -> Machines:
+        """Return the machines as they are; see `PackedMachines`."""
+        return self
+
     def within(self, bounds_C: Array) -> bool:
         """Return whether every coefficient is under half of its class's bound (C,)."""
         largest_N = np.maximum(self.dual_KN.max(0), -self.dual_KN.min(0))
         return bool((2 * largest_N < np.repeat(bounds_C, self.counts_C)).all())
+
+
+@dataclass(frozen=True)
+class PackedMachines:
+    """Machines of which only the coefficients that are not at their bounds (C,) are kept, and a bit for every one."""
+
+    bits: Array
+    inside_V: Array
+    bounds_C: Array
+    intercept_P: Array
+    counts_C: Array
+
+    def whole(self) -> Machines:
+        """Return the machines."""
+        dual_KN = _at_bounds(self.bounds_C, self.counts_C)
+        inside_KN = np.unpackbits(self.bits, count=dual_KN.size).view(bool).reshape(dual_KN.shape)
+        dual_KN[inside_KN] = self.inside_V
+        return Machines(dual_KN, self.intercept_P, self.counts_C)
+
+
+def _at_bounds(bounds_C: Array, counts_C: Array, part: slice = slice(None)) -> Array:
+    """Return coefficients (K, N) at their bounds: above zero with the classes after a row's own, below with others."""
+    class_N, bound_N = (np.repeat(own_C, counts_C) for own_C in (np.arange(len(counts_C)), bounds_C))
+    return np.where(np.arange(len(counts_C) - 1)[part, None] >= class_N, bound_N, -bound_N)
 
 
 def in_blocks(

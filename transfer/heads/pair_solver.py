@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import sklearn
-from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.svm import SVC
 from sklearn.utils import compute_class_weight
 
-from transfer.heads.one_vs_one import Machines
+from transfer.heads.one_vs_one import Machines, PackedMachines
 from transfer.heads.threads import pool_of_cores
 
 Array = npt.NDArray[Any]
+AnyMachines = Machines | PackedMachines
 
 # Rows of a class up to which libsvm does not set aside those that it thinks are done: of few rows this
 # takes longer than it saves, and the solutions are the same.
@@ -109,7 +109,7 @@ def _is_prime(n: int) -> bool:
 
 def solve_settings(
     kernel_NN: Array, y_N: Array, settings: Sequence[tuple[float, Any]], free: list[Machines]
-) -> list[tuple[Machines, float]]:
+) -> list[tuple[AnyMachines, float]]:
     """Return the machines of several C and class weights for one kernel, and the seconds that each setting took.
 
     A solution with coefficients well below the bounds that C sets is the solution of all settings with larger
@@ -127,33 +127,40 @@ def solve_settings(
 
     Returns
     -------
-    list of (Machines, float)
+    list of (Machines or PackedMachines, float)
     """
     bounds_RC = np.stack([bounds(y_N, *setting) for setting in settings])
     counts_C = np.unique(y_N, return_counts=True)[1]
     results = {r: own for r, own in enumerate(_at_bounds(kernel_NN, counts_C, bounds_RC)) if own}
     order = [r for r in bounds_RC.min(1).argsort(kind="stable")[::-1] if r not in results]
-    solved: dict[int, Future[tuple[Machines, float]]] = {}
+    solved: dict[int, Future[tuple[AnyMachines, float]]] = {}
+
+    def solve_one(r: int) -> tuple[AnyMachines, float]:
+        machines, fit_s = solve(kernel_NN, y_N, *settings[r])
+        if r == order[0]:
+            return machines, fit_s
+        # Bounds that were near may have changed nothing: the setting remains its own, without a second copy.
+        same = next((own for own in free if own.equals(machines)), None)
+        return replace(same) if same else machines.packed(bounds_RC[r]), fit_s
+
     # Groups of classes share the cores, or else settings.
     with pool_of_cores(len(order) if len(counts_C) < MANY_CLASSES else 1) as pool:
         for r in order:
             if any(machines.within(bounds_RC[r]) for machines in free):
                 continue
-            solved[r] = pool.submit(solve, kernel_NN, y_N, *settings[r])
-            if r == order[0] and (machines := solved[r].result()[0]).within(bounds_RC[r]):
-                free.append(machines)
+            solved[r] = pool.submit(solve_one, r)
+            if r == order[0] and (largest := solved[r].result()[0].whole()).within(bounds_RC[r]):
+                free.append(largest)
     for r in order:
-        shared = [(machines, 0.0) for machines in free if machines.within(bounds_RC[r])]
-        machines, fit_s = solved[r].result() if r in solved else shared[0]
-        # Bounds that were near but changed nothing: the setting remains its own, without a second copy.
-        same = next((own for own in free if own.equals(machines)), machines)
-        results[r] = (shared[0][0] if shared else replace(machines, dual_KN=same.dual_KN)), fit_s
+        shared = [machines for machines in free if machines.within(bounds_RC[r])]
+        own, fit_s = solved[r].result() if r in solved else (shared[0], 0.0)
+        results[r] = (shared[0] if shared else own), fit_s
     return [results[r] for r in range(len(settings))]
 
 
 def _at_bounds(
     kernel_NN: Array, counts_C: Array, bounds_RC: Array
-) -> Iterator[tuple[Machines, float] | None]:
+) -> Iterator[tuple[AnyMachines, float] | None]:
     """Yield for each setting (R, C) the machines whose coefficients all are at their bounds, if these solve it.
 
     That is looked for only where classes have equally many rows and equal bounds, as with few images of each: elsewhere
@@ -170,13 +177,12 @@ def _at_bounds(
         if bounds_C[0] * (reach_CC + reach_CC.T).max() > AT_BOUNDS:
             yield None
             continue
-        # Above zero up to a class, below from there on: views of one step, that begin at different places.
-        step = np.repeat([bounds_C[0], -bounds_C[0]], n_rows)
-        size = counts_C[0]
-        dual_KN = sliding_window_view(step, n_rows)[n_rows - size :: -size][: n_classes - 1]
+        first_KN = np.arange(n_classes - 1)[:, None] >= np.arange(n_rows) // counts_C[0]
         middle_CC = bounds_C[0] * (reach_CC.T - reach_CC) / 2
-        machines = Machines(dual_KN, middle_CC[np.triu_indices(n_classes, 1)], counts_C)
-        yield machines, time.perf_counter() - start
+        machines = Machines(
+            np.where(first_KN, bounds_C[0], -bounds_C[0]), middle_CC[np.triu_indices(n_classes, 1)], counts_C
+        )
+        yield machines.packed(bounds_C), time.perf_counter() - start
         start = time.perf_counter()
 
 

@@ -129,7 +129,7 @@ class SVMSearch(GridSearch):
         if isinstance(rows, ManyRows):
             return estimator._take_layer(model)
         rows.release()  # all settings are solved
-        return estimator._take(rows.gram, model.machines)
+        return estimator._take(rows.gram, model.machines.whole())
 
     def _n_workers(self, n_rows: int) -> int:
         """Return the number of splits with room for their Gram matrices."""

@@ -19,7 +19,7 @@ from transfer.heads import primal_svm
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
 from transfer.heads.nystrom import Landmarks, NystromRows
-from transfer.heads.one_vs_one import Machines, in_blocks, vote
+from transfer.heads.one_vs_one import Machines, PackedMachines, in_blocks, vote
 from transfer.heads.pair_solver import solve_settings
 from transfer.heads.products import BLOCK_ROWS, multiply_rows
 from transfer.heads.solutions import Solution
@@ -30,6 +30,8 @@ Kernel = tuple[str, float | str]
 LINEAR: Kernel = "linear", "scale"
 # Of a larger matrix no second one is held: a kernel takes the place of the products.
 KEPT_BYTES = 1 << 29
+# Products of the rows to predict that are held at a time, by multiples of a block: the same bits as all at once.
+PREDICTED_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class KernelModel:
     """The machines of a setting, and their kernel."""
 
     kernel: Kernel
-    machines: Machines
+    machines: Machines | PackedMachines
 
 
 class KernelRows:
@@ -86,22 +88,20 @@ class KernelRows:
     def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the models."""
         codes_SM = np.empty((len(models), len(X)), int)
-        n_rows = BLOCK_ROWS * max(1, KEPT_BYTES // 8 // (8 * BLOCK_ROWS * len(self.gram.x_ND)))
+        n_rows = BLOCK_ROWS * max(1, PREDICTED_BYTES // (8 * BLOCK_ROWS * len(self.gram.x_ND)))
         for rows in gen_batches(len(X), n_rows):
             x_MD = self.gram.prepare(X[rows])
             products_MN = self.gram.products(x_MD)
             for kernel in dict.fromkeys(model.kernel for model in models):
                 kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
-                own = {
-                    id(model.machines.dual_KN): model.machines for model in models if model.kernel == kernel
-                }
-                codes = {
-                    key: in_blocks(machines.decide, kernel_MN, len(machines.counts_C), vote).argmax(1)
-                    for key, machines in own.items()
-                }
+                codes: dict[int, Array] = {}  # settings may have the same coefficients
                 for s, model in enumerate(models):
                     if model.kernel == kernel:
-                        codes_SM[s, rows] = codes[id(model.machines.dual_KN)]
+                        key, n_classes = id(model.machines.intercept_P), len(model.machines.counts_C)
+                        if key not in codes:
+                            decide = model.machines.whole().decide
+                            codes[key] = in_blocks(decide, kernel_MN, n_classes, vote).argmax(1)
+                        codes_SM[s, rows] = codes[key]
         return codes_SM
 
 
