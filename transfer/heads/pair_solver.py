@@ -57,8 +57,9 @@ def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Ma
     width = int(np.gcd.reduce(counts_C))
 
     def solve_group(classes_G: Array) -> None:
-        rows_B, own_BB = np.flatnonzero(np.isin(codes_N, classes_G)), kernel_NN
-        if len(rows_B) < n_rows:
+        rows_B, own_BB, whole = np.arange(n_rows), kernel_NN, len(classes_G) == n_classes
+        if not whole:
+            rows_B = np.flatnonzero(np.isin(codes_N, classes_G))
             wide = kernel_NN.view(f"V{width * kernel_NN.itemsize}")
             own_BB = wide[np.ix_(rows_B, rows_B[::width] // width)].view(kernel_NN.dtype)
         svc = SVC(
@@ -66,22 +67,25 @@ def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Ma
             C=C,
             class_weight={c: weight_C[c] for c in classes_G},
             shrinking=n_rows > SMALL_CLASS * n_classes,
-        ).fit(own_BB, codes_N[rows_B])
+        )
+        with sklearn.config_context(assume_finite=True):  # the rows were checked; this saves a tenth
+            svc.fit(own_BB, codes_N[rows_B])
         # Of two classes scikit-learn turns libsvm's signs round.
         sign = -1 if len(classes_G) == 2 else 1
         i_Q, j_Q = (classes_G[own_Q] for own_Q in np.triu_indices(len(classes_G), 1))
         intercept_P[i_Q * (2 * n_classes - i_Q - 1) // 2 + j_Q - i_Q - 1] = sign * svc.intercept_
         support_V = rows_B[svc.support_]
         # A row has no coefficient for its own class: those of classes after it come one place earlier.
-        after_KV = np.arange(len(classes_G) - 1)[:, None] >= np.searchsorted(classes_G, codes_N[support_V])
-        dual_KN[np.where(after_KV, classes_G[1:, None] - 1, classes_G[:-1, None]), support_V] = (
-            sign * svc.dual_coef_
-        )
+        places: Any = slice(None)
+        if not whole:
+            after_KV = np.arange(len(classes_G) - 1)[:, None] >= np.searchsorted(
+                classes_G, codes_N[support_V]
+            )
+            places = np.where(after_KV, classes_G[1:, None] - 1, classes_G[:-1, None])
+        dual_KN[places, support_V] = sign * svc.dual_coef_
 
-    # Rows and settings were checked: this saves a tenth. libsvm lets go of the interpreter while it solves.
-    checked = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
     groups = groups_of_classes(n_classes)
-    with checked, pool_of_cores(len(groups)) as pool:
+    with pool_of_cores(len(groups)) as pool:  # libsvm lets go of the interpreter while it solves
         list(pool.map(solve_group, groups))
     return Machines(dual_KN, intercept_P, counts_C), time.perf_counter() - start
 
