@@ -61,7 +61,8 @@ def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Ma
         if not whole:
             rows_B = np.flatnonzero(np.isin(codes_N, classes_G))
             wide = kernel_NN.view(f"V{width * kernel_NN.itemsize}")
-            own_BB = wide[np.ix_(rows_B, rows_B[::width] // width)].view(kernel_NN.dtype)
+            places_BW = rows_B[:, None] * wide.shape[1] + rows_B[::width] // width
+            own_BB = wide.ravel().take(places_BW).view(kernel_NN.dtype)
         svc = SVC(
             kernel="precomputed",
             C=C,

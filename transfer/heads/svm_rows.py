@@ -31,7 +31,7 @@ LINEAR: Kernel = "linear", "scale"
 # Of a larger matrix no second one is held: a kernel takes the place of the products.
 KEPT_BYTES = 1 << 29
 # Products of the rows to predict that are held at a time, by multiples of a block: the same bits as all at once.
-PREDICTED_BYTES = 1 << 26
+PREDICTED_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
