@@ -35,3 +35,19 @@ def test_values_are_those_of_pairs_one_by_one(counts: list[int]) -> None:
         for p, (first, second) in enumerate(pairs)
     ]
     np.testing.assert_allclose(np.concatenate(list(machines.decide(kernel_MN))), expected, atol=1e-12)
+
+
+def test_coefficients_at_their_bounds_are_packed_without_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, bounds = np.array([2, 1, 3]), np.array([0.1, 0.2, 0.3])
+    at_bounds = [[0.1, 0.1, -0.2, -0.3, -0.3, -0.3], [0.1, 0.1, 0.2, -0.3, -0.3, -0.3]]
+    some = np.array(at_bounds)
+    some[0, 1], some[1, 2:4] = 0.05, 0.0
+    machines = one_vs_one.Machines(some, np.arange(3.0), counts)
+    assert machines.packed(bounds) is machines  # too small to be worth it
+    monkeypatch.setattr(one_vs_one, "LEAST_PACKED_BYTES", 0)
+    packed = machines.packed(bounds)
+    assert isinstance(packed, one_vs_one.PackedMachines)
+    assert len(packed.inside_V) == 3
+    assert packed.whole().equals(machines)
+    inside = one_vs_one.Machines(some / 2, np.arange(3.0), counts)
+    assert inside.packed(bounds) is inside

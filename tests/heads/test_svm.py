@@ -176,6 +176,44 @@ def test_a_kernel_in_the_place_of_the_products_changes_no_prediction(monkeypatch
     np.testing.assert_array_equal(predicted(), expected)
 
 
+@pytest.mark.parametrize("n_classes", [2, 5, 12, 49])
+def test_every_pair_of_classes_is_in_one_group(n_classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_solver, "MANY_CLASSES", 2)
+    groups = pair_solver.groups_of_classes(n_classes)
+    pairs = [pair for group in groups for pair in itertools.combinations(group.tolist(), 2)]
+    assert sorted(pairs) == list(itertools.combinations(range(n_classes), 2))
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize("per_class", [None, 6])
+def test_groups_of_classes_give_the_same_bits_as_all_at_once(
+    class_weight: str | None, per_class: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = blobs(600, 20, 12)
+    order = np.argsort(y, kind="stable")
+    if per_class:
+        order = np.concatenate([order[y[order] == c][:per_class] for c in range(12)])
+    kernel = x[order].astype(np.float64) @ x[order].T.astype(np.float64)
+    whole, _ = pair_solver.solve(kernel, y[order], 0.01, class_weight)
+    monkeypatch.setattr(pair_solver, "MANY_CLASSES", 2)
+    assert pair_solver.solve(kernel, y[order], 0.01, class_weight)[0].equals(whole)
+
+
+def test_a_fitted_search_holds_no_gram_matrix_and_packed_settings_predict_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = blobs(300, 20, 4)
+    expected = SVMSearch(C=(0.01, 10)).fit(x[:200], y[:200], x[200:], y[200:]).predict_each(x)
+    monkeypatch.setattr(one_vs_one, "LEAST_PACKED_BYTES", 0)
+    monkeypatch.setattr(one_vs_one, "MOST_INSIDE", 1.0)
+    monkeypatch.setattr(svm_rows, "PREDICTED_BYTES", 0)  # 512 rows at a time
+    search = SVMSearch(C=(0.01, 10)).fit(x[:200], y[:200], x[200:], y[200:])
+    assert search._rows._values_NN is None
+    assert any(isinstance(own.machines, one_vs_one.PackedMachines) for own in search._models)
+    x = np.concatenate([x, x])
+    np.testing.assert_array_equal(search.predict_each(x), np.concatenate([expected, expected], axis=1))
+
+
 def test_a_linear_winner_is_a_matrix_of_weights() -> None:
     x, y = blobs(200, 20, 4)
     search = SVMSearch(kernels=("linear",)).fit(x[:150], y[:150], x[150:], y[150:])

@@ -144,7 +144,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         list
-            For each split what `take` returned. Searches hold their training rows, and SVMs a Gram matrix of them.
+            For each split what `take` returned. Searches hold their training rows.
 
         Raises
         ------

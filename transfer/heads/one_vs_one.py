@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 
 # Values of one class's pairs held at a time: 0.5 MB; values of so many classes are computed together.
 BLOCK_VALUES, FIRST_CLASSES = 2**16, 16
+# Coefficients are packed where they take so much memory, and at most this part of them is inside the bounds.
+LEAST_PACKED_BYTES, MOST_INSIDE = 1 << 24, 0.75
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,56 @@ class Machines:
         counts_C = np.array([part.sum() for part in np.split(support_N, ends)])
         return support_N, Machines(self.dual_KN[:, support_N], self.intercept_P, counts_C)
 
+    def equals(self, other: Machines) -> bool:
+        """Return whether these are the same machines, to the last bit."""
+        return np.array_equal(self.intercept_P, other.intercept_P) and np.array_equal(
+            self.dual_KN, other.dual_KN
+        )
+
+    def packed(self, bounds_C: Array) -> Machines | PackedMachines:
+        """Return the machines in less memory, if that is worth it: many coefficients are at their bounds (C,)."""
+        if self.dual_KN.nbytes < LEAST_PACKED_BYTES:
+            return self
+        inside_KN = np.empty(self.dual_KN.shape, bool)
+        for k, dual_N in enumerate(self.dual_KN):  # without another array of that size
+            inside_KN[k] = dual_N != _at_bounds(bounds_C, self.counts_C, slice(k, k + 1))[0]
+        if inside_KN.mean() > MOST_INSIDE:
+            return self
+        bits = np.packbits(inside_KN)
+        return PackedMachines(bits, self.dual_KN[inside_KN], bounds_C, self.intercept_P, self.counts_C)
+
+    def whole(self) -> Machines:
+        """Return the machines as they are; see `PackedMachines`."""
+        return self
+
     def within(self, bounds_C: Array) -> bool:
         """Return whether every coefficient is under half of its class's bound (C,)."""
         largest_N = np.maximum(self.dual_KN.max(0), -self.dual_KN.min(0))
         return bool((2 * largest_N < np.repeat(bounds_C, self.counts_C)).all())
+
+
+@dataclass(frozen=True)
+class PackedMachines:
+    """Machines of which only the coefficients that are not at their bounds (C,) are kept, and a bit for every one."""
+
+    bits: Array
+    inside_V: Array
+    bounds_C: Array
+    intercept_P: Array
+    counts_C: Array
+
+    def whole(self) -> Machines:
+        """Return the machines."""
+        dual_KN = _at_bounds(self.bounds_C, self.counts_C)
+        inside_KN = np.unpackbits(self.bits, count=dual_KN.size).view(bool).reshape(dual_KN.shape)
+        dual_KN[inside_KN] = self.inside_V
+        return Machines(dual_KN, self.intercept_P, self.counts_C)
+
+
+def _at_bounds(bounds_C: Array, counts_C: Array, part: slice = slice(None)) -> Array:
+    """Return coefficients (K, N) at their bounds: above zero with the classes after a row's own, below with others."""
+    class_N, bound_N = (np.repeat(own_C, counts_C) for own_C in (np.arange(len(counts_C)), bounds_C))
+    return np.where(np.arange(len(counts_C) - 1)[part, None] >= class_N, bound_N, -bound_N)
 
 
 def in_blocks(

@@ -109,7 +109,10 @@ class SVMSearch(GridSearch):
     def _solve(
         self, rows: KernelRows | ManyRows, settings: Sequence[Setting], valid: tuple[Array, Array]
     ) -> list[Solution]:
-        return rows.solve(settings)
+        solutions = rows.solve(settings)
+        if isinstance(rows, KernelRows) and not self.extend:  # no settings follow
+            rows.release()
+        return solutions
 
     def _predict(self, rows: KernelRows | ManyRows, models: Sequence[Any], X: Array) -> Array:
         return rows.predict(models, X)
@@ -125,7 +128,8 @@ class SVMSearch(GridSearch):
         )
         if isinstance(rows, ManyRows):
             return estimator._take_layer(model)
-        return estimator._take(rows.gram, model.machines)
+        rows.release()  # all settings are solved
+        return estimator._take(rows.gram, model.machines.whole())
 
     def _n_workers(self, n_rows: int) -> int:
         """Return the number of splits with room for their Gram matrices."""

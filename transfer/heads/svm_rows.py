@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils import gen_batches
 
 from transfer.heads import primal_svm
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
 from transfer.heads.nystrom import Landmarks, NystromRows
-from transfer.heads.one_vs_one import Machines, in_blocks, vote
+from transfer.heads.one_vs_one import Machines, PackedMachines, in_blocks, vote
 from transfer.heads.pair_solver import solve_settings
-from transfer.heads.products import multiply_rows
+from transfer.heads.products import BLOCK_ROWS, multiply_rows
 from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,8 @@ Kernel = tuple[str, float | str]
 LINEAR: Kernel = "linear", "scale"
 # Of a larger matrix no second one is held: a kernel takes the place of the products.
 KEPT_BYTES = 1 << 29
+# Products of the rows to predict that are held at a time, by multiples of a block: the same bits as all at once.
+PREDICTED_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class KernelModel:
     """The machines of a setting, and their kernel."""
 
     kernel: Kernel
-    machines: Machines
+    machines: Machines | PackedMachines
 
 
 class KernelRows:
@@ -46,7 +49,8 @@ class KernelRows:
 
     def __init__(self, gram: Gram) -> None:
         self.gram = gram
-        self._held, self._values_NN = LINEAR, gram.products(gram.x_ND)
+        self._held: Kernel = LINEAR
+        self._values_NN: Array | None = gram.products(gram.x_ND)
         # Of each kernel, the solutions that come near no bound: those of all larger C.
         self._free: dict[Kernel, list[Machines]] = {}
         self._models: dict[int, KernelModel] = {}
@@ -67,8 +71,8 @@ class KernelRows:
 
     def _kernel_NN(self, kernel: Kernel) -> Array:
         """Return the kernel values of the training rows (N, N)."""
-        if self._held not in (LINEAR, kernel):
-            del self._values_NN  # before there is another one
+        if self._values_NN is None or self._held not in (LINEAR, kernel):
+            self.release()  # before there is another one
             self._held, self._values_NN = LINEAR, self.gram.products(self.gram.x_ND)
         out = None
         if self._values_NN.nbytes > KEPT_BYTES:
@@ -77,17 +81,27 @@ class KernelRows:
             self._held, out = kernel, self._values_NN
         return self.gram.kernel(*kernel, self.gram.x_ND, self._values_NN, out)
 
+    def release(self) -> None:
+        """Free the matrix; `solve` computes it again if it has to."""
+        self._values_NN = None
+
     def predict(self, models: Sequence[KernelModel], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the models."""
-        x_MD = self.gram.prepare(X)
-        products_MN = self.gram.products(x_MD)
         codes_SM = np.empty((len(models), len(X)), int)
-        for kernel in dict.fromkeys(model.kernel for model in models):
-            kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
-            for s, model in enumerate(models):
-                if model.kernel == kernel:
-                    decide, n_classes = model.machines.decide, len(model.machines.counts_C)
-                    codes_SM[s] = in_blocks(decide, kernel_MN, n_classes, vote).argmax(1)
+        n_rows = BLOCK_ROWS * max(1, PREDICTED_BYTES // (8 * BLOCK_ROWS * len(self.gram.x_ND)))
+        for rows in gen_batches(len(X), n_rows):
+            x_MD = self.gram.prepare(X[rows])
+            products_MN = self.gram.products(x_MD)
+            for kernel in dict.fromkeys(model.kernel for model in models):
+                kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
+                codes: dict[int, Array] = {}  # settings may have the same coefficients
+                for s, model in enumerate(models):
+                    if model.kernel == kernel:
+                        key, n_classes = id(model.machines.intercept_P), len(model.machines.counts_C)
+                        if key not in codes:
+                            decide = model.machines.whole().decide
+                            codes[key] = in_blocks(decide, kernel_MN, n_classes, vote).argmax(1)
+                        codes_SM[s, rows] = codes[key]
         return codes_SM
 
 
