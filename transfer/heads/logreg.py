@@ -27,8 +27,8 @@ Array = npt.NDArray[Any]
 
 # Of the last move between two penalties, the share that the next move begins with.
 MOVED_ON = 0.7
-# Penalties along a path that have a preconditioner of their own. Later ones take the last: they need some 5 % more
-# iterations, which take less time than one more inverse.
+# Penalties along a path that have a preconditioner of their own. Later ones take the last: a few more iterations take
+# less time than one more inverse.
 PRECONDITIONED = 3
 
 

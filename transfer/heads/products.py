@@ -59,7 +59,7 @@ def _is_taken(x_ND: torch.Tensor) -> bool:
 def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
     """Return the products (M, N) of the rows of two arrays; of an array with itself, half of them are computed.
 
-    Blocks of float32 are computed by `multiply_few`, on a processor with AVX-512 twice as fast as by NumPy's library.
+    Blocks of float32 are computed by `multiply_few` where NumPy's library may do without the processor's AVX-512.
     """
     if 2.0 * len(x_MD) * len(y_ND) * x_MD.shape[1] < LEAST_OPERATIONS:
         with flushed():

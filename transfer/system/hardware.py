@@ -225,7 +225,7 @@ def describe() -> dict[str, Any]:
 
 def installed_version(package: str) -> str | None:
     """Return the version of a package; None where it is not installed, as this one where it runs from the tree."""
-    from importlib import metadata  # which takes as long as a third of NumPy
+    from importlib import metadata  # not needed by processes that draw
 
     try:
         return metadata.version(package)

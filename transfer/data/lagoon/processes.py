@@ -31,8 +31,8 @@ Encode = Callable[[str, tuple[int, ...]], memoryview]
 COMMAND = "from transfer.data.lagoon import encode, processes; processes.work(encode)"
 AHEAD = 2  # files that a process has at a time: one that is drawn, and one that waits for the disk
 READY = b"ready\n"
-# Temporary arrays would go back to the operating system otherwise, and cost page faults again and again; on large
-# pages they take a twentieth less time.
+# Temporary arrays would go back to the operating system otherwise, and cost page faults again and again; large pages
+# have fewer.
 MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 28),
