@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
+from scipy.linalg import get_blas_funcs
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +51,7 @@ def minimise(
     converged : bool
     """
     value, slope = objective(x)
+    (axpy,) = get_blas_funcs(("axpy",), (slope,))  # adds in place, where NumPy makes an array of the product first
     guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
     steps: deque[tuple[Array, Array, Array, float]] = deque(maxlen=HISTORY)
     scale: Any = 1.0  # the guess is taken as it is until steps have shown better
@@ -60,11 +62,11 @@ def minimise(
         shares = []
         for moved, turned, guessed_turn, curvature in reversed(steps):
             shares.append(moved @ rest / curvature)
-            rest -= shares[-1] * turned
-            direction -= shares[-1] * guessed_turn
+            rest = axpy(turned, rest, a=-shares[-1])
+            direction = axpy(guessed_turn, direction, a=-shares[-1])
         direction *= scale
         for (moved, turned, _, curvature), share in zip(steps, reversed(shares), strict=True):
-            direction += (share - turned @ direction / curvature) * moved
+            direction = axpy(moved, direction, a=share - turned @ direction / curvature)
         descent, length = float(slope @ direction), 1.0
         if -descent <= tol / 100 * abs(value):  # no step could gain more
             return x, n_iter, True
