@@ -37,7 +37,7 @@ def even_blocks(n: int) -> list[slice]:
     cores = own_cores()
     rounds = -(-n // (cores * EVEN_ROWS))
     n_blocks = min(n, cores * rounds)
-    # scikit-learn's `gen_even_slices` checks its parameters for 0.1 ms, a tenth of a short product.
+    # `gen_even_slices` of scikit-learn checks its parameters in every call, which takes long beside a small product.
     return [slice(n * i // n_blocks, n * (i + 1) // n_blocks) for i in range(n_blocks)]
 
 
