@@ -51,7 +51,7 @@ def minimise(
     converged : bool
     """
     value, slope = objective(x)
-    (axpy,) = get_blas_funcs(("axpy",), (slope,))  # adds in place, where NumPy makes an array of the product first
+    (axpy,) = get_blas_funcs(("axpy",), (slope,))  # in place; NumPy makes an array of the product
     guessed = precondition(slope)  # of sums it is the sum, so that it is applied once an iteration
     steps: deque[tuple[Array, Array, Array, float]] = deque(maxlen=HISTORY)
     scale: Any = 1.0  # the guess is taken as it is until steps have shown better
