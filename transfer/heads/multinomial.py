@@ -140,13 +140,14 @@ class Preconditioner:
 
     inverse_RR: torch.Tensor
     intercept_scale: float
+    blocks: list[slice]
+    """Rows of the inverse that are taken by one core each."""
 
     def apply(self, pool: Executor, v: Array) -> Array:
         """Return the product with a flat slope."""
         slope_CR = v.reshape(-1, len(self.inverse_RR) + 1)
         weights_CR = torch.from_numpy(slope_CR[:, :-1])
-        blocks = even_blocks(len(self.inverse_RR))
-        products = pool.map(lambda part: multiply_few(weights_CR, self.inverse_RR[part]).numpy(), blocks)
+        products = pool.map(lambda part: multiply_few(weights_CR, self.inverse_RR[part]).numpy(), self.blocks)
         return np.hstack([*products, self.intercept_scale * slope_CR[:, -1:]]).ravel()
 
 
@@ -210,7 +211,8 @@ class Problem:
 
         curvature_N = self.cost_N * np.concatenate(list(pool.map(curvature, self.blocks)))
         inverse_RR = _inverse(self.z_NR, curvature_N, self.penalty)
-        return Preconditioner(inverse_RR, 1 / max(float(curvature_N.sum()), 1e-30))
+        intercept_scale = 1 / max(float(curvature_N.sum()), 1e-30)
+        return Preconditioner(inverse_RR, intercept_scale, even_blocks(len(inverse_RR)))
 
     def _entropies(self, layer_CR: Array, z_BR: Array, block: slice) -> tuple[Array, Array]:
         """Return cross entropies (B,) of a block of rows, and their slopes (C, B) with respect to logits."""

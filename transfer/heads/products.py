@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.utils import gen_even_slices
 
 from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.threads import one_thread_each, own_cores, pool_of_cores
@@ -36,9 +37,7 @@ def even_blocks(n: int) -> list[slice]:
     """Split `n` rows into blocks of at most `EVEN_ROWS` rows, equally many for each core of the calling thread."""
     cores = own_cores()
     rounds = -(-n // (cores * EVEN_ROWS))
-    n_blocks = min(n, cores * rounds)
-    # `gen_even_slices` of scikit-learn checks its parameters in every call, which takes long beside a small product.
-    return [slice(n * i // n_blocks, n * (i + 1) // n_blocks) for i in range(n_blocks)]
+    return list(gen_even_slices(n, min(n, cores * rounds)))
 
 
 def multiply_few(x_MD: torch.Tensor, y_ND: torch.Tensor) -> torch.Tensor:

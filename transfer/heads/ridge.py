@@ -247,7 +247,7 @@ class NormalEquations:
         right_DC = torch.zeros(x_ND.shape[1], len(bias_C), dtype=torch.float64)
         for part in parts:
             rows_BD, right_BC = weighted(part)
-            rows_DB = rows_BD.T.contiguous().numpy()
+            rows_DB = rows_BD.T.contiguous().numpy()  # by torch, which transposes faster than NumPy
             gram_DD += torch.from_numpy(multiply_rows(rows_DB, rows_DB))
             right_DC.addmm_(rows_BD.T, right_BC)
         return cls(gram_DD, right_DC, None, bias_C, mean_D, scale_D)
