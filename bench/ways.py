@@ -18,12 +18,14 @@ from torchvision import models
 from bench import synthetic_images
 from bench.references import BATCH, lab_extractor, loader, openvino_loop, pytorch_loop
 from transfer.backbones import networks, weights
+from transfer.backbones.pixels import normalise
 from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
-from transfer.data.dataset import SPLITS, find
+from transfer.data.dataset import find
 from transfer.data.indexing import read
+from transfer.data.random_splits import SPLITS
 from transfer.engines import Engine, Plan
 from transfer.engines.options import BATCH as ENGINE_BATCH
 from transfer.engines.options import list_options
@@ -177,4 +179,4 @@ def pixels_on_device(frozen: FeatureExtractor) -> list[torch.Tensor]:
 
 def normalised(x_NHW3: Any) -> torch.Tensor:
     """Return the inputs of the references."""
-    return networks.normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()
+    return normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()

@@ -13,7 +13,7 @@ from transfer.system.errors import UserError, check_choice
 from transfer.system.remote import RemotePath, path_of
 from transfer.system.user_folders import default_store
 
-SELECT_BY = ("macro_f1", "accuracy")
+SCORE_NAMES = ("accuracy", "macro_f1")
 DEVICES = ("auto", "cpu", "cuda")
 # Where features are computed: in this process, or by workers of a Ray cluster, `ray://HOST:PORT` that one.
 LOCAL, RAY = "local", "ray"
@@ -194,7 +194,7 @@ class RunConfig:
         size = self.size
         if size is not None and (isinstance(size, str | int) or [*map(type, size)] != [int, int]):
             raise UserError(f"`size` is {size!r}; give height and width in pixels, such as (240, 800)")
-        check_choice("select", self.select, SELECT_BY)
+        check_choice("select", self.select, SCORE_NAMES)
         check_choice("device", self.device, DEVICES)
         check_choice("decoder", self.decoder, DECODERS)
         check_choice("channel_order", self.channel_order, CHANNEL_ORDERS)

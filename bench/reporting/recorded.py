@@ -16,6 +16,7 @@ from typing import Any
 from bench.reporting import notes, record, status, tables, timings
 from bench.reporting.record import RESULTS, Record
 from bench.reporting.timings import DEVICES, amount, by_time, labelled, on, operations
+from transfer.config import SCORE_NAMES
 from transfer.report.rendering import Table, markdown
 from transfer.system import schemas
 from transfer.system.errors import UserError
@@ -106,7 +107,7 @@ def accuracies(shown: Sequence[Record]) -> Table:
         run = one.run
         network = f"{run['data']['name']}, {tables.network(run)}"
         for method in run["methods"]:
-            scores = (tables.with_interval(method, score) for score in ("accuracy", "macro_f1"))
+            scores = (tables.with_interval(method, score) for score in SCORE_NAMES)
             cells.setdefault((network, method["name"]), {})[one.machine] = " / ".join(scores)
     rows = [
         [*key, *(row.get(one.machine, "-") for one in shown)]

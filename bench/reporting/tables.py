@@ -18,6 +18,7 @@ from bench.reporting.timings import (
     on,
     operations,
 )
+from transfer.config import SCORE_NAMES
 from transfer.report.rendering import Table
 
 
@@ -28,7 +29,7 @@ def accuracies(shown: Record) -> Table:
         [
             method["name"],
             method["kind"],
-            *(with_interval(method, score) for score in ("accuracy", "macro_f1")),
+            *(with_interval(method, score) for score in SCORE_NAMES),
             str(method["settings"]),
             timings.duration(method["fit_s"]),
         ]

@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from bench import features
 from bench.reporting import status
-from transfer.config import SELECT_BY, RunConfig
+from transfer.config import SCORE_NAMES, RunConfig
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import validation_scores
 from transfer.report.rendering import Table, draw
@@ -73,7 +73,7 @@ def main() -> int:
     found = {method: score_choices(method, x_ND, y_N, splits) for method in COMPARED}
     shown = []
     for part in ("valid", "test"):
-        for name in SELECT_BY:
+        for name in SCORE_NAMES:
             values = {m: np.array([one[part][name] for one in scored]) for m, scored in found.items()}
             gaps = 100 * (values["fc"] - values["logreg"])[1:]
             first = [f"{values[m][0]:.3f}" for m in COMPARED]

@@ -34,7 +34,7 @@ from transfer import engines
 from transfer.backbones import networks
 from transfer.backbones.choice import choose_weights
 from transfer.cli.parsing import parse_size
-from transfer.config import DECODERS, RunConfig
+from transfer.config import DECODERS, SCORE_NAMES, RunConfig
 from transfer.data import decode
 from transfer.data.dataset import find
 from transfer.data.resize import Resizing, fitted
@@ -219,7 +219,7 @@ def compare(
     splits, rows = choice.draw_splits(y_N, n_valid, n_test, SPLITS), []
     for method in METHODS:
         found = [choice.score_choices(method, one, y_N, splits) for one in (x_ND, other_ND)]
-        for score in ("accuracy", "macro_f1"):
+        for score in SCORE_NAMES:
             a, b = (np.array([one["test"][score] for one in scored]) for scored in found)
             figures = a.mean(), b.mean(), (b - a).mean(), (b - a).std(ddof=1)
             rows.append((method, score, *(f"{one:.4f}" for one in figures)))

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from bench import features
 from bench.reporting import status
-from transfer.config import RunConfig
+from transfer.config import SCORE_NAMES, RunConfig
 from transfer.evaluation.extrapolation import extrapolate
-from transfer.evaluation.learning_curve import SCORES, draw_points
+from transfer.evaluation.learning_curve import draw_points
 from transfer.evaluation.repeats import score_splits
 from transfer.heads.registry import METHODS
 from transfer.report.rendering import Table, draw
@@ -50,7 +50,7 @@ def compare_doubling(
     scored = score_splits(search, x_ND, y_N, [*splits, (whole, valid, test)], n_classes)
     ends = np.cumsum([len(point.draws) for point in points])[:-1]
     found = {}
-    for score in SCORES:
+    for score in SCORE_NAMES:
         *halves, reached = scored[score]
         draws = [list(own) for own in np.split(np.array(halves), ends)]
         said = extrapolate([len(point.draws[0]) for point in points], draws, seed=seed)
@@ -73,7 +73,7 @@ def main() -> int:
     x_ND, y_N = rows.joined()
     runs = [compare_doubling(args.method, x_ND, y_N, seed) for seed in range(args.runs)]
     shown = []
-    for score in SCORES:
+    for score in SCORE_NAMES:
         own = [run[score] for run in runs if score in run]
         means = [f"{100 * np.mean([one[key] for one in own]):+.1f}" for key in ("extrapolated", "measured")]
         shown.append([score, str(len(own)), *means, f"{sum(one['held'] for one in own)} of {len(own)}"])

@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedShuffleSplit, train_test_split
 
 from bench.studies.simulated import CLASSES, SIZES
 from transfer import metrics
+from transfer.config import SCORE_NAMES
 from transfer.evaluation.statistics import (
     adjust_holm,
     compare_groups,
@@ -27,7 +28,6 @@ from transfer.metrics import Floats, Labels
 
 IMAGES, DIMS, SIGNAL = 900, 24, 0.45
 SPLITS, TRAIN, TEST = 10, 0.7, 0.2
-SCORES = ("accuracy", "macro_f1")
 ALPHA = 0.05
 
 
@@ -68,14 +68,14 @@ def _compare_random_splits(y_N: Labels, views: list[Floats], rates: Rates, seed:
         differences.append(_differences(y_N[test], a_N, b_N))
         if i == 0:
             pair = compare_pair(y_N[test], a_N, b_N, CLASSES, seed=seed)
-            adjusted = adjust_holm([pair[score]["p"] for score in SCORES])
-            for score, p in zip(SCORES, adjusted, strict=True):
+            adjusted = adjust_holm([pair[score]["p"] for score in SCORE_NAMES])
+            for score, p in zip(SCORE_NAMES, adjusted, strict=True):
                 rates.count("one split, p < 0.05", score, pair[score]["p"] < ALPHA)
                 rates.count("one split, Holm over both scores", score, p < ALPHA)
                 rates.count(
                     "one split, interval", score, conclude(pair[score]["ci95"]) in ("ahead", "behind")
                 )
-    for score, values_R in zip(SCORES, np.array(differences).T, strict=True):
+    for score, values_R in zip(SCORE_NAMES, np.array(differences).T, strict=True):
         for name, share in (
             (f"{SPLITS} splits", TRAIN),
             (f"{SPLITS} splits, validation counted as train", 1 - TEST),
@@ -92,7 +92,7 @@ def _compare_groups(y_N: Labels, views: list[Floats], group_N: Labels, rates: Ra
         train, test = np.flatnonzero(group_N != code), np.flatnonzero(group_N == code)
         a_N, b_N = (_predict(x_ND, y_N, train, test) for x_ND in views)
         differences.append(_differences(y_N[test], a_N, b_N))
-    for score, values_R in zip(SCORES, np.array(differences).T, strict=True):
+    for score, values_R in zip(SCORE_NAMES, np.array(differences).T, strict=True):
         verdict = conclude(compare_groups(values_R)["ci95"])
         rates.count(f"{len(codes)} groups left out in turn", score, verdict in ("ahead", "behind"))
         rates.count(f"{len(codes)} groups left out in turn, uncorrected t", score, _plain_t_rejects(values_R))
@@ -131,4 +131,4 @@ def _predict(x_ND: Floats, y_N: Labels, train: Labels, test: Labels) -> Labels:
 
 def _differences(y_N: Labels, a_N: Labels, b_N: Labels) -> list[float]:
     a_CC, b_CC = (metrics.confusion(y_N, labels_N, CLASSES) for labels_N in (a_N, b_N))
-    return [float(getattr(metrics, score)(a_CC) - getattr(metrics, score)(b_CC)) for score in SCORES]
+    return [float(getattr(metrics, score)(a_CC) - getattr(metrics, score)(b_CC)) for score in SCORE_NAMES]

@@ -24,7 +24,7 @@ from transfer.backbones.blocks import cut_at
 from transfer.backbones.choice import Maps
 from transfer.cache.store import Store
 from transfer.cli.parsing import parse_size
-from transfer.config import BATCH_NORM, BUNDLED_BACKBONE, RunConfig
+from transfer.config import BATCH_NORM, BUNDLED_BACKBONE, SCORE_NAMES, RunConfig
 from transfer.evaluation import experiment
 from transfer.features.maps import decode, encode
 from transfer.finetuning.adaptation import choose_trained, list_weights
@@ -194,7 +194,7 @@ def show_methods(config: RunConfig) -> None:
             f"{100 * pair[score]['ci95'][1]:+.1f})"
             if pair
             else ""
-            for score in ("accuracy", "macro_f1")
+            for score in SCORE_NAMES
         ]
         test = method["test"]
         rows.append(

@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 
 from transfer import metrics
 from transfer.config import BUILT_IN, RunConfig
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Split, extract
 from transfer.features.image_sets import find_images
 from transfer.features.plan import plan_extraction

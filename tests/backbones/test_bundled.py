@@ -21,6 +21,7 @@ from tools.pretrain.scenes import FRACTALS, TEXTURES, THINGS
 from tools.pretrain.training import Recipe
 from transfer.backbones import bundled, networks, weights
 from transfer.backbones.choice import choose_weights
+from transfer.backbones.pixels import FromPixels
 from transfer.config import BUNDLED_BACKBONE, RunConfig
 from transfer.data import lagoon
 from transfer.evaluation import experiment
@@ -76,7 +77,7 @@ def test_their_features_tell_boats_apart_better_than_untrained_ones() -> None:
     }
     right = {}
     for name, state in states.items():
-        network = networks.FromPixels(networks.build(BUNDLED_BACKBONE, state))
+        network = FromPixels(networks.build(BUNDLED_BACKBONE, state))
         with torch.inference_mode():
             x_ND = torch.cat([network(part) for part in pixels.split(16)]).numpy()
         head = make_pipeline(StandardScaler(), RidgeClassifier(1000))

@@ -19,6 +19,7 @@ from tests.engines.samples import plan_of
 from tests.refusals import refusal
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
+from transfer.backbones.preprocessing import IMAGENET, Normalisation
 from transfer.config import RunConfig
 from transfer.engines import build, submit
 from transfer.metrics import cosines
@@ -28,7 +29,7 @@ transformers = pytest.importorskip("transformers")
 hf_networks = pytest.importorskip("transfer.backbones.hf_networks")
 pytestmark = pytest.mark.slow
 
-AS_THEY_ARE = networks.Normalisation((0.0,) * 3, (1.0,) * 3)
+AS_THEY_ARE = Normalisation((0.0,) * 3, (1.0,) * 3)
 
 
 def what_the_classifier_gets(network: nn.Module, kind: str, x: torch.Tensor) -> torch.Tensor:
@@ -110,7 +111,7 @@ def test_networks_with_a_position_embedding_have_one_size(kind: str, is_fixed: b
         ),
         (
             {"rescale_factor": 1 / 127.5, "rescale_offset": True, "image_mean": [0] * 3, "image_std": [1] * 3},
-            {"normalisation": networks.Normalisation((0.5,) * 3, (0.5,) * 3)},
+            {"normalisation": Normalisation((0.5,) * 3, (0.5,) * 3)},
         ),
     ],
 )  # fmt: skip
@@ -119,7 +120,7 @@ def test_images_are_prepared_as_the_image_processors_file_says(
 ) -> None:
     own, _ = hf_networks.describe(str(save(whole("resnet"), tmp_path / "net", {**PROCESSOR, **changed})))
     usual = {
-        "normalisation": networks.Normalisation((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)),
+        "normalisation": Normalisation((0.4, 0.5, 0.6), (0.2, 0.3, 0.4)),
         "size": (64, 64),
         "resample": "bicubic",
         "crop": None,
@@ -147,7 +148,7 @@ def test_without_an_image_processor_imagenets_statistics_are_taken_and_named(
 ) -> None:
     folder = save(whole("resnet"), tmp_path / "net", None)
     with caplog.at_level(logging.WARNING):
-        assert choose(f"hf:{folder}").normalisation == networks.IMAGENET
+        assert choose(f"hf:{folder}").normalisation == IMAGENET
     assert "`mean` and `std`" in caplog.text
 
 
@@ -290,7 +291,7 @@ def test_an_image_processor_that_the_hub_does_not_have_is_no_error(
 ) -> None:
     folder = save(whole("resnet"), tmp_path / "net", None)
     hf_cache("org/net", list(folder.iterdir()), absent=["preprocessor_config.json"])
-    assert choose("hf:org/net").normalisation == networks.IMAGENET
+    assert choose("hf:org/net").normalisation == IMAGENET
 
 
 def test_without_a_network_the_files_and_the_ways_out_are_named(hf_cache: Callable[..., Path]) -> None:

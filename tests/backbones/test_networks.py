@@ -12,7 +12,10 @@ from torchvision import models, transforms
 from tests.cases import split_cases
 from tests.refusals import refusal
 from transfer.backbones import networks, torchvision_networks
-from transfer.backbones.networks import State
+from transfer.backbones.checkpoint import State
+from transfer.backbones.pixels import normalise
+from transfer.backbones.preprocessing import Normalisation
+from transfer.backbones.sources import check_name
 from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.slow
@@ -312,7 +315,7 @@ def test_convolutional_networks_take_wide_photographs() -> None:
     ],
 )
 def test_an_unknown_network_brings_a_suggestion(name: str, hint: str) -> None:
-    message = refusal(networks.check_name, name)
+    message = refusal(check_name, name)
     assert repr(name) in message
     assert hint in message.split(";")[1]
 
@@ -321,12 +324,12 @@ def test_an_unknown_network_brings_a_suggestion(name: str, hint: str) -> None:
 def test_networks_for_other_tasks_are_unknown(name: str) -> None:
     assert name in models.list_models()
     with pytest.raises(UserError):
-        networks.check_name(name)
+        check_name(name)
 
 
 @pytest.mark.parametrize("name", [*LAST, "squeezenet1_1", "resnet50", "vit_h_14"])
 def test_classification_networks_are_known(name: str) -> None:
-    networks.check_name(name)
+    check_name(name)
     assert name in torchvision_networks.names()
 
 
@@ -336,7 +339,7 @@ def test_normalising_is_torchvisions() -> None:
         [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
     )
     expected = torch.stack([usual(image.permute(1, 2, 0).numpy()) for image in x])
-    found = networks.normalise(x)
+    found = normalise(x)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
@@ -344,7 +347,7 @@ def test_normalising_is_torchvisions() -> None:
 def test_googlenet_scales_again_unless_another_normalisation_is_given() -> None:
     state = dict(models.googlenet(weights=None, init_weights=False, aux_logits=False).state_dict())
     assert networks.build("googlenet", state).transform_input is True
-    half = networks.Normalisation((0.5,) * 3, (0.5,) * 3)
+    half = Normalisation((0.5,) * 3, (0.5,) * 3)
     assert networks.build("googlenet", state, half).transform_input is False
 
 
@@ -407,7 +410,7 @@ def test_random_features_are_finite_and_tell_images_apart(name: str) -> None:
     batches = batches_of(8)
     network = networks.build(name, networks.random_state(name, seed=0, batches=batches))
     with torch.inference_mode():
-        features = network(networks.normalise(batches[0]))
+        features = network(normalise(batches[0]))
     assert features.isfinite().all()
     distances = torch.cdist(features, features) / features.norm(dim=1).mean()
     assert distances[~torch.eye(8, dtype=torch.bool)].min() > 1e-3

@@ -9,6 +9,7 @@ import torch
 
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
+from transfer.backbones.preprocessing import Normalisation
 from transfer.config import PACKAGED_BACKBONE, RunConfig
 from transfer.system.errors import UserError
 
@@ -52,7 +53,7 @@ def test_the_weights_tell_classes_of_imagenet_apart(packaged: Path) -> None:
 def test_pixels_are_scaled_as_the_network_was_trained() -> None:
     chosen = choose_weights(RunConfig(data="photos", backbone=PACKAGED_BACKBONE))
     assert chosen.source == "package"
-    assert chosen.normalisation == networks.Normalisation((0.5,) * 3, (0.5,) * 3)
+    assert chosen.normalisation == Normalisation((0.5,) * 3, (0.5,) * 3)
     assert chosen.preprocessing.resample == "bicubic"
 
 

@@ -16,6 +16,8 @@ from tests.engines.samples import photographs, plan_of
 from tests.refusals import refusal
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
+from transfer.backbones.preprocessing import Normalisation
+from transfer.backbones.sources import check_name
 from transfer.config import RunConfig
 from transfer.engines import build, submit
 from transfer.metrics import cosines
@@ -88,7 +90,7 @@ def test_the_tag_of_a_name_chooses_the_configuration() -> None:
 def test_what_a_user_gives_replaces_the_networks_own() -> None:
     config = RunConfig(data="photos", backbone=f"timm:{VIT}", weights="random", mean=(0.4, 0.5, 0.6))
     own = timm_networks.describe(VIT)[0].normalisation
-    assert choose_weights(config).normalisation == networks.Normalisation((0.4, 0.5, 0.6), own.std)
+    assert choose_weights(config).normalisation == Normalisation((0.4, 0.5, 0.6), own.std)
 
 
 def test_a_network_of_one_size_says_which_at_another_that_it_cannot_take() -> None:
@@ -151,7 +153,7 @@ def test_a_tensor_of_another_shape_is_named() -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_a_hint(name: str, hint: str) -> None:
-    message = refusal(networks.check_name, f"timm:{name}")
+    message = refusal(check_name, f"timm:{name}")
     assert hint in message.split(";")[1]
 
 

@@ -21,6 +21,7 @@ from torchvision import models
 from tests.refusals import refusal
 from transfer.backbones import networks, weights
 from transfer.backbones.choice import choose_weights
+from transfer.backbones.preprocessing import IMAGENET
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data.bad_images import BadImages
@@ -452,7 +453,7 @@ def test_what_a_file_does_not_tell_is_said(
 
 def test_imagenets_statistics_follow_the_order_of_channels() -> None:
     rgb, bgr = (choose_weights(RunConfig(channel_order=order)).normalisation for order in ("rgb", "bgr"))
-    assert rgb == networks.IMAGENET
+    assert rgb == IMAGENET
     assert (bgr.mean, bgr.std) == (rgb.mean[::-1], rgb.std[::-1])
     given = RunConfig(mean=(0.1, 0.2, 0.3), channel_order="bgr")
     assert choose_weights(given).normalisation.mean == (0.1, 0.2, 0.3)

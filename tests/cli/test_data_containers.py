@@ -13,7 +13,7 @@ import pytest
 from tests.cli.test_data_files import run_json, without_seconds
 from tests.data.containers import labelled, write_arrow, write_shards, write_tar
 from transfer import cli
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 
 pytestmark = [pytest.mark.usefixtures("slim_resnets", "timed_once"), pytest.mark.slow]
 MakeImages = Callable[..., Path]

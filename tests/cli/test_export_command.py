@@ -9,6 +9,7 @@ import pytest
 
 from transfer import cli
 from transfer.serving import export
+from transfer.serving.exported import Check
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
 
@@ -61,7 +62,7 @@ def test_answers_that_differ_are_reported(
 ) -> None:
     real = export.compare
 
-    def compare(*args: Any, **given: Any) -> export.Check:
+    def compare(*args: Any, **given: Any) -> Check:
         return replace(real(*args, **given), largest_difference=0.5)
 
     monkeypatch.setattr(export, "compare", compare)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 
 
 def labelled(folder: Path) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transfer.data.copies import are_torn, copy_codes, count_copies, join_groups
-from transfer.data.splits import SPLITS
+from transfer.data.random_splits import SPLITS
 from transfer.system.content_ids import Ids
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.data.files import touch
 from tests.refusals import refusal
-from transfer.data.dataset import SPLITS, ImageSet, Sample, find
+from transfer.data.dataset import ImageSet, Sample, find
+from transfer.data.random_splits import SPLITS
 from transfer.data.user_paths import below
 from transfer.system.errors import UserError
 

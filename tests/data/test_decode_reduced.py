@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from tests.data.images import encoded, with_orientation
 from transfer.data import decode
 from transfer.data.limits import BadImage
 from transfer.data.resize import LEAST_REDUCED, Resizing
@@ -26,18 +27,6 @@ def photograph(height: int = HEIGHT, width: int = WIDTH) -> Image.Image:
     down, along = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     channels = [down, along, (2 - down - along) / 2 + 0.1 * np.sin(25 * down * along)]
     return Image.fromarray((np.clip(np.stack(channels, axis=-1), 0, 1) * 255).astype(np.uint8))
-
-
-def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def turned(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
 
 
 def both(
@@ -58,7 +47,7 @@ def largest_difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_and_way_gives_nearly_the_pixels_of_the_whole(orientation: int, way: str) -> None:
-    data = encoded(photograph(), quality=95, exif=turned(orientation))
+    data = encoded(photograph(), quality=95, exif=with_orientation(orientation))
     reduced, whole = both(data, way=way)
     assert 0 < largest_difference(reduced, whole) <= 4
 
@@ -90,7 +79,7 @@ def test_as_small_as_keeps_twice_the_size_and_no_smaller(scale: int, orientation
     side, other = (scale * LEAST_REDUCED * one for one in size)
     stored = (side, other) if orientation == 1 else (other, side)
     for less, expected in ((0, scale), (1, scale // 2)):
-        data = encoded(photograph(stored[0] - less, stored[1]), exif=turned(orientation))
+        data = encoded(photograph(stored[0] - less, stored[1]), exif=with_orientation(orientation))
         image = Image.open(io.BytesIO(data))
         whole = image.size
         assert bool(decode._reduce(image, size, Resizing(reduced=True))) == (expected > 1)

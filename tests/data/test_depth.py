@@ -11,7 +11,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from tests.data.images import png_chunk
 from transfer.data import decode
+from transfer.data.limits import BadImage
 
 Values = npt.NDArray[np.uint16]
 
@@ -29,14 +31,15 @@ def values(bits: int, channels: int, *, alpha: int | None = None) -> Values:
     return x
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def png(x: Values, colour: int, *more: bytes) -> bytes:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x)
     header = struct.pack(">IIBBBBB", x.shape[1], x.shape[0], 16, colour, 0, 0, 0)
-    chunks = [chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    chunks = [
+        png_chunk(b"IHDR", header),
+        *more,
+        png_chunk(b"IDAT", zlib.compress(rows)),
+        png_chunk(b"IEND", b""),
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -126,7 +129,7 @@ def test_grey_with_alpha_of_16_bits_keeps_the_levels_of_its_high_bytes() -> None
 def test_a_transparent_colour_is_white_at_any_shift(colour: int, channels: int) -> None:
     x = values(12, channels)
     key = x[3, 5]
-    data = png(x, colour, chunk(b"tRNS", key.astype(">u2").tobytes()))
+    data = png(x, colour, png_chunk(b"tRNS", key.astype(">u2").tobytes()))
     expected = np.where((x == key).all(-1, keepdims=True), 255, shown(x, 4))
     np.testing.assert_array_equal(decode.pixels(data, SIZE, 4), expected)
 
@@ -145,7 +148,7 @@ def test_images_of_8_bits_are_not_shifted(mode: str) -> None:
 def test_values_of_unknown_range_are_refused(dtype: type[np.generic]) -> None:
     buffer = io.BytesIO()
     Image.fromarray((values(16, 1)[..., 0].astype(float) * 1000).astype(dtype)).save(buffer, "TIFF")
-    with pytest.raises(decode.BadImage, match="save it with 8 or 16 bits"):
+    with pytest.raises(BadImage, match="save it with 8 or 16 bits"):
         decode.pixels(buffer.getvalue(), SIZE)
 
 

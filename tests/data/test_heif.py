@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from transfer.data import decode, heif
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.loader import File
 
 SIZE = (48, 64)

@@ -9,8 +9,8 @@ import pytest
 from tests.data.containers import pictures, write_arrow, write_tar
 from tests.refusals import refusal
 from transfer.data import label_tables
-from transfer.data.decode import BadImage
 from transfer.data.image_tables import is_table, list_containers, list_images, open_images
+from transfer.data.limits import BadImage
 from transfer.data.loader import File
 from transfer.system.errors import UserError
 

@@ -10,7 +10,8 @@ import pytest
 from tests.data.tables import rows_of, write_table
 from tests.refusals import refusal
 from transfer.data import dataset, label_tables
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import ImageSet
+from transfer.data.random_splits import SPLITS
 
 SPLIT_ROWS = "".join(
     f"{split}/{name}/{i}.jpg,{name},{split}\n"

@@ -22,9 +22,9 @@ from transfer.data import batches as ready_batches
 from transfer.data import decode, indexing, nvjpeg
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import BATCHES_AHEAD, batches, batches_on
-from transfer.data.dataset import SPLITS, ImageSet, Samples, find
-from transfer.data.decode import BadImage
+from transfer.data.dataset import ImageSet, Samples, find
 from transfer.data.indexing import FILES_A_TASK, FILES_AHEAD, read
+from transfer.data.limits import MAX_BYTES, BadImage
 from transfer.data.loader import (
     Image,
     IndexedImages,
@@ -32,6 +32,7 @@ from transfer.data.loader import (
     Pixels,
 )
 from transfer.data.names import Names
+from transfer.data.random_splits import SPLITS
 from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.progress import silent
@@ -314,7 +315,7 @@ REASONS = {
     "pipe": "not a file",
     "device": "not a file",
     "loop": "symbolic links",
-    "endless": f"larger than {decode.MAX_BYTES:,} bytes",
+    "endless": f"larger than {MAX_BYTES:,} bytes",
 }
 
 

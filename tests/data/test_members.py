@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.containers import write_tar
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.loader import File
 from transfer.data.members import read
 

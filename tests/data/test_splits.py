@@ -8,12 +8,11 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from transfer.data.copies import join_groups
+from transfer.data.random_splits import SPLITS, Codes
 from transfer.data.splits import (
-    SPLITS,
     TEST,
     TRAIN,
     VALID,
-    Codes,
     SplitIndices,
     draw_repeats,
     draw_split,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from transfer.data import decode, views
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.loader import Image
 from transfer.data.resize import Resizing
 from transfer.data.views import View

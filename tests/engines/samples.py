@@ -12,6 +12,7 @@ from torch import nn
 from torchvision import models, transforms
 
 from transfer.backbones import networks
+from transfer.backbones.checkpoint import State
 from transfer.engines import Engine, Plan, build
 
 Pixels = npt.NDArray[np.uint8]
@@ -30,7 +31,7 @@ def photographs(count: int, seed: int = 0) -> Pixels:
 
 
 @cache
-def state_of(name: str) -> networks.State:
+def state_of(name: str) -> State:
     images = torch.from_numpy(photographs(8, seed=99)).permute(0, 3, 1, 2)
     return networks.random_state(name, seed=0, batches=[images])
 

@@ -22,6 +22,8 @@ from tests.engines.samples import (
     plan_of,
 )
 from transfer.backbones import networks
+from transfer.backbones.pixels import normalise
+from transfer.backbones.preprocessing import Normalisation
 from transfer.engines import ENGINES, Engine, build
 from transfer.metrics import cosines
 
@@ -70,13 +72,13 @@ SIDES = {"maxvit_t": 112, "swin_t": 112, "swin_v2_t": 128, "vit_b_32": 224}
 @pytest.mark.parametrize(
     "normalisation",
     [
-        networks.Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        networks.Normalisation(channel_order="bgr"),
-        networks.Normalisation((0.407, 0.458, 0.485), (1 / 255, 1 / 255, 1 / 255), "bgr"),
+        Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        Normalisation(channel_order="bgr"),
+        Normalisation((0.407, 0.458, 0.485), (1 / 255, 1 / 255, 1 / 255), "bgr"),
     ],
     ids=["half", "BGR", "Caffe's"],
 )
-def test_pixels_are_normalised_as_declared(engine: str, normalisation: networks.Normalisation) -> None:
+def test_pixels_are_normalised_as_declared(engine: str, normalisation: Normalisation) -> None:
     x = photographs(BATCH)
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
     torch.manual_seed(0)
@@ -85,9 +87,9 @@ def test_pixels_are_normalised_as_declared(engine: str, normalisation: networks.
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (normalisation.mean, normalisation.std))
     ordered = pixels[:, [2, 1, 0]] if normalisation.channel_order == "bgr" else pixels
     scaled = (ordered / 255 - mean) / std
-    torch.testing.assert_close(networks.normalise(pixels, normalisation), scaled)
+    torch.testing.assert_close(normalise(pixels, normalisation), scaled)
     with torch.inference_mode():
-        expected, usual = network(scaled), network(networks.normalise(pixels))
+        expected, usual = network(scaled), network(normalise(pixels))
     found = features(ready, x)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
     assert np.abs(found - usual.numpy()).max() > 0.01 * float(usual.abs().max())
@@ -114,7 +116,7 @@ def test_layers_are_joined_alike(name: str, engine: str) -> None:
     network = networks.at_size(network, name, size, own, layers)
     x = photographs(BATCH)[:, : size[0], : size[1]]
     with torch.inference_mode():
-        expected = network(networks.normalise(torch.tensor(x).permute(0, 3, 1, 2))).numpy()
+        expected = network(normalise(torch.tensor(x).permute(0, 3, 1, 2))).numpy()
     ready = build(network, plan_of(engine), size)
     for _ in range(2):  # nothing is left of the batch before
         found = features(ready, x)
@@ -229,7 +231,7 @@ def test_every_kind_of_network_computes_what_torchvision_does(name: str) -> None
     pixels = torch.from_numpy(x).permute(0, 3, 1, 2)
     network = networks.build(name, networks.random_state(name, seed=0, batches=[pixels]))
     with torch.inference_mode():
-        expected = network(networks.normalise(pixels)).flatten(1).numpy()
+        expected = network(normalise(pixels)).flatten(1).numpy()
     for engine in ("eager", "openvino"):
         found = features(build(network, plan_of(engine, batch=4), size), x)
         assert cosines(found, expected).min() > 0.999999, engine

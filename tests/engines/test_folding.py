@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.engines.samples import network_of, photographs
-from transfer.backbones.networks import normalise
+from transfer.backbones.pixels import normalise
 from transfer.engines.folding import fold_batch_norm
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.data.dataset import SPLITS, Samples
+from transfer.data.dataset import Samples
 from transfer.data.loader import IndexedImages
 from transfer.data.names import Names
+from transfer.data.random_splits import SPLITS
 from transfer.evaluation.time_budget import FINALISTS, SHARES, Halving, Measured, draw_parts, halve
 from transfer.system.errors import UserError
 

@@ -23,6 +23,7 @@ from pyarrow import parquet
 
 from transfer import engines
 from transfer.backbones import memory, networks, torchvision_files, weights
+from transfer.backbones.pixels import normalise
 from transfer.backbones.sources import SOURCES
 from transfer.cache import shards
 from transfer.cache.feature_table import FeatureTable
@@ -100,7 +101,7 @@ def test_features_are_what_the_network_gives_one_image_at_a_time(
             pixels = np.array(decode.pixels(sample.path.read_bytes(), (48, 64)))
             alone = torch.from_numpy(pixels).permute(2, 0, 1)[None]
             with torch.no_grad():
-                expected = network(networks.normalise(alone))[0]
+                expected = network(normalise(alone))[0]
             np.testing.assert_allclose(row, expected, atol=5e-5)
 
 

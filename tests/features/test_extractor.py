@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from transfer.backbones import networks
+from transfer.backbones.preprocessing import Normalisation
 from transfer.backbones.weights import Weights
 from transfer.cache.store import Store
 from transfer.data import dataset
@@ -135,7 +136,7 @@ class TestCalibration:
         with opened(root, weights) as one:
             made = one.calibrated
         settings: dict[str, Any] = {
-            "mean": {"normalisation": networks.Normalisation(mean=(0.5, 0.5, 0.5))},
+            "mean": {"normalisation": Normalisation(mean=(0.5, 0.5, 0.5))},
             "backbone": {"backbone": "resnet34"},
         }[changed]
         with opened(root, weights, **settings) as two:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from transfer.backbones import networks
 from transfer.backbones.blocks import cut_at
+from transfer.backbones.pixels import FromPixels
 from transfer.config import RunConfig
 from transfer.data.dataset import find
 from transfer.data.views import View
@@ -79,7 +79,7 @@ def test_they_are_what_the_network_gives_for_the_views(root: Path) -> None:
     frozen = cut_at(network, "resnet18", "layer4", (64, 64)).frozen
     train = replace(filled.found.images.in_split("train"), view=View(2, 0))
     x_NHW3 = torch.from_numpy(np.stack([image.pixels((64, 64)) for image in train]))
-    whole = networks.FromPixels(frozen, filled.found.weights.normalisation)
+    whole = FromPixels(frozen, filled.found.weights.normalisation)
     with torch.no_grad():
         np.testing.assert_allclose(filled.rows("layer4", 2), whole(x_NHW3).numpy(), rtol=1e-4, atol=1e-4)
 

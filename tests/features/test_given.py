@@ -8,7 +8,7 @@ import pytest
 
 from tests.refusals import refusal
 from transfer.config import RunConfig
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Features, find_features
 from transfer.features.given import hash_rows
 from transfer.features.image_sets import features_are_given

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from transfer.backbones import networks
+from transfer.backbones.pixels import normalise
 from transfer.heads import batched_adam
 from transfer.heads.batched_adam import LayerStack, redistribute
 
@@ -101,7 +102,7 @@ def test_training_on_features_equals_training_the_last_layer_of_the_frozen_netwo
     network = networks.build("resnet18", state)
     epochs, lr, seed = 3, 1e-2, 5
     with torch.no_grad():
-        x = network(networks.normalise(images))
+        x = network(normalise(images))
     stack = LayerStack(x, y, 3, lr_S=[lr], weight_decay_S=[0.0], batch_size=8, seed=seed)
     stack.train(epochs * 3)
     weights, biases = stack.layers()
@@ -112,7 +113,7 @@ def test_training_on_features_equals_training_the_last_layer_of_the_frozen_netwo
     for order in orders:
         for part in order.split(8):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(networks.normalise(images[part])), y[part]).backward()
+            nn.functional.cross_entropy(network(normalise(images[part])), y[part]).backward()
             optimizer.step()
     torch.testing.assert_close(weights[0], network.fc.weight.detach(), atol=1e-5, rtol=0)
     torch.testing.assert_close(biases[0], network.fc.bias.detach(), atol=1e-5, rtol=0)

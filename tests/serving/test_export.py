@@ -18,7 +18,7 @@ from PIL import Image
 from transfer.config import EXPORT_FORMATS, RunConfig
 from transfer.evaluation import experiment
 from transfer.serving import export, formats, predictor
-from transfer.serving.export import Check, Exported
+from transfer.serving.exported import TOLERANCE, Check, Exported
 from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
@@ -196,7 +196,7 @@ class TestAnswers:
         monkeypatch.setattr(export, "build_module", swapped)
         done = exported(models, tmp_path, "torch")
         assert not done.check.passed
-        assert done.check.largest_difference > export.TOLERANCE
+        assert done.check.largest_difference > TOLERANCE
 
 
 class TestMetadata:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transfer.serving.prediction import Prediction
 from transfer.serving.prediction_table import FORMATS, check_path, column_names, open_table
-from transfer.serving.predictor import Prediction
 from transfer.system.errors import UserError
 
 CLASSES = ("a,b", 'say "x"', "label")

@@ -31,6 +31,7 @@ from transfer.heads.ncm import NearestMean
 from transfer.heads.registry import METHODS
 from transfer.serving import bundle, predictor
 from transfer.serving.bundle import ModelsNotSaved
+from transfer.serving.prediction import Prediction
 from transfer.system import schemas
 from transfer.system.errors import UserError
 
@@ -117,7 +118,7 @@ def tested(folder: Path) -> list[Path]:
     return sorted((folder / "images" / "test").rglob("*.jpg"))
 
 
-def confusion(predictions: list[predictor.Prediction], classes: tuple[str, ...]) -> list[list[int]]:
+def confusion(predictions: list[Prediction], classes: tuple[str, ...]) -> list[list[int]]:
     counts = Counter((one.path.parent.name, one.label) for one in predictions)
     return [[counts[truth, predicted] for predicted in classes] for truth in classes]
 

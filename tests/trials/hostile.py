@@ -36,7 +36,7 @@ from transfer.cache import inventory, shards
 from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import decode
-from transfer.data.decode import BadImage
+from transfer.data.limits import MAX_PIXELS, BadImage
 from transfer.engines.trials import describe_trials, known
 from transfer.evaluation import results
 from transfer.heads import RidgeHead, serialization
@@ -214,7 +214,7 @@ def pictures() -> list[bytes]:
 def _images(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     def read(data: bytes) -> None:
         height, width = decode.size_of(data)
-        assert 0 < height * width <= decode.MAX_PIXELS
+        assert 0 < height * width <= MAX_PIXELS
         pixels = decode.pixels(data, (32, 48))
         assert pixels.shape == (32, 48, 3)
         assert pixels.dtype == np.uint8

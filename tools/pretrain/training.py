@@ -20,6 +20,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from tools.pretrain.fields import Chance
 from tools.pretrain.scenes import BACKGROUNDS, FACTS, FOREGROUNDS, Scenes
 from transfer.backbones import networks
+from transfer.backbones.pixels import normalise
 from transfer.engines.options import multiplies_bf16
 from transfer.system import files
 from transfer.system.errors import UserError
@@ -75,7 +76,7 @@ class Named(nn.Module):
 
     def forward(self, x_N3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logits of the foreground, of the background, and the further facts."""
-        x_ND = self.body(networks.normalise(255 * x_N3SS)).flatten(1)
+        x_ND = self.body(normalise(255 * x_N3SS)).flatten(1)
         return self.foreground(x_ND), self.background(x_ND), self.facts(x_ND)
 
 

@@ -5,7 +5,6 @@ N: images. C: channels. H, W: height and width of a map or of images. D: numbers
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from typing import TypeVar
 import torch
 from torch import fx, nn
 
-from transfer.backbones.layers import check_layers, own_network
+from transfer.backbones.layers import check_layers, copy_sharing, own_network
 from transfer.system.errors import UserError
 
 Shape = tuple[int, ...]
@@ -122,8 +121,7 @@ def _trace(
 ) -> Part:
     """Cut a network as the first of the tracers lets it."""
     check_layers(network, name, blocks)
-    tensors = itertools.chain(network.parameters(), network.buffers())
-    network = copy.deepcopy(network, {id(one): one for one in tensors})
+    network = copy_sharing(network)
     failure = ""
     for trace in (fx.symbolic_trace, lambda given: _export(given, size)):
         try:

@@ -76,8 +76,7 @@ def join_layers(network: nn.Module, name: str, layers: Sequence[str], size: tupl
         For names that are not there, and modules whose output can't be pooled.
     """
     check_layers(network, name, layers)
-    tensors = itertools.chain(network.parameters(), network.buffers())
-    network = copy.deepcopy(network, {id(one): one for one in tensors})
+    network = copy_sharing(network)
     outputs = _outputs(network, layers, size)
     pools = {layer: _pool(network, name, layer, outputs.get(layer), size) for layer in layers}
     joined = _Joined(network, pools).eval()
@@ -111,6 +110,12 @@ class _Joined(nn.Module):
         self.network(x_N3HW)
         # Taken out: what is left in a module when it has been exported counts as a fault.
         return torch.cat([pool(self._found.pop(layer)) for layer, pool in self.pools.items()], 1)
+
+
+def copy_sharing(network: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares its parameters and buffers."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    return copy.deepcopy(network, {id(one): one for one in tensors})
 
 
 def own_network(network: nn.Module) -> nn.Module:

@@ -13,17 +13,13 @@ import torch
 from torch import nn
 
 from transfer.backbones.blocks import freeze_before
-from transfer.backbones.checkpoint import State as State
+from transfer.backbones.checkpoint import State
 from transfer.backbones.choice import Maps
-from transfer.backbones.fitting import Misfit as Misfit
 from transfer.backbones.layers import join_layers
 from transfer.backbones.memory import check_batch, count_activation_bytes
-from transfer.backbones.pixels import FromPixels as FromPixels
-from transfer.backbones.pixels import normalise as normalise
-from transfer.backbones.preprocessing import IMAGENET as IMAGENET
-from transfer.backbones.preprocessing import Normalisation as Normalisation
+from transfer.backbones.pixels import normalise
+from transfer.backbones.preprocessing import IMAGENET, Normalisation
 from transfer.backbones.sources import Settings, source_of
-from transfer.backbones.sources import check_name as check_name
 from transfer.system.errors import UserError, is_out_of_memory
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from transfer.backbones import downloads, fitting, hub
 from transfer.backbones.checkpoint import State
-from transfer.backbones.preprocessing import Normalisation, Preprocessing
+from transfer.backbones.preprocessing import MEAN, STD, Normalisation, Preprocessing
 from transfer.backbones.sources import Settings, suggest
 from transfer.system.errors import UserError
 from transfer.system.files import HashedFile, hash_file
@@ -89,5 +89,5 @@ def _configuration(name: str) -> dict[str, Any]:
     """Return timm's configuration of the weights that a name has a tag of, else of the network's first."""
     found = get_pretrained_cfg(name)
     own: dict[str, Any] = vars(found) if found else {}
-    usual = {"input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    usual = {"input_size": (3, 224, 224), "mean": MEAN, "std": STD}
     return {**usual, "interpolation": "bicubic", "crop_pct": None, **own}

@@ -25,7 +25,9 @@ from transfer.backbones import (
     sources,
     torchvision_files,
 )
+from transfer.backbones.checkpoint import State
 from transfer.backbones.choice import Maps, WeightsChoice
+from transfer.backbones.fitting import Misfit
 from transfer.backbones.preprocessing import IMAGENET, USUAL, Normalisation, Preprocessing
 from transfer.cache.locks import SharedLock
 from transfer.cache.store import MadeFile, Store
@@ -170,7 +172,7 @@ def _fit_file(found: Weights, path: Path, choice: WeightsChoice) -> Weights:
     """Fit the tensors of the user's file to the network, and say what was taken."""
     try:
         remarks = found.remarks
-    except networks.Misfit as error:
+    except Misfit as error:
         raise UserError(f"{path}: {error}") from error
     for remark in remarks:
         log.warning("%s: %s", path.name, remark)
@@ -186,7 +188,7 @@ def _embedded_file() -> HashedFile:
     return file
 
 
-def load(path: Path, expected: tuple[int, ...] | None = None) -> networks.State:
+def load(path: Path, expected: tuple[int, ...] | None = None) -> State:
     """Read the tensors in a file of PyTorch's or of safetensors, whatever its name; no code in it is ever run.
 
     Parameters

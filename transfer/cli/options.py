@@ -12,7 +12,7 @@ from transfer.config import (
     DECODERS,
     DEVICES,
     RESIZES,
-    SELECT_BY,
+    SCORE_NAMES,
 )
 from transfer.system.errors import UserError
 from transfer.system.remote import expand
@@ -150,7 +150,7 @@ def add_fitting_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     parser.add_argument(
-        "--select", choices=SELECT_BY, help="validation score that settings are chosen by (macro_f1)"
+        "--select", choices=SCORE_NAMES, help="validation score that settings are chosen by (macro_f1)"
     )
 
 

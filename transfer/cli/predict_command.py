@@ -17,7 +17,7 @@ from transfer.system.remote import path_of
 from transfer.system.text import line
 
 if TYPE_CHECKING:
-    from transfer.serving.predictor import Prediction
+    from transfer.serving.prediction import Prediction
 
 
 def predict(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.system.errors import UserError
 
 ADVICE = "mend or remove it, or use `on_bad_image='skip'`"

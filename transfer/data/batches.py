@@ -13,7 +13,7 @@ import torch
 
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.loader import File, Pixels, Readable
 from transfer.data.resize import STRETCH
 from transfer.data.threads import begin_ahead, in_parts, readers

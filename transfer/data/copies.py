@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.splits import SPLITS, Codes, SplitCodes
+from transfer.data.random_splits import SPLITS, Codes, SplitCodes
 from transfer.system.content_ids import Ids, keys
 
 

@@ -18,8 +18,8 @@ from transfer.data.class_folders import ClassFolders, find_class_folders
 from transfer.data.copies import are_torn, join_groups
 from transfer.data.groups import assign_groups
 from transfer.data.names import Names, Rows
-from transfer.data.splits import SPLITS as SPLITS
-from transfer.data.splits import Codes, Indices, SplitCodes, draw_split
+from transfer.data.random_splits import SPLITS, Codes, Indices, SplitCodes
+from transfer.data.splits import draw_split
 from transfer.data.user_paths import folders_in, image_suffixes
 from transfer.system.errors import UserError
 

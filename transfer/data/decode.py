@@ -17,10 +17,7 @@ from PIL import __version__ as pillow_version
 
 from transfer.data import depth, formats, heif, limits
 from transfer.data.colour import to_rgb
-from transfer.data.limits import MAX_BYTES as MAX_BYTES
-from transfer.data.limits import MAX_PIXELS as MAX_PIXELS
-from transfer.data.limits import MAX_SCANNED_PIXELS as MAX_SCANNED_PIXELS
-from transfer.data.limits import BadImage as BadImage
+from transfer.data.limits import MAX_PIXELS, BadImage
 from transfer.data.orientation import orientation_of, swaps_sides, turn_of
 from transfer.data.resize import LEAST_REDUCED, STRETCH, Resizing, fitted, place
 from transfer.system.text import first_line, printable
@@ -282,7 +279,7 @@ def _bad_images(data: bytes) -> Iterator[None]:
 def _check_memory(data: bytes) -> None:
     """Raise `MemoryError` if there is too little memory to decode the image: some decoders only report failure."""
     count, is_copied = formats.webp_pixels(data[: formats.FIRST_BYTES]), True
-    with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning):
         if not count:  # Pillow opens a WebP by making its decoder
             image = Image.open(io.BytesIO(data), formats=heif.formats(data, FORMATS))
             count, is_copied = image.width * image.height, image.format in _COPYING

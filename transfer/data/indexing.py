@@ -20,10 +20,11 @@ import numpy as np
 from transfer.data import decode, heif
 from transfer.data.bad_images import BadImages
 from transfer.data.copies import copy_codes
-from transfer.data.dataset import SPLITS, ImageSet, redraw
-from transfer.data.decode import BadImage
+from transfer.data.dataset import ImageSet, redraw
 from transfer.data.known_files import Header, KnownFiles, Stamp, stamp
+from transfer.data.limits import BadImage
 from transfer.data.loader import IndexedImages, read_bytes
+from transfer.data.random_splits import SPLITS
 from transfer.data.threads import begin_ahead, in_parts, readers
 from transfer.system.progress import Progress
 

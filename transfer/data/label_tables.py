@@ -19,20 +19,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.dataset import (
-    SPLITS,
-    ImageSet,
-    Samples,
-    check_classes_drawn,
-    check_splits_drawn,
-    draw_codes,
-)
+from transfer.data.dataset import ImageSet, Samples, check_classes_drawn, check_splits_drawn, draw_codes
 from transfer.data.formats import is_image_file
 from transfer.data.groups import assign_groups
 from transfer.data.label_rows import Column, LabelledRows, read_rows
 from transfer.data.names import Names
-from transfer.data.random_splits import TRAIN
-from transfer.data.splits import Codes, Indices, SplitCodes
+from transfer.data.random_splits import SPLITS, TRAIN, Codes, Indices, SplitCodes
 from transfer.system import remote
 from transfer.system.errors import UserError
 from transfer.system.remote import RemotePath

@@ -19,9 +19,10 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from transfer.data import decode, members
-from transfer.data.dataset import SPLITS, Samples
-from transfer.data.decode import BadImage
+from transfer.data.dataset import Samples
+from transfer.data.limits import MAX_BYTES, BadImage
 from transfer.data.names import Rows
+from transfer.data.random_splits import SPLITS
 from transfer.data.resize import STRETCH, Resizing
 from transfer.data.views import View
 from transfer.system.content_ids import Ids, firsts
@@ -216,7 +217,7 @@ class IndexedImages(Sequence[Image]):
 def read_bytes(path: Path) -> bytes:
     """Read a file; raise `BadImage` where it can't be read, and `UserError` where the machine fails."""
     try:
-        return members.read(path, decode.MAX_BYTES)
+        return members.read(path, MAX_BYTES)
     except OSError as error:
         if error.errno in MACHINE_ERRORS:
             raise UserError(

@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import crop, resize
 
 from transfer.data import decode
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.resize import STRETCH, Resizing, place
 
 # What changes pixels and therefore belongs to the key that features are stored under.

@@ -12,11 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from transfer.data.random_splits import SPLITS as SPLITS
-from transfer.data.random_splits import TEST, TRAIN, VALID, Arrangements, draw_images
-from transfer.data.random_splits import Codes as Codes
-from transfer.data.random_splits import Indices as Indices
-from transfer.data.random_splits import SplitCodes as SplitCodes
+from transfer.data.random_splits import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    VALID,
+    Arrangements,
+    Codes,
+    Indices,
+    SplitCodes,
+    draw_images,
+)
 
 # For repeated splits the best of few: chosen among hundreds, every repeat would be the same split.
 CANDIDATES_PER_REPEAT = 8

@@ -19,7 +19,7 @@ from transfer.system.files import Unfit
 from transfer.system.remote import RemotePath
 from transfer.system.text import first_line
 
-PARQUET, TEXT = ".parquet", (".csv", ".tsv")
+PARQUET = ".parquet"
 # Roles of columns: of images, or their files, and of labels.
 FILE, LABEL = "file", "label"
 # The delimiter that the suffix promises comes first.

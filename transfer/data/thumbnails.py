@@ -6,7 +6,7 @@ import io
 
 from PIL import Image as PillowImage
 
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.loader import File
 
 HEIGHT, MOST_WIDTH, QUALITY = 96, 320, 60

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from transfer.backbones.networks import IMAGENET, FromPixels, Normalisation
+from transfer.backbones.pixels import FromPixels
+from transfer.backbones.preprocessing import IMAGENET, Normalisation
 from transfer.engines import Features, Pixels, Plan, Size
 from transfer.engines.folding import fold_batch_norm
 from transfer.system.errors import UserError

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from transfer.backbones.networks import FromPixels, Normalisation
+from transfer.backbones.pixels import FromPixels
+from transfer.backbones.preprocessing import Normalisation
 from transfer.engines import Plan, Size
 from transfer.engines.eager import Eager
 

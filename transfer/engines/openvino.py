@@ -22,7 +22,8 @@ import torch
 from safetensors.numpy import load_file, save
 from torch import nn
 
-from transfer.backbones.networks import IMAGENET, FromPixels, Normalisation
+from transfer.backbones.pixels import FromPixels
+from transfer.backbones.preprocessing import IMAGENET, Normalisation
 from transfer.engines import Features, Pixels, Plan, Size
 
 # Images traced while converting; not 1, for which tracing may take a dimension for a constant.

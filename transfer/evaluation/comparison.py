@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer.config import REPEAT_GROUPS, RunConfig
+from transfer.config import REPEAT_GROUPS, SCORE_NAMES, RunConfig
 from transfer.data.copies import copy_codes, join_groups
 from transfer.data.dataset import ImageSet
 from transfer.data.loader import IndexedImages
@@ -89,7 +89,7 @@ def compare_methods(
             )
             pairs.append({"a": a, "b": b, **compared})
         on_progress("compare", len(both), len(both))
-    for score in ("accuracy", "macro_f1"):
+    for score in SCORE_NAMES:
         adjusted = statistics.adjust_holm([pair[score]["p"] for pair in pairs])
         for pair, p in zip(pairs, adjusted, strict=True):
             pair[score]["p_holm"] = p

@@ -15,9 +15,10 @@ import numpy as np
 
 from transfer.data import near_duplicates
 from transfer.data.copies import count_copies
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import ImageSet
 from transfer.data.groups import suggest_groups
 from transfer.data.loader import IndexedImages
+from transfer.data.random_splits import SPLITS
 from transfer.data.sizes import common_size
 from transfer.data.splits import groups_across_splits
 from transfer.features.extract import Features

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from transfer.config import BUILT_IN, RunConfig
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import ImageSet
 from transfer.data.loader import IndexedImages
+from transfer.data.random_splits import SPLITS
 from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Features
 from transfer.heads.calibration import Calibration
 from transfer.heads.transforms import FeatureTransform, Step
@@ -113,7 +114,7 @@ def fit_in_turn(
     dict of str to FittedSearch
         By method, in the order of `unfitted`.
     """
-    train, valid, test = (splits[name] for name in ("train", "valid", "test"))
+    train, valid, test = (splits[name] for name in SPLITS)
     fitted: dict[str, FittedSearch] = {}
 
     def time_once(name: str) -> None:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from transfer import metrics
-from transfer.config import UNCACHED, RunConfig
+from transfer.config import SCORE_NAMES, UNCACHED, RunConfig
+from transfer.data.random_splits import SPLITS
 from transfer.evaluation import statistics
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.evaluation.network_methods import family_of
@@ -119,7 +120,7 @@ def climb(
     list of dict
         `comparison.ladder` of the result: scores, fit times, and the change against the step before.
     """
-    train, valid, test = (splits[name] for name in ("train", "valid", "test"))
+    train, valid, test = (splits[name] for name in SPLITS)
     rungs: list[dict[str, Any]] = []
     before_N = None
     climbed = list(steps(config, best))
@@ -148,7 +149,7 @@ def climb(
             pair = statistics.compare_pair(
                 test.y_N, predicted_N, before_N, n_classes, groups_N=groups_N, seed=config.seed
             )
-            rung["change"] = {score: pair[score] for score in ("accuracy", "macro_f1")}
+            rung["change"] = {score: pair[score] for score in SCORE_NAMES}
         rungs.append(rung)
         before_N = predicted_N
     on_progress("ladder", len(climbed), len(climbed))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer.config import LEAST_DRAWS, MOST_DRAWS, RunConfig
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.config import LEAST_DRAWS, MOST_DRAWS, SCORE_NAMES, RunConfig
+from transfer.data.dataset import ImageSet
+from transfer.data.random_splits import SPLITS
 from transfer.evaluation import extraction_summary
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
@@ -34,7 +35,6 @@ from transfer.system.timer import Stopwatch
 Indices = npt.NDArray[np.intp]
 SCHEMA_VERSION = 1
 DEFAULT_METHODS, DEFAULT_DRAWS = ("fc", "svm"), 5
-SCORES = ("accuracy", "macro_f1")
 BACKBONE_KEYS = ("name", "weights", "weights_sha256", "input_size", "feature_dim")
 ENGINE_KEYS = ("name", "precision", "device", "decoder")
 
@@ -234,7 +234,8 @@ def _describe_method(
         "summary": METHODS[name].summary,
         "points": measured,
         "extrapolation": {
-            score: extrapolate(images, [point[score] for point in measured], seed=seed) for score in SCORES
+            score: extrapolate(images, [point[score] for point in measured], seed=seed)
+            for score in SCORE_NAMES
         },
     }
 

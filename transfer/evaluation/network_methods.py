@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transfer.config import UNCACHED, RunConfig
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 from transfer.evaluation.fitting import FittedSearch
 from transfer.evaluation.repeats import OnFit, Split, score_predictions
 from transfer.features.extract import Features

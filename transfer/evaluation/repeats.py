@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from transfer import metrics
+from transfer.config import SCORE_NAMES
 from transfer.evaluation import statistics
 from transfer.heads.transforms import FeatureTransform
 from transfer.system.progress import Progress, silent
@@ -25,7 +26,6 @@ from transfer.system.text import first_line
 Indices = npt.NDArray[np.intp]
 Split = tuple[Indices, Indices, Indices]
 """Rows of training, validation and test images."""
-SCORES = ("accuracy", "macro_f1")
 STRATIFIED, GROUPS = "stratified", "groups"
 # Repeats where the image set brings no test split; with more classes the searches take too long to do so unasked.
 DRAWN_REPEATS, MOST_CLASSES = 10, 300
@@ -135,7 +135,7 @@ def repeat(
         "methods": methods,
         "left_out": left_out,
         "pairs": [
-            {"a": a["name"], "b": b["name"], **{score: compare(a, b, score) for score in SCORES}}
+            {"a": a["name"], "b": b["name"], **{score: compare(a, b, score) for score in SCORE_NAMES}}
             for a, b in itertools.combinations(methods, 2)
         ],
     }
@@ -240,9 +240,7 @@ def score_splits(
 
     pairs = [(train, valid) for train, valid, _ in splits]
     scored = search.fit_splits(x_ND, y_N, pairs, score, on_fit)  # searches of many rows are not kept
-    return dict(
-        zip(("accuracy", "macro_f1", "best_params"), map(list, zip(*scored, strict=True)), strict=True)
-    )
+    return dict(zip((*SCORE_NAMES, "best_params"), map(list, zip(*scored, strict=True)), strict=True))
 
 
 def score_predictions(

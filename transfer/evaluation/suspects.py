@@ -14,7 +14,7 @@ import torch
 from sklearn.utils import compute_sample_weight
 
 from transfer.data.copies import copy_codes, join_groups
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Features
 from transfer.heads.linear import moments
 

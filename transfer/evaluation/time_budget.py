@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.dataset import SPLITS
 from transfer.data.loader import IndexedImages
+from transfer.data.random_splits import SPLITS
 from transfer.system.errors import UserError
 from transfer.system.text import first_line
 

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from transfer.cache.feature_table import FeatureTable
 from transfer.config import RunConfig
-from transfer.data.dataset import SPLITS, ImageSet
-from transfer.data.decode import BadImage
+from transfer.data.dataset import ImageSet
+from transfer.data.limits import BadImage
 from transfer.data.loader import IndexedImages
 from transfer.data.names import Rows
+from transfer.data.random_splits import SPLITS
 from transfer.features.fill import Extraction, fill
 from transfer.features.given import GivenFeatures, read_given
 from transfer.features.image_sets import features_are_given, find_images

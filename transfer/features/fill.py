@@ -17,9 +17,10 @@ from transfer.backbones.weights import Weights
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.store import MadeFile
 from transfer.data.bad_images import BadImages
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import ImageSet
 from transfer.data.loader import IndexedImages
 from transfer.data.names import Rows
+from transfer.data.random_splits import SPLITS
 from transfer.engines import EngineError, Plan, autotune, trials
 from transfer.engines.autotune import Choice
 from transfer.features import maps, matmul_share

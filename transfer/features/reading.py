@@ -12,10 +12,11 @@ import numpy as np
 from transfer.backbones.choice import WeightsChoice
 from transfer.config import RunConfig
 from transfer.data.bad_images import BadImages
-from transfer.data.dataset import SPLITS, ImageSet
+from transfer.data.dataset import ImageSet
 from transfer.data.indexing import read
 from transfer.data.known_files import KnownFiles
 from transfer.data.loader import IndexedImages
+from transfer.data.random_splits import SPLITS
 from transfer.data.sizes import common_size, default_size
 from transfer.features.plan import known_files
 from transfer.system.errors import UserError

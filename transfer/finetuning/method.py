@@ -16,8 +16,8 @@ import numpy.typing as npt
 from transfer.backbones import networks
 from transfer.backbones.blocks import cut_at
 from transfer.cache.store import MadeFile
-from transfer.config import RunConfig
-from transfer.data.dataset import SPLITS
+from transfer.config import SCORE_NAMES, RunConfig
+from transfer.data.random_splits import SPLITS
 from transfer.engines import Plan
 from transfer.features.extract import Features, Split
 from transfer.features.fill_maps import Tables
@@ -37,7 +37,6 @@ from transfer.system.progress import Progress
 from transfer.system.row_storage import RowStorage
 from transfer.system.timer import now
 
-SCORES = ("accuracy", "macro_f1")
 # Epochs, and images in a step: fewer than of last layers, which cost nothing.
 EPOCHS, BATCH = 10, 32
 # The class index of images of a class without training images: what cross entropy leaves out, and no prediction.
@@ -249,7 +248,7 @@ class _BlockTrainings:
         """Return the row of a training, as a search of the registry has one for each setting."""
         rank, per_epoch = self._adapt.partition(":")[2], -(-len(self._parts["train"]) // self._recipe.batch)
         curve = [
-            {"step": i * per_epoch, "loss": one["valid_loss"], **{name: one[name] for name in SCORES}}
+            {"step": i * per_epoch, "loss": one["valid_loss"], **{name: one[name] for name in SCORE_NAMES}}
             for i, one in enumerate(history)
         ]
         return {
@@ -264,7 +263,7 @@ class _BlockTrainings:
                 **({"views": len(self._tables)} if len(self._tables) > 1 else {}),
             },
             "same_as": [],
-            **{name: history[best][name] for name in SCORES},
+            **{name: history[best][name] for name in SCORE_NAMES},
             "fit_s": seconds,
             "curve": curve_columns(curve[1:]),
         }

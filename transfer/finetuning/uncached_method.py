@@ -21,8 +21,8 @@ from transfer.backbones.memory import check_batch
 from transfer.backbones.pixels import FromPixels
 from transfer.config import UNCACHED, RunConfig
 from transfer.data.bad_images import BadImages
-from transfer.data.dataset import SPLITS
 from transfer.data.loader import IndexedImages
+from transfer.data.random_splits import SPLITS
 from transfer.engines import Engine
 from transfer.features.extract import Features, Split
 from transfer.features.fill import Extraction

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
-from transfer.config import SELECT_BY
+from transfer.config import SCORE_NAMES
 from transfer.heads.grid import Grid, Setting, product
 from transfer.heads.linear import checked, checked_labels, checked_rows, to_numpy
 from transfer.heads.mapped import parts
@@ -94,7 +94,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used.
         """
-        check_choice("select", self.select, SELECT_BY)
+        check_choice("select", self.select, SCORE_NAMES)
         start = time.perf_counter()
         X, self.classes_, codes_N = checked(self, X, y, least=self.LEAST_CLASSES)
         self._rows = self._prepare(X, codes_N)

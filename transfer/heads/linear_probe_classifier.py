@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.linear import checked, checked_rows
-from transfer.heads.multinomial import softmax
 from transfer.heads.training import TrainingRows, compute_logits
 
 Array = npt.NDArray[Any]
@@ -150,7 +150,8 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return softmax(self._logits(X))
+        probabilities_MC: Array = softmax(self._logits(X), axis=1)
+        return probabilities_MC
 
     def predict(self, X: Any) -> Array:
         """Predict the class of the largest logit.

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 
 from transfer.heads.base import GridSearch
 from transfer.heads.grid import Setting
 from transfer.heads.linear import checked, outputs, predict_layers
-from transfer.heads.multinomial import Rows, fit_layer, softmax
+from transfer.heads.multinomial import Rows, fit_layer
 from transfer.heads.solutions import Solution
 from transfer.heads.threads import one_thread_each, pool_of_cores
 
@@ -133,7 +134,8 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        return softmax(outputs(self, X))
+        probabilities_MC: Array = softmax(outputs(self, X), axis=1)
+        return probabilities_MC
 
     def predict(self, X: Any) -> Array:
         """Predict the class of the largest logit.

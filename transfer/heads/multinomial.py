@@ -260,10 +260,3 @@ def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:
     slope_NC /= whole_N[:, None]
     slope_NC[rows, y_N] = -others_N / whole_N
     return top_N + np.log1p(others_N + np.expm1(-top_N)), slope_NC
-
-
-def softmax(logits_NC: Array) -> Array:
-    """Return probabilities (N, C)."""
-    powers_NC = np.exp(logits_NC - logits_NC.max(1, keepdims=True))
-    shares: Array = powers_NC / powers_NC.sum(1, keepdims=True)
-    return shares

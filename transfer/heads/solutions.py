@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer import metrics
-from transfer.config import SELECT_BY
+from transfer.config import SCORE_NAMES
 from transfer.heads.grid import Setting
 from transfer.system.errors import check_choice
 
@@ -100,8 +100,8 @@ def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:
     -------
     list of int
     """
-    check_choice("select", select, SELECT_BY)
-    other = next(name for name in SELECT_BY if name != select)
+    check_choice("select", select, SCORE_NAMES)
+    other = next(name for name in SCORE_NAMES if name != select)
     return sorted(range(len(rows)), key=lambda i: (-rows[i][select], -rows[i][other], i))
 
 

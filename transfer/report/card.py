@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from transfer.config import SCORE_NAMES
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table, markdown
 from transfer.report.wording import DECODED, RESIZED, describe_weights, format_score, format_share
@@ -66,8 +67,7 @@ def _scores(result: Result, method: str) -> str:
     """Return the scores of the method, of all classes together and of each."""
     own = result.method(method)
     rows = [
-        (split, *(format_score(own[split], score) for score in ("accuracy", "macro_f1")))
-        for split in ("valid", "test")
+        (split, *(format_score(own[split], score) for score in SCORE_NAMES)) for split in ("valid", "test")
     ]
     title = "Scores with 95 % intervals"
     text = markdown(Table(title, ("split", " accuracy", " macro F1"), rows))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from transfer.config import SCORE_NAMES
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table
 from transfer.report.verdict import QUESTION, find_pair
@@ -20,7 +21,7 @@ def pairs(result: Result) -> Table:
         rows.append(
             [
                 f"{pair['a']} - {pair['b']}",
-                *(format_points(pair[s]["difference"], pair[s]["ci95"]) for s in ("accuracy", "macro_f1")),
+                *(format_points(pair[s]["difference"], pair[s]["ci95"]) for s in SCORE_NAMES),
                 f"{format_p(pair['accuracy']['p'])} / {format_p(pair['macro_f1']['p'])}",
                 f"{format_p(pair['accuracy']['p_holm'])} / {format_p(pair['macro_f1']['p_holm'])}",
             ]
@@ -57,7 +58,7 @@ def repeats(result: Result) -> Table:
         rows.append(
             [
                 method["name"],
-                *(_spread(method[score]) for score in ("accuracy", "macro_f1")),
+                *(_spread(method[score]) for score in SCORE_NAMES),
                 "-" if pair is None else format_points(pair[select]["mean"], pair[select]["ci95"]),
                 "-" if pair is None else f"{pair[select]['won']} of {repeated['n']}",
             ]
@@ -101,7 +102,7 @@ def ladder(result: Result) -> Table:
                 f"{rung['macro_f1']:.3f}",
                 *(
                     "-" if change is None else format_points(change[s]["difference"], change[s]["ci95"])
-                    for s in ("accuracy", "macro_f1")
+                    for s in SCORE_NAMES
                 ),
                 format_seconds(rung["fit_s"]),
             ]

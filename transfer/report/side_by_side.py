@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from transfer.config import SCORE_NAMES
 from transfer.report.differences import Difference, label
 from transfer.report.frontier import Point, format_time
 from transfer.report.rendering import Table, wrap
@@ -118,7 +119,7 @@ def differences(
     """
     rows = []
     for one in found:
-        entries = [one.scores[score] for score in ("accuracy", "macro_f1")]
+        entries = [one.scores[score] for score in SCORE_NAMES]
         figures = [
             *(format_points(entry["difference"], entry["ci95"], SHORT) for entry in entries),
             " / ".join(format_p(entry["p_holm"]) for entry in entries),

@@ -15,7 +15,8 @@ from torch import nn
 from transfer import engines
 from transfer.backbones import networks, weights
 from transfer.backbones.memory import fit_batch
-from transfer.backbones.networks import Normalisation
+from transfer.backbones.preprocessing import IMAGENET, Normalisation
+from transfer.backbones.sources import check_name
 from transfer.data.resize import Resizing
 from transfer.engines import Engine, EngineError, Plan
 from transfer.engines.options import BATCH, list_options, pick_device
@@ -68,7 +69,7 @@ def build_network(kept: Kept, method: Method) -> tuple[nn.Module, Normalisation]
     Blocks that a method trained are read from that method's own file.
     """
     about, size = kept.record["backbone"], input_size(kept)
-    networks.check_name(about["name"])
+    check_name(about["name"])
     normalisation = _normalisation(about)
     state = weights.load(kept.whole("backbone", about["sha256"]))
     if "blocks_sha256" in method:
@@ -124,7 +125,7 @@ def _ready(
 def _normalisation(about: dict[str, Any]) -> Normalisation:
     """Return that of the run; ImageNet's in files from before it was recorded."""
     if "mean" not in about:
-        return networks.IMAGENET
+        return IMAGENET
     return Normalisation(tuple(about["mean"]), tuple(about["std"]), about["channel_order"])
 
 

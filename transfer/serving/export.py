@@ -22,15 +22,13 @@ from transfer.backbones.licences import describe_licence
 from transfer.config import EXPORT_FORMATS
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
-from transfer.data.decode import BadImage
+from transfer.data.limits import BadImage
 from transfer.data.loader import File
 from transfer.heads.modules import build_module
 from transfer.serving import bundle, predictor
 from transfer.serving.bundle import STAGING, Kept
 from transfer.serving.engine import build_network
-from transfer.serving.exported import TOLERANCE as TOLERANCE
-from transfer.serving.exported import Check as Check
-from transfer.serving.exported import Exported as Exported
+from transfer.serving.exported import Check, Exported
 from transfer.serving.formats import FORMATS, Answer
 from transfer.serving.graph import Classifier, Resize
 from transfer.serving.inputs import ADVICE

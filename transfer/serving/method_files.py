@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 
 from transfer.backbones.checkpoint import State
+from transfer.config import SCORE_NAMES
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
 from transfer.system import files
@@ -39,7 +40,7 @@ def save_heads(
                 "kind": entry["kind"],
                 "params": entry["best_params"],
                 **{
-                    split: {score: entry[split][score] for score in ("accuracy", "macro_f1")}
+                    split: {score: entry[split][score] for score in SCORE_NAMES}
                     for split in ("valid", "test")
                 },
                 "calibration": calibration and asdict(calibration),

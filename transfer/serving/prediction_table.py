@@ -21,7 +21,7 @@ from transfer.system import files
 from transfer.system.errors import UserError
 
 if TYPE_CHECKING:
-    from transfer.serving.predictor import Prediction
+    from transfer.serving.prediction import Prediction
 
 # Columns beside those of the classes.
 COLUMNS = ("path", "label", "probability")

@@ -30,11 +30,9 @@ from transfer.heads import serialization
 from transfer.heads.calibration import Calibration, ConfidentCounts
 from transfer.serving import bundle
 from transfer.serving.engine import build_engine, input_size, resizing_of
-from transfer.serving.inputs import ADVICE, as_files, check_paths
-from transfer.serving.inputs import ImageLike as ImageLike
+from transfer.serving.inputs import ADVICE, ImageLike, as_files, check_paths
 from transfer.serving.method_files import stem_of
-from transfer.serving.prediction import Prediction as Prediction
-from transfer.serving.prediction import check_confidence
+from transfer.serving.prediction import Prediction, check_confidence
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
 from transfer.system.thread_pools import StartedPool

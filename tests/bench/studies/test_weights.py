@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from bench.studies import weights
-from transfer.data.dataset import SPLITS
+from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Split
 
 Y_N = np.repeat(np.arange(4), [40, 20, 10, 5])

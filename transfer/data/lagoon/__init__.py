@@ -21,6 +21,7 @@ from transfer.data.lagoon.hulls import Form, Pose, build
 from transfer.data.lagoon.parts import paint
 from transfer.data.lagoon.scenery import Scene
 from transfer.data.lagoon.waves import HEIGHT, WIDTH
+from transfer.data.random_splits import SPLITS
 from transfer.system import files
 from transfer.system.hardware import usable_cores
 from transfer.system.thread_pools import StartedPool
@@ -28,7 +29,6 @@ from transfer.system.thread_pools import StartedPool
 __all__ = ["CLASSES", "COUNTS", "HEIGHT", "VERSION", "WIDTH", "draw", "make"]
 
 VERSION = 1  # raised whenever the bytes of the files change
-SPLITS = ("train", "valid", "test")
 QUALITY = 90
 LEAST_EACH = 16  # files: a process starts in the time in which it draws about as many
 
