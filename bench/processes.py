@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing
+import resource
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
@@ -60,3 +62,8 @@ def _serve(
         while name := pipe.recv():
             pipe.send(calls[name]())
             gc.collect()  # before the next call, outside its time
+
+
+def peak_bytes() -> int:
+    """Return the peak memory of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +21,7 @@ from sklearn.svm import LinearSVC
 
 from bench import features
 from bench.busy import OtherCores
-from bench.processes import Prepared, Worker
+from bench.processes import Prepared, Worker, peak_bytes
 from bench.turns import Way, time_in_turn
 from transfer.heads import SVM
 from transfer.system import hardware
@@ -105,11 +103,6 @@ def prepare(name: str, folder: Path, C: float) -> Iterator[Prepared]:
         }
 
     yield {"fit": fit, "results": results}, None
-
-
-def peak_bytes() -> int:
-    """Return the peak memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def objective(head: Any, x_ND: Any, y_N: Any, C: float) -> float:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.processes import Prepared, Worker
+from bench.processes import Prepared, Worker, peak_bytes
 from transfer.cache import inventory, pruning
 from transfer.cache.feature_table import SHARD_ROWS
 from transfer.cache.store import Store
@@ -121,11 +119,6 @@ def timed(step: Callable[[], None]) -> Callable[[], float]:
         return time.perf_counter() - start
 
     return call
-
-
-def peak_bytes() -> float:
-    """Return the highest memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import itertools
 import json
 import shutil
 import statistics
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
-MakeImages = Callable[..., Path]
 
 
 def run(root: Path, on_progress: Progress = silent, **settings: Any) -> Result:

@@ -20,7 +20,6 @@ from transfer.heads.svm import SVMSearch
 from transfer.heads.svm_classifier import SVM
 from transfer.system.errors import UserError
 
-Array = np.ndarray
 # Of 600 rows, of which a Gram matrix would take 5.8 MB, 120 landmarks have room.
 SMALL_GB = 120 * 4 * 600 / 1e9
 

@@ -34,7 +34,6 @@ if name == "hanging":
     (out / "child").write_text(str(child.pid))
     time.sleep(600)
 """
-LONG = {"minutes": 10.0}
 
 
 @pytest.fixture
