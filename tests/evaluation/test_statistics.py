@@ -120,9 +120,12 @@ def test_splits_are_compared_by_the_corrected_t() -> None:
 
 
 def test_few_or_equal_splits() -> None:
-    assert compare_splits([0.1], 0.2, 0.8) == {"mean": 0.1, "ci95": None, "p": None, "won": 1, "tied": 0}
-    assert compare_splits([0.0, 0.0], 0.2, 0.8) == {"mean": 0, "ci95": None, "p": None, "won": 0, "tied": 2}
+    unknown = {"ci95": None, "p": None}
+    assert compare_splits([0.1], 0.2, 0.8) == {"mean": 0.1, **unknown, "won": 1, "tied": 0, "lost": 0}
+    assert compare_splits([0.0, 0.0], 0.2, 0.8) == {"mean": 0, **unknown, "won": 0, "tied": 2, "lost": 0}
     assert compare_splits([0.5, 0.5], 0.2, 0.8)["p"] is None  # chance, where a test split has few images
+    assert compare_splits([1 - 0.95, 0.95 - 0.9], 0.2, 0.7)["p"] is None  # equal but for rounding
+    assert compare_splits([0.3 - 0.2 - 0.1, 0.0], 0.2, 0.7)["tied"] == 2
     assert compare_splits([0.5, -0.3], 0.2, 0.8)["ci95"] == [-1, 1]
     with pytest.raises(ValueError, match=r"test_share=0\.4, train_share=0\.7"):
         compare_splits([0.1, 0.2], 0.4, 0.7)

@@ -10,7 +10,7 @@ import pytest
 from transfer.config import UNCACHED
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
-from transfer.report.verdict import find_pair, verdict
+from transfer.report.verdict import find_pair, headline, verdict
 
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
@@ -151,6 +151,32 @@ def test_what_changed_the_score_more_than_the_head_is_named() -> None:
     assert "the split (up to 32.0, svm), standardise (+20.0)" in text
     assert "weight decay" not in text
     assert "hinge" not in text
+
+
+def test_what_mattered_more_did_so_over_the_splits_too() -> None:
+    repeats = repeated(mean(-0.4, -0.6, -0.2, 0.001, won=0, lost=10), [0.3, 0.62])
+    assert "mattered more" not in verdict(result(repeats=repeats))
+
+
+def test_intervals_over_groups_say_so() -> None:
+    example = result()
+    images = sum(row["support"] for row in example.methods[0]["test"]["per_class"])
+    example.comparison["pairs"][0]["independent"] = {"unit": "group", "count": 6}
+    assert f"with 95 % intervals over 6 groups of {images:,} test images" in verdict(example)
+
+
+def test_of_methods_equal_on_validation_the_best_comes_first() -> None:
+    for best, other in (("svm", "fc"), ("fc", "svm")):
+        example = result()
+        for method in example.methods:
+            method["valid"]["macro_f1"] = 0.5
+        example.comparison["best"] = best
+        assert headline(example).startswith(f"{best} against {other}: ")
+
+
+def test_one_other_split_is_not_many() -> None:
+    repeats = {**repeated(mean(-0.004, -0.03, 0.02, 0.7, won=0, lost=1), [0.3]), "n": 1}
+    assert "Over 1 other split of the same images" in verdict(result(repeats=repeats))
 
 
 def test_fits_under_a_second_are_no_reason_to_choose() -> None:

@@ -73,7 +73,10 @@ def compare_methods(
     test, n_classes = features.splits["test"], len(features.classes)
     groups_N = features.groups("test")
     ranked = [methods[i] for i in ranking([method["valid"] for method in methods], config.select)]
-    best, kinds = ranked[0]["name"], {method["kind"]: method["name"] for method in reversed(ranked)}
+    best = ranked[0]["name"]
+    kinds: dict[str, str] = {}
+    for method in ranked:
+        kinds.setdefault(method["kind"], method["name"])
     pairs: list[dict[str, Any]] = []
     both = list(itertools.combinations(fitted, 2))
     with watch("compare"):

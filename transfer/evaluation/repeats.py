@@ -119,12 +119,9 @@ def repeat(
 
     def compare(a: dict[str, Any], b: dict[str, Any], score: str) -> dict[str, Any]:
         differences_R = np.subtract(a[score], b[score])
-        entry = (
-            statistics.compare_groups(differences_R)
-            if scheme == GROUPS
-            else statistics.compare_splits(differences_R, test_share, train_share)
-        )
-        return {**entry, "lost": int((differences_R < 0).sum())}
+        if scheme == GROUPS:
+            return statistics.compare_groups(differences_R)
+        return statistics.compare_splits(differences_R, test_share, train_share)
 
     return {
         "n": len(splits),

@@ -13,6 +13,9 @@ from scipy.stats import t
 
 from transfer.evaluation.shares import LEVEL, Interval
 
+# Decimals of a difference: equal ones of different fractions differ by rounding, which is no variance.
+ROUNDED = 9
+
 
 def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share: float) -> dict[str, Any]:
     """Compare two methods by a corrected resampled t test on random splits of the same images.
@@ -32,7 +35,7 @@ def compare_splits(differences_R: npt.ArrayLike, test_share: float, train_share:
     -------
     dict
         `mean`, `ci95` and `p` (None for one split, and where all differences are equal), `won` (splits with a
-        difference above zero) and `tied` (at zero).
+        difference above zero), `tied` (at zero) and `lost`.
     """
     if not (0 < test_share < 1 and 0 < train_share <= 1 - test_share + 1e-9):
         raise ValueError(f"test_share={test_share}, train_share={train_share}, allowed: shares of one whole")
@@ -64,6 +67,7 @@ def compare_groups(differences_R: npt.ArrayLike) -> dict[str, Any]:
 
 def _summarize(values_R: npt.NDArray[np.float64], factor: float) -> dict[str, Any]:
     """Return mean, t interval and p; the variance between values times `factor` is that of their mean."""
+    values_R = values_R.round(ROUNDED)
     mean, degrees = float(values_R.mean()), len(values_R) - 1
     ci95: Interval | None = None
     p = None
@@ -78,4 +82,5 @@ def _summarize(values_R: npt.NDArray[np.float64], factor: float) -> dict[str, An
         "p": p,
         "won": int((values_R > 0).sum()),
         "tied": int((values_R == 0).sum()),
+        "lost": int((values_R < 0).sum()),
     }

@@ -124,10 +124,11 @@ def _negate(entry: dict[str, Any]) -> dict[str, Any]:
 
 def champions(result: Result) -> list[dict[str, Any]]:
     """Return the one or two methods that answer the question, the better one on validation first."""
-    best_of_kind = result.comparison["best_of_kind"]
+    comparison, best_of_kind = result.comparison, result.comparison["best_of_kind"]
     asked = QUESTION if best_of_kind.keys() >= QUESTION else best_of_kind.keys()
     found = [result.method(name) for kind, name in best_of_kind.items() if kind in asked]
-    found.sort(key=lambda method: -method["valid"][result.comparison["select"]])
+    # Of equal ones the best comes first, which is ahead in the score that breaks ties or was named first.
+    found.sort(key=lambda method: (-method["valid"][comparison["select"]], method["name"] != comparison["best"]))
     return found[:2]
 
 
@@ -149,10 +150,12 @@ def _lead(result: Result, first: dict[str, Any], second: dict[str, Any], pair: d
         f"{format_points(pair[score]['difference'], pair[score]['ci95'])} of {SCORES[score]}"
         for score in sorted(SCORES, key=lambda score: score != select)
     )
-    images = sum(row["support"] for row in first["test"]["per_class"])
+    units = f"{sum(row['support'] for row in first['test']['per_class']):,} test images"
+    if pair.get("independent", {}).get("unit") == "group":
+        units = f"{pair['independent']['count']:,} groups of {units}"
     return (
-        f"{text}: {differences} in points, with 95 % intervals over {images:,} test images; each is the best of its "
-        "kind on the validation split."
+        f"{text}: {differences} in points, with 95 % intervals over {units}; each is the best of its kind on the "
+        "validation split."
     )
 
 
@@ -165,7 +168,7 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
         splits = (
             f"{repeated['n']} groups left out in turn"
             if repeated["scheme"] == "groups"
-            else f"{repeated['n']} other splits of the same images"
+            else f"{repeated['n']} other split{'s' if repeated['n'] > 1 else ''} of the same images"
         )
         return (
             f"Over {splits} the difference is {format_points(entry['mean'], entry['ci95'])} points of "
@@ -218,14 +221,15 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
     select = result.comparison["select"]
     if select not in pair:
         return ""
-    least = abs(pair[select]["difference"])
-    effects = []
+    repeated = result.comparison.get("repeats") or {"pairs": [], "methods": []}
+    over_splits = find_pair(repeated["pairs"], pair["a"], pair["b"])
+    heads = [pair[select]["difference"], over_splits[select]["mean"] if over_splits else 0]
+    least, effects = max(map(abs, heads)), []
     for rung in result.comparison.get("ladder") or []:
         gain = rung["change"] and rung["change"][select]["difference"]
         if gain and abs(gain) > least and rung["step"].startswith(TRAINING_STEPS):
             effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
-    repeated = (result.comparison.get("repeats") or {}).get("methods", ())
-    for scores in (method[select] for method in repeated if method["name"] == pair["a"]):
+    for scores in (method[select] for method in repeated["methods"] if method["name"] == pair["a"]):
         low, high = min(scores), max(scores)
         if high - low > least:
             effects.append((high - low, f"the split (up to {100 * (high - low):.1f}, {pair['a']})"))
