@@ -57,6 +57,14 @@ def test_models_alone_have_a_card_without_scores(
     assert "| test | " not in (tmp_path / "MODEL_CARD.md").read_text()
 
 
+def test_the_result_of_another_run_is_no_part_of_the_card(out: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(out / "models")
+    (tmp_path / "result.json").write_text((out / "result.json").read_text() + "\n")
+    words = ["export", str(tmp_path), "--format=torch", "--method=fc", "--quiet"]
+    assert cli.main(words) == 0
+    assert "| test | " not in (tmp_path / "torch/MODEL_CARD.md").read_text()
+
+
 def test_answers_that_differ_are_reported(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,30 @@ def test_a_run_in_python_saves_no_models(
     assert not (tmp_path / "models").exists()
 
 
+def test_another_result_is_replaced_by_force_alone_and_its_models_with_it(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, models = tmp_path / "out", tmp_path / "out/models"
+    words = ["run", str(path), "--methods=ncm", "--repeats=0", "--quiet", f"--out={out}"]
+    for _ in range(2):
+        assert cli.main(words) == 0  # again on the same features
+    before = (out / "result.json").read_bytes()
+    words[1] = str(path.rename(tmp_path / "others.npz"))
+    capsys.readouterr()
+    assert cli.main(words) == 2
+    expected = (
+        "holds a result of 'sounds.npz', not 'others.npz'; give another --out, or replace it with --force"
+    )
+    assert expected in capsys.readouterr().err
+    assert (out / "result.json").read_bytes() == before
+    for name in ("model.json", "ridge.safetensors", "notes.txt"):
+        models.mkdir(exist_ok=True)
+        (models / name).touch()
+    assert cli.main([*words, "--force"]) == 0
+    assert json.loads((out / "result.json").read_text())["data"]["name"] == "others.npz"
+    assert [file.name for file in models.iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

@@ -98,6 +98,7 @@ def test_patterns_and_standard_input_name_images(
         (["-"], "no such file or folder: none.jpg"),
         (["test", "--out=found.xls"], "end its name in .csv, .json, .parquet"),
         (["labels.csv", "--out=labels.csv"], "labels.csv would be written over; give another --out"),
+        (["label*.csv", "--out=labels.csv"], "labels.csv would be written over; give another --out"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_costs_nothing(

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.data.files import touch
 from tests.refusals import refusal
-from transfer.data.user_paths import STANDARD_INPUT, find_named
+from transfer.data.user_paths import STANDARD_INPUT, check_output, find_named
 from transfer.system.remote import path_of
 
 URLS = ["https://host/get.jpg?id=1", "https://host/get.jpg?id=2"]
@@ -20,3 +23,11 @@ def test_urls_that_differ_in_their_queries_alone_are_not_taken_for_one(from_inpu
 def test_other_urls_may_be_named_twice() -> None:
     given = [path_of(url) for url in ("s3://bucket/1.jpg", "s3://bucket/1.jpg", "https://host/1.jpg")]
     assert list(find_named(given, bytes, must_exist=False)) == given
+
+
+def test_results_of_a_table_are_not_put_among_its_images(tmp_path: Path) -> None:
+    touch(tmp_path, "set/labels.csv", "set/a/1.jpg", "set/out/result.json", "set/out/plot.png", "else/1.jpg")
+    table = tmp_path / "set/labels.csv"
+    assert "a holds images; give an `out` beside them" in refusal(check_output, table, tmp_path / "set/a")
+    for name in ("set", "set/out", "set/new", "else"):
+        check_output(table, tmp_path / name)

@@ -13,6 +13,7 @@ from transfer.data.splits import draw_repeats, leave_group_out
 from transfer.evaluation.repeats import (
     GROUPS,
     STRATIFIED,
+    NotRepeated,
     default_count,
     fit_transforms,
     repeat,
@@ -137,17 +138,14 @@ def test_every_split_of_every_method_is_reported(rows: tuple[Any, Any]) -> None:
     assert reports.shares == [pytest.approx(share) for share in expected] + [None]
 
 
-def test_a_transform_that_fails_costs_the_repeats_alone(
-    rows: tuple[Any, Any], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_transform_that_fails_costs_the_repeats_alone(rows: tuple[Any, Any]) -> None:
     x_ND, y_N = rows
     splits = draw_repeats(y_N, 6, {"valid": 0.1, "test": 0.3}, seed=0)
     x_ND = np.full_like(x_ND, np.inf)
-    with caplog.at_level(logging.WARNING, "transfer"), np.errstate(invalid="ignore"):
-        found = repeat({"a": Centroids()}, x_ND, y_N, splits, 4, scheme=STRATIFIED, transform=["pca:4"])
-    assert found is None
-    assert "nothing is repeated on other splits: transform: " in caplog.text
+    with np.errstate(invalid="ignore"), pytest.raises(NotRepeated, match="^transform: "):
+        repeat({"a": Centroids()}, x_ND, y_N, splits, 4, scheme=STRATIFIED, transform=["pca:4"])
 
 
 def test_where_every_method_refuses_nothing_is_repeated(rows: tuple[Any, Any]) -> None:
-    assert repeated(rows, a=Centroids(refuse=True)) is None
+    with pytest.raises(NotRepeated, match="^a: "):
+        repeated(rows, a=Centroids(refuse=True))

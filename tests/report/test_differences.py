@@ -126,20 +126,22 @@ def test_groups_are_independent_where_a_run_has_several(
 def test_the_conclusion_follows_interval_and_adjusted_p(
     ci95: list[float], p: float, words: str, write_run: WriteRun
 ) -> None:
-    (found,) = find_differences(read_runs([write_run("a"), write_run("b")]))
+    runs = read_runs([write_run("a"), write_run("b")])
+    (found,) = find_differences(runs)
     entry = {**found.scores["macro_f1"], "difference": sum(ci95) / 2, "ci95": ci95, "p_holm": p}
     changed = dataclasses.replace(found, scores={**found.scores, "macro_f1": entry})
-    assert conclude([changed], "macro_f1") == [
+    assert conclude(runs, [changed]) == [
         f"a (svm) is best on the validation split; on the same 36 test images {words}."
     ]
 
 
 def test_results_of_one_conclusion_are_listed_together(write_run: WriteRun) -> None:
-    found = find_differences(runs_of(write_run, 0, 1, 2, 3))
+    runs = runs_of(write_run, 0, 1, 2, 3)
+    found = find_differences(runs)
     entry = {**found[0].scores["macro_f1"], "difference": 0.1, "ci95": [-0.1, 0.3], "p_holm": 0.5}
     alike = [dataclasses.replace(one, scores={"macro_f1": entry}) for one in found]
     b, c, d = (label(one.b) for one in found)
-    assert f" its lead over {b}, {c} and {d} in macro F1 may be chance." in conclude(alike, "macro_f1")[0]
+    assert f" its lead over {b}, {c} and {d} in macro F1 may be chance." in conclude(runs, alike)[0]
 
 
 def test_every_pair_can_be_compared(write_run: WriteRun) -> None:

@@ -12,6 +12,7 @@ from transfer.evaluation import results
 from transfer.evaluation.results import Result
 
 EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
+OVERLAP = {"first": "train", "second": "test", "groups": 2, "images": 7}
 
 
 @pytest.fixture
@@ -108,14 +109,20 @@ def test_near_duplicates_are_shown_with_a_pair_and_the_command(example: Result) 
     assert "of 20 valid" not in text
     drawn = notes(example, data={"near_duplicates": near, "drawn": ["test"]})
     assert "`--groups REGEX` keeps" in drawn  # where the splits are the data's own it would move no image
+    rows = notes(example, data={"near_duplicates": near}, features={**example.features, "given": "f.npz"})
+    assert "groups of rows (an array, or a column that `--groups` names) keep such images" in rows
+    example.methods[0]["test"]["independent"] = {"unit": "group", "count": 4}
+    groups = {"count": 5, "suggestion": None}
+    for across, keep in (([], "wider groups keep"), ([OVERLAP], "`--repeats groups` keeps")):
+        data = {"near_duplicates": near, "groups": {**groups, "across_splits": across}}
+        assert f"scores may flatter; {keep} such images together" in notes(example, data=data)
 
 
 def test_groups_on_both_sides_of_a_given_split_are_named(example: Result) -> None:
-    overlap = {"first": "train", "second": "test", "groups": 2, "images": 7}
     methods = example.methods
     for method in methods:
         method["test"]["independent"] = {"unit": "group", "count": 4}
-    data = {"groups": {"count": 5, "across_splits": [overlap], "suggestion": None}}
+    data = {"groups": {"count": 5, "across_splits": [OVERLAP], "suggestion": None}}
     text = notes(example, data=data, methods=methods)
     assert "2 groups lie in both train and test (7 test images)" in text
     assert "all test images are of one group" not in text
@@ -143,6 +150,14 @@ def test_methods_that_find_no_image_of_a_class_are_named(example: Result) -> Non
     assert "finds no image" not in notes(example)
     example.methods[0]["test"]["per_class"][0]["recall"] = 0.0
     assert f"finds no image: {example.methods[0]['name']} 1" in notes(example)
+
+
+def test_repeats_that_failed_say_why(example: Result) -> None:
+    assert "nothing is repeated" not in notes(example)
+    comparison = {**example.comparison, "repeats": None, "not_repeated": "ridge: all images of one class"}
+    assert "nothing is repeated on other splits: ridge: all images of" in notes(
+        example, comparison=comparison
+    )
 
 
 def test_extended_grids_and_edges_are_named(example: Result) -> None:

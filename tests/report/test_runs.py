@@ -33,6 +33,17 @@ def test_results_are_named_by_as_much_path_as_tells_them_apart(files: list[str],
     assert name_runs([Path(file) for file in files]) == names
 
 
+def test_given_features_are_told_apart_by_their_contents(example: Result) -> None:
+    def given(sha256: str) -> Run:
+        backbone = {**example.backbone, "name": "given features", "weights": "no", "weights_sha256": sha256}
+        features = {**example.features, "given": "f.npz"}
+        return Run(sha256, dataclasses.replace(example, backbone=backbone, features=features))
+
+    assert common_and_different([given("a" * 64), given("b" * 64)])[1] == {
+        "weights": ["features aaaaaaaa", "features bbbbbbbb"]
+    }
+
+
 def test_a_result_below_the_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert name_runs([Path("result.json"), Path("other/result.json")]) == [tmp_path.name, "other"]

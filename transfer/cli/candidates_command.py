@@ -81,7 +81,7 @@ def run_candidates(args: argparse.Namespace) -> int:
         if args.json:
             print(text, end="", flush=True)
         elif args.quiet:
-            for sentence in differences.conclude(differences.find_differences(found), config.select):
+            for sentence in differences.conclude(found, differences.find_differences(found)):
                 print(printable(sentence), flush=True)
         else:
             report.show_side_by_side(found, rendering.console(), remarks)

@@ -65,10 +65,10 @@ def export(args: argparse.Namespace) -> int:
 
 
 def _result(model: Path) -> Result | None:
-    """Return the result of the run that made a model; None where the models alone were copied elsewhere."""
+    """Return the result of the run that made a model; None where there is none, or that of another run."""
     from transfer.evaluation import results
+    from transfer.serving.run_folder import is_same_run
 
-    path = model / RESULT
-    if not path.is_file() and model.name == MODELS:
-        path = model.parent / RESULT
-    return results.load(path) if path.is_file() else None
+    folder = model.parent if model.name == MODELS and not (model / RESULT).is_file() else model
+    path = folder / RESULT
+    return results.load(path) if path.is_file() and is_same_run(folder) else None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from transfer.cli.commands import report_skipped
 from transfer.cli.parsing import parse_columns
-from transfer.system.errors import UserError
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of
 from transfer.system.text import line
@@ -36,10 +35,8 @@ def predict(args: argparse.Namespace) -> int:
         pick_device(args.device)
     if args.out:
         prediction_table.check_path(args.out)
-        if any(path.exists() and args.out.exists() and path.samefile(args.out) for path in args.images):
-            raise UserError(f"{args.out} would be written over; give another `out`")
     must_exist = args.on_bad_image != "skip"
-    given = find_named(args.images, sys.stdin.buffer.read, must_exist=must_exist)
+    given = find_named(args.images, sys.stdin.buffer.read, must_exist=must_exist, out=args.out)
     names, left_out = below(given, parse_columns(args.columns) if args.columns else {})
     find_record(args.model)  # before libraries that take seconds are imported
     from transfer.report import rendering

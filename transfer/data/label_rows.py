@@ -74,6 +74,11 @@ class LabelledRows:
         """Name a row in a message."""
         return self.table.locate(self.number_N[row])
 
+    @property
+    def without_splits(self) -> str:
+        """How to have splits drawn where the rows have some."""
+        return "`columns='split='` draws splits" if self.table.names else "take the array of splits out"
+
     @cached_property
     def split_N(self) -> SplitCodes:
         """Indices into `SPLITS`, all train where the table has no splits; `UserError` for another name of one."""
@@ -88,7 +93,7 @@ class LabelledRows:
             more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
             raise UserError(
                 f"{self.locate(int(np.argmax(code_N == UNKNOWN)))}: the split is {', '.join(unknown[:NAMED])}{more}; "
-                "name splits train, valid and test, or `columns='split='` draws them"
+                f"name splits train, valid and test, or {self.without_splits}"
             )
         return code_N
 
@@ -192,7 +197,7 @@ def _check_splits(rows: LabelledRows) -> None:
     for split in ("train", "test"):
         if SPLITS.index(split) not in split_N:
             raise UserError(
-                f"{rows.table.path} has no row of the {split} split; add some, or `columns='split='` draws splits"
+                f"{rows.table.path} has no row of the {split} split; add some, or {rows.without_splits}"
             )
     trained = np.unique(label_N[split_N == TRAIN])
     untrained_N = ~np.isin(label_N, trained)

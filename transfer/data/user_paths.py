@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from transfer.config import PREDICTIONS
 from transfer.data.class_folders import describe_lost
-from transfer.data.formats import IMAGE_SUFFIXES
+from transfer.data.formats import IMAGE_SUFFIXES, suffix
 from transfer.data.image_tables import is_table, list_images
 from transfer.data.listing import list_files
 from transfer.data.members import container_of
@@ -24,7 +24,9 @@ from transfer.system.remote import RemotePath, path_of
 STANDARD_INPUT = Path("-")
 
 
-def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_exist: bool) -> Iterator[Path]:
+def find_named(
+    given: Iterable[Path], read_input: Callable[[], bytes], *, must_exist: bool, out: Path | None = None
+) -> Iterator[Path]:
     """Find what a user names: paths, patterns that no shell expanded, and names on standard input.
 
     Parameters
@@ -35,6 +37,8 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
         Returns standard input: a name a line, or names with a NUL after each.
     must_exist : bool
         Whether a path that is not there is an error; a pattern that matches nothing always is one.
+    out : Path, optional
+        A file that will be written, and may be none of them.
 
     Yields
     ------
@@ -43,7 +47,7 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
     Raises
     ------
     UserError
-        For a name that matches nothing.
+        For a name that matches nothing, and for one of `out`.
     """
     urls: set[Path] = set()
     for path in given:
@@ -64,6 +68,8 @@ def find_named(given: Iterable[Path], read_input: Callable[[], bytes], *, must_e
                 urls.add(one)
             if must_exist and not one.exists() and not container_of(one):
                 raise UserError(f"no such file or folder: {one}")
+            if out and out.exists() and one.exists() and one.samefile(out):
+                raise UserError(f"{out} would be written over; give another `out`")
             yield one
 
 
@@ -137,13 +143,17 @@ def check_output(data: Path, out: Path) -> None:
     Raises
     ------
     UserError
-        If `out` is, or lies in, a folder of images of the image set, or the table would be written over.
+        If `out` is, or lies in, a folder of images of the image set, is one below the folder of the table, or the
+        table would be written over.
     """
     if isinstance(data, RemotePath):
         return
     real = out.resolve()
     if data.resolve() == real / PREDICTIONS:
         raise UserError(f"{data} would be written over by the predictions of the run; give another `out`")
+    below = data.is_file() and real.is_relative_to(data.parent.resolve()) and real.is_dir()
+    if below and not is_output(real) and any(suffix(path.name) in IMAGE_SUFFIXES for path in real.iterdir()):
+        raise UserError(f"{out} holds images; give an `out` beside them")
     for folder in (data / name for name in folders_in(data)):
         # Class folders within split folders count by themselves only where they lie elsewhere.
         inner = [folder / name for name in folders_in(folder, links=True)]

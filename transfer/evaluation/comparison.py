@@ -99,13 +99,20 @@ def compare_methods(
     climbed = []
     if ladder.FIRST in fitted:
         climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N, on_progress)
+    repeated, why = None, None
+    try:
+        repeated = _repeat(config, fitted, image_set, features, trained, watch, on_progress)
+    except repeats.NotRepeated as error:
+        why = str(error)
+        log.warning("nothing is repeated on other splits: %s", why)
     return {
         "select": config.select,
         "best": best,
         "best_of_kind": kinds,
         "pairs": pairs,
         "ladder": climbed,
-        "repeats": _repeat(config, fitted, image_set, features, trained, watch, on_progress),
+        "repeats": repeated,
+        "not_repeated": why,
     }
 
 
@@ -118,7 +125,7 @@ def _repeat(
     watch: Stopwatch,
     on_progress: Progress,
 ) -> dict[str, Any] | None:
-    """`comparison.repeats` of the result; None where nothing is repeated."""
+    """`comparison.repeats` of the result; None where nothing is to be repeated; raises `NotRepeated`."""
     count = config.repeats
     if count is None:
         count = repeats.default_count(
@@ -130,10 +137,7 @@ def _repeat(
     if count == 0 or not (unfitted or others):
         return None
     if is_mapped(features.x_ND):
-        log.warning(
-            "nothing is repeated on other splits: their rows are held in memory, and features are on disk"
-        )
-        return None
+        raise repeats.NotRepeated("their rows are held in memory, and features are on disk")
     scheme, names, splits = _draw(config, count, image_set, features.images)
     if others:
         trained.announce_repeats([len(train) for train, _, _ in splits])

@@ -59,7 +59,13 @@ class Experiment:
         return self.result.to_json()
 
     def save_models(self, folder: Path) -> None:
-        """Write the network and the heads, of features that were computed; raises `ModelsNotSaved`."""
+        """Write the network and the heads, in place of those of an earlier run; raises `ModelsNotSaved`.
+
+        A model without a network could name no class of an image: of features that were given there is none.
+        """
+        if self.features.given:
+            bundle.remove(folder)
+            return
         heads = {
             name: (
                 self.result.method(name),

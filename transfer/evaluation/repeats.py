@@ -33,6 +33,10 @@ DRAWN_REPEATS, MOST_CLASSES = 10, 300
 log = logging.getLogger(__name__)
 
 
+class NotRepeated(Exception):
+    """Nothing could be fitted on other splits; the message says why."""
+
+
 class OnFit(Protocol):
     """Called with the number of splits that are done, a part of one included, and with what is being done."""
 
@@ -62,7 +66,7 @@ def repeat(
     others: Mapping[str, Scorer] | None = None,
     fit_s: Mapping[str, float] | None = None,
     on_progress: Progress = silent,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Fit every search on every split, choice of settings included, and compare the methods over the splits.
 
     Parameters
@@ -92,10 +96,15 @@ def repeat(
 
     Returns
     -------
-    dict or None
+    dict
         `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
         score for every split, `left_out` (methods that failed on one, and why), and `pairs` with the mean difference,
-        its 95 % interval and the splits won. None where no transform, or no method, can be fitted.
+        its 95 % interval and the splits won.
+
+    Raises
+    ------
+    NotRepeated
+        Where no transform, or no method, can be fitted.
     """
     names_M = [*unfitted, *(others or {})]
     if transform:
@@ -103,8 +112,7 @@ def repeat(
     try:
         x_ND, transforms = fit_transforms(transform, x_ND, splits)
     except Exception as error:  # memory, a library: it costs the repeats alone
-        log.warning("nothing is repeated on other splits: transform: %s", first_line(error))
-        return None
+        raise NotRepeated(f"transform: {first_line(error)}") from error
     scorers: dict[str, Scorer] = {
         name: partial(score_splits, search, x_ND, y_N, splits, n_classes, transforms=transforms)
         for name, search in unfitted.items()
@@ -112,7 +120,7 @@ def repeat(
     cost_s = [(fit_s or {}).get(name, np.nan) for name in names_M]
     methods, left_out = _score_methods(scorers | dict(others or {}), len(splits), cost_s, on_progress)
     if not methods:
-        return None
+        raise NotRepeated("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
     test_share, train_share = (
         float(np.mean([len(split[side]) for split in splits])) / len(y_N) for side in (2, 0)
     )

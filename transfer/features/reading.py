@@ -80,7 +80,7 @@ def check_splits(images: IndexedImages, whole: ImageSet, wanted: Iterable[str] =
     """Raise `UserError` where leaving out bad images left a wanted split empty or training with one class."""
     for split in wanted:
         if SPLITS.index(split) not in images.split_N:
-            raise UserError(f"no image of the {split} split of {whole.root} can be read")
+            raise UserError(f"no image of the {split} split of {whole.name} can be read")
     untrained_N = ~np.isin(images.label_N, images.in_split("train").label_N)
     if untrained_N.any():
         image = images[int(np.argmax(untrained_N))]

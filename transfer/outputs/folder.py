@@ -42,8 +42,6 @@ def save(out: Path, done: Experiment, on_progress: Progress = silent) -> list[Us
         MODELS: lambda: done.save_models(out / MODELS),
         PAGE: lambda: write_page(out / PAGE, done.result, out / PREDICTIONS, done.thumbnail),
     }
-    if done.features.given:  # a model without a network could name no class of an image
-        del steps[MODELS]
     for i, (name, write) in enumerate(steps.items()):
         on_progress("write", i, len(steps), name)
         try:

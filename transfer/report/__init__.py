@@ -101,7 +101,7 @@ def show_side_by_side(runs: Sequence[Run], console: Console, remarks: Sequence[s
         say(console, sentence)
     for note in [*same_images.notes(runs), *remarks]:
         say(console, f"Note: {note}")
-    for sentence in differences.conclude(found, runs[0].result.comparison["select"]):
+    for sentence in differences.conclude(runs, found):
         say(console, sentence, style="bold")
 
 

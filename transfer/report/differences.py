@@ -17,6 +17,7 @@ from transfer.evaluation import statistics
 from transfer.report.answers import Answers
 from transfer.report.runs import Run
 from transfer.report.same_images import group_runs
+from transfer.report.verdict import sentences as describe_run
 from transfer.report.wording import SCORES
 
 
@@ -104,18 +105,23 @@ def _groups(answers: Sequence[tuple[Answers, npt.NDArray[np.intp]]]) -> npt.NDAr
     return min(several, key=lambda groups_N: len(set(groups_N)), default=None)
 
 
-def conclude(differences: Sequence[Difference], select: str) -> list[str]:
+def conclude(runs: Sequence[Run], differences: Sequence[Difference]) -> list[str]:
     """Say in a sentence for each set of test images which runs the best one differs from.
 
     Parameters
     ----------
+    runs : sequence of Run
     differences : sequence of Difference
-    select : {"macro_f1", "accuracy"}
+        Between these, as `find_differences` returns them.
 
     Returns
     -------
     list of str
+        The verdict of one run alone.
     """
+    if len(runs) == 1:
+        return describe_run(runs[0].result)
+    select = runs[0].result.comparison["select"]
     found: dict[str, dict[str, list[str]]] = {}
     subjects = {}
     for one in differences:

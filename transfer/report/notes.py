@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from transfer.config import BUILT_IN, NAMED_WEIGHTS, UNCACHED
-from transfer.evaluation.results import Result, skipped_count
+from transfer.evaluation.results import Result, are_given, skipped_count
 from transfer.report.lab import describe_lab
 from transfer.report.verdict import find_pair
-from transfer.report.wording import format_params, format_points
+from transfer.report.wording import describe_groups_option, format_params, format_points
 
 # Why an engine was taken that nobody asked for and no trial chose.
 CACHED = "the cache holds its features"
@@ -134,11 +134,15 @@ def _on_groups(result: Result) -> Iterator[str]:
     suggestion = groups["suggestion"]
     for one in near:
         first, second = one["pairs"][0]
-        option = describe_groups_option(groups, moves=one["second"] in result.data["drawn"])
+        keep = f"`{describe_groups_option(groups, moves=one['second'] in result.data['drawn'])}` keeps"
+        if groups.get("count"):
+            keep = "`--repeats groups` keeps" if groups["across_splits"] else "wider groups keep"
+        elif are_given(result) and not suggestion:  # REGEX is for names of files
+            keep = "groups of rows (an array, or a column that `--groups` names) keep"
         yield (
             f"{one['found']} of {one['compared']} {one['second']} images have a near-duplicate among the "
             f"{one['first']} images by their features (nearest: {first} and {second}): scores may flatter; "
-            f"`{option}` keeps such images together"
+            f"{keep} such images together"
         )
     if suggestion and not near:
         yield (
@@ -158,12 +162,6 @@ def _on_groups(result: Result) -> Iterator[str]:
         )
 
 
-def describe_groups_option(groups: dict[str, Any], *, moves: bool) -> str:
-    """Return the options that keep groups together; splits of the data's own are not moved, so others are added."""
-    pattern = f"'{groups['suggestion']['pattern']}'" if groups["suggestion"] else "REGEX"
-    return f"--groups {pattern}" + ("" if moves else " --repeats groups")
-
-
 def _on_methods(result: Result) -> Iterator[str]:
     unasked = result.config.get("repeats", 0) is None
     if unasked and "test" in result.data["drawn"] and not result.comparison.get("repeats"):
@@ -174,6 +172,8 @@ def _on_methods(result: Result) -> Iterator[str]:
     yield from _on_one_split(result)
     for name, reason in result.comparison.get("left_out", {}).items():
         yield f"{name} is left out: {reason}"
+    if reason := result.comparison.get("not_repeated"):
+        yield f"nothing is repeated on other splits: {reason}"
     for name, reason in (result.comparison.get("repeats") or {}).get("left_out", {}).items():
         yield f"{name} is left out of the other splits: {reason}"
     yield from _on_batch_norm(result)

@@ -180,6 +180,11 @@ def _images(result: Result) -> str:
     )
 
 
+def _weights(result: Result) -> str:
+    backbone = result.backbone
+    return f"features {backbone['weights_sha256'][:8]}" if are_given(result) else describe_weights(backbone)
+
+
 def _size(result: Result) -> str:
     return "" if are_given(result) else "x".join(map(str, result.backbone["input_size"]))
 
@@ -210,7 +215,7 @@ _PROPERTIES: list[tuple[str, Callable[[Result], str], bool]] = [
     ("classes", lambda r: f"{len(r.data['classes']):,} classes", True),
     ("images", _images, True),
     ("backbone", lambda r: r.backbone["name"], True),
-    ("weights", lambda r: describe_weights(r.backbone), True),
+    ("weights", _weights, True),
     ("size", _size, True),
     ("resize", lambda r: describe_resize(r.backbone), True),
     ("decoder", lambda r: describe_decoder(r.engine), True),

@@ -128,7 +128,9 @@ def champions(result: Result) -> list[dict[str, Any]]:
     asked = QUESTION if best_of_kind.keys() >= QUESTION else best_of_kind.keys()
     found = [result.method(name) for kind, name in best_of_kind.items() if kind in asked]
     # Of equal ones the best comes first, which is ahead in the score that breaks ties or was named first.
-    found.sort(key=lambda method: (-method["valid"][comparison["select"]], method["name"] != comparison["best"]))
+    found.sort(
+        key=lambda method: (-method["valid"][comparison["select"]], method["name"] != comparison["best"])
+    )
     return found[:2]
 
 

@@ -134,3 +134,9 @@ def format_p(p: float | None) -> str:
     while p < ALPHA <= float(f"{p:.{digits}g}"):
         digits += 1
     return f"{p:.{digits}g}"
+
+
+def describe_groups_option(groups: dict[str, Any], *, moves: bool) -> str:
+    """Return the options that keep groups together; splits of the data's own are not moved, so others are added."""
+    pattern = f"'{groups['suggestion']['pattern']}'" if groups["suggestion"] else "REGEX"
+    return f"--groups {pattern}" + ("" if moves else " --repeats groups")

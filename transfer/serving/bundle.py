@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,7 @@ from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
 from transfer.serving.method_files import save_heads
-from transfer.serving.run_folder import check_same_run, find_network, find_record
+from transfer.serving.run_folder import check_same_run, data_of_result, find_network, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.remote import path_of
@@ -87,6 +87,8 @@ class ModelsNotSaved(UserError):
 def check_replaceable(folder: Path, config: RunConfig) -> None:
     """Refuse to replace a model of other data, or of another network, than those of a run.
 
+    In the folder that a run writes to, the result of other data is not replaced either, which features leave alone.
+
     A run on the same DATA with its backbone, weights, normalisation, layers, resizing, decoder, transform and, where
     it names one, input size may replace it, whatever its other settings and whatever images have come or gone since.
 
@@ -100,18 +102,20 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
     Raises
     ------
     UserError
-        For a model of something else, or a `model.json` that can't be read.
+        For a model or a result of something else, or a `model.json` that can't be read.
     """
-    path = folder / RECORD
-    if not path.is_file():
-        return
+    path, new = folder / RECORD, _made_from(config, None)
     advice = "give another `models`, or replace it with `force=True`"
+    if not path.is_file():
+        had = data_of_result(folder.parent) if folder.name == MODELS else None
+        if had not in (None, new["data"]):
+            raise UserError(f"{folder.parent} holds a result of {had!r}, not {new['data']!r}; {advice}")
+        return
     try:
         record = schemas.load(path, "model")
     except UserError as error:
         raise UserError(f"{error}; {advice}") from error
-    made_from, size = record.get("made_from"), record["features"]["input_size"]
-    old, new = record["backbone"], _made_from(config, None)
+    old, made_from, size = record["backbone"], record.get("made_from"), record["features"]["input_size"]
     reasons = []
     if made_from and made_from["source_sha256"] != new["source_sha256"]:
         elsewhere = " in another folder" if made_from["data"] == new["data"] else ""
@@ -208,16 +212,21 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _replace(folder: Path, staging: Path) -> None:
-    """Move written files to where those of an earlier run are; what it had beyond them goes."""
+def remove(folder: Path, *, but: Collection[str] = ()) -> None:
+    """Remove `model.json` and the files of an earlier run, but for those named."""
     (folder / RECORD).unlink(missing_ok=True)
-    new = {path.name for path in staging.iterdir()}
-    old = {folder / f"{stem}{serialization.SUFFIX}" for stem in (*METHODS, "calibrated")}
+    old = {folder / f"{stem}{serialization.SUFFIX}" for stem in (BACKBONE, *METHODS, "calibrated")}
     trained = (f"{name}-*{serialization.SUFFIX}" for name in ("unfreeze", *ADAPTATIONS, "fc-lab"))
     for path in (*old, *itertools.chain.from_iterable(map(folder.glob, trained))):
-        if path.name not in new and path.exists():
+        if path.name not in but and path.exists():
             log.info("removed a file of an earlier run: %s", path)
             path.unlink(missing_ok=True)
+
+
+def _replace(folder: Path, staging: Path) -> None:
+    """Move written files to where those of an earlier run are; what it had beyond them goes."""
+    new = {path.name for path in staging.iterdir()}
+    remove(folder, but=new)
     for name in sorted(new, key=RECORD.__eq__):  # the record last
         (staging / name).replace(folder / name)
 

@@ -68,17 +68,29 @@ def find_network(path: Path, about: dict[str, Any]) -> str | None:
         return None
 
 
-def check_same_run(folder: Path) -> None:
-    """Warn where the result and the models in the folder that a run writes to are of two runs.
-
-    A run that is killed while it writes them leaves such a folder, and so do two runs at a time.
-    """
-    result, models = folder / RESULT, folder / MODELS / RECORD
+def data_of_result(folder: Path) -> str | None:
+    """Return the name of the data of the result in a folder that a run wrote to; None without one that can be read."""
     try:
-        made_from = parsed(models, "model", MAX_BYTES).get("made_from")
+        data = parsed(folder / RESULT, "result", MAX_BYTES).get("data")
+    except UserError:
+        return None
+    return data.get("name") if isinstance(data, dict) else None
+
+
+def is_same_run(folder: Path) -> bool:
+    """Return whether the result and the models in the folder that a run writes to are of one run, as far as is known.
+
+    A run that is killed while it writes them leaves another folder, and so do two runs at a time.
+    """
+    try:
+        made_from = parsed(folder / MODELS / RECORD, "model", MAX_BYTES).get("made_from")
         expected = made_from.get("result_sha256") if isinstance(made_from, dict) else None
-        same = expected is None or files.file_sha256(result) == expected
+        return expected is None or files.file_sha256(folder / RESULT) == expected
     except (UserError, OSError):  # one of them is not there
-        return
-    if not same:
-        log.warning("%s and the models beside it are of two different runs", result)
+        return True
+
+
+def check_same_run(folder: Path) -> None:
+    """Warn where the result and the models in the folder that a run writes to are of two runs."""
+    if not is_same_run(folder):
+        log.warning("%s and the models beside it are of two different runs", folder / RESULT)

@@ -9,7 +9,8 @@ from typing import Any
 
 from transfer.config import BUILT_IN, RunConfig
 from transfer.evaluation.results import Result, are_given
-from transfer.report.notes import FEW_IMAGES, describe_groups_option
+from transfer.report.notes import FEW_IMAGES
+from transfer.report.wording import describe_groups_option
 
 # Classes with fewer training images, or found less often, are named as in want of images.
 FEW_TRAINING_IMAGES, LOW_RECALL = 30, 0.5
@@ -45,7 +46,7 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
             "Groups lie on both sides of a split: leave out one group after the other to see what a new one costs.",
             "--repeats groups",
         )
-    if not comparison.get("repeats"):
+    if not (comparison.get("repeats") or comparison.get("not_repeated")):
         yield "One split says little about the next one: compare on other splits as well.", "--repeats 10"
     rows = zip(data["splits"]["train"]["per_class"], best["test"]["per_class"], strict=True)
     poor = sorted(

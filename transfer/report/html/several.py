@@ -12,7 +12,6 @@ from transfer.report.html import several_charts as charts
 from transfer.report.html.templates import environment
 from transfer.report.runs import Run
 from transfer.report.same_images import notes
-from transfer.report.verdict import sentences as describe_run
 from transfer.report.wording import SCORES, format_share
 
 # Results that the title of the page names.
@@ -45,7 +44,7 @@ def render(runs: Sequence[Run], remarks: Sequence[str] = ()) -> str:
             runs=runs,
             title=", ".join(run.name for run in runs) if len(runs) <= NAMED else f"{len(runs)} results",
             heading=side_by_side.heading(runs),
-            sentences=conclude(found, select) if len(runs) > 1 else describe_run(runs[0].result),
+            sentences=conclude(runs, found),
             notes=[*notes(runs), *remarks],
             frontier=charts.frontier(runs, points, select) if points else None,
             frontier_table=side_by_side.frontier(points, WHOLE) if points else None,
