@@ -28,9 +28,6 @@ Array = npt.NDArray[Any]
 
 # Of the last move between two penalties, the share that the next move begins with.
 MOVED_ON = 0.7
-# Penalties along a path that have a preconditioner of their own. Later ones take the last: a few more iterations take
-# less time than one more inverse.
-PRECONDITIONED = 3
 
 
 class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -99,10 +96,10 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             For data or parameters that cannot be used.
         """
         X, self.classes_, codes_N = checked(self, X, y)
-        rows = Rows.of(X, standardize=self.standardize)
+        rows = Rows.of(X, codes_N, self.C, standardize=self.standardize)
         weight_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
         with one_thread_each():
-            layer, self.n_iter_, _ = fit_layer(
+            layer, self.n_iter_ = fit_layer(
                 rows, codes_N, self.C, weight_N, max_iter=self.max_iter, tol=self.tol
             )
         self.coef_, self.intercept_ = rows.fold(layer)
@@ -209,23 +206,22 @@ class LogisticRegressionSearch(GridSearch):
         self.seed = seed
 
     def _prepare(self, X: Array, codes_N: Array) -> Path:
-        return Path(Rows.of(X, standardize=self.standardize), codes_N)
+        return Path(Rows.of(X, codes_N, min(self.C), standardize=self.standardize), codes_N)
 
     def _solve(self, rows: Path, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
         def follow(class_weight: Any) -> list[Solution]:
             """Solve the settings of one class weight, the strongest penalty first; each starts from the one before."""
             weight_N = compute_sample_weight(class_weight, self.classes_[rows.codes_N])
             own = [setting for setting in settings if setting["class_weight"] == class_weight]
-            solutions, last = [], None
-            for i, setting in enumerate(sorted(own, key=lambda setting: setting["C"])):
+            solutions = []
+            for setting in sorted(own, key=lambda setting: setting["C"]):
                 start = time.perf_counter()
-                layer, n_iter, last = fit_layer(
+                layer, n_iter = fit_layer(
                     rows.rows,
                     rows.codes_N,
                     setting["C"],
                     weight_N,
                     rows.start(setting),
-                    last if i >= PRECONDITIONED else None,
                     max_iter=self.max_iter,
                     tol=self.tol,
                 )

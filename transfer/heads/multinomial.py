@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from transfer.heads.curvature import MOST_JOINT, Preconditioner, principal_axes, sum_curvature, turned
 from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
@@ -25,42 +26,65 @@ from transfer.heads.threads import one_thread_each, pool_of_cores
 
 Array = npt.NDArray[Any]
 
-# Steps from zero after which it is known which rows matter.
-FIRST_STEPS = 20
+# Steps from zero after which it is known which rows matter, and the gain below which they end.
+FIRST_STEPS, FIRST_TOL = 10, 1e-3
+# Rows from which curvature is estimated. To turn more into other coordinates would take longer than it saves.
+MOST_SAMPLED = 8192
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Centred training rows, in an orthonormal basis of their span if there are fewer rows than features.
+    """Centred training rows, in orthonormal coordinates if they are few, and what is known of the optimum.
 
-    The optimum lies in that span, since every row's gradient does, and a penalty on squared weights is the same in any
-    orthonormal basis. Products are in float32: in float64 they take longer and end at the same optimum.
+    The optimum lies in the span of the rows, since every row's gradient does, and a penalty on squared weights is the
+    same in any orthonormal coordinates. Products are in float32: in float64 they take longer and end at the same
+    optimum.
     """
 
     z_NR: Array | MappedRows
     basis_RD: Array | None
     mean_D: Array
     scale_D: Array
+    start_CR: Array
+    """A layer on the way to the optimum of the strongest penalty, without class weights."""
+    sample_S: slice | Array
+    """Rows from which curvature is estimated: all, or some of many."""
+    turned_SR: Array
+    """These, in coordinates in which curvature there is diagonal."""
+    axes_RR: Array | None
+    """These coordinates, in columns; None: those of `z_NR`."""
 
     @classmethod
-    def of(cls, x_ND: Array, *, standardize: bool) -> Rows:
-        """Centre rows, standardise them if asked to, and change the basis if that makes them shorter.
+    def of(cls, x_ND: Array, y_N: Array, C: float, *, standardize: bool) -> Rows:
+        """Centre rows, standardise them if asked to, and turn few rows into other coordinates.
 
         Raises `ValueError` for rows whose products float32 can't hold.
         """
         mean_D, deviation_D = moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
-        z_ND = scale_rows(x_ND, mean_D, scale_D)
+        z_NR, basis_RD = scale_rows(x_ND, mean_D, scale_D), None
         if not standardize:
-            largest = max(float(np.abs(z_ND[part]).max()) for part in parts(*z_ND.shape))
+            largest = max(float(np.abs(z_NR[part]).max()) for part in parts(*z_NR.shape))
             if x_ND.size * largest**2 > float(np.finfo(np.float32).max):
                 raise ValueError(
                     "products of these features overflow float32; scale them, or use standardize=True"
                 )
-        if len(z_ND) >= z_ND.shape[1]:
-            return cls(z_ND, None, mean_D, scale_D)
-        basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_ND[:]).T)
-        return cls(z_RN.T.contiguous().numpy(), basis_DR.T.numpy(), mean_D, scale_D)
+        if len(z_NR) < z_NR.shape[1]:
+            basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_NR[:]).T)
+            z_NR, basis_RD = z_RN.T.contiguous().numpy(), basis_DR.T.numpy()
+        few = len(z_NR) <= MOST_SAMPLED
+        rng = np.random.default_rng(0)
+        sample_S = slice(None) if few else np.sort(rng.choice(len(z_NR), MOST_SAMPLED, replace=False))
+        z_SR, y_S = z_NR[sample_S], y_N[sample_S]
+        cost_S = np.full(len(y_S), C * len(y_N) / len(y_S))
+        start_CR, slope_CS = _first_steps(Problem(z_SR, y_S, cost_S, int(y_N.max()) + 1))
+        axes_RR = principal_axes(z_SR, slope_CS, cost_S)
+        turned_SR = multiply_rows(z_SR, axes_RR.T)
+        if not few:
+            return cls(z_NR, basis_RD, mean_D, scale_D, start_CR, sample_S, turned_SR, axes_RR)
+        basis_RD = axes_RR.T if basis_RD is None else axes_RR.T @ basis_RD
+        start_CR = turned(start_CR, axes_RR)
+        return cls(turned_SR, basis_RD, mean_D, scale_D, start_CR, sample_S, turned_SR, None)
 
     def fold(self, layer_CR: Array) -> tuple[Array, Array]:
         """Return weights (C, D) and intercepts (C,) for raw features; the last column of `layer_CR` is intercepts."""
@@ -71,17 +95,32 @@ class Rows:
         return coef[0], intercept[0]
 
 
+def _first_steps(problem: Problem) -> tuple[Array, Array]:
+    """Return a layer after some steps from zero, and the slopes there."""
+    with flushed(), one_thread_each(), pool_of_cores(len(problem.blocks), flush_thread) as pool:
+        zero_CR = np.zeros(problem.shape, np.float32)
+        sums = problem.sum_curvature(pool, zero_CR)
+        found, _, _ = minimise(
+            partial(problem.evaluate, pool),
+            zero_CR.ravel(),
+            Preconditioner.of(sums, len(zero_CR), problem.penalty, None).apply,
+            max_iter=FIRST_STEPS if len(zero_CR) <= MOST_JOINT else 0,  # of many classes they save none
+            tol=FIRST_TOL,
+        )
+        layer_CR = found.reshape(problem.shape)
+        return layer_CR, problem.slopes(layer_CR)
+
+
 def fit_layer(
     rows: Rows,
     y_N: Array,
     C: float,
     weight_N: Array,
     begin_CR: Array | None = None,
-    known: Preconditioner | None = None,
     *,
     max_iter: int,
     tol: float,
-) -> tuple[Array, int, Preconditioner | None]:
+) -> tuple[Array, int]:
     """Fit the optimal layer for one penalty.
 
     Parameters
@@ -94,9 +133,7 @@ def fit_layer(
     weight_N : (N,)
         Weight of each row's cross entropy.
     begin_CR : ndarray of shape (C, R + 1), optional
-        Starting point, zero by default.
-    known : Preconditioner, optional
-        That of a similar penalty, to be used instead of one made at the starting point.
+        Starting point, that of the rows by default.
     max_iter : int
     tol : float
         The fit ends when five steps have gained less than this share of the value.
@@ -106,24 +143,17 @@ def fit_layer(
     layer_CR : ndarray of shape (C, R + 1)
         Weights of the rows' coordinates; the last column is intercepts.
     n_iter : int
-    preconditioner : Preconditioner or None
-        The last one used, if any.
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
-    best, n_iter, converged = problem.zero() if begin_CR is None else begin_CR, 0, False
-    preconditioner = known
+    begin_CR = rows.start_CR if begin_CR is None else begin_CR
     with flushed(), one_thread_each(), pool_of_cores(len(problem.blocks), flush_thread) as pool:
-        for most in (FIRST_STEPS, max_iter) if begin_CR is None else (max_iter,):
-            if not converged and n_iter < max_iter:
-                preconditioner = known or problem.precondition(pool, best)
-                found, n_more, converged = minimise(
-                    partial(problem.evaluate, pool),
-                    best.ravel(),
-                    partial(preconditioner.apply, pool),
-                    max_iter=min(most, max_iter - n_iter),
-                    tol=tol,
-                )
-                best, n_iter = found.reshape(best.shape), n_iter + n_more
+        found, n_iter, converged = minimise(
+            partial(problem.evaluate, pool),
+            begin_CR.ravel(),
+            _precondition(rows, problem, pool, begin_CR).apply,
+            max_iter=max_iter,
+            tol=tol,
+        )
     if not converged:
         why = (
             f"at max_iter={max_iter}"
@@ -131,28 +161,23 @@ def fit_layer(
             else f"after {n_iter} iterations, short of the optimum"
         )
         warnings.warn(f"logistic regression stopped {why}", ConvergenceWarning, stacklevel=2)
-    return best, n_iter, preconditioner
+    return found.reshape(problem.shape), n_iter
 
 
-@dataclass(frozen=True)
-class Preconditioner:
-    """An approximate inverse of the second derivative of a `Problem`, the same for every class."""
-
-    inverse_RR: torch.Tensor
-    intercept_scale: float
-    blocks: list[slice]
-    """Rows of the inverse that are taken by one core each."""
-
-    def apply(self, pool: Executor, v: Array) -> Array:
-        """Return the product with a flat slope."""
-        slope_CR = v.reshape(-1, len(self.inverse_RR) + 1)
-        weights_CR = torch.from_numpy(slope_CR[:, :-1])
-        products = pool.map(lambda part: multiply_few(weights_CR, self.inverse_RR[part]).numpy(), self.blocks)
-        return np.hstack([*products, self.intercept_scale * slope_CR[:, -1:]]).ravel()
+def _precondition(rows: Rows, problem: Problem, pool: Executor, layer_CR: Array) -> Preconditioner:
+    """Return an approximate inverse of the second derivative at a layer, from the sample of the rows."""
+    sampled = problem
+    if rows.axes_RR is not None:
+        y_S, cost_S = problem.y_N[rows.sample_S], problem.cost_N[rows.sample_S]
+        scale = len(problem.y_N) / len(y_S)
+        sampled = Problem(rows.turned_SR, y_S, scale * cost_S, len(layer_CR))
+        layer_CR = turned(layer_CR, rows.axes_RR)
+    sums = sampled.sum_curvature(pool, layer_CR)
+    return Preconditioner.of(sums, len(layer_CR), problem.penalty, rows.axes_RR)
 
 
 class Problem:
-    """The objective of one penalty, its slope, and an approximate inverse of its second derivative.
+    """The objective of one penalty, its slope, and sums of its curvature.
 
     Blocks of rows are given to the cores of a pool, and their sums are added in order, so that the result does not
     depend on which ends first. Layers have shape (C, R + 1); `minimise` takes and returns them flattened.
@@ -164,18 +189,18 @@ class Problem:
         Class indices.
     cost_N : (N,)
         Weight of each row's cross entropy.
+    n_classes : int, optional
+        One more than the largest class index by default.
     """
 
-    def __init__(self, z_NR: Array | MappedRows, y_N: Array, cost_N: Array) -> None:
+    def __init__(
+        self, z_NR: Array | MappedRows, y_N: Array, cost_N: Array, n_classes: int | None = None
+    ) -> None:
         self.z_NR, self.y_N, self.cost_N = z_NR, y_N, cost_N
-        self.shape = int(y_N.max()) + 1, z_NR.shape[1] + 1
+        self.shape = n_classes or int(y_N.max()) + 1, z_NR.shape[1] + 1
         self.blocks = even_blocks(len(y_N))
         # Of two classes scikit-learn has one column w, with |w|^2 / 2; here it is spread over two, w / 2 and -w / 2.
         self.penalty = 2.0 if self.shape[0] == 2 else 1.0
-
-    def zero(self) -> Array:
-        """Return the layer of zeros."""
-        return np.zeros(self.shape, np.float32)
 
     def evaluate(self, pool: Executor, v: Array) -> tuple[float, Array]:
         """Return the value and the slope at a flat layer."""
@@ -197,22 +222,21 @@ class Problem:
             slope_CR[:, -1] += intercepts_C
         return value, slope_CR.ravel()
 
-    def precondition(self, pool: Executor, layer_CR: Array) -> Preconditioner:
-        """Return the inverse of the second derivative at a layer, as if a row's curvature were its mean over classes.
+    def sum_curvature(self, pool: Executor, layer_CR: Array) -> Array:
+        """Return what `curvature.sum_curvature` does for all rows, at a layer."""
 
-        Rows that are all but certain have next to none. Weighing rows so halves the iterations that their mean needs.
-        """
+        def sums(block: slice) -> Array:
+            z_BR = self.z_NR[block]
+            slope_CB = self._entropies(layer_CR, z_BR, block)[1]
+            return sum_curvature(z_BR, slope_CB, self.y_N[block], self.cost_N[block])
 
-        def curvature(block: slice) -> Array:
-            slope_CB = self._entropies(layer_CR, self.z_NR[block], block)[1]
-            share_CB = np.abs(slope_CB)  # p, and 1 - p of the row's own class
-            mean_B: Array = (share_CB * (1 - share_CB)).mean(0)
-            return mean_B
+        blocks = pool.map(sums, self.blocks)
+        return sum(blocks, start=next(blocks))
 
-        curvature_N = self.cost_N * np.concatenate(list(pool.map(curvature, self.blocks)))
-        inverse_RR = _inverse(self.z_NR, curvature_N, self.penalty)
-        intercept_scale = 1 / max(float(curvature_N.sum()), 1e-30)
-        return Preconditioner(inverse_RR, intercept_scale, even_blocks(len(inverse_RR)))
+    def slopes(self, layer_CR: Array) -> Array:
+        """Return the derivatives of all cross entropies with respect to logits (C, N)."""
+        everything = slice(None)
+        return self._entropies(layer_CR, self.z_NR[everything], everything)[1]
 
     def _entropies(self, layer_CR: Array, z_BR: Array, block: slice) -> tuple[Array, Array]:
         """Return cross entropies (B,) of a block of rows, and their slopes (C, B) with respect to logits."""
@@ -222,24 +246,6 @@ class Problem:
         logits_CB += layer_CR[:, -1:]
         loss_B, slope_BC = cross_entropy(logits_CB.T, self.y_N[block])
         return loss_B, slope_BC.T
-
-
-def _inverse(z_NR: Array | MappedRows, curvature_N: Array, penalty: float) -> torch.Tensor:
-    """Return the inverse of the penalty plus the sum over rows of their products, times their curvature."""
-
-    def product(part: slice) -> torch.Tensor:
-        scaled_RB = z_NR[part].T * np.sqrt(curvature_N[part]).astype(np.float32)
-        scaled_RB = torch.from_numpy(scaled_RB).contiguous().numpy()  # faster than by NumPy
-        return torch.from_numpy(multiply_rows(scaled_RB, scaled_RB))
-
-    products = map(product, parts(*z_NR.shape))
-    second_RR = sum(products, start=next(products))
-    # Where the penalty is below what rounding leaves of the products, rounding counts.
-    norm = float(torch.linalg.matrix_norm(second_RR, dtype=torch.float64))
-    rounding = 100 * torch.finfo(second_RR.dtype).eps * norm
-    second_RR.diagonal().add_(max(penalty, rounding))
-    # LAPACK's matrices lie column by column; this one is symmetric.
-    return torch.cholesky_inverse(torch.linalg.cholesky(second_RR)).T.contiguous()
 
 
 def cross_entropy(logits_NC: Array, y_N: Array) -> tuple[Array, Array]:
