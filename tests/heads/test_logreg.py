@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_sample_weight
 
 from tests.heads.test_svm import blobs
+from transfer.heads import multinomial
 from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
 from transfer.heads.multinomial import cross_entropy
 
@@ -71,6 +72,19 @@ def test_class_weights_given_twice_are_fitted_once() -> None:
     search = LogisticRegressionSearch(C=(0.1, 1), class_weight=(None, None), extend=False).fit(x, y, x, y)
     assert [row["params"]["C"] for row in search.cv_results_] == [0.1, 1]
     assert len(search._rows.layers) == 2
+
+
+def test_many_rows_reach_the_optimum_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their curvature is that of a sample, and they keep their own coordinates."""
+    x, y = blobs(400, 30, 5)
+    few = LogisticRegressionSearch(C=(0.1, 10), extend=False).fit(x, y, x, y)
+    monkeypatch.setattr(multinomial, "MOST_SAMPLED", 100)
+    many = LogisticRegressionSearch(C=(0.1, 10), extend=False).fit(x, y, x, y)
+    assert many._rows.rows.axes_RR is not None
+    scale_D = StandardScaler().fit(x).scale_
+    for s, C in enumerate(few.C):
+        values = [objective(search._estimator(s), x, y, C, scale_D) for search in (few, many)]
+        assert values[1] == pytest.approx(values[0], rel=1e-5)
 
 
 @pytest.mark.exhaustive

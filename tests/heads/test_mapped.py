@@ -19,7 +19,8 @@ LINEAR = ("fc-lab", "fc", "svm", "ridge", "logreg", "ncm")
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> tuple[Any, Any, Any]:
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any, Any]:
+    monkeypatch.setattr(multinomial, "MOST_SAMPLED", 400)  # as if these were many
     rng = np.random.default_rng(0)
     y_N = rng.integers(0, 4, 900)
     x_ND = rng.normal(3, 2, (900, 24)).astype(np.float32) + rng.normal(0, 1, (4, 24)).astype(np.float32)[y_N]

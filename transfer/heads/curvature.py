@@ -18,9 +18,9 @@ from transfer.heads.products import multiply_few, multiply_rows
 Array = npt.NDArray[Any]
 
 # With more classes, pairs of them take longer than the iterations that they save.
-MOST_JOINT = 64
+MOST_JOINT = 32
 # Of the mean curvature, what keeps intercepts, which have no penalty, from being undetermined.
-LEAST_SHARE = 1e-6
+LEAST_SHARE = 1e-3
 
 
 def principal_axes(z_SR: Array, slope_CS: Array, cost_S: Array) -> Array:
