@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from transfer.heads import curvature
-from transfer.heads.curvature import Preconditioner, principal_axes, sum_curvature, turned
+from transfer.heads.curvature import Preconditioner, principal_axes, sum_curvature, turn
 
 Array = np.ndarray
 S, R, C, PENALTY = 200, 6, 4, 1.5
@@ -36,6 +36,12 @@ def slopes(p_SC: Array, y_S: Array) -> Array:
     return np.ascontiguousarray((p_SC - np.eye(C)[y_S]).T.astype(np.float32))
 
 
+def slope_like() -> Array:
+    """Numbers whose sum over the classes is zero, as that of slopes is."""
+    v_CK = np.random.default_rng(2).standard_normal((C, R + 1))
+    return (v_CK - v_CK.mean(0)).astype(np.float32)
+
+
 def test_rows_have_no_curvature_in_common_along_the_axes(
     z_SR: Array, y_S: Array, p_SC: Array, cost_S: Array
 ) -> None:
@@ -51,7 +57,7 @@ def test_of_few_classes_each_coordinate_is_inverted_jointly(
 ) -> None:
     sums = sum_curvature(z_SR, slopes(p_SC, y_S), y_S, cost_S)
     given = Preconditioner.of(sums, C, PENALTY, None)
-    v_CK = np.random.default_rng(2).standard_normal((C, R + 1)).astype(np.float32)
+    v_CK = slope_like()
     found_CK = given.apply(v_CK.ravel()).reshape(C, R + 1)
     for r in range(R):
         weight_S = cost_S * z_SR[:, r].astype(np.float64) ** 2
@@ -59,7 +65,7 @@ def test_of_few_classes_each_coordinate_is_inverted_jointly(
         np.testing.assert_allclose(
             found_CK[:, r], np.linalg.solve(second_CC, v_CK[:, r]), rtol=1e-3, atol=1e-6
         )
-    # Intercepts have no penalty: what their slope can be, whose sum is zero, comes back.
+    # Intercepts have no penalty.
     second_CC = np.diag(cost_S @ p_SC) - p_SC.T * cost_S @ p_SC
     v_CK[:, -1] = second_CC @ [1, -2, 0, 1]
     np.testing.assert_allclose(
@@ -69,9 +75,9 @@ def test_of_few_classes_each_coordinate_is_inverted_jointly(
 
 def test_certain_rows_leave_the_penalty(z_SR: Array, y_S: Array, cost_S: Array) -> None:
     sums = sum_curvature(z_SR, np.zeros((C, S), np.float32), y_S, 1e10 * cost_S)
-    v_CK = np.ones((C, R + 1), np.float32)
+    v_CK = slope_like()
     found_CK = Preconditioner.of(sums, C, PENALTY, None).apply(v_CK.ravel()).reshape(C, R + 1)
-    np.testing.assert_allclose(found_CK[:, :-1], 1 / PENALTY, rtol=1e-6)
+    np.testing.assert_allclose(found_CK[:, :-1], v_CK[:, :-1] / PENALTY, rtol=1e-5)
     assert np.isfinite(found_CK).all()
 
 
@@ -93,6 +99,6 @@ def test_slopes_in_other_coordinates_are_turned_and_turned_back(
     sums = sum_curvature(z_SR @ axes_RR, slopes(p_SC, y_S), y_S, cost_S)
     inside, outside = (Preconditioner.of(sums, C, PENALTY, axes) for axes in (None, axes_RR))
     v_CK = np.random.default_rng(2).standard_normal((C, R + 1)).astype(np.float32)
-    expected_CK = inside.apply(turned(v_CK, axes_RR).ravel()).reshape(C, R + 1)
-    found_CK = turned(outside.apply(v_CK.ravel()).reshape(C, R + 1), axes_RR)
+    expected_CK = inside.apply(turn(v_CK, axes_RR).ravel()).reshape(C, R + 1)
+    found_CK = turn(outside.apply(v_CK.ravel()).reshape(C, R + 1), axes_RR)
     np.testing.assert_allclose(found_CK, expected_CK, rtol=1e-3, atol=1e-5)

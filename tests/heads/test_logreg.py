@@ -74,9 +74,29 @@ def test_class_weights_given_twice_are_fitted_once() -> None:
     assert len(search._rows.layers) == 2
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e5])
+def test_a_penalty_next_to_nothing_leaves_the_way_to_the_optimum(scale: float) -> None:
+    x, y = blobs(200, 10, 2)
+    x = (x - x.mean(0)) * np.float32(scale)
+    head = LogisticRegressionHead(standardize=False).fit(x, y)
+    tight = LogisticRegression(C=scale**2, tol=1e-9, max_iter=20_000).fit(x.astype(np.float64) / scale, y)
+    reached, least = (
+        objective(one, rows, y, scale**2, np.full(10, size)) / scale**2
+        for one, rows, size in ((head, x, scale), (tight, x / np.float32(scale), 1))
+    )
+    assert reached <= least * (1 + 1e-4)
+
+
+def test_few_rows_and_a_weak_penalty_take_few_iterations() -> None:
+    for rows, width, classes in ((60, 300, 3), (300, 640, 8)):
+        x, y = blobs(rows, width, classes)
+        assert LogisticRegressionHead(C=1e6).fit(x, y).n_iter_ < 200
+
+
 def test_many_rows_reach_the_optimum_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their curvature is that of a sample, and they keep their own coordinates."""
     x, y = blobs(400, 30, 5)
+    x = x @ np.random.default_rng(0).standard_normal((30, 30)).astype(np.float32)
     few = LogisticRegressionSearch(C=(0.1, 10), extend=False).fit(x, y, x, y)
     monkeypatch.setattr(multinomial, "MOST_SAMPLED", 100)
     many = LogisticRegressionSearch(C=(0.1, 10), extend=False).fit(x, y, x, y)

@@ -155,9 +155,10 @@ def test_methods_that_find_no_image_of_a_class_are_named(example: Result) -> Non
 def test_repeats_that_failed_say_why(example: Result) -> None:
     assert "nothing is repeated" not in notes(example)
     comparison = {**example.comparison, "repeats": None, "not_repeated": "ridge: all images of one class"}
-    assert "nothing is repeated on other splits: ridge: all images of" in notes(
-        example, comparison=comparison
-    )
+    config = {**example.config, "repeats": None}
+    text = notes(example, comparison=comparison, data={"drawn": ["test"]}, config=config)
+    assert "nothing is repeated on other splits: ridge: all images of" in text
+    assert "on one split alone" not in text
 
 
 def test_extended_grids_and_edges_are_named(example: Result) -> None:

@@ -68,7 +68,8 @@ def find_named(
                 urls.add(one)
             if must_exist and not one.exists() and not container_of(one):
                 raise UserError(f"no such file or folder: {one}")
-            if out and out.exists() and one.exists() and one.samefile(out):
+            local = not isinstance(one, RemotePath)
+            if out and local and out.exists() and one.exists() and one.samefile(out):
                 raise UserError(f"{out} would be written over; give another `out`")
             yield one
 
@@ -143,23 +144,24 @@ def check_output(data: Path, out: Path) -> None:
     Raises
     ------
     UserError
-        If `out` is, or lies in, a folder of images of the image set, is one below the folder of the table, or the
-        table would be written over.
+        If `out` is, or lies in, a folder of images of the image set; if it holds images, and lies in the folder of the
+        table; if the table would be written over.
     """
     if isinstance(data, RemotePath):
         return
     real = out.resolve()
     if data.resolve() == real / PREDICTIONS:
         raise UserError(f"{data} would be written over by the predictions of the run; give another `out`")
-    below = data.is_file() and real.is_relative_to(data.parent.resolve()) and real.is_dir()
-    if below and not is_output(real) and any(suffix(path.name) in IMAGE_SUFFIXES for path in real.iterdir()):
+    beside_table = data.suffix != ".npz" and data.is_file() and real.is_relative_to(data.parent.resolve())
+    inside = real.iterdir() if beside_table and real.is_dir() and not is_output(real) else ()
+    if any(suffix(path.name) in IMAGE_SUFFIXES for path in inside):
         raise UserError(f"{out} holds images; give an `out` beside them")
     for folder in (data / name for name in folders_in(data)):
         # Class folders within split folders count by themselves only where they lie elsewhere.
         inner = [folder / name for name in folders_in(folder, links=True)]
         for place in (folder, *inner):
-            inside = real.is_relative_to(place.resolve()) and not is_output(folder)
-            if inside and list_files(place, once_in=0).all.images:
+            lies_in = real.is_relative_to(place.resolve()) and not is_output(folder)
+            if lies_in and list_files(place, once_in=0).all.images:
                 raise UserError(f"{out} lies in {place}, which holds images; give an `out` beside {data}")
 
 

@@ -142,20 +142,24 @@ def _repeat(
     if others:
         trained.announce_repeats([len(train) for train, _, _ in splits])
     n_classes = len(image_set.classes)
-    with watch("repeat"):
-        return repeats.repeat(
-            unfitted,
-            features.x_ND,
-            features.images.label_N.astype(np.int64),
-            splits,
-            n_classes,
-            scheme=scheme,
-            names=names,
-            transform=config.transform,
-            others={name: partial(trained.score_splits, name, splits, n_classes) for name in others},
-            fit_s={**{name: fitted[name].fit_s for name in unfitted}, **trained.seconds},
-            on_progress=on_progress,
-        )
+    with watch("repeat"):  # not recorded where the block raises
+        try:
+            return repeats.repeat(
+                unfitted,
+                features.x_ND,
+                features.images.label_N.astype(np.int64),
+                splits,
+                n_classes,
+                scheme=scheme,
+                names=names,
+                transform=config.transform,
+                others={name: partial(trained.score_splits, name, splits, n_classes) for name in others},
+                fit_s={**{name: fitted[name].fit_s for name in unfitted}, **trained.seconds},
+                on_progress=on_progress,
+            )
+        except repeats.NotRepeated as error:
+            failed = error
+    raise failed
 
 
 def _draw(

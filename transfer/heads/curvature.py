@@ -1,7 +1,7 @@
 """The second derivative of multinomial logistic regression, in coordinates in which it is nearly diagonal.
 
 S: rows of a sample. B: rows of a block. R: coordinates of rows. K: these and the intercept. C: classes. P: pairs of
-classes.
+classes. X: pairs of few classes, or one for many.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Array = npt.NDArray[Any]
 
 # With more classes, pairs of them take longer than the iterations that they save.
 MOST_JOINT = 32
-# Of the mean curvature, what keeps intercepts, which have no penalty, from being undetermined.
-LEAST_SHARE = 1e-3
+# Of the mean curvature, what intercepts have for a penalty, and what keeps matrices from being singular.
+INTERCEPTS, LEAST = 1e-3, 1e-12
 
 
 def principal_axes(z_SR: Array, slope_CS: Array, cost_S: Array) -> Array:
@@ -44,7 +44,7 @@ def principal_axes(z_SR: Array, slope_CS: Array, cost_S: Array) -> Array:
 
 
 def sum_curvature(z_BR: Array, slope_CB: Array, y_B: Array, cost_B: Array) -> Array:
-    """Return the sums over rows of squared coordinates times curvature, (P, K) of pairs of classes or (1, K) of many.
+    """Return sums (X, K) over rows of squared coordinates times the curvature of pairs, or the mean of many classes.
 
     Parameters
     ----------
@@ -71,38 +71,54 @@ class Preconditioner:
     """An approximate inverse of the second derivative: each coordinate by itself, of few classes all jointly."""
 
     inverse: Array
-    """(C, C, K), of many classes (1, K)."""
+    """(C, C, K), of many classes (1, K), float64."""
     axes_RR: Array | None
     """The coordinates, in columns; None: those of the slopes."""
 
     @classmethod
     def of(cls, sums: Array, n_classes: int, penalty: float, axes_RR: Array | None) -> Preconditioner:
-        """Invert what `sum_curvature` returns, plus the penalty on weights."""
+        """Invert a second derivative.
+
+        Parameters
+        ----------
+        sums : (X, K) float64
+            As `sum_curvature` returns them.
+        n_classes : int
+        penalty : float
+            On squared weights.
+        axes_RR : (R, R), optional
+            Coordinates, in columns, that the sums are in; those of the slopes by default.
+        """
         penalty_K = np.full(sums.shape[1], penalty)
-        penalty_K[-1] = max(LEAST_SHARE * float(sums[:, -1].mean()), 1e-30)
+        penalty_K[-1] = max(INTERCEPTS * float(sums[:, -1].mean()), 1e-30)
         if n_classes > MOST_JOINT:
-            return cls((1 / (sums + penalty_K)).astype(np.float32), axes_RR)
+            return cls(1 / (sums + penalty_K), axes_RR)
         # The curvature of a class is that of its pairs together, as probabilities have the sum 1: computed so, no
         # rounding makes it too small.
         second_KCC = np.zeros((len(penalty_K), n_classes, n_classes))
         first_P, second_P = np.triu_indices(n_classes, 1)
         second_KCC[:, first_P, second_P] = second_KCC[:, second_P, first_P] = -sums.T
         classes = np.arange(n_classes)
-        second_KCC[:, classes, classes] = penalty_K[:, None] - second_KCC.sum(2)
-        inverse_KCC = np.linalg.inv(second_KCC).astype(np.float32)
-        return cls(np.ascontiguousarray(inverse_KCC.transpose(1, 2, 0)), axes_RR)
+        own_KC = penalty_K[:, None] - second_KCC.sum(2)
+        size_K = own_KC.mean(1)
+        second_KCC[:, classes, classes] = own_KC + LEAST * size_K[:, None]
+        # Slopes have the sum zero over classes. Curvature in the direction of equal numbers changes nothing, and the
+        # inverse would else consist of what the penalty leaves there.
+        second_KCC += size_K[:, None, None] / n_classes
+        return cls(np.ascontiguousarray(np.linalg.inv(second_KCC).transpose(1, 2, 0)), axes_RR)
 
     def apply(self, v: Array) -> Array:
         """Return the product with a flat slope."""
         slope_CK = v.reshape(-1, self.inverse.shape[-1])
         if self.axes_RR is not None:
-            slope_CK = turned(slope_CK, self.axes_RR)
+            slope_CK = turn(slope_CK, self.axes_RR)
         many = self.inverse.ndim == 2
         found_CK = self.inverse * slope_CK if many else np.einsum("cjk,jk->ck", self.inverse, slope_CK)
-        return (found_CK if self.axes_RR is None else turned(found_CK, self.axes_RR.T)).ravel()
+        found_CK = found_CK.astype(np.float32)
+        return (found_CK if self.axes_RR is None else turn(found_CK, self.axes_RR.T)).ravel()
 
 
-def turned(layer_CK: Array, axes_RR: Array) -> Array:
+def turn(layer_CK: Array, axes_RR: Array) -> Array:
     """Return a layer, or its slope, in other coordinates, given in columns; the last column is intercepts."""
     turned_CR = multiply_few(*map(torch.from_numpy, (layer_CK[:, :-1], axes_RR.T))).numpy()
     return np.hstack([turned_CR, layer_CK[:, -1:]])

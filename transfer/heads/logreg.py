@@ -43,7 +43,7 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
     standardize : bool
         Fit on features of mean 0 and deviation 1, and fold that into the layer afterwards.
     max_iter : int
-        Largest number of iterations of L-BFGS.
+        Largest number of iterations of L-BFGS, besides at most 10 from which coordinates are chosen.
     tol : float
         L-BFGS stops when five steps have gained less than this share of the objective.
 

@@ -1,6 +1,7 @@
 """The optimum of multinomial logistic regression, along a path of penalties.
 
-N: training rows. B: rows of a block. D: features. R: coordinates of rows, the lesser of N and D. C: classes.
+N: training rows. S: those of a sample. B: rows of a block. D: features. R: coordinates of rows, the lesser of N and D.
+C: classes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from transfer.heads.curvature import MOST_JOINT, Preconditioner, principal_axes, sum_curvature, turned
+from transfer.heads.curvature import MOST_JOINT, Preconditioner, principal_axes, sum_curvature, turn
 from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
@@ -28,6 +29,8 @@ Array = npt.NDArray[Any]
 
 # Steps from zero after which it is known which rows matter, and the gain below which they end.
 FIRST_STEPS, FIRST_TOL = 10, 1e-3
+# Steps after which other rows may matter, and coordinates are chosen again. Of many rows a sample would say too little.
+STEPS_EACH = 100
 # Rows from which curvature is estimated. To turn more into other coordinates would take longer than it saves.
 MOST_SAMPLED = 8192
 
@@ -58,7 +61,19 @@ class Rows:
     def of(cls, x_ND: Array, y_N: Array, C: float, *, standardize: bool) -> Rows:
         """Centre rows, standardise them if asked to, and turn few rows into other coordinates.
 
-        Raises `ValueError` for rows whose products float32 can't hold.
+        Parameters
+        ----------
+        x_ND : (N, D) float32
+        y_N : (N,) int
+            Class indices.
+        C : float
+            Of the first fit.
+        standardize : bool
+
+        Raises
+        ------
+        ValueError
+            For rows whose products float32 can't hold.
         """
         mean_D, deviation_D = moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
@@ -83,7 +98,7 @@ class Rows:
         if not few:
             return cls(z_NR, basis_RD, mean_D, scale_D, start_CR, sample_S, turned_SR, axes_RR)
         basis_RD = axes_RR.T if basis_RD is None else axes_RR.T @ basis_RD
-        start_CR = turned(start_CR, axes_RR)
+        start_CR = turn(start_CR, axes_RR)
         return cls(turned_SR, basis_RD, mean_D, scale_D, start_CR, sample_S, turned_SR, None)
 
     def fold(self, layer_CR: Array) -> tuple[Array, Array]:
@@ -145,15 +160,18 @@ def fit_layer(
     n_iter : int
     """
     problem = Problem(rows.z_NR, y_N, C * weight_N)
-    begin_CR = rows.start_CR if begin_CR is None else begin_CR
+    layer_CR, n_iter, converged = rows.start_CR if begin_CR is None else begin_CR, 0, False
+    each = more = STEPS_EACH if rows.axes_RR is None else max_iter
     with flushed(), one_thread_each(), pool_of_cores(len(problem.blocks), flush_thread) as pool:
-        found, n_iter, converged = minimise(
-            partial(problem.evaluate, pool),
-            begin_CR.ravel(),
-            _precondition(rows, problem, pool, begin_CR).apply,
-            max_iter=max_iter,
-            tol=tol,
-        )
+        while not converged and more == each and n_iter < max_iter:
+            found, more, converged = minimise(
+                partial(problem.evaluate, pool),
+                layer_CR.ravel(),
+                _precondition(rows, problem, pool, layer_CR, again=n_iter > 0).apply,
+                max_iter=min(each, max_iter - n_iter),
+                tol=tol,
+            )
+            layer_CR, n_iter = found.reshape(problem.shape), n_iter + more
     if not converged:
         why = (
             f"at max_iter={max_iter}"
@@ -161,19 +179,24 @@ def fit_layer(
             else f"after {n_iter} iterations, short of the optimum"
         )
         warnings.warn(f"logistic regression stopped {why}", ConvergenceWarning, stacklevel=2)
-    return found.reshape(problem.shape), n_iter
+    return layer_CR, n_iter
 
 
-def _precondition(rows: Rows, problem: Problem, pool: Executor, layer_CR: Array) -> Preconditioner:
-    """Return an approximate inverse of the second derivative at a layer, from the sample of the rows."""
-    sampled = problem
-    if rows.axes_RR is not None:
-        y_S, cost_S = problem.y_N[rows.sample_S], problem.cost_N[rows.sample_S]
-        scale = len(problem.y_N) / len(y_S)
-        sampled = Problem(rows.turned_SR, y_S, scale * cost_S, len(layer_CR))
-        layer_CR = turned(layer_CR, rows.axes_RR)
-    sums = sampled.sum_curvature(pool, layer_CR)
-    return Preconditioner.of(sums, len(layer_CR), problem.penalty, rows.axes_RR)
+def _precondition(
+    rows: Rows, problem: Problem, pool: Executor, layer_CR: Array, *, again: bool
+) -> Preconditioner:
+    """Return an approximate inverse of the second derivative at a layer, in coordinates chosen `again` or the rows'."""
+    y_S, cost_S, n_classes = problem.y_N[rows.sample_S], problem.cost_N[rows.sample_S], len(layer_CR)
+    cost_S = cost_S * (len(problem.y_N) / len(y_S))
+    turned_SR, axes_RR = rows.turned_SR, rows.axes_RR
+    if again:
+        z_SR = rows.z_NR[rows.sample_S]
+        axes_RR = principal_axes(z_SR, Problem(z_SR, y_S, cost_S, n_classes).slopes(layer_CR), cost_S)
+        turned_SR = multiply_rows(z_SR, axes_RR.T)
+    if axes_RR is not None:
+        layer_CR = turn(layer_CR, axes_RR)
+    sums = Problem(turned_SR, y_S, cost_S, n_classes).sum_curvature(pool, layer_CR)
+    return Preconditioner.of(sums, n_classes, problem.penalty, axes_RR)
 
 
 class Problem:
@@ -223,15 +246,16 @@ class Problem:
         return value, slope_CR.ravel()
 
     def sum_curvature(self, pool: Executor, layer_CR: Array) -> Array:
-        """Return what `curvature.sum_curvature` does for all rows, at a layer."""
+        """Return what `curvature.sum_curvature` does for all rows, at a layer, in float64."""
+        largest = float(self.cost_N.max()) or 1.0  # with it, sums might overflow float32
 
         def sums(block: slice) -> Array:
             z_BR = self.z_NR[block]
             slope_CB = self._entropies(layer_CR, z_BR, block)[1]
-            return sum_curvature(z_BR, slope_CB, self.y_N[block], self.cost_N[block])
+            return sum_curvature(z_BR, slope_CB, self.y_N[block], self.cost_N[block] / largest)
 
-        blocks = pool.map(sums, self.blocks)
-        return sum(blocks, start=next(blocks))
+        whole_XK: Array = np.stack(list(pool.map(sums, self.blocks))).sum(0, dtype=np.float64)
+        return largest * whole_XK
 
     def slopes(self, layer_CR: Array) -> Array:
         """Return the derivatives of all cross entropies with respect to logits (C, N)."""

@@ -16,8 +16,7 @@ from transfer.report.wording import describe_groups_option, format_params, forma
 CACHED = "the cache holds its features"
 # Classes with fewer test images than this say next to nothing: one image is 20 points of recall.
 FEW_IMAGES = 5
-FEW_TEST_IMAGES = 50
-NAMED = 3
+FEW_TEST_IMAGES, NAMED = 50, 3
 ADJECTIVES = {"train": "training", "valid": "validation", "test": "test"}
 MEANING_OF_COPIES = {
     "train-valid": "what is chosen on them is chosen by memory",
@@ -164,7 +163,8 @@ def _on_groups(result: Result) -> Iterator[str]:
 
 def _on_methods(result: Result) -> Iterator[str]:
     unasked = result.config.get("repeats", 0) is None
-    if unasked and "test" in result.data["drawn"] and not result.comparison.get("repeats"):
+    repeated = result.comparison.get("repeats") or result.comparison.get("not_repeated")
+    if unasked and "test" in result.data["drawn"] and not repeated:
         yield (
             "the comparison is made on one split alone: `--repeats 10` shows how much the split decides, in about ten "
             "times the time"

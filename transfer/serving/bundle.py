@@ -108,7 +108,7 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
     advice = "give another `models`, or replace it with `force=True`"
     if not path.is_file():
         had = data_of_result(folder.parent) if folder.name == MODELS else None
-        if had not in (None, new["data"]):
+        if had not in (None, new["data"], path_of(config.data).name):  # of a link it is the link's
             raise UserError(f"{folder.parent} holds a result of {had!r}, not {new['data']!r}; {advice}")
         return
     try:
