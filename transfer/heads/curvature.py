@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 
 # With more classes, pairs of them take longer than the iterations that they save.
 MOST_JOINT = 32
+OVERFLOW = "products of these features overflow float32; scale them, or use standardize=True"
 # Of the mean curvature, what intercepts have for a penalty, and what keeps matrices from being singular.
 INTERCEPTS, LEAST = 1e-3, 1e-12
 
@@ -35,11 +36,19 @@ def principal_axes(z_SR: Array, slope_CS: Array, cost_S: Array) -> Array:
         Derivatives of the rows' cross entropies with respect to logits.
     cost_S : (S,)
         Weights of the cross entropies.
+
+    Raises
+    ------
+    ValueError
+        Where float32 can't hold the products.
     """
     curvature_S = cost_S * _own_curvature(slope_CS).mean(0)
     root_S = np.sqrt(curvature_S / max(float(curvature_S.max()), 1e-30)).astype(np.float32)
     scaled_RS = np.ascontiguousarray((z_SR * root_S[:, None]).T)
-    axes_RR: Array = torch.linalg.eigh(torch.from_numpy(multiply_rows(scaled_RS, scaled_RS)))[1].numpy()
+    second_RR = torch.from_numpy(multiply_rows(scaled_RS, scaled_RS))
+    if not second_RR.isfinite().all():
+        raise ValueError(OVERFLOW)
+    axes_RR: Array = torch.linalg.eigh(second_RR)[1].numpy()
     return axes_RR
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from transfer.heads.curvature import MOST_JOINT, Preconditioner, principal_axes, sum_curvature, turn
+from transfer.heads.curvature import MOST_JOINT, OVERFLOW, Preconditioner, principal_axes, sum_curvature, turn
 from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.lbfgs import minimise
 from transfer.heads.linear import folded, moments
@@ -81,9 +81,7 @@ class Rows:
         if not standardize:
             largest = max(float(np.abs(z_NR[part]).max()) for part in parts(*z_NR.shape))
             if x_ND.size * largest**2 > float(np.finfo(np.float32).max):
-                raise ValueError(
-                    "products of these features overflow float32; scale them, or use standardize=True"
-                )
+                raise ValueError(OVERFLOW)
         if len(z_NR) < z_NR.shape[1]:
             basis_DR, z_RN = torch.linalg.qr(torch.from_numpy(z_NR[:]).T)
             z_NR, basis_RD = z_RN.T.contiguous().numpy(), basis_DR.T.numpy()

@@ -27,7 +27,7 @@ class UserError(ValueError):
     ...     RunConfig(select="recall")
     ... except UserError as error:
     ...     print(error)
-    `select` is 'recall'; choose one of macro_f1, accuracy
+    `select` is 'recall'; choose one of accuracy, macro_f1
     """
 
 
