@@ -8,8 +8,10 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
 
 from tests.heads.test_svm import blobs
+from transfer.heads import multinomial
+from transfer.heads.curvature import turn
 from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
-from transfer.heads.multinomial import Problem, cross_entropy
+from transfer.heads.multinomial import Problem, Rows, cross_entropy
 
 
 def test_cross_entropy_is_precise_where_a_row_is_all_but_certain() -> None:
@@ -60,3 +62,34 @@ def test_features_whose_products_overflow_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match="overflow float32; scale them, or use standardize=True$"):
         LogisticRegressionHead(standardize=False).fit(x, y)
     assert LogisticRegressionHead(standardize=True).fit(x, y).score(x, y) > 0.9
+
+
+def correlated(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    x, y = blobs(rows, 40, 4)
+    return x @ np.random.default_rng(0).standard_normal((40, 40)).astype(np.float32), y
+
+
+@pytest.mark.parametrize("most", [500, 100])
+def test_rows_and_their_first_layer_are_turned_together(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = correlated(300)
+    monkeypatch.setattr(multinomial, "MOST_SAMPLED", most)
+    rows = Rows.of(x, y, 1.0, standardize=True)
+    z = (x - x.mean(0)) / x.std(0)
+    np.testing.assert_allclose(rows.z_NR @ rows.z_NR.T, z @ z.T, rtol=1e-3, atol=0.01)
+    coef, intercept = rows.fold(rows.start_CR)
+    logits = x @ coef.T + intercept
+    assert (logits.argmax(1) == y).mean() > 0.6
+    start = rows.start_CR if rows.axes_RR is None else turn(rows.start_CR, rows.axes_RR)
+    found = rows.turned_SR @ start[:, :-1].T + start[:, -1]
+    np.testing.assert_allclose(found, logits[rows.sample_S], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("most", [500, 200])
+def test_axes_save_iterations(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = correlated(400)
+    monkeypatch.setattr(multinomial, "MOST_SAMPLED", most)
+    n_iter = LogisticRegressionHead(C=10).fit(x, y).n_iter_
+    monkeypatch.setattr(
+        multinomial, "principal_axes", lambda z_SR, *_: np.eye(z_SR.shape[1], dtype=np.float32)
+    )
+    assert n_iter < 0.75 * LogisticRegressionHead(C=10).fit(x, y).n_iter_
