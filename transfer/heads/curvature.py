@@ -80,7 +80,7 @@ class Preconditioner:
     """An approximate inverse of the second derivative: each coordinate by itself, of few classes all jointly."""
 
     inverse: Array
-    """(C, C, K), of many classes (1, K), float64."""
+    """(C, C, K) float64, of many classes (1, K) float32."""
     axes_RR: Array | None
     """The coordinates, in columns; None: those of the slopes."""
 
@@ -101,7 +101,7 @@ class Preconditioner:
         penalty_K = np.full(sums.shape[1], penalty)
         penalty_K[-1] = max(INTERCEPTS * float(sums[:, -1].mean()), 1e-30)
         if n_classes > MOST_JOINT:
-            return cls(1 / (sums + penalty_K), axes_RR)
+            return cls((1 / (sums + penalty_K)).astype(np.float32), axes_RR)
         # The curvature of a class is that of its pairs together, as probabilities have the sum 1: computed so, no
         # rounding makes it too small.
         second_KCC = np.zeros((len(penalty_K), n_classes, n_classes))
@@ -123,7 +123,7 @@ class Preconditioner:
             slope_CK = turn(slope_CK, self.axes_RR)
         many = self.inverse.ndim == 2
         found_CK = self.inverse * slope_CK if many else np.einsum("cjk,jk->ck", self.inverse, slope_CK)
-        found_CK = found_CK.astype(np.float32)
+        found_CK = found_CK.astype(np.float32, copy=False)
         return (found_CK if self.axes_RR is None else turn(found_CK, self.axes_RR.T)).ravel()
 
 
