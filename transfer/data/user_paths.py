@@ -50,6 +50,7 @@ def find_named(
         For a name that matches nothing, and for one of `out`.
     """
     urls: set[Path] = set()
+    written = out.stat() if out and out.exists() else None
     for path in given:
         if path == STANDARD_INPUT:
             data = read_input()
@@ -68,8 +69,12 @@ def find_named(
                 urls.add(one)
             if must_exist and not one.exists() and not container_of(one):
                 raise UserError(f"no such file or folder: {one}")
-            local = not isinstance(one, RemotePath)
-            if out and local and out.exists() and one.exists() and one.samefile(out):
+            if (
+                written
+                and not isinstance(one, RemotePath)
+                and one.exists()
+                and os.path.samestat(one.stat(), written)
+            ):
                 raise UserError(f"{out} would be written over; give another `out`")
             yield one
 
@@ -152,7 +157,7 @@ def check_output(data: Path, out: Path) -> None:
     real = out.resolve()
     if data.resolve() == real / PREDICTIONS:
         raise UserError(f"{data} would be written over by the predictions of the run; give another `out`")
-    beside_table = data.suffix != ".npz" and data.is_file() and real.is_relative_to(data.parent.resolve())
+    beside_table = data.is_file() and is_table(data) and real.is_relative_to(data.parent.resolve())
     inside = real.iterdir() if beside_table and real.is_dir() and not is_output(real) else ()
     if any(suffix(path.name) in IMAGE_SUFFIXES for path in inside):
         raise UserError(f"{out} holds images; give an `out` beside them")

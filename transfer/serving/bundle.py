@@ -87,7 +87,8 @@ class ModelsNotSaved(UserError):
 def check_replaceable(folder: Path, config: RunConfig) -> None:
     """Refuse to replace a model of other data, or of another network, than those of a run.
 
-    In the folder that a run writes to, the result of other data is not replaced either, which features leave alone.
+    Where there is no model, as after a run on given features, the result beside it is not replaced by that of data of
+    another name.
 
     A run on the same DATA with its backbone, weights, normalisation, layers, resizing, decoder, transform and, where
     it names one, input size may replace it, whatever its other settings and whatever images have come or gone since.
