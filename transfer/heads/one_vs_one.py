@@ -92,13 +92,13 @@ class Machines:
         """Return the machines in less memory, if that is worth it: many coefficients are at their bounds (C,)."""
         if self.dual_KN.nbytes < LEAST_PACKED_BYTES:
             return self
-        inside_KN = np.empty(self.dual_KN.shape, bool)
-        for k, dual_N in enumerate(self.dual_KN):  # without another array of that size
-            inside_KN[k] = dual_N != _at_bounds(bounds_C, self.counts_C, slice(k, k + 1))[0]
-        if inside_KN.mean() > MOST_INSIDE:
+        inside = [dual_N != _at_bounds(k, bounds_C, self.counts_C) for k, dual_N in enumerate(self.dual_KN)]
+        if sum(map(np.count_nonzero, inside)) > MOST_INSIDE * self.dual_KN.size:
             return self
-        bits = np.packbits(inside_KN)
-        return PackedMachines(bits, self.dual_KN[inside_KN], bounds_C, self.intercept_P, self.counts_C)
+        rows = [
+            (np.packbits(own_N), dual_N[own_N]) for own_N, dual_N in zip(inside, self.dual_KN, strict=True)
+        ]
+        return PackedMachines(rows, bounds_C, self.intercept_P, self.counts_C)
 
     def whole(self) -> Machines:
         """Return the machines as they are; see `PackedMachines`."""
@@ -114,24 +114,24 @@ class Machines:
 class PackedMachines:
     """Machines of which only the coefficients that are not at their bounds (C,) are kept, and a bit for every one."""
 
-    bits: Array
-    inside_V: Array
+    rows: list[tuple[Array, Array]]
+    """Of each row (K) of coefficients, the bits, and the values of those that are not at their bounds."""
     bounds_C: Array
     intercept_P: Array
     counts_C: Array
 
     def whole(self) -> Machines:
         """Return the machines."""
-        dual_KN = _at_bounds(self.bounds_C, self.counts_C)
-        inside_KN = np.unpackbits(self.bits, count=dual_KN.size).view(bool).reshape(dual_KN.shape)
-        dual_KN[inside_KN] = self.inside_V
+        dual_KN = np.empty((len(self.rows), self.counts_C.sum()))
+        for k, (bits, values) in enumerate(self.rows):  # without a second array of that size
+            dual_KN[k] = _at_bounds(k, self.bounds_C, self.counts_C)
+            dual_KN[k, np.unpackbits(bits, count=dual_KN.shape[1]).view(bool)] = values
         return Machines(dual_KN, self.intercept_P, self.counts_C)
 
 
-def _at_bounds(bounds_C: Array, counts_C: Array, part: slice = slice(None)) -> Array:
-    """Return coefficients (K, N) at their bounds: above zero with the classes after a row's own, below with others."""
-    class_N, bound_N = (np.repeat(own_C, counts_C) for own_C in (np.arange(len(counts_C)), bounds_C))
-    return np.where(np.arange(len(counts_C) - 1)[part, None] >= class_N, bound_N, -bound_N)
+def _at_bounds(k: int, bounds_C: Array, counts_C: Array) -> Array:
+    """Return row `k` (N,) of coefficients at their bounds: above zero with the classes after its own, else below."""
+    return np.repeat(np.where(k >= np.arange(len(counts_C)), bounds_C, -bounds_C), counts_C)
 
 
 def in_blocks(

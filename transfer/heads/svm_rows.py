@@ -92,15 +92,17 @@ class KernelRows:
         for rows in gen_batches(len(X), n_rows):
             x_MD = self.gram.prepare(X[rows])
             products_MN = self.gram.products(x_MD)
-            for kernel in dict.fromkeys(model.kernel for model in models):
-                kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN)
+            kernels = list(dict.fromkeys(model.kernel for model in models))
+            for kernel in kernels:
+                out = products_MN if kernel == kernels[-1] else None  # which no other kernel needs
+                kernel_MN = self.gram.kernel(*kernel, x_MD, products_MN, out)
                 codes: dict[int, Array] = {}  # settings may have the same coefficients
                 for s, model in enumerate(models):
                     if model.kernel == kernel:
                         key, n_classes = id(model.machines.intercept_P), len(model.machines.counts_C)
-                        if key not in codes:
-                            decide = model.machines.whole().decide
-                            codes[key] = in_blocks(decide, kernel_MN, n_classes, vote).argmax(1)
+                        if key not in codes:  # no name holds the whole machines while the next ones are made
+                            votes_MC = in_blocks(model.machines.whole().decide, kernel_MN, n_classes, vote)
+                            codes[key] = votes_MC.argmax(1)
                         codes_SM[s, rows] = codes[key]
         return codes_SM
 
