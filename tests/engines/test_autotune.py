@@ -372,6 +372,15 @@ def test_what_takes_long_to_compile_is_tried_only_where_that_is_little_of_the_wh
     assert usual().choose(5000, options).plan == COMPILE
 
 
+def test_compiling_takes_longer_on_a_busy_machine(
+    usual: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = usual()
+    monkeypatch.setattr(hardware.CpuContention, "share", lambda self, cores: 0.5)
+    assert world.choose(5000, (EAGER, COMPILE)).plan == EAGER
+    assert world.choose(10_000, (EAGER, COMPILE)).plan == COMPILE
+
+
 def test_a_rival_that_is_usually_a_little_slower_is_tried_for_a_large_job(
     usual: Callable[..., World],
 ) -> None:

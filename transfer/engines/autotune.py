@@ -25,6 +25,8 @@ WORTH_A_TRIAL, HOPE = 0.9, 1.25
 # Ways beyond the first are tried in this share of the seconds that the best known takes. The first may take so long to
 # set up in any case.
 TRIAL_SHARE, SHORT_SETUP_S = 0.05, 3.0
+# Of the cores, even where other processes take all: setting up ends sometime.
+LEAST_FREE = 0.1
 # Rounds of batches have at most this share of the images that are left, an image in plain fp32 counted as several.
 TIMED_SHARE, PLAIN_COUNTS = 0.025, 4
 # Ways are held against plain fp32 on one image for so many that are left, within these limits.
@@ -219,7 +221,12 @@ class _Trials:
         limit_s = TRIAL_SHARE * min(tried.values()) - self.spent_s
         if tried.keys() == {self._plain}:
             limit_s = max(limit_s, SHORT_SETUP_S)
-        return engines.ENGINES[plan.engine].usual_setup_s <= limit_s
+        return self._usual_setup_s(plan) <= limit_s
+
+    def _usual_setup_s(self, plan: Plan) -> float:
+        """Seconds that an engine usually takes until it is ready, in the share of the cores that is free here."""
+        busy = self.found[_way(self._plain)].contention or 0.0
+        return engines.ENGINES[plan.engine].usual_setup_s / max(1 - busy, LEAST_FREE)
 
     def expected_s(self, plan: Plan) -> float:
         """Seconds until the images that are left are done; infinite for a way that disagrees with fp32."""
@@ -228,11 +235,10 @@ class _Trials:
             # Against eager in the same precision, where that is known, only the engine's own gain is a guess.
             base = self.found.get(("eager", plan.precision))
             plain = self.found[_way(self._plain)].images_per_s * USUAL_PRECISION_GAIN[plan.precision]
-            usual = engines.ENGINES[plan.engine]
-            images_per_s = (base.images_per_s if base else plain) * usual.usual_gain
+            images_per_s = (base.images_per_s if base else plain) * engines.ENGINES[plan.engine].usual_gain
             is_first = all(way == _way(self._plain) for way in self.found)
             images_per_s *= WORTH_A_TRIAL if is_first else HOPE
-            return usual.usual_setup_s + self.left[plan] / images_per_s
+            return self._usual_setup_s(plan) + self.left[plan] / images_per_s
         if trial.cosine < self.least_cosine:
             return math.inf
         return (0 if plan in self.ready else trial.setup_s) + self.left[plan] / trial.images_per_s
