@@ -338,7 +338,7 @@ def test_a_search_standardises_once(
     """For a whole grid, not for each of its settings; an SVM is standardised in float64, by scikit-learn."""
     seen: list[int] = []
     for module in (knn, ncm, primal_problem, multinomial, ridge, training):
-        counting(module, "moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
+        counting(module, "compute_moments", monkeypatch, lambda x_ND: seen.append(len(x_ND)))
     METHODS[name].build(RunConfig(data="x", epochs=1, device="cpu")).fit(*rows)
     times = {"fc-lab": 0, "svm-lab": 0, "svm": 0, "ridge": 2}.get(
         name, 1

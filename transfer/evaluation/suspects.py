@@ -16,7 +16,7 @@ from sklearn.utils import compute_sample_weight
 from transfer.data.copies import copy_codes, join_groups
 from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Features
-from transfer.heads.linear import moments
+from transfer.heads.linear import compute_moments
 
 Array = npt.NDArray[Any]
 
@@ -133,7 +133,7 @@ def _weigh(x_ND: Array, y_N: Array) -> tuple[torch.Tensor, torch.Tensor, torch.T
     """Return rows (N, D) and targets (N, C), centred and times the roots of their weights, these (N, 1), and biases."""
     weight_N1 = torch.from_numpy(compute_sample_weight("balanced", y_N))[:, None].float()
     share_N1, root_N1 = weight_N1 / weight_N1.sum(), weight_N1.sqrt()
-    mean_D, deviation_D = (torch.from_numpy(values) for values in moments(x_ND))
+    mean_D, deviation_D = (torch.from_numpy(values) for values in compute_moments(x_ND))
     # Divided by the root of D, rows of any number of features take a penalty of 1.
     rows_ND = (torch.from_numpy(x_ND) - mean_D) / (deviation_D * x_ND.shape[1] ** 0.5)
     rows_ND = rows_ND.sub_(share_N1.T @ rows_ND).mul_(root_N1)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from transfer.heads.linear import moments
+from transfer.heads.linear import compute_moments
 from transfer.heads.linear_probe_classifier import FineTune
 
 
@@ -38,7 +38,7 @@ class Head(nn.Module):
 
     def __init__(self, classes: int, x_ND: npt.NDArray[np.float32]) -> None:
         super().__init__()
-        mean_D, scale_D = moments(x_ND)  # by parts: rows may lie in a file
+        mean_D, scale_D = compute_moments(x_ND)  # by parts: rows may lie in a file
         self.linear = nn.Linear(x_ND.shape[1], classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)

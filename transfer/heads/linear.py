@@ -1,4 +1,4 @@
-"""Shared parts of heads: checks of data and parameters, standardisation, layers for raw features, their outputs.
+"""Linear layers: features standardised, standardisation folded into a layer, and classifiers that are one.
 
 N: training rows. B: rows of a part. M: rows to predict. D: features. C: classes. S: settings.
 """
@@ -10,24 +10,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from sklearn.base import BaseEstimator
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import gen_batches
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from transfer.heads.parameters import check_parameters
+from transfer.heads.checks import check_rows
 from transfer.heads.products import multiply_rows
-from transfer.system.row_storage import without_subnormals
 
 Array = npt.NDArray[Any]
+Layer = tuple[Array, Array]
+# Times its deviation that a feature's mean may be away from zero.
 FAR = 100
-
 # Rows that are widened at a time, and stay in a core's cache.
 PART = 256
 
 
-def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def compute_moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Compute the moments of every feature, with sums in float64.
 
     Parameters
@@ -53,107 +52,7 @@ def moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt
     return mean_D.astype(np.float32), np.where(deviation_D > 0, deviation_D, 1).astype(np.float32)
 
 
-def to_numpy(values: Any) -> Any:
-    """Convert a torch tensor on any device to a NumPy array; return anything else unchanged."""
-    if not isinstance(values, torch.Tensor):
-        return values
-    values = values.detach().cpu()
-    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
-
-
-def checked(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tuple[Array, Array, Array]:
-    """Validate training data.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Its parameters are checked too, and it learns the number of features.
-    X : array or tensor of shape (n_samples, n_features)
-    y : array of shape (n_samples,)
-    least : int
-        Number of classes that are needed.
-
-    Returns
-    -------
-    x_ND : (N, D) float32
-    classes : (C,)
-    codes_N : (N,) int
-        Class indices of the rows.
-
-    Raises
-    ------
-    ValueError
-        For data or parameters that cannot be used.
-    """
-    check_parameters(estimator.get_params(deep=False))
-    X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
-    X = without_subnormals(X)
-    check_classification_targets(y)
-    classes, codes_N = np.unique(y, return_inverse=True)
-    if len(classes) < least:
-        raise ValueError(
-            f"y has one class only, {classes.tolist()[0]!r}; this head needs at least {least} classes"
-        )
-    return X, classes, codes_N
-
-
-def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
-    """Validate rows: to predict, or with `reset` those that decide how many features there are.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-    X : array or tensor of shape (n_samples, n_features)
-    reset : bool
-
-    Returns
-    -------
-    (M, D) float32
-        Without subnormal numbers.
-
-    Raises
-    ------
-    ValueError
-        For data that cannot be used.
-    """
-    return without_subnormals(validate_data(estimator, to_numpy(X), dtype=np.float32, reset=reset))
-
-
-def checked_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
-    """Validate the labels of validation rows.
-
-    Parameters
-    ----------
-    y_valid : array of shape (n_rows,)
-    n_rows : int
-    classes : (C,)
-        Classes of the training rows.
-
-    Returns
-    -------
-    (n_rows,)
-
-    Raises
-    ------
-    ValueError
-        If their number is another, or they are of another type than the classes.
-    """
-    y: Array = column_or_1d(to_numpy(y_valid), warn=True)
-    if len(y) != n_rows:
-        raise ValueError(f"X_valid has {n_rows} rows, y_valid has {len(y)}; give a label for each row")
-    check_classification_targets(np.repeat(y, 2))  # it warns where few rows have labels of their own each
-    if _is_text(y) != _is_text(classes):
-        raise ValueError(
-            f"y has labels such as {classes.tolist()[0]!r}, y_valid such as {y.tolist()[0]!r}; give both in one type"
-        )
-    return y
-
-
-def _is_text(labels: Array) -> bool:
-    return labels.dtype.kind == "U" or all(isinstance(label, str) for label in labels.flat)
-
-
-def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:
+def fold_scale(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:
     """Fold standardisation into layers: write W (x - mean) / scale + b as layers for x itself.
 
     The result is float32, or float64 if a feature's mean is more than `FAR` times its scale: products with raw rows
@@ -178,23 +77,67 @@ def folded(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) 
         return folded_SCD.astype(dtype), (biases_SC - folded_SCD @ mean_D).astype(dtype)
 
 
-def outputs(head: Any, X: Any) -> Array:
-    """Return the outputs of a fitted layer.
+class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier by the largest output of a layer for raw features, which `fit` of a subclass sets.
 
-    Parameters
+    Attributes
     ----------
-    head : estimator
-        With `coef_` (C, D) and `intercept_` (C,).
-    X : array or tensor of shape (M, D)
-
-    Returns
-    -------
-    (M, C)
+    classes_ : ndarray of shape (C,)
+    coef_, intercept_ : ndarrays of shapes (C, D) and (C,), float32 or, for features far from zero, float64
     """
-    check_is_fitted(head)
-    X = checked_rows(head, X)
-    values: Array = multiply_rows(X, head.coef_) + head.intercept_
-    return values
+
+    def decision_function(self, X: Any) -> Array:
+        """Return the outputs of the layer.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,): the second's less the first's.
+        """
+        values_MC = self._outputs(X)
+        return values_MC[:, 1] - values_MC[:, 0] if len(self.classes_) == 2 else values_MC
+
+    def predict(self, X: Any) -> Array:
+        """Predict the class of the largest output.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        best_M = self._outputs(X).argmax(1)
+        labels: Array = self.classes_[best_M]
+        return labels
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self)
+        values_MC: Array = multiply_rows(check_rows(self, X), self.coef_) + self.intercept_
+        return values_MC
+
+
+class SoftmaxHead(LinearHead):
+    """A linear head whose outputs are logits."""
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the softmax of the logits.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        probabilities_MC: Array = softmax(self._outputs(X), axis=1)
+        return probabilities_MC
 
 
 def predict_layers(layers: Sequence[tuple[Array, Array]], X: Array) -> Array:

@@ -19,9 +19,10 @@ from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
 from transfer.heads.halving import RUNGS, Share, Trained, train_shares
+from transfer.heads.linear import Layer, predict_layers
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.solutions import Solution, curve_columns, ranking
-from transfer.heads.training import Layer, TrainingRows, compute_logits
+from transfer.heads.training import TrainingRows
 
 Array = npt.NDArray[Any]
 
@@ -208,10 +209,7 @@ class FineTuneSearch(GridSearch):
         )
 
     def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
-        weights_SCD, biases_SC = (np.stack(parts) for parts in zip(*models, strict=True))
-        logits_MP = compute_logits(X, weights_SCD.reshape(-1, X.shape[1]), biases_SC.reshape(-1))
-        best_SM: Array = logits_MP.reshape(len(X), *biases_SC.shape).argmax(2).T
-        return best_SM
+        return predict_layers(models, X)
 
     def _make(self, rows: Any, params: Setting, model: Layer) -> FineTune:
         shared = ("epochs", "batch_size", "standardize", "seed", "device")

@@ -10,18 +10,16 @@ from typing import Any, Self
 
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 
+from transfer.heads.checks import check_training
 from transfer.heads.flushing import flushing_threads
-from transfer.heads.linear import checked, checked_rows
-from transfer.heads.training import TrainingRows, compute_logits
+from transfer.heads.linear import SoftmaxHead
+from transfer.heads.training import TrainingRows
 
 Array = npt.NDArray[Any]
 
 
-class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FineTune(SoftmaxHead):
     """A linear layer with softmax, trained on features by AdamW and cross entropy.
 
     Parameters
@@ -102,7 +100,7 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = checked(self, X, y, least=1)
+        X, self.classes_, codes_N = check_training(self, X, y, least=1)
         n_steps = self.steps if self.steps is not None else self.epochs * math.ceil(len(X) / self.batch_size)
         rows = TrainingRows.prepare(
             X,
@@ -123,52 +121,3 @@ class FineTune(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [weights_CD], [biases_C] = pool.submit(train).result()
         self.coef_, self.intercept_ = rows.fold(weights_CD, biases_C)
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Return logits.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            For two classes (n_samples,): the second logit minus the first.
-        """
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return the softmax of the logits.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-        """
-        probabilities_MC: Array = softmax(self._logits(X), axis=1)
-        return probabilities_MC
-
-    def predict(self, X: Any) -> Array:
-        """Predict the class of the largest logit.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        best = self._logits(X).argmax(1)
-        labels: Array = self.classes_[best]
-        return labels
-
-    def _logits(self, X: Any) -> Array:
-        check_is_fitted(self)
-        X = checked_rows(self, X)
-        return compute_logits(X, self.coef_, self.intercept_)

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy.typing as npt
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
 
 from transfer.heads.base import GridSearch
+from transfer.heads.checks import check_training
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked, outputs, predict_layers
+from transfer.heads.linear import SoftmaxHead, predict_layers
 from transfer.heads.multinomial import Rows, fit_layer
 from transfer.heads.solutions import Solution
 from transfer.heads.threads import one_thread_each, pool_of_cores
@@ -30,7 +29,7 @@ Array = npt.NDArray[Any]
 MOVED_ON = 0.7
 
 
-class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LogisticRegressionHead(SoftmaxHead):
     """A linear layer with softmax at the optimum of multinomial logistic regression.
 
     The objective is that of `sklearn.linear_model.LogisticRegression`: C times the sum of cross entropies plus half the
@@ -95,7 +94,7 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = checked(self, X, y)
+        X, self.classes_, codes_N = check_training(self, X, y)
         rows = Rows.of(X, codes_N, self.C, standardize=self.standardize)
         weight_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
         with one_thread_each():
@@ -104,50 +103,6 @@ class LogisticRegressionHead(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             )
         self.coef_, self.intercept_ = rows.fold(layer)
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Return logits.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            For two classes (n_samples,): the second logit minus the first.
-        """
-        logits_MC = outputs(self, X)
-        return logits_MC[:, 1] - logits_MC[:, 0] if len(self.classes_) == 2 else logits_MC
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return the softmax of the logits.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-        """
-        probabilities_MC: Array = softmax(outputs(self, X), axis=1)
-        return probabilities_MC
-
-    def predict(self, X: Any) -> Array:
-        """Predict the class of the largest logit.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        best = outputs(self, X).argmax(1)
-        labels: Array = self.classes_[best]
-        return labels
 
 
 class LogisticRegressionSearch(GridSearch):
@@ -205,10 +160,10 @@ class LogisticRegressionSearch(GridSearch):
         self.tol = tol
         self.seed = seed
 
-    def _prepare(self, X: Array, codes_N: Array) -> Path:
-        return Path(Rows.of(X, codes_N, min(self.C), standardize=self.standardize), codes_N)
+    def _prepare(self, X: Array, codes_N: Array) -> PenaltyPath:
+        return PenaltyPath(Rows.of(X, codes_N, min(self.C), standardize=self.standardize), codes_N)
 
-    def _solve(self, rows: Path, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
+    def _solve(self, rows: PenaltyPath, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
         def follow(class_weight: Any) -> list[Solution]:
             """Solve the settings of one class weight, the strongest penalty first; each starts from the one before."""
             weight_N = compute_sample_weight(class_weight, self.classes_[rows.codes_N])
@@ -250,7 +205,7 @@ class LogisticRegressionSearch(GridSearch):
 
 
 @dataclass
-class Path:
+class PenaltyPath:
     """Training rows, and the layers of the settings solved so far."""
 
     rows: Rows

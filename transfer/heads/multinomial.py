@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from transfer.heads.curvature import MOST_JOINT, OVERFLOW, Preconditioner, principal_axes, sum_curvature, turn
 from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.lbfgs import minimise
-from transfer.heads.linear import folded, moments
+from transfer.heads.linear import compute_moments, fold_scale
 from transfer.heads.mapped import MappedRows, parts, scale_rows
 from transfer.heads.products import even_blocks, multiply_few, multiply_rows
 from transfer.heads.threads import one_thread_each, pool_of_cores
@@ -75,7 +75,7 @@ class Rows:
         ValueError
             For rows whose products float32 can't hold.
         """
-        mean_D, deviation_D = moments(x_ND)
+        mean_D, deviation_D = compute_moments(x_ND)
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
         z_NR, basis_RD = scale_rows(x_ND, mean_D, scale_D), None
         if not standardize:
@@ -104,7 +104,7 @@ class Rows:
         weights_CD = layer_CR[:, :-1]
         if self.basis_RD is not None:
             weights_CD = weights_CD @ self.basis_RD
-        coef, intercept = folded(weights_CD[None], layer_CR[None, :, -1], self.mean_D, self.scale_D)
+        coef, intercept = fold_scale(weights_CD[None], layer_CR[None, :, -1], self.mean_D, self.scale_D)
         return coef[0], intercept[0]
 
 

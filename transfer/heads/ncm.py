@@ -12,22 +12,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
 
 from transfer.heads.base import GridSearch
+from transfer.heads.checks import check_training
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.linear import Layer, LinearHead, compute_moments, fold_scale, predict_layers
 from transfer.heads.mapped import parts
 from transfer.heads.solutions import Solution
 from transfer.system.errors import check_choice
 
 Array = npt.NDArray[Any]
-Layer = tuple[Array, Array]
 
 METRICS = ("euclidean", "cosine")
 
 
-class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class NearestMean(LinearHead):
     """A classifier by the nearest mean of a class, as `sklearn.neighbors.NearestCentroid`.
 
     |x - m|^2 is |x|^2 - 2 (x m - |m|^2 / 2), and the angle between x and m is least where x m / |m| is largest: by
@@ -77,39 +76,9 @@ class NearestMean(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             For data or parameters that cannot be used.
         """
         check_choice("metric", self.metric, METRICS)
-        X, self.classes_, codes_N = checked(self, X, y)
+        X, self.classes_, codes_N = check_training(self, X, y)
         self.coef_, self.intercept_ = ClassMeans.of(X, codes_N, self.standardize).layer(self.metric)
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Return the outputs of the layer: by the Euclidean metric -|x - m|^2 / 2, up to a number for each row.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            For two classes (n_samples,): the second's less the first's.
-        """
-        values_MC = outputs(self, X)
-        return values_MC[:, 1] - values_MC[:, 0] if len(self.classes_) == 2 else values_MC
-
-    def predict(self, X: Any) -> Array:
-        """Predict the class of the nearest mean.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        best = outputs(self, X).argmax(1)
-        labels: Array = self.classes_[best]
-        return labels
 
 
 class NearestMeanSearch(GridSearch):
@@ -208,10 +177,10 @@ class ClassMeans:
         for part in parts(*x_ND.shape):
             for code in np.unique(codes_N[part]):
                 sum_CD[code] += x_ND[part][codes_N[part] == code].sum(0, dtype=np.float64)
-        return cls(sum_CD / np.bincount(codes_N)[:, None], *moments(x_ND), standardize)
+        return cls(sum_CD / np.bincount(codes_N)[:, None], *compute_moments(x_ND), standardize)
 
     def layer(self, metric: str) -> Layer:
-        """Return the layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
+        """Return the layer for raw features: weights (C, D) and intercepts (C,), see `fold_scale`."""
         unit_D = self.scale_D if self.standardize else np.ones_like(self.scale_D)
         # Distances do not depend on where features are measured from, and angles do.
         from_zero = metric == "cosine" and not self.standardize
@@ -223,6 +192,8 @@ class ClassMeans:
             weights_CD, bias_C = weights_CD / np.where(length_C1 > 0, length_C1, 1), np.zeros_like(bias_C)
         weights_CD = weights_CD / unit_D
         bias_C = bias_C + weights_CD @ (self.shift_D - origin_D)
-        # On standardised rows in any case: by their scale `folded` sees which digits the layer needs.
-        coef, intercept = folded((weights_CD * self.scale_D)[None], bias_C[None], self.shift_D, self.scale_D)
+        # On standardised rows in any case: by their scale `fold_scale` sees which digits the layer needs.
+        coef, intercept = fold_scale(
+            (weights_CD * self.scale_D)[None], bias_C[None], self.shift_D, self.scale_D
+        )
         return coef[0], intercept[0]

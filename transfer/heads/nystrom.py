@@ -18,14 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.heads.kernels import gamma_scale, gamma_value, kernel_values, rows_that_fit
-from transfer.heads.linear import moments
+from transfer.heads.linear import Layer, compute_moments
 from transfer.heads.mapped import parts
 from transfer.heads.products import multiply_rows
 from transfer.system.errors import UserError
 from transfer.system.hardware import available_bytes
 
 Array = npt.NDArray[Any]
-Layer = tuple[Array, Array]
 
 LANDMARKS = 1000
 # Where memory has room for fewer, there is no approximation unless the user asks for it.
@@ -84,7 +83,7 @@ class NystromRows:
         self.X = X
         self.shift_D, self.scale_D = np.zeros(X.shape[1]), np.ones(X.shape[1])
         if standardize:
-            self.shift_D, self.scale_D = (own_D.astype(np.float64) for own_D in moments(X))
+            self.shift_D, self.scale_D = (own_D.astype(np.float64) for own_D in compute_moments(X))
         drawn_L = np.random.default_rng(seed).choice(len(X), n_landmarks, replace=False)
         drawn_L = drawn_L[np.argsort(y_N[drawn_L], kind="stable")]
         self.x_LD = (X[drawn_L] - self.shift_D) / self.scale_D

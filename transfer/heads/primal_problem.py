@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from transfer.heads.linear import moments
+from transfer.heads.linear import compute_moments
 from transfer.system.hardware import available_bytes
 
 Array = npt.NDArray[Any]
@@ -39,7 +39,7 @@ class Rows:
         zero_D, free_bytes = torch.zeros(X.shape[1], device=device), available_bytes()
         if not standardize:
             return cls(X, zero_D, zero_D + 1, free_bytes)
-        mean_D, deviation_D = (torch.from_numpy(values).to(device) for values in moments(X))
+        mean_D, deviation_D = (torch.from_numpy(values).to(device) for values in compute_moments(X))
         return cls(X, -mean_D / deviation_D, 1 / deviation_D, free_bytes)
 
     def parts(self, width: int) -> Iterator[slice]:

@@ -13,23 +13,22 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight, gen_batches
 
 from transfer.heads.base import GridSearch
+from transfer.heads.checks import check_training
 from transfer.heads.grid import Setting
-from transfer.heads.linear import checked, folded, moments, outputs, predict_layers
+from transfer.heads.linear import Layer, LinearHead, compute_moments, fold_scale, predict_layers
 from transfer.heads.products import multiply_rows
 from transfer.heads.solutions import Solution
 
 Array = npt.NDArray[Any]
-Layer = tuple[Array, Array]
 
 # Rows taken to float64 at a time: all at once would take twice the memory of the features.
 CHUNK = 4096
 
 
-class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class RidgeHead(LinearHead):
     """A linear layer fitted by least squares with a penalty, as `sklearn.linear_model.RidgeClassifier`.
 
     The targets are 1 for a row's class and -1 for the others; the intercept is not penalised.
@@ -80,41 +79,16 @@ class RidgeHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = checked(self, X, y)
+        X, self.classes_, codes_N = check_training(self, X, y)
         cost_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
         equations = NormalEquations.of(X, codes_N, cost_N, standardize=self.standardize)
         self.coef_, self.intercept_ = equations.solve(self.alpha)
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Return the outputs of the layer.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            For two classes (n_samples,): the second's.
-        """
-        values_MC = outputs(self, X)
+        """Return the outputs of the layer (n_samples, n_classes); for two classes the second's (n_samples,)."""
+        values_MC = self._outputs(X)
         return values_MC[:, 1] if len(self.classes_) == 2 else values_MC
-
-    def predict(self, X: Any) -> Array:
-        """Predict the class of the largest output.
-
-        Parameters
-        ----------
-        X : array or tensor of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        best = outputs(self, X).argmax(1)
-        labels: Array = self.classes_[best]
-        return labels
 
 
 class RidgeSearch(GridSearch):
@@ -227,7 +201,7 @@ class NormalEquations:
             Weight of each row's squared errors.
         standardize : bool
         """
-        mean_D, deviation_D = (values.astype(np.float64) for values in moments(x_ND))
+        mean_D, deviation_D = (values.astype(np.float64) for values in compute_moments(x_ND))
         scale_D = deviation_D if standardize else np.ones_like(deviation_D)
         parts = list(gen_batches(len(x_ND), CHUNK))
         bias_C = 2 * np.bincount(y_N, cost_N) / cost_N.sum() - 1
@@ -253,11 +227,11 @@ class NormalEquations:
         return cls(gram_DD, right_DC, None, bias_C, mean_D, scale_D)
 
     def solve(self, alpha: float) -> Layer:
-        """Return the layer for raw features: weights (C, D) and intercepts (C,), see `folded`."""
+        """Return the layer for raw features: weights (C, D) and intercepts (C,), see `fold_scale`."""
         shifted_KK = self.gram_KK.clone()
         shifted_KK.diagonal().add_(alpha)
         # By torch: NumPy's and SciPy's libraries each keep threads awake on the same cores, which took up to 0.8 s.
         solved_KC = torch.cholesky_solve(self.right_KC, torch.linalg.cholesky(shifted_KK))
         weights_CD = solved_KC.T if self.rows_ND is None else solved_KC.T @ self.rows_ND
-        coef, intercept = folded(weights_CD.numpy()[None], self.bias_C[None], self.mean_D, self.scale_D)
+        coef, intercept = fold_scale(weights_CD.numpy()[None], self.bias_C[None], self.mean_D, self.scale_D)
         return coef[0], intercept[0]

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from transfer.heads.checks import check_rows, check_training
 from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
-from transfer.heads.linear import checked, checked_rows
 from transfer.heads.nystrom import Landmarks, choose_landmarks
 from transfer.heads.one_vs_one import (
     Machines,
@@ -125,7 +125,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used, and for an RBF kernel on too many rows.
         """
-        X, self.classes_, codes_N = checked(self, X, y)
+        X, self.classes_, codes_N = check_training(self, X, y)
         y = self.classes_[codes_N]
         check_choice("kernel", self.kernel, KERNELS)
         for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
@@ -207,7 +207,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
-        x_MD: Array = checked_rows(self, X)
+        x_MD: Array = check_rows(self, X)
         return x_MD
 
     def _decide_layer(self, x_MD: Array) -> Array:

@@ -17,13 +17,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from transfer.heads.batched_adam import LayerStack
 from transfer.heads.grid import Setting
 from transfer.heads.halving import Point, Validate
-from transfer.heads.linear import folded, moments
+from transfer.heads.linear import Layer, compute_moments, fold_scale
 from transfer.heads.mapped import MappedRows, parts
 from transfer.heads.solutions import validation_scores
 from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
-Layer = tuple[Array, Array]
 """Weights (C, D) and biases (C,) for raw features."""
 
 
@@ -61,7 +60,7 @@ class TrainingRows:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         mean_D, deviation_D = np.zeros(X.shape[1], np.float32), np.ones(X.shape[1], np.float32)
         if standardize:
-            mean_D, deviation_D = moments(X)
+            mean_D, deviation_D = compute_moments(X)
         x_ND: torch.Tensor | MappedRows
         if device == "cpu" and is_mapped(X):
             x_ND = MappedRows(X, mean_D, deviation_D)
@@ -151,21 +150,12 @@ class TrainingRows:
 
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
         """Return the layer for raw features."""
-        return folded(weights_CD.cpu().numpy(), biases_C.cpu().numpy(), self.mean_D, self.deviation_D)
+        return fold_scale(weights_CD.cpu().numpy(), biases_C.cpu().numpy(), self.mean_D, self.deviation_D)
 
 
 def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> torch.Tensor:
     x_ND = as_tensor(X).to(device) - as_tensor(mean_D).to(device)
     return x_ND.div_(as_tensor(deviation_D).to(device))
-
-
-def compute_logits(X: Array, weights_PD: Array, biases_P: Array) -> Array:
-    """Return logits (M, P) of raw rows (M, D)."""
-    # By torch: NumPy's BLAS lets its threads spin after a product, which took 75 ms off the next fit's two cores.
-    x = (as_tensor(X[part].astype(weights_PD.dtype, copy=False)) for part in parts(*X.shape))
-    weights_DP = as_tensor(weights_PD).T
-    logits_MP: Array = torch.cat([torch.addmm(as_tensor(biases_P), x_BD, weights_DP) for x_BD in x]).numpy()
-    return logits_MP
 
 
 def as_tensor(values: Array) -> torch.Tensor:

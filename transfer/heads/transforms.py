@@ -18,7 +18,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.config import check_transform, n_components
-from transfer.heads.linear import checked_rows, moments
+from transfer.heads.checks import check_rows
+from transfer.heads.linear import compute_moments
 from transfer.heads.products import multiply_rows
 from transfer.heads.svm_classifier import LARGEST_LAYER
 from transfer.system.errors import UserError
@@ -130,7 +131,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             For unknown steps, and for more components than these rows have.
         """
         check_transform(self.steps)
-        x_ND = checked_rows(self, X, reset=True)
+        x_ND = check_rows(self, X, reset=True)
         if not fewer:
             self.check(*x_ND.shape)
         self.steps_: list[Step] = []
@@ -160,7 +161,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             float32.
         """
         check_is_fitted(self)
-        return apply(self.steps_, checked_rows(self, X))
+        return apply(self.steps_, check_rows(self, X))
 
 
 def find_components(x_ND: Array, count: int) -> Affine:
@@ -177,7 +178,7 @@ def find_components(x_ND: Array, count: int) -> Affine:
     Affine
         Its matrix has the components as columns, that of the largest variance first.
     """
-    mean_D, _ = moments(x_ND)
+    mean_D, _ = compute_moments(x_ND)
     n_rows, n_features = x_ND.shape
     count = max(1, min(count, n_features, n_rows - 1))
     if n_rows < n_features:
