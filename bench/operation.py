@@ -73,7 +73,7 @@ class Operation:
         *,
         device: str,
         rounds: int,
-        more_s: float = 0.0,
+        more_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._benchmark, self._subtests, self._device = benchmark, subtests, device

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 # Workers share the cores: more threads than one in each would wait for each other, and those of an engine, which has
-# as many as there are cores, would spin meanwhile. Libraries read this when they are imported.
-if "PYTEST_XDIST_WORKER" in os.environ:
+# as many as there are cores, would spin meanwhile. What tests compute is so small that one process alone is faster with
+# one thread too. Libraries read this when they are imported.
+if "OMP_NUM_THREADS" not in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(_name, "1")

@@ -17,8 +17,8 @@ from sklearn.model_selection import StratifiedShuffleSplit, train_test_split
 from bench.studies.simulated import CLASSES, SIZES
 from transfer import metrics
 from transfer.config import SCORE_NAMES
+from transfer.evaluation.significance import adjust_holm
 from transfer.evaluation.statistics import (
-    adjust_holm,
     compare_groups,
     compare_pair,
     compare_splits,

@@ -33,6 +33,7 @@ from bench.features import SHARES
 from bench.processes import Prepared, Worker
 from transfer.config import RunConfig
 from transfer.heads.registry import METHODS
+from transfer.system.text import first_line
 
 CLASSES, CHUNK, SEED = 16, 1 << 14, 0
 STRONG = (0.001, 0.01, 0.1)
@@ -157,7 +158,7 @@ def prepare(name: str, folder: Path, limit: int | None, in_memory: bool) -> Iter
                 test = split(len(y_N))["test"]
                 accuracy = float((search.predict(x_ND[test]) == y_N[test]).mean())
         except (MemoryError, RuntimeError) as error:  # torch raises the latter
-            return {"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+            return {"error": f"{type(error).__name__}: {first_line(error)}"}
         return {
             "fit_s": fit_s,
             "pass_s": pass_s,

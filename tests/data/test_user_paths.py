@@ -28,6 +28,8 @@ def test_other_urls_may_be_named_twice() -> None:
 def test_results_of_a_table_are_not_put_among_its_images(tmp_path: Path) -> None:
     touch(tmp_path, "set/labels.csv", "set/a/1.jpg", "set/out/result.json", "set/out/plot.png", "else/1.jpg")
     table = tmp_path / "set/labels.csv"
-    assert "a holds images; give an `out` beside them" in refusal(check_output, table, tmp_path / "set/a")
+    assert "a holds images; give an `out` beside them" in refusal(
+        check_output, str(table), tmp_path / "set/a"
+    )
     for name in ("set", "set/out", "set/new", "else"):
-        check_output(table, tmp_path / name)
+        check_output(str(table), tmp_path / name)

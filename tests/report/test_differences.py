@@ -10,6 +10,7 @@ import pytest
 from tests.report.conftest import WriteRun
 from transfer.evaluation import statistics
 from transfer.evaluation.results import Result
+from transfer.evaluation.significance import adjust_holm
 from transfer.report.differences import conclude, find_differences, label
 from transfer.report.runs import Run, read_runs
 
@@ -59,7 +60,7 @@ def test_the_best_on_validation_is_compared_with_each_other_one_by_holm(write_ru
     assert [one.a.name for one in found] == [best.name] * 2
     assert {one.b.name for one in found} == {run.name for run in runs} - {best.name}
     for score in ("accuracy", "macro_f1"):
-        adjusted = statistics.adjust_holm([one.scores[score]["p"] for one in found])
+        adjusted = adjust_holm([one.scores[score]["p"] for one in found])
         assert [one.scores[score]["p_holm"] for one in found] == adjusted
         assert adjusted != [one.scores[score]["p"] for one in found]
 

@@ -21,6 +21,7 @@ from transfer.backbones.pixels import normalise
 from transfer.backbones.preprocessing import IMAGENET, Normalisation
 from transfer.backbones.sources import Settings, source_of
 from transfer.system.errors import UserError, is_out_of_memory
+from transfer.system.text import first_line
 
 
 def build(
@@ -164,9 +165,8 @@ def _size_reported(name: str, size: Sequence[int], own: Sequence[int] = (224, 22
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise MemoryError from error
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{name} can't take images of {size[0]}x{size[1]} ({reason}); try `size={own[0]}x{own[1]}`"
+            f"{name} can't take images of {size[0]}x{size[1]} ({first_line(error)}); try `size={own[0]}x{own[1]}`"
         ) from error
 
 

@@ -13,10 +13,9 @@ from transfer.cli.exit_status import INCOMPLETE
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
 from transfer.cli.parsing import parse_duration, parse_size
-from transfer.config import BUILT_IN, FRONTIER, MODELS, PAGE, RESULT
+from transfer.config import FRONTIER, MODELS, PAGE, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
-from transfer.system.remote import path_of
 from transfer.system.text import printable
 
 if TYPE_CHECKING:
@@ -38,10 +37,10 @@ def run_candidates(args: argparse.Namespace) -> int:
     budget_s = None if args.time_budget is None else parse_duration(args.time_budget)
     args.backbone, args.size = (backbones or [None])[0], None
     config = read_config(args)
-    if args.out and config.data != BUILT_IN:
+    if args.out:
         from transfer.data.user_paths import check_output
 
-        check_output(path_of(config.data), args.out)
+        check_output(config.data, args.out)
     images = find_early(config)
     from transfer.evaluation.candidate_list import list_candidates
 

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         from transfer.data.feature_files import holds_features
         from transfer.data.user_paths import check_output
 
-        check_output(path_of(config.data), args.out)
+        check_output(config.data, args.out)
         if holds_features(path_of(config.data), config.columns):
             models = None
     if args.log:

@@ -9,9 +9,8 @@ from typing import Any
 
 from transfer.cli.commands import prepare_early, read_config, report_skipped
 from transfer.cli.output import output_folders
-from transfer.config import BUILT_IN, CURVE, CURVE_PAGE, LEAST_DRAWS, MOST_DRAWS
+from transfer.config import CURVE, CURVE_PAGE, LEAST_DRAWS, MOST_DRAWS
 from transfer.system.errors import UserError, check_number
-from transfer.system.remote import path_of
 from transfer.system.text import printable
 
 
@@ -20,10 +19,10 @@ def curve(args: argparse.Namespace) -> int:
     config = read_config(args)
     if args.draws is not None:
         check_number("draws", args.draws, LEAST_DRAWS, MOST_DRAWS)
-    if args.out and config.data != BUILT_IN:
+    if args.out:
         from transfer.data.user_paths import check_output
 
-        check_output(path_of(config.data), args.out)
+        check_output(config.data, args.out)
     images, plan = prepare_early(config)
     from transfer.evaluation import learning_curve
     from transfer.report import curve as report

@@ -22,6 +22,7 @@ from transfer.data.stored_arrays import StoredArray
 from transfer.data.table_files import Table, as_text
 from transfer.system.errors import UserError
 from transfer.system.row_storage import MakeRows
+from transfer.system.text import first_line
 
 _LAYOUTS = "x_train, y_train, x_test and y_test (x_valid and y_valid too), or X and y"
 _ENDINGS = {"train": ("train",), "valid": VALID_NAMES, "test": ("test",)}
@@ -186,8 +187,7 @@ def _readable(path: Path) -> Iterator[None]:
             raise UserError(
                 f"{path} holds Python objects, which are never read; save arrays of numbers and of text (dtype str)"
             ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't read {path} ({reason}); save it by numpy.savez") from error
+        raise UserError(f"can't read {path} ({first_line(error)}); save it by numpy.savez") from error
 
 
 def _arrange(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> _Arrays:

@@ -18,6 +18,7 @@ from torchvision.transforms.v2.functional import crop, resize
 from transfer.data import decode
 from transfer.data.limits import BadImage
 from transfer.data.resize import STRETCH, Resizing, place
+from transfer.system.text import first_line
 
 # What changes pixels and therefore belongs to the key that features are stored under.
 DECLARED = {
@@ -102,5 +103,5 @@ def _decoded(files: Sequence[bytes], device: str) -> list[torch.Tensor | None]:
     except RuntimeError as error:  # of a batch it does not tell which file it was
         if len(files) > 1:
             return [one for data in files for one in _decoded([data], device)]
-        log.warning("an image goes to Pillow: nvJPEG refuses it (%s)", str(error).splitlines()[0])
+        log.warning("an image goes to Pillow: nvJPEG refuses it (%s)", first_line(error))
         return [None]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from transfer.config import PREDICTIONS
+from transfer.config import BUILT_IN, PREDICTIONS
 from transfer.data.class_folders import describe_lost
 from transfer.data.formats import IMAGE_SUFFIXES, suffix
 from transfer.data.image_tables import is_table, list_images
@@ -136,13 +136,13 @@ def below(
     return Names.of(found()), left_out
 
 
-def check_output(data: Path, out: Path) -> None:
+def check_output(named: str, out: Path) -> None:
     """Check that an output folder does not lie among images.
 
     Parameters
     ----------
-    data : Path
-        Folder of the image set, or file of a table.
+    named : str
+        Folder of the image set, or file of a table; or the built-in image set.
     out : Path
         Output folder.
 
@@ -152,7 +152,7 @@ def check_output(data: Path, out: Path) -> None:
         If `out` is, or lies in, a folder of images of the image set; if it holds images, and lies in the folder of the
         table; if the table would be written over.
     """
-    if isinstance(data, RemotePath):
+    if named == BUILT_IN or isinstance(data := path_of(named), RemotePath):
         return
     real = out.resolve()
     if data.resolve() == real / PREDICTIONS:

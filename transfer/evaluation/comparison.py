@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from transfer.config import REPEAT_GROUPS, SCORE_NAMES, RunConfig
+from transfer.config import REPEAT_GROUPS, RunConfig
 from transfer.data.copies import copy_codes, join_groups
 from transfer.data.dataset import ImageSet
 from transfer.data.loader import IndexedImages
@@ -25,7 +25,7 @@ from transfer.features.extract import Features
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
 from transfer.system.errors import UserError
-from transfer.system.progress import Progress, silent
+from transfer.system.progress import Progress
 from transfer.system.row_storage import is_mapped
 from transfer.system.timer import Stopwatch
 
@@ -40,7 +40,7 @@ def compare_methods(
     features: Features,
     trained: NetworkMethods,
     watch: Stopwatch,
-    on_progress: Progress = silent,
+    on_progress: Progress,
 ) -> dict[str, Any]:
     """Compare fitted methods: who did best on the *validation* split, every pair, the ladder, the repeats.
 
@@ -92,10 +92,7 @@ def compare_methods(
             )
             pairs.append({"a": a, "b": b, **compared})
         on_progress("compare", len(both), len(both))
-    for score in SCORE_NAMES:
-        adjusted = statistics.adjust_holm([pair[score]["p"] for pair in pairs])
-        for pair, p in zip(pairs, adjusted, strict=True):
-            pair[score]["p_holm"] = p
+    statistics.adjust_pairs(pairs)
     climbed = []
     if ladder.FIRST in fitted:
         climbed = ladder.climb(config, best, features.splits, fitted, n_classes, watch, groups_N, on_progress)

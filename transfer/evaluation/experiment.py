@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transfer.config import BUILT_IN, RunConfig
+from transfer.config import RunConfig
 from transfer.data.dataset import ImageSet
 from transfer.data.loader import IndexedImages
 from transfer.data.random_splits import SPLITS
@@ -34,7 +34,6 @@ from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported, silent
-from transfer.system.remote import path_of
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -177,8 +176,7 @@ def check_folders(config: RunConfig, out: Path, models: Path, *, force: bool) ->
     UserError
         Without `force` also where there are models of other data or another network.
     """
-    if config.data != BUILT_IN:
-        check_output(path_of(config.data), out)
+    check_output(config.data, out)
     if not force:
         bundle.check_replaceable(models, config)
 

@@ -21,7 +21,7 @@ from transfer.evaluation import statistics
 from transfer.evaluation.fitting import FittedSearch, rest
 from transfer.evaluation.network_methods import family_of
 from transfer.heads.registry import METHODS
-from transfer.system.progress import Progress, silent
+from transfer.system.progress import Progress
 from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
@@ -91,8 +91,8 @@ def climb(
     fitted: Mapping[str, FittedSearch],
     n_classes: int,
     watch: Stopwatch,
-    groups_N: npt.NDArray[np.integer] | None = None,
-    on_progress: Progress = silent,
+    groups_N: npt.NDArray[np.integer] | None,
+    on_progress: Progress,
 ) -> list[dict[str, Any]]:
     """Fit and score every step.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.stats import norm, t
 
 from transfer import metrics
+from transfer.config import SCORE_NAMES
 from transfer.evaluation.intervals import (
     Estimate,
     Units,
@@ -31,7 +32,7 @@ from transfer.evaluation.significance import (
 from transfer.metrics import Labels
 
 __all__ = [
-    "adjust_holm",
+    "adjust_pairs",
     "compare_groups",
     "compare_pair",
     "compare_splits",
@@ -221,6 +222,13 @@ def conclude(ci95: Sequence[float] | None, p: float | None = None) -> str:
     if high < 0 and significant:
         return "behind"
     return f"same within {100 * MARGIN:g} points" if _inside(low, high) else "undecided"
+
+
+def adjust_pairs(pairs: Sequence[dict[str, Any]]) -> None:
+    """Add to each comparison of two methods `p_holm` for either score: `p` adjusted for their number."""
+    for score in SCORE_NAMES:
+        for pair, p in zip(pairs, adjust_holm([pair[score]["p"] for pair in pairs]), strict=True):
+            pair[score]["p_holm"] = p
 
 
 def _inside(low: float, high: float) -> bool:

@@ -51,8 +51,8 @@ def train_blocks(
     plan: ExtractionPlan,
     on_progress: Progress,
     *,
-    adapt: str = "",
-    wanted: Sequence[str] = SPLITS,
+    adapt: str,
+    wanted: Sequence[str],
 ) -> TrainedBlocks:
     """Train a block, all that comes after it, and the last layer, once for each learning rate of the block.
 
@@ -68,7 +68,7 @@ def train_blocks(
         Of `config`.
     on_progress : Progress
     adapt : str
-        What of the blocks is trained: `lora:RANK`, `bitfit`, or, by default, all of their parameters.
+        What of the blocks is trained: `lora:RANK`, `bitfit`, or "": all of their parameters.
     wanted : sequence of str
         Splits whose features are computed: `valid` and `test` at least.
 

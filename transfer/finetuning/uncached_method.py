@@ -46,7 +46,7 @@ def train_uncached(
     plan: ExtractionPlan,
     watch: Stopwatch,
     on_progress: Progress,
-    wanted: Sequence[str] = SPLITS,
+    wanted: Sequence[str],
 ) -> TrainedBlocks:
     """Train last layers by the protocol of `fc-lab` while the network before them runs in train mode.
 
@@ -167,7 +167,7 @@ def _score(
     predict_s: float,
     kept_bytes: int,
 ) -> TrainedBlocks:
-    valid, rows, estimators = splits["valid"], [], []
+    valid, rows, estimators, predictions = splits["valid"], [], [], []
     for lr, layer in zip(protocol.lr, training.layers, strict=True):
         one = FineTune(
             lr=lr,
@@ -180,7 +180,8 @@ def _score(
         one.coef_, one.intercept_ = (value.detach().cpu().numpy() for value in layer.parameters())
         one.classes_, one.n_features_in_ = classes, valid.x_ND.shape[1]
         estimators.append(one)
-        scores = validation_scores(valid.y_N, one.predict(valid.x_ND))
+        predictions.append(one.predict(valid.x_ND))
+        scores = validation_scores(valid.y_N, predictions[-1])
         params = {"lr": lr, "weight_decay": 0.0, "class_weight": None}
         rows.append({"params": params, "same_as": [], **scores, "fit_s": fit_s / len(protocol.lr)})
     best = ranking(rows, config.select)[0]
@@ -188,7 +189,7 @@ def _score(
         best_index_=best,
         best_estimator_=estimators[best],
         cv_results_=rows,
-        valid_predictions_=np.stack([one.predict(valid.x_ND) for one in estimators]),
+        valid_predictions_=np.stack(predictions),
         test_predictions_=np.stack([one.predict(splits["test"].x_ND) for one in estimators]),
         tensors={key: value.cpu() for key, value in training.statistics.items()},
         splits=splits,

@@ -163,7 +163,9 @@ class LogisticRegressionSearch(GridSearch):
     def _prepare(self, X: Array, codes_N: Array) -> PenaltyPath:
         return PenaltyPath(Rows.of(X, codes_N, min(self.C), standardize=self.standardize), codes_N)
 
-    def _solve(self, rows: PenaltyPath, settings: Sequence[Setting], valid: tuple[Array, Array]) -> list[Solution]:
+    def _solve(
+        self, rows: PenaltyPath, settings: Sequence[Setting], valid: tuple[Array, Array]
+    ) -> list[Solution]:
         def follow(class_weight: Any) -> list[Solution]:
             """Solve the settings of one class weight, the strongest penalty first; each starts from the one before."""
             weight_N = compute_sample_weight(class_weight, self.classes_[rows.codes_N])

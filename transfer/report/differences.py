@@ -66,10 +66,7 @@ def find_differences(runs: Sequence[Run], *, every: bool = False) -> list[Differ
         both = itertools.combinations(group, 2)
         pairs += both if every else [(best, run) for run in group if run is not best]
     compared = [compare_runs(a, b) for a, b in pairs]
-    for score in SCORES:
-        adjusted = statistics.adjust_holm([found[score]["p"] for found in compared]) if compared else []
-        for found, p in zip(compared, adjusted, strict=True):
-            found[score]["p_holm"] = p
+    statistics.adjust_pairs(compared)
     return [
         Difference(
             a,
