@@ -25,6 +25,8 @@ from transfer.system.errors import UserError
 
 SUITE, PLUGIN = Path("bench/gate/suite.py"), "bench.gate.plugin"
 CONTROL = "control_"
+# Without the plugin of Hypothesis, which imports it when a session ends.
+PYTEST = "-m", "pytest", "--noconftest", "-p", "no:hypothesispytest"
 # What a process of the suite needs of the tree that the benchmarks come from, `transfer` left out.
 CARRIED = ("bench", "pyproject.toml")
 PROCESS_LIMIT_S = 300
@@ -154,7 +156,7 @@ class Bench:
         out.mkdir()
         chosen = [f"{SUITE}::{_PREFIX}{name}" for name in spread(names)]
         words = [
-            "-m", "pytest", "--noconftest", "-p", PLUGIN, "--quiet", "--tb=short", "--benchmark-quiet",
+            *PYTEST, "-p", PLUGIN, "--quiet", "--tb=short", "--benchmark-quiet",
             "--benchmark-disable-gc", f"--benchmark-json={out / TIMES}", f"--basetemp={out / 'tmp'}", *chosen,
         ]  # fmt: skip
         return _python(words, self.suite, tree, self.inputs, environment, descriptors)
@@ -178,7 +180,7 @@ def names(root: Path, inputs: Path) -> set[str]:
     """Return the benchmarks in the suite of a tree; empty if it has no suite."""
     if not (root / SUITE).exists():
         return set()
-    words = ["-m", "pytest", "--noconftest", "--collect-only", "--quiet", str(SUITE)]
+    words = [*PYTEST, "--collect-only", "--quiet", str(SUITE)]
     code, output = _ended(_python(words, root, root, inputs))
     if code:
         raise UserError(f"the suite can't be collected: {_last_line(output)}")

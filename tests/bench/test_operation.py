@@ -29,7 +29,16 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         path = pytester.path / "times.json"
         pytester.makepyfile(source)
         # pytest-benchmark warns where nothing was timed.
-        words = ("-p", "bench.conftest", "-p", "no:cacheprovider", "-W", "ignore:Not saving anything")
+        words = (
+            "-p",
+            "bench.conftest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:hypothesispytest",
+            "-W",
+            "ignore:Not saving anything",
+        )
         done = pytester.runpytest_inprocess(*words, f"--benchmark-json={path}", *options)
         return done, json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
 

@@ -67,6 +67,12 @@ def done(root: Path) -> Experiment:
 
 
 @pytest.fixture(scope="module")
+def plain(root: Path) -> Experiment:
+    """Heads on frozen features alone."""
+    return experiment.compare(settings(root, unfreeze=()))
+
+
+@pytest.fixture(scope="module")
 def out(root: Path, done: Experiment) -> Path:
     (root / "out").mkdir()
     assert folder.save(root / "out", done) == []
@@ -194,7 +200,7 @@ def adapted(root: Path) -> Experiment:
 
 
 def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
-    root: Path, adapted: Experiment, tmp_path: Path
+    root: Path, adapted: Experiment, plain: Experiment, tmp_path: Path
 ) -> None:
     result = adapted.result
     jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
@@ -208,8 +214,7 @@ def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
         assert name in (tmp_path / "report.html").read_text()
         found = predictor.load(tmp_path, method=name).predict([root / "images" / row["file"] for row in rows])
         assert [one.label for one in found] == [row[name] for row in rows]
-        assert export(tmp_path, tmp_path / "exported", format="torch", method=name).check.passed
-    experiment.compare(settings(root, unfreeze=())).save_models(tmp_path / "models")
+    plain.save_models(tmp_path / "models")
     assert not list((tmp_path / "models").glob("*layer4*"))
 
 
@@ -223,14 +228,14 @@ def test_an_adapted_training_is_kept_under_a_key_of_its_own(
 
 
 def test_another_run_replaces_its_files_and_says_so(
-    root: Path, out: Path, caplog: pytest.LogCaptureFixture
+    out: Path, plain: Experiment, caplog: pytest.LogCaptureFixture
 ) -> None:
     def names() -> list[str]:
         return sorted(path.name for path in (out / "models").glob("unfreeze*"))
 
     assert names() == ["unfreeze-layer4-blocks.safetensors", "unfreeze-layer4.safetensors"]
     with caplog.at_level(logging.INFO, "transfer"):
-        experiment.compare(settings(root, unfreeze=())).save_models(out / "models")
+        plain.save_models(out / "models")
     assert names() == []
     assert (
         f"removed a file of an earlier run: {out / 'models' / 'unfreeze-layer4.safetensors'}" in caplog.text
@@ -242,9 +247,7 @@ def repeated(root: Path) -> Result:
     return experiment.compare(settings(root, methods=("fc",), repeats=2)).result
 
 
-def test_repeats_train_it_on_every_split(
-    repeated: Result, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repeats_train_it_on_every_split(repeated: Result) -> None:
     jsonschema_rs.validate(schemas.schema("result"), json.loads(repeated.to_json()))
     found = repeated.comparison["repeats"]
     assert [one["name"] for one in found["methods"]] == ["fc", NAME]
@@ -253,9 +256,6 @@ def test_repeats_train_it_on_every_split(
     assert (found["pairs"][0]["a"], found["pairs"][0]["b"]) == ("fc", NAME)
     assert report.verdict(repeated)
     assert report.page(repeated, None, lambda file: None)
-    monkeypatch.setattr(checkpoints, "Checkpoint", None)  # all of it is kept
-    again = experiment.compare(settings(root, methods=("fc",), repeats=2)).result.comparison["repeats"]
-    assert again["methods"] == found["methods"]
 
 
 def test_on_the_split_of_the_run_a_repeat_is_the_run(
@@ -298,12 +298,13 @@ def test_what_repeats_take_is_said_before_they_begin(
     assert any("split 2 of 2, learning rate 0.0001, epoch 2 of 2, loss" in one for one, _ in seen)
 
 
-def test_a_store_without_room_for_what_is_kept_is_said_to_be(
+def test_repeats_made_again_train_nothing_and_a_store_without_room_is_said_to_be(
     root: Path, repeated: Result, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(checkpoints, "Checkpoint", None)  # all of it is kept
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     found = experiment.compare(settings(root, methods=("fc",), repeats=2)).result.comparison["repeats"]
-    assert found["methods"] == repeated.comparison["repeats"]["methods"]  # kept before the disk was full
+    assert found["methods"] == repeated.comparison["repeats"]["methods"]
     assert "the store has 1.0 kB left" in caplog.text
 
 
@@ -350,14 +351,6 @@ def test_a_group_left_out_may_be_all_that_there_is_of_a_class(
         assert min(one["accuracy"][:3]) > 0
 
 
-def test_it_may_be_the_best_of_the_ladder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transfer.evaluation import comparison
-
-    monkeypatch.setattr(comparison, "ranking", lambda rows, select: [2, 0, 1])
-    climbed = experiment.compare(settings(root)).result.comparison["ladder"]
-    assert climbed[-1]["step"] == "train blocks"
-
-
 @pytest.fixture(scope="module")
 def uncached(root: Path) -> Experiment:
     return experiment.compare(
@@ -366,7 +359,7 @@ def uncached(root: Path) -> Experiment:
 
 
 def test_the_network_in_train_mode_is_a_row_like_any_other(
-    root: Path, uncached: Experiment, tmp_path: Path
+    root: Path, uncached: Experiment, plain: Experiment, tmp_path: Path
 ) -> None:
     result = uncached.result
     jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
@@ -382,12 +375,11 @@ def test_the_network_in_train_mode_is_a_row_like_any_other(
     rows = [row for row in answers(tmp_path) if row["split"] == "test"]
     found = predictor.load(tmp_path, method=UNCACHED).predict([root / "images" / row["file"] for row in rows])
     assert [one.label for one in found] == [row[UNCACHED] for row in rows]
-    assert export(tmp_path, tmp_path / "exported", format="torch", method=UNCACHED).check.passed
     assert sorted(path.name for path in (tmp_path / "models").glob("fc-lab-*")) == [
         "fc-lab-uncached-blocks.safetensors",
         "fc-lab-uncached.safetensors",
     ]
-    experiment.compare(settings(root, unfreeze=())).save_models(tmp_path / "models")
+    plain.save_models(tmp_path / "models")
     assert not list((tmp_path / "models").glob("fc-lab-*"))
 
 
@@ -412,8 +404,9 @@ def test_the_ladder_to_the_network_in_train_mode_has_one_step() -> None:
 
 
 def test_the_ladder_names_what_is_trained() -> None:
-    found = [list(ladder.steps(RunConfig(), name))[-1].name for name in ("lora:layer4", "bitfit:layer4")]
-    assert found == ["train low-rank updates of blocks", "train biases of blocks"]
+    names = (NAME, "lora:layer4", "bitfit:layer4")
+    found = [list(ladder.steps(RunConfig(), name))[-1].name for name in names]
+    assert found == ["train blocks", "train low-rank updates of blocks", "train biases of blocks"]
 
 
 def test_a_training_that_fails_costs_the_others_nothing(
@@ -507,13 +500,12 @@ def test_maps_that_the_disk_has_no_room_for_are_refused(root: Path, monkeypatch:
     )
 
 
-@pytest.mark.parametrize("given", [{}, {"unfreeze": (), "bn": "train", "batch_size": 16}])
-def test_features_of_blocks_are_held_on_disk_where_the_others_are(root: Path, given: dict[str, Any]) -> None:
-    inside, outside = (
-        experiment.compare(settings(root, methods=("fc-lab",), from_disk=on_disk, **given))
-        for on_disk in (False, True)
-    )
-    (name,) = inside.fitted.keys() - {"fc-lab"}
+@pytest.mark.parametrize(("run", "name"), [("done", NAME), ("uncached", UNCACHED)])
+def test_features_of_blocks_are_held_on_disk_where_the_others_are(
+    run: str, name: str, request: pytest.FixtureRequest
+) -> None:
+    inside = request.getfixturevalue(run)
+    outside = experiment.compare(dataclasses.replace(inside.config, from_disk=True))
     for split, own in inside.fitted[name].splits.items():
         mapped = outside.fitted[name].splits[split]
         assert is_mapped(mapped.x_ND)

@@ -285,11 +285,11 @@ def test_an_empty_bucket_has_no_images(bucket: Bucket, tmp_path: Path, below: st
 
 def test_many_small_objects(bucket: Bucket, tmp_path: Path) -> None:
     root = tmp_path / "many"
-    for i in range(2000):
+    for i in range(1001):  # S3 lists a thousand at a time
         path = root / f"class{i % 2}" / f"{i:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), i % 256).save(path)
     ones = [config(data, tmp_path / "store") for data in (root, bucket.put_folder(root, "many"))]
     here, there = (read_alone(image_sets.find_images(one, Stopwatch(), silent), one, silent) for one in ones)
-    assert len(there.indexed) == 2000
+    assert len(there.indexed) == 1001
     np.testing.assert_array_equal(here.indexed.ids_N32, there.indexed.ids_N32)
