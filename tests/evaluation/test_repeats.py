@@ -115,6 +115,16 @@ def test_groups_are_named_and_each_is_tested_once(rows: tuple[Any, Any]) -> None
     assert found["names"] == list("vwxyz")
     assert found["test_images"] == [20] * 5
     assert found["test_share"] == pytest.approx(0.2)
+    assert found["untrained"] == [0] * 5
+
+
+def test_images_that_no_method_can_recognise_are_counted(rows: tuple[Any, Any]) -> None:
+    """A group has all images of a class."""
+    x_ND, y_N = rows
+    groups_N = np.where(y_N == 3, 2, np.arange(100) % 2)
+    splits = leave_group_out(y_N, groups_N, 0.1, seed=0)
+    found = repeat({"a": Centroids()}, x_ND, y_N, splits, 4, scheme=GROUPS, names=list("vwx"))
+    assert found["untrained"] == [0, 0, int((y_N == 3).sum())]
 
 
 def test_a_method_that_refuses_is_left_out(rows: tuple[Any, Any], caplog: pytest.LogCaptureFixture) -> None:

@@ -161,6 +161,12 @@ def test_repeats_that_failed_say_why(example: Result) -> None:
     assert "on one split alone" not in text
 
 
+def test_groups_with_all_images_of_a_class_are_named(example: Result) -> None:
+    repeats = {"n": 2, "methods": [], "names": ["a", "b"], "untrained": [0, 20]}
+    text = notes(example, comparison={**example.comparison, "repeats": repeats})
+    assert "while the group is left out: b (20 images); " in text
+
+
 def test_extended_grids_and_edges_are_named(example: Result) -> None:
     example.methods[0] |= {"extended": {"lr": [0.1], "C": []}, "at_edge": ["lr"]}
     text = notes(example)

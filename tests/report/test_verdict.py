@@ -158,6 +158,12 @@ def test_what_mattered_more_did_so_over_the_splits_too() -> None:
     assert "mattered more" not in verdict(result(repeats=repeats))
 
 
+def test_a_split_whose_classes_no_method_was_trained_on_is_no_effect_of_the_split() -> None:
+    repeats = repeated(mean(-0.004, -0.03, 0.02, 0.7, won=1, lost=2), [0.3, 0.55, 0.0])
+    assert "the split (up to 55.0, svm)" in verdict(result(repeats=repeats))
+    assert "the split (up to 25.0, svm)" in verdict(result(repeats={**repeats, "untrained": [0, 0, 20]}))
+
+
 def test_intervals_over_groups_say_so() -> None:
     example = result()
     images = sum(row["support"] for row in example.methods[0]["test"]["per_class"])

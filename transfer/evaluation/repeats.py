@@ -97,9 +97,10 @@ def repeat(
     Returns
     -------
     dict
-        `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `methods` with one
-        score for every split, `left_out` (methods that failed on one, and why), and `pairs` with the mean difference,
-        its 95 % interval and the splits won.
+        `comparison.repeats` of the result: `n`, `scheme`, `names`, `test_share`, `test_images`, `untrained` (how many
+        test images are of classes without training images), `methods` with one score for every split, `left_out`
+        (methods that failed on one, and why), and `pairs` with the mean difference, its 95 % interval and the splits
+        won.
 
     Raises
     ------
@@ -137,6 +138,7 @@ def repeat(
         "names": list(names),
         "test_share": test_share,
         "test_images": [len(test) for _, _, test in splits],
+        "untrained": [int((~np.isin(y_N[test], y_N[train])).sum()) for train, _, test in splits],
         "methods": methods,
         "left_out": left_out,
         "pairs": [

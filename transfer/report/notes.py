@@ -6,14 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from transfer.config import BUILT_IN, NAMED_WEIGHTS, UNCACHED
+from transfer.config import BUILT_IN, UNCACHED
 from transfer.evaluation.results import Result, are_given, skipped_count
+from transfer.report.feature_notes import list_feature_notes
 from transfer.report.lab import describe_lab
 from transfer.report.verdict import find_pair
 from transfer.report.wording import describe_groups_option, format_params, format_points
 
-# Why an engine was taken that nobody asked for and no trial chose.
-CACHED = "the cache holds its features"
 # Classes with fewer test images than this say next to nothing: one image is 20 points of recall.
 FEW_IMAGES = 5
 FEW_TEST_IMAGES, NAMED = 50, 3
@@ -23,7 +22,6 @@ MEANING_OF_COPIES = {
     "train-test": "the scores flatter every method",
     "valid-test": "the choice has seen them",
 }
-IMAGENET_MEAN = [0.485, 0.456, 0.406]
 
 
 def notes(result: Result) -> list[str]:
@@ -42,7 +40,7 @@ def notes(result: Result) -> list[str]:
         *_on_data(result),
         *_on_groups(result),
         *_on_methods(result),
-        *_on_features(result),
+        *list_feature_notes(result),
         _on_reading(result),
     ]
 
@@ -176,6 +174,7 @@ def _on_methods(result: Result) -> Iterator[str]:
         yield f"nothing is repeated on other splits: {reason}"
     for name, reason in (result.comparison.get("repeats") or {}).get("left_out", {}).items():
         yield f"{name} is left out of the other splits: {reason}"
+    yield from _on_untrained(result)
     yield from _on_batch_norm(result)
     missed = []
     for method in result.methods:
@@ -216,6 +215,17 @@ def _on_one_split(result: Result) -> Iterator[str]:
         )
 
 
+def _on_untrained(result: Result) -> Iterator[str]:
+    """Yield which groups have images of classes that no other group has."""
+    repeated = result.comparison.get("repeats") or {}
+    counts = zip(repeated.get("names", []), repeated.get("untrained", []), strict=False)
+    if alone := [f"{name} ({count:,} images)" for name, count in counts if count]:
+        yield (
+            "groups with all training images of a class, which no method can recognise while the group is left out: "
+            f"{_some(alone)}; the scores and differences on these splits count them as wrong"
+        )
+
+
 def _on_batch_norm(result: Result) -> Iterator[str]:
     """Yield how `fc-lab-uncached` differs from `fc-lab`."""
     pair = find_pair(result.comparison["pairs"], UNCACHED, "fc-lab")
@@ -227,65 +237,6 @@ def _on_batch_norm(result: Result) -> Iterator[str]:
             "those in the weights"
             + (f" ({difference} points of macro F1 against fc-lab)" if difference else "")
         )
-
-
-def _on_features(result: Result) -> Iterator[str]:
-    if result.backbone["weights"] == "random":
-        yield (
-            "the network is untrained (random weights, batch-norm statistics estimated on training images): "
-            "these figures compare methods and times, and say nothing of what a pre-trained network reaches"
-        )
-    if result.backbone["weights"] == "embedded":
-        yield (
-            "the network was trained on drawn pictures alone (embedded weights): with weights trained on photographs "
-            "scores are higher, and the order of the methods may be another; `--weights imagenet` downloads such, and "
-            "those of `--backbone efficientnet_lite0` come with a package (extra pretrained)"
-        )
-    yield from _on_weights_file(result)
-    if result.engine.get("trials") or result.engine.get("reason") == CACHED:
-        yield _on_engine(result)
-    if alike := result.features.get("alike"):
-        yield (
-            f"the features of all images are nearly the same (pixels are {alike[0]} to {alike[1]} of 255): no method "
-            "can tell the classes apart; the images may be black, of one colour, or one and the same"
-        )
-    if (shift := result.features.get("shift", 8)) != 8:
-        yield f"images of 16 bits use {shift + 8} of them: values were shifted right by {shift} bits, in all images"
-    own, size = result.data.get("image_size"), result.backbone["input_size"]
-    if own and list(own) != size and not result.config.get("size"):
-        yield (
-            f"the images are {own[0]}x{own[1]} and were scaled to {size[0]}x{size[1]}: without `--size`, images of "
-            "more pixels than 480x640 are scaled down, and those with a side of fewer than 48 up"
-        )
-    if damaged := result.features["damaged_shards"]:
-        yield f"{damaged} damaged files of the store were set aside and computed again"
-
-
-def _on_weights_file(result: Result) -> Iterator[str]:
-    """Yield what was taken from the user's weights, and how pixels were scaled if the file did not say."""
-    weights, mean = result.backbone["weights"], result.backbone.get("mean")
-    for remark in result.backbone.get("weights_remarks") or []:
-        yield f"{weights}: {remark}"
-    if weights not in NAMED_WEIGHTS and mean in (IMAGENET_MEAN, IMAGENET_MEAN[::-1]):
-        yield (
-            "pixels were scaled by ImageNet's mean and deviation, which weights in a file may not have been trained "
-            "with; `--mean`, `--std` and `--channel-order` give others"
-        )
-
-
-def _on_engine(result: Result) -> str:
-    """Return which engine was taken, with the figures of the trials."""
-    name, precision = result.engine["name"], result.engine["precision"]
-    trials = result.engine["trials"]
-    speeds = ", ".join(f"{t['engine']} {t['precision']} {t['images_per_s']:.1f}" for t in trials)
-    own = next((t for t in trials if (t["engine"], t["precision"]) == (name, precision)), None)
-    close = (
-        f"; on the trial's images its features' cosine with fp32 was {own['cosine']:.4f} at least"
-        if own
-        else ""
-    )
-    measured = f" (trials, images/s: {speeds})" if trials else ""
-    return f"{name} {precision}: {result.engine['reason']}{measured}{close}"
 
 
 def _on_reading(result: Result) -> str:

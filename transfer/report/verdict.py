@@ -231,8 +231,10 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
         gain = rung["change"] and rung["change"][select]["difference"]
         if gain and abs(gain) > least and rung["step"].startswith(TRAINING_STEPS):
             effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
-    for scores in (method[select] for method in repeated["methods"] if method["name"] == pair["a"]):
-        low, high = min(scores), max(scores)
+    for method in (one for one in repeated["methods"] if one["name"] == pair["a"]):
+        untrained = repeated.get("untrained") or [0] * len(method[select])
+        scores = [score for score, count in zip(method[select], untrained, strict=True) if not count]
+        low, high = min(scores, default=0), max(scores, default=0)
         if high - low > least:
             effects.append((high - low, f"the split (up to {100 * (high - low):.1f}, {pair['a']})"))
     if not effects:
