@@ -144,12 +144,13 @@ def test_images_of_8_bits_are_not_shifted(mode: str) -> None:
     assert all((one == found[0]).all() for one in found)
 
 
+@pytest.mark.parametrize("shift", [None, 4])
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_values_of_unknown_range_are_refused(dtype: type[np.generic]) -> None:
+def test_values_of_unknown_range_are_refused(dtype: type[np.generic], shift: int | None) -> None:
     buffer = io.BytesIO()
     Image.fromarray((values(16, 1)[..., 0].astype(float) * 1000).astype(dtype)).save(buffer, "TIFF")
     with pytest.raises(BadImage, match="save it with 8 or 16 bits"):
-        decode.pixels(buffer.getvalue(), SIZE)
+        decode.pixels(buffer.getvalue(), SIZE, shift)
 
 
 def test_an_image_in_memory_is_shifted_as_its_file_is() -> None:

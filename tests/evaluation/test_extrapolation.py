@@ -82,3 +82,14 @@ def test_too_few_points_are_refused() -> None:
     enough = extrapolate(IMAGES[-LEAST_POINTS:], curve()[-LEAST_POINTS:])
     assert enough["reason"] is None
     assert enough["without_last"] is None
+
+
+def test_the_range_of_two_draws_holds_what_twice_the_images_give() -> None:
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(60):
+        draws = [(0.9 - 0.9 * images**-0.5 + rng.normal(0, 0.02, 2)).clip(0, 1).tolist() for images in IMAGES]
+        draws[-1] = draws[-1][:1]
+        new = 0.9 - 0.9 * (2 * IMAGES[-1]) ** -0.5 + rng.normal(0, 0.02)
+        low, high = extrapolate(IMAGES, draws)["range"]
+        held += low <= new - draws[-1][0] <= high
+    assert held >= 55

@@ -16,3 +16,9 @@ def test_paths_of_no_file_are_refused_and_others_are_left_to_whoever_reads_them(
     assert refusal(check_paths, as_files("none.jpg")) == "no such file: none.jpg"
     message = refusal(check_paths, as_files(tmp_path))
     assert message.startswith(f"{tmp_path} is a folder; give the files in it, as in list(Path(")
+
+
+def test_what_can_hold_no_images_is_refused() -> None:
+    assert refusal(as_files, None).startswith(
+        "images are of type NoneType; give a path, a PIL image, an array"
+    )

@@ -12,7 +12,7 @@ from transfer.cli.candidates_command import result_files
 from transfer.cli.exit_status import DONE
 from transfer.cli.messages import name_options
 from transfer.cli.parsing import parse_columns
-from transfer.config import FRONTIER, PAGE, PREDICTIONS, RESULT
+from transfer.config import FRONTIER, PREDICTIONS, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
 
@@ -32,8 +32,9 @@ def report(args: argparse.Namespace) -> int:
 
     if args.images and not args.html:
         raise UserError("--images needs --html, which names the page to write")
-    # The shell's DIR/* names what a run of several networks wrote beside their folders too.
-    given = [path for path in args.files if len(args.files) == 1 or path.name not in (PAGE, FRONTIER)]
+    # The shell's DIR/* of a run of several networks stands for DIR: it may hold folders of an earlier one too.
+    whole = {path.parent for path in args.files if path.name == FRONTIER}
+    given = dict.fromkeys(path.parent if path.parent in whole else path for path in args.files)
     files: list[Path] = []
     remarks: list[str] = []
     for path in given:

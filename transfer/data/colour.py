@@ -25,7 +25,7 @@ def to_rgb(image: Image.Image, shift: int = depth.SHIFT) -> Image.Image:
     Raises
     ------
     BadImage
-        For floating-point pixels, since their range is not known.
+        For floating-point pixels, since their range is not known, and for values beyond 16 bits.
     """
     if image.mode == "F":
         raise BadImage("floating-point pixels; save it with 8 or 16 bits a channel")

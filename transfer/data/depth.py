@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageChops, ImageFile
 
 from transfer.data.limits import BadImage
@@ -63,21 +64,33 @@ def count_bits(image: Image.Image, low: Image.Image | None) -> int:
         From 0 to 16.
     """
     if image.mode.startswith("I"):
-        largest = max(int(np.asarray(image.crop(box)).max()) for box in strips(image))
-        if largest >= 1 << BITS:
-            raise BadImage("values beyond 16 bits; save it with 8 or 16 bits a channel")
-        return max(0, largest).bit_length()
+        return max(_check_grey(np.asarray(image.crop(box))) for box in strips(image)).bit_length()
     if largest := _largest(image):
         return 8 + largest.bit_length()
     return _largest(low).bit_length() if low else 8
 
 
+def _check_grey(grey_HW: npt.NDArray[np.integer]) -> int:
+    """Return the largest value, at least 0; raise `BadImage` if it has more than 16 bits."""
+    largest = max(0, int(grey_HW.max()))
+    if largest >= 1 << BITS:
+        raise BadImage("values beyond 16 bits; save it with 8 or 16 bits a channel")
+    return largest
+
+
 def shift_grey(image: Image.Image, shift: int) -> Image.Image:
-    """Convert 16-bit grey to 8 bits (mode L): shifted right, clipped to 0 and 255, declared transparency as white."""
+    """Convert 16-bit grey to 8 bits (mode L): shifted right, clipped to 0 and 255, declared transparency as white.
+
+    Raises
+    ------
+    BadImage
+        For values beyond 16 bits.
+    """
     grey_HW = np.empty((image.height, image.width), np.uint8)
     transparent = image.info.get("transparency")
     for box in strips(image):
         strip_HW = np.asarray(image.crop(box))
+        _check_grey(strip_HW)
         part_HW = (strip_HW.astype(np.int64) >> shift).clip(0, 255)
         if transparent is not None:
             part_HW[strip_HW == transparent] = 255

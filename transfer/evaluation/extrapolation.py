@@ -33,8 +33,9 @@ def extrapolate(images_P: npt.ArrayLike, draws_PK: list[list[float]], *, seed: i
 
     The range is the central 95 % of what other fits say of one training set of that size, and no confidence interval:
     draws are drawn again with replacement, some of the smallest sizes are left out, since a power law may hold for
-    larger ones only, and both the last point and the new one are moved as a draw of the size before lies from the mean
-    there. It holds neither the chance in the test split nor whether the curve goes on so.
+    larger ones only, and both the last point and the new one are moved by the standard deviation of the draws of the
+    size before, times values of Student's t. It always holds the fit itself. The chance in the test split, and whether
+    the curve goes on so, are left out.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ def _resample(images_P: Floats, draws_PK: list[list[float]], images: float, seed
     n_draws = drawn_PK.shape[1]
     # A draw's larger sets hold its smaller ones, so draws are taken whole.
     chosen_BK = rng.integers(0, n_draws, (RESAMPLES, n_draws))
-    before_K = (drawn_PK[-1] - drawn_PK[-1].mean()) * np.sqrt(n_draws / (n_draws - 1))
-    moved_B2 = rng.choice(before_K, (RESAMPLES, 2))
+    # By t: two or three draws that happen to be alike would seem to be sure.
+    moved_B2 = drawn_PK[-1].std(ddof=1) * rng.standard_t(n_draws - 1, (RESAMPLES, 2))
     means_BP = np.column_stack(
         [drawn_PK.T[chosen_BK].mean(1), np.clip(draws_PK[-1][0] + moved_B2[:, 0], 0, 1)]
     )
@@ -97,7 +98,8 @@ def _resample(images_P: Floats, draws_PK: list[list[float]], images: float, seed
         part = slice(start, None, len(starts))
         a_B, b_B, c_B = _fit(images_P[start:], means_BP[part, start:])
         scores_B[part] = a_B - b_B * images**-c_B
-    return np.clip(scores_B + moved_B2[:, 1], 0, 1)
+    moved_B: Floats = np.clip(scores_B + moved_B2[:, 1], 0, 1)
+    return moved_B
 
 
 def _fit(images_P: Floats, scores_BP: Floats) -> tuple[Floats, Floats, Floats]:

@@ -55,7 +55,7 @@ def check_training(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) 
     check_parameters(estimator.get_params(deep=False))
     X, y = validate_data(estimator, to_numpy(X), to_numpy(y), dtype=np.float32, order="C")
     X = without_subnormals(X)
-    check_classification_targets(y)
+    _check_targets(y)
     classes, codes_N = np.unique(y, return_inverse=True)
     if len(classes) < least:
         raise ValueError(
@@ -108,12 +108,17 @@ def check_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
     y: Array = column_or_1d(to_numpy(y_valid), warn=True)
     if len(y) != n_rows:
         raise ValueError(f"X_valid has {n_rows} rows, y_valid has {len(y)}; give a label for each row")
-    check_classification_targets(np.repeat(y, 2))  # it warns where few rows have labels of their own each
+    _check_targets(y)
     if _is_text(y) != _is_text(classes):
         raise ValueError(
             f"y has labels such as {classes.tolist()[0]!r}, y_valid such as {y.tolist()[0]!r}; give both in one type"
         )
     return y
+
+
+def _check_targets(y: Array) -> None:
+    """Check that labels are no continuous numbers; scikit-learn also warns where most rows have one of their own."""
+    check_classification_targets(np.repeat(y, 2))
 
 
 def _is_text(labels: Array) -> bool:

@@ -39,6 +39,9 @@ FITTED = {"coef_", "support_vectors_", "dual_coef_", "n_support_", "_shift_D", "
 class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine with the predictions of `sklearn.svm.SVC`; a linear one predicts by one product.
 
+    The predictions are those of `SVC` on the features that `StandardScaler` gives, or with `standardize=False` on the
+    features as they are. By default the kernel is linear, that of `SVC` is RBF.
+
     If there are more rows than a Gram matrix has memory for, a linear SVM is that of `sklearn.svm.LinearSVC` (squared
     hinge loss, one class against the rest), which needs no such matrix, and an RBF one is that of the features that
     `sklearn.kernel_approximation.Nystroem` gives.

@@ -44,6 +44,10 @@ def as_files(images: ImageLike | Sequence[ImageLike]) -> list[File]:
     several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         several = [images]
+    elif not isinstance(images, Iterable):
+        raise UserError(
+            f"images are of type {type(images).__name__}; give a path, a PIL image, an array, or several"
+        )
     return [_file(image, f"images[{i}]") for i, image in enumerate(several)]
 
 
