@@ -15,7 +15,6 @@ from transfer.evaluation.results import Result
 from transfer.report.differences import find_differences, label
 from transfer.report.frontier import find_frontier
 from transfer.report.html import several, several_charts
-from transfer.report.html.svg import WIDTH
 from transfer.report.runs import Run, read_runs
 
 EXAMPLE = Path(__file__).parents[2] / "recorded" / "result-v1.json"
@@ -130,16 +129,6 @@ def test_seconds_of_any_size_are_drawn(seconds: float) -> None:
     features = {**example.features, "cold_seconds": seconds, "images_per_s": seconds}
     runs = [Run("a", example), Run("b", dataclasses.replace(example, features=features))]
     assert "b (" in texts(several_charts.score_against_time(runs, "accuracy"))
-
-
-def test_labels_of_points_at_one_place_lie_below_each_other() -> None:
-    points, labels = [(600.0, 50.0)] * 3 + [(100.0, 50.0)], ["label"] * 2 + ["a label too long" * 3, "label"]
-    places = several_charts._place(points, labels)
-    assert places[3] == (109.0, 50.0, "start")
-    assert places[2][2] == "end"
-    assert [place[2] for place in places[:2]] == ["start"] * 2
-    assert abs(places[0][1] - places[1][1]) >= several_charts.LINE
-    assert max(x for x, _, anchor in places if anchor == "start") < WIDTH
 
 
 def test_differences_are_drawn_for_every_pair(write_run: WriteRun) -> None:

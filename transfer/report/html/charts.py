@@ -23,7 +23,7 @@ from transfer.report.html.svg import (
     legend,
     line,
     path,
-    set_apart,
+    place_labels,
     shorten,
     span,
     text,
@@ -40,8 +40,8 @@ from transfer.report.wording import (
 )
 
 LABELS = 150  # pixels for names at the left
-# The most letters of a pair's name, and the width of a letter, which is larger in narrow windows.
-LETTERS, LETTER = 40, 9
+# The most letters of a pair's name; the width of a letter and the height of a line, larger in narrow windows.
+LETTERS, LETTER, LINE = 40, 9, 17
 # Parameters that span decades; a method has one of them.
 SCALES = ("lr", "C", "alpha")
 # Phases that are drawn by themselves; shorter ones are summed up.
@@ -110,14 +110,13 @@ def score_against_time(result: Result, score: str) -> Markup:
             line(x(fit_s), y(low), x(fit_s), y(high), class_=f"interval {own}"),
             dot(x(fit_s), y(method["test"][score]), words, 6, class_=own),
         ]
-    places, anchors = [], []
-    for method, fit_s in zip(result.methods, fits, strict=True):
-        width = LETTER * len(method["name"])
-        fits_right = x(fit_s) + 9 + width < WIDTH
-        places.append((x(fit_s) + (9 if fits_right else -9 - width), y(method["test"][score]) + 4))
-        anchors.append((0, "start") if fits_right else (width, "end"))
-    for (left, base), (more, anchor), method in zip(set_apart(places), anchors, result.methods, strict=True):
-        parts.append(text(left + more, base, method["name"], anchor, class_="name"))
+    points = [
+        (x(fit_s), y(method["test"][score])) for method, fit_s in zip(result.methods, fits, strict=True)
+    ]
+    names = [method["name"] for method in result.methods]
+    placed = place_labels(points, names, letter=LETTER, line=LINE)
+    for (left, base, anchor), name in zip(placed, names, strict=True):
+        parts.append(text(left, base, name, anchor, class_="name"))
     for kind, known in lab.items():
         left, top = x(known["seconds"]), y(known[score])
         words = f"lab report, {kind}: {SCORES[score]} {known[score]:.2f}, about {format_seconds(known['seconds'])}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from markupsafe import Markup
 
@@ -21,6 +21,7 @@ from transfer.report.html.svg import (
     horizontal_axis,
     line,
     path,
+    place_labels,
     shorten,
     span,
     text,
@@ -110,36 +111,17 @@ def _against(
     steps = [(right, own[1]) for own, (right, _) in pairwise(corners)]
     if steps:
         parts.append(path(sorted([*corners, *steps], key=lambda point: (point[0], -point[1])), "dotted"))
-    places = _place(points, labels)
+    places = place_labels(points, labels, letter=LETTER, line=LINE)
     for (i, _, words), point, test, name, place in zip(found, points, tests, labels, places, strict=True):
         own, (low, high) = colour(i), test[f"{score}_ci95"]
         title = f"{printable(label(runs[i]))}: {SCORES[score]} {words}"
         parts += [
             line(point[0], y(low), point[0], y(high), class_=f"interval {own}"),
             dot(*point, title, 6, class_=own),
-            text(place[0], place[1] + 4, name, place[2]),
+            text(*place[:2], name, place[2]),
         ]
     parts.append(text(WIDTH - 20, 296, axis, "end"))
     return drawing(302, f"{SCORES[score]} of the best method of each result against {axis}", *parts)
-
-
-def _place(
-    points: Sequence[tuple[float, float]], labels: Sequence[str]
-) -> list[tuple[float, float, Literal["start", "end"]]]:
-    """Return the place and the anchor of every point's label: beside it, or below labels that are there already."""
-    placed: list[tuple[float, float, float]] = []
-    found: dict[int, tuple[float, float, Literal["start", "end"]]] = {}
-    for i in sorted(range(len(points)), key=lambda i: points[i][1]):
-        x, height = points[i]
-        width, fits = LETTER * len(labels[i]), x + 9 + LETTER * len(labels[i]) < WIDTH
-        left = x + 9 if fits else x - 9 - width
-        while any(
-            left < right and start < left + width and abs(height - v) < LINE for start, right, v in placed
-        ):
-            height += 1
-        placed.append((left, left + width, height))
-        found[i] = (x + 9, height, "start") if fits else (x - 9, height, "end")
-    return [found[i] for i in range(len(points))]
 
 
 def methods(runs: Sequence[Run], score: str) -> Markup:

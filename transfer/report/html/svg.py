@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup, escape
 
@@ -12,9 +13,7 @@ from markupsafe import Markup, escape
 WIDTH, ROW, LEGEND_ROW = 720, 26, 20
 # Colours of the style sheet; further ones begin again.
 COLOURS = 8
-# Units that the name of a method takes beside its dot, and from one line of text to the next, in the larger letters of
-# narrow windows.
-NAME, LINE = 70, 17
+Anchor = Literal["start", "end"]
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
@@ -76,16 +75,38 @@ def legend(entries: Sequence[tuple[str, str]], top: float) -> Iterator[Markup]:
         yield dot(left, y, name, 4, class_=own) + text(left + 9, y + 4, name[:30])
 
 
-def set_apart(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Move the names of methods, of which the left end and the baseline are given, down from names they lie on."""
-    placed: dict[int, tuple[float, float]] = {}
-    for i in sorted(range(len(places)), key=lambda i: places[i][1]):
-        left, base = places[i]
-        for other_left, other_base in sorted(placed.values(), key=lambda place: place[1]):
-            if abs(left - other_left) < NAME and abs(base - other_base) < LINE:
-                base = other_base + LINE
-        placed[i] = left, base
-    return [placed[i] for i in range(len(places))]
+def place_labels(
+    points: Sequence[tuple[float, float]], labels: Sequence[str], *, letter: float, line: float
+) -> list[tuple[float, float, Anchor]]:
+    """Place labels beside points, or below labels that are there already.
+
+    Parameters
+    ----------
+    points : sequence of (x, y)
+    labels : sequence of str
+    letter, line : float
+        Width of a letter and height of a line.
+
+    Returns
+    -------
+    list of (x, baseline, anchor)
+        Where each label begins (`start`) or ends (`end`).
+    """
+    placed: list[tuple[float, float, float]] = []
+    found: dict[int, tuple[float, float, Anchor]] = {}
+    for i in sorted(range(len(points)), key=lambda i: points[i][1]):
+        x, height = points[i]
+        width = letter * len(labels[i])
+        fits = x + 9 + width < WIDTH
+        left = x + 9 if fits else x - 9 - width
+        while any(
+            left < right and start < left + width and abs(height - other) < line
+            for start, right, other in placed
+        ):
+            height += 1
+        placed.append((left, left + width, height))
+        found[i] = (x + 9, height + 4, "start") if fits else (x - 9, height + 4, "end")
+    return [found[i] for i in range(len(points))]
 
 
 @dataclass(frozen=True)
