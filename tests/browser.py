@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -23,7 +23,7 @@ needs_axe = pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE do
 NARROW, WIDE = (390, 800), (1280, 900)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
@@ -54,11 +54,6 @@ def requests_made(page: Any) -> list[str]:
     return [name for name in names if not name.startswith("data:")]
 
 
-def width_of(page: Any) -> int:
-    width: int = page.execute_script("return document.documentElement.scrollWidth")
-    return width
-
-
 def labels_cut_off(page: Any) -> list[str]:
     """The texts of drawings that lie in part outside of them."""
     found: list[str] = page.execute_script(
@@ -73,6 +68,13 @@ def labels_cut_off(page: Any) -> list[str]:
         """
     )
     return found
+
+
+def check_nothing_is_cut_off(browser: Any, file: Path, size: tuple[int, int]) -> None:
+    page = open_page(browser, file, size)
+    width = page.execute_script("return document.documentElement.scrollWidth")
+    assert width <= size[0]
+    assert labels_cut_off(page) == []
 
 
 def out_of_reach(page: Any, controls: str) -> set[str]:
@@ -115,3 +117,33 @@ def axe_violations(page: Any) -> list[Any]:
         "done.violations.map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 200)).slice(0, 3)])))"
     )
     return found
+
+
+class PageContract:
+    """What holds for every page, which the fixture `file` of a test module has written."""
+
+    CONTROLS: ClassVar[str]
+    """Selector of what the tab key must reach."""
+
+    def test_nothing_is_requested_and_nothing_fails(self, browser: Any, file: Path) -> None:
+        page = open_page(browser, file)
+        assert page.get_log("browser") == []
+        assert requests_made(page) == []
+        assert (
+            page.execute_script("return document.querySelectorAll('img:not([src^=\"data:\"])').length") == 0
+        )
+
+    @pytest.mark.parametrize("size", [NARROW, WIDE])
+    def test_nothing_is_cut_off(self, browser: Any, file: Path, size: tuple[int, int]) -> None:
+        check_nothing_is_cut_off(browser, file, size)
+
+    def test_every_control_is_reached_by_keyboard(self, browser: Any, file: Path) -> None:
+        assert out_of_reach(open_page(browser, file), self.CONTROLS) == set()
+
+    @needs_axe
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_axe_finds_no_violation(self, browser: Any, file: Path, scheme: str) -> None:
+        assert axe_violations(open_page(browser, file, scheme=scheme)) == []
+
+    def test_it_is_printed_dark_on_white_whatever_the_scheme(self, browser: Any, file: Path) -> None:
+        assert faint_texts_in_print(open_page(browser, file, scheme="dark")) == []
