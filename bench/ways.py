@@ -31,6 +31,7 @@ from transfer.engines.options import BATCH as ENGINE_BATCH
 from transfer.engines.options import list_options
 from transfer.features.extractor import FeatureExtractor
 from transfer.system.hardware import usable_cores
+from transfer.system.progress import silent
 from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import now
 
@@ -54,7 +55,7 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
     """
     bad = BadImages(images, "error")
     with StartedPool(usable_cores()) as pool:
-        found = read(find(images), pool, bad, lambda *_: None)
+        found = read(find(images), pool, bad, silent)
         path = untrained or work / "weights.safetensors"
         frozen = FeatureExtractor(
             weights=Weights(backbone=name, source="random", path=path, sha256=""),
@@ -112,7 +113,7 @@ def through(engine: Engine, batches: list[Any]) -> list[Any]:
 def to_store(frozen: FeatureExtractor, engine: Engine) -> Any:
     """Extract all images from their files to an empty table; return their features by id."""
     table = frozen.store.table({"way": str(engine.plan), "round": next(_fresh)})
-    frozen.compute(engine, frozen.images, table, now(), lambda *_: None)
+    frozen.compute(engine, frozen.images, table, now(), silent)
     return table.gather(frozen.images.ids_N32)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from bench.gate.plugin import PARTS, TURNS
+from transfer.system.progress import silent
 
 if TYPE_CHECKING:
     from bench.features import Rows
@@ -81,7 +82,7 @@ def bench_extract_cold(timed: Timed, tmp_path: Path) -> None:
     found, fresh = dataset.find(INPUTS / "photographs", seed=0), count()
     config = _config(tmp_path)
     done = timed(
-        lambda config: extract.fill(_planned(config), found, Stopwatch(), lambda *_: None),
+        lambda config: extract.fill(_planned(config), found, Stopwatch(), silent),
         setup=lambda: (replace(config, store=tmp_path / str(next(fresh))),),
         rounds=3,
     )
@@ -96,7 +97,7 @@ def bench_extract_warm(timed: Timed, tmp_path: Path) -> None:
 
     def call() -> Any:
         found = dataset.find(INPUTS / "photographs", seed=0)
-        return extract.extract(_planned(_config(tmp_path)), found, Stopwatch(), lambda *_: None)
+        return extract.extract(_planned(_config(tmp_path)), found, Stopwatch(), silent)
 
     call()
     assert timed(call, rounds=15).extraction.computed == 0

@@ -18,6 +18,7 @@ from transfer.features.extract import Features, extract
 from transfer.features.plan import plan_extraction
 from transfer.heads.registry import METHODS
 from transfer.metrics import Labels, cosines
+from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
 PLAIN = ("eager", "fp32")
@@ -42,9 +43,7 @@ def main() -> None:
             engine=engine,
             precision=precision,
         )
-        features[engine, precision] = extract(
-            plan_extraction(config), find(args.folder), Stopwatch(), lambda *_: None
-        )
+        features[engine, precision] = extract(plan_extraction(config), find(args.folder), Stopwatch(), silent)
     exact = features[PLAIN]
     for engine, precision in OPTIONS[1:]:
         pairs = zip(features[engine, precision].splits.values(), exact.splits.values(), strict=True)

@@ -44,6 +44,7 @@ from transfer.features.plan import plan_extraction
 from transfer.metrics import cosines
 from transfer.report.rendering import Table, draw
 from transfer.system.hardware import usable_cores
+from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
 Pixels = npt.NDArray[np.uint8]
@@ -245,7 +246,7 @@ def extracted(folder: Path, store: Path, decoder: str, size: Size) -> Features:
     config = RunConfig(
         data=str(folder), size=size, weights="embedded", decoder=decoder, store=store, engine="openvino"
     )
-    return extract(plan_extraction(config), find(folder), Stopwatch(), lambda *_: None)
+    return extract(plan_extraction(config), find(folder), Stopwatch(), silent)
 
 
 if __name__ == "__main__":

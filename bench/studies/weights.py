@@ -31,6 +31,7 @@ from transfer.heads.registry import METHODS
 from transfer.metrics import Labels
 from transfer.report.rendering import Table, draw
 from transfer.system import hardware
+from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
 METHOD = "svm"
@@ -56,9 +57,9 @@ def main() -> None:
     for name, config in configs.items():
         found = extract(
             plan_extraction(config),
-            find_images(config, Stopwatch(), lambda *_: None),
+            find_images(config, Stopwatch(), silent),
             Stopwatch(),
-            lambda *_: None,
+            silent,
         )
         networks[name] = {
             "weights_sha256": found.extraction.weights.sha256,

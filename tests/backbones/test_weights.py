@@ -34,6 +34,7 @@ from transfer.features.plan import plan_extraction
 from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.files import stamp
+from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
 State = dict[str, torch.Tensor]
@@ -303,7 +304,7 @@ def image_set(root: Path, *, train: int, size: tuple[int, int] = SIZE) -> ImageS
 
 
 def images_in(root: Path, pool: ThreadPoolExecutor, *, train: int = 6) -> IndexedImages:
-    return read(image_set(root, train=train), pool, BadImages(root, "error"), lambda *_: None)
+    return read(image_set(root, train=train), pool, BadImages(root, "error"), silent)
 
 
 class Finder:
@@ -488,7 +489,7 @@ def test_a_size_that_the_network_cannot_take_is_reported_before_random_weights_a
     config = RunConfig(
         backbone="inception_v3", weights="random", device="cpu", precision="fp32", store=tmp_path / "store"
     )
-    message = refusal(extract, plan_extraction(config), images, Stopwatch("cpu"), lambda *_: None)
+    message = refusal(extract, plan_extraction(config), images, Stopwatch("cpu"), silent)
     assert "inception_v3" in message
     assert "64x64" in message  # to which small images are scaled
     assert "224x224" in message

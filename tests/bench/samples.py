@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.reporting import record
 from bench.reporting.record import Record
+from tests.samples import EXAMPLE
 
 RECORDED = Path(__file__).parents[1] / "recorded"
-RESULT = RECORDED / "result-v1.json"
 OLD_FILES = sorted(RECORDED.glob("record-v*.json"))
 
 
@@ -50,9 +50,9 @@ def written(made: Record, path: Path) -> Path:
 
 
 def timed(*benchmarks: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """What `pytest bench --benchmark-json` writes, on the machine of `RESULT`."""
+    """What `pytest bench --benchmark-json` writes, on the machine of `EXAMPLE`."""
     return {
-        "machine_info": json.loads(RESULT.read_text())["environment"],
+        "machine_info": json.loads(EXAMPLE.read_text())["environment"],
         "datetime": "2026-11-24T08:00:00.123456+00:00",
         "profile": "fast",
         "benchmarks": [

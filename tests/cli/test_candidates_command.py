@@ -3,18 +3,17 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema_rs
 import pytest
 
 from tests.cli.words import run_json, words_for
+from tests.samples import MakeImages
 from transfer import cli
 from transfer.system import schemas
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
-MakeImages = Callable[..., Path]
 ENGINE = ("--engine=eager", "--precision=fp32", "--methods=knn")
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.words import words_for
+from tests.samples import EXAMPLE, MakeImages
 from transfer import cli
 from transfer.cache.store import Store
 from transfer.cli import commands
@@ -29,8 +29,6 @@ from transfer.system import schemas
 from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
-MakeImages = Callable[..., Path]
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema_rs
 import pytest
 
 from tests.cli.words import words_for
+from tests.samples import MakeImages
 from transfer import cli
 from transfer.evaluation import learning_curve
 from transfer.heads.registry import METHODS
 from transfer.system import schemas
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
-MakeImages = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ import pytest
 
 from tests.cli.test_data_files import run_json, without_seconds
 from tests.data.containers import labelled, write_arrow, write_shards, write_tar
+from tests.samples import MakeImages
 from transfer import cli
 from transfer.data.random_splits import SPLITS
 
 pytestmark = [pytest.mark.usefixtures("slim_resnets", "timed_once"), pytest.mark.slow]
-MakeImages = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")

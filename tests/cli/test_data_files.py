@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests.cli.words import run_json
+from tests.samples import MakeImages
 from transfer import cli
 from transfer.system import schemas
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
-MakeImages = Callable[..., Path]
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.samples import EXAMPLE
 from transfer import cli
-
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 def test_report_takes_folders_of_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.refusals import refusal
 from tests.reports import Reports
+from tests.samples import MakeImages
 from transfer.config import RunConfig
 from transfer.evaluation import experiment
 from transfer.evaluation.candidates import Candidate, compare_candidates, list_candidates
@@ -19,7 +19,6 @@ from transfer.system import schemas
 from transfer.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("slim_resnets", "timed_once")
-MakeImages = Callable[..., Path]
 
 
 def config(root: Path, **settings: Any) -> RunConfig:

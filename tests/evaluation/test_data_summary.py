@@ -11,6 +11,7 @@ from transfer.data.bad_images import BadImages
 from transfer.data.indexing import read
 from transfer.data.loader import IndexedImages
 from transfer.evaluation.data_summary import fingerprint
+from transfer.system.progress import silent
 from transfer.system.thread_pools import StartedPool
 
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def load(folder: Path) -> tuple[IndexedImages, tuple[str, ...]]:
     found = dataset.find(folder)
     with StartedPool(1) as pool:
-        return read(found, pool, BadImages(folder, "error"), lambda *_: None), found.classes
+        return read(found, pool, BadImages(folder, "error"), silent), found.classes
 
 
 def test_the_fingerprint_is_the_same_wherever_the_folder_lies(folder: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.samples import EXAMPLE
 from transfer.config import RunConfig
 from transfer.evaluation.earlier import expected_seconds
 from transfer.heads.registry import default_methods
 
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 SAME: dict[str, Any] = {
     "data": "elsewhere/noise",
     "backbone": "resnet18",

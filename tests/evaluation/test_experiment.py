@@ -293,7 +293,7 @@ def test_mistakes_known_in_advance_are_reported_before_any_work(
     monkeypatch.setattr(lagoon, "make", lambda *_, **__: pytest.fail("drawn"))
     for settings in ({"backbone": "resnet5"}, {"weights": "none.pth"}, {"precision": "fp8"}):
         with pytest.raises(UserError):
-            experiment.run(RunConfig(store=tmp_path, **settings), lambda *_: None)
+            experiment.run(RunConfig(store=tmp_path, **settings), silent)
 
 
 def test_methods_can_be_chosen(root: Path) -> None:
@@ -392,7 +392,7 @@ def test_real_photographs_end_to_end(boats: Path, tmp_path: Path) -> None:
     config = RunConfig(
         data=str(boats), store=tmp_path, backbone="resnet18", weights="random", size=(64, 224), device="cpu"
     )
-    result = experiment.run(config, lambda *_: None)
+    result = experiment.run(config, silent)
     assert result.features["computed"] == 1248
     assert len(result.data["classes"]) == 16
     # Four in ten test images are of the two largest classes; an untrained network tells more than that.

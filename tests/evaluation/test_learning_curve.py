@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.searches import Centroids
+from tests.samples import MakeImages
 from transfer.config import RunConfig
 from transfer.evaluation import learning_curve
 from transfer.evaluation.learning_curve import draw_points
@@ -19,9 +19,9 @@ from transfer.heads.registry import METHODS, Method
 from transfer.report.curve import heading
 from transfer.system import schemas
 from transfer.system.errors import UserError
+from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
-MakeImages = Callable[..., Path]
 LABELS = np.repeat([0, 1, 2], [3, 12, 60])
 
 
@@ -84,7 +84,7 @@ def methods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def measure(config: RunConfig, draws: int = 3, **settings: Any) -> dict[str, Any]:
     watch = Stopwatch()
-    image_set, features = learning_curve.prepare(config, draws, watch, lambda *_: None)
+    image_set, features = learning_curve.prepare(config, draws, watch, silent)
     return learning_curve.measure(config, draws, image_set, features, watch, **settings)
 
 
@@ -108,7 +108,7 @@ class TestOfImages:
     ) -> None:
         make_images(Path(config.data))
         watch = Stopwatch()
-        _, features = learning_curve.prepare(config, 2, watch, lambda *_: None)
+        _, features = learning_curve.prepare(config, 2, watch, silent)
         train, valid, test = (features.splits[split] for split in ("train", "valid", "test"))
         search = Centroids().fit(train.x_ND, train.y_N, valid.x_ND, valid.y_N)
         expected = float((search.predict(test.x_ND) == test.y_N).mean())
@@ -127,7 +127,7 @@ class TestOfImages:
 
         monkeypatch.setitem(METHODS, "near", Method("near", "near", "near", lambda _: Watched()))  # type: ignore[arg-type,return-value]
         watch = Stopwatch()
-        image_set, features = learning_curve.prepare(config, 2, watch, lambda *_: None)
+        image_set, features = learning_curve.prepare(config, 2, watch, silent)
         learning_curve.measure(replace(config, methods=("near",)), 2, image_set, features, watch)
         train, valid = features.splits["train"], features.splits["valid"]
         label_of = {row.tobytes(): label for row, label in zip(train.x_ND, train.y_N, strict=True)}

@@ -21,6 +21,7 @@ import torchvision
 from PIL import Image as PillowImage
 from pyarrow import parquet
 
+from tests.samples import MakeImages
 from transfer import engines
 from transfer.backbones import memory, networks, torchvision_files, weights
 from transfer.backbones.pixels import normalise
@@ -39,11 +40,11 @@ from transfer.features.extractor import FeatureExtractor
 from transfer.features.plan import plan_extraction
 from transfer.system import hardware
 from transfer.system.errors import UserError
+from transfer.system.progress import silent
 from transfer.system.row_storage import is_mapped
 from transfer.system.timer import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
-MakeImages = Callable[..., Path]
 
 
 def config(root: Path, **settings: Any) -> RunConfig:
@@ -60,7 +61,7 @@ def config(root: Path, **settings: Any) -> RunConfig:
 
 def features(root: Path, **settings: Any) -> Features:
     found = dataset.find(root / "images")
-    return extract.extract(plan_extraction(config(root, **settings)), found, Stopwatch(), lambda *_: None)
+    return extract.extract(plan_extraction(config(root, **settings)), found, Stopwatch(), silent)
 
 
 def usual_setup(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
@@ -203,11 +204,11 @@ def test_ten_more_images_are_all_that_is_computed(
     add(range(before))
     found = dataset.find(root)
     watch = Stopwatch()
-    assert fill.fill(plan_extraction(_tiny(tmp_path)), found, watch, lambda *_: None).computed == before
+    assert fill.fill(plan_extraction(_tiny(tmp_path)), found, watch, silent).computed == before
     forwards.clear()
     add(range(before, before + 10))
     (root / "class0").rename(root / "renamed")
-    more = fill.fill(plan_extraction(_tiny(tmp_path)), dataset.find(root), watch, lambda *_: None)
+    more = fill.fill(plan_extraction(_tiny(tmp_path)), dataset.find(root), watch, silent)
     assert (more.computed, more.reused) == (10, before)
     assert len(forwards) == 2
 
@@ -272,7 +273,7 @@ def test_images_decoded_on_the_device_have_a_key_of_their_own(
     # torchvision's decoder for processors stands in for the device.
     planned = replace(plan_extraction(config(tmp_path, weights=weights)), decoder="nvjpeg")
     found = dataset.find(tmp_path / "images")
-    other = extract.extract(planned, found, Stopwatch(), lambda *_: None)
+    other = extract.extract(planned, found, Stopwatch(), silent)
     assert other.extraction.table.key != one.extraction.table.key
     assert other.extraction.computed == 21
     np.testing.assert_allclose(everything(other), everything(one), rtol=1e-4, atol=1e-5)
@@ -586,7 +587,7 @@ def test_of_all_that_the_cache_holds_what_is_used_is_read_and_timed(
             plan_extraction(config(tmp_path, weights=weights, engine="auto")),
             dataset.find(tmp_path / "images"),
             watch,
-            lambda *_: None,
+            silent,
         )
     assert found.computed == 0
     assert {path.parent for path in checked} == {found.table.folder}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.samples import MakeImages
 from transfer.backbones import networks
 from transfer.backbones.preprocessing import Normalisation
 from transfer.backbones.weights import Weights
@@ -24,11 +25,11 @@ from transfer.features import extractor
 from transfer.features.extractor import FeatureExtractor
 from transfer.system.errors import UserError
 from transfer.system.files import file_sha256
+from transfer.system.progress import silent
 from transfer.system.thread_pools import StartedPool
 from transfer.system.timer import now
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
-MakeImages = Callable[..., Path]
 SIZE = (48, 64)
 
 
@@ -44,7 +45,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 def opened(root: Path, weights: Weights, rule: str = "error", **settings: Any) -> Iterator[FeatureExtractor]:
     bad = BadImages(root, rule)
     with StartedPool(2) as pool:
-        found = read(dataset.find(root), pool, bad, lambda *_: None)
+        found = read(dataset.find(root), pool, bad, silent)
         changed = {name: settings.pop(name) for name in ("backbone", "normalisation") if name in settings}
         weights = replace(weights, **changed)
         given = {"size": SIZE, "store": Store(root.parent / "store"), **settings}
@@ -183,5 +184,5 @@ def test_a_disk_that_refuses_ends_the_run_in_one_line(
 
         monkeypatch.setattr(table, "append", full)
         with pytest.raises(UserError, match="No space left"):
-            one.compute(one.engine(plan("openvino")), one.images, table, now(), lambda *_: None)
+            one.compute(one.engine(plan("openvino")), one.images, table, now(), silent)
         assert one.table(plan("openvino")).holds(one.images.ids_N32).sum() >= 16

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.data.containers import write_tar
 from tests.refusals import refusal
+from tests.samples import MakeImages
 from transfer.config import REPEAT_GROUPS, RunConfig
 from transfer.features.image_sets import find_images
 from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
-
-MakeImages = Callable[..., Path]
 
 
 def find(data: Path) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.features.test_extract import config
+from tests.samples import MakeImages
 from transfer.data import dataset
 from transfer.features.extract import extract
 from transfer.features.plan import plan_extraction
@@ -15,7 +15,6 @@ from transfer.system.progress import silent
 from transfer.system.timer import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
-MakeImages = Callable[..., Path]
 
 
 def test_a_part_of_the_images_has_the_features_that_all_have(tmp_path: Path, make_images: MakeImages) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.data.containers import labelled, write_arrow, write_shards, write_tar
 from tests.object_store import Bucket, failing_server, web_server
 from tests.refusals import refusal
+from tests.samples import MakeImages
 from transfer.cli import main
 from transfer.config import RunConfig
 from transfer.data import listing
@@ -28,7 +29,6 @@ from transfer.system.remote import RemotePath, path_of
 from transfer.system.timer import Stopwatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets", "timed_once")]
-MakeImages = Callable[..., Path]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def config(data: str | Path, store: str | Path, **settings: Any) -> RunConfig:
 
 def features(one: RunConfig) -> Features:
     found = image_sets.find_images(one, Stopwatch(), silent)
-    return extract.extract(plan_extraction(one), found, Stopwatch(), lambda *_: None)
+    return extract.extract(plan_extraction(one), found, Stopwatch(), silent)
 
 
 def assert_equal(one: Features, other: Features) -> None:

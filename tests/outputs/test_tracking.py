@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from tests.refusals import refusal
+from tests.samples import EXAMPLE
 from transfer import cli
 from transfer.evaluation import results
 from transfer.outputs import tracking
 from transfer.system.errors import UserError
-
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 def test_names_of_metrics_and_parameters_are_distinguished() -> None:

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.samples import EXAMPLE
 from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 OVERLAP = {"first": "train", "second": "test", "groups": 2, "images": 7}
 
 

@@ -4,20 +4,18 @@ import copy
 import dataclasses
 import io
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from markupsafe import escape
 from rich.console import Console
 
+from tests.samples import EXAMPLE
 from transfer import report
 from transfer.data import lagoon
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.heads.registry import default_methods
-
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from tests.report.conftest import WriteRun
+from tests.samples import EXAMPLE
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.report.runs import Run, common_and_different, name_runs, read_runs
-
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tests.report.conftest import WriteRun
+from tests.samples import EXAMPLE
 from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
@@ -15,8 +15,6 @@ from transfer.report import side_by_side
 from transfer.report.rendering import wrap
 from transfer.report.runs import Run, read_runs
 from transfer.report.wording import format_score
-
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 @pytest.fixture

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.samples import EXAMPLE
 from transfer.config import UNCACHED
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.report.verdict import find_pair, headline, verdict
-
-EXAMPLE = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 
 
 def difference(value: float, low: float, high: float, p: float) -> dict[str, Any]:

@@ -20,6 +20,8 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
+from transfer.system.progress import silent
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.trials.imported"])
 # Nothing takes a minute, unless other processes use the processor.
@@ -152,9 +154,7 @@ def features(folder: Path, store: Path, out: Path, *, locks: bool = True) -> Non
         fcntl.flock = lambda *_: None  # type: ignore[assignment]
     args = make_parser().parse_args(["extract", *words(folder, store)])
     config = commands.read_config(args)
-    found = extract.extract(
-        plan_extraction(config), dataset.find(Path(config.data)), Stopwatch(), lambda *_: None
-    )
+    found = extract.extract(plan_extraction(config), dataset.find(Path(config.data)), Stopwatch(), silent)
     np.save(out.with_suffix(".npy"), np.concatenate([part.x_ND for part in found.splits.values()]))
     counts = {
         "computed": found.extraction.computed,

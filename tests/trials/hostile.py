@@ -29,6 +29,7 @@ from pyarrow import parquet
 from rich.console import Console
 
 from tests.cache.old import write_old
+from tests.samples import EXAMPLE
 from transfer import report
 from transfer.backbones import weights
 from transfer.backbones.choice import choose_weights
@@ -49,7 +50,6 @@ from transfer.system.errors import UserError
 # Of processor time, which other processes do not lengthen.
 LIMIT_S = 5.0
 MEMORY_KB = 1_000_000
-RESULT = Path(__file__).parents[1] / "recorded" / "result-v1.json"
 NUMBERS = (0, 1, -1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1)
 
 Read = Callable[[bytes], None]
@@ -324,7 +324,7 @@ def _results(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
         result.to_json()
         nowhere.file = io.StringIO()
 
-    return _changed(json.loads(RESULT.read_bytes()), seal=False), read
+    return _changed(json.loads(EXAMPLE.read_bytes()), seal=False), read
 
 
 # The command alone, without the hundreds of megabytes of libraries that are loaded here.
@@ -341,7 +341,7 @@ sys.exit(status)
 def _large(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     """Results of as many bytes as are read at all, made to keep the reader busy or to fill its memory."""
     path = folder / "result.json"
-    plain = json.loads(RESULT.read_bytes())
+    plain = json.loads(EXAMPLE.read_bytes())
     # Values, and the place in a result that takes as many of them as one likes, or, for "more", anything.
     made = [
         ("per_class", "0"),

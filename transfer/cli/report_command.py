@@ -33,8 +33,8 @@ def report(args: argparse.Namespace) -> int:
     if args.images and not args.html:
         raise UserError("--images needs --html, which names the page to write")
     # The shell's DIR/* of a run of several networks stands for DIR: it may hold folders of an earlier one too.
-    whole = {path.parent for path in args.files if path.name == FRONTIER}
-    given = dict.fromkeys(path.parent if path.parent in whole else path for path in args.files)
+    whole = dict.fromkeys(path.parent for path in args.files if path.name == FRONTIER)
+    given = [*whole, *(path for path in args.files if path.parent not in whole)]
     files: list[Path] = []
     remarks: list[str] = []
     for path in given:

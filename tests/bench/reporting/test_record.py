@@ -13,7 +13,8 @@ import pytest
 
 from bench.reporting import record
 from bench.reporting.record import Record
-from tests.bench.samples import OLD_FILES, RESULT, benchmark, made_up, timed, written
+from tests.bench.samples import OLD_FILES, benchmark, made_up, timed, written
+from tests.samples import EXAMPLE
 from transfer import report
 from transfer.evaluation import results
 from transfer.report.verdict import headline
@@ -30,7 +31,7 @@ def make(tmp_path: Path) -> Callable[..., Record]:
     def make(*benchmarks: dict[str, Any], **more: Any) -> Record:
         path = tmp_path / "benchmarks.json"
         path.write_text(json.dumps(timed(*benchmarks, **more)))
-        return record.made(RESULT, path)
+        return record.made(EXAMPLE, path)
 
     return make
 
@@ -65,7 +66,7 @@ def test_a_record_keeps_raw_seconds_and_all_information_of_a_benchmark(make: Cal
 
 
 def test_a_record_has_what_tables_need_of_the_run(make: Callable[..., Record]) -> None:
-    ran, run = results.load(RESULT), make().run
+    ran, run = results.load(EXAMPLE), make().run
     assert run["verdict"] == report.verdict(ran)
     assert run["headline"] == headline(ran)
     assert run["cold_s"] == ran.features["cold_seconds"]
@@ -91,7 +92,7 @@ def test_what_was_skipped_is_kept_where_it_is_known(make: Callable[..., Record])
 
 def test_a_tree_that_differed_in_either_part_is_reported(make: Callable[..., Record]) -> None:
     environment = {**timed()["machine_info"], "dirty": False}
-    assert results.load(RESULT).environment["dirty"]
+    assert results.load(EXAMPLE).environment["dirty"]
     assert make(machine_info=environment).environment["dirty"]
 
 
@@ -159,7 +160,7 @@ def test_a_foreign_benchmark_file_is_reported(tmp_path: Path, key: str) -> None:
     path = tmp_path / "benchmarks.json"
     path.write_text(json.dumps({k: v for k, v in timed().items() if k != key}))
     with pytest.raises(UserError, match=f"it has no {key}"):
-        record.made(RESULT, path)
+        record.made(EXAMPLE, path)
 
 
 @pytest.mark.parametrize(
@@ -275,14 +276,14 @@ def test_a_real_session_of_benchmarks_becomes_a_record(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pytest", *words], cwd=tmp_path, check=True, capture_output=True, timeout=60
     )
-    assert command(RESULT, benchmarks, "--out", out).returncode == 0
+    assert command(EXAMPLE, benchmarks, "--out", out).returncode == 0
     (found,) = record.load(out).benchmarks
     assert (found["operation"], found["way"], len(found["seconds"])) == ("add, numbers", "sum", 3)
     assert found["seconds"] == json.loads(benchmarks.read_text())["benchmarks"][0]["stats"]["data"]
 
 
 def test_a_mistake_is_one_line_and_exit_status_2(tmp_path: Path) -> None:
-    done = command(RESULT, tmp_path / "no\nfile", "--out", tmp_path / "record.json")
+    done = command(EXAMPLE, tmp_path / "no\nfile", "--out", tmp_path / "record.json")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("bench: can't read")

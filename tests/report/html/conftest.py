@@ -5,18 +5,17 @@ import csv
 import dataclasses
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.samples import EXAMPLE
 from transfer import metrics
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 
-EXAMPLE = Path(__file__).parents[2] / "recorded" / "result-v1.json"
 METHODS = ("fc", "svm", "fc-lab")
 Made = tuple[Result, str]
 Make = Callable[..., Made]

@@ -3,12 +3,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.report.conftest import WriteRun
 from tests.report.html.test_page import HOSTILE, Page
+from tests.samples import EXAMPLE
 from transfer import report
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
@@ -16,8 +16,6 @@ from transfer.report.differences import find_differences, label
 from transfer.report.frontier import find_frontier
 from transfer.report.html import several, several_charts
 from transfer.report.runs import Run, read_runs
-
-EXAMPLE = Path(__file__).parents[2] / "recorded" / "result-v1.json"
 
 
 def texts(markup: object) -> str:
