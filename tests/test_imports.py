@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -131,6 +132,12 @@ def test_few_modules_lie_outside_the_folders() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_modules_are_short(path: Path) -> None:
     assert path.read_text().count("\n") < 300
+
+
+def test_architecture_names_every_module() -> None:
+    words = re.findall(r"`([\w./]+)`", (REPOSITORY / "ARCHITECTURE.md").read_text())
+    named = {Path(word.removesuffix(".py")).name for word in words}
+    assert {path.stem for path in FILES} - {"__init__", "__main__"} <= named
 
 
 def test_tests_lie_in_the_same_folders() -> None:
