@@ -53,10 +53,8 @@ class Bucket:
         )
         return f"{self.url}/{prefix}"
 
-    def list_keys(self, prefix: str = "") -> list[str]:
-        """List the keys below a prefix."""
-        found = self.files.find(f"{self.name}/{prefix}".rstrip("/"))
-        return [key.removeprefix(f"{self.name}/") for key in found]
+    def list_keys(self) -> list[str]:
+        return [key.removeprefix(f"{self.name}/") for key in self.files.find(self.name)]
 
     def get(self, key: str) -> bytes:
         """Return an object."""

@@ -405,11 +405,11 @@ def test_a_picture_of_too_long_a_side_is_bad(size: tuple[int, int]) -> None:
         assert "65,535 pixels wide or high" in reason
 
 
-def progressive(scans: int, side: int = 8000) -> bytes:
-    """A JPEG of so many pixels, each colour's, in a few kilobytes: nothing but headers of scans that say nothing."""
+def progressive(scans: int) -> bytes:
+    """A JPEG of 8000x8000 pixels, each colour's, in a few kilobytes: nothing but headers of scans that say nothing."""
     data = encoded(Image.new("L", (16, 16)), "JPEG", progressive=True)
     frame = data.index(b"\xff\xc2")
-    data = data[: frame + 5] + struct.pack(">HH", side, side) + data[frame + 9 :]
+    data = data[: frame + 5] + struct.pack(">HH", 8000, 8000) + data[frame + 9 :]
     scan = data.rindex(b"\xff\xda")
     return data[:scan] + data[scan:-2] * scans + data[-2:]
 

@@ -141,8 +141,8 @@ def test_the_record_is_json_and_names_no_host_user_or_path() -> None:
     assert {"processor", "torch", "Linux x86_64"} <= set(texts(found)) or platform.system() != "Linux"
 
 
-def _stat(path: Path, ticks: int, idle: int = 900) -> Path:
-    path.write_text(f"cpu  {ticks} 0 0 {idle} 0 0 0 0 0 0\ncpu0 1 2 3\n")
+def _stat(path: Path, ticks: int) -> Path:
+    path.write_text(f"cpu  {ticks} 0 0 900 0 0 0 0 0 0\ncpu0 1 2 3\n")
     return path
 
 

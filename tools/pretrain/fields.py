@@ -79,7 +79,6 @@ def seen(
     turn: float,
     shift: float,
     squeeze: float = 0.2,
-    flip: bool = True,
 ) -> Tensor:
     """Transform places to the coordinates of an object with a random position in each picture.
 
@@ -90,7 +89,7 @@ def seen(
     angle, shear = chance.uniform(n, low=-turn, high=turn), chance.uniform(n, low=-squeeze, high=squeeze)
     size = chance.log_uniform(n, low=zoom[0], high=zoom[1])
     wide = chance.log_uniform(n, low=1 - squeeze, high=1 + squeeze)
-    sign = torch.where(chance.often(n, share=0.5), -1.0, 1.0) if flip else torch.ones(n, device=chance.device)
+    sign = torch.where(chance.often(n, share=0.5), -1.0, 1.0)
     x_NSS, y_NSS = (places_NSS2 - chance.uniform(n, 1, 1, 2, low=-shift, high=shift)).unbind(-1)
     cos, sin = each(angle.cos()), each(angle.sin())
     u_NSS, v_NSS = cos * x_NSS + sin * y_NSS, cos * y_NSS - sin * x_NSS
