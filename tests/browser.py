@@ -23,7 +23,7 @@ needs_axe = pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE do
 NARROW, WIDE = (390, 800), (1280, 900)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM

@@ -72,11 +72,23 @@ def test_report_shows_the_folder_the_folders_in_it_and_all_that_a_shell_names(
     folders = [path for path in every if Path(path).is_dir()]
     earlier = out / "earlier"  # which the comparison does not name
     shutil.copytree(folders[0], earlier)
-    for given in ([str(out)], folders, every, [*every, str(earlier)]):
+    frontier = str(out / "frontier.json")
+    for given in (
+        [str(out)],
+        folders,
+        every,
+        [*every, str(earlier)],
+        [frontier, str(out)],
+        [frontier, *folders],
+    ):
         assert cli.main(["report", *given]) == 0
-        shown.append(capsys.readouterr().out)
-    assert len(set(shown)) == 1
-    assert "Score against time" in shown[0]
+        shown.append(capsys.readouterr())
+    assert len({one.out for one in shown}) == 1
+    assert [str(earlier) in one.err for one in shown] == [False] * 3 + [True] + [False] * 2
+    assert cli.main(["report", frontier, str(out / "none")]) == 2
+    assert cli.main(["report", str(out / folders[0] / "frontier.json")]) == 2
+    assert cli.main(["report", str(out / "report.html")]) == 2
+    assert "Score against time" in shown[0].out
     page = out.parent / "page.html"
     assert cli.main(["report", str(out), "--html", str(page)]) == 0
     assert page.read_text() == (out / "report.html").read_text()
@@ -160,6 +172,16 @@ def test_the_others_are_kept_where_one_fails(
     assert (out / "resnet34/result.json").is_file()
     assert cli.main(["report", str(out)]) == 0
     assert "resnet18 failed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_comparison_of_nothing_is_no_result(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = json.loads((out / "frontier.json").read_text())
+    for one in record["candidates"]:
+        one |= {"state": "failed", "reason": "out of memory"}
+    (out / "frontier.json").write_text(json.dumps(record))
+    assert cli.main(["report", str(out)]) == 2
+    assert f"{out} is no result" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -381,6 +381,15 @@ def test_compiling_takes_longer_on_a_busy_machine(
     assert world.choose(10_000, (EAGER, COMPILE)).plan == COMPILE
 
 
+@pytest.mark.parametrize("busy", [0.0, 0.01, 0.5])
+def test_what_is_soon_ready_is_tried_for_a_small_job_on_a_busy_machine_too(
+    usual: Callable[..., World], monkeypatch: pytest.MonkeyPatch, busy: float
+) -> None:
+    world = usual()
+    monkeypatch.setattr(hardware.CpuContention, "share", lambda self, cores: busy)
+    assert world.choose(400, (EAGER, VINO)).plan == VINO
+
+
 def test_a_rival_that_is_usually_a_little_slower_is_tried_for_a_large_job(
     usual: Callable[..., World],
 ) -> None:

@@ -214,6 +214,7 @@ def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
         assert name in (tmp_path / "report.html").read_text()
         found = predictor.load(tmp_path, method=name).predict([root / "images" / row["file"] for row in rows])
         assert [one.label for one in found] == [row[name] for row in rows]
+    assert export(tmp_path, tmp_path / "exported", format="torch", method="lora:layer4").check.passed
     plain.save_models(tmp_path / "models")
     assert not list((tmp_path / "models").glob("*layer4*"))
 
@@ -351,6 +352,14 @@ def test_a_group_left_out_may_be_all_that_there_is_of_a_class(
         assert min(one["accuracy"][:3]) > 0
 
 
+def test_it_may_be_the_best_of_the_ladder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transfer.evaluation import comparison
+
+    monkeypatch.setattr(comparison, "ranking", lambda rows, select: [2, 0, 1])
+    climbed = experiment.compare(settings(root)).result.comparison["ladder"]
+    assert climbed[-1]["step"] == "train blocks"
+
+
 @pytest.fixture(scope="module")
 def uncached(root: Path) -> Experiment:
     return experiment.compare(
@@ -375,6 +384,7 @@ def test_the_network_in_train_mode_is_a_row_like_any_other(
     rows = [row for row in answers(tmp_path) if row["split"] == "test"]
     found = predictor.load(tmp_path, method=UNCACHED).predict([root / "images" / row["file"] for row in rows])
     assert [one.label for one in found] == [row[UNCACHED] for row in rows]
+    assert export(tmp_path, tmp_path / "exported", format="torch", method=UNCACHED).check.passed
     assert sorted(path.name for path in (tmp_path / "models").glob("fc-lab-*")) == [
         "fc-lab-uncached-blocks.safetensors",
         "fc-lab-uncached.safetensors",
@@ -404,9 +414,8 @@ def test_the_ladder_to_the_network_in_train_mode_has_one_step() -> None:
 
 
 def test_the_ladder_names_what_is_trained() -> None:
-    names = (NAME, "lora:layer4", "bitfit:layer4")
-    found = [list(ladder.steps(RunConfig(), name))[-1].name for name in names]
-    assert found == ["train blocks", "train low-rank updates of blocks", "train biases of blocks"]
+    found = [list(ladder.steps(RunConfig(), name))[-1].name for name in ("lora:layer4", "bitfit:layer4")]
+    assert found == ["train low-rank updates of blocks", "train biases of blocks"]
 
 
 def test_a_training_that_fails_costs_the_others_nothing(

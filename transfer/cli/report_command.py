@@ -26,24 +26,24 @@ def report(args: argparse.Namespace) -> int:
     """Show results again."""
     from transfer import report
     from transfer.evaluation import results
-    from transfer.report import frontier, rendering
+    from transfer.report import rendering
     from transfer.serving.run_folder import check_same_run
-    from transfer.system import schemas
 
     if args.images and not args.html:
         raise UserError("--images needs --html, which names the page to write")
-    # The shell's DIR/* of a run of several networks stands for DIR: it may hold folders of an earlier one too.
-    whole = dict.fromkeys(path.parent for path in args.files if path.name == FRONTIER)
-    given = [*whole, *(path for path in args.files if path.parent not in whole)]
-    files: list[Path] = []
-    remarks: list[str] = []
-    for path in given:
-        if (path / FRONTIER).is_file() and not (path / RESULT).exists():
-            record = schemas.load(path / FRONTIER, "frontier")
-            files += result_files(path, record)
-            remarks += map(name_options, frontier.remarks(record))
-        else:
-            files.append(_result_file(path))
+    files, remarks = _comparisons(args.files)
+    seen = {file.resolve() for file in files}
+    whole = {path.parent for path in args.files if path.name == FRONTIER and _is_comparison(path.parent)}
+    for path in args.files:
+        if _is_comparison(path) or (path.name == FRONTIER and path.parent in whole):
+            continue
+        if path.parent in whole and path.exists():  # the shell's DIR/* names all that lies beside it
+            if (path / RESULT).is_file() and (path / RESULT).resolve() not in seen:
+                log.warning("%s is left out: the comparison in %s has no such run", path, path.parent)
+            continue
+        file = _result_file(path)
+        if file.resolve() not in seen:
+            files.append(file)
     if args.images and len(files) > 1:
         raise UserError("--images shows the images of one result; give one, or leave --images out")
     if not files:
@@ -56,6 +56,26 @@ def report(args: argparse.Namespace) -> int:
         return _report_page(args, result, files[0].parent / PREDICTIONS)
     report.show(result, rendering.console(), verbose=args.verbose)
     return DONE
+
+
+def _comparisons(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the result files of runs of several networks, and remarks on these, wherever such a run is named."""
+    from transfer.report import frontier
+    from transfer.system import schemas
+
+    files: list[Path] = []
+    remarks: list[str] = []
+    named = (path.parent if path.name == FRONTIER else path for path in paths)
+    for folder in {one.resolve(): one for one in named if _is_comparison(one)}.values():
+        record = schemas.load(folder / FRONTIER, "frontier")
+        files += result_files(folder, record)
+        remarks += map(name_options, frontier.remarks(record))
+    return files, remarks
+
+
+def _is_comparison(folder: Path) -> bool:
+    """Return whether a folder is what a run of several networks wrote."""
+    return (folder / FRONTIER).is_file() and not (folder / RESULT).exists()
 
 
 def _result_file(path: Path) -> Path:

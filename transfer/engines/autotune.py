@@ -218,10 +218,9 @@ class _Trials:
         tried = self._tried()
         if not tried or _way(plan) in self.found:
             return True
-        limit_s = TRIAL_SHARE * min(tried.values()) - self.spent_s
-        if tried.keys() == {self._plain}:
-            limit_s = max(limit_s, SHORT_SETUP_S)
-        return self._usual_setup_s(plan) <= limit_s
+        if tried.keys() == {self._plain} and engines.ENGINES[plan.engine].usual_setup_s <= SHORT_SETUP_S:
+            return True
+        return self._usual_setup_s(plan) <= TRIAL_SHARE * min(tried.values()) - self.spent_s
 
     def _usual_setup_s(self, plan: Plan) -> float:
         """Seconds that an engine usually takes until it is ready, in the share of the cores that is free here."""

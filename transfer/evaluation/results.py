@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transfer.config import SCORE_NAMES
 from transfer.system import schemas
 from transfer.system.errors import UserError
 
@@ -100,6 +101,11 @@ def _faults(record: dict[str, Any]) -> Iterator[str]:
     pairs = {frozenset((pair["a"], pair["b"])) for pair in comparison["pairs"]}
     if not champions <= set(names) or pairs != {frozenset(pair) for pair in itertools.combinations(names, 2)}:
         yield "its comparison does not fit its methods"
+    if repeated := comparison.get("repeats"):
+        lists = [repeated["test_images"], repeated["names"] or None, repeated.get("untrained")]
+        lists += [method[score] for method in repeated["methods"] for score in SCORE_NAMES]
+        if {len(values) for values in lists if values is not None} != {repeated["n"]}:
+            yield f"a list of its repeats is not of {repeated['n']} splits"
     n_classes = len(record["data"]["classes"])
     for split, part in record["data"]["splits"].items():
         if len(part["per_class"]) != n_classes:

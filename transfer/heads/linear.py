@@ -20,7 +20,8 @@ from transfer.heads.products import multiply_rows
 
 Array = npt.NDArray[Any]
 Layer = tuple[Array, Array]
-# Times its deviation that a feature's mean may be away from zero.
+"""Weights (C, D) and biases (C,) for raw features."""
+# How many deviations a feature's mean may lie away from zero in float32.
 FAR = 100
 # Rows that are widened at a time, and stay in a core's cache.
 PART = 256
@@ -140,7 +141,7 @@ class SoftmaxHead(LinearHead):
         return probabilities_MC
 
 
-def predict_layers(layers: Sequence[tuple[Array, Array]], X: Array) -> Array:
+def predict_layers(layers: Sequence[Layer], X: Array) -> Array:
     """Return the class index of the largest output (S, M) of each of several layers.
 
     Parameters

@@ -30,7 +30,8 @@ class NearestMean(LinearHead):
     """A classifier by the nearest mean of a class, as `sklearn.neighbors.NearestCentroid`.
 
     |x - m|^2 is |x|^2 - 2 (x m - |m|^2 / 2), and the angle between x and m is least where x m / |m| is largest: by
-    either distance the nearest mean is that of the largest output of a linear layer.
+    either distance the nearest mean is that of the largest output of a linear layer. By the Euclidean metric outputs
+    are -|x - m|^2 / 2, up to a number for each row.
 
     Parameters
     ----------

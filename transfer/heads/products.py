@@ -61,7 +61,9 @@ def multiply_rows(x_MD: Array, y_ND: Array) -> Array:
 
     Blocks of float32 are computed by `multiply_few` where NumPy's library may do without the processor's AVX-512.
     """
-    if 2.0 * len(x_MD) * len(y_ND) * x_MD.shape[1] < LEAST_OPERATIONS:
+    # What is converted or copied for a product (rows of another type, or read-only) is so block by block.
+    as_it_is = len(x_MD) <= BLOCK_ROWS or (x_MD.dtype == y_ND.dtype and x_MD.flags.writeable)
+    if as_it_is and 2.0 * len(x_MD) * len(y_ND) * x_MD.shape[1] < LEAST_OPERATIONS:
         with flushed():
             return _multiply(x_MD, y_ND)
     own = x_MD is y_ND

@@ -86,7 +86,17 @@ class RidgeHead(LinearHead):
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Return the outputs of the layer (n_samples, n_classes); for two classes the second's (n_samples,)."""
+        """Return the outputs of the layer.
+
+        Parameters
+        ----------
+        X : array or tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            For two classes (n_samples,): the second's.
+        """
         values_MC = self._outputs(X)
         return values_MC[:, 1] if len(self.classes_) == 2 else values_MC
 

@@ -23,7 +23,6 @@ from transfer.heads.solutions import validation_scores
 from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
-"""Weights (C, D) and biases (C,) for raw features."""
 
 
 @dataclass(frozen=True)

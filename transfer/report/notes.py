@@ -218,7 +218,9 @@ def _on_one_split(result: Result) -> Iterator[str]:
 def _on_untrained(result: Result) -> Iterator[str]:
     """Yield which groups have images of classes that no other group has."""
     repeated = result.comparison.get("repeats") or {}
-    counts = zip(repeated.get("names", []), repeated.get("untrained", []), strict=False)
+    counts = zip(
+        repeated.get("names", []), repeated.get("untrained", []), strict=False
+    )  # names of groups alone
     if alone := [f"{name} ({count:,} images)" for name, count in counts if count]:
         yield (
             "groups with all training images of a class, which no method can recognise while the group is left out: "
