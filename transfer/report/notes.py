@@ -218,9 +218,8 @@ def _on_one_split(result: Result) -> Iterator[str]:
 def _on_untrained(result: Result) -> Iterator[str]:
     """Yield which groups have images of classes that no other group has."""
     repeated = result.comparison.get("repeats") or {}
-    counts = zip(
-        repeated.get("names", []), repeated.get("untrained", []), strict=False
-    )  # names of groups alone
+    names = repeated.get("names", [])  # of groups that are left out; other splits have none
+    counts = zip(names, repeated.get("untrained", []), strict=False)
     if alone := [f"{name} ({count:,} images)" for name, count in counts if count]:
         yield (
             "groups with all training images of a class, which no method can recognise while the group is left out: "
