@@ -290,6 +290,15 @@ def test_too_small_a_size_is_refused() -> None:
         networks.check_size(models.alexnet(), "alexnet", (32, 32))
 
 
+def test_a_network_that_fails_without_a_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(networks, "count_activation_bytes", fails)
+    message = refusal(networks.check_size, nn.Identity(), "mine", (32, 32))
+    assert "mine can't take images of 32x32 (AssertionError)" in message
+
+
 def test_a_want_of_memory_says_nothing_about_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")

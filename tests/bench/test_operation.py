@@ -28,17 +28,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(source: str, *options: str) -> tuple[pytest.RunResult, dict[str, Any]]:
         path = pytester.path / "times.json"
         pytester.makepyfile(source)
-        # pytest-benchmark warns where nothing was timed.
-        words = (
-            "-p",
-            "bench.conftest",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:hypothesispytest",
-            "-W",
-            "ignore:Not saving anything",
-        )
+        # pytest-benchmark warns where nothing was timed; Hypothesis's plugin imports it when a session ends.
+        plugins = ("bench.conftest", "no:cacheprovider", "no:hypothesispytest")
+        words = [*(f"-p{name}" for name in plugins), "-W", "ignore:Not saving anything"]
         done = pytester.runpytest_inprocess(*words, f"--benchmark-json={path}", *options)
         return done, json.loads(path.read_text()) if path.exists() and path.stat().st_size else {}
 

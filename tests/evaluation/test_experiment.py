@@ -345,6 +345,7 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
     groups = run(tmp_path, methods=("ridge", "knn"), groups="^(train|valid|test)", repeats="groups")
     assert groups.comparison["repeats"]["names"] == ["test", "train", "valid"]
     assert groups.comparison["repeats"]["test_images"] == [24, 36, 18]
+    assert groups.methods[0]["test"]["independent"]["unit"] == "image"  # of one group
     # Groups that share an image are left out together.
     folder = tmp_path / "images/class0"
     shutil.copy(folder / "train-0.jpg", folder / "valid-copy.jpg")

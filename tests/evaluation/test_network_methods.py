@@ -214,7 +214,7 @@ def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
         assert name in (tmp_path / "report.html").read_text()
         found = predictor.load(tmp_path, method=name).predict([root / "images" / row["file"] for row in rows])
         assert [one.label for one in found] == [row[name] for row in rows]
-    assert export(tmp_path, tmp_path / "exported", format="torch", method="lora:layer4").check.passed
+        assert export(tmp_path, tmp_path / "exported", format="torch", method=name).check.passed
     plain.save_models(tmp_path / "models")
     assert not list((tmp_path / "models").glob("*layer4*"))
 

@@ -88,6 +88,21 @@ def test_the_fault_is_reported_in_one_line_for_any_contents(tmp_path: Path) -> N
         edited["data"]["name"] = "boats"
 
 
+@pytest.mark.parametrize("short", ["test_images", "names", "untrained", "accuracy"])
+def test_lists_of_repeats_of_several_lengths_are_refused(tmp_path: Path, short: str) -> None:
+    method = {"name": "fc", "accuracy": [0.5, 0.6], "macro_f1": [0.5, 0.6]}
+    repeats = {"n": 2, "scheme": "groups", "names": ["a", "b"], "test_share": 0.5, "test_images": [1, 1]}
+    repeats |= {"untrained": [0, 1], "methods": [method], "pairs": []}
+    edited, path = record(), tmp_path / "result.json"
+    edited["comparison"]["repeats"] = repeats
+    path.write_text(json.dumps(edited))
+    results.load(path)
+    (method if short in method else repeats)[short].pop()
+    path.write_text(json.dumps(edited))
+    with pytest.raises(UserError, match="a list of its repeats is not of 2 splits"):
+        results.load(path)
+
+
 def test_a_chosen_setting_that_was_not_fitted_is_refused(tmp_path: Path) -> None:
     edited = record()
     edited["methods"][0]["best_params"] = {"lr": 1e-7}

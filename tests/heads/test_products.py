@@ -30,6 +30,26 @@ def test_products_of_read_only_rows_and_of_rows_with_gaps(
         np.testing.assert_allclose(multiply_rows(own, own[:30]), own @ own[:30].T, atol=1e-3)
 
 
+@pytest.mark.parametrize("writeable", [True, False])
+def test_rows_of_another_type_and_read_only_ones_are_not_converted_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, writeable: bool
+) -> None:
+    taken: list[int] = []
+    real = products._multiply
+
+    def multiply(x_BD: np.ndarray, y_BD: np.ndarray) -> np.ndarray:
+        taken.append(len(x_BD))
+        return real(x_BD, y_BD)
+
+    monkeypatch.setattr(products, "_multiply", multiply)
+    rng = np.random.default_rng(0)
+    x_MD = rng.normal(size=(1300, 15)).astype(np.float32)
+    y_ND = rng.normal(size=(3, 15)).astype(np.float64 if writeable else np.float32)
+    x_MD.flags.writeable = writeable
+    np.testing.assert_allclose(multiply_rows(x_MD, y_ND), x_MD @ y_ND.T, atol=1e-5)
+    assert sorted(taken) == [1300 - 2 * products.BLOCK_ROWS, *[products.BLOCK_ROWS] * 2]
+
+
 def test_products_of_an_array_with_itself_are_symmetric(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "LEAST_OPERATIONS", 0)
     x_ND = np.random.default_rng(0).normal(size=(1300, 15))

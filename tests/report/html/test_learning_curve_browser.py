@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 class TestPage(browsers.PageContract):
     CONTROLS = "a, summary, .wide"
+
+
+def test_it_has_no_pictures(browser: Any, file: Path) -> None:
+    assert browsers.open_page(browser, file).find_elements("css selector", "img") == []

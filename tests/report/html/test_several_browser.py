@@ -51,12 +51,13 @@ def test_long_names_are_not_cut_off(browser: Any, write: Callable[..., Path], n_
         browsers.check_nothing_is_cut_off(browser, file, size)
 
 
-def test_names_with_markup_stay_text(browser: Any, write: Callable[..., Path]) -> None:
-    page = browsers.open_page(browser, write(HOSTILE))
+def test_names_with_markup_stay_text(browser: Any, file: Path) -> None:
+    page = browsers.open_page(browser, file)
     names = page.execute_script(
         "return [...document.querySelectorAll('#classes tbody th')].map(one => one.textContent)"
     )
     assert names == HOSTILE
+    assert page.execute_script("return document.querySelectorAll('img').length") == 0
 
 
 def test_classes_are_sorted_by_the_column_clicked(browser: Any, write: Callable[..., Path]) -> None:
