@@ -17,6 +17,8 @@ from transfer.system.errors import UserError
 
 # Files of version 1 are still read: they lack what the schema does not require.
 SCHEMA_VERSION = 2
+# A difference is said to be more than chance with a smaller p, and of no practical concern within 2 points.
+ALPHA, MARGIN = 0.05, 0.02
 _LINE_BREAK = re.compile(r"\n\s*")
 
 

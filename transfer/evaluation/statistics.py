@@ -22,6 +22,7 @@ from transfer.evaluation.intervals import (
 )
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
 from transfer.evaluation.resampling import compare_groups, compare_splits
+from transfer.evaluation.results import ALPHA, MARGIN
 from transfer.evaluation.significance import (
     adjust_holm,
     detectable_difference,
@@ -43,9 +44,7 @@ __all__ = [
     "score_overall",
 ]
 
-# Differences below this are of no practical concern: 2 points.
-MARGIN = 0.02
-ALPHA, POWER = 0.05, 0.8
+POWER = 0.8
 # With more classes the confusions would be most of a result file; predictions.csv has what they count.
 MAX_CONFUSION = 300
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from transfer.config import UNCACHED
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import ALPHA, MARGIN, Result
 from transfer.report.wording import (
-    ALPHA,
     SCORES,
     count_settings,
     format_p,
@@ -207,8 +206,8 @@ def _conclude(
         if round(100 * difference, 1) == 0:
             return f"{ahead['name']} is ahead by less than 0.1 points, more than chance explains (p = {format_p(p)})"
         return f"{ahead['name']} is ahead by more than chance explains (p = {format_p(p)})"
-    if ci95 and ci95[0] >= -0.02 and ci95[1] <= 0.02:
-        return "the two are the same within 2 points"
+    if ci95 and ci95[0] >= -MARGIN and ci95[1] <= MARGIN:
+        return f"the two are the same within {100 * MARGIN:g} points"
     if difference == 0:
         return tie
     return (

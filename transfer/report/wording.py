@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# A difference with a smaller p is said to be more than chance explains.
-ALPHA = 0.05
+from transfer.evaluation.results import ALPHA
+
 # Scores as they are called in text.
 SCORES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 # Images of another size than the network's, by the way of resizing.
