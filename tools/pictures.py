@@ -22,11 +22,11 @@ from bench.reporting import charts, record, status
 from bench.reporting.comparison import by_device, find_gpu_record
 from bench.reporting.record import Record
 from transfer import report
-from transfer.config import PAGE, RESULT
 from transfer.evaluation import results
 from transfer.evaluation.results import Result
 from transfer.system import files as on_disk
 from transfer.system.errors import UserError
+from transfer.system.run_files import PAGE, RESULT
 
 COLUMNS = 80
 # Pixels of the screenshot.

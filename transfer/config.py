@@ -14,19 +14,25 @@ from transfer.system.remote import RemotePath, path_of
 from transfer.system.user_folders import default_store
 
 SCORE_NAMES = ("accuracy", "macro_f1")
-DEVICES = ("auto", "cpu", "cuda")
 # Where features are computed: in this process, or by workers of a Ray cluster, `ray://HOST:PORT` that one.
 LOCAL, RAY = "local", "ray"
 REDUCED = "pillow-reduced"
-DECODERS = ("pillow", REDUCED, "nvjpeg")
-CHANNEL_ORDERS = ("rgb", "bgr")
-RESIZES = ("stretch", "letterbox", "crop")
+# Settings of which one of these is chosen.
+CHOICES = {
+    "select": SCORE_NAMES,
+    "device": ("auto", "cpu", "cuda"),
+    "decoder": ("pillow", REDUCED, "nvjpeg"),
+    "channel_order": ("rgb", "bgr"),
+    "bn": ("eval", "train"),
+    "resize": ("stretch", "letterbox", "crop"),
+    "on_bad_image": ("error", "skip"),
+}
+# Height or width of an input image in pixels.
+MIN_SIDE, MAX_SIDE = 32, 8192
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 EXPORT_FORMATS = ("onnx", "openvino", "torch")
-BAD_IMAGE_RULES = ("error", "skip")
 # What of unfrozen blocks is trained in place of all of their parameters; `lora` has a rank.
 ADAPTATIONS = ("lora", "bitfit")
-BATCH_NORM = ("eval", "train")
 # The method that batch norm in train mode adds.
 UNCACHED = "fc-lab-uncached"
 BUILT_IN = "lagoon"
@@ -37,19 +43,10 @@ TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".tar")
 FEATURES = ".npz"
 # What the columns of a table are for, and their names unless others are given.
 COLUMNS = ("file", "label", "split", "group", "weight", "features")
-# In the folder that a run writes to: its result, answers and page, the folder of models, and in that what they are.
-RESULT, PREDICTIONS, PAGE = "result.json", "predictions.csv", "report.html"
-MODELS, RECORD = "models", "model.json"
-CARD = "MODEL_CARD.md"
-CURVE, CURVE_PAGE = "curve.json", "curve.html"
 LEAST_DRAWS, MOST_DRAWS = 2, 1000
-# Of several networks or sizes, in the folder that has a folder for each.
-FRONTIER = "frontier.json"
 NAMED_WEIGHTS = ("pretrained", "imagenet", "package", "embedded", "random")
-# The backbone whose weights come with the package.
-BUNDLED_BACKBONE = "resnet50"
-# The backbone whose ImageNet weights come in a package of the package index.
-PACKAGED_BACKBONE = "efficientnet_lite0"
+# The backbones whose weights come with the package, and whose ImageNet weights come in one of the package index.
+BUNDLED_BACKBONE, PACKAGED_BACKBONE = "resnet50", "efficientnet_lite0"
 
 
 def n_components(step: str) -> int:
@@ -183,26 +180,14 @@ class RunConfig:
         if isinstance(data, RemotePath):  # without a password or a query, which `path_of` knows
             object.__setattr__(self, "data", str(data))
         object.__setattr__(self, "store", path_of(self.store))
-        for role in self.columns:
-            check_choice("columns", role, COLUMNS)
-        for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "lr_blocks", "mean", "std"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not isinstance(value, Iterable | None):  # text would be taken apart
-                example = value.split(",") if isinstance(value, str) else [value]
-                raise UserError(f"`{name}` is {value!r}; give a list, such as {example}")
+        _check_collections(self)
         _convert_numbers(self)
-        size = self.size
-        if size is not None and (isinstance(size, str | int) or [*map(type, size)] != [int, int]):
-            raise UserError(f"`size` is {size!r}; give height and width in pixels, such as (240, 800)")
-        check_choice("select", self.select, SCORE_NAMES)
-        check_choice("device", self.device, DEVICES)
-        check_choice("decoder", self.decoder, DECODERS)
-        check_choice("channel_order", self.channel_order, CHANNEL_ORDERS)
+        for name, allowed in CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
         check_on(self.on)
         if self.workers is not None and (self.on == LOCAL or self.workers < 1):
             raise UserError(f"`workers` is {self.workers}; give how many of a cluster, and `on='{RAY}'`")
         check_adapt(self.adapt, self.unfreeze)
-        check_choice("bn", self.bn, BATCH_NORM)
         for name, is_given in (("unfreeze", self.unfreeze), ("bn", self.bn == "train")):
             if is_given and self.on != LOCAL:
                 raise UserError(f"`{name}` computes and trains in this process; leave out `on`")
@@ -214,22 +199,16 @@ class RunConfig:
                     f"pixels from 0 to 1 (those for 0 to 255 divided by 255), such as {EXAMPLES[name]}"
                 )
         check_transform(self.transform)
-        check_choice("resize", self.resize, RESIZES)
         for name, names in (("layers", self.layers), ("unfreeze", self.unfreeze)):
             if not all(names) or len(set(names)) < len(names):
                 raise UserError(f"`{name}` is {','.join(names)!r}; give each once, such as layer3,layer4")
-        check_choice("on_bad_image", self.on_bad_image, BAD_IMAGE_RULES)
         for name, rates in (("lr", self.lr), ("lr_blocks", self.lr_blocks)):
-            if rates is not None:
-                if not rates or not all(0 < lr < 10 for lr in rates):
-                    raise UserError(
-                        f"`{name}` is {rates}; give learning rates between 0 and 10, such as 1e-4,1e-3"
-                    )
-                if len(set(rates)) < len(rates):
-                    raise UserError(f"`{name}` is {rates}; give every learning rate once")
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size), ("views", self.views)):
-            if value is not None and value < 1:
-                raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
+            if rates is not None and not (rates and all(0 < lr < 10 for lr in rates)):
+                raise UserError(
+                    f"`{name}` is {rates}; give learning rates between 0 and 10, such as 1e-4,1e-3"
+                )
+            if rates is not None and len(set(rates)) < len(rates):
+                raise UserError(f"`{name}` is {rates}; give every learning rate once")
         if self.groups is not None:
             check_pattern(self.groups)
         if isinstance(self.repeats, str):
@@ -264,8 +243,26 @@ class RunConfig:
         return "embedded" if self.backbone == BUNDLED_BACKBONE else "random"
 
 
+def _check_collections(config: RunConfig) -> None:
+    """Raise `UserError` for lists, columns and a size that are none."""
+    for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "lr_blocks", "mean", "std"):
+        value = getattr(config, name)
+        if isinstance(value, str) or not isinstance(value, Iterable | type(getattr(RunConfig, name))):
+            example = value.split(",") if isinstance(value, str) else [value] if value else []
+            raise UserError(f"`{name}` is {value!r}; give a list, such as {example}")
+    if not isinstance(config.columns, Mapping):
+        raise UserError(f"`columns` is {config.columns!r}; give names by role, such as {{'file': 'path'}}")
+    for role in config.columns:
+        check_choice("columns", role, COLUMNS)
+    if (size := config.size) is not None:
+        whole = isinstance(size, Sequence) and [*map(type, size)] == [int, int]
+        if not whole or not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
+            wanted = f"height and width in pixels, {MIN_SIDE} to {MAX_SIDE} each, such as (240, 800)"
+            raise UserError(f"`size` is {size!r}; give {wanted}")
+
+
 def _convert_numbers(config: RunConfig) -> None:
-    """Convert NumPy numbers to Python's; raise `UserError` for anything else."""
+    """Convert NumPy numbers to Python's; raise `UserError` for anything else, and for counts below 1."""
     for name in ("workers", "max_cache", "epochs", "batch_size", "views", "seed", "repeats"):
         value = getattr(config, name)
         if value is None or (name == "repeats" and isinstance(value, str)):
@@ -274,6 +271,8 @@ def _convert_numbers(config: RunConfig) -> None:
             object.__setattr__(config, name, operator.index(value))
         except TypeError:
             raise UserError(f"`{name}` is {value!r}; give a whole number") from None
+        if name in ("epochs", "batch_size", "views") and value < 1:
+            raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
     for name in ("lr", "lr_blocks", "mean", "std"):
         if (values := getattr(config, name)) is not None:
             try:

@@ -18,8 +18,8 @@ from bench import ways
 from bench.gpu import inputs
 from bench.gpu.part import Part, Row
 from bench.references import adam_loop, loader, pytorch_loop, uncached_loop
-from transfer.config import RESULT
 from transfer.system import files
+from transfer.system.run_files import RESULT
 from transfer.system.timer import now
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from functools import partial
 from bench.gpu.part import Part, Row
 from bench.gpu.runs import ROOT
 from bench.reporting import record
-from transfer.config import RESULT
 from transfer.system import files
+from transfer.system.run_files import RESULT
 from transfer.system.timer import now
 
 # No others, whatever is installed there.

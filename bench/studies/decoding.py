@@ -34,7 +34,7 @@ from transfer import engines
 from transfer.backbones import networks
 from transfer.backbones.choice import choose_weights
 from transfer.cli.parsing import parse_size
-from transfer.config import DECODERS, SCORE_NAMES, RunConfig
+from transfer.config import CHOICES, SCORE_NAMES, RunConfig
 from transfer.data import decode
 from transfer.data.dataset import find
 from transfer.data.resize import Resizing, fitted
@@ -51,7 +51,7 @@ Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 Decoder = Callable[[bytes, Size], Pixels]
 
-WHOLE, REDUCED = DECODERS[:2]
+WHOLE, REDUCED = CHOICES["decoder"][:2]
 BACKBONES = ("resnet50", "efficientnet_lite0")
 METHODS = ("svm", "logreg")
 PARTS = ("decoders", "networks", "scores")

@@ -24,7 +24,7 @@ from transfer.backbones.blocks import cut_at
 from transfer.backbones.choice import Maps
 from transfer.cache.store import Store
 from transfer.cli.parsing import parse_size
-from transfer.config import BATCH_NORM, BUNDLED_BACKBONE, SCORE_NAMES, RunConfig
+from transfer.config import BUNDLED_BACKBONE, CHOICES, SCORE_NAMES, RunConfig
 from transfer.evaluation import experiment
 from transfer.features.maps import decode, encode
 from transfer.finetuning.adaptation import choose_trained, list_weights
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--data", help="labelled photographs, which the methods are compared on")
     parser.add_argument("--adapt", help="lora:RANK,bitfit: adds epochs, or with --data methods, of these")
     parser.add_argument(
-        "--bn", choices=BATCH_NORM, default="eval", help="with --data, as of transfer run (eval)"
+        "--bn", choices=CHOICES["bn"], default="eval", help="with --data, as of transfer run (eval)"
     )
     parser.add_argument("--backbone", default=BUNDLED_BACKBONE, help=f"with --data ({BUNDLED_BACKBONE})")
     parser.add_argument("--weights", default=None, help="with --data, as of transfer run")

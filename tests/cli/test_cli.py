@@ -855,6 +855,16 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [["run", "--nope"], ["report", "nowhere"]])
+def test_without_a_reader_of_errors_the_exit_status_says_that_there_was_one(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "transfer", *words], stderr=write, stdout=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+@pytest.mark.slow
 def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     tmp_path: Path, make_images: MakeImages
 ) -> None:

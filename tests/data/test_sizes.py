@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transfer.data.sizes import MAX_AREA, MAX_SIDE, MIN_SIDE, common_size, default_size
+from transfer.config import MAX_SIDE
+from transfer.data.sizes import ENLARGED_SIDE, MAX_AREA, common_size, default_size
 
 
 def sizes(*given: tuple[int, int]) -> np.ndarray:
@@ -38,8 +39,8 @@ def test_sizes_beyond_the_bounds_are_scaled(own: tuple[int, int], expected: tupl
 @pytest.mark.parametrize("own", [(1, 65535), (65535, 1), (47, 47), (700, 700), (9400, 9400), (33, 2000)])
 def test_what_is_scaled_lies_within_the_bounds(own: tuple[int, int]) -> None:
     height, width = default_size(sizes(own))
-    assert MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE
-    assert height * width <= max(1.01 * MAX_AREA, MIN_SIDE * MAX_SIDE)
+    assert ENLARGED_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE
+    assert height * width <= max(1.01 * MAX_AREA, ENLARGED_SIDE * MAX_SIDE)
 
 
 def test_sizes_that_differ_become_224() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from itertools import product
 from statistics import NormalDist
 
@@ -10,6 +11,7 @@ from sklearn.metrics import f1_score
 
 from tests.evaluation.predictions import draw
 from transfer.evaluation.intervals import Units
+from transfer.evaluation.results import ALPHA
 from transfer.evaluation.significance import (
     adjust_holm,
     detectable_difference,
@@ -17,6 +19,7 @@ from transfer.evaluation.significance import (
     permute_accuracy,
     permute_macro_f1,
 )
+from transfer.evaluation.statistics import POWER
 from transfer.metrics import Labels
 
 
@@ -96,6 +99,22 @@ def test_drawn_swaps_near_all_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
+@pytest.mark.parametrize("images", [10, 60])
+def test_memory_does_not_grow_with_the_classes(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    y, a, b = rng.integers(0, 500, (3, images))
+    a[: images // 2] = y[: images // 2]
+    whole = permute_macro_f1(y, a, b, 500, Units.of(images, None))
+    monkeypatch.setattr("transfer.evaluation.significance.CHUNK", 50_000)
+    tracemalloc.start()
+    p = permute_macro_f1(y, a, b, 500, Units.of(images, None))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert p == pytest.approx(whole, abs=0.01)
+    assert p < 1
+    assert peak < 10e6
+
+
 def test_p_is_one_for_equal_predictions_and_never_zero() -> None:
     y = np.repeat(np.arange(4), 50)
     wrong = (y + 1) % 4
@@ -127,7 +146,7 @@ def test_holm_equals_hand_computed_values() -> None:
 
 def test_the_detectable_difference_is_found_with_the_power_asked_for() -> None:
     for images, discordant in ((256, 0.2), (60, 0.5)):
-        difference = detectable_difference(images, discordant)
+        difference = detectable_difference(images, discordant, POWER, ALPHA)
         assert difference is not None
         only_a, only_b = (discordant + difference) / 2, (discordant - difference) / 2
         rng = np.random.default_rng(0)
@@ -138,7 +157,7 @@ def test_the_detectable_difference_is_found_with_the_power_asked_for() -> None:
 
 @pytest.mark.parametrize(("images", "discordant"), [(256, 0.2), (1324, 0.1), (10_000, 0.3)])
 def test_the_detectable_difference_is_a_little_above_connors(images: int, discordant: float) -> None:
-    difference = detectable_difference(images, discordant)
+    difference = detectable_difference(images, discordant, POWER, ALPHA)
     assert difference is not None
     z_alpha, z_power = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(0.8)
     needed = (z_alpha * discordant**0.5 + z_power * (discordant - difference**2) ** 0.5) ** 2 / difference**2
@@ -146,7 +165,7 @@ def test_the_detectable_difference_is_a_little_above_connors(images: int, discor
 
 
 def test_no_difference_is_detectable_where_methods_hardly_disagree() -> None:
-    assert detectable_difference(256, 0.0) is None
-    assert detectable_difference(20, 0.1) is None
+    assert detectable_difference(256, 0.0, POWER, ALPHA) is None
+    assert detectable_difference(20, 0.1, POWER, ALPHA) is None
     with pytest.raises(ValueError, match=r"discordant_share=1\.5"):
-        detectable_difference(256, 1.5)
+        detectable_difference(256, 1.5, POWER, ALPHA)

@@ -33,6 +33,8 @@ Y = np.arange(30) % 3
         (FineTune(batch_size=0), "batch_size is 0; give a whole number above 0"),
         (FineTune(batch_size=2.5), "batch_size is 2.5"),
         (FineTune(epochs=-1), "epochs is -1"),
+        (FineTune(steps=2.5), "steps is 2.5; give a whole number from 0 up"),
+        (FineTune(steps=5, cosine_steps=0), "cosine_steps is 0; give a whole number above 0"),
         (FineTune(weight_decay=-0.1), "weight_decay is -0.1; give a number from 0 up"),
         (FineTune(class_weight={0: math.nan}), r"class_weight is \{0: nan\}"),
         (SVM(C=0), "C is 0; give a number above 0"),
@@ -56,6 +58,8 @@ def test_a_head_refuses_what_no_fit_can_use(head: BaseEstimator, message: str) -
     [
         (FineTuneSearch(lr=()), "lr is empty; give at least one value"),
         (FineTuneSearch(lr=(0.1, math.nan)), "lr is nan"),
+        (FineTuneSearch(n_seeds=0), "n_seeds is 0; give a whole number above 0"),
+        (FineTuneSearch(min_steps=0.5), "min_steps is 0.5; give a whole number from 0 up"),
         (SVMSearch(kernels=()), "kernels is empty"),
         (SVMSearch(C=np.array([1.0, -1.0])), "C is .*-1.0"),
         (SVMSearch(class_weight=()), "class_weight is empty"),

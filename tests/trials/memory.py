@@ -23,8 +23,8 @@ from scipy.linalg import blas
 
 from tests.trials import children, outputs
 from transfer.cache import inventory
-from transfer.config import RESULT
 from transfer.system import cgroups
+from transfer.system.run_files import RESULT
 
 EACH = 4
 # Bytes beside those that a process has when everything is imported and every library has worked once.

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.trials import children, disks
-from transfer.config import MODELS, PAGE, PREDICTIONS, RESULT
 from transfer.serving import bundle
 from transfer.system.errors import UserError
+from transfer.system.run_files import MODELS, PAGE, PREDICTIONS, RESULT
 
 EACH = 6
 KINDS = ("full", "pipe", "closed", "latin-1", "ascii")

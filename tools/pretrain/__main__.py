@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from tools.pretrain.training import Recipe, Step, Training
-from transfer.config import DEVICES
+from transfer.config import CHOICES
 from transfer.engines.options import pick_device
 from transfer.system import files, signals
 from transfer.system.errors import UserError
@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="stop after that time; start again to resume"
     )
-    parser.add_argument("--device", default="auto", choices=DEVICES, help="(a GPU where there is one)")
+    parser.add_argument(
+        "--device", default="auto", choices=CHOICES["device"], help="(a GPU where there is one)"
+    )
     for field in dataclasses.fields(Recipe):
         kind = type(field.default)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)

@@ -18,7 +18,6 @@ from transfer.cli.parser import make_parser
 from transfer.system import hardware, signals
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.progress import print_line
-from transfer.system.text import printable
 
 # Objects that are made between two collections of garbage. With the default of 700, collections slow the imports of
 # libraries.
@@ -101,5 +100,5 @@ def _fail(message: str, status: int, argv: Sequence[str]) -> int:
         print(end="", flush=True)
     except OSError:
         _discard_output()
-    print(f"transfer: {printable(message)}", file=sys.stderr)
+    print_line(message)
     return status

@@ -13,9 +13,9 @@ from transfer.cli.exit_status import INCOMPLETE
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
 from transfer.cli.parsing import parse_duration, parse_size
-from transfer.config import FRONTIER, MODELS, PAGE, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
+from transfer.system.run_files import FRONTIER, MODELS, PAGE, RESULT
 from transfer.system.text import printable
 
 if TYPE_CHECKING:

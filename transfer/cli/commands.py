@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,20 +12,12 @@ from transfer.cli.exit_status import DONE, INCOMPLETE, SKIPPED
 from transfer.cli.messages import name_options
 from transfer.cli.output import not_printed, output_folders
 from transfer.cli.parsing import parse_bytes, parse_columns, parse_numbers, parse_repeats, parse_size
-from transfer.config import (
-    BUILT_IN,
-    EXAMPLES,
-    FRONTIER,
-    MODELS,
-    PAGE,
-    PREDICTIONS,
-    RESULT,
-    RunConfig,
-)
+from transfer.config import BUILT_IN, EXAMPLES, RunConfig
 from transfer.heads.registry import METHODS, check_methods
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, print_line, reported
 from transfer.system.remote import path_of
+from transfer.system.run_files import FRONTIER, MODELS, PAGE, PREDICTIONS, RESULT
 from transfer.system.text import printable
 from transfer.system.user_folders import default_store
 
@@ -125,10 +116,9 @@ def write_run(out: Path, done: Experiment, on_progress: Progress) -> UserError |
 
     failures = folder.save(out, done, on_progress)
     if len(done.result_json.encode()) > schemas.MAX_BYTES:
-        name = printable(str(out / RESULT))
-        print(f"transfer: {name} is larger than what transfer report reads", file=sys.stderr)
+        print_line(f"{out / RESULT} is larger than what transfer report reads")
     for further in failures[1:]:
-        print(f"transfer: {printable(name_options(str(further)))}", file=sys.stderr)
+        print_line(name_options(str(further)))
     return failures[0] if failures else None
 
 
@@ -190,9 +180,9 @@ def report_skipped(skipped: dict[str, str], count: int) -> int:
     """Name the first of `count` images that were left out, on standard error, and tell how many more; the status."""
     named = list(skipped.items())[:SKIPPED_NAMED]
     for name, reason in named:
-        print(f"transfer: skipped {name!r}: {printable(reason)}", file=sys.stderr)
+        print_line(f"skipped {name!r}: {reason}")
     if more := count - len(named):
-        print(f"transfer: skipped {more:,} more images", file=sys.stderr)
+        print_line(f"skipped {more:,} more images")
     return SKIPPED if count else DONE
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from transfer.cli.commands import prepare_early, read_config, report_skipped
 from transfer.cli.output import output_folders
-from transfer.config import CURVE, CURVE_PAGE, LEAST_DRAWS, MOST_DRAWS
+from transfer.config import LEAST_DRAWS, MOST_DRAWS
 from transfer.system.errors import UserError, check_number
+from transfer.system.run_files import CURVE, CURVE_PAGE
 from transfer.system.text import printable
 
 

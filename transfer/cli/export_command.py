@@ -11,9 +11,9 @@ from transfer.cli.commands import report_skipped
 from transfer.cli.exit_status import DONE, FAILED
 from transfer.cli.output import output_folders
 from transfer.cli.parsing import parse_columns
-from transfer.config import CARD, MODELS, RESULT
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of
+from transfer.system.run_files import CARD, MODELS, RESULT
 from transfer.system.text import printable
 
 if TYPE_CHECKING:

@@ -6,14 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from transfer.config import (
-    BAD_IMAGE_RULES,
-    CHANNEL_ORDERS,
-    DECODERS,
-    DEVICES,
-    RESIZES,
-    SCORE_NAMES,
-)
+from transfer.config import CHOICES
 from transfer.system.errors import UserError
 from transfer.system.remote import expand
 
@@ -76,7 +69,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
     parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
     parser.add_argument(
         "--channel-order",
-        choices=CHANNEL_ORDERS,
+        choices=CHOICES["channel_order"],
         help="that the weights were trained with, and of --mean and --std (rgb)",
     )
     parser.add_argument(
@@ -86,7 +79,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
     )
     parser.add_argument(
         "--resize",
-        choices=RESIZES,
+        choices=CHOICES["resize"],
         help="how images of another size are brought to it: letterbox keeps their ratio on black (stretch)",
     )
     parser.add_argument(
@@ -103,7 +96,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
     add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument(
         "--decoder",
-        choices=DECODERS,
+        choices=CHOICES["decoder"],
         help="pillow-reduced decodes large JPEGs at 1/2, 1/4 or 1/8, nvjpeg JPEGs on a CUDA device (pillow)",
     )
     parser.add_argument(
@@ -150,7 +143,7 @@ def add_fitting_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     parser.add_argument(
-        "--select", choices=SCORE_NAMES, help="validation score that settings are chosen by (macro_f1)"
+        "--select", choices=CHOICES["select"], help="validation score that settings are chosen by (macro_f1)"
     )
 
 
@@ -161,7 +154,7 @@ def add_verbose_option(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_options(parser: argparse.ArgumentParser, engine: str, precision: str) -> None:
     """Add the options of an engine, with what `auto` is for the engine and the precision."""
-    parser.add_argument("--device", choices=DEVICES, help="(auto)")
+    parser.add_argument("--device", choices=CHOICES["device"], help="(auto)")
     parser.add_argument("--engine", metavar="E", help=f"auto, eager, openvino or compile (auto: {engine})")
     parser.add_argument(
         "--precision", metavar="P", help=f"auto, fp32, bf16, fp16 or int8 (auto: {precision})"
@@ -180,5 +173,5 @@ def add_columns_option(parser: argparse.ArgumentParser) -> None:
 def add_bad_image_option(parser: argparse.ArgumentParser) -> None:
     """Add `--on-bad-image`."""
     parser.add_argument(
-        "--on-bad-image", choices=BAD_IMAGE_RULES, help="stop, or continue and exit with 3 (error)"
+        "--on-bad-image", choices=CHOICES["on_bad_image"], help="stop, or continue and exit with 3 (error)"
     )

@@ -26,7 +26,7 @@ from transfer.cli.options import (
     source_argument,
     text_argument,
 )
-from transfer.config import BATCH_NORM, EXPORT_FORMATS
+from transfer.config import CHOICES, EXPORT_FORMATS
 from transfer.heads.registry import METHODS, default_methods
 from transfer.system.errors import UserError
 from transfer.system.version import __version__
@@ -102,7 +102,7 @@ def _add_run(kinds: Any) -> None:
     )
     run.add_argument(
         "--bn",
-        choices=BATCH_NORM,
+        choices=CHOICES["bn"],
         help="train adds fc-lab-uncached: the whole network in each epoch, batch norm by batch statistics (eval)",
     )
     add_extraction_options(run, several=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from transfer.config import REPEAT_GROUPS
+from transfer.config import MAX_SIDE, MIN_SIDE, REPEAT_GROUPS
 from transfer.system.errors import UserError
 
 
@@ -19,9 +19,9 @@ def parse_numbers(flag: str, text: str, example: str) -> tuple[float, ...]:
 def parse_size(text: str) -> tuple[int, int]:
     """Parse `"240x800"` to `(240, 800)`: height and width in pixels."""
     match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if not match or not all(32 <= int(part) <= 8192 for part in match.groups()):
+    if not match or not all(MIN_SIDE <= int(part) <= MAX_SIDE for part in match.groups()):
         raise UserError(
-            f"--size is {text!r}; give height x width in pixels, 32 to 8192 each, such as 240x800"
+            f"--size is {text!r}; give height x width in pixels, {MIN_SIDE} to {MAX_SIDE} each, such as 240x800"
         )
     return int(match[1]), int(match[2])
 

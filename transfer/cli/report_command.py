@@ -12,9 +12,9 @@ from transfer.cli.candidates_command import result_files
 from transfer.cli.exit_status import DONE
 from transfer.cli.messages import name_options
 from transfer.cli.parsing import parse_columns
-from transfer.config import FRONTIER, PREDICTIONS, RESULT
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
+from transfer.system.run_files import FRONTIER, PREDICTIONS, RESULT
 
 if TYPE_CHECKING:
     from transfer.evaluation.results import Result

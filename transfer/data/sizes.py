@@ -10,6 +10,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from transfer.config import MAX_SIDE
+
 Size = tuple[int, int]
 
 DEFAULT = (224, 224)
@@ -19,9 +21,8 @@ MAX_AREA = 480 * 640
 # With 32 pixels a side one cell is left of the last map of most networks. Eight classes of boats at 32x64 were
 # classified with an accuracy of 0.57 at their own size, 0.68 at 64x128, 0.61 at 128x256 and 0.63 at 224x448 (linear
 # SVM on 260 images, embedded weights, standard deviation over five folds 0.02 to 0.08).
-SMALL_SIDE, MIN_SIDE = 48, 64
+SMALL_SIDE, ENLARGED_SIDE = 48, 64
 """A shorter side of fewer pixels than the first is scaled up to the second."""
-MAX_SIDE = 8192
 
 
 def common_size(size_N2: npt.NDArray[np.int32]) -> Size | None:
@@ -34,7 +35,7 @@ def default_size(size_N2: npt.NDArray[np.int32], otherwise: Size = DEFAULT) -> S
     """Return the default input size: the images' own if all agree, else that of the network, such as 224x224.
 
     Images of more than `MAX_AREA` pixels are scaled down to that area, those with a shorter side under `SMALL_SIDE`
-    pixels up to `MIN_SIDE`; the ratio of height to width is kept as far as these bounds allow.
+    pixels up to `ENLARGED_SIDE`; the ratio of height to width is kept as far as these bounds allow.
 
     Parameters
     ----------
@@ -52,11 +53,11 @@ def default_size(size_N2: npt.NDArray[np.int32], otherwise: Size = DEFAULT) -> S
         return otherwise
     scale = 1.0
     if min(own) < SMALL_SIDE:
-        scale = MIN_SIDE / min(own)
+        scale = ENLARGED_SIDE / min(own)
     area = own[0] * own[1] * scale**2
     if area > MAX_AREA:
         scale *= math.sqrt(MAX_AREA / area)
     if scale == 1:
         return own
-    height, width = (min(MAX_SIDE, max(MIN_SIDE, round(side * scale))) for side in own)
+    height, width = (min(MAX_SIDE, max(ENLARGED_SIDE, round(side * scale))) for side in own)
     return height, width

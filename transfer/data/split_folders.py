@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from transfer.config import CURVE, FRONTIER, RECORD, RESULT
 from transfer.data.listing import Folder, Listing
 from transfer.system.errors import UserError
+from transfer.system.run_files import CURVE, FRONTIER, RECORD, RESULT
 
 VALID_NAMES = ("valid", "val", "validation")
 # Files of an output folder: in a folder of images it is no class folder, whatever pictures are in it.

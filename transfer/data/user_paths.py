@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from transfer.config import BUILT_IN, PREDICTIONS
+from transfer.config import BUILT_IN
 from transfer.data.class_folders import describe_lost
 from transfer.data.formats import IMAGE_SUFFIXES, suffix
 from transfer.data.image_tables import is_table, list_images
@@ -19,6 +19,7 @@ from transfer.data.split_folders import is_output
 from transfer.system import remote
 from transfer.system.errors import UserError
 from transfer.system.remote import RemotePath, path_of
+from transfer.system.run_files import PREDICTIONS
 
 # In place of a path: names come from standard input.
 STANDARD_INPUT = Path("-")

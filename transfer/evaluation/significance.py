@@ -19,7 +19,7 @@ from transfer.metrics import Floats, Labels
 PERMUTATIONS = 4_999
 # Up to so many units all 2^U swaps are gone through, and p is exact.
 ENUMERATED = 13
-# Elements of the array of swaps held at once: 16 MB.
+# Elements of the swaps and of their sums held at once: some arrays of 32 MB.
 CHUNK = 4_000_000
 # Sums of the same fractions in another order are equal.
 ROUNDING = 1e-9
@@ -118,18 +118,21 @@ def _swap_test(change_UK: Floats, statistic: Callable[[Floats], Floats], seed: i
     change_UK = change_UK[(change_UK != 0).any(1)]
     units = len(change_UK)
     observed = abs(float(statistic(np.zeros((1, change_UK.shape[1])))[0])) - ROUNDING
-    if units <= ENUMERATED:
-        swaps = np.arange(2**units)[:, None] >> np.arange(units) & 1
-        return float((np.abs(statistic(swaps @ change_UK)) >= observed).mean())
+    exact = units <= ENUMERATED
+    n = 2**units if exact else PERMUTATIONS
     rng = np.random.default_rng(seed)
     small_UK = change_UK.astype(np.float32)  # whole numbers, exact in float32
-    extreme, step = 0, max(1, CHUNK // units)
-    for start in range(0, PERMUTATIONS, step):
-        count = min(step, PERMUTATIONS - start)
-        bits = np.unpackbits(rng.integers(0, 256, (count, -(-units // 8)), np.uint8), axis=1)[:, :units]
+    extreme, step = 0, max(1, CHUNK // max(1, *change_UK.shape))
+    for start in range(0, n, step):
+        count = min(step, n - start)
+        bits: npt.NDArray[np.integer]
+        if exact:
+            bits = np.arange(start, start + count)[:, None] >> np.arange(units) & 1
+        else:
+            bits = np.unpackbits(rng.integers(0, 256, (count, -(-units // 8)), np.uint8), axis=1)[:, :units]
         sums_BK = (bits.astype(np.float32) @ small_UK).astype(np.float64)
         extreme += int((np.abs(statistic(sums_BK)) >= observed).sum())
-    return (extreme + 1) / (PERMUTATIONS + 1)
+    return extreme / n if exact else (extreme + 1) / (n + 1)
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
@@ -152,9 +155,7 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def detectable_difference(
-    n_images: int, discordant_share: float, power: float = 0.8, alpha: float = 0.05
-) -> float | None:
+def detectable_difference(n_images: int, discordant_share: float, power: float, alpha: float) -> float | None:
     """Return the smallest difference in accuracy that the exact McNemar test detects with the given power.
 
     Parameters

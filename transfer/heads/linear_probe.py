@@ -134,9 +134,6 @@ class FineTuneSearch(GridSearch):
         ValueError
             For data or parameters that cannot be used.
         """
-        for name in ("epochs", "n_seeds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         super().fit(X, y, X_valid, y_valid)
         self._rows = None  # layers are for raw features; the training rows need not be kept
         return self

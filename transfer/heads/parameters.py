@@ -13,18 +13,16 @@ from typing import Any
 from transfer.system.errors import UserError
 
 _COUNT = ("a whole number above 0", lambda value: isinstance(value, Integral) and int(value) > 0)
+_WHOLE = ("a whole number from 0 up", lambda value: isinstance(value, Integral) and int(value) >= 0)
 _ABOVE_0 = ("a number above 0", lambda value: 0 < value < math.inf)
 _FROM_0 = ("a number from 0 up", lambda value: 0 <= value < math.inf)
 # Text, such as `scale`, and None are left to the heads; a search has several values of a parameter.
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("batch_size", "epochs", "max_iter", "k"), _COUNT),
+    **dict.fromkeys(("batch_size", "cosine_steps", "epochs", "k", "max_iter", "n_seeds"), _COUNT),
     **dict.fromkeys(("C", "alpha", "gamma", "lr"), _ABOVE_0),
-    "n_landmarks": (
-        "a whole number from 0 up",
-        lambda value: isinstance(value, Integral) and int(value) >= 0,
-    ),
+    **dict.fromkeys(("min_steps", "n_landmarks", "steps"), _WHOLE),
     "memory_gb": ("a number above 0", lambda value: value > 0),
-    **dict.fromkeys(("class_weight", "cosine_steps", "min_steps", "steps", "tol", "weight_decay"), _FROM_0),
+    **dict.fromkeys(("class_weight", "tol", "weight_decay"), _FROM_0),
     "kernels": ("names of kernels", lambda value: False),
 }
 

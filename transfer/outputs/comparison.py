@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transfer.config import BUILT_IN, MODELS, RunConfig
+from transfer.config import BUILT_IN, RunConfig
 from transfer.evaluation import experiment
 from transfer.evaluation.experiment import Experiment
 from transfer.evaluation.results import Result
@@ -20,6 +20,7 @@ from transfer.report.verdict import verdict
 from transfer.report.wording import SCORES
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, silent
+from transfer.system.run_files import MODELS
 
 
 class Answer(NamedTuple):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transfer import report
-from transfer.config import MODELS, PAGE, PREDICTIONS, RESULT
 from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
+from transfer.system.run_files import MODELS, PAGE, PREDICTIONS, RESULT
 
 if TYPE_CHECKING:
     from transfer.evaluation.experiment import Experiment

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from transfer.config import PAGE, RESULT
 from transfer.evaluation.results import Result
 from transfer.report.wording import SCORES
 from transfer.system import errors
 from transfer.system.errors import UserError
 from transfer.system.hardware import installed_version
+from transfer.system.run_files import PAGE, RESULT
 from transfer.system.text import first_line
 
 EXPERIMENT = "transfer"

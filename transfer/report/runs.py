@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transfer.config import PREDICTIONS, RESULT
 from transfer.evaluation import results
 from transfer.evaluation.results import Result, are_given
 from transfer.report.answers import Answers, read_answers
@@ -22,6 +21,7 @@ from transfer.report.wording import (
     describe_weights,
 )
 from transfer.system.errors import UserError
+from transfer.system.run_files import PREDICTIONS, RESULT
 
 # The first version of result files, of a time when grids and training were others.
 OLD_VERSION = 1

@@ -25,7 +25,7 @@ from transfer.backbones.checkpoint import State
 from transfer.backbones.choice import choose_normalisation
 from transfer.backbones.preprocessing import IMAGENET
 from transfer.backbones.weights import Weights
-from transfer.config import ADAPTATIONS, BUILT_IN, MODELS, RECORD, RESIZES, RunConfig
+from transfer.config import ADAPTATIONS, BUILT_IN, CHOICES, RunConfig
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
@@ -36,6 +36,7 @@ from transfer.serving.run_folder import check_same_run, data_of_result, find_net
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.remote import path_of
+from transfer.system.run_files import MODELS, RECORD
 from transfer.system.text import first_line
 from transfer.system.version import __version__
 
@@ -125,7 +126,7 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
         "": (old["name"], sources.recorded_name(config.backbone)),
         "weights ": (old["weights"], Path(config.weights_or_default).name),
         "layers ": (",".join(old.get("layers", ())), ",".join(config.layers)),
-        "resize ": (old.get("resize", RESIZES[0]), config.resize),
+        "resize ": (old.get("resize", CHOICES["resize"][0]), config.resize),
         "decoder ": (record["features"]["decoder"], config.decoder),
         "transform ": (",".join(record.get("transform", ())), ",".join(config.transform)),
     }

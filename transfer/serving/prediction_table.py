@@ -15,10 +15,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from transfer.config import PREDICTIONS, RESULT
 from transfer.data.split_folders import OUTPUT_FILES
 from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.run_files import PREDICTIONS, RESULT
 
 if TYPE_CHECKING:
     from transfer.serving.prediction import Prediction

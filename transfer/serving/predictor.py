@@ -18,7 +18,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from transfer import engines
-from transfer.config import DEVICES, RECORD, REDUCED
+from transfer.config import CHOICES, REDUCED
 from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened
@@ -35,6 +35,7 @@ from transfer.serving.method_files import stem_of
 from transfer.serving.prediction import Prediction, check_confidence
 from transfer.system.errors import UserError, check_choice
 from transfer.system.progress import Progress, reported, silent
+from transfer.system.run_files import RECORD
 from transfer.system.thread_pools import StartedPool
 
 # Features that are held before the head sees them.
@@ -263,7 +264,7 @@ def load(
     >>> model.classes
     ('class0', 'class1', 'class2')
     """
-    check_choice("device", device, DEVICES)
+    check_choice("device", device, CHOICES["device"])
     check_names(engine, precision)
     if batch < 1:
         raise UserError(f"batch is {batch}; give a whole number from 1 up")

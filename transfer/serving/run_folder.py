@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from transfer.config import FRONTIER, MODELS, RECORD, RESULT
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
+from transfer.system.run_files import FRONTIER, MODELS, RECORD, RESULT
 from transfer.system.schemas import MAX_BYTES, parsed
 from transfer.system.version import __version__
 
