@@ -154,6 +154,8 @@ class TestOfImages:
         assert record["points"][0]["images"] == 3  # they have two components
         with pytest.raises(UserError, match="pca:24, but 24 training images with"):
             measure(replace(config, transform=("pca:24",)), 2)
+        with pytest.raises(UserError, match="computed in memory, and these features are on disk"):
+            measure(replace(config, transform=("l2",), from_disk=True), 2)
 
     def test_a_method_that_fails_is_left_out(self, config: RunConfig, make_images: MakeImages) -> None:
         make_images(Path(config.data))

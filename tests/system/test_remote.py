@@ -140,6 +140,11 @@ def test_files_are_listed_in_the_order_of_their_parts(memory: RemotePath) -> Non
     assert found == [(memory, ["b"], ["a.txt", "b.txt"]), (memory / "b", [], ["2.txt"])]
 
 
+def test_a_file_named_as_its_folder_is_no_marker_of_it(memory: RemotePath) -> None:
+    (memory / "b" / "b").write(b"")
+    assert list(walk(memory / "b")) == [(memory / "b", [], ["2.txt", "b"])]
+
+
 def test_folders_of_this_machine_are_walked_as_os_walk_does(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").touch()

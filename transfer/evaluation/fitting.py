@@ -164,6 +164,12 @@ def rest() -> None:
     time.sleep(REST_S)
 
 
+def check_in_memory(x_ND: Any) -> None:
+    """Raise `UserError` for features on disk, which no transform takes."""
+    if is_mapped(x_ND):
+        raise UserError("`transform` is computed in memory, and these features are on disk; leave it out")
+
+
 def transform_features(features: Features, names: tuple[str, ...]) -> tuple[Features, tuple[Step, ...]]:
     """Fit transforms to the training rows, and transform the rows of all splits.
 
@@ -185,7 +191,6 @@ def transform_features(features: Features, names: tuple[str, ...]) -> tuple[Feat
         If the features are on disk: transformed rows are held in memory.
     """
     x_ND = features.splits["train"].x_ND
-    if is_mapped(x_ND):
-        raise UserError("`transform` is computed in memory, and these features are on disk; leave it out")
+    check_in_memory(x_ND)
     transform = FeatureTransform(steps=names).fit(x_ND)
     return features.transformed(transform.transform), tuple(transform.steps_)

@@ -20,6 +20,7 @@ from transfer.data.random_splits import SPLITS
 from transfer.evaluation import extraction_summary
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
+from transfer.evaluation.fitting import check_in_memory
 from transfer.evaluation.repeats import fit_transforms, score_splits
 from transfer.features.extract import Features, find_features
 from transfer.features.plan import ExtractionPlan
@@ -126,7 +127,9 @@ def measure(
         If no method can be fitted to these images.
     """
     train = features.splits["train"]
-    FeatureTransform(steps=config.transform).check(*train.x_ND.shape)
+    if config.transform:
+        check_in_memory(train.x_ND)
+        FeatureTransform(steps=config.transform).check(*train.x_ND.shape)
     names = config.methods or DEFAULT_METHODS
     n_classes = len(features.classes)
     points = draw_points(train.y_N, n_classes, draws, seed=config.seed)

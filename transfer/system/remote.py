@@ -251,13 +251,15 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
             yield Path(base), folders, names
         return
     with _errors(folder):
-        found = _filesystem(folder).ls(_address(folder), detail=True)
+        own, filesystem = _address(folder), _filesystem(folder)
+        found = filesystem.ls(own, detail=True)
+    marker = filesystem._strip_protocol(own).rstrip("/")  # of an empty folder: an object of its name
     folders, names = list[str](), list[str]()
     for info in found:
         name = info["name"].rstrip("/").rsplit("/", 1)[-1]
         if info["type"] == "directory":
             folders.append(name)
-        elif name and name != folder.name:
+        elif name and info["name"].rstrip("/") != marker:
             names.append(name)
             _remember(f"{folder}/{name}", info)
     yield folder, folders, names

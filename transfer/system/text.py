@@ -23,7 +23,7 @@ def line(*cells: str) -> str:
 
 def escaped(text: str) -> str:
     """Escape all characters that mean something in Markdown or HTML."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~" else c for c in printable(text))
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~&" else c for c in printable(text))
 
 
 def in_bytes(count: int) -> str:
