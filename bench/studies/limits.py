@@ -41,8 +41,8 @@ from transfer.system.text import first_line
 PHOTOGRAPHS = 16
 NETWORKS = (BUNDLED_BACKBONE, *((PACKAGED_BACKBONE,) if find_spec("timm") else ()))
 UNITS = {FLOPS: (1e12, "TFLOP/s"), machine.BYTES: (1e9, "GB/s"), IMAGES: (1, "images/s")}
-# What a forward pass is compared with: the rate of all of the network's convolutions, of the fastest of them, and of
-# matrix products.
+# What a forward pass is compared with: the rate of all of ResNet50's convolutions, whatever the network, of the fastest
+# of them, and of matrix products.
 COMPARED = ("convolutions", "fastest convolution", "products")
 
 
@@ -215,8 +215,8 @@ def shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def compare(rows: Sequence[dict[str, Any]], precision: str) -> dict[str, float | None]:
     """Return the rates that a forward pass is compared with, in the order of `COMPARED`.
 
-    For each kind of convolution the faster library is used. The rate of the whole network weights the kinds by how
-    often they occur in it.
+    For each kind of convolution the faster library is used. The first rate weights the kinds by how often they
+    occur in ResNet50.
     """
     own = [row for row in rows if row["precision"] == precision]
     best: dict[str, float] = {}

@@ -17,7 +17,7 @@ from tests.cache.old import write_old
 from transfer.cache import inventory, shards
 from transfer.cache.feature_table import FeatureTable
 from transfer.cache.shards import Damaged
-from transfer.cache.store import Store, key_of
+from transfer.cache.store import Store, folder_name
 from transfer.system import files
 from transfer.system.content_ids import from_hex
 from transfer.system.errors import UserError
@@ -31,7 +31,7 @@ X[0, 0], X[1, 1] = np.nan, -0.0
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A table of two shards, of which one is another machine's."""
-    folder = tmp_path / "features" / key_of(DECLARED)[:32]
+    folder = tmp_path / "features" / folder_name(DECLARED)
     write_old(folder, DECLARED, IDS[:4], X[:4], 2.0)
     write_old(folder, DECLARED, IDS[4:], X[4:], 3.0, "there", name="0b" * 16)
     return folder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transfer.cache import shards
-from transfer.cache.store import Store, key_of
+from transfer.cache.store import Store, folder_name
 from transfer.system import files
 from transfer.system.errors import UserError
 
@@ -15,9 +15,9 @@ DECLARED = {"backbone": "resnet18", "size": [48, 64], "mean": (0.485, 0.456, 0.4
 
 def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: Path) -> None:
     turned = dict(reversed(DECLARED.items()))
-    assert key_of(turned) == key_of(DECLARED)
+    assert folder_name(turned) == folder_name(DECLARED)
     for name in DECLARED:
-        assert key_of({**DECLARED, name: "other"}) != key_of(DECLARED)
+        assert folder_name({**DECLARED, name: "other"}) != folder_name(DECLARED)
     ids = np.eye(3, 32, dtype=np.uint8)
     Store(tmp_path).table(DECLARED).append(ids, np.ones((3, 5), np.float32), 1, "here")
     assert not Store(tmp_path).table({**DECLARED, "size": [48, 65]}).holds(ids).any()

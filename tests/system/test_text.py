@@ -27,7 +27,9 @@ def test_a_cell_holds_no_tab() -> None:
     assert text.line("a\tb", "c").count("\t") == 1
 
 
-@pytest.mark.parametrize("name", ["<script>", "a|b", "[x](y)", "**b**", "`c`", "![i](j)", "# h", "~~s~~", "a&lt;b"])
+@pytest.mark.parametrize(
+    "name", ["<script>", "a|b", "[x](y)", "**b**", "`c`", "![i](j)", "# h", "~~s~~", "a&lt;b"]
+)
 def test_markdown_and_html_find_nothing_to_act_on(name: str) -> None:
     escaped = text.escaped(name)
     assert escaped.replace("\\", "") == name

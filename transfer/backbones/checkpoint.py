@@ -76,7 +76,7 @@ class Found:
 
 
 def flatten(held: Any) -> State:
-    """All tensors in nested dictionaries, named by the keys on the way to them.
+    """Return all tensors in nested dictionaries, named by the keys on the way to them.
 
     A dictionary that is there twice is taken once. What modules tell of their versions is kept.
     """
@@ -167,7 +167,7 @@ def find(
 
 
 def is_average(prefix: str) -> bool:
-    """Whether a prefix names a moving average: `model_ema`, `teacher`, `encoder_k`, `modelEMA`."""
+    """Return whether a prefix names a moving average: `model_ema`, `teacher`, `encoder_k`, `modelEMA`."""
     return any(word.lower() in _AVERAGES for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", prefix))
 
 
@@ -179,7 +179,7 @@ def fits(value: torch.Tensor, own: torch.Tensor) -> bool:
 
 
 def is_plain(value: torch.Tensor) -> bool:
-    """Whether a tensor is of floating-point numbers, none of them left out."""
+    """Return whether a tensor is of floating-point numbers, none of them left out."""
     return value.is_floating_point() and value.layout is torch.strided
 
 
@@ -240,7 +240,7 @@ def _below(prefix: str, names: Mapping[str, str], state: State) -> State:
 
 
 def _equal(own: State, one: State, other: State) -> bool:
-    """Whether two places hold the same numbers."""
+    """Return whether two places hold the same numbers."""
     pairs = [(one[name], other[name]) for name in own if name in one and name in other]
     return all(
         a.dtype == b.dtype and torch.equal(a, b)

@@ -12,6 +12,7 @@ from torch import nn
 from transfer.backbones import checkpoint
 from transfer.backbones.checkpoint import State
 from transfer.system.errors import UserError
+from transfer.system.text import list_first
 
 # Branches that are for training alone: of GoogLeNet and Inception.
 TRAINING_ONLY = re.compile(r"aux", re.IGNORECASE)
@@ -136,7 +137,7 @@ def fill(network: nn.Module, layer: str, name: str, state: State) -> list[str]:
         "not floating-point numbers, as after quantisation": other_kind,
     }
     if any(faults.values()):
-        details = "; ".join(f"{kind}: {some(sorted(keys))}" for kind, keys in faults.items() if keys)
+        details = "; ".join(f"{kind}: {list_first(sorted(keys))}" for kind, keys in faults.items() if keys)
         raise Misfit(
             f"these weights do not fit {name}: {_where(found.prefix)}{details}",
             of_another=bool(misshapen or unexpected) or len(missing) > _FEW,
@@ -184,13 +185,7 @@ def _remarks(name: str, found: checkpoint.Found, extra: list[str]) -> list[str]:
     if found.others:
         others = [repr(prefix[:-1] or "its top level") for prefix in found.others]
         taken = repr(found.prefix[:-1] or "its top level")
-        remarks.append(f"several {name} are in it: the one under {taken} is used, not {some(others)}")
+        remarks.append(f"several {name} are in it: the one under {taken} is used, not {list_first(others)}")
     if extra:
-        remarks.append(f"{len(extra)} tensors that {name} does not have are left out: {some(extra)}")
+        remarks.append(f"{len(extra)} tensors that {name} does not have are left out: {list_first(extra)}")
     return remarks
-
-
-def some(keys: list[str]) -> str:
-    """Name the first of some keys, and say how many more there are."""
-    shown = ", ".join(keys[:3])
-    return shown if len(keys) <= 3 else f"{shown} and {len(keys) - 3} more"

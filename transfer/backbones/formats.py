@@ -45,7 +45,7 @@ _LEVELDB = bytes.fromhex("57fb808b247547db")
 
 
 def kind_of(path: Path) -> str:
-    """Which reader takes a file of weights, by its contents and not by its name.
+    """Return which reader takes a file of weights, by its contents and not by its name.
 
     Returns
     -------

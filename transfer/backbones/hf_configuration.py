@@ -16,8 +16,7 @@ from transfer.system.remote import expand
 from transfer.system.text import first_line
 
 CONFIGURATION, PREPROCESSOR = "config.json", "preprocessor_config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-REMEDY = f"put {CONFIGURATION}, {PREPROCESSOR} and {WEIGHTS[0]} of it in a folder and give `backbone='hf:./FOLDER'`"
+REMEDY = f"put {CONFIGURATION}, {PREPROCESSOR} and {hub.WEIGHTS[0]} of it in a folder and give `backbone='hf:./FOLDER'`"
 # Entries that name code, files or other models to load, or that only a classifier needs.
 _LEFT_OUT = re.compile(
     r"_.*|auto_map|architectures|(id2label|label2id|num_labels)|.*implementation|.*_config_name_or_path|kernel_config"

@@ -25,7 +25,7 @@ from transfer.backbones.preprocessing import Normalisation, Preprocessing
 from transfer.backbones.sources import Settings
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.files import HashedFile, hash_file
-from transfer.system.text import first_line
+from transfer.system.text import first_line, list_first
 
 check_name = hf_configuration.check_name
 # Whose networks are another library's.
@@ -67,11 +67,11 @@ def find_pretrained(name: str) -> HashedFile:
     """Find the weights in a folder or in the hub's cache; download them where they are not there."""
     folder = hf_configuration.folder_of(name)
     if folder is None:
-        return hash_file(hub.find_file(name, hf_configuration.WEIGHTS, hf_configuration.REMEDY))
-    for file in hf_configuration.WEIGHTS:
+        return hash_file(hub.find_file(name, hub.WEIGHTS, hf_configuration.REMEDY))
+    for file in hub.WEIGHTS:
         if (folder / file).is_file():
             return hash_file(folder / file)
-    raise UserError(f"no {' or '.join(hf_configuration.WEIGHTS)} in {folder}; give `weights=FILE` or random")
+    raise UserError(f"no {' or '.join(hub.WEIGHTS)} in {folder}; give `weights=FILE` or random")
 
 
 def fit(
@@ -119,12 +119,10 @@ def _check(name: str, own: list[str], head: str, found: dict[str, Any]) -> list[
     ]
     faults = {"missing": missing, "of another shape": misshapen, "unexpected": deeper or (missing and extra)}
     if any(faults.values()):
-        details = "; ".join(f"{kind}: {fitting.some(sorted(keys))}" for kind, keys in faults.items() if keys)
+        details = "; ".join(f"{kind}: {list_first(sorted(keys))}" for kind, keys in faults.items() if keys)
         raise fitting.Misfit(f"these weights do not fit {name}: {details}", of_another=True)
     return (
-        [f"{len(extra)} tensors that {name} does not have are left out: {fitting.some(extra)}"]
-        if extra
-        else []
+        [f"{len(extra)} tensors that {name} does not have are left out: {list_first(extra)}"] if extra else []
     )
 
 

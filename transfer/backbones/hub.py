@@ -11,6 +11,9 @@ from transfer.backbones import downloads
 from transfer.system.errors import UserError
 from transfer.system.text import first_line
 
+# Names that weights have in a repository, the preferred first.
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
 
 def find_file(repository: str, names: Sequence[str], remedy: str) -> Path:
     """Find the first of some files of a repository that is there; the network is asked only for what is not cached.

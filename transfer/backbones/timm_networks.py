@@ -19,7 +19,6 @@ from transfer.system.errors import UserError
 from transfer.system.files import HashedFile, hash_file
 
 _REMEDY = "fetch it elsewhere and give it as `weights=FILE`"
-_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def check_name(name: str) -> None:
@@ -53,7 +52,7 @@ def find_pretrained(name: str) -> HashedFile:
     own = _configuration(name)
     file = own.get("hf_hub_filename")
     if own.get("hf_hub_id"):
-        return hash_file(hub.find_file(own["hf_hub_id"], (file,) if file else _FILES, _REMEDY))
+        return hash_file(hub.find_file(own["hf_hub_id"], (file,) if file else hub.WEIGHTS, _REMEDY))
     if own.get("url") and not own.get("custom_load"):
         return downloads.fetch(own["url"], downloads.checkpoints())
     raise UserError(f"timm has no weights for {name} that can be read here; give `weights=FILE` or random")

@@ -46,7 +46,7 @@ class FeatureTable:
     folder : Path
         Created when the first rows are added.
     key : str
-        sha256 of `declared`, see `transfer.cache.store.key_of`.
+        `record_sha256` of `declared`.
     declared : dict
         What the features depend on, as JSON values.
     mirror : Mirror, optional

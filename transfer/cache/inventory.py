@@ -12,7 +12,16 @@ from typing import Any
 
 from transfer.cache import old_shards, shards
 from transfer.cache.shards import SET_ASIDE, Damaged, NewerVersion
-from transfer.cache.store import FEATURES, MADE, MADE_KINDS, MAX_RECORD_BYTES, TRIALS, Store, key_of
+from transfer.cache.store import (
+    FEATURES,
+    MADE,
+    MADE_KINDS,
+    MAX_RECORD_BYTES,
+    TRIALS,
+    Store,
+    folder_name,
+    named,
+)
 from transfer.config import BUILT_IN
 from transfer.system import files
 from transfer.system.errors import UserError
@@ -132,7 +141,7 @@ def _table(folder: Path) -> Entry | None:
     found = [shard for shard, _ in shards.described(folder)]
     if not shards.paths(folder) and not files.matching(folder, f"*{SET_ASIDE}"):  # begun, and then nothing
         return None
-    declared = (shard.declared for shard in found if key_of(shard.declared).startswith(folder.name))
+    declared = (shard.declared for shard in found if folder_name(shard.declared) == folder.name)
     images = sum(shard.shape[0] for shard in found)
     return _entry(FEATURES, folder, folder, _in_words(next(declared, None)), images)
 
@@ -184,7 +193,7 @@ def _key_is_whole(folder: Path) -> bool:
     """Return whether the file in which a store of version 2 says what features depend on, if any, is of this folder."""
     try:
         declared = json.loads(files.read(folder / old_shards.KEY, old_shards.MAX_BYTES))
-        return key_of(declared).startswith(folder.name)
+        return folder_name(declared) == folder.name
     except FileNotFoundError:
         return True
     except (OSError, ValueError, RecursionError):
@@ -193,7 +202,7 @@ def _key_is_whole(folder: Path) -> bool:
 
 def _made_faults(entry: Entry) -> Iterator[str]:
     sha256 = str(_sealed(entry.record).get("sha256"))
-    path = entry.path / f"{sha256[:32]}.safetensors"
+    path = named(entry.path, sha256)
     if not _exists(path) or files.file_sha256(path) != sha256:
         yield f"{path}: not what was written"
 

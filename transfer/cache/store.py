@@ -30,20 +30,9 @@ _MADE_FILE = re.compile(r"[0-9a-f]{32}\.safetensors|made\.json")
 MAX_RECORD_BYTES = 4_000_000
 
 
-def key_of(declared: dict[str, Any]) -> str:
-    """Return the key of declared data: the sha256 of its canonical JSON.
-
-    Parameters
-    ----------
-    declared : dict
-        JSON values.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits; folders are named by the first 32.
-    """
-    return files.record_sha256(declared)
+def folder_name(declared: dict[str, Any]) -> str:
+    """Return the name of the folder of declared data (JSON values): the first 32 digits of `files.record_sha256`."""
+    return files.record_sha256(declared)[:32]
 
 
 log = logging.getLogger(__name__)
@@ -60,7 +49,8 @@ class MadeFile:
     lock: SharedLock | None = field(default=None, compare=False, repr=False)
 
 
-def _named(folder: Path, sha256: str) -> Path:
+def named(folder: Path, sha256: str) -> Path:
+    """Return the path of a made file with this checksum."""
     return folder / f"{sha256[:32]}.safetensors"
 
 
@@ -103,8 +93,10 @@ class Store:
         UserError
             If the store can't be used.
         """
-        key = key_of(declared)
-        return FeatureTable(self.folder(FEATURES) / key[:32], key, declared, self.mirror, read=read)
+        key = files.record_sha256(declared)
+        return FeatureTable(
+            self.folder(FEATURES) / folder_name(declared), key, declared, self.mirror, read=read
+        )
 
     def listed(self, declared: dict[str, Any]) -> Ids:
         """Return the images that a table lists, copies included.
@@ -125,7 +117,7 @@ class Store:
         UserError
             If the store can't be used.
         """
-        folder = self.folder(FEATURES) / key_of(declared)[:32]
+        folder = self.folder(FEATURES) / folder_name(declared)
         if self.mirror:
             self.mirror.fetch_shards(folder)
         found = shards.described(folder)
@@ -158,7 +150,7 @@ class Store:
         try:
             record = files.unsealed(files.read(folder / MADE, MAX_RECORD_BYTES))
             made = MadeFile(
-                _named(folder, record["sha256"]),
+                named(folder, record["sha256"]),
                 record["sha256"],
                 float(record["seconds"]),
                 str(record["made_on"]),
@@ -203,7 +195,7 @@ class Store:
         folder = self._made_folder(kind, declared)
         lock = locks.hold_new(folder)
         # Whoever else makes it may have made other bytes, and use them: each has its own name.
-        path = _named(folder, files.sha256(data))
+        path = named(folder, files.sha256(data))
         digest = files.write(path, data)
         record = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
         files.write(folder / MADE, files.sealed(record))
@@ -213,7 +205,7 @@ class Store:
         return MadeFile(path, digest, seconds, made_on, lock)
 
     def _made_folder(self, kind: str, declared: dict[str, Any]) -> Path:
-        return self.folder(kind) / key_of(declared)[:32]
+        return self.folder(kind) / folder_name(declared)
 
     def trials(self, declared: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the trials of engines that were kept for what is declared; an empty list if there are none.
@@ -227,7 +219,7 @@ class Store:
         list of dict
             As they were given to `keep_trials`.
         """
-        name = f"{key_of(declared)[:32]}.json"
+        name = f"{folder_name(declared)}.json"
         if self.mirror:
             self.mirror.fetch_file(self.root / TRIALS / name)
         for entry in self._trials(name):
@@ -249,7 +241,7 @@ class Store:
         UserError
             If they can't be written.
         """
-        path = self.folder(TRIALS) / f"{key_of(declared)[:32]}.json"
+        path = self.folder(TRIALS) / f"{folder_name(declared)}.json"
         files.write(path, files.sealed({"declared": declared, "trials": list(trials)}))
         if self.mirror:
             self.mirror.put(path)

@@ -90,6 +90,7 @@ class KnownFiles:
 
         Parameters
         ----------
+        folder : Path
         read : iterable of (str, Stamp, Header)
             The name of each file in it, and its stamp from before it was read.
         began_ns : int

@@ -19,9 +19,9 @@ from transfer.data.random_splits import SPLITS, TRAIN, SplitCodes
 from transfer.data.split_folders import VALID_NAMES, nearest, same_name
 from transfer.data.table_files import Row, Table, as_text, choose_columns
 from transfer.system.errors import UserError
+from transfer.system.text import list_first
 
 # Names of splits that a message names.
-NAMED = 3
 REQUIRED = ("file", "label")
 UNKNOWN = 255
 # No path that systems take is longer.
@@ -90,9 +90,8 @@ class LabelledRows:
             repr(text) for text, code in zip(self.splits.texts, code_S, strict=True) if code == UNKNOWN
         ]
         if unknown:
-            more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
             raise UserError(
-                f"{self.locate(int(np.argmax(code_N == UNKNOWN)))}: the split is {', '.join(unknown[:NAMED])}{more}; "
+                f"{self.locate(int(np.argmax(code_N == UNKNOWN)))}: the split is {list_first(unknown)}; "
                 f"name splits train, valid and test, or {self.without_splits}"
             )
         return code_N

@@ -197,7 +197,7 @@ def build(
     -------
     image_set : ImageSet
     split_N : ndarray of shape (N,), uint8
-        The split of each row.
+        The split of each image.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from transfer.system import files
 from transfer.system.errors import UserError
 from transfer.system.files import Unfit
 from transfer.system.remote import RemotePath
-from transfer.system.text import first_line
+from transfer.system.text import first_line, list_first
 
 PARQUET = ".parquet"
 # Roles of columns: of images, or their files, and of labels.
@@ -165,9 +165,8 @@ def choose_columns(
 
 
 def _list(names: Sequence[str]) -> str:
-    more = len(names) - COLUMNS_NAMED
     shown = [name if len(name) <= CHARACTERS_SHOWN else f"{name[:CHARACTERS_SHOWN]}…" for name in names]
-    return ", ".join(map(repr, shown[:COLUMNS_NAMED])) + (f" and {more} more" if more > 0 else "")
+    return list_first([*map(repr, shown)], COLUMNS_NAMED)
 
 
 def _lines(path: Path) -> Generator[str]:

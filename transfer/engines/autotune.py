@@ -214,7 +214,7 @@ class _Trials:
         return {plan: seconds for plan, seconds in tried.items() if seconds < math.inf}
 
     def _may_try(self, plan: Plan) -> bool:
-        """Whether an option was tried, or its trial costs little of what it decides about."""
+        """Return whether an option was tried, or its trial costs little of what it decides about."""
         tried = self._tried()
         if not tried or _way(plan) in self.found:
             return True

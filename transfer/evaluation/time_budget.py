@@ -182,7 +182,8 @@ def draw_parts(images: IndexedImages, seed: int) -> list[Mask]:
     Returns
     -------
     list of ndarray of shape (N,), bool
-        At least the share of the round of every class. Groups stay whole; every class has a group in every round.
+        At least the share of the round: of the images of every class, or with groups of all images. Groups stay whole,
+        and every class has a group in every round.
     """
     rank_N, rng = np.full(len(images), np.inf), np.random.default_rng(seed)
     for split in ("train", "valid"):

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load, save
 
 from transfer.cache import locks
-from transfer.cache.store import MadeFile, Store, key_of
+from transfer.cache.store import MadeFile, Store, folder_name
 from transfer.finetuning.training import Tensors
 from transfer.system import files
 from transfer.system.progress import Progress
@@ -57,7 +57,7 @@ class Checkpoint:
     """
 
     def __init__(self, store: Store, declared: dict[str, Any], training: Resumable) -> None:
-        self._folder = store.folder(KIND) / key_of(declared)[:32]
+        self._folder = store.folder(KIND) / folder_name(declared)
         self._path, self._method = self._folder / FILE, declared["method"]
         self._lock = locks.hold_new(self._folder)
         self._training = training

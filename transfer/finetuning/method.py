@@ -185,7 +185,7 @@ class _BlockTrainings:
             self._parts[split] = cached_rows(views, images.ids_N32, codes_N, maps, cut.shapes)
 
     def is_kept(self, lr: float) -> bool:
-        """Whether an earlier run has trained with this learning rate to the end."""
+        """Return whether an earlier run has trained with this learning rate to the end."""
         self._kept[lr] = self._store.made(KIND, self._declare(lr))
         return self._kept[lr] is not None
 

@@ -6,7 +6,7 @@ N: training rows. B: rows of a part. M: rows to predict. D: features. C: classes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from transfer.heads.base import GridSearch
 from transfer.heads.checks import check_rows
+from transfer.heads.grid import Setting
 from transfer.heads.products import multiply_rows
 
 Array = npt.NDArray[Any]
@@ -154,3 +156,18 @@ def predict_layers(layers: Sequence[Layer], X: Array) -> Array:
     values_MP = multiply_rows(X, coef_SCD.reshape(-1, X.shape[1])) + intercept_SC.reshape(-1)
     best_SM: Array = values_MP.reshape(len(X), *intercept_SC.shape).argmax(2).T
     return best_SM
+
+
+class LinearSearch(GridSearch):
+    """A search over settings of a head, whose models are layers for raw features."""
+
+    HEAD: ClassVar[type[LinearHead]]
+
+    def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
+        return predict_layers(models, X)
+
+    def _make(self, rows: Any, params: Setting, model: Layer) -> LinearHead:
+        shared = set(self.HEAD._get_param_names()).intersection(self._get_param_names()) - params.keys()
+        estimator = self.HEAD(**{name: getattr(self, name) for name in shared}, **params)
+        estimator.coef_, estimator.intercept_ = model
+        return estimator

@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from transfer.heads.base import GridSearch
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.grid import Setting
 from transfer.heads.halving import RUNGS, Share, Trained, train_shares
-from transfer.heads.linear import Layer, predict_layers
+from transfer.heads.linear import LinearSearch
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.solutions import Solution, curve_columns, ranking
 from transfer.heads.training import TrainingRows
@@ -30,7 +29,7 @@ Array = npt.NDArray[Any]
 POINTS, POINTS_COST = (8, 4), 0.01
 
 
-class FineTuneSearch(GridSearch):
+class FineTuneSearch(LinearSearch):
     """A search over settings of `FineTune`, trained together.
 
     A training takes `epochs` epochs or `min_steps` steps, whichever is more. With `halve`, half of the settings
@@ -78,6 +77,7 @@ class FineTuneSearch(GridSearch):
     FineTune(...)
     """
 
+    HEAD = FineTune
     AXES: ClassVar = {"lr": "lr", "weight_decay": "weight_decay", "class_weight": "class_weight"}
     SCALES = ("lr", "weight_decay")
     LEAST_CLASSES = 1
@@ -204,15 +204,6 @@ class FineTuneSearch(GridSearch):
             trained.steps == n_steps,
             curve_columns(trained.curve),
         )
-
-    def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
-        return predict_layers(models, X)
-
-    def _make(self, rows: Any, params: Setting, model: Layer) -> FineTune:
-        shared = ("epochs", "batch_size", "standardize", "seed", "device")
-        estimator = FineTune(**{name: getattr(self, name) for name in shared} | params)
-        estimator.coef_, estimator.intercept_ = model
-        return estimator
 
     def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
         n = self.n_seeds

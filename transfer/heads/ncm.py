@@ -13,10 +13,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from transfer.heads.base import GridSearch
 from transfer.heads.checks import check_training
 from transfer.heads.grid import Setting
-from transfer.heads.linear import Layer, LinearHead, compute_moments, fold_scale, predict_layers
+from transfer.heads.linear import Layer, LinearHead, LinearSearch, compute_moments, fold_scale
 from transfer.heads.mapped import parts
 from transfer.heads.solutions import Solution
 from transfer.system.errors import check_choice
@@ -82,7 +81,7 @@ class NearestMean(LinearHead):
         return self
 
 
-class NearestMeanSearch(GridSearch):
+class NearestMeanSearch(LinearSearch):
     """A search over the metrics of `NearestMean`; means are computed once.
 
     Parameters
@@ -113,6 +112,7 @@ class NearestMeanSearch(GridSearch):
     True
     """
 
+    HEAD = NearestMean
     AXES: ClassVar = {"metric": "metric"}
 
     def __init__(
@@ -144,14 +144,6 @@ class NearestMeanSearch(GridSearch):
             layer = rows.layer(setting["metric"])
             solutions.append(Solution(setting, layer, time.perf_counter() - start))
         return solutions
-
-    def _predict(self, rows: ClassMeans, models: Sequence[Layer], X: Array) -> Array:
-        return predict_layers(models, X)
-
-    def _make(self, rows: ClassMeans, params: Setting, model: Layer) -> NearestMean:
-        estimator = NearestMean(**params, standardize=self.standardize)
-        estimator.coef_, estimator.intercept_ = model
-        return estimator
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ import numpy.typing as npt
 import torch
 from sklearn.utils import compute_sample_weight, gen_batches
 
-from transfer.heads.base import GridSearch
 from transfer.heads.checks import check_training
 from transfer.heads.grid import Setting
-from transfer.heads.linear import Layer, LinearHead, compute_moments, fold_scale, predict_layers
+from transfer.heads.linear import Layer, LinearHead, LinearSearch, compute_moments, fold_scale
 from transfer.heads.products import multiply_rows
 from transfer.heads.solutions import Solution
 
@@ -101,7 +100,7 @@ class RidgeHead(LinearHead):
         return values_MC[:, 1] if len(self.classes_) == 2 else values_MC
 
 
-class RidgeSearch(GridSearch):
+class RidgeSearch(LinearSearch):
     """A search over penalties and class weights of `RidgeHead`, which share the products of the rows.
 
     Parameters
@@ -132,6 +131,7 @@ class RidgeSearch(GridSearch):
     ['alpha', 'class_weight']
     """
 
+    HEAD = RidgeHead
     AXES: ClassVar = {"class_weight": "class_weight", "alpha": "alpha"}
     SCALES = ("alpha",)
 
@@ -170,14 +170,6 @@ class RidgeSearch(GridSearch):
             layer = rows[list(self.class_weight).index(setting["class_weight"])].solve(setting["alpha"])
             solutions.append(Solution(setting, layer, time.perf_counter() - start))
         return solutions
-
-    def _predict(self, rows: Any, models: Sequence[Layer], X: Array) -> Array:
-        return predict_layers(models, X)
-
-    def _make(self, rows: Any, params: Setting, model: Layer) -> RidgeHead:
-        estimator = RidgeHead(**params, standardize=self.standardize)
-        estimator.coef_, estimator.intercept_ = model
-        return estimator
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from transfer.report.feature_notes import list_feature_notes
 from transfer.report.lab import describe_lab
 from transfer.report.verdict import find_pair
 from transfer.report.wording import describe_groups_option, format_params, format_points
+from transfer.system.text import list_first
 
 # Classes with fewer test images than this say next to nothing: one image is 20 points of recall.
 FEW_IMAGES = 5
-FEW_TEST_IMAGES, NAMED = 50, 3
+FEW_TEST_IMAGES = 50
 ADJECTIVES = {"train": "training", "valid": "validation", "test": "test"}
 MEANING_OF_COPIES = {
     "train-valid": "what is chosen on them is chosen by memory",
@@ -66,7 +67,7 @@ def _on_data(result: Result) -> Iterator[str]:
     if data["drawn"]:
         yield f"splits that the data does not have were drawn, stratified and seeded: {', '.join(data['drawn'])}"
     if empty := data.get("empty_classes"):
-        yield f"class folders without an image are no classes here: {_some(empty)}"
+        yield f"class folders without an image are no classes here: {list_first(empty)}"
     support = data["splits"]["test"]["per_class"]
     if (images := sum(support)) < FEW_TEST_IMAGES:
         yield f"{images} test images are few: only large differences between methods can show"
@@ -75,7 +76,7 @@ def _on_data(result: Result) -> Iterator[str]:
     ]
     if few:
         yield (
-            f"too few test images to say anything about a class by itself (under {FEW_IMAGES}): {_some(few)}"
+            f"too few test images to say anything about a class by itself (under {FEW_IMAGES}): {list_first(few)}"
         )
     yield from _on_copies(data)
     others = data["others"]
@@ -105,7 +106,7 @@ def _on_copies(data: dict[str, Any]) -> Iterator[str]:
     mixed = data.get("in_two_classes") or {"images": 0}
     if count := mixed["images"]:
         lie = "image lies" if count == 1 else "images lie"
-        yield f"{count} {lie} in two classes: {_some(mixed['classes'])}; one of the labels is wrong"
+        yield f"{count} {lie} in two classes: {list_first(mixed['classes'])}; one of the labels is wrong"
     elif data.get("contradictions") and "in_two_classes" not in data:
         yield f"{data['contradictions']} training images lie in the folders of two classes, byte for byte"
     for split, count in (data.get("copies_within") or {}).items():
@@ -223,7 +224,7 @@ def _on_untrained(result: Result) -> Iterator[str]:
     if alone := [f"{name} ({count:,} images)" for name, count in counts if count]:
         yield (
             "groups with all training images of a class, which no method can recognise while the group is left out: "
-            f"{_some(alone)}; the scores and differences on these splits count them as wrong"
+            f"{list_first(alone)}; the scores and differences on these splits count them as wrong"
         )
 
 
@@ -244,8 +245,3 @@ def _on_reading(result: Result) -> str:
     unit = (result.methods[0]["test"].get("independent") or {}).get("unit", "image")
     lab = f"; {describe_lab()}, on other data" if result.data["name"] == BUILT_IN else ""
     return f"settings are chosen on the validation split; intervals are 95 %, over test {unit}s{lab}"
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

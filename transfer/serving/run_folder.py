@@ -11,10 +11,8 @@ from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.run_files import FRONTIER, MODELS, RECORD, RESULT
 from transfer.system.schemas import MAX_BYTES, parsed
+from transfer.system.text import list_first
 from transfer.system.version import __version__
-
-# Runs in a folder that are named.
-NAMED = 3
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +38,8 @@ def check_one_run(folder: Path) -> None:
     """Raise `UserError` for a folder that holds no result itself, but the folders of runs: it names them."""
     runs = sorted({path.parent for name in (RESULT, FRONTIER) for path in folder.glob(f"*/{name}")})
     if runs and not (folder / RESULT).is_file():
-        more = f" and {len(runs) - NAMED} more" if len(runs) > NAMED else ""
         several = "several runs; name one of them" if runs[1:] else "the folder of a run; name that"
-        raise UserError(f"{folder} holds {several}: {', '.join(map(str, runs[:NAMED]))}{more}")
+        raise UserError(f"{folder} holds {several}: {list_first([*map(str, runs)])}")
 
 
 def find_network(path: Path, about: dict[str, Any]) -> str | None:

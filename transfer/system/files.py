@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from transfer.system.errors import UserError
 from transfer.system.remote import RemoteFile, RemotePath
 
-# Of every file that the store keeps.
+# Of what keys of features, of trained blocks and of untrained weights are made from.
 SCHEMA_VERSION = 2
 SEAL = "checksum"
 # Whoever began to write a file so long ago was killed.

@@ -69,8 +69,8 @@ class RowStorage:
                 return np.memmap(file, np.float32, "r+", shape=shape)
         except OSError as error:
             raise UserError(
-                f"can't make a file of {size / 1e9:.1f} GB for features in {self._folder} ({error.strerror}); they do "
-                "not fit into memory: make room there, or name another folder by `store`"
+                f"can't make a file of {size / 1e9:.1f} GB for features in {self._folder} ({error.strerror}); "
+                "make room there, or name another folder by `store`"
             ) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def printable(text: str) -> str:
     """Return text on one line without control characters and direction marks."""
@@ -24,6 +26,12 @@ def line(*cells: str) -> str:
 def escaped(text: str) -> str:
     """Escape all characters that mean something in Markdown or HTML."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~&" else c for c in printable(text))
+
+
+def list_first(names: Sequence[str], count: int = 3) -> str:
+    """Join the first of some names, and say how many more there are."""
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
 
 
 def in_bytes(count: int) -> str:

@@ -11,6 +11,7 @@ from transfer.config import BUILT_IN, RunConfig
 from transfer.evaluation.results import Result, are_given
 from transfer.report.notes import FEW_IMAGES
 from transfer.report.wording import describe_groups_option
+from transfer.system.text import list_first
 
 # Classes with fewer training images, or found less often, are named as in want of images.
 FEW_TRAINING_IMAGES, LOW_RECALL = 30, 0.5
@@ -55,10 +56,9 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
         if row["recall"] is not None and row["recall"] < LOW_RECALL and train < FEW_TRAINING_IMAGES
     )
     if poor:
-        names = ", ".join(f"{name} ({train})" for _, name, train in poor[:NAMED])
-        more = f" and {len(poor) - NAMED} more" if len(poor) > NAMED else ""
+        names = list_first([f"{name} ({train})" for _, name, train in poor], NAMED)
         yield (
-            f"Label more images of classes that {best['name']} finds least, with few training images: {names}{more}. "
+            f"Label more images of classes that {best['name']} finds least, with few training images: {names}. "
             "What more labels give is measured on fewer of them.",
             _curve_command(result),
         )
