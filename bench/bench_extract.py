@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from bench import grids, references, ways
-from bench.operation import Operation
+from bench.operation import Operation, each_device
 from bench.profiles import Profile
 from bench.references import BATCH, adam_loop, pytorch_loop, uncached_loop
 from transfer.backbones import networks, weights
@@ -29,7 +29,6 @@ from transfer.system.hardware import has_bf16
 
 LAB_ROUNDS = 1  # it takes 10 s a round on 2 cores, three times as long as any other way
 NVJPEG_ERROR = 6  # of 255, the mean over pixels: what nvJPEG and Pillow differ by, tests/data/test_nvjpeg.py
-each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 Check = Callable[..., dict[str, float]]
 
 

@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from bench import grids
 from bench.conftest import judge
 from bench.features import Rows
-from bench.operation import Operation
+from bench.operation import Operation, each_device
 from bench.references import adam_loop, one_by_one, svc_grid
 from transfer.config import RunConfig
 from transfer.heads import SVM
@@ -33,7 +33,6 @@ LEAST = 0.4  # of the test rows are predicted right
 LONG_ROUNDS = 2  # of references that take a second or more, and
 GRID_ROUNDS = 1  # of the one that takes ten
 FEW = 128  # rows that start the threads and processes of such a reference
-each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 
 @dataclass(frozen=True)

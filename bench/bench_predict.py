@@ -15,7 +15,7 @@ import pytest
 
 from bench import references
 from bench.conftest import FirstRun, judge
-from bench.operation import Operation
+from bench.operation import Operation, each_device
 from bench.profiles import Profile
 from bench.references import label_loop
 from bench.ways import SIZE
@@ -26,7 +26,6 @@ from transfer.serving.predictor import Model
 
 PREDICTED = ("fc", "svm")
 LEAST = 0.25  # more of the test images are predicted right than by chance
-each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 
 @pytest.fixture(scope="module")

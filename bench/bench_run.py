@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench.conftest import FirstRun
-from bench.operation import Operation
+from bench.operation import Operation, each_device
 from bench.profiles import Profile
 from bench.ways import CLASSES, SIZE
 from transfer.config import RunConfig
@@ -25,7 +25,6 @@ from transfer.heads.registry import default_methods
 
 LEAST = 0.25  # of the test images the method that was best on validation predicts right: more than by chance
 Run = Callable[[str, str, Path], Result]
-each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,12 @@ def is_busy(other_cores: float | None, cores: int) -> bool:
     return other_cores is not None and other_cores > BUSY * cores
 
 
+def report_busy(other_cores: float | None, cores: int) -> None:
+    """Print that other processes took so much of `cores` that times are unreliable, where they did."""
+    if is_busy(other_cores, cores):
+        print(f"busy: other processes used {other_cores:.1f} cores")
+
+
 def _used_by_others_s() -> float | None:
     """Return the seconds of processor time of all other processes since the machine was started."""
     try:

@@ -5,6 +5,7 @@ N: rows. D: features.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def synthetic(train: int, valid: int, test: int, *, width: int = WIDTH, classes:
     )
     x, y = np.split(x_ND.astype(np.float32), [train, train + valid]), np.split(y_N, [train, train + valid])
     return Rows(x[0], y[0], x[1], y[1], x[2], y[2])
+
+
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a file that `real` reads."""
+    parser.add_argument(
+        "--features", type=Path, required=True, help="a .npz file with x_train, y_train, x_valid, …"
+    )
 
 
 def real(path: Path) -> Rows:

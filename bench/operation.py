@@ -19,6 +19,7 @@ import torch
 from bench.busy import OtherCores
 from bench.turns import Way, time_in_turn
 
+each_device = pytest.mark.parametrize("device", ["cpu", "cuda"])
 # What is kept beside the times: of every benchmark, and where it applies.
 ALWAYS: dict[str, type] = {"way": str, "reference": bool, "device": str, "threads": int}
 SOMETIMES: dict[str, type] = {

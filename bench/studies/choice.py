@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,9 +59,7 @@ def score_choices(
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.choice", description=__doc__)
-    parser.add_argument(
-        "--features", type=Path, required=True, help="a .npz file with x_train, y_train, x_valid, …"
-    )
+    features.add_argument(parser)
     parser.add_argument("--splits", type=int, default=20, help="drawn beside the file's own (20)")
     args = parser.parse_args()
     rows = features.real(args.features)

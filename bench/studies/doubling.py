@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,9 +62,7 @@ def compare_doubling(
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.doubling", description=__doc__)
-    parser.add_argument(
-        "--features", type=Path, required=True, help="a .npz file with x_train, y_train, x_valid, …"
-    )
+    features.add_argument(parser)
     parser.add_argument("--method", choices=METHODS, default="ridge", help="(ridge)")
     parser.add_argument("--runs", type=int, default=12, help="(12)")
     args = parser.parse_args()

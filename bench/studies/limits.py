@@ -25,7 +25,7 @@ import torch
 from rich.console import Console
 
 from bench import synthetic_images, ways
-from bench.busy import OtherCores, is_busy
+from bench.busy import OtherCores, report_busy
 from bench.studies import convolutions, machine
 from bench.studies.convolutions import Layers
 from bench.studies.machine import FLOPS, IMAGES, Limit, Work
@@ -256,8 +256,7 @@ def show(record: dict[str, Any]) -> None:
     draw(Table("Their share of the rates in the same precision", columns, cells), console)
     for left in record["left_out"]:
         console.print(f"not measured: {left['what']} ({left['why']})")
-    if is_busy(record["other_cores"], record["machine"]["usable_cores"]):
-        console.print(f"busy: other processes used {record['other_cores']:.1f} cores")
+    report_busy(record["other_cores"], record["machine"]["usable_cores"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from bench import features, grids
-from bench.busy import OtherCores, is_busy
+from bench.busy import OtherCores, report_busy
 from bench.references import one_by_one
 from bench.turns import Way, time_in_turn
 from transfer.report.rendering import Table, draw
@@ -43,8 +43,7 @@ def main() -> None:
     console, others = Console(highlight=False), OtherCores()
     for name in args.sets:
         measure(name, args.rounds, args.tight, console)
-    if is_busy(others.mean(), hardware.usable_cores()):
-        console.print("busy: other processes used the cores too")
+    report_busy(others.mean(), hardware.usable_cores())
 
 
 def measure(name: str, rounds: int, tight: bool, console: Console) -> None:

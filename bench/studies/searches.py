@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from bench import features, grids
-from bench.busy import OtherCores, is_busy
+from bench.busy import OtherCores, report_busy
 from bench.features import Rows
 from bench.references import adam_loop, one_by_one, svc_grid
 from bench.turns import Way, time_in_turn
@@ -248,8 +248,7 @@ def show(record: dict[str, Any]) -> None:
     console.print(
         f"last layer: {record['gemm_fraction']:.2f} of the rate of a product of {SIDE}x{SIDE} matrices"
     )
-    if is_busy(record["other_cores"], record["machine"]["usable_cores"]):
-        console.print(f"busy: other processes used {record['other_cores']:.1f} cores")
+    report_busy(record["other_cores"], record["machine"]["usable_cores"])
     svc = record["svc_predictions"]
     console.print(f"SVM: {svc['other']} of {svc['predictions']:,} predictions are not those of SVC")
     for name, row in record["scores"].items():

@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from bench import features, grids, synthetic_images, ways
-from bench.busy import OtherCores, is_busy
+from bench.busy import OtherCores, report_busy
 from bench.profiles import PROFILES, Profile
 from bench.references import adam_loop
 from bench.reporting import status, timings
@@ -104,8 +104,7 @@ def main() -> int:
     rows = [[name, *(f"{one:.3f}" for one in own), f"{furthest(own):.1%}"] for name, own in ratios.items()]
     columns = ["way against itself", *(f" run {i + 1}" for i in range(args.runs)), " off by"]
     draw(Table("Ratio of a way to itself", columns, rows), Console())
-    if is_busy(other_cores, machine["usable_cores"]):
-        print(f"busy: other processes used {other_cores:.1f} cores")
+    report_busy(other_cores, machine["usable_cores"])
     return int(max(map(furthest, ratios.values())) > LIMIT)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +61,7 @@ def tabulate(
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.suspects", description=__doc__)
-    parser.add_argument(
-        "--features", type=Path, required=True, help="a .npz file with x_train, y_train, x_valid, …"
-    )
+    features.add_argument(parser)
     parser.add_argument("--runs", type=int, default=6, help="(6)")
     args = parser.parse_args()
     rows = features.real(args.features)

@@ -115,14 +115,12 @@ def redrawn(splits: Splits, seed: int) -> Splits:
     return {**dealt, "train": Split(x_ND[rows], y_N[rows])}
 
 
-def gain(
-    y_N: Labels, own_N: Labels, others: Sequence[Labels], classes: int, *, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+def gain(y_N: Labels, own_N: Labels, others: Sequence[Labels], classes: int) -> dict[str, dict[str, Any]]:
     """Return the difference of `own_N` to the mean of others (as a share), and its 95 % bootstrap interval.
 
     Images are resampled within each true class, the same ones for all.
     """
-    rng, members = np.random.default_rng(seed), [np.flatnonzero(y_N == c) for c in np.unique(y_N)]
+    rng, members = np.random.default_rng(0), [np.flatnonzero(y_N == c) for c in np.unique(y_N)]
 
     def more(rows: npt.NDArray[np.int64]) -> list[float]:
         own_CC, *others_CC = (

@@ -8,7 +8,7 @@ import torch
 from torchvision import models
 
 from tests.backbones import forms
-from transfer.backbones import checkpoint, networks, torchvision_networks, weights
+from transfer.backbones import checkpoint, networks, weights
 from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]
@@ -86,7 +86,7 @@ def _googlenet() -> checkpoint.State:
 
 def test_names_of_the_network_within_a_longer_word_are_not_its(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        torchvision_networks, "names", lambda: ["resnet18", "resnet34"]
+        torchvision_files, "names", lambda: ["resnet18", "resnet34"]
     )  # spare the search among all
     with pytest.raises(UserError, match="missing"):
         networks.build("resnet18", {f"x{key}": value for key, value in forms.network().items()})

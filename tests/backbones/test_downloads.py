@@ -15,7 +15,7 @@ import torch
 from torchvision import models
 
 from tests.refusals import refusal
-from transfer.backbones import downloads, torchvision_networks
+from transfer.backbones import downloads
 from transfer.system import files
 
 
@@ -212,7 +212,7 @@ def test_a_network_without_first_imagenet_weights_is_refused(hub: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in torchvision_networks.names() if n not in ("vit_h_14", "regnet_y_128gf")]
+    "name", [n for n in torchvision_files.names() if n not in ("vit_h_14", "regnet_y_128gf")]
 )
 def test_the_hash_of_every_imagenet_file_is_in_its_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from torchvision import models, transforms
 
 from tests.cases import split_cases
 from tests.refusals import refusal
-from transfer.backbones import networks, torchvision_networks
+from transfer.backbones import networks
 from transfer.backbones.checkpoint import State
 from transfer.backbones.pixels import normalise
 from transfer.backbones.preprocessing import Normalisation
@@ -101,7 +101,7 @@ def size_for(name: str) -> tuple[int, int]:
 @pytest.fixture
 def few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the search for a network that misfitting weights fit among all that torchvision has."""
-    monkeypatch.setattr(torchvision_networks, "names", lambda: ["resnet18", "resnet34"])
+    monkeypatch.setattr(torchvision_files, "names", lambda: ["resnet18", "resnet34"])
 
 
 def resnet18_state() -> State:
@@ -339,7 +339,7 @@ def test_networks_for_other_tasks_are_unknown(name: str) -> None:
 @pytest.mark.parametrize("name", [*LAST, "squeezenet1_1", "resnet50", "vit_h_14"])
 def test_classification_networks_are_known(name: str) -> None:
     check_name(name)
-    assert name in torchvision_networks.names()
+    assert name in torchvision_files.names()
 
 
 def test_normalising_is_torchvisions() -> None:

@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 _FIXED = ("vit_", "maxvit_")
 
 
-def names() -> list[str]:
-    """Return the names of torchvision's classification networks."""
-    return torchvision_files.names()
-
-
 def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
-    if name not in names():
-        hint = suggest(name, names(), "try resnet50 (networks for detection or segmentation can't be used)")
+    if name not in torchvision_files.names():
+        hint = suggest(
+            name,
+            torchvision_files.names(),
+            "try resnet50 (networks for detection or segmentation can't be used)",
+        )
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 
@@ -66,7 +65,7 @@ def _fitting_network(name: str, state: State) -> str | None:
 
     if not (family := fitting.family(state)):
         return None
-    for other in names():
+    for other in torchvision_files.names():
         if other != name and other.startswith(family):
             try:
                 fitting.fill(*fitting.outline(partial(_without_branches, other)), other, state)

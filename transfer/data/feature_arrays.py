@@ -58,7 +58,7 @@ class _Arrays:
             raise UserError(f"{self.path} has no {missing[0]}; add it, or leave out all arrays of {kind}")
         texts: list[str] = []
         for name, length in zip(names, self.lengths(), strict=True):
-            found = as_texts(self.path, name, self.arrays[name])
+            found = _as_texts(self.path, name, self.arrays[name])
             if len(found) != length:
                 raise UserError(
                     f"{self.path}: {name} has {len(found):,} values for {length:,} rows of features"
@@ -147,7 +147,7 @@ def _join(
     return x_ND
 
 
-def as_texts(path: Path, name: str, array: npt.NDArray[Any]) -> list[str]:
+def _as_texts(path: Path, name: str, array: npt.NDArray[Any]) -> list[str]:
     """Return a one-dimensional array of text or numbers as text."""
     if array.ndim != 1 or array.dtype.kind not in "Uiubf":
         raise UserError(
@@ -227,7 +227,7 @@ def _name_labels(found: _Arrays, labels: list[str]) -> tuple[list[str], list[str
     whole = all(found.arrays[name].dtype.kind in "iu" for name in found.named("y"))
     if "classes" not in found.arrays:
         return labels, sorted(set(labels), key=int) if whole else None
-    classes = as_texts(found.path, "classes", found.arrays["classes"])
+    classes = _as_texts(found.path, "classes", found.arrays["classes"])
     if len(set(classes)) < len(classes) or "" in classes:
         raise UserError(f"{found.path}: classes has a name twice, or an empty one; give each class its own")
     known = (

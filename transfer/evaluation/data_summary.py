@@ -62,7 +62,7 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
         },
         "image_size": own_size and list(own_size),
         "drawn": list(image_set.drawn),
-        "groups": _describe_groups(image_set, images),
+        "groups": _describe_groups(images),
         "copies": copies.across,
         "copies_of_another_class": copies.of_another_class,
         "copies_within": copies.within,
@@ -103,7 +103,7 @@ def fingerprint(images: IndexedImages, classes: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _describe_groups(image_set: ImageSet, images: IndexedImages) -> dict[str, Any]:
+def _describe_groups(images: IndexedImages) -> dict[str, Any]:
     """Describe the groups asked for, or those that the names suggest."""
     if images.group_N is not None:
         return {

@@ -42,7 +42,6 @@ class Done:
 
     shard: str | None
     """Name of the file in the folder of the table; None where no image of the unit could be read."""
-    seconds: float
     machine: str
     skipped: Mapping[str, str]
     """Images left out: name and reason."""
@@ -157,7 +156,7 @@ class Worker:
             shard = table.append(from_hex(ids), np.concatenate(rows), seconds, self.machine(plan))
         if failed:
             _raise_of_machine(failed)
-        return Done(shard=shard, seconds=seconds, machine=platform.node(), skipped=bad.skipped, error=failed)
+        return Done(shard=shard, machine=platform.node(), skipped=bad.skipped, error=failed)
 
     def _extractor(self, recipe: list[Any]) -> FeatureExtractor:
         """Make the extractor of a recipe; a list holds the reference to it, so that it is fetched but once."""

@@ -191,10 +191,10 @@ def sentences(curve: Curve, score: str) -> list[str]:
     -------
     list of str
     """
-    return [_sentence(curve, method, score) for method in curve["methods"]]
+    return [_sentence(method, score) for method in curve["methods"]]
 
 
-def _sentence(curve: Curve, method: dict[str, Any], score: str) -> str:
+def _sentence(method: dict[str, Any], score: str) -> str:
     found = method["extrapolation"][score]
     if found["reason"]:
         return f"{method['name']}: {SCORES[score]} is not extrapolated: {found['reason']}"
