@@ -8,7 +8,7 @@ import torch
 from torchvision import models
 
 from tests.backbones import forms
-from transfer.backbones import checkpoint, networks, weights
+from transfer.backbones import checkpoint, networks, torchvision_files, weights
 from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("slim_resnets")]

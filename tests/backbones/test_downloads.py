@@ -15,7 +15,7 @@ import torch
 from torchvision import models
 
 from tests.refusals import refusal
-from transfer.backbones import downloads
+from transfer.backbones import downloads, torchvision_files
 from transfer.system import files
 
 

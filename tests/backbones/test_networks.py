@@ -11,7 +11,7 @@ from torchvision import models, transforms
 
 from tests.cases import split_cases
 from tests.refusals import refusal
-from transfer.backbones import networks
+from transfer.backbones import networks, torchvision_files
 from transfer.backbones.checkpoint import State
 from transfer.backbones.pixels import normalise
 from transfer.backbones.preprocessing import Normalisation

@@ -24,12 +24,9 @@ _FIXED = ("vit_", "maxvit_")
 
 def check_name(name: str) -> None:
     """Raise `UserError` unless torchvision has a classification network of that name."""
-    if name not in torchvision_files.names():
-        hint = suggest(
-            name,
-            torchvision_files.names(),
-            "try resnet50 (networks for detection or segmentation can't be used)",
-        )
+    names = torchvision_files.names()
+    if name not in names:
+        hint = suggest(name, names, "try resnet50 (networks for detection or segmentation can't be used)")
         raise UserError(f"torchvision has no classification network {name!r}; {hint}")
 
 
