@@ -149,7 +149,7 @@ def prepared(way: Way, network: nn.Module, x_NHW3: Any, device: str) -> Call:
         body, x_N3HW = body.to(dtype), x_N3HW.to(dtype)
     x_N3HW = x_N3HW.to(memory_format=way.layout)
     if way.compiled:
-        body = torch.compile(body, mode=way.compiled)  # type: ignore[assignment]
+        body = torch.compile(body, mode=way.compiled, dynamic=False)  # type: ignore[assignment]
 
     def call() -> torch.Tensor:
         with _flags(way, device):

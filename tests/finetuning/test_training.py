@@ -119,6 +119,19 @@ def test_each_epoch_draws_one_view_of_each_image_and_the_images_alone_are_drawn_
     assert all(sorted(order % 40) == list(range(40)) for order in orders)
 
 
+def test_no_convolution_of_a_gpu_takes_tf32_unasked() -> None:
+    _, training = make("vit")
+    seen: dict[str, set[bool]] = {"forward": set(), "backward": set()}
+    training.rest.register_forward_hook(lambda *_: seen["forward"].add(torch.backends.cudnn.allow_tf32))
+    training.head.register_full_backward_hook(
+        lambda *_: seen["backward"].add(torch.backends.cudnn.allow_tf32)
+    )
+    assert torch.backends.cudnn.allow_tf32
+    training.run()
+    assert seen == {"forward": {False}, "backward": {False}}
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_parts_of_a_batch_add_up_to_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = make("vit")
     monkeypatch.setattr(training_module, "fitting_part", lambda *_: 3)

@@ -16,6 +16,7 @@ from transfer.heads.batched_adam import LayerStack
 from transfer.heads.linear_probe import FineTuneSearch
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.registry import METHODS
+from transfer.system.hardware import usable_cores
 
 # Three epochs at a constant rate, the last layer kept.
 PLAIN: dict[str, Any] = {
@@ -260,6 +261,28 @@ def test_a_search_names_what_is_wrong(wrong: dict[str, object]) -> None:
     name, value = next(iter(wrong.items()))
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         FineTuneSearch(**wrong).fit(x, y, x, y)
+
+
+def test_a_gpu_is_given_one_split_at_a_time() -> None:
+    assert FineTuneSearch(device="cuda")._n_workers(1000) == 1
+    assert FineTuneSearch(device="cpu")._n_workers(1000) == usable_cores()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_trains_the_same_layers_on_several_splits() -> None:
+    x, y = features(300, 64, 6)
+    splits = [(np.arange(i, 300, 2), np.arange(1 - i, 300, 2)) for i in (0, 1)] * 2
+    for on_cpu, on_cuda in zip(
+        *(FineTuneSearch(device=device).fit_splits(x, y, splits) for device in ("cpu", "cuda")), strict=True
+    ):
+        np.testing.assert_allclose(on_cuda.best_estimator_.coef_, on_cpu.best_estimator_.coef_, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_takes_whole_learning_rates() -> None:
+    x, y = features(300, 64, 6)
+    on_cpu, on_cuda = (FineTune(lr=1, device=device).fit(x, y) for device in ("cpu", "cuda"))
+    assert (on_cpu.predict(x) == on_cuda.predict(x)).mean() > 0.95
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

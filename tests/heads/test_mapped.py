@@ -71,6 +71,18 @@ def test_mapped_rows_are_not_copied(rows: tuple[Any, Any, Any]) -> None:
     assert isinstance(problem.z_NR, mapped.MappedRows)
 
 
+def test_mapped_rows_stay_in_their_file_where_a_gpu_has_no_room_for_them_twice(
+    rows: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, mapped_ND, y_N = rows
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (2 * mapped_ND.nbytes - 1, 10**12))
+    prepared = TrainingRows.prepare(
+        mapped_ND, y_N, np.arange(4), standardize=True, batch_size=8, device="cuda"
+    )
+    assert isinstance(prepared.x_ND, mapped.MappedRows)
+    assert prepared.device == "cpu"
+
+
 def test_more_features_than_rows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x_ND, y_N = rng.normal(size=(12, 40)).astype(np.float32), np.arange(12) % 3

@@ -36,7 +36,11 @@ def fitting_part(rest: nn.Module, shapes: Sequence[Shape], recipe: Recipe) -> in
         Where not even one image fits.
     """
     needed = count_kept_bytes(rest, shapes, recipe.device)
-    free = torch.cuda.mem_get_info()[0] if recipe.device == "cuda" else available_bytes()
+    if recipe.device == "cuda":
+        torch.cuda.empty_cache()  # PyTorch keeps what earlier work has freed
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        free = available_bytes()
     part = recipe.batch
     while part and part * needed > SHARE * free:
         part //= 2

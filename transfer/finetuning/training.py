@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -167,10 +168,11 @@ class Training:
         loss = torch.zeros((), device=total.device)
         for i in range(0, len(y_N), self._part):
             part = slice(i, i + self._part)
-            logits_NC = self.head(self._features([one[part] for one in maps]))
-            own = nn.functional.cross_entropy(logits_NC, y_N[part], self._weight_C, reduction="sum") / total
-            self._scaler.scale(own).backward()  # type: ignore[no-untyped-call]
-            loss += own.detach()
+            with _without_tf32():
+                logits_NC = self.head(self._features([one[part] for one in maps]))
+                own = nn.functional.cross_entropy(logits_NC, y_N[part], self._weight_C, reduction="sum")
+                self._scaler.scale(own / total).backward()  # type: ignore[no-untyped-call]
+            loss += own.detach() / total
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()
@@ -187,7 +189,7 @@ class Training:
         places = np.arange(len(rows))
         batches = [places[i : i + self._part] for i in range(0, len(places), self._part)]
         x_ND = make_rows((len(rows), self.head.linear.in_features))
-        with torch.inference_mode():
+        with torch.inference_mode(), _without_tf32():
             ready = rows.batches(batches, self.recipe.device, AUTOCAST[self.recipe.precision])
             for batch, (maps, _) in zip(batches, ready, strict=True):
                 x_ND[batch[0] : batch[-1] + 1] = self._features(maps).float().cpu().numpy()
@@ -250,3 +252,9 @@ class Training:
                         key: one.clone() if key == "step" else torch.empty_like(value).copy_(one)
                         for key, one in own.items()
                     }
+
+
+def _without_tf32() -> AbstractContextManager[None]:
+    """Have convolutions of a GPU computed in fp32 where that is the precision, as engines do."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags

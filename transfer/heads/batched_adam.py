@@ -102,7 +102,9 @@ class LayerStack:
         self._rate, self._n_steps, self._count = 1.0, 0, torch.zeros(())
         if self.is_cuda:
             self._lr_P1, decay_P1 = (
-                torch.tensor(values_S).repeat_interleave(n_classes)[:, None].to(y_N.device)
+                torch.tensor(values_S, dtype=torch.float32)
+                .repeat_interleave(n_classes)[:, None]
+                .to(y_N.device)
                 for values_S in (lr_S, weight_decay_S)
             )
             self._decay_P1 = self._lr_P1 * decay_P1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -21,7 +20,8 @@ from transfer.heads.halving import RUNGS, Share, Trained, train_shares
 from transfer.heads.linear import LinearSearch
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.solutions import Solution, curve_columns, ranking
-from transfer.heads.training import TrainingRows
+from transfer.heads.training import TrainingRows, resolve_device
+from transfer.system.timer import now
 
 Array = npt.NDArray[Any]
 
@@ -151,7 +151,7 @@ class FineTuneSearch(LinearSearch):
     def _solve(
         self, rows: TrainingRows, settings: Sequence[Setting], valid: tuple[Array, Array]
     ) -> list[Solution]:
-        start = time.perf_counter()
+        start = now(rows.device)
         n_steps = max(self.min_steps, self.epochs * math.ceil(len(rows.x_ND) / self.batch_size))
         cosine_steps = n_steps if self.cosine else None
         # Scoring 130 rows took as long as 1.5 steps of 128 rows.
@@ -174,7 +174,7 @@ class FineTuneSearch(LinearSearch):
         with flushing_threads(n_threads) as pool:
             shares = list(pool.map(begin, itertools.product(seeds, own)))
             trained = train_shares(shares, n_steps, pool, validate, halve=self.halve, n_points=n_points)
-        second_a_step = (time.perf_counter() - start) / sum(one.steps for one in trained.values())
+        second_a_step = (now(rows.device) - start) / sum(one.steps for one in trained.values())
         return [
             self._solution(rows, setting, seed, trained[i, seed], n_steps, second_a_step)
             for i, setting in enumerate(settings)
@@ -204,6 +204,10 @@ class FineTuneSearch(LinearSearch):
             trained.steps == n_steps,
             curve_columns(trained.curve),
         )
+
+    def _n_workers(self, n_rows: int) -> int:
+        """Return 1 on a GPU: a process can capture one CUDA graph at a time."""
+        return 1 if resolve_device(self.device) == "cuda" else super()._n_workers(n_rows)
 
     def _best(self, scored: Sequence[dict[str, float]], inside: Sequence[bool]) -> int:
         n = self.n_seeds

@@ -42,7 +42,7 @@ class TrainingRows:
     def prepare(
         cls, X: Array, codes_N: Array, classes: Array, *, standardize: bool, batch_size: int, device: str
     ) -> Self:
-        """Move rows to the device; mapped rows stay in their file, unless a GPU takes them.
+        """Move rows to the device; mapped rows stay in their file, unless a GPU has room for them twice.
 
         Parameters
         ----------
@@ -55,8 +55,9 @@ class TrainingRows:
         device : {"auto", "cpu", "cuda"}
             `auto` is CUDA if there is any.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = resolve_device(device)
+        if device == "cuda" and is_mapped(X) and 2 * X.nbytes > torch.cuda.mem_get_info()[0]:
+            device = "cpu"
         mean_D, deviation_D = np.zeros(X.shape[1], np.float32), np.ones(X.shape[1], np.float32)
         if standardize:
             mean_D, deviation_D = compute_moments(X)
@@ -150,6 +151,13 @@ class TrainingRows:
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
         """Return the layer for raw features."""
         return fold_scale(weights_CD.cpu().numpy(), biases_C.cpu().numpy(), self.mean_D, self.deviation_D)
+
+
+def resolve_device(device: str) -> str:
+    """Return `cpu` or `cuda`; `auto` is CUDA if there is any."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> torch.Tensor:
