@@ -395,7 +395,7 @@ class TestPredict:
     ) -> None:
         image = str(Path(ready[0]) / "test" / "class0" / "0.jpg")
         assert cli.main(["predict", model, image, "--method=ridge"]) == 2
-        assert "method is 'ridge'; " in capsys.readouterr().err
+        assert "--method is 'ridge'; choose one of " in capsys.readouterr().err
         (Path(model) / "models" / "backbone.safetensors").write_bytes(b"")
         assert cli.main(["predict", model, image, "--quiet"]) == 2
         out, err = capsys.readouterr()

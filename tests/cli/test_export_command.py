@@ -85,7 +85,7 @@ def test_answers_that_differ_are_reported(
     [
         (["--format=tflite"], "invalid choice: 'tflite'"),
         (["--format=torch", "--method=knn"], "give another --method"),
-        (["--format=torch", "--method=svm"], "method is 'svm'"),
+        (["--format=torch", "--method=svm"], "--method is 'svm'; choose one of"),
         (["--format=torch", "--method=fc", "--images=nope"], "no such file or folder: nope"),
     ],
 )

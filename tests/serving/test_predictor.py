@@ -442,7 +442,7 @@ class TestFolder:
         assert {path.name for path in models.iterdir()} == {
             "model.json", "backbone.safetensors", "svm.safetensors", "mine.safetensors",
         }  # fmt: skip
-        with pytest.raises(UserError, match=r"^method is 'fc'; .* has svm$"):
+        with pytest.raises(UserError, match=r"^`method` is 'fc'; choose one of svm, which .* has$"):
             predictor.load(models, method="fc")
 
     @pytest.mark.parametrize(
@@ -742,7 +742,7 @@ class TestWay:
             ({"precision": "fp8"}, "^`precision` is 'fp8'"),
             ({"device": "tpu"}, "^`device` is 'tpu'"),
             ({"batch": 0}, "batch is 0"),
-            ({"method": "forest"}, "^method is 'forest'; .* has fc-lab, fc"),
+            ({"method": "forest"}, "^`method` is 'forest'; choose one of fc-lab, fc"),
             ({"precision": "int8"}, "no int8 version"),
             ({"precision": "fp16", "device": "cpu"}, "eager fp16 cpu fails here"),
         ],

@@ -80,12 +80,14 @@ def check_splits(images: IndexedImages, whole: ImageSet, wanted: Iterable[str] =
     """Raise `UserError` where leaving out bad images left a wanted split empty or training with one class."""
     for split in wanted:
         if SPLITS.index(split) not in images.split_N:
-            raise UserError(f"no image of the {split} split of {whole.name} can be read")
+            raise UserError(f"no image of the {split} split of {whole.name} can be read; replace some")
     untrained_N = ~np.isin(images.label_N, images.in_split("train").label_N)
     if untrained_N.any():
         image = images[int(np.argmax(untrained_N))]
         name = whole.classes[image.label]
-        raise UserError(f"no training image of class {name!r} can be read, but {image.path} is of that class")
+        raise UserError(
+            f"no training image of class {name!r} can be read, but {image.path} is of that class; replace some"
+        )
 
 
 def take_share(images: int, of: int, least: int, most: int) -> int:

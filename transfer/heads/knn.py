@@ -73,8 +73,8 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, self.classes_, self._codes_N = check_training(self, X, y, least=1)
         if X.nbytes > (free := available_bytes()):
             raise UserError(
-                f"nearest neighbours are looked for in memory, where {X.nbytes / 1e9:.1f} GB of features do not fit; "
-                f"{free / 1e9:.1f} GB are free"
+                f"nearest neighbours are looked for in memory, where {free / 1e9:.1f} GB are free; features take "
+                f"{X.nbytes / 1e9:.1f} GB; choose another method"
             )
         self._shift_D, self._scale_D = compute_moments(X)
         if not self.standardize:

@@ -178,7 +178,7 @@ def choose_landmarks(kernels: Sequence[str], n_rows: int, wanted: int | None, bu
     if wanted:
         if min(wanted, n_rows) > fit:
             raise UserError(
-                f"n_landmarks is {wanted:,}; of {n_rows:,} training images {fit:,} have room in memory"
+                f"n_landmarks is {wanted:,}; of {n_rows:,} training images {fit:,} have room in memory; give at most so many"
             )
         return min(wanted, n_rows)
     why = (

@@ -57,7 +57,9 @@ class Kept:
         """Return the entry of a method; None: of the one that was best on the validation split."""
         methods = {method["name"]: method for method in self.record["methods"]}
         if name is not None and name not in methods:
-            raise UserError(f"method is {name!r}; {self.folder} has {', '.join(methods)}")
+            raise UserError(
+                f"`method` is {name!r}; choose one of {', '.join(methods)}, which {self.folder} has"
+            )
         found: dict[str, Any] = methods[name or self.record["best"]]
         return found
 
