@@ -178,8 +178,8 @@ def choose_landmarks(kernels: Sequence[str], n_rows: int, wanted: int | None, bu
     if wanted:
         if min(wanted, n_rows) > fit:
             raise UserError(
-                f"n_landmarks is {wanted:,}; memory has room for {fit:,} of {n_rows:,} training images, give at most so "
-                "many"
+                f"n_landmarks is {wanted:,}; memory has room for {fit:,} of {n_rows:,} training images; give at most "
+                "so many"
             )
         return min(wanted, n_rows)
     why = (
