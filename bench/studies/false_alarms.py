@@ -17,13 +17,12 @@ from sklearn.model_selection import StratifiedShuffleSplit, train_test_split
 from bench.studies.simulated import CLASSES, SIZES
 from transfer import metrics
 from transfer.config import SCORE_NAMES
-from transfer.evaluation.results import ALPHA
+from transfer.evaluation.results import ALPHA, conclude
 from transfer.evaluation.significance import adjust_holm
 from transfer.evaluation.statistics import (
     compare_groups,
     compare_pair,
     compare_splits,
-    conclude,
 )
 from transfer.metrics import Floats, Labels
 

@@ -9,11 +9,11 @@ from scipy.stats import t, ttest_1samp
 from sklearn.metrics import accuracy_score, f1_score
 
 from tests.evaluation.predictions import draw
+from transfer.evaluation.results import conclude
 from transfer.evaluation.statistics import (
     compare_groups,
     compare_pair,
     compare_splits,
-    conclude,
     measure_change,
     score,
 )

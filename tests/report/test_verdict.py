@@ -95,10 +95,16 @@ def test_no_zero_has_a_minus() -> None:
 
 def test_a_p_value_never_contradicts_its_sentence() -> None:
     for p, shown in ((0.04996, "0.04996"), (0.0499999, "0.0499999"), (0.0494, "0.049")):
-        text = verdict(result(macro_f1=difference(0.09, 0.0, 0.18, p)))
+        text = verdict(result(macro_f1=difference(0.09, 0.001, 0.18, p)))
         assert f"more than chance explains (p = {shown})" in text
     for p in (0.05, 0.0504):
         assert "may be chance (p = 0.05)" in verdict(result(macro_f1=difference(0.09, -0.01, 0.18, p)))
+
+
+def test_where_p_and_the_interval_disagree_nobody_is_ahead() -> None:
+    text = verdict(result(macro_f1=difference(0.069, -0.08, 0.194, 0.039)))
+    assert "On this one split that may be chance (p = 0.039, but the interval includes 0); it would" in text
+    assert "ahead" not in text
 
 
 def test_a_sure_difference_that_is_rounded_to_zero_is_said_to_be_small() -> None:

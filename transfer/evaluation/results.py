@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from transfer.system.errors import UserError
 SCHEMA_VERSION = 2
 # A difference is said to be more than chance with a smaller p, and of no practical concern within 2 points.
 ALPHA, MARGIN = 0.05, 0.02
+SAME = f"same within {100 * MARGIN:g} points"
 _LINE_BREAK = re.compile(r"\n\s*")
 
 
@@ -122,3 +123,34 @@ def _faults(record: dict[str, Any]) -> Iterator[str]:
             tables = [entry[split].get("per_class"), confusion or None, *confusion]
             if {len(table) for table in tables if table is not None} - {n_classes}:
                 yield f"a table of {method['name']!r} is not of {n_classes} classes"
+
+
+def conclude(ci95: Sequence[float] | None, p: float | None = None) -> str:
+    """State what an interval of a difference shows.
+
+    Parameters
+    ----------
+    ci95 : (low, high) or None
+    p : float, optional
+        Adjusted for other comparisons; at 0.05 or above, no method is ahead.
+
+    Returns
+    -------
+    str
+        `ahead` or `behind` if zero is outside the interval (however small the difference) and p, if there is one, is
+        small enough; else `SAME` if the interval is inside `MARGIN`, else `undecided`.
+    """
+    if ci95 is None:
+        return "undecided"
+    low, high = ci95
+    significant = p is None or p < ALPHA
+    if low > 0 and significant:
+        return "ahead"
+    if high < 0 and significant:
+        return "behind"
+    return SAME if is_small(ci95) else "undecided"
+
+
+def is_small(ci95: Sequence[float]) -> bool:
+    """Return whether an interval of a difference lies within `MARGIN` of zero."""
+    return ci95[0] >= -MARGIN and ci95[1] <= MARGIN

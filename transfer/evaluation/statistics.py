@@ -22,7 +22,7 @@ from transfer.evaluation.intervals import (
 )
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
 from transfer.evaluation.resampling import compare_groups, compare_splits
-from transfer.evaluation.results import ALPHA, MARGIN
+from transfer.evaluation.results import ALPHA, is_small
 from transfer.evaluation.significance import (
     adjust_holm,
     detectable_difference,
@@ -37,7 +37,6 @@ __all__ = [
     "compare_groups",
     "compare_pair",
     "compare_splits",
-    "conclude",
     "detectable_difference",
     "measure_change",
     "score",
@@ -197,32 +196,6 @@ def measure_change(y_N: Labels, before_N: Labels, after_N: Labels) -> dict[str, 
     }
 
 
-def conclude(ci95: Sequence[float] | None, p: float | None = None) -> str:
-    """State what an interval of a difference shows.
-
-    Parameters
-    ----------
-    ci95 : (low, high) or None
-    p : float, optional
-        Adjusted for other comparisons; at 0.05 or above, no method is ahead.
-
-    Returns
-    -------
-    str
-        `ahead` or `behind` if zero is outside the interval (however small the difference), else
-        `same within 2 points` if the interval is inside `MARGIN`, else `undecided`.
-    """
-    if ci95 is None:
-        return "undecided"
-    low, high = ci95
-    significant = p is None or p < ALPHA
-    if low > 0 and significant:
-        return "ahead"
-    if high < 0 and significant:
-        return "behind"
-    return f"same within {100 * MARGIN:g} points" if _inside(low, high) else "undecided"
-
-
 def adjust_pairs(pairs: Sequence[dict[str, Any]]) -> None:
     """Add to each comparison of two methods `p_holm` for either score: `p` adjusted for their number."""
     for score in SCORE_NAMES:
@@ -230,16 +203,12 @@ def adjust_pairs(pairs: Sequence[dict[str, Any]]) -> None:
             pair[score]["p_holm"] = p
 
 
-def _inside(low: float, high: float) -> bool:
-    return low >= -MARGIN and high <= MARGIN
-
-
 def _difference(estimate: Estimate, p: float, detectable: float | None) -> dict[str, Any]:
     return {
         "difference": estimate.value,
         "ci95": list(estimate.ci95),
         "p": p,
-        "same_within_2_points": _inside(*estimate.ci95),
+        "same_within_2_points": is_small(estimate.ci95),
         "detectable": detectable,
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer.evaluation import statistics
+from transfer.evaluation import results, statistics
 from transfer.report.answers import Answers
 from transfer.report.runs import Run
 from transfer.report.same_images import group_runs
@@ -123,7 +123,7 @@ def conclude(runs: Sequence[Run], differences: Sequence[Difference]) -> list[str
     subjects = {}
     for one in differences:
         entry = one.scores[select]
-        shown = statistics.conclude(entry["ci95"], entry["p_holm"])
+        shown = results.conclude(entry["ci95"], entry["p_holm"])
         if shown == "undecided":
             shown = ("lead", "tie", "lag")[1 - int(np.sign(entry["difference"]))]
         found.setdefault(one.a.name, {}).setdefault(shown, []).append(label(one.b))

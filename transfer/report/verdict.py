@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transfer.config import UNCACHED
-from transfer.evaluation.results import ALPHA, MARGIN, Result
+from transfer.evaluation.results import ALPHA, SAME, Result, conclude
 from transfer.report.wording import (
     SCORES,
     count_settings,
@@ -188,7 +188,7 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
     entry = pair[select]
     text = _conclude(first, second, entry["difference"], entry["ci95"], entry["p"], TIES[select])
     text = f"On this one split {text}"
-    if entry["p"] >= ALPHA and entry["detectable"]:
+    if entry["detectable"] and conclude(entry["ci95"], entry["p"]) not in ("ahead", "behind"):
         text += f"; it would probably have shown a difference of {100 * entry['detectable']:.1f} points"
     return f"{text}."
 
@@ -201,20 +201,20 @@ def _conclude(
     p: float | None,
     tie: str,
 ) -> str:
-    if p is not None and p < ALPHA:
-        ahead = first if difference > 0 else second
-        if round(100 * difference, 1) == 0:
-            return f"{ahead['name']} is ahead by less than 0.1 points, more than chance explains (p = {format_p(p)})"
-        return f"{ahead['name']} is ahead by more than chance explains (p = {format_p(p)})"
-    if ci95 and ci95[0] >= -MARGIN and ci95[1] <= MARGIN:
-        return f"the two are the same within {100 * MARGIN:g} points"
+    found = conclude(ci95, p)
+    if found in ("ahead", "behind") and p is not None:
+        ahead = first if found == "ahead" else second
+        small = "less than 0.1 points, " if round(100 * difference, 1) == 0 else ""
+        return f"{ahead['name']} is ahead by {small}more than chance explains (p = {format_p(p)})"
+    if found == SAME:
+        return f"the two are the {SAME}"
     if difference == 0:
         return tie
-    return (
-        f"that may be chance (p = {format_p(p)})"
-        if p is not None
-        else "these splits say nothing about chance"
-    )
+    if p is None:
+        return "these splits say nothing about chance"
+    if p < ALPHA:
+        return f"that may be chance (p = {format_p(p)}, but the interval includes 0)"
+    return f"that may be chance (p = {format_p(p)})"
 
 
 def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
