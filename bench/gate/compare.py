@@ -96,6 +96,10 @@ def compare(
     UserError
         If there are too few blocks to show anything.
     """
+    if blocks < verdict.fewest_blocks(1):
+        raise UserError(
+            f"--blocks is {blocks}; nothing can be shown with fewer than {verdict.fewest_blocks(1)}"
+        )
     bench = Bench.of(head, work)
     had, has = measure.names(base, bench.inputs), bench.names()
     if set(only) - had - has:

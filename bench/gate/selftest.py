@@ -29,6 +29,7 @@ from bench.gate.verdict import FASTER, SAME, SLOWER, fewest_blocks
 from bench.reporting.status import exit_status
 from transfer.report.rendering import Table, draw
 from transfer.system import hardware, schemas
+from transfer.system.errors import UserError
 
 # Appended to a module of one revision: a function, or a method, that goes through its work once more in every so many
 # calls. A batch that an engine has started is waited for.
@@ -208,8 +209,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the trials in a file, and make none")
     args = parser.parse_args(argv)
     if args.show:
-        draw(table(schemas.parsed(args.show, "self-test", schemas.MAX_BYTES)["trials"]), Console())
+        trials = schemas.parsed(args.show, "self-test", schemas.MAX_BYTES).get("trials")
+        if not trials:
+            raise UserError(f"{args.show} holds no trials; give a file that --json wrote")
+        draw(table(trials), Console())
         return PASSED
+    if args.trials is not None and args.trials < 1:
+        raise UserError(f"--trials is {args.trials}; give a whole number from 1 up")
     done: list[Trial] = []
     for trial in thorough(args.trials) if args.trials else quick():
         done.append(trial)

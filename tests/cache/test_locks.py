@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.refusals import refusal
 from transfer.cache import locks
 
 
@@ -124,7 +125,13 @@ def test_a_folder_that_is_pruned_while_it_is_made_is_made_again(
     assert folder.is_dir()
 
 
-def test_a_file_where_the_folder_belongs_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "entry").touch()
-    with pytest.raises(FileExistsError):
-        locks.hold_new(tmp_path / "entry")
+def test_a_folder_that_cant_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    message = refusal(locks.make, tmp_path / "file")
+    assert message == f"can't make {tmp_path}/file in the store (File exists); name another by `store`"
+
+    def refuse(folder: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert "(Permission denied); name another by `store`" in refusal(locks.hold_new, tmp_path / "new")

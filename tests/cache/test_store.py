@@ -27,7 +27,7 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
 
 def test_a_store_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="as the store .*`store`"):
+    with pytest.raises(UserError, match="in the store .*`store`"):
         Store(tmp_path / "file" / "store").table(DECLARED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_everything_after_the_features_is_as_with_images(
     assert cli.main(["report", str(out), str(out), "--html", str(tmp_path / "page.html")]) == 0
     capsys.readouterr()
     assert cli.main(["predict", str(out), str(path)]) == 2
-    assert "a result without models (given features have no network)" in capsys.readouterr().err
+    assert "holds a result without models: given features have no network" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -192,6 +193,12 @@ def test_another_result_is_replaced_by_force_alone_and_its_models_with_it(
     )
     assert expected in capsys.readouterr().err
     assert (out / "result.json").read_bytes() == before
+    (tmp_path / "elsewhere").mkdir()
+    words[1] = str(shutil.copy(tmp_path / "others.npz", tmp_path / "elsewhere" / "sounds.npz"))
+    assert cli.main(words) == 2
+    assert "holds a result of 'sounds.npz' in another folder, not 'sounds.npz'" in capsys.readouterr().err
+    assert (out / "result.json").read_bytes() == before
+    words[1] = str(tmp_path / "others.npz")
     for name in ("model.json", "ridge.safetensors", "notes.txt"):
         models.mkdir(exist_ok=True)
         (models / name).touch()

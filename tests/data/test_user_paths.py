@@ -6,7 +6,7 @@ import pytest
 
 from tests.data.files import touch
 from tests.refusals import refusal
-from transfer.data.user_paths import STANDARD_INPUT, check_output, find_named
+from transfer.data.user_paths import STANDARD_INPUT, check_output, check_store, find_named
 from transfer.system.remote import path_of
 
 URLS = ["https://host/get.jpg?id=1", "https://host/get.jpg?id=2"]
@@ -33,3 +33,38 @@ def test_results_of_a_table_are_not_put_among_its_images(tmp_path: Path) -> None
     )
     for name in ("set", "set/out", "set/new", "else"):
         check_output(str(table), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("store", "is_refused"),
+    [
+        ("set", True),
+        ("set/cache", True),
+        ("set/a/cache", True),
+        ("set/.cache", False),
+        ("cache", False),
+        ("split/cache", False),
+        ("split/train/cache", True),
+        ("split", True),
+    ],
+)
+def test_a_store_is_not_taken_for_images(tmp_path: Path, store: str, is_refused: bool) -> None:
+    touch(tmp_path, "set/a/1.jpg", "set/b/1.jpg", "split/train/a/1.jpg", "split/test/a/1.jpg")
+    data = str(tmp_path / store.partition("/")[0])
+    if is_refused:
+        expected = (
+            f"the store {tmp_path / store} lies in {data}, which holds images; give a `store` beside it"
+        )
+        assert refusal(check_store, data, tmp_path / store) == expected
+    else:
+        check_store(data, tmp_path / store)
+
+
+def test_a_store_is_looked_for_in_folders_of_this_machine_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "x.csv")
+    for data, store in (
+        ("lagoon", "lagoon"),
+        (str(tmp_path / "x.csv"), str(tmp_path)),
+        ("s3://b/x", "s3://b/x/y"),
+    ):
+        check_store(data, path_of(store))

@@ -103,6 +103,24 @@ def test_lists_of_repeats_of_several_lengths_are_refused(tmp_path: Path, short: 
         results.load(path)
 
 
+def test_a_score_that_is_none_and_repeats_without_methods_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    repeats = {
+        "n": 1,
+        "scheme": "groups",
+        "names": ["a"],
+        "test_share": 0.5,
+        "test_images": [1],
+        "methods": [],
+    }
+    for change in ({"select": "f1"}, {"repeats": repeats | {"pairs": []}}):
+        edited = record()
+        edited["comparison"] |= change
+        path.write_text(json.dumps(edited))
+        with pytest.raises(UserError, match=f"is no valid result file: at comparison/{next(iter(change))}"):
+            results.load(path)
+
+
 def test_a_chosen_setting_that_was_not_fitted_is_refused(tmp_path: Path) -> None:
     edited = record()
     edited["methods"][0]["best_params"] = {"lr": 1e-7}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -66,6 +67,15 @@ def test_predictions_are_those_of_the_saved_file(found: Comparison, tmp_path: Pa
     assert cli.main(["report", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out/report.html").exists()
     assert not (tmp_path / "out/models").exists()
+
+
+def test_what_a_killed_run_was_writing_is_removed_after_a_day(found: Comparison, tmp_path: Path) -> None:
+    old, new = (tmp_path / f".result.json.{digit * 32}.tmp" for digit in "ab")
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    found.save(tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("score", ["macro_f1", "accuracy"])

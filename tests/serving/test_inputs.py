@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import pytest
 from PIL import Image
 
 from tests.refusals import refusal
@@ -18,7 +21,10 @@ def test_paths_of_no_file_are_refused_and_others_are_left_to_whoever_reads_them(
     assert message.startswith(f"{tmp_path} is a folder; give the files in it, as in list(Path(")
 
 
-def test_what_can_hold_no_images_is_refused() -> None:
-    assert refusal(as_files, None).startswith(
-        "images are of type NoneType; give a path, a PIL image, an array"
+@pytest.mark.parametrize(
+    ("images", "kind"), [(None, "NoneType"), (b"\xff\xd8", "bytes"), (BytesIO(), "BytesIO")]
+)
+def test_what_can_hold_no_images_is_refused(images: Any, kind: str) -> None:
+    assert refusal(as_files, images).startswith(
+        f"images are of type {kind}; give a path, a PIL image, an array"
     )

@@ -584,7 +584,7 @@ class TestReplacing:
         self, folder: Path, copy: Path, settings: dict[str, Any], message: str
     ) -> None:
         with pytest.raises(
-            UserError, match=rf"{message}; give another `models`, or replace it with `force=True`"
+            UserError, match=rf"{message}; give another `out`, or replace it with `force=True`"
         ):
             bundle.check_replaceable(copy, self.config(folder, **settings))
 

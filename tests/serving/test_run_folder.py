@@ -16,4 +16,6 @@ def test_a_folder_of_runs_names_the_first_of_them(tmp_path: Path) -> None:
     assert refusal(find_record, out) == f"{out} holds several runs; name one of them: {named}"
     assert refusal(check_one_run, tmp_path) == f"{tmp_path} holds the folder of a run; name that: {out}"
     check_one_run(out / "a")
-    assert refusal(find_record, out / "a").startswith(f"no model.json in {out}/a, a result without models")
+    unfinished = f"{out}/a holds a result without models, which its run did not write; run it again"
+    assert refusal(find_record, out / "a") == unfinished
+    assert refusal(find_record, tmp_path / "none").startswith(f"no model.json in {tmp_path}/none; give the")

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from transfer.system.errors import UserError
+
 # Where locks do nothing (some network file systems), what was used so lately is left alone.
 RECENT_S = 24 * 3600
 DELETED_WITHIN_S = 1.0
@@ -60,13 +62,7 @@ def hold(path: Path) -> SharedLock | None:
 
 
 def hold_new(folder: Path) -> SharedLock:
-    """Create a folder if it does not exist, and lock it against deletion.
-
-    Raises
-    ------
-    OSError
-        If that can't be done.
-    """
+    """Create a folder if it does not exist, and lock it against deletion; raises as `make` and `hold` do."""
     while True:
         make(folder)
         if lock := hold(folder):  # unless it was pruned before it was held
@@ -78,14 +74,18 @@ def make(folder: Path) -> None:
 
     Raises
     ------
-    OSError
+    UserError
         If that can't be done.
     """
-    for _ in range(TRIES):
-        with contextlib.suppress(FileExistsError):  # it was there, and gone when `mkdir` looked what it is
+    for tried in range(TRIES + 1):
+        try:
             folder.mkdir(parents=True, exist_ok=True)
             return
-    folder.mkdir(parents=True, exist_ok=True)  # there is a file in its place
+        except OSError as error:
+            # It may have been there, and gone when `mkdir` looked what it is; or there is a file in its place.
+            if not isinstance(error, FileExistsError) or tried == TRIES:
+                why = f"can't make {folder} in the store ({error.strerror})"
+                raise UserError(f"{why}; name another by `store`") from error
 
 
 def mark(path: Path) -> None:

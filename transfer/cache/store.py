@@ -18,7 +18,7 @@ from transfer.cache.locks import SharedLock
 from transfer.cache.mirror import Mirror
 from transfer.system import files
 from transfer.system.content_ids import Ids
-from transfer.system.errors import UserError, is_out_of_memory
+from transfer.system.errors import is_out_of_memory
 from transfer.system.remote import RemotePath
 
 FEATURES, TRIALS = "features", "trials"
@@ -282,10 +282,5 @@ class Store:
             If it can't be created.
         """
         folder = self.root / name
-        try:
-            locks.make(folder)
-        except OSError as error:
-            raise UserError(
-                f"can't use {self.root} as the store ({error.strerror}); name another by `store`"
-            ) from error
+        locks.make(folder)
         return folder

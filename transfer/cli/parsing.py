@@ -62,5 +62,5 @@ def parse_columns(text: str) -> dict[str, str]:
 def parse_repeats(text: str) -> int | str:
     """Parse the number of `--repeats`, or `groups`."""
     if text != REPEAT_GROUPS and not re.fullmatch(r"\d{1,9}", text):
-        raise UserError(f"--repeats is {text!r}; give a whole number from 0 up, or {REPEAT_GROUPS}")
+        raise UserError(f"--repeats is {text!r}; give a whole number from 0 to 999999999, or {REPEAT_GROUPS}")
     return text if text == REPEAT_GROUPS else int(text)

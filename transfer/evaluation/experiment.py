@@ -34,7 +34,7 @@ from transfer.serving import bundle
 from transfer.system import files, hardware
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported, silent
-from transfer.system.text import first_line
+from transfer.system.text import as_written, first_line
 from transfer.system.timer import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Experiment:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.features.images.samples.names)}
+        return {as_written(name): i for i, name in enumerate(self.features.images.samples.names)}
 
 
 def run(
@@ -178,7 +178,7 @@ def check_folders(config: RunConfig, out: Path, models: Path, *, force: bool) ->
     """
     check_output(config.data, out)
     if not force:
-        bundle.check_replaceable(models, config)
+        bundle.check_replaceable(models, config, argument="models" if models == out else "out")
 
 
 def compare(

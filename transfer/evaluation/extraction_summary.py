@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from transfer import metrics
+from transfer.data.user_paths import describe_source
 from transfer.features.extract import Features, Split
 from transfer.features.fill import Extraction
 from transfer.features.given import GivenFeatures
@@ -50,6 +51,7 @@ def _describe_given(features: Features, given: GivenFeatures) -> dict[str, dict[
         "features": {
             "key": given.sha256,
             "given": given.path.name,
+            "source_sha256": describe_source(str(given.path))["source_sha256"],
             "images": len(features.x_ND),
             "computed": 0,
             "reused": len(features.x_ND),

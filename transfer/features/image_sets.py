@@ -12,6 +12,7 @@ from transfer.data import dataset, label_tables
 from transfer.data.dataset import ImageSet
 from transfer.data.feature_files import holds_features
 from transfer.data.image_tables import is_table
+from transfer.data.user_paths import check_store
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress
 from transfer.system.remote import path_of
@@ -26,6 +27,7 @@ def features_are_given(config: RunConfig) -> bool:
 def find_images(config: RunConfig, watch: Stopwatch, on_progress: Progress) -> ImageSet:
     """Return the image set that `config` names: one of `SOURCES`, or that of a table or a folder."""
     path = path_of(config.data)
+    check_store(config.data, config.store)
     if features_are_given(config):
         raise UserError(
             f"{path} holds features, and images are wanted; give a folder or a table of image files"

@@ -35,6 +35,8 @@ def save(out: Path, done: Experiment, on_progress: Progress = silent) -> list[Us
     """
     text = done.result_json.encode()
     failures = []
+    for path in files.abandoned(out):
+        path.unlink(missing_ok=True)
     steps: dict[str, Callable[[], object]] = {
         RESULT: lambda: files.write(out / RESULT, text),
         "report.md": lambda: files.write(out / "report.md", report.markdown(done.result).encode()),

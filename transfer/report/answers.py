@@ -10,6 +10,7 @@ from pathlib import Path
 from transfer.evaluation.results import Result
 from transfer.system import files
 from transfer.system.errors import UserError
+from transfer.system.text import as_written
 
 # A larger file is refused: a million rows of ten methods have some 400 MB.
 MOST_BYTES = 500_000_000
@@ -57,14 +58,15 @@ def read_answers(path: Path, result: Result) -> Answers:
         methods = header[4::2]
         for method in methods:
             found.predicted[method], found.scores[method] = [], []
+        classes = {as_written(name): name for name in result.data["classes"]}
         for row in rows:
             if row[0] != "test":
                 continue
             found.files.append(row[1])
             found.groups.append(row[2])
-            found.labels.append(row[3])
+            found.labels.append(classes.get(row[3], row[3]))
             for method, label, score in zip(methods, row[4::2], row[5::2], strict=True):
-                found.predicted[method].append(label)
+                found.predicted[method].append(classes.get(label, label))
                 found.scores[method].append(float(score))
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise UserError(f"{path} can't be read as predictions ({error})") from error

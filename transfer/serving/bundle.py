@@ -25,17 +25,17 @@ from transfer.backbones.checkpoint import State
 from transfer.backbones.choice import choose_normalisation
 from transfer.backbones.preprocessing import IMAGENET
 from transfer.backbones.weights import Weights
-from transfer.config import ADAPTATIONS, BUILT_IN, CHOICES, RunConfig
+from transfer.config import ADAPTATIONS, CHOICES, RunConfig
+from transfer.data.user_paths import describe_source
 from transfer.features.fill import Extraction
 from transfer.heads import serialization
 from transfer.heads.calibration import Calibration
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import ranking
 from transfer.serving.method_files import save_heads
-from transfer.serving.run_folder import check_same_run, data_of_result, find_network, find_record
+from transfer.serving.run_folder import check_same_data, check_same_run, find_network, find_record
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
-from transfer.system.remote import path_of
 from transfer.system.run_files import MODELS, RECORD
 from transfer.system.text import first_line
 from transfer.system.version import __version__
@@ -87,11 +87,11 @@ class ModelsNotSaved(UserError):
     result: Any = None
 
 
-def check_replaceable(folder: Path, config: RunConfig) -> None:
+def check_replaceable(folder: Path, config: RunConfig, *, argument: str = "out") -> None:
     """Refuse to replace a model of other data, or of another network, than those of a run.
 
-    Where there is no model, as after a run on given features, the result beside it is not replaced by that of data of
-    another name.
+    Where there is no model, as after a run on given features, the result beside it is not replaced by that of other
+    data.
 
     A run on the same DATA with its backbone, weights, normalisation, layers, resizing, decoder, transform and, where
     it names one, input size may replace it, whatever its other settings and whatever images have come or gone since.
@@ -102,18 +102,19 @@ def check_replaceable(folder: Path, config: RunConfig) -> None:
         That models are to be saved in; it need not exist.
     config
         Of the run.
+    argument
+        That names the folder, for messages.
 
     Raises
     ------
     UserError
         For a model or a result of something else, or a `model.json` that can't be read.
     """
-    path, new = folder / RECORD, _made_from(config, None)
-    advice = "give another `models`, or replace it with `force=True`"
+    path, new = folder / RECORD, describe_source(config.data)
+    advice = f"give another `{argument}`, or replace it with `force=True`"
     if not path.is_file():
-        had = data_of_result(folder.parent) if folder.name == MODELS else None
-        if had not in (None, new["data"], path_of(config.data).name):  # of a link it is the link's
-            raise UserError(f"{folder.parent} holds a result of {had!r}, not {new['data']!r}; {advice}")
+        if folder.name == MODELS:
+            check_same_data(folder.parent, config.data, advice)
         return
     try:
         record = schemas.load(path, "model")
@@ -254,13 +255,7 @@ def load(folder: Path) -> Kept:
 
 
 def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
-    """Describe a run's images without their path: a model may be given away."""
-    source = BUILT_IN if config.data == BUILT_IN else str(path_of(config.data).resolve())
-    return {
-        "data": Path(source).name,
-        "source_sha256": files.sha256(os.fsencode(source)),
-        "fingerprint": fingerprint,
-    }
+    return {**describe_source(config.data), "fingerprint": fingerprint}
 
 
 def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, Any]:

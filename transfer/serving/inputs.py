@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Sequence
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def as_files(images: ImageLike | Sequence[ImageLike]) -> list[File]:
     several: Iterable[Any] = images  # type: ignore[assignment]  # a PIL image is none
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         several = [images]
-    elif not isinstance(images, Iterable):
+    elif not isinstance(images, Iterable) or isinstance(images, bytes | IOBase):
         raise UserError(
             f"images are of type {type(images).__name__}; give a path, a PIL image, an array, or several"
         )

@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from transfer.data.user_paths import describe_source
 from transfer.system import files, schemas
 from transfer.system.errors import UserError
+from transfer.system.remote import path_of
 from transfer.system.run_files import FRONTIER, MODELS, RECORD, RESULT
 from transfer.system.schemas import MAX_BYTES, parsed
 from transfer.system.text import list_first
@@ -28,9 +30,13 @@ def find_record(folder: Path) -> Path:
     path = next((at / RECORD for at in (folder, folder / MODELS) if (at / RECORD).is_file()), None)
     if path is None:
         check_one_run(folder)
-        alone = (folder / RESULT).is_file()
-        why = ", a result without models (given features have no network)" if alone else ""
-        raise UserError(f"no {RECORD} in {folder}{why}; give the folder that transfer run --out wrote to")
+        if not (folder / RESULT).is_file():
+            raise UserError(f"no {RECORD} in {folder}; give the folder that transfer run --out wrote to")
+        if (read_result(folder).get("features") or {}).get("given"):
+            raise UserError(
+                f"{folder} holds a result without models: given features have no network; run on images"
+            )
+        raise UserError(f"{folder} holds a result without models, which its run did not write; run it again")
     return path
 
 
@@ -65,13 +71,23 @@ def find_network(path: Path, about: dict[str, Any]) -> str | None:
         return None
 
 
-def data_of_result(folder: Path) -> str | None:
-    """Return the name of the data of the result in a folder that a run wrote to; None without one that can be read."""
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return the result in a folder that a run wrote to, unchecked; empty without one that can be read."""
     try:
-        data = parsed(folder / RESULT, "result", MAX_BYTES).get("data")
+        return parsed(folder / RESULT, "result", MAX_BYTES)
     except UserError:
-        return None
-    return data.get("name") if isinstance(data, dict) else None
+        return {}
+
+
+def check_same_data(folder: Path, named: str, advice: str) -> None:
+    """Raise `UserError` where a folder holds a result of other data than those named, as far as is known."""
+    result, own = read_result(folder), describe_source(named)
+    data, features = (result.get(part) or {} for part in ("data", "features"))
+    names = None, own["data"], path_of(named).name  # of a link it is the link's
+    elsewhere = " in another folder" if data.get("name") in names else ""
+    if not elsewhere or features.get("source_sha256") not in (None, own["source_sha256"]):
+        of = f"of {data['name']!r}{elsewhere}, not {own['data']!r}"
+        raise UserError(f"{folder} holds a result {of}; {advice}")
 
 
 def is_same_run(folder: Path) -> bool:

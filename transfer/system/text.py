@@ -28,6 +28,11 @@ def escaped(text: str) -> str:
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~&" else c for c in printable(text))
 
 
+def as_written(text: str) -> str:
+    """Return a name as it is read from a file in UTF-8: where the locale is another, bytes stand for letters in it."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
 def list_first(names: Sequence[str], count: int = 3) -> str:
     """Join the first of some names, and say how many more there are."""
     more = len(names) - count

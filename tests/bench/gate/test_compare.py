@@ -164,10 +164,12 @@ def test_only_what_there_is(monkeypatch: pytest.MonkeyPatch, only: list[str]) ->
 
 
 def test_too_few_blocks_to_show_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        UserError, match="--blocks is 6; of 1 benchmarks nothing can be shown with fewer than 7"
-    ):
+    with pytest.raises(UserError, match="--blocks is 6; nothing can be shown with fewer than 7"):
         outcome(monkeypatch, Made({"a": 1.0}), blocks=6)
+    with pytest.raises(
+        UserError, match="--blocks is 7; of 2 benchmarks nothing can be shown with fewer than 8"
+    ):
+        outcome(monkeypatch, Made({"a": 1.0, "b": 1.0}), blocks=7)
 
 
 @pytest.mark.trial

@@ -13,6 +13,7 @@ from bench.gate import selftest
 from bench.gate.compare import INCONCLUSIVE, PASSED, RED, Outcome, Row
 from bench.gate.selftest import Plant, Trial
 from bench.gate.verdict import FASTER, SAME, SLOWER, Ratio
+from tests.refusals import refusal
 
 
 def outcome(status: int, **verdicts: str) -> Outcome:
@@ -116,6 +117,17 @@ def test_an_inconclusive_gate_is_asked_again(
     path = tmp_path / "trials.json"
     assert selftest.main(["--json", str(path)]) == status
     assert [trial["status"] for trial in json.loads(path.read_text())["trials"]] == answers[:trials]
+
+
+@pytest.mark.parametrize("words", [["--trials", "0"], ["--trials", "-1"]])
+def test_no_trials_are_refused_before_any_begins(words: list[str]) -> None:
+    assert refusal(selftest.main, words) == f"--trials is {words[1]}; give a whole number from 1 up"
+
+
+def test_a_file_without_trials_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.json"
+    path.write_text("{}")
+    assert "holds no trials" in refusal(selftest.main, ["--show", str(path)])
 
 
 def test_trials_in_a_file_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -99,6 +100,15 @@ def test_lists_hold_what_only_one_method_got_right_and_the_surest_mistakes(
     assert sure == sorted(sure, reverse=True)
     wrong = sum(said != label for said, label in zip(answers.predicted["svm"], answers.labels, strict=True))
     assert mistakes["count"] == wrong > 0
+
+
+def test_bytes_in_place_of_letters_are_those_of_the_file(make: Make, predictions: Any) -> None:
+    """Names that were read in a locale of ASCII; `predictions.csv` has their bytes."""
+    name = os.fsencode("fähre").decode("ascii", "surrogateescape")
+    result, text = make([name, "b"], [4, 4])
+    answers = read_answers(predictions(text.replace(name, "fähre")), result)
+    assert set(answers.labels) == {name, "b"}
+    assert set(answers.predicted["svm"]) <= {name, "b"}
 
 
 def test_thumbnails_are_bounded_in_number_and_bytes(
