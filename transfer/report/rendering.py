@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -82,9 +82,8 @@ def draw(table: Table, console: Console) -> None:
     ]
     widths = _widths(cells, console.width)
     for name, column, width in zip(table.columns, cells, widths, strict=True):
-        drawn.add_column(
-            Text(column[0]), justify="right" if name[0] == " " else "left", min_width=width, max_width=width
-        )
+        justify: JustifyMethod = "right" if name[0] == " " else "left"
+        drawn.add_column(Text(column[0]), justify=justify, overflow="fold", min_width=width, max_width=width)
     for row in list(zip(*cells, strict=True))[1:]:
         drawn.add_row(*map(Text, row))  # Text: brackets in a name are no markup
     # What is too wide even so sticks out: a figure that was cut off would read as another figure.
@@ -124,12 +123,16 @@ def wrap(line: str, columns: int, indent: str = "") -> list[str]:
 
 
 def _widths(cells: Sequence[Sequence[str]], most: int) -> list[int]:
-    """Return the widths of columns, the widest made narrower until all fit, though never than its longest word."""
+    """Return the widths of columns, the widest made narrower until all fit, though never than its longest word.
+
+    A word of more than half of the width is broken where it is in the first column, of names; a figure never is.
+    """
     widths = [max(cell_len(cell) for cell in column) for column in cells]
     least = [
         max(cell_len(word) for cell in column for word in re.findall(r"^\s*\S+|\S+|$", cell))
         for column in cells
     ]
+    least[0] = min(least[0], most // 2)
     for _ in range(sum(widths) + 2 * (len(widths) - 1) - most):
         if wide := [i for i, width in enumerate(widths) if width > least[i]]:
             widths[max(wide, key=widths.__getitem__)] -= 1
