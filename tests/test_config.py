@@ -20,9 +20,22 @@ def test_the_defaults_are_valid() -> None:
     RunConfig()
 
 
+def test_none_stands_for_the_default_of_a_list() -> None:
+    assert RunConfig(methods=None, layers=None, lr=None) == RunConfig()  # type: ignore[arg-type]
+
+
 def test_numbers_of_numpy_are_kept_as_those_of_python() -> None:
-    config = RunConfig(seed=np.int64(3), repeats=np.int64(2), epochs=np.int32(4), lr=np.array([1e-3, 1e-2]))  # type: ignore[arg-type]
-    assert json.dumps([config.seed, config.repeats, config.epochs, config.lr]) == "[3, 2, 4, [0.001, 0.01]]"
+    config = RunConfig(
+        seed=np.int64(3),
+        repeats=np.int64(2),
+        epochs=np.int32(4),
+        lr=np.array([1e-3, 1e-2]),
+        size=np.array([32, 64]),
+    )  # type: ignore[arg-type]
+    assert (
+        json.dumps([config.seed, config.repeats, config.epochs, config.lr, config.size])
+        == "[3, 2, 4, [0.001, 0.01], [32, 64]]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +70,8 @@ def test_numbers_of_numpy_are_kept_as_those_of_python() -> None:
         ({"size": (0, 0)}, ["`size` is (0, 0)", "32 to 8192"]),
         ({"size": (31, 224)}, ["`size` is (31, 224)", "32 to 8192"]),
         ({"size": (224, 8193)}, ["`size` is (224, 8193)", "32 to 8192"]),
-        ({"layers": None}, ["`layers` is None", "give a list"]),
+        ({"size": ()}, ["`size` is ()", "32 to 8192"]),
+        ({"size": (240.0, 800)}, ["`size` is (240.0, 800)", "such as (240, 800)"]),
         ({"columns": None}, ["`columns` is None", "give names"]),
         ({"columns": "file=path"}, ["`columns` is 'file=path'", "give names"]),
         ({"columns": {"path": "file"}}, ["`columns`", "'path'", "file, label"]),

@@ -27,8 +27,8 @@ CHOICES = {
     "resize": ("stretch", "letterbox", "crop"),
     "on_bad_image": ("error", "skip"),
 }
-# Height or width of an input image in pixels.
 MIN_SIDE, MAX_SIDE = 32, 8192
+SIZE = f"height and width in pixels, {MIN_SIDE} to {MAX_SIDE} each, such as (240, 800)"
 EXAMPLES = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225"}
 EXPORT_FORMATS = ("onnx", "openvino", "torch")
 # What of unfrozen blocks is trained in place of all of their parameters; `lora` has a rank.
@@ -244,21 +244,18 @@ class RunConfig:
 
 
 def _check_collections(config: RunConfig) -> None:
-    """Raise `UserError` for lists, columns and a size that are none."""
+    """Raise `UserError` for lists and columns that are none; None stands for the default of a list."""
     for name in ("methods", "layers", "unfreeze", "adapt", "transform", "lr", "lr_blocks", "mean", "std"):
         value = getattr(config, name)
-        if isinstance(value, str) or not isinstance(value, Iterable | type(getattr(RunConfig, name))):
-            example = value.split(",") if isinstance(value, str) else [value] if value else []
+        if value is None:
+            object.__setattr__(config, name, getattr(RunConfig, name))
+        elif isinstance(value, str) or not isinstance(value, Iterable):  # text would be taken apart
+            example = value.split(",") if isinstance(value, str) else [value]
             raise UserError(f"`{name}` is {value!r}; give a list, such as {example}")
     if not isinstance(config.columns, Mapping):
         raise UserError(f"`columns` is {config.columns!r}; give names by role, such as {{'file': 'path'}}")
     for role in config.columns:
         check_choice("columns", role, COLUMNS)
-    if (size := config.size) is not None:
-        whole = isinstance(size, Sequence) and [*map(type, size)] == [int, int]
-        if not whole or not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
-            wanted = f"height and width in pixels, {MIN_SIDE} to {MAX_SIDE} each, such as (240, 800)"
-            raise UserError(f"`size` is {size!r}; give {wanted}")
 
 
 def _convert_numbers(config: RunConfig) -> None:
@@ -273,12 +270,16 @@ def _convert_numbers(config: RunConfig) -> None:
             raise UserError(f"`{name}` is {value!r}; give a whole number") from None
         if name in ("epochs", "batch_size", "views") and value < 1:
             raise UserError(f"`{name}` is {value}; give a whole number from 1 up")
-    for name in ("lr", "lr_blocks", "mean", "std"):
+    for name in ("lr", "lr_blocks", "mean", "std", "size"):
         if (values := getattr(config, name)) is not None:
+            convert, wanted = (operator.index, SIZE) if name == "size" else (float, "numbers")
             try:
-                object.__setattr__(config, name, tuple(map(float, values)))
+                object.__setattr__(config, name, tuple(map(convert, values)))
             except (TypeError, ValueError):
-                raise UserError(f"`{name}` is {values!r}; give numbers") from None
+                raise UserError(f"`{name}` is {values!r}; give {wanted}") from None
+    size = config.size
+    if size is not None and (len(size) != 2 or min(size) < MIN_SIDE or max(size) > MAX_SIDE):
+        raise UserError(f"`size` is {size}; give {SIZE}")
 
 
 def _check_maps(config: RunConfig) -> None:

@@ -865,6 +865,38 @@ def test_without_a_reader_of_errors_the_exit_status_says_that_there_was_one(word
 
 
 @pytest.mark.slow
+def test_a_page_has_the_pictures_of_names_that_the_locale_has_no_letters_for(
+    tmp_path: Path, make_images: MakeImages
+) -> None:
+    """Images that are labels to look at and near-duplicates too."""
+    images = make_images(tmp_path / "images", classes=3, train=12)
+    for split in ("train", "valid", "test"):
+        (images / split / "class0").rename(images / split / "fähre")
+        for path in (images / split / "class1").iterdir():
+            shutil.copy(path, images / split / "fähre" / f"é{path.name}")
+    words = [
+        "run",
+        str(images),
+        "--backbone=resnet18",
+        "--weights=random",
+        "--engine=eager",
+        "--precision=fp32",
+    ]
+    words += ["--methods=ridge,ncm", f"--store={tmp_path / 'store'}", f"--out={tmp_path / 'out'}"]
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "transfer", *words],
+        env=os.environ | ascii_only,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["comparison"]["suspects"]["first"]
+    assert (tmp_path / "out/report.html").read_text().count("data:image/jpeg") > 3
+
+
+@pytest.mark.slow
 def test_a_signal_ends_the_run_in_one_line_and_keeps_what_was_done(
     tmp_path: Path, make_images: MakeImages
 ) -> None:

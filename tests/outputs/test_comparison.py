@@ -13,6 +13,7 @@ import pytest
 import transfer
 from transfer import cli
 from transfer.outputs.comparison import Answer, Comparison
+from transfer.system import files
 from transfer.system.errors import UserError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("timed_once")]
@@ -76,6 +77,17 @@ def test_what_a_killed_run_was_writing_is_removed_after_a_day(found: Comparison,
     os.utime(old, (0, 0))
     found.save(tmp_path)
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_what_another_user_left_keeps_nothing_from_being_saved(
+    found: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(folder))
+
+    monkeypatch.setattr(files, "abandoned", refuse)
+    found.save(tmp_path)
+    assert (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize("score", ["macro_f1", "accuracy"])

@@ -24,3 +24,9 @@ def test_figures_that_are_too_wide_stick_out() -> None:
     figure = "123456789 " * 3
     lines = drawn([["a", figure.replace(" ", "_"), "12"]], 20)
     assert any("123456789_123456789_123456789_  12" in line for line in lines)
+
+
+def test_figures_in_the_first_column_stay_whole() -> None:
+    console = Console(width=14, file=io.StringIO())
+    draw(Table("Counts", [" images", " n"], [["1,234,567", "123"]]), console)
+    assert "1,234,567" in console.file.getvalue()  # type: ignore[attr-defined]

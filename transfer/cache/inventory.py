@@ -20,7 +20,7 @@ from transfer.cache.store import (
     TRIALS,
     Store,
     folder_name,
-    named,
+    made_path,
 )
 from transfer.config import BUILT_IN
 from transfer.system import files
@@ -202,7 +202,7 @@ def _key_is_whole(folder: Path) -> bool:
 
 def _made_faults(entry: Entry) -> Iterator[str]:
     sha256 = str(_sealed(entry.record).get("sha256"))
-    path = named(entry.path, sha256)
+    path = made_path(entry.path, sha256)
     if not _exists(path) or files.file_sha256(path) != sha256:
         yield f"{path}: not what was written"
 

@@ -49,7 +49,7 @@ class MadeFile:
     lock: SharedLock | None = field(default=None, compare=False, repr=False)
 
 
-def named(folder: Path, sha256: str) -> Path:
+def made_path(folder: Path, sha256: str) -> Path:
     """Return the path of a made file with this checksum."""
     return folder / f"{sha256[:32]}.safetensors"
 
@@ -150,7 +150,7 @@ class Store:
         try:
             record = files.unsealed(files.read(folder / MADE, MAX_RECORD_BYTES))
             made = MadeFile(
-                named(folder, record["sha256"]),
+                made_path(folder, record["sha256"]),
                 record["sha256"],
                 float(record["seconds"]),
                 str(record["made_on"]),
@@ -195,7 +195,7 @@ class Store:
         folder = self._made_folder(kind, declared)
         lock = locks.hold_new(folder)
         # Whoever else makes it may have made other bytes, and use them: each has its own name.
-        path = named(folder, files.sha256(data))
+        path = made_path(folder, files.sha256(data))
         digest = files.write(path, data)
         record = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
         files.write(folder / MADE, files.sealed(record))

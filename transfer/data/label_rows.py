@@ -21,7 +21,6 @@ from transfer.data.table_files import Row, Table, as_text, choose_columns
 from transfer.system.errors import UserError
 from transfer.system.text import list_first
 
-# Names of splits that a message names.
 REQUIRED = ("file", "label")
 UNKNOWN = 255
 # No path that systems take is longer.

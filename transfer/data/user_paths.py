@@ -15,7 +15,7 @@ from transfer.data.image_tables import is_table, list_images
 from transfer.data.listing import list_files
 from transfer.data.members import container_of
 from transfer.data.names import Names
-from transfer.data.split_folders import is_output, split_of
+from transfer.data.split_folders import is_output
 from transfer.system import remote
 from transfer.system.errors import UserError
 from transfer.system.files import sha256
@@ -141,7 +141,7 @@ def below(
 def describe_source(named: str) -> dict[str, str]:
     """Return the name of data (`data`) and the sha256 of where they lie (`source_sha256`).
 
-    That tells data of one name apart without their path: a result or a model may be given away.
+    The sha256 distinguishes data of one name without naming their path: a result or a model may be given away.
     """
     source = BUILT_IN if named == BUILT_IN else str(path_of(named).resolve())
     return {"data": Path(source).name, "source_sha256": sha256(os.fsencode(source))}
@@ -172,32 +172,32 @@ def check_output(named: str, out: Path) -> None:
     inside = real.iterdir() if beside_table and real.is_dir() and not is_output(real) else ()
     if any(suffix(path.name) in IMAGE_SUFFIXES for path in inside):
         raise UserError(f"{out} holds images; give an `out` beside them")
+    if place := _folder_around(data, real):
+        raise UserError(f"{out} lies in {place}, which holds images; give an `out` beside {data}")
+
+
+def check_store(named: str, store: Path) -> None:
+    """Raise `UserError` for a store that is a folder of images, or lies in the images of a class or a split."""
+    if named == BUILT_IN or isinstance(data := path_of(named), RemotePath) or isinstance(store, RemotePath):
+        return
+    real = store.resolve()
+    place = data if data.is_dir() and real == data.resolve() else _folder_around(data, real)
+    if place:
+        raise UserError(
+            f"the store {store} lies in {place}, which holds images; give a `store` beside {data}"
+        )
+
+
+def _folder_around(data: Path, real: Path) -> Path | None:
+    """Return the folder with images, in the folder of an image set, that a path lies in; None if there is none."""
     for folder in (data / name for name in folders_in(data)):
         # Class folders within split folders count by themselves only where they lie elsewhere.
         inner = [folder / name for name in folders_in(folder, links=True)]
         for place in (folder, *inner):
             lies_in = real.is_relative_to(place.resolve()) and not is_output(folder)
             if lies_in and list_files(place, once_in=0).all.images:
-                raise UserError(f"{out} lies in {place}, which holds images; give an `out` beside {data}")
-
-
-def check_store(named: str, store: Path) -> None:
-    """Raise `UserError` for a store that would be taken for images: in their folder, unless hidden or beside splits."""
-    data = path_of(named)
-    if (
-        named == BUILT_IN
-        or isinstance(data, RemotePath)
-        or isinstance(store, RemotePath)
-        or not data.is_dir()
-    ):
-        return
-    real, root = store.resolve(), data.resolve()
-    if not real.is_relative_to(root):
-        return
-    parts = real.relative_to(root).parts
-    beside_splits = bool(parts) and "train" in folders_in(data) and split_of(parts[0]) is None
-    if not beside_splits and not any(part.startswith(".") for part in parts):
-        raise UserError(f"the store {store} lies in {data}, which holds images; give a `store` beside it")
+                return place
+    return None
 
 
 def folders_in(folder: Path, *, links: bool = False) -> list[str]:

@@ -116,7 +116,7 @@ class Experiment:
         """Return a small JPEG of an image, by its file as `predictions.csv` names it; None of given features."""
         if self.features.given:
             return None
-        image = self.features.images[self._places[file]]
+        image = self.features.images[self._places[as_written(file)]]
         return make_thumbnail(image, image.size)
 
     @cached_property

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
 # By the precision of an engine: the dtype of products; None where nothing is cast.
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def without_tf32() -> AbstractContextManager[None]:
+    """Have convolutions of a GPU computed in fp32 where that is the precision, as engines do."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return flags
 
 
 @dataclass(frozen=True, kw_only=True)

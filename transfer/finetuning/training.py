@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch import nn
 
 from transfer.finetuning.head import Head
 from transfer.finetuning.memory import fitting_part
-from transfer.finetuning.recipe import AUTOCAST, Recipe
+from transfer.finetuning.recipe import AUTOCAST, Recipe, without_tf32
 from transfer.finetuning.rows import MapRows
 from transfer.heads.solutions import ranking, validation_scores
 from transfer.system.progress import Progress, silent
@@ -168,7 +167,7 @@ class Training:
         loss = torch.zeros((), device=total.device)
         for i in range(0, len(y_N), self._part):
             part = slice(i, i + self._part)
-            with _without_tf32():
+            with without_tf32():
                 logits_NC = self.head(self._features([one[part] for one in maps]))
                 own = nn.functional.cross_entropy(logits_NC, y_N[part], self._weight_C, reduction="sum")
                 self._scaler.scale(own / total).backward()  # type: ignore[no-untyped-call]
@@ -189,7 +188,7 @@ class Training:
         places = np.arange(len(rows))
         batches = [places[i : i + self._part] for i in range(0, len(places), self._part)]
         x_ND = make_rows((len(rows), self.head.linear.in_features))
-        with torch.inference_mode(), _without_tf32():
+        with torch.inference_mode(), without_tf32():
             ready = rows.batches(batches, self.recipe.device, AUTOCAST[self.recipe.precision])
             for batch, (maps, _) in zip(batches, ready, strict=True):
                 x_ND[batch[0] : batch[-1] + 1] = self._features(maps).float().cpu().numpy()
@@ -252,9 +251,3 @@ class Training:
                         key: one.clone() if key == "step" else torch.empty_like(value).copy_(one)
                         for key, one in own.items()
                     }
-
-
-def _without_tf32() -> AbstractContextManager[None]:
-    """Have convolutions of a GPU computed in fp32 where that is the precision, as engines do."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return flags

@@ -22,7 +22,7 @@ from torch import nn
 
 from transfer.backbones.batch_norm import list_batch_norms
 from transfer.backbones.pixels import FromPixels
-from transfer.finetuning.recipe import AUTOCAST
+from transfer.finetuning.recipe import AUTOCAST, without_tf32
 from transfer.finetuning.training import Tensors
 from transfer.heads.batched_adam import draw_start
 from transfer.system.errors import UserError
@@ -153,7 +153,7 @@ class UncachedTraining:
         with (
             torch.no_grad(),
             torch.autocast(self.device, dtype, enabled=dtype is not None),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
+            without_tf32(),
         ):
             try:
                 x_ND = self.network(x_NHW3).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +36,9 @@ def save(out: Path, done: Experiment, on_progress: Progress = silent) -> list[Us
     """
     text = done.result_json.encode()
     failures = []
-    for path in files.abandoned(out):
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another user's
+        for path in files.abandoned(out):
+            path.unlink(missing_ok=True)
     steps: dict[str, Callable[[], object]] = {
         RESULT: lambda: files.write(out / RESULT, text),
         "report.md": lambda: files.write(out / "report.md", report.markdown(done.result).encode()),

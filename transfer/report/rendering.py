@@ -80,7 +80,7 @@ def draw(table: Table, console: Console) -> None:
         [printable(cell) for cell in (column[0].strip(), *column[1:])]
         for column in zip(table.columns, *table.rows, strict=True)
     ]
-    widths = _widths(cells, console.width)
+    widths = _widths(cells, console.width, named=table.columns[0][0] != " ")
     for name, column, width in zip(table.columns, cells, widths, strict=True):
         justify: JustifyMethod = "right" if name[0] == " " else "left"
         drawn.add_column(Text(column[0]), justify=justify, overflow="fold", min_width=width, max_width=width)
@@ -122,17 +122,18 @@ def wrap(line: str, columns: int, indent: str = "") -> list[str]:
     return _Wrapper(columns, initial_indent=indent, subsequent_indent=indent).wrap(line)
 
 
-def _widths(cells: Sequence[Sequence[str]], most: int) -> list[int]:
+def _widths(cells: Sequence[Sequence[str]], most: int, *, named: bool) -> list[int]:
     """Return the widths of columns, the widest made narrower until all fit, though never than its longest word.
 
-    A word of more than half of the width is broken where it is in the first column, of names; a figure never is.
+    Where the first column is of names, a word there of more than half of the width is broken; a figure never is.
     """
     widths = [max(cell_len(cell) for cell in column) for column in cells]
     least = [
         max(cell_len(word) for cell in column for word in re.findall(r"^\s*\S+|\S+|$", cell))
         for column in cells
     ]
-    least[0] = min(least[0], most // 2)
+    if named:
+        least[0] = min(least[0], most // 2)
     for _ in range(sum(widths) + 2 * (len(widths) - 1) - most):
         if wide := [i for i, width in enumerate(widths) if width > least[i]]:
             widths[max(wide, key=widths.__getitem__)] -= 1

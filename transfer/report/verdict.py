@@ -212,7 +212,7 @@ def _conclude(
         return tie
     if p is None:
         return "these splits say nothing about chance"
-    if p < ALPHA:
+    if ci95 and p < ALPHA:
         return f"that may be chance (p = {format_p(p)}, but the interval includes 0)"
     return f"that may be chance (p = {format_p(p)})"
 

@@ -90,8 +90,8 @@ class ModelsNotSaved(UserError):
 def check_replaceable(folder: Path, config: RunConfig, *, argument: str = "out") -> None:
     """Refuse to replace a model of other data, or of another network, than those of a run.
 
-    Where there is no model, as after a run on given features, the result beside it is not replaced by that of other
-    data.
+    Where there is no model, as after a run on given features, the result beside it is not replaced by that of data of
+    another name, nor by that of other given features.
 
     A run on the same DATA with its backbone, weights, normalisation, layers, resizing, decoder, transform and, where
     it names one, input size may replace it, whatever its other settings and whatever images have come or gone since.

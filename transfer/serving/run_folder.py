@@ -32,7 +32,7 @@ def find_record(folder: Path) -> Path:
         check_one_run(folder)
         if not (folder / RESULT).is_file():
             raise UserError(f"no {RECORD} in {folder}; give the folder that transfer run --out wrote to")
-        if (read_result(folder).get("features") or {}).get("given"):
+        if read_part(folder, "features").get("given"):
             raise UserError(
                 f"{folder} holds a result without models: given features have no network; run on images"
             )
@@ -71,23 +71,24 @@ def find_network(path: Path, about: dict[str, Any]) -> str | None:
         return None
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """Return the result in a folder that a run wrote to, unchecked; empty without one that can be read."""
+def read_part(folder: Path, name: str) -> dict[str, Any]:
+    """Return a part of the result in a folder that a run wrote to, unchecked; empty without one that can be read."""
     try:
-        return parsed(folder / RESULT, "result", MAX_BYTES)
+        found = parsed(folder / RESULT, "result", MAX_BYTES).get(name)
     except UserError:
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_same_data(folder: Path, named: str, advice: str) -> None:
     """Raise `UserError` where a folder holds a result of other data than those named, as far as is known."""
-    result, own = read_result(folder), describe_source(named)
-    data, features = (result.get(part) or {} for part in ("data", "features"))
-    names = None, own["data"], path_of(named).name  # of a link it is the link's
-    elsewhere = " in another folder" if data.get("name") in names else ""
-    if not elsewhere or features.get("source_sha256") not in (None, own["source_sha256"]):
-        of = f"of {data['name']!r}{elsewhere}, not {own['data']!r}"
-        raise UserError(f"{folder} holds a result {of}; {advice}")
+    own, had = describe_source(named), read_part(folder, "data").get("name")
+    source = read_part(folder, "features").get("source_sha256")  # of given features alone
+    same_name = had in (None, own["data"], path_of(named).name)  # of a link it is the link's
+    if had is None or (same_name and source in (None, own["source_sha256"])):
+        return
+    where = " in another folder" if same_name else ""
+    raise UserError(f"{folder} holds a result of {had!r}{where}, not {own['data']!r}; {advice}")
 
 
 def is_same_run(folder: Path) -> bool:
