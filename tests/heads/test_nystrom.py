@@ -109,7 +109,9 @@ def test_features_of_a_kernel_serve_its_added_settings() -> None:
 
 def test_what_has_no_approximation_is_refused_or_left_out(caplog: pytest.LogCaptureFixture) -> None:
     x, y = blobs(600, 12, 3)
-    with pytest.raises(UserError, match="n_landmarks is 130; memory has room for 120 of 600 training images; give at most"):
+    with pytest.raises(
+        UserError, match="n_landmarks is 130; memory has room for 120 of 600 training images; give at most"
+    ):
         SVM(kernel="rbf", n_landmarks=130, memory_gb=SMALL_GB).fit(x, y)
     with pytest.raises(UserError, match="too many for an RBF kernel .* a linear SVM takes any number"):
         SVM(kernel="rbf", n_landmarks=0, memory_gb=SMALL_GB).fit(x, y)
