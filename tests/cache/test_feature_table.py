@@ -397,7 +397,7 @@ def test_rows_of_what_is_deleted_after_a_merge_that_was_seen_half_done_are_found
     with monkeypatch.context() as patch:
         patch.setattr(shards, "delete", gone.append)
         other.merge()
-    reader = FeatureTable(other.folder, other.key, DECLARED, read=False)
+    reader = FeatureTable(other.folder, DECLARED, read=False)
     reader.look_again([path.name for path in shards.paths(other.folder) - before])
     reader.look_again()  # those that were merged are found last, and answer
     for path in gone:

@@ -27,6 +27,7 @@ from transfer.cache.rows import Array, Rows
 from transfer.cache.shards import Damaged, NewerVersion, Shard
 from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
+from transfer.system.files import record_sha256
 from transfer.system.row_storage import MakeRows
 
 SHARD_ROWS, SHARD_BYTES = 4096, 2**27
@@ -45,10 +46,8 @@ class FeatureTable:
     ----------
     folder : Path
         Created when the first rows are added.
-    key : str
-        `record_sha256` of `declared`.
     declared : dict
-        What the features depend on, as JSON values.
+        What the features depend on, as JSON values; `record_sha256` of it is the table's `key`.
     mirror : Mirror, optional
         The store behind a URL of which the folder is a copy: what is written is durable once it is there too.
     read : bool
@@ -58,14 +57,13 @@ class FeatureTable:
     def __init__(
         self,
         folder: Path,
-        key: str,
         declared: dict[str, Any],
         mirror: Mirror | None = None,
         *,
         read: bool = True,
     ) -> None:
         self.folder = folder
-        self.key = key
+        self.key = record_sha256(declared)
         self._declared = declared
         self.damaged: list[str] = []
         """Names of shards that were set aside because their bytes were not what was written."""

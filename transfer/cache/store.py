@@ -93,10 +93,7 @@ class Store:
         UserError
             If the store can't be used.
         """
-        key = files.record_sha256(declared)
-        return FeatureTable(
-            self.folder(FEATURES) / folder_name(declared), key, declared, self.mirror, read=read
-        )
+        return FeatureTable(self.folder(FEATURES) / folder_name(declared), declared, self.mirror, read=read)
 
     def listed(self, declared: dict[str, Any]) -> Ids:
         """Return the images that a table lists, copies included.

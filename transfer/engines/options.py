@@ -70,9 +70,7 @@ def pick_device(device: str) -> str:
     """Resolve `auto` to `cuda` where there is a CUDA device, else to `cpu`; `UserError` for one that is not there."""
     if device == "cuda" and not gpus.is_available():
         raise UserError("`device` is cuda, but torch sees no CUDA device here; use `device='cpu'`")
-    if device == "auto":
-        return "cuda" if gpus.is_available() else "cpu"
-    return device
+    return gpus.resolve_device(device)
 
 
 def multiplies_bf16(device: str) -> bool:

@@ -1,4 +1,4 @@
-"""Linear layers: features standardised, standardisation folded into a layer, and classifiers that are one.
+"""Linear layers: standardisation folded into a layer, classifiers that are one, and searches that choose one.
 
 N: training rows. B: rows of a part. M: rows to predict. D: features. C: classes. S: settings.
 """
@@ -167,7 +167,8 @@ class LinearSearch(GridSearch):
         return predict_layers(models, X)
 
     def _make(self, rows: Any, params: Setting, model: Layer) -> LinearHead:
-        shared = set(self.HEAD._get_param_names()).intersection(self._get_param_names()) - params.keys()
-        estimator = self.HEAD(**{name: getattr(self, name) for name in shared}, **params)
+        estimator, own = self.HEAD(), self.get_params(deep=False)
+        shared = estimator.get_params(deep=False).keys() & own.keys()
+        estimator.set_params(**{name: own[name] for name in shared} | params)
         estimator.coef_, estimator.intercept_ = model
         return estimator

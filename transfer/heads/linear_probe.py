@@ -20,7 +20,8 @@ from transfer.heads.halving import RUNGS, Share, Trained, train_shares
 from transfer.heads.linear import LinearSearch
 from transfer.heads.linear_probe_classifier import FineTune
 from transfer.heads.solutions import Solution, curve_columns, ranking
-from transfer.heads.training import TrainingRows, resolve_device
+from transfer.heads.training import TrainingRows
+from transfer.system.gpus import resolve_device
 from transfer.system.timer import now
 
 Array = npt.NDArray[Any]

@@ -25,6 +25,7 @@ from sklearn.utils import compute_class_weight
 
 from transfer.heads.primal_problem import Hessians, Machines, Rows, SecondMoments
 from transfer.heads.products import multiply_few
+from transfer.system.gpus import resolve_device
 
 Array = npt.NDArray[Any]
 
@@ -67,8 +68,7 @@ def fit(
         (C, D) and (C,) float32 for raw features. Two classes are one machine, (1, D), above zero for the first.
     """
     classes, codes_N = np.unique(y, return_inverse=True)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(device)
     own, rest = [], []
     for C, class_weight in settings:
         cost_C = C * compute_class_weight(class_weight, classes=classes, y=y)

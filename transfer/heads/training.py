@@ -20,6 +20,7 @@ from transfer.heads.halving import Point, Validate
 from transfer.heads.linear import Layer, compute_moments, fold_scale
 from transfer.heads.mapped import MappedRows, parts
 from transfer.heads.solutions import validation_scores
+from transfer.system.gpus import resolve_device
 from transfer.system.row_storage import is_mapped
 
 Array = npt.NDArray[Any]
@@ -151,13 +152,6 @@ class TrainingRows:
     def fold(self, weights_CD: torch.Tensor, biases_C: torch.Tensor) -> Layer:
         """Return the layer for raw features."""
         return fold_scale(weights_CD.cpu().numpy(), biases_C.cpu().numpy(), self.mean_D, self.deviation_D)
-
-
-def resolve_device(device: str) -> str:
-    """Return `cpu` or `cuda`; `auto` is CUDA if there is any."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _standardized(X: Array, mean_D: Array, deviation_D: Array, device: str) -> torch.Tensor:

@@ -32,7 +32,8 @@ def find_record(folder: Path) -> Path:
         check_one_run(folder)
         if not (folder / RESULT).is_file():
             raise UserError(f"no {RECORD} in {folder}; give the folder that transfer run --out wrote to")
-        if read_part(folder, "features").get("given"):
+        [features] = read_parts(folder, "features")
+        if features.get("given"):
             raise UserError(
                 f"{folder} holds a result without models: given features have no network; run on images"
             )
@@ -71,19 +72,19 @@ def find_network(path: Path, about: dict[str, Any]) -> str | None:
         return None
 
 
-def read_part(folder: Path, name: str) -> dict[str, Any]:
-    """Return a part of the result in a folder that a run wrote to, unchecked; empty without one that can be read."""
+def read_parts(folder: Path, *names: str) -> list[dict[str, Any]]:
+    """Return parts of the result in a folder that a run wrote to, unchecked; those that can't be read are empty."""
     try:
-        found = parsed(folder / RESULT, "result", MAX_BYTES).get(name)
+        result = parsed(folder / RESULT, "result", MAX_BYTES)
     except UserError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        result = {}
+    return [part if isinstance(part := result.get(name), dict) else {} for name in names]
 
 
 def check_same_data(folder: Path, named: str, advice: str) -> None:
     """Raise `UserError` where a folder holds a result of other data than those named, as far as is known."""
-    own, had = describe_source(named), read_part(folder, "data").get("name")
-    source = read_part(folder, "features").get("source_sha256")  # of given features alone
+    own, (data, features) = describe_source(named), read_parts(folder, "data", "features")
+    had, source = data.get("name"), features.get("source_sha256")  # the source of given features alone
     same_name = had in (None, own["data"], path_of(named).name)  # of a link it is the link's
     if had is None or (same_name and source in (None, own["source_sha256"])):
         return

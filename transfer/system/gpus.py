@@ -37,6 +37,13 @@ def is_available() -> bool:
     return torch.cuda.is_available()
 
 
+def resolve_device(device: str) -> str:
+    """Return `cpu` or `cuda`; `auto` is CUDA if torch can use a GPU."""
+    if device != "auto":
+        return device
+    return "cuda" if is_available() else "cpu"
+
+
 def has_driver(devices: Path = Path("/dev")) -> bool:
     """Return whether there is the device of a driver that torch may use; True where the system does not show them."""
     return sys.platform != "linux" or any(path for name in DRIVERS for path in devices.glob(name))
