@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command ends in order, or at once if that takes too long."""
+"""Ctrl-C, SIGTERM and a closed terminal: a command ends in order, or at once if that takes too long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERRUPTED_MESSAGE = "interrupted; a run or an extraction resumes when started 
 # Libraries come back from a fit or a compilation when they are done, and threads are waited for. What is kept is
 # kept whole at any moment, so nothing is lost by not waiting longer.
 GRACE_S = 1.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _at_end: list[Callable[[], None]] = []
 
