@@ -87,7 +87,7 @@ def make(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
 
 @contextmanager
 def prepare(name: str, folder: Path, C: float) -> Iterator[Prepared]:
-    """Load the features, warm up on few of them; yield calls that fit on all and return seconds and results."""
+    """Load the features, warm up on few of them; yield calls that fit on all and return what came of it."""
     x_ND, y_N = np.load(folder / "x.npy"), np.load(folder / "y.npy")
     WAYS[name](C).fit(x_ND[:FEW], y_N[:FEW])
     before, heads = peak_bytes(), {}

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="images (1,000,000)")
     parser.add_argument("--width", type=int, default=64, help="features an image (64)")
     parser.add_argument(
-        "--folder", type=Path, help="where the store is made: a new folder; else a temporary one"
+        "--folder", type=Path, help="a folder in which the store is made; by default that of temporary files"
     )
     parser.add_argument("--json", type=Path, help="figures go there")
     args = parser.parse_args()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +120,3 @@ def test_parquet_is_read_in_row_order(tmp_path: Path) -> None:
     assert read(path, "label", "file") == [(0, [1, "a.jpg"]), (1, [None, "b.jpg"])]
     path.write_bytes(b"PAR1 is not enough")
     assert f"can't read {path}" in refusal(read, path)
-
-
-def test_without_pyarrow_one_line_says_how_to_install_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = builtins.__import__
-
-    def fail(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    path = write(tmp_path / "t.parquet", b"PAR1")
-    monkeypatch.setattr(builtins, "__import__", fail)
-    assert f"{path} needs pyarrow; install it (pip install pyarrow)" in refusal(read, path)

@@ -278,13 +278,11 @@ def test_test_images_that_are_training_images_are_counted(root: Path, tmp_path: 
     assert data["test_in_train"] == 2
     assert data["copies"] == {"train-valid": 0, "train-test": 2, "valid-test": 0}
     assert data["copies_of_another_class"] == {"train-valid": 0, "train-test": 1, "valid-test": 0}
-    assert data["contradictions"] == 0
     shutil.copy(root / "images/train/class1/0.jpg", tmp_path / "images/train/class2/copy.jpg")
     shutil.copy(root / "images/train/class1/1.jpg", tmp_path / "images/train/class1/copy.jpg")
     data = run(tmp_path, methods=("svm-lab",)).data
     assert data["in_two_classes"] == {"images": 1, "classes": ["class1", "class2"]}
     assert data["copies_within"] == {"train": 1, "valid": 0, "test": 0}
-    assert data["contradictions"] == 2
 
 
 def test_mistakes_known_in_advance_are_reported_before_any_work(

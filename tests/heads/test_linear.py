@@ -11,15 +11,12 @@ from transfer.heads.linear import compute_moments, fold_scale
 def test_a_folded_layer_keeps_its_digits_wherever_the_features_lie(offset: float, dtype: type) -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(50, 40)) + offset).astype(np.float32)
-    weights, biases = (
-        rng.normal(size=(1, 3, 40)).astype(np.float32),
-        rng.normal(size=(1, 3)).astype(np.float32),
-    )
+    weights, biases = rng.normal(size=(3, 40)).astype(np.float32), rng.normal(size=3).astype(np.float32)
     mean, scale = x.mean(0), x.std(0)
-    [coef], [intercept] = fold_scale(weights, biases, mean, scale)
+    coef, intercept = fold_scale(weights, biases, mean, scale)
     assert coef.dtype == intercept.dtype == dtype
     standardized = (x - mean).astype(np.float64) / scale
-    expected = standardized @ weights[0].T + biases[0]
+    expected = standardized @ weights.T + biases
     np.testing.assert_allclose(x @ coef.T + intercept, expected, atol=1e-4)
 
 

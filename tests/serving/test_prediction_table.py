@@ -85,12 +85,6 @@ def test_what_can_not_be_written_is_refused_before_any_work(name: str, words: st
         check_path(tmp_path / name)
 
 
-def test_parquet_without_pyarrow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="needs pyarrow; install it"):
-        check_path(tmp_path / "x.parquet")
-
-
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_classes_may_have_names_that_are_no_utf8(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"found{suffix}"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transfer.system.content_ids import Ids, are_among, contradictions, find, firsts, from_hex, keys, to_hex
+from transfer.system.content_ids import Ids, are_among, find, firsts, from_hex, keys, to_hex
 
 
 def with_zeros() -> Ids:
@@ -60,17 +60,3 @@ def test_ids_are_or_are_not_among_others() -> None:
     ids_N32 = with_zeros()
     assert are_among(ids_N32, ids_N32[[4, 1, 1]]).tolist() == [False, True, False, False, True, False]
     assert not are_among(ids_N32, ids_N32[:0]).any()
-
-
-@pytest.mark.parametrize(
-    ("rows", "labels", "count"),
-    [
-        ([], [], 0),
-        ([0, 1, 2], [0, 1, 1], 0),
-        ([0, 0, 1], [1, 1, 0], 0),
-        ([0, 1, 0, 1, 0, 5], [0, 1, 2, 1, 0, 0], 3),
-    ],
-)
-def test_ids_of_more_than_one_label_are_counted(rows: list[int], labels: list[int], count: int) -> None:
-    ids_N32 = with_zeros()[np.array(rows, np.int64)]
-    assert contradictions(ids_N32, np.array(labels, np.int32)) == count

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transfer.cli.commands import find_early, note_built_in, read_config, report_skipped, write_run
 from transfer.cli.exit_status import INCOMPLETE
 from transfer.cli.messages import name_options
-from transfer.cli.output import not_printed, output_folders
+from transfer.cli.output import output_folders, printing
 from transfer.cli.parsing import parse_duration, parse_size
 from transfer.system.errors import UserError
 from transfer.system.progress import reported
@@ -76,7 +76,7 @@ def run_candidates(args: argparse.Namespace) -> int:
         with reported(on_progress, "write", PAGE):
             files.write(args.out / FRONTIER, text.encode())
             files.write(args.out / PAGE, report.page_of_several(found, remarks).encode())
-    try:
+    with printing(args.out):
         if args.json:
             print(text, end="", flush=True)
         elif args.quiet:
@@ -86,10 +86,6 @@ def run_candidates(args: argparse.Namespace) -> int:
             report.show_side_by_side(found, rendering.console(), remarks)
             folders = ", ".join(f"{run.name}/" for run in found)
             print(printable(f"Written to {args.out}: {PAGE}, {FRONTIER}, {folders}"), flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise not_printed(error, args.out) from error
     status = report_skipped(skipped, max(count, len(skipped)))
     return INCOMPLETE if any(one["state"] == candidates.FAILED for one in record["candidates"]) else status
 

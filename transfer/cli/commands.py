@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.exit_status import DONE, INCOMPLETE, SKIPPED
 from transfer.cli.messages import name_options
-from transfer.cli.output import not_printed, output_folders
+from transfer.cli.output import output_folders, printing
 from transfer.cli.parsing import parse_bytes, parse_columns, parse_numbers, parse_repeats, parse_size
 from transfer.config import BUILT_IN, EXAMPLES, RunConfig
 from transfer.heads.registry import METHODS, check_methods
@@ -74,22 +74,18 @@ def run(args: argparse.Namespace) -> int:
         # Whoever reads standard output may be gone, or show no such letter: what took time is written before.
         failed = write_run(args.out, done, on_progress) if args.out else None
         logged = _log(done, args.out, on_progress) if args.log else None
-    try:
-        if args.json:
-            print(done.result_json, end="", flush=True)
-        elif args.quiet:
-            print(report.verdict(result), flush=True)
-        else:
-            report.show(result, rendering.console(), verbose=args.verbose)
-            print(printable(_where(args.out, models)), flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        failed = failed or not_printed(error, args.out)
-    if logged:
-        print_line(str(logged))
-    if failed:
-        raise failed
+    with printing(args.out, failed):
+        try:
+            if args.json:
+                print(done.result_json, end="", flush=True)
+            elif args.quiet:
+                print(report.verdict(result), flush=True)
+            else:
+                report.show(result, rendering.console(), verbose=args.verbose)
+                print(printable(_where(args.out, models)), flush=True)
+        finally:
+            if logged:
+                print_line(str(logged))
     skipped = {image["name"]: image["reason"] for image in result.data["skipped"]}
     status = report_skipped(skipped, results.skipped_count(result))
     return INCOMPLETE if logged else status

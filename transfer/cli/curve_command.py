@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.cli.commands import prepare_early, read_config, report_skipped
-from transfer.cli.output import output_folders
+from transfer.cli.output import output_folders, printing
 from transfer.config import LEAST_DRAWS, MOST_DRAWS
 from transfer.system.errors import UserError, check_number
 from transfer.system.run_files import CURVE, CURVE_PAGE
@@ -38,17 +38,16 @@ def curve(args: argparse.Namespace) -> int:
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     # What took time is written before it is shown, and shown where it can't be written.
     failed = _write(args.out, found, text) if args.out else None
-    if args.json:
-        print(text, end="", flush=True)
-    elif args.quiet:
-        for sentence in report.sentences(found, config.select):
-            print(printable(sentence), flush=True)
-    else:
-        report.show(found, rendering.console())
-        if args.out and not failed:
-            print(printable(f"Written to {args.out}: {CURVE_PAGE}, {CURVE}"), flush=True)
-    if failed:
-        raise failed
+    with printing(args.out, failed):
+        if args.json:
+            print(text, end="", flush=True)
+        elif args.quiet:
+            for sentence in report.sentences(found, config.select):
+                print(printable(sentence), flush=True)
+        else:
+            report.show(found, rendering.console())
+            if args.out and not failed:
+                print(printable(f"Written to {args.out}: {CURVE_PAGE}, {CURVE}"), flush=True)
     skipped = features.skipped
     return report_skipped(skipped, len(skipped))
 

@@ -1,4 +1,4 @@
-"""The folders that --out names."""
+"""The folders that --out names, and results that can't be written or printed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,31 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"can't write to {folder}; give another --out")
 
 
-def not_printed(error: OSError, out: Path | None) -> UserError:
-    """Return the error of a result that standard output does not take: it says where the result is."""
-    kept = f"the result is in {out}" if out else "give --out to keep the result"
-    return UserError(f"can't write to standard output ({error.strerror}); {kept}")
+@contextlib.contextmanager
+def printing(out: Path | None, failed: UserError | None = None) -> Iterator[None]:
+    """Print a result in the block, which is written to `out` already.
+
+    Parameters
+    ----------
+    out : Path or None
+    failed : UserError, optional
+        Why it could not be written; raised at the end, whether it could be printed or not.
+
+    Raises
+    ------
+    UserError
+        `failed`, or for a standard output that takes nothing: it says where the result is.
+    BrokenPipeError
+        Where the reader of standard output had enough.
+    """
+    try:
+        yield
+    except OSError as error:
+        if failed:
+            raise failed from error
+        if isinstance(error, BrokenPipeError):
+            raise
+        kept = f"the result is in {out}" if out else "give --out to keep the result"
+        raise UserError(f"can't write to standard output ({error.strerror}); {kept}") from error
+    if failed:
+        raise failed

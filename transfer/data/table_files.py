@@ -226,7 +226,7 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 @contextlib.contextmanager
 def parquet_file(path: Path) -> Iterator[Any]:
-    """Open a Parquet file; raise `UserError` where it is none, or there is no pyarrow."""
+    """Open a Parquet file; raise `UserError` where it is none."""
     with pyarrow_errors(path):
         import pyarrow.parquet
 
@@ -237,13 +237,9 @@ def parquet_file(path: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def pyarrow_errors(path: Path) -> Iterator[None]:
-    """Raise `UserError` where pyarrow, or what it reads of a file, fails."""
-    try:
-        import pyarrow  # optional
-    except ImportError:
-        raise UserError(
-            f"reading {path} needs pyarrow; install it (pip install pyarrow), or save it as .csv"
-        ) from None
+    """Raise `UserError` where what pyarrow reads of a file fails."""
+    import pyarrow
+
     try:
         yield
     except Unfit:

@@ -22,7 +22,6 @@ from transfer.data.random_splits import SPLITS
 from transfer.data.sizes import common_size
 from transfer.data.splits import groups_across_splits
 from transfer.features.extract import Features
-from transfer.system.content_ids import contradictions
 from transfer.system.row_storage import is_mapped
 
 OTHERS_NAMED = 20
@@ -48,7 +47,7 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
         `data` of the result.
     """
     images, skipped = features.images, features.skipped
-    copies, train = count_copies(images.ids_N32, images.label_N, images.split_N), images.in_split("train")
+    copies = count_copies(images.ids_N32, images.label_N, images.split_N)
     n_classes = len(image_set.classes)
     own_size = None if features.given else common_size(images.size_N2)
     return {
@@ -70,7 +69,6 @@ def describe(image_set: ImageSet, features: Features) -> dict[str, Any]:
             "images": copies.in_two_classes,
             "classes": [image_set.classes[label] for label in copies.classes],
         },
-        "contradictions": contradictions(train.ids_N32, train.label_N),
         "near_duplicates": _describe_near_duplicates(features),
         "others": {"count": len(image_set.others), "first": list(image_set.others[:OTHERS_NAMED])},
         "test_in_train": copies.across["train-test"],

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from transfer.heads.linear import compute_moments
+from transfer.heads.linear import compute_moments, fold_scale
 from transfer.heads.linear_probe_classifier import FineTune
 
 
@@ -52,11 +52,7 @@ class Head(nn.Module):
 
     def folded(self, fitted: FineTune) -> Any:
         """Return the layer for features that are not standardised, as a copy of one that was fitted to such."""
-        mean_D, scale_D = self.mean_D.double().cpu().numpy(), self.scale_D.double().cpu().numpy()
-        coef_CD = self.linear.weight.detach().double().cpu().numpy() / scale_D
+        tensors = self.linear.weight, self.linear.bias, self.mean_D, self.scale_D
         found = copy.deepcopy(fitted)
-        found.intercept_ = (self.linear.bias.detach().double().cpu().numpy() - coef_CD @ mean_D).astype(
-            np.float32
-        )
-        found.coef_ = coef_CD.astype(np.float32)
+        found.coef_, found.intercept_ = fold_scale(*(one.detach().cpu().numpy() for one in tensors))
         return found

@@ -55,29 +55,29 @@ def compute_moments(x_ND: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float
     return mean_D.astype(np.float32), np.where(deviation_D > 0, deviation_D, 1).astype(np.float32)
 
 
-def fold_scale(weights_SCD: Array, biases_SC: Array, mean_D: Array, scale_D: Array) -> tuple[Array, Array]:
-    """Fold standardisation into layers: write W (x - mean) / scale + b as layers for x itself.
+def fold_scale(weights_CD: Array, biases_C: Array, mean_D: Array, scale_D: Array) -> Layer:
+    """Fold standardisation into a layer: write W (x - mean) / scale + b as a layer for x itself.
 
     The result is float32, or float64 if a feature's mean is more than `FAR` times its scale: products with raw rows
     cancel there, and in float32 a logit would lose more digits than classes differ by.
 
     Parameters
     ----------
-    weights_SCD : (S, C, D)
-    biases_SC : (S, C)
+    weights_CD : (C, D)
+    biases_C : (C,)
     mean_D, scale_D : (D,)
 
     Returns
     -------
-    coef : (S, C, D)
-    intercept : (S, C)
+    coef : (C, D)
+    intercept : (C,)
     """
     mean_D, scale_D = mean_D.astype(np.float64), scale_D.astype(np.float64)
     dtype = np.float64 if (np.abs(mean_D) > FAR * scale_D).any() else np.float32
     # A layer at the far edge of a grid may overflow float32; it then loses on the validation rows.
     with np.errstate(over="ignore", invalid="ignore"):
-        folded_SCD = weights_SCD / scale_D
-        return folded_SCD.astype(dtype), (biases_SC - folded_SCD @ mean_D).astype(dtype)
+        folded_CD = weights_CD / scale_D
+        return folded_CD.astype(dtype), (biases_C - folded_CD @ mean_D).astype(dtype)
 
 
 class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

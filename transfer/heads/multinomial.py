@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from transfer.heads.curvature import MOST_JOINT, OVERFLOW, Preconditioner, principal_axes, sum_curvature, turn
 from transfer.heads.flushing import flush_thread, flushed
 from transfer.heads.lbfgs import minimise
-from transfer.heads.linear import compute_moments, fold_scale
+from transfer.heads.linear import Layer, compute_moments, fold_scale
 from transfer.heads.mapped import MappedRows, parts, scale_rows
 from transfer.heads.products import even_blocks, multiply_few, multiply_rows
 from transfer.heads.threads import one_thread_each, pool_of_cores
@@ -99,13 +99,12 @@ class Rows:
         start_CR = turn(start_CR, axes_RR)
         return cls(turned_SR, basis_RD, mean_D, scale_D, start_CR, sample_S, turned_SR, None)
 
-    def fold(self, layer_CR: Array) -> tuple[Array, Array]:
+    def fold(self, layer_CR: Array) -> Layer:
         """Return weights (C, D) and intercepts (C,) for raw features; the last column of `layer_CR` is intercepts."""
         weights_CD = layer_CR[:, :-1]
         if self.basis_RD is not None:
             weights_CD = weights_CD @ self.basis_RD
-        coef, intercept = fold_scale(weights_CD[None], layer_CR[None, :, -1], self.mean_D, self.scale_D)
-        return coef[0], intercept[0]
+        return fold_scale(weights_CD, layer_CR[:, -1], self.mean_D, self.scale_D)
 
 
 def _first_steps(problem: Problem) -> tuple[Array, Array]:

@@ -186,7 +186,4 @@ class ClassMeans:
         weights_CD = weights_CD / unit_D
         bias_C = bias_C + weights_CD @ (self.shift_D - origin_D)
         # On standardised rows in any case: by their scale `fold_scale` sees which digits the layer needs.
-        coef, intercept = fold_scale(
-            (weights_CD * self.scale_D)[None], bias_C[None], self.shift_D, self.scale_D
-        )
-        return coef[0], intercept[0]
+        return fold_scale(weights_CD * self.scale_D, bias_C, self.shift_D, self.scale_D)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.utils import gen_batches
 
 from transfer.heads.linear import compute_moments
 from transfer.system.hardware import available_bytes
@@ -44,8 +45,8 @@ class Rows:
 
     def parts(self, width: int) -> Iterator[slice]:
         """Yield the slices of chunks of rows of `width` numbers."""
-        size = max(1, CHUNK_BYTES // (4 * width))
-        return (slice(start, min(start + size, len(self.X))) for start in range(0, len(self.X), size))
+        slices: Iterator[slice] = gen_batches(len(self.X), max(1, CHUNK_BYTES // (4 * width)))
+        return slices
 
     def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the slice of each chunk, and its rows (B, D), which the next chunk overwrites."""

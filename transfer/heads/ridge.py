@@ -235,5 +235,4 @@ class NormalEquations:
         # By torch: NumPy's and SciPy's libraries each keep threads awake on the same cores, which took up to 0.8 s.
         solved_KC = torch.cholesky_solve(self.right_KC, torch.linalg.cholesky(shifted_KK))
         weights_CD = solved_KC.T if self.rows_ND is None else solved_KC.T @ self.rows_ND
-        coef, intercept = fold_scale(weights_CD.numpy()[None], self.bias_C[None], self.mean_D, self.scale_D)
-        return coef[0], intercept[0]
+        return fold_scale(weights_CD.numpy(), self.bias_C, self.mean_D, self.scale_D)

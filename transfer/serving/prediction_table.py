@@ -6,7 +6,6 @@ C: classes.
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -105,8 +104,7 @@ def check_path(path: Path) -> None:
     Raises
     ------
     UserError
-        For another suffix, a file that a run wrote, a folder that is not there or can't be written to, and Parquet
-        without pyarrow.
+        For another suffix, a file that a run wrote, and a folder that is not there or can't be written to.
     """
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"can't tell the format of {path}; end its name in {', '.join(FORMATS)}")
@@ -115,10 +113,6 @@ def check_path(path: Path) -> None:
         raise UserError(f"{path} is a file of a run; give another `out`")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise UserError(f"can't write {path}; name a file in a folder that is there")
-    if path.suffix.lower() == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise UserError(
-            f"writing {path} needs pyarrow; install it (pip install pyarrow), or end its name in .csv"
-        )
 
 
 def column_names(classes: Sequence[str]) -> list[str]:

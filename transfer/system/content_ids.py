@@ -68,10 +68,7 @@ def firsts(ids_N32: Ids) -> npt.NDArray[np.int64]:
     (M,) int64
         Sorted by id.
     """
-    key_N = keys(ids_N32)
-    order_N = np.argsort(key_N, kind="stable")
-    key_N = key_N[order_N]
-    first_M: npt.NDArray[np.int64] = order_N[np.append(True, key_N[1:] != key_N[:-1])[: len(key_N)]]
+    first_M: npt.NDArray[np.int64] = np.unique(keys(ids_N32), return_index=True)[1]
     return first_M
 
 
@@ -95,24 +92,6 @@ def find(key_N: Keys, sorted_M: Keys) -> npt.NDArray[np.int64]:
     at_N = np.searchsorted(sorted_M, key_N)
     found_N = sorted_M.take(at_N, mode="clip") == key_N
     return np.where(found_N, at_N, -1)
-
-
-def contradictions(ids_N32: Ids, label_N: npt.NDArray[np.integer]) -> int:
-    """Count the rows with an id that also occurs with another label.
-
-    Parameters
-    ----------
-    ids_N32 : (N, 32) uint8
-    label_N : (N,) int
-
-    Returns
-    -------
-    int
-    """
-    _, group_N = np.unique(keys(ids_N32), return_inverse=True)
-    labelled_2M = np.unique(np.stack([group_N, label_N]), axis=1)
-    mixed = np.bincount(labelled_2M[0]) > 1
-    return int(mixed[group_N].sum())
 
 
 def are_among(ids_N32: Ids, others_M32: Ids) -> npt.NDArray[np.bool_]:
