@@ -2,6 +2,7 @@
 
 Predictions are drawn from a known truth (`simulated.py`) for the 256 test images of the built-in set, 4 to 59 a class.
 Class counts are fixed, as in a stratified split, or drawn. The truth of macro F1 is its value at the expected counts.
+Of few errors, in classes of one size, the second of two methods makes those of the first and some more.
 `exact_coverage.py` calculates what no interval can do better; `false_alarms.py` counts how often two equally good
 methods are said to differ, by the intervals over repeated splits among others.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -18,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from bench.reporting.status import exit_status
 from bench.studies import exact_coverage
 from bench.studies.false_alarms import Rates, count_false_alarms
 from bench.studies.simulated import (
@@ -38,7 +42,7 @@ from transfer.evaluation.intervals import (
     recall_intervals,
 )
 from transfer.evaluation.macro_f1 import macro_f1_difference, macro_f1_interval
-from transfer.metrics import Floats
+from transfer.metrics import Floats, Labels
 from transfer.report.rendering import Table, draw
 
 # Two methods, and the share of images on which the second repeats the first.
@@ -57,6 +61,16 @@ PAIRS = [
 ]
 # Scenario, spread of the effects of groups, groups, and whether they are even.
 CASES = list(product(("svm", "good"), (0.3, 1.0), (6, 10, 20), (True, False)))
+# Classes, test images, and the share that a method has wrong; the other one has so many more.
+FEW_ERRORS = [
+    (2, 60, 0.04),
+    (2, 100, 0.02),
+    (2, 200, 0.01),
+    (4, 100, 0.02),
+    (10, 200, 0.05),
+    (100, 300, 0.05),
+]
+MORE_ERRORS = 0.03
 MODELS = {True: "fixed", False: "drawn"}
 Intervals = list[tuple[float, float]]
 
@@ -84,6 +98,7 @@ def main() -> None:
     studies: dict[str, Callable[[int], Iterable[Row]]] = {
         "One method": cover_scores,
         "Difference of two methods": cover_differences,
+        "Few errors": cover_few_errors,
         "Groups": cover_groups,
         "Difference of two methods over groups": cover_group_differences,
     }
@@ -146,6 +161,31 @@ def cover_differences(runs: int) -> Iterable[Row]:
             name = f"{a} - {b}, {same:.0%} same"
             yield _row(name, model, "accuracy", accuracy, true_accuracy(a_CC) - true_accuracy(b_CC))
             yield _row(name, model, "macro F1", f1, true_f1(a_CC) - true_f1(b_CC))
+
+
+def cover_few_errors(runs: int) -> Iterable[Row]:
+    """Yield the coverage of accuracy, macro F1 and their differences where nearly all is right."""
+    for classes, images, error in FEW_ERRORS:
+        rng, units = np.random.default_rng(4), Units.of(images, None)
+        y_RN = np.tile(np.repeat(np.arange(classes), images // classes), (runs, 1))
+        a_RN = _replace(y_RN, error, classes, rng)
+        b_RN = np.where(a_RN == y_RN, _replace(y_RN, MORE_ERRORS, classes, rng), a_RN)
+        intervals: dict[tuple[str, str], Intervals] = defaultdict(list)
+        for y_N, a_N, b_N in zip(y_RN, a_RN, b_RN, strict=True):
+            intervals["one", "accuracy"].append(accuracy_interval(y_N == a_N, units))
+            intervals["one", "macro F1"].append(macro_f1_interval(y_N, a_N, classes, units).ci95)
+            intervals["two", "accuracy"].append(accuracy_difference(y_N, a_N, b_N, units).ci95)
+            intervals["two", "macro F1"].append(macro_f1_difference(y_N, a_N, b_N, classes, units).ci95)
+        truth = {"one": 1 - error, "two": (1 - error) * MORE_ERRORS}
+        for (methods, score), found in intervals.items():
+            name = f"{classes} classes, {images} images, {error:.0%} wrong"
+            yield _row(name, methods, score, found, truth[methods])
+
+
+def _replace(labels_RN: Labels, share: float, classes: int, rng: np.random.Generator) -> Labels:
+    """Replace a share of labels by others, each as often; of classes of one size macro F1 then equals accuracy."""
+    moved_RN: Labels = (rng.random(labels_RN.shape) < share) * rng.integers(1, classes, labels_RN.shape)
+    return (labels_RN + moved_RN) % classes
 
 
 def cover_groups(runs: int) -> Iterable[Row]:
@@ -211,7 +251,7 @@ def _row(scenario: str, model: str, score: str, intervals: Intervals, truth: flo
 
 
 def _table(title: str, rows: list[Row]) -> Table:
-    columns, lines = ["scenario", "class counts or unit"], []
+    columns, lines = ["scenario", "class counts, methods or unit"], []
     for score in dict.fromkeys(row.score for row in rows):
         columns += [f" {score}: covered", " above/below", " width"]
     for scenario, model in dict.fromkeys((row.scenario, row.model) for row in rows):
@@ -233,4 +273,4 @@ def _alarm_table(rates: Rates) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

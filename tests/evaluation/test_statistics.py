@@ -96,6 +96,19 @@ def test_no_difference_is_detectable_over_two_groups_where_it_would_be_more_than
     assert pair["accuracy"]["detectable"] is pair["macro_f1"]["detectable"] is None
 
 
+def test_a_difference_that_no_test_could_find_is_not_called_detectable() -> None:
+    """With six images or fewer that differ, McNemar's p is never below 0.05; with five groups that of swaps is not."""
+    y = np.arange(60) % 2
+    a, b = y.copy(), y.copy()
+    a[:2] = 1 - a[:2]
+    pair = compare_pair(y, a, b, 2)
+    assert pair["accuracy"]["detectable"] is pair["macro_f1"]["detectable"] is None
+    y, a, b = draw(200, 6, 1)
+    for groups, found in ((5, False), (7, False), (8, True)):
+        pair = compare_pair(y, a, b, 6, groups_N=np.arange(200) % groups)
+        assert [pair[score]["detectable"] is not None for score in ("accuracy", "macro_f1")] == [found, found]
+
+
 def test_a_change_of_predictions_is_after_minus_before() -> None:
     y = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     before = np.array([0, 0, 0, 0, 1, 1, 0, 0])

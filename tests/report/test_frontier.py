@@ -98,10 +98,10 @@ def test_the_difference_is_the_paired_one_with_its_interval(runs: list[Run]) -> 
     [
         (
             [0.01, 0.09],
-            "is slower than a and better by more than chance: +5.0 (+1.0 to +9.0, which excludes 0)",
+            "is slower than a and better: +5.0 (+1.0 to +9.0, which excludes 0)",
         ),
-        ([-0.01, 0.11], "not better by more than chance: +5.0 (-1.0 to +11.0, which includes 0)"),
-        ([-0.09, -0.01], "b is dominated: it is slower than a and worse by more than chance: -5.0"),
+        ([-0.01, 0.11], "is slower than a and perhaps better: +5.0 (-1.0 to +11.0, which includes 0)"),
+        ([-0.09, -0.01], "b is dominated: it is slower than a and worse: -5.0"),
         ([-0.11, 0.01], "b is dominated: it is slower than a and no better: -5.0"),
         (None, "is slower than a and its difference has no interval: +5.0 points of macro F1."),
     ],

@@ -146,7 +146,7 @@ def test_the_verdict_says_whether_the_difference_may_be_chance(example: Result) 
         return report.verdict(changed(example, comparison={**example.comparison, "pairs": pairs}))
 
     assert "may be chance" in with_p(0.3)
-    assert "more than chance explains (exact McNemar p = <.0001)" in with_p(1e-9)
+    assert "more than chance explains (exact McNemar p < .0001)" in with_p(1e-9)
 
 
 def test_the_verdict_compares_the_best_of_each_kind_by_validation(example: Result) -> None:

@@ -107,6 +107,16 @@ def test_where_p_and_the_interval_disagree_nobody_is_ahead() -> None:
     assert "ahead" not in text
 
 
+def test_an_interval_without_0_is_not_enough_either() -> None:
+    text = verdict(result(macro_f1=difference(0.133, 0.019, 0.23, 0.125)))
+    assert "that may be chance (p = 0.12, though the interval excludes 0); it would" in text
+    assert "ahead" not in text
+
+
+def test_a_very_small_p_is_below_a_bound() -> None:
+    assert "(p < .0001)" in verdict(result(macro_f1=difference(0.2, 0.1, 0.3, 1e-9)))
+
+
 def test_a_sure_difference_that_is_rounded_to_zero_is_said_to_be_small() -> None:
     text = verdict(result(macro_f1=difference(-0.0004, -0.0007, -0.0001, 0.01)))
     assert "fc is ahead by less than 0.1 points, more than chance explains (p = 0.01)" in text
@@ -155,6 +165,9 @@ def test_what_changed_the_score_more_than_the_head_is_named() -> None:
     assert "the split (up to 32.0, svm), standardise (+20.0)" in text
     assert "weight decay" not in text
     assert "hinge" not in text
+    for unsure in (difference(0.2, -0.1, 0.5, 0.3), difference(0.2, 0.01, 0.4, 0.1)):
+        ladder[1]["change"] = {"macro_f1": unsure, "accuracy": unsure}
+        assert "standardise" not in verdict(result(ladder=ladder, repeats=repeats))
 
 
 def test_what_mattered_more_did_so_over_the_splits_too() -> None:
@@ -189,6 +202,16 @@ def test_one_other_split_is_not_many() -> None:
     assert "Over 1 other split of the same images" in verdict(result(repeats=repeats))
 
 
+def test_splits_on_which_both_are_equal_are_counted() -> None:
+    equal = {**mean(0.0, 0.0, 0.0, 0.5, won=0, lost=0), "ci95": None, "p": None, "tied": 10}
+    text = verdict(result(repeats=repeated(equal, [0.5])))
+    assert "svm is ahead in 0 and equal in 10: on average they are equal" in text
+    one = {**mean(-0.1, 0.0, 0.0, 0.5, won=0, lost=1), "ci95": None, "p": None}
+    assert "svm is ahead in 1: that says nothing about chance" in verdict(
+        result(repeats=repeated(one, [0.5]))
+    )
+
+
 def test_fits_under_a_second_are_no_reason_to_choose() -> None:
     for seconds in ({"fc": [0.001], "svm": [0.9]}, {"svm": [0.001], "fc": [0.9]}):
         text = verdict(result(fit_seconds=seconds))
@@ -220,6 +243,8 @@ def test_long_fits_say_what_the_slower_one_costs() -> None:
         "svm costs 5.00 s more each time, as much as computing the features (100 s) after 20 trainings"
         in text
     )
+    text = verdict(result(fit_seconds={"fc": [2.0], "svm": [7.0]}, cold_s=1.5))
+    assert "svm costs 5.00 s more each time, more than computing the features takes (1.50 s)" in text
 
 
 @pytest.mark.parametrize("seconds", [{"fc": [2.0, 9.0, 9.0], "svm": [4.0, 5.0]}, {"fc": [2.0], "svm": [7.0]}])

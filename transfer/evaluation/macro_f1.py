@@ -33,6 +33,8 @@ class _SmoothedF1:
     occurrences_C: Floats
     added: float
     change_U: Floats
+    true_C: npt.NDArray[np.bool_]
+    """Which of these classes have images."""
 
     @property
     def bias(self) -> float:
@@ -52,8 +54,10 @@ class _SmoothedF1:
 
     @property
     def slope_of_miss_C(self) -> Floats:
-        """Derivative of macro F1 with respect to a miss of each class."""
-        return -self.f1_C / self.occurrences_C / len(self.f1_C)
+        """Derivative of macro F1 with respect to a miss of each class, for which any class is predicted as often."""
+        own_C = -self.f1_C / self.occurrences_C / len(self.f1_C)
+        slope_C: Floats = own_C + own_C.mean()
+        return slope_C
 
 
 def macro_f1_interval(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -> Estimate:
@@ -77,7 +81,7 @@ def macro_f1_interval(y_N: Labels, predicted_N: Labels, n_classes: int, units: U
     Estimate
     """
     value = float(metrics.macro_f1(metrics.confusion(y_N, predicted_N, n_classes)))
-    smooth = _smooth_f1(y_N, predicted_N, n_classes, _present(n_classes, y_N, predicted_N), units)
+    smooth = _smooth_f1(y_N, predicted_N, n_classes, units)
     slopes_2C = np.stack([smooth.slope_of_hit_C, smooth.slope_of_miss_C])
     variance = units.jackknife_variance(smooth.change_U) + smooth.added * float((slopes_2C**2).sum())
     third_moment = smooth.added * float((slopes_2C**3).sum()) - float((smooth.change_U**3).sum())
@@ -96,7 +100,10 @@ def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, u
     """Estimate macro F1 of `a_N` minus that of `b_N`, on the same images.
 
     Paired jackknife, as in `macro_f1_interval`. The added images are ones that one of the two gets right and the other
-    wrong.
+    wrong. Over images the interval is that of a score, as Tango's of accuracies is: further from the estimate more
+    images must differ than did, so that the variance is larger. With the mean change s of the difference by one such
+    image, and the variance v here, it is taken as sqrt(v^2 + (s d)^2) at a distance of d; where nothing differs, d at
+    the bound is that of a Poisson number.
 
     Parameters
     ----------
@@ -112,30 +119,32 @@ def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, u
     value = metrics.macro_f1(metrics.confusion(y_N, a_N, n_classes)) - metrics.macro_f1(
         metrics.confusion(y_N, b_N, n_classes)
     )
-    present = _present(n_classes, y_N, a_N, b_N)
-    a, b = (_smooth_f1(y_N, labels_N, n_classes, present, units) for labels_N in (a_N, b_N))
-    only_a_C = a.slope_of_hit_C - b.slope_of_miss_C
-    only_b_C = b.slope_of_hit_C - a.slope_of_miss_C
-    added = a.added * float((only_a_C**2 + only_b_C**2).sum())
+    a, b = (_smooth_f1(y_N, labels_N, n_classes, units) for labels_N in (a_N, b_N))
+    only_a_C = a.slope_of_hit_C[a.true_C] - b.slope_of_miss_C[b.true_C]
+    only_b_C = b.slope_of_hit_C[b.true_C] - a.slope_of_miss_C[a.true_C]
+    added = ADDED * float((only_a_C**2 + only_b_C**2).mean())
     variance = units.jackknife_variance(a.change_U - b.change_U) + added
-    return symmetric(float(value), float(value) - (a.bias - b.bias), variance, units)
+    centre = float(value) - (a.bias - b.bias)
+    if units.code_N is not None:
+        return symmetric(float(value), centre, variance, units)
+    n_C = np.bincount(y_N)
+    step = units.critical * float(n_C[n_C > 0] @ (only_a_C + only_b_C) / (2 * len(y_N)))
+    at_bound = (step**2 + (step**4 + 4 * variance**2) ** 0.5) / 2
+    return symmetric(float(value), centre, at_bound, units)
 
 
-def _present(n_classes: int, *labels: Labels) -> npt.NDArray[np.bool_]:
-    """Return which classes are true or predicted anywhere `(C,)`."""
-    return np.bincount(np.concatenate(labels), minlength=n_classes) > 0
-
-
-def _smooth_f1(
-    y_N: Labels, predicted_N: Labels, n_classes: int, present_C: npt.NDArray[np.bool_], units: Units
-) -> _SmoothedF1:
+def _smooth_f1(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -> _SmoothedF1:
     hit_N = y_N == predicted_N
+    true_C = np.bincount(y_N, minlength=n_classes)
+    # A hit occurs twice, as an image of the class and as one predicted; a miss once, in each of two classes.
+    either_C = true_C + np.bincount(predicted_N, minlength=n_classes)
+    present_C = either_C > 0
     n_present = int(present_C.sum())
     added = ADDED / n_present
     hits_C = (np.bincount(y_N[hit_N], minlength=n_classes) + added).astype(np.float64)
-    # A hit occurs twice, as an image of the class and as one predicted; a miss once.
-    either_C = np.bincount(y_N, minlength=n_classes) + np.bincount(predicted_N, minlength=n_classes)
-    occurrences_C = (either_C + 3 * added).astype(np.float64)
+    occurrences_C = np.where(
+        present_C, either_C + 4 * added, np.inf
+    )  # of an absent class F1 is 0, and is not used
     f1_C = 2 * hits_C / occurrences_C
     if units.code_N is None:
         # Deleting an image changes its true class and the predicted one alone.
@@ -155,5 +164,12 @@ def _smooth_f1(
         # A class that occurs in the deleted group alone leaves the mean: by the counts that were added to it, deleting
         # the group would take its F1 to 2/3.
         left_UC = own_UC < either_C
-        change_U = np.where(left_UC, without_UC, 0).sum(1) / left_UC.sum(1) - f1_C[either_C > 0].mean()
-    return _SmoothedF1(f1_C[present_C], hits_C[present_C], occurrences_C[present_C], added, change_U)
+        change_U = np.where(left_UC, without_UC, 0).sum(1) / left_UC.sum(1) - f1_C[present_C].mean()
+    return _SmoothedF1(
+        f1_C=f1_C[present_C],
+        hits_C=hits_C[present_C],
+        occurrences_C=occurrences_C[present_C],
+        added=added,
+        change_U=change_U,
+        true_C=true_C[present_C] > 0,
+    )

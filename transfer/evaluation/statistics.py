@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 POWER = 0.8
+# Of fewer groups, the test by swaps finds less than the standard error promises: of five its p is never below `ALPHA`.
+LEAST_GROUPS = 8
 # With more classes the confusions would be most of a result file; predictions.csv has what they count.
 MAX_CONFUSION = 300
 
@@ -151,7 +153,8 @@ def compare_pair(
         groups, where images are not independent, a permutation test that swaps the two predictions of whole groups.
         `p` of macro F1 is such a permutation test too, over images or groups. `detectable` is the difference that
         this test split detects with 80 % power at the level of 5 %: of accuracy by the exact McNemar test if
-        images are independent, else by the standard error (None: none is).
+        images are independent, else by the standard error (None: none is; of macro F1 also where none is of
+        accuracy, and over fewer than `LEAST_GROUPS` groups).
     """
     units = Units.of(len(y_N), groups_N)
     by_accuracy = accuracy_difference(y_N, a_N, b_N, units)
@@ -167,7 +170,9 @@ def compare_pair(
         "mcnemar_p": accuracy_p,
         "accuracy": _difference(by_accuracy, accuracy_p, detectable),
         "macro_f1": _difference(
-            by_f1, permute_macro_f1(y_N, a_N, b_N, n_classes, units, seed=seed), _detectable(by_f1, units)
+            by_f1,
+            permute_macro_f1(y_N, a_N, b_N, n_classes, units, seed=seed),
+            None if detectable is None else _detectable(by_f1, units),
         ),
         "independent": _describe(units),
     }
@@ -214,6 +219,8 @@ def _difference(estimate: Estimate, p: float, detectable: float | None) -> dict[
 
 
 def _detectable(estimate: Estimate, units: Units) -> float | None:
+    if units.code_N is not None and units.count < LEAST_GROUPS:
+        return None
     quantile = norm.ppf(POWER) if units.code_N is None else t.ppf(POWER, units.count - 1)
     found = float((units.critical + quantile) * estimate.se)
     return found if found <= 1 else None  # a difference of scores between 0 and 1 is 1 at most

@@ -137,8 +137,9 @@ def _sentence(one: Point) -> str:
         words, shown = "its difference has no interval", format_points(own, None)
     else:
         low, high = one.difference["ci95"]
-        words = "worse" if high < 0 else "better" if low > 0 else "not better"
-        words = "no better" if own <= 0 <= high else f"{words} by more than chance"
+        words = (
+            "worse" if high < 0 else "better" if low > 0 else "no better" if own <= 0 else "perhaps better"
+        )
         zero = "excludes" if low > 0 or high < 0 else "includes"
         shown = format_points(own, (low, high), f"({{}} to {{}}, which {zero} 0)")
     begin = one.run.name if one.on_frontier else f"{one.run.name} is dominated: it"

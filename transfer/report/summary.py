@@ -42,7 +42,8 @@ def methods(result: Result) -> Table:
         ]
         for method in result.methods
     ]
-    where = f"over {repeated['n']} other splits" if repeated else "on the test split"
+    splits = repeated and f"{repeated['n']} other split{'s' if repeated['n'] > 1 else ''}"
+    where = f"over {splits}" if splits else "on the test split"
     return Table(
         f"Methods on the test split, with 95 % intervals; points of {SCORES[select]} that {best} is ahead {where}",
         ["method", " accuracy", " macro F1", f" {best} ahead", " fit", " predict"],

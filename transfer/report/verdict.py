@@ -9,7 +9,7 @@ from transfer.evaluation.results import ALPHA, SAME, Result, conclude
 from transfer.report.wording import (
     SCORES,
     count_settings,
-    format_p,
+    describe_p,
     format_params,
     format_points,
     format_seconds,
@@ -171,9 +171,10 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
             if repeated["scheme"] == "groups"
             else f"{repeated['n']} other split{'s' if repeated['n'] > 1 else ''} of the same images"
         )
+        equal = f" and equal in {entry['tied']}" if entry.get("tied") else ""
         return (
             f"Over {splits} the difference is {format_points(entry['mean'], entry['ci95'])} points of "
-            f"{SCORES[select]}, and {first['name']} is ahead in {entry['won']}: "
+            f"{SCORES[select]}, and {first['name']} is ahead in {entry['won']}{equal}: "
             f"{_conclude(first, second, entry['mean'], entry['ci95'], entry['p'], 'on average they are equal')}."
         )
     if select not in pair:
@@ -181,9 +182,9 @@ def _significance(result: Result, first: dict[str, Any], second: dict[str, Any],
         if first["test"]["accuracy"] == second["test"]["accuracy"]:
             return f"On this test split {TIES['accuracy']}."
         return (
-            f"That may be chance (exact McNemar p = {format_p(p)})."
+            f"That may be chance (exact McNemar {describe_p(p)})."
             if p >= ALPHA
-            else f"That is more than chance explains (exact McNemar p = {format_p(p)})."
+            else f"That is more than chance explains (exact McNemar {describe_p(p)})."
         )
     entry = pair[select]
     text = _conclude(first, second, entry["difference"], entry["ci95"], entry["p"], TIES[select])
@@ -205,16 +206,17 @@ def _conclude(
     if found in ("ahead", "behind") and p is not None:
         ahead = first if found == "ahead" else second
         small = "less than 0.1 points, " if round(100 * difference, 1) == 0 else ""
-        return f"{ahead['name']} is ahead by {small}more than chance explains (p = {format_p(p)})"
+        return f"{ahead['name']} is ahead by {small}more than chance explains ({describe_p(p)})"
     if found == SAME:
         return f"the two are the {SAME}"
     if difference == 0:
         return tie
     if p is None:
-        return "these splits say nothing about chance"
-    if ci95 and p < ALPHA:
-        return f"that may be chance (p = {format_p(p)}, but the interval includes 0)"
-    return f"that may be chance (p = {format_p(p)})"
+        return "that says nothing about chance"
+    if ci95 and (p < ALPHA) == (ci95[0] <= 0 <= ci95[1]):
+        interval = "but the interval includes 0" if p < ALPHA else "though the interval excludes 0"
+        return f"that may be chance ({describe_p(p)}, {interval})"
+    return f"that may be chance ({describe_p(p)})"
 
 
 def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
@@ -227,8 +229,11 @@ def _larger_effects(result: Result, pair: dict[str, Any]) -> str:
     heads = [pair[select]["difference"], over_splits[select]["mean"] if over_splits else 0]
     least, effects = max(map(abs, heads)), []
     for rung in result.comparison.get("ladder") or []:
-        gain = rung["change"] and rung["change"][select]["difference"]
-        if gain and abs(gain) > least and rung["step"].startswith(TRAINING_STEPS):
+        if not rung["change"] or not rung["step"].startswith(TRAINING_STEPS):
+            continue
+        change = rung["change"][select]
+        gain = change["difference"]
+        if abs(gain) > least and conclude(change["ci95"], change["p"]) in ("ahead", "behind"):
             effects.append((abs(gain), f"{rung['step']} ({100 * gain:+.1f})"))
     for method in (one for one in repeated["methods"] if one["name"] == pair["a"]):
         untrained = repeated.get("untrained") or [0] * len(method[select])
@@ -270,10 +275,13 @@ def _time(result: Result, first: dict[str, Any], second: dict[str, Any]) -> str:
     cold_s, extra_s = result.features["cold_seconds"], slow["fit_s"] - fast["fit_s"]
     if cold_s:
         trainings = max(1, round(cold_s / extra_s))
-        text += (
-            f"; {slow['name']} costs {format_seconds(extra_s)} more each time, as much as computing the features "
-            f"({format_seconds(cold_s)}) after {trainings:,} training{'s' if trainings > 1 else ''}"
+        extra = (
+            f"more than computing the features takes ({format_seconds(cold_s)})"
+            if extra_s > cold_s
+            else f"as much as computing the features ({format_seconds(cold_s)}) after {trainings:,} "
+            f"training{'s' if trainings > 1 else ''}"
         )
+        text += f"; {slow['name']} costs {format_seconds(extra_s)} more each time, {extra}"
     return f"{text}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,15 +102,17 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:.0f} s"
 
 
-def format_bound(share: float) -> str:
+def format_bound(share: float, digits: int = 2) -> str:
     """Format a share as `.85`, or `1.0`."""
-    return f"{share:.2f}".removeprefix("0").replace("1.00", "1.0")
+    return re.sub("^1.0+$", "1.0", f"{share:.{digits}f}".removeprefix("0"))
 
 
 def format_score(scores: dict[str, Any], score: str) -> str:
     """Format a score with its interval: `0.850 (.81-.89)`."""
-    low, high = scores[f"{score}_ci95"]
-    return f"{scores[score]:.3f} ({format_bound(low)}-{format_bound(high)})"
+    value, (low, high) = scores[score], scores[f"{score}_ci95"]
+    # Near 1, bounds of two digits may leave out the score itself.
+    digits = 2 if round(low, 2) <= round(value, 3) <= round(high, 2) else 3
+    return f"{value:.3f} ({format_bound(low, digits)}-{format_bound(high, digits)})"
 
 
 def format_share(value: float | None) -> str:
@@ -134,6 +137,12 @@ def format_p(p: float | None) -> str:
     while p < ALPHA <= float(f"{p:.{digits}g}"):
         digits += 1
     return f"{p:.{digits}g}"
+
+
+def describe_p(p: float) -> str:
+    """Return a p value as `p = 0.03`, or `p < .0001`."""
+    shown = format_p(p)
+    return f"p {shown[0]} {shown[1:]}" if shown.startswith("<") else f"p = {shown}"
 
 
 def describe_groups_option(groups: dict[str, Any], *, moves: bool) -> str:
