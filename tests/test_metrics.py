@@ -19,6 +19,10 @@ def test_metrics_equal_scikit_learns(seed: int) -> None:
     assert metrics.macro_f1(counts) == pytest.approx(
         reference.f1_score(y, predicted, average="macro", zero_division=0)
     )
+    assert metrics.score(y, predicted, 9) == {
+        "accuracy": metrics.accuracy(counts),
+        "macro_f1": metrics.macro_f1(counts),
+    }
     expected = reference.precision_recall_fscore_support(y, predicted, labels=labels, zero_division=np.nan)
     names = [f"class {c}" for c in labels]
     for c, row in enumerate(metrics.score_classes(counts, names)):

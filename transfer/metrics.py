@@ -52,6 +52,12 @@ def accuracy(confusion_CC: Counts) -> Floats:
     return correct
 
 
+def score(y_N: Labels, predicted_N: Labels, n_classes: int) -> dict[str, float]:
+    """Return `accuracy` and `macro_f1` of predictions, given as `confusion` takes them."""
+    counts_CC = confusion(y_N, predicted_N, n_classes)
+    return {"accuracy": float(accuracy(counts_CC)), "macro_f1": float(macro_f1(counts_CC))}
+
+
 def macro_f1(confusion_CC: Counts) -> Floats:
     """Return the mean of F1 over classes.
 

@@ -7,10 +7,12 @@ predicts the same as fitted on features of plain fp32 in PyTorch, with accuracy,
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from bench.reporting.status import exit_status
 from bench.ways import least_cosine
 from transfer.config import RunConfig
 from transfer.data.dataset import find
@@ -75,4 +77,4 @@ def predictions(name: str, features: Features) -> tuple[Labels, list[Labels]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -18,7 +18,7 @@ from rich.console import Console
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from bench import features
-from bench.reporting import status
+from bench.reporting.status import exit_status
 from transfer.config import SCORE_NAMES, RunConfig
 from transfer.heads.registry import METHODS
 from transfer.heads.solutions import validation_scores
@@ -56,7 +56,7 @@ def score_choices(
     return scored
 
 
-def main() -> int:
+def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.choice", description=__doc__)
     features.add_argument(parser)
@@ -80,8 +80,7 @@ def main() -> int:
     heads = ["score", " own: fc", " logreg", " drawn: fc", " logreg", " points (deviation)"]
     title = f"{len(y_N):,} rows: the file's own split, and means over {args.splits} drawn ones"
     draw(Table(title, heads, shown), Console())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(status.exit_status(main))
+    sys.exit(exit_status(main))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -28,6 +29,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from bench.reporting.status import exit_status
 from bench.studies import choice
 from bench.turns import Way, time_in_turn
 from transfer import engines
@@ -250,4 +252,4 @@ def extracted(folder: Path, store: Path, decoder: str, size: Size) -> Features:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from bench import features
-from bench.reporting import status
+from bench.reporting.status import exit_status
 from transfer.config import SCORE_NAMES, RunConfig
 from transfer.evaluation.extrapolation import extrapolate
 from transfer.evaluation.learning_curve import draw_points
@@ -59,7 +59,7 @@ def compare_doubling(
     return found
 
 
-def main() -> int:
+def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.doubling", description=__doc__)
     features.add_argument(parser)
@@ -76,8 +76,7 @@ def main() -> int:
         shown.append([score, str(len(own)), *means, f"{sum(one['held'] for one in own)} of {len(own)}"])
     title = f"{args.method}: points that twice {WHOLE // 2} training images bring, means"
     draw(Table(title, ["score", " runs", " extrapolated", " measured", " range held"], shown), Console())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(status.exit_status(main))
+    sys.exit(exit_status(main))

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import statistics
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rich.console import Console
 from bench import features, grids
 from bench.busy import OtherCores
 from bench.features import Rows
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.report import rendering
 from transfer.report.rendering import Table
@@ -135,4 +137,4 @@ def draw(seconds: Seconds, path: Path, machine: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

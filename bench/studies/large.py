@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from sklearn.svm import LinearSVC
 from bench import features
 from bench.busy import OtherCores
 from bench.processes import Prepared, Worker, peak_bytes
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.heads import SVM
 from transfer.system import hardware
@@ -120,4 +122,4 @@ def objective(head: Any, x_ND: Any, y_N: Any, C: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

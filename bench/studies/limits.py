@@ -26,6 +26,7 @@ from rich.console import Console
 
 from bench import synthetic_images, ways
 from bench.busy import OtherCores, report_busy
+from bench.reporting.status import exit_status
 from bench.studies import convolutions, machine
 from bench.studies.convolutions import Layers
 from bench.studies.machine import FLOPS, IMAGES, Limit, Work
@@ -260,4 +261,4 @@ def show(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

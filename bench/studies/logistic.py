@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import warnings
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from bench import features, grids
 from bench.busy import OtherCores, report_busy
 from bench.references import one_by_one
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.report.rendering import Table, draw
 from transfer.system import hardware
@@ -112,4 +114,4 @@ def objective(x_ND: Any, y_N: Any, head: Any, C: float) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.processes import Prepared, Worker, peak_bytes
+from bench.reporting.status import exit_status
 from transfer.cache import inventory, pruning
 from transfer.cache.feature_table import SHARD_ROWS
 from transfer.cache.store import Store
@@ -122,4 +124,4 @@ def timed(step: Callable[[], None]) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

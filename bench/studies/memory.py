@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.reporting.status import exit_status
 from transfer.cache.feature_table import SHARD_ROWS
 
 BACKBONE, SIDE, CLASSES = "squeezenet1_1", 32, 10
@@ -87,4 +88,4 @@ def peak_bytes(images: Path, weights: Path, store: Path, engine: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -15,6 +15,7 @@ import itertools
 import json
 import re
 import resource
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,7 @@ from sklearn.svm import LinearSVC
 
 from bench.features import SHARES
 from bench.processes import Prepared, Worker
+from bench.reporting.status import exit_status
 from transfer.config import RunConfig
 from transfer.heads.registry import METHODS
 from transfer.system.text import first_line
@@ -248,4 +250,4 @@ def private_bytes() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

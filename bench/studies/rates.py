@@ -12,6 +12,7 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ from bench import ways
 from bench.busy import OtherCores
 from bench.processes import Prepared, Worker
 from bench.references import BATCH
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.engines import autotune
 from transfer.engines.autotune import AGREES, Choice
@@ -182,4 +184,4 @@ def show(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

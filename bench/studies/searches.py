@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import statistics
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from bench import features, grids
 from bench.busy import OtherCores, report_busy
 from bench.features import Rows
 from bench.references import adam_loop, one_by_one, svc_grid
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.config import RunConfig
 from transfer.heads.registry import METHODS
@@ -258,4 +260,4 @@ def show(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -6,7 +6,9 @@ Bytes of files and features, hours of workers and of reading, files of the cache
 from __future__ import annotations
 
 import argparse
+import sys
 
+from bench.reporting.status import exit_status
 from transfer.cache.feature_table import SHARD_ROWS
 
 # Of an image in the driver: its id, in the index of the table its id and place, and the columns of its sample.
@@ -43,4 +45,4 @@ def quantities(images: int, args: argparse.Namespace) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

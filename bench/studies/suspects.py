@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from bench import features
-from bench.reporting import status
+from bench.reporting.status import exit_status
 from transfer.evaluation.suspects import draw_folds, measure_margins, score_out_of_fold
 from transfer.report.rendering import Table, draw
 
@@ -58,7 +58,7 @@ def tabulate(
     return Table(title, [" images", " among as many as were changed", f" among the first {FIRST}"], rows)
 
 
-def main() -> int:
+def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.suspects", description=__doc__)
     features.add_argument(parser)
@@ -67,8 +67,7 @@ def main() -> int:
     rows = features.real(args.features)
     x_ND, y_N = rows.joined()
     draw(tabulate(x_ND, y_N, (1324, len(y_N)), args.runs), Console())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(status.exit_status(main))
+    sys.exit(exit_status(main))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from bench.references import frozen_loop
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.backbones import bundled, networks, weights
 from transfer.backbones.blocks import cut_at
@@ -225,4 +227,4 @@ def show_methods(config: RunConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from rich.console import Console
 from sklearn.model_selection import train_test_split
 
+from bench.reporting.status import exit_status
 from transfer import metrics
 from transfer.config import BUILT_IN, RunConfig
 from transfer.data.random_splits import SPLITS
@@ -74,7 +76,7 @@ def main() -> None:
         "data": args.data if args.data == BUILT_IN else Path(args.data).name,
         "images": {split: len(found.splits[split].y_N) for split in SPLITS},
         "networks": networks,
-        "test_split": {name: marks(y_N, labels_N) for name, labels_N in predicted.items()},
+        "test_split": {name: metrics.score(y_N, labels_N, classes) for name, labels_N in predicted.items()},
         "gain": gain(y_N, own_N, others, classes),
         "splits_drawn_anew": drawn,
     }
@@ -91,15 +93,10 @@ def predictions(splits: Splits) -> Labels:
     return np.asarray(search.predict(splits["test"].x_ND))
 
 
-def marks(y_N: Labels, predicted_N: Labels) -> dict[str, float]:
-    """Return accuracy and macro F1 of predictions."""
-    counts_CC = metrics.confusion(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
-    return {name: float(of(counts_CC)) for name, of in SCORES.items()}
-
-
 def scored(splits: Splits) -> dict[str, float]:
     """Return accuracy and macro F1 on the test images of these splits."""
-    return marks(splits["test"].y_N, predictions(splits))
+    y_N, predicted_N = splits["test"].y_N, predictions(splits)
+    return metrics.score(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
 
 
 def redrawn(splits: Splits, seed: int) -> Splits:
@@ -165,4 +162,4 @@ def show(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

@@ -19,6 +19,7 @@ from torch import nn
 from torchvision import models
 
 from bench.references import lab_extractor, loader
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from bench.ways import SIZE
 from transfer.backbones import networks
@@ -71,4 +72,4 @@ def lab(splits: list[Path], weights: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

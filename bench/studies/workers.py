@@ -13,6 +13,7 @@ import contextlib
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from bench.reporting.status import exit_status
 from bench.turns import Way, time_in_turn
 from transfer.config import BUILT_IN, BUNDLED_BACKBONE, LOCAL, RAY, RunConfig
 from transfer.features.fill import fill
@@ -110,4 +112,4 @@ def show(found: dict[str, list[dict[str, float]]], images: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_status(main))

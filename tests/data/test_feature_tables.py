@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.refusals import refusal
-from transfer.data.feature_files import GivenRows, holds_features, read_features
+from transfer.data.feature_files import holds_features, read_features
+from transfer.data.label_rows import GivenRows
 from transfer.system.row_storage import RowStorage
 
 pa = pytest.importorskip("pyarrow")

@@ -36,7 +36,7 @@ from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches
 from transfer.data.loader import IndexedImages
-from transfer.system.content_ids import firsts, to_hex
+from transfer.system.content_ids import to_hex
 from transfer.system.errors import UserError, is_out_of_memory
 from transfer.system.files import SCHEMA_VERSION, HashedFile, hash_file, stamp
 from transfer.system.hardware import processor
@@ -262,8 +262,7 @@ def _random(
 ) -> MadeFile:
     """Untrained weights, made once for a seed, a size and the training images their statistics come from."""
     train = images.in_split("train")
-    # The first by id: equivalent to a random draw, and among thousands a few new ones rarely change the choice.
-    sample = train.select(firsts(train.ids_N32)[:ESTIMATE_IMAGES])
+    sample = train.first_by_id(ESTIMATE_IMAGES)
     scaled = choice.normalisation
     declared = {
         "schema_version": SCHEMA_VERSION,

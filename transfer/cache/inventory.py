@@ -131,7 +131,7 @@ def leftovers(root: Path) -> list[Leftover]:
         add(shards.abandoned(folder), "not written to the end")
         add(files.matching(folder, f"*{SET_ASIDE}"), "damaged, set aside")
     empty = [folder for folder in tables if not _table(folder)] + [
-        folder for folder in made if not _exists(folder / MADE)
+        folder for folder in made if not os.path.lexists(folder / MADE)
     ]
     add((folder for folder in empty if files.is_abandoned(folder)), "not written to the end")
     return found
@@ -147,7 +147,7 @@ def _table(folder: Path) -> Entry | None:
 
 
 def _made(kind: str, folder: Path) -> Entry | None:
-    if not _exists(folder / MADE):
+    if not os.path.lexists(folder / MADE):
         return None
     return _entry(kind, folder, folder / MADE, _in_words(_sealed(folder / MADE).get("declared")))
 
@@ -203,7 +203,7 @@ def _key_is_whole(folder: Path) -> bool:
 def _made_faults(entry: Entry) -> Iterator[str]:
     sha256 = str(_sealed(entry.record).get("sha256"))
     path = made_path(entry.path, sha256)
-    if not _exists(path) or files.file_sha256(path) != sha256:
+    if not os.path.lexists(path) or files.file_sha256(path) != sha256:
         yield f"{path}: not what was written"
 
 
@@ -247,10 +247,6 @@ def _folders(folder: Path) -> Iterator[Path]:
     for path in files.matching(folder):
         if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
-
-
-def _exists(path: Path) -> bool:
-    return os.path.lexists(path)
 
 
 def _size(path: Path) -> int:

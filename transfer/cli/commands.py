@@ -14,7 +14,7 @@ from transfer.cli.output import output_folders, printing
 from transfer.cli.parsing import parse_bytes, parse_columns, parse_numbers, parse_repeats, parse_size
 from transfer.config import BUILT_IN, EXAMPLES, RunConfig
 from transfer.heads.registry import METHODS, check_methods
-from transfer.system.errors import UserError, check_choice
+from transfer.system.errors import UserError, check_choice, check_installed
 from transfer.system.progress import Progress, print_line, reported
 from transfer.system.remote import path_of
 from transfer.system.run_files import FRONTIER, MODELS, PAGE, PREDICTIONS, RESULT
@@ -54,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
         if holds_features(path_of(config.data), config.columns):
             models = None
     if args.log:
-        from transfer.outputs.tracking import check_installed
-
-        check_installed()
+        check_installed("mlflow", "`log='mlflow'`", "mlflow")
     images, plan = prepare_early(config)
     from transfer import report
     from transfer.evaluation import experiment, results

@@ -32,7 +32,7 @@ def export(args: argparse.Namespace) -> int:
     from transfer.serving.export import export as export_model
     from transfer.system import files
 
-    columns = parse_columns(args.columns) if args.columns else {}
+    columns = parse_columns(args.columns)
     given = [args.images] if args.images else []
     names, left_out = below(find_named(given, sys.stdin.buffer.read, must_exist=True), columns)
     bad = BadImages(None, args.on_bad_image or "error")

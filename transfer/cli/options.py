@@ -122,9 +122,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         default=None,
         help="read files again whose path, size, times and inode are as before",
     )
-    parser.add_argument(
-        "--quiet", action="store_true", help="no progress; of what is printed the verdict alone"
-    )
+    add_quiet_option(parser, "; of what is printed the verdict alone")
 
 
 def add_fitting_options(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +142,30 @@ def add_fitting_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     parser.add_argument(
         "--select", choices=CHOICES["select"], help="validation score that settings are chosen by (macro_f1)"
+    )
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of a model."""
+    parser.add_argument(
+        "model", type=path_argument, metavar="MODEL", help="the folder that a run wrote by --out"
+    )
+
+
+def add_method_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--method`."""
+    parser.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+
+
+def add_quiet_option(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add `--quiet`, and more that it does."""
+    parser.add_argument("--quiet", action="store_true", help=f"no progress{more}")
+
+
+def add_json_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--json`, which prints what is named."""
+    parser.add_argument(
+        "--json", action="store_true", help=f"{what} on standard output, and nothing else there"
     )
 
 

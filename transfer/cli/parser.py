@@ -21,6 +21,10 @@ from transfer.cli.options import (
     add_engine_options,
     add_extraction_options,
     add_fitting_options,
+    add_json_option,
+    add_method_option,
+    add_model_argument,
+    add_quiet_option,
     add_verbose_option,
     path_argument,
     source_argument,
@@ -125,9 +129,7 @@ def _add_run(kinds: Any) -> None:
         "(10 if they have no test split and at most 300 classes, else 0; not of what --unfreeze or --bn adds)",
     )
     run.add_argument("--log", choices=("mlflow",), help="log settings, scores, times and the page there too")
-    run.add_argument(
-        "--json", action="store_true", help="the result on standard output, and nothing else there"
-    )
+    add_json_option(run, "the result")
 
 
 def _add_extract(kinds: Any) -> None:
@@ -146,9 +148,7 @@ def _add_predict(kinds: Any) -> None:
         "name the classes of images",
         "predict out/photos new/ boat.jpg",
     )
-    predict.add_argument(
-        "model", type=path_argument, metavar="MODEL", help="the folder that a run wrote by --out"
-    )
+    add_model_argument(predict)
     predict.add_argument(
         "images",
         nargs="+",
@@ -162,7 +162,7 @@ def _add_predict(kinds: Any) -> None:
         metavar="FILE",
         help="write a table there, with the probability of every class: .csv, .json or .parquet",
     )
-    predict.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    add_method_option(predict)
     predict.add_argument(
         "--min-confidence",
         type=float,
@@ -172,10 +172,8 @@ def _add_predict(kinds: Any) -> None:
     add_engine_options(predict, "as in the run", "as in the run")
     add_columns_option(predict)
     add_bad_image_option(predict)
-    predict.add_argument(
-        "--json", action="store_true", help="a list on standard output, and nothing else there"
-    )
-    predict.add_argument("--quiet", action="store_true", help="no progress")
+    add_json_option(predict, "a list")
+    add_quiet_option(predict)
 
 
 def _add_report(kinds: Any) -> None:
@@ -218,14 +216,12 @@ def _add_export(kinds: Any) -> None:
     export = add_command(
         kinds, "export", export_command.export, "the network and a head as one file", "export out/photos"
     )
-    export.add_argument(
-        "model", type=path_argument, metavar="MODEL", help="the folder that a run wrote by --out"
-    )
+    add_model_argument(export)
     export.add_argument("--format", choices=EXPORT_FORMATS, default="onnx", help="(onnx)")
     export.add_argument(
         "--out", type=path_argument, metavar="DIR", help="write the file there (MODEL/FORMAT)"
     )
-    export.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    add_method_option(export)
     export.add_argument(
         "--images", type=source_argument, metavar="DATA", help="images to check the file on (noise)"
     )
@@ -234,7 +230,7 @@ def _add_export(kinds: Any) -> None:
     )
     add_columns_option(export)
     add_bad_image_option(export)
-    export.add_argument("--quiet", action="store_true", help="no progress")
+    add_quiet_option(export)
 
 
 def _add_curve(kinds: Any) -> None:
@@ -253,9 +249,7 @@ def _add_curve(kinds: Any) -> None:
     curve.add_argument("--draws", type=int, metavar="N", help="training sets of each size (5)")
     add_extraction_options(curve)
     add_fitting_options(curve)
-    curve.add_argument(
-        "--json", action="store_true", help="the curve on standard output, and nothing else there"
-    )
+    add_json_option(curve, "the curve")
 
 
 def _add_store(kinds: Any) -> None:
@@ -270,7 +264,7 @@ def _add_store(kinds: Any) -> None:
         "check every checksum; exit 1 for damage",
         "store verify",
     )
-    verify.add_argument("--quiet", action="store_true", help="no progress")
+    add_quiet_option(verify)
     prune = add_command(
         kinds,
         "prune",

@@ -50,8 +50,10 @@ def parse_bytes(flag: str, text: str) -> int:
     return int(match[1]) * {"MB": 10**6, "GB": 10**9, "TB": 10**12}[match[2]]
 
 
-def parse_columns(text: str) -> dict[str, str]:
-    """Parse names of columns, such as `"file=path,label=species"`; an empty name is of no column."""
+def parse_columns(text: str | None) -> dict[str, str]:
+    """Parse names of columns, such as `"file=path,label=species"`, or none; an empty name is of no column."""
+    if not text:
+        return {}
     pairs = [part.partition("=") for part in text.split(",")]
     roles = [role.strip() for role, _, _ in pairs]
     if not all(sign for _, sign, _ in pairs) or len(set(roles)) < len(roles):

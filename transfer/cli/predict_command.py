@@ -37,7 +37,7 @@ def predict(args: argparse.Namespace) -> int:
         prediction_table.check_path(args.out)
     must_exist = args.on_bad_image != "skip"
     given = find_named(args.images, sys.stdin.buffer.read, must_exist=must_exist, out=args.out)
-    names, left_out = below(given, parse_columns(args.columns) if args.columns else {})
+    names, left_out = below(given, parse_columns(args.columns))
     find_record(args.model)  # before libraries that take seconds are imported
     from transfer.report import rendering
     from transfer.serving import predictor

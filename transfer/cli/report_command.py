@@ -120,7 +120,7 @@ def _report_page(args: argparse.Namespace, result: Result, predictions: Path) ->
 
     root, listed = args.images, None
     if root and is_table(root):
-        columns = parse_columns(args.columns) if args.columns else result.config.get("columns", {})
+        columns = parse_columns(args.columns) or result.config.get("columns", {})
         listed = {str(path) for path in list_images(root, columns)}
         root = folder_of(root)
     elif root and not root.is_dir():

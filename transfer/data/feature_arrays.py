@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transfer.data.label_rows import Column, LabelledRows, fill_rows
+from transfer.data.label_rows import Column, GivenRows, LabelledRows, fill_rows
 from transfer.data.split_folders import VALID_NAMES
 from transfer.data.stored_arrays import StoredArray
 from transfer.data.table_files import Table, as_text
@@ -71,7 +71,7 @@ def read(
     path: Path,
     groups: str | None,
     make_rows: MakeRows,
-) -> tuple[npt.NDArray[np.float32], LabelledRows, list[str] | None, str | None]:
+) -> GivenRows:
     """Read an `.npz` file, without unpickling anything.
 
     Parameters
@@ -84,12 +84,7 @@ def read(
 
     Returns
     -------
-    x_ND : ndarray of shape (N, D), float32
-    rows : LabelledRows
-    classes : list of str or None
-        The classes in their order, where that is not the order of their names.
-    pattern : str or None
-        `groups`.
+    GivenRows
 
     Raises
     ------
@@ -120,7 +115,7 @@ def read(
     rows = LabelledRows(Table(path, []), Column(), split, group)
     given = {role: texts for role, texts in values.items() if texts is not None}
     fill_rows(rows, list(given), zip(numbers, zip(*given.values(), strict=True), strict=True))
-    return x_ND, rows, classes, groups
+    return GivenRows(x_ND, rows, classes, groups)
 
 
 def _join(

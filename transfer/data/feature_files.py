@@ -6,33 +6,19 @@ N: rows. D: features a row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from transfer.config import FEATURES
 from transfer.data import feature_arrays, feature_tables
 from transfer.data.arrow_images import open_arrow
-from transfer.data.label_rows import LabelledRows, check_rows
+from transfer.data.label_rows import GivenRows, check_rows
 from transfer.data.table_files import FILE, PARQUET, open_table
 from transfer.system.errors import UserError
 from transfer.system.row_storage import MakeRows
 
 _BLOCK_ROWS = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class GivenRows:
-    """Rows of features with labels, in the order of the file."""
-
-    x_ND: npt.NDArray[np.float32]
-    rows: LabelledRows
-    classes: list[str] | None = None
-    """The classes in their order; None: in the order of their names."""
-    pattern: str | None = None
-    """Of groups in file names; None where a column has the groups, or there are none."""
 
 
 def holds_features(path: Path, columns: Mapping[str, str]) -> bool:
@@ -75,11 +61,11 @@ def read_features(
         If the file can't be used.
     """
     if path.suffix.lower() != FEATURES:
-        found = GivenRows(*feature_tables.read(path, columns, groups, make_rows))
+        found = feature_tables.read(path, columns, groups, make_rows)
     elif columns:
         raise UserError(f"`columns` names columns of a table, and {path} has arrays; leave it out")
     else:
-        found = GivenRows(*feature_arrays.read(path, groups, make_rows))
+        found = feature_arrays.read(path, groups, make_rows)
     check_rows(found.rows)
     _check_finite(path, found)
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.config import COLUMNS
-from transfer.data.label_rows import Column, LabelledRows, choose_groups, fill_rows, refuse_weights
+from transfer.data.label_rows import Column, GivenRows, LabelledRows, choose_groups, fill_rows, refuse_weights
 from transfer.data.table_files import Table, choose_columns, open_table, parquet_file
 from transfer.system.errors import UserError
 from transfer.system.row_storage import MakeRows
@@ -27,7 +27,7 @@ def read(
     columns: Mapping[str, str],
     groups: str | None,
     make_rows: MakeRows,
-) -> tuple[npt.NDArray[np.float32], LabelledRows, None, str | None]:
+) -> GivenRows:
     """Read a column of lists of numbers, or else all columns of numbers.
 
     Parameters
@@ -42,12 +42,7 @@ def read(
 
     Returns
     -------
-    x_ND : ndarray of shape (N, D), float32
-    rows : LabelledRows
-    classes : None
-        Classes are in the order of their names.
-    pattern : str or None
-        As of `choose_groups`.
+    GivenRows
 
     Raises
     ------
@@ -75,7 +70,7 @@ def read(
         taken = {*COLUMNS, *chosen.values()}
         blocks = _numbers(path, [name for name in table.names if name not in taken])
     x_ND = _join(blocks, len(rows.files), make_rows)
-    return x_ND, rows, None, pattern
+    return GivenRows(x_ND, rows, pattern=pattern)
 
 
 def _values(

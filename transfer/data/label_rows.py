@@ -96,6 +96,18 @@ class LabelledRows:
         return code_N
 
 
+@dataclass(frozen=True, eq=False)
+class GivenRows:
+    """Features of rows (N, D) with labels, in the order of the file."""
+
+    x_ND: npt.NDArray[np.float32]
+    rows: LabelledRows
+    classes: list[str] | None = None
+    """The classes in their order; None: in the order of their names."""
+    pattern: str | None = None
+    """Of groups in file names; None where a column has the groups, or there are none."""
+
+
 def read_rows(path: Path, columns: Mapping[str, str], groups: str | None) -> tuple[LabelledRows, str | None]:
     """Read and check the columns that are used.
 

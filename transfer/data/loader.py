@@ -183,6 +183,13 @@ class IndexedImages(Sequence[Image]):
         """Return the images of one split."""
         return self.select(self.split_N == SPLITS.index(split))
 
+    def first_by_id(self, count: int) -> IndexedImages:
+        """Return so many distinct images, sorted by id.
+
+        That is equivalent to a random draw, and a few new ones among thousands rarely change it.
+        """
+        return self.select(firsts(self.ids_N32)[:count])
+
     def distinct(self) -> IndexedImages:
         """Return the images without repetitions: of copies of one image the first, in the same order."""
         first_N = np.zeros(len(self), bool)

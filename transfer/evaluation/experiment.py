@@ -18,7 +18,13 @@ from transfer.data.thumbnails import make_thumbnail
 from transfer.data.user_paths import check_output
 from transfer.evaluation import data_summary, extraction_summary, predictions, suspects
 from transfer.evaluation.comparison import compare_methods
-from transfer.evaluation.fitting import FittedSearch, fit_in_turn, older_objects_kept, transform_features
+from transfer.evaluation.fitting import (
+    FittedSearch,
+    LeftOut,
+    fit_in_turn,
+    older_objects_kept,
+    transform_features,
+)
 from transfer.evaluation.network_methods import NetworkMethods, list_methods
 from transfer.evaluation.results import Result
 from transfer.evaluation.scoring import score_method
@@ -196,7 +202,7 @@ def compare(
     image_set, features = find_features(config, watch, on_progress, images=images, plan=plan)
     with limited_threads(features.threads), older_objects_kept():
         contention = hardware.CpuContention()
-        left_out = _LeftOut(alone=len([*names, *list_methods(config)]) == 1)
+        left_out = LeftOut(alone=len([*names, *list_methods(config)]) == 1)
         raw, steps = features, tuple[Step, ...]()
         if config.transform:
             with watch("transform"), reported(on_progress, "transform"):
@@ -248,27 +254,12 @@ def compare(
     )
 
 
-class _LeftOut:
-    """Methods that failed, and why: each is reported and does not affect the others."""
-
-    def __init__(self, *, alone: bool) -> None:
-        self._alone = alone
-        self.reasons: dict[str, str] = {}
-
-    def __call__(self, name: str, error: Exception) -> None:
-        """Leave a method out; where it is the only one, its error is raised."""
-        if self._alone:
-            raise error
-        self.reasons[name] = first_line(error)
-        log.warning("%s is left out: %s", name, self.reasons[name])
-
-
 def _fit_all(
     names: Sequence[str],
     config: RunConfig,
     features: Features,
     watch: Stopwatch,
-    left_out: _LeftOut,
+    left_out: LeftOut,
     on_progress: Progress,
 ) -> dict[str, FittedSearch]:
     """Fit all methods; one that fails is left out."""

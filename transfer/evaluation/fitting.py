@@ -6,6 +6,7 @@ N: images. D: features an image.
 from __future__ import annotations
 
 import gc
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from transfer.heads.transforms import FeatureTransform, Step
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
 from transfer.system.row_storage import is_mapped
+from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
 # A search whose fit and prediction take longer is timed once; a shorter one is timed again until its times agree, at
@@ -34,6 +36,29 @@ AGREEMENT = 0.1
 # OpenMP's threads may spin for some milliseconds after a product; at rest they take no core from the next search. BLAS
 # has no threads here (`limited_threads`): its own spin longer.
 REST_S = 0.01
+
+log = logging.getLogger(__name__)
+
+
+class LeftOut:
+    """Methods that failed, and why: each is reported and does not affect the others.
+
+    Parameters
+    ----------
+    alone : bool
+        Whether there is one method; its error is then raised.
+    """
+
+    def __init__(self, *, alone: bool) -> None:
+        self._alone = alone
+        self.reasons: dict[str, str] = {}
+
+    def __call__(self, name: str, error: Exception) -> None:
+        """Leave a method out."""
+        if self._alone:
+            raise error
+        self.reasons[name] = first_line(error)
+        log.warning("%s is left out: %s", name, self.reasons[name])
 
 
 @dataclass(kw_only=True)

@@ -137,11 +137,9 @@ def climb(
             except Exception as error:  # memory, a library: it costs this step alone
                 log.warning("the step %r is left out: %s", step.name, first_line(error))
                 continue
-        counts_CC = metrics.confusion(test.y_N, predicted_N, n_classes)
-        rung = {
+        rung: dict[str, Any] = {
             "step": step.name,
-            "accuracy": float(metrics.accuracy(counts_CC)),
-            "macro_f1": float(metrics.macro_f1(counts_CC)),
+            **metrics.score(test.y_N, predicted_N, n_classes),
             "fit_s": fit_s,
             "change": None,
         }

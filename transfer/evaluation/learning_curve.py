@@ -20,7 +20,7 @@ from transfer.data.random_splits import SPLITS
 from transfer.evaluation import extraction_summary
 from transfer.evaluation.data_summary import fingerprint
 from transfer.evaluation.extrapolation import extrapolate
-from transfer.evaluation.fitting import check_in_memory
+from transfer.evaluation.fitting import LeftOut, check_in_memory
 from transfer.evaluation.repeats import fit_transforms, score_splits
 from transfer.features.extract import Features, find_features
 from transfer.features.plan import ExtractionPlan
@@ -30,7 +30,6 @@ from transfer.heads.transforms import FeatureTransform
 from transfer.system import hardware
 from transfer.system.errors import UserError, check_choice, check_number
 from transfer.system.progress import Progress, silent
-from transfer.system.text import first_line
 from transfer.system.timer import Stopwatch
 
 Indices = npt.NDArray[np.intp]
@@ -135,7 +134,7 @@ def measure(
     points = draw_points(train.y_N, n_classes, draws, seed=config.seed)
     n_fits = sum(len(point.draws) for point in points)
     total = len(names) * n_fits
-    methods, left_out = [], {}
+    methods, left_out = [], LeftOut(alone=len(names) == 1)
     with limited_threads(features.threads):
         for i, name in enumerate(names):
             measured, done = [], i * n_fits
@@ -146,10 +145,7 @@ def measure(
                     measured.append(_score_point(search, config.transform, point, features, watch))
                     done += len(point.draws)
             except Exception as error:  # memory, a library: it costs this method alone
-                if len(names) == 1:
-                    raise
-                left_out[name] = first_line(error)
-                log.warning("%s is left out: %s", name, left_out[name])
+                left_out(name, error)
                 continue
             methods.append(_describe_method(name, points, measured, config.seed))
     on_progress("fit", total, total)
@@ -166,7 +162,7 @@ def measure(
             for point in points
         ],
         "methods": methods,
-        "left_out": left_out,
+        "left_out": left_out.reasons,
         "seconds": {**watch.seconds, "total": watch.total()},
     }
 

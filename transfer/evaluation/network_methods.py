@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from transfer import metrics
 from transfer.config import UNCACHED, RunConfig
 from transfer.data.random_splits import SPLITS
 from transfer.evaluation.fitting import FittedSearch
-from transfer.evaluation.repeats import OnFit, Split, score_predictions
+from transfer.evaluation.repeats import OnFit, Split
 from transfer.features.extract import Features
 from transfer.features.plan import ExtractionPlan
 from transfer.heads.registry import METHODS
@@ -186,12 +187,10 @@ class NetworkMethods:
 
             features = self._features.in_splits(*split)
             trained = self._train(name, features, Stopwatch(), on_progress, ("valid", "test"))
-            accuracy, macro_f1 = score_predictions(
-                features.splits["test"].y_N, trained.test_predictions_[trained.best_index_], n_classes
-            )
-            found["accuracy"].append(accuracy)
-            found["macro_f1"].append(macro_f1)
-            found["best_params"].append(trained.best_params_)
+            predicted_N = trained.test_predictions_[trained.best_index_]
+            scores = metrics.score(features.splits["test"].y_N, predicted_N, n_classes)
+            for key, value in {**scores, "best_params": trained.best_params_}.items():
+                found[key].append(value)
             on_fit(i + 1)
         return found
 

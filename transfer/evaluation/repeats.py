@@ -241,18 +241,11 @@ def score_splits(
             on_fit(i + 1)
         return {key: [value for one in found for value in one[key]] for key in found[0]}
 
-    def score(i: int, fitted: Any) -> tuple[float, float, dict[str, Any]]:
+    def score(i: int, fitted: Any) -> dict[str, Any]:
         test = splits[i][2]
-        return *score_predictions(y_N[test], fitted.predict(x_ND[test]), n_classes), fitted.best_params_
+        scores = metrics.score(y_N[test], fitted.predict(x_ND[test]), n_classes)
+        return {**scores, "best_params": fitted.best_params_}
 
     pairs = [(train, valid) for train, valid, _ in splits]
     scored = search.fit_splits(x_ND, y_N, pairs, score, on_fit)  # searches of many rows are not kept
-    return dict(zip((*SCORE_NAMES, "best_params"), map(list, zip(*scored, strict=True)), strict=True))
-
-
-def score_predictions(
-    y_N: npt.NDArray[np.int64], predicted_N: npt.NDArray[np.int64], n_classes: int
-) -> tuple[float, float]:
-    """Return accuracy and macro F1 of predicted classes."""
-    counts_CC = metrics.confusion(y_N, predicted_N, n_classes)
-    return float(metrics.accuracy(counts_CC)), float(metrics.macro_f1(counts_CC))
+    return {key: [one[key] for one in scored] for key in (*SCORE_NAMES, "best_params")}

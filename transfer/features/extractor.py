@@ -33,7 +33,7 @@ from transfer.features import maps
 from transfer.features.forward import batches_for, check_finite, made_on
 from transfer.features.map_tables import MapTables
 from transfer.features.reading import take_share
-from transfer.system.content_ids import Ids, firsts, from_hex, to_hex
+from transfer.system.content_ids import Ids, from_hex, to_hex
 from transfer.system.errors import UserError
 from transfer.system.files import SCHEMA_VERSION
 from transfer.system.hardware import processor
@@ -109,8 +109,7 @@ class FeatureExtractor:
         """Its int8 version, made on training images alone where the store does not have it."""
         train = self.images.in_split("train")
         count = take_share(len(train), CALIBRATED_OF, LEAST_CALIBRATED, MOST_CALIBRATED)
-        # The first by id: equivalent to a random draw.
-        chosen = train.select(firsts(train.ids_N32)[:count])
+        chosen = train.first_by_id(count)
         declared = {
             **self._declared,
             "images": to_hex(chosen.ids_N32),
@@ -207,7 +206,7 @@ class FeatureExtractor:
 
     def sample(self, images: IndexedImages, count: int) -> Pixels:
         """Decode so many of the images that can be read, equivalent to a random draw: pixels `(N, H, W, 3)`."""
-        by_id = images.select(firsts(images.ids_N32)[: SAMPLED_FROM * count])
+        by_id = images.first_by_id(SAMPLED_FROM * count)
         for _, x_NHW3 in batches(by_id, count, self.size, self.pool, self.bad):
             return x_NHW3
         raise UserError(

@@ -30,7 +30,7 @@ from transfer.features.placement import placed
 from transfer.features.plan import ExtractionPlan
 from transfer.features.reading import ReadImages, check_splits, default_input_size, read_images, take_share
 from transfer.metrics import cosines
-from transfer.system.content_ids import are_among, firsts
+from transfer.system.content_ids import are_among
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, reported
 from transfer.system.thread_pools import StartedPool
@@ -270,7 +270,7 @@ def _exact(
 ) -> tuple[FeatureTable, IndexedImages]:
     """Compute some test images, the first by id, in fp32 as well."""
     count = take_share(len(frozen.images), EXACT_FOR, LEAST_EXACT, MOST_EXACT)
-    sample = tested.select(firsts(tested.ids_N32)[:count])
+    sample = tested.first_by_id(count)
     plan = replace(plan, precision="fp32")
     exact = frozen.table(plan)
     missing = sample.select(~exact.holds(sample.ids_N32))

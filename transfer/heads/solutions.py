@@ -79,11 +79,7 @@ def validation_scores(y_N: Array, predicted_N: Array) -> dict[str, float]:
     """
     names, codes = np.unique(np.concatenate([y_N, predicted_N]), return_inverse=True)
     true_N, predicted_codes_N = np.split(codes.astype(np.int64), 2)
-    counts_CC = metrics.confusion(true_N, predicted_codes_N, len(names))
-    return {
-        "accuracy": float(metrics.accuracy(counts_CC)),
-        "macro_f1": float(metrics.macro_f1(counts_CC)),
-    }
+    return metrics.score(true_N, predicted_codes_N, len(names))
 
 
 def ranking(rows: Sequence[dict[str, Any]], select: str) -> list[int]:

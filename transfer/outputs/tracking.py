@@ -9,7 +9,6 @@ from typing import Any
 
 from transfer.evaluation.results import Result
 from transfer.report.wording import SCORES
-from transfer.system import errors
 from transfer.system.errors import UserError
 from transfer.system.hardware import installed_version
 from transfer.system.run_files import PAGE, RESULT
@@ -18,11 +17,6 @@ from transfer.system.text import first_line
 EXPERIMENT = "transfer"
 # Of a request to a server, unless the user's environment says so: MLflow's own 7 take four minutes where there is none.
 RETRIES = "2"
-
-
-def check_installed() -> None:
-    """Raise `UserError` if MLflow is not installed; it is not imported."""
-    errors.check_installed("mlflow", "`log='mlflow'`", "mlflow")
 
 
 def log_run(result: Result, page: str) -> str:

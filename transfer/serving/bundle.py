@@ -191,7 +191,11 @@ def save(
                 record = {
                     "schema_version": SCHEMA_VERSION,
                     "transfer": __version__,
-                    "made_from": _made_from(config, fingerprint) | {"result_sha256": result_sha256},
+                    "made_from": {
+                        **describe_source(config.data),
+                        "fingerprint": fingerprint,
+                        "result_sha256": result_sha256,
+                    },
                     "backbone": _save_backbone(Path(staging), extraction.weights, folder),
                     "features": _save_way(Path(staging), extraction),
                     **({"transform": list(config.transform)} if config.transform else {}),
@@ -252,10 +256,6 @@ def load(folder: Path) -> Kept:
     if path.parent.name == MODELS:
         check_same_run(path.parent.parent)
     return Kept(folder=path.parent, record=record)
-
-
-def _made_from(config: RunConfig, fingerprint: str | None) -> dict[str, Any]:
-    return {**describe_source(config.data), "fingerprint": fingerprint}
 
 
 def _save_backbone(folder: Path, weights: Weights, earlier: Path) -> dict[str, Any]:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
 
 from bench.studies import weights
+from transfer import metrics
 from transfer.data.random_splits import SPLITS
 from transfer.features.extract import Split
 
@@ -16,22 +16,14 @@ def draw_predictions(rng: np.random.Generator, right: float) -> weights.Labels:
     return np.where(rng.random(len(Y_N)) < right, Y_N, rng.integers(0, 4, len(Y_N)))
 
 
-def test_marks_are_those_of_scikit_learn() -> None:
-    predicted_N = draw_predictions(np.random.default_rng(0), 0.6)
-    assert weights.marks(Y_N, predicted_N) == {
-        "accuracy": pytest.approx(accuracy_score(Y_N, predicted_N)),
-        "macro_f1": pytest.approx(f1_score(Y_N, predicted_N, average="macro")),
-    }
-
-
 @pytest.mark.slow
 def test_a_gain_is_against_the_mean_of_the_others_and_lies_in_its_interval() -> None:
     rng = np.random.default_rng(1)
     own_N, others = draw_predictions(rng, 0.9), [draw_predictions(rng, 0.4) for _ in range(3)]
     found = weights.gain(Y_N, own_N, others, 4)
     for score, gained in found.items():
-        marked = [weights.marks(Y_N, other_N)[score] for other_N in others]
-        assert gained["mean"] == pytest.approx(weights.marks(Y_N, own_N)[score] - np.mean(marked))
+        marked = [metrics.score(Y_N, other_N, 4)[score] for other_N in others]
+        assert gained["mean"] == pytest.approx(metrics.score(Y_N, own_N, 4)[score] - np.mean(marked))
         low, high = gained["ci95"]
         assert 0 < low < gained["mean"] < high < 1
 
