@@ -45,7 +45,7 @@ def plain(opened: Callable[[str], FeatureExtractor]) -> Callable[[str], Any]:
     @cache
     def computed(device: str) -> Any:
         eager = ways.engine(opened(device), "eager", "fp32", "cpu")
-        return np.concatenate(ways.through(eager, ways.pixels(opened(device))))
+        return np.concatenate(ways.compute_batches(eager, ways.pixels(opened(device))))
 
     return computed
 
@@ -104,7 +104,7 @@ def bench_decode(operation: Operation, extractor: FeatureExtractor, agrees: Chec
             return {"cosine": 1.0}  # equal pixels have equal features
         eager = ways.engine(extractor, "eager", "fp32", "cpu")
         parts = np.split(decoded, range(BATCH, len(decoded), BATCH))
-        return agrees(np.concatenate(ways.through(eager, parts)), least=0.99)
+        return agrees(np.concatenate(ways.compute_batches(eager, parts)), least=0.99)
 
     operation.add(
         "nvjpeg" if device == "cuda" else "pillow",
@@ -139,14 +139,14 @@ def bench_forward(
                 batches = ways.pixels(extractor, engine.plan.batch)
                 operation.add(
                     name,
-                    partial(ways.through, engine, batches),
+                    partial(ways.compute_batches, engine, batches),
                     _checked(agrees, precision),
                     precision=precision,
                     batch=engine.plan.batch,
-                    warm_up=partial(ways.through, engine, batches[:1]),
+                    warm_up=partial(ways.compute_batches, engine, batches[:1]),
                     **work,
                 )
-    tensors = [ways.normalised(x_NHW3) for x_NHW3 in ways.pixels(extractor)]
+    tensors = [ways.normalise_images(x_NHW3) for x_NHW3 in ways.pixels(extractor)]
     for name in ways.references(extractor, device):
         with subtests.test(name):
             if name == ways.LAB and not profile.long_setups:
@@ -186,7 +186,7 @@ def bench_extract(
                 _checked(agrees, precision),
                 precision=precision,
                 batch=engine.plan.batch,
-                warm_up=partial(ways.through, engine, some),
+                warm_up=partial(ways.compute_batches, engine, some),
                 **work,
             )
     order = sorted(range(len(extractor.images)), key=lambda i: extractor.images[i].path.parts)
@@ -197,7 +197,7 @@ def bench_extract(
                 name,
                 partial(ways.from_files, forward, photographs(device)),
                 _checked(agrees, described["precision"], order),
-                warm_up=partial(forward, ways.normalised(some[0])),
+                warm_up=partial(forward, ways.normalise_images(some[0])),
                 **work | described,
             )
     operation.time()
@@ -234,7 +234,7 @@ def bench_train_from_files(
         extract_and_train,
         lambda answer: agrees(answer[0], least=ways.least_cosine(plan.precision)),
         precision=plan.precision,
-        warm_up=lambda: ways.through(engine, ways.pixels(extractor)[:1]),
+        warm_up=lambda: ways.compute_batches(engine, ways.pixels(extractor)[:1]),
         **work,
     )
     body = pytorch_loop.prepare(networks.build(profile.backbone, weights.load(untrained))).to(device)

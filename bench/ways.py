@@ -57,7 +57,7 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
     with StartedPool(usable_cores()) as pool:
         found = read(find(images), pool, bad, silent)
         path = untrained or work / "weights.safetensors"
-        frozen = FeatureExtractor(
+        extractor = FeatureExtractor(
             weights=Weights(backbone=name, source="random", path=path, sha256=""),
             size=SIZE,
             images=found,
@@ -66,8 +66,8 @@ def opened(images: Path, work: Path, name: str, untrained: Path | None = None) -
             bad=bad,
         )
         if not untrained:
-            save_untrained(name, frozen.sample(found, 2 * BATCH), path)
-        yield frozen
+            save_untrained(name, extractor.sample(found, 2 * BATCH), path)
+        yield extractor
 
 
 def draw_splits(root: Path, counts: tuple[int, int, int]) -> Path:
@@ -92,14 +92,14 @@ def usual_plan(device: str) -> Plan:
 
 
 def engine(
-    frozen: FeatureExtractor, name: str, precision: str, device: str, batch: int | None = None
+    extractor: FeatureExtractor, name: str, precision: str, device: str, batch: int | None = None
 ) -> Engine:
     """Build one of our engines. Raises `UserError` if it is not available."""
     plan = list_options(name, precision, device)[0]
-    return frozen.engine(replace(plan, batch=batch or plan.batch))
+    return extractor.engine(replace(plan, batch=batch or plan.batch))
 
 
-def through(engine: Engine, batches: list[Any]) -> list[Any]:
+def compute_batches(engine: Engine, batches: list[Any]) -> list[Any]:
     """Compute features of batches of pixels `(N, H, W, 3)`, with as many in flight as the engine takes."""
     rows: list[Any] = []
     waiting: list[Callable[[], Any]] = []
@@ -110,11 +110,11 @@ def through(engine: Engine, batches: list[Any]) -> list[Any]:
     return rows + [wait() for wait in waiting]
 
 
-def to_store(frozen: FeatureExtractor, engine: Engine) -> Any:
+def to_store(extractor: FeatureExtractor, engine: Engine) -> Any:
     """Extract all images from their files to an empty table; return their features by id."""
-    table = frozen.store.table({"way": str(engine.plan), "round": next(_fresh)})
-    frozen.compute(engine, frozen.images, table, now(), silent)
-    return table.gather(frozen.images.ids_N32)
+    table = extractor.store.table({"way": str(engine.plan), "round": next(_fresh)})
+    extractor.compute(engine, extractor.images, table, now(), silent)
+    return table.gather(extractor.images.ids_N32)
 
 
 def least_cosine(precision: str) -> float:
@@ -129,23 +129,23 @@ def reference_precision(name: str, device: str) -> str:
     return pytorch_loop.precision(device)
 
 
-def references(frozen: FeatureExtractor, device: str = "cpu") -> dict[str, Callable[[], Forward]]:
+def references(extractor: FeatureExtractor, device: str = "cpu") -> dict[str, Callable[[], Forward]]:
     """Return the references by name, on a device that they run on; a call makes each ready."""
 
     def lab() -> Forward:
-        network: nn.Module = models.get_model(frozen.weights.backbone, weights=None)
-        network.load_state_dict(weights.load(frozen.weights.path), strict=False)
+        network: nn.Module = models.get_model(extractor.weights.backbone, weights=None)
+        network.load_state_dict(weights.load(extractor.weights.path), strict=False)
         body = lab_extractor.prepare(network).to(device)
         return lambda x_N3HW: lab_extractor.forward(body, x_N3HW.to(device))
 
     def pytorch() -> Forward:
-        network = networks.build(frozen.weights.backbone, weights.load(frozen.weights.path))
+        network = networks.build(extractor.weights.backbone, weights.load(extractor.weights.path))
         body = pytorch_loop.prepare(network).to(device)
         return lambda x_N3HW: pytorch_loop.forward(body, x_N3HW.to(device))
 
     def openvino() -> Forward:
         model = openvino_loop.prepare(
-            networks.build(frozen.weights.backbone, weights.load(frozen.weights.path)), SIZE
+            networks.build(extractor.weights.backbone, weights.load(extractor.weights.path)), SIZE
         )
         return lambda x_N3HW: openvino_loop.forward(model, x_N3HW)
 
@@ -165,19 +165,19 @@ def from_files(forward: Forward, folder: Path) -> list[Any]:
     return each(forward, (x_N3HW for x_N3HW, _ in loader(folder, SIZE)))
 
 
-def pixels(frozen: FeatureExtractor, batch: int = BATCH) -> list[Any]:
+def pixels(extractor: FeatureExtractor, batch: int = BATCH) -> list[Any]:
     """Return all images, in their order, in batches `(N, H, W, 3)`."""
-    return [x_NHW3 for _, x_NHW3 in batches(frozen.images, batch, SIZE, frozen.pool, frozen.bad)]
+    return [x_NHW3 for _, x_NHW3 in batches(extractor.images, batch, SIZE, extractor.pool, extractor.bad)]
 
 
-def pixels_on_device(frozen: FeatureExtractor) -> list[torch.Tensor]:
+def pixels_on_device(extractor: FeatureExtractor) -> list[torch.Tensor]:
     """Return all images, in their order, in batches `(N, H, W, 3)` decoded by the GPU."""
-    ready = batches_on("cuda", frozen.images, ENGINE_BATCH["cuda"], SIZE, frozen.pool, frozen.bad)
+    ready = batches_on("cuda", extractor.images, ENGINE_BATCH["cuda"], SIZE, extractor.pool, extractor.bad)
     found = [x_NHW3 for _, x_NHW3 in ready]
     torch.cuda.synchronize()
     return found
 
 
-def normalised(x_NHW3: Any) -> torch.Tensor:
+def normalise_images(x_NHW3: Any) -> torch.Tensor:
     """Return the inputs of the references."""
     return normalise(torch.from_numpy(x_NHW3).permute(0, 3, 1, 2)).contiguous()

@@ -98,7 +98,7 @@ def main() -> int:
     shown = record.load(args.run / "record.json")
     for name, data in (
         ("terminal.svg", terminal(results.load(args.run / RESULT)).encode()),
-        ("speed.svg", speed(shown, record.filed(record.RESULTS)).encode()),
+        ("speed.svg", speed(shown, record.load_filed(record.RESULTS)).encode()),
         ("page.png", screenshot(args.run / PAGE)),
     ):
         on_disk.write(args.folder / name, data)

@@ -40,7 +40,7 @@ REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
 TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".tar")
 # Arrays of features and labels.
-FEATURES = ".npz"
+FEATURES_SUFFIX = ".npz"
 # What the columns of a table are for, and their names unless others are given.
 COLUMNS = ("file", "label", "split", "group", "weight", "features")
 LEAST_DRAWS, MOST_DRAWS = 2, 1000
@@ -77,7 +77,7 @@ def check_adapt(adapt: Sequence[str], blocks: Sequence[str]) -> None:
         raise UserError("`adapt` needs `unfreeze`; name a block, such as layer4")
 
 
-def check_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile the regular expression of `--groups`; raise `UserError` where it is none."""
     try:
         return re.compile(pattern)
@@ -210,11 +210,15 @@ class RunConfig:
             if rates is not None and len(set(rates)) < len(rates):
                 raise UserError(f"`{name}` is {rates}; give every learning rate once")
         if self.groups is not None:
-            check_pattern(self.groups)
+            compile_pattern(self.groups)
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
             path = path_of(self.data)  # a table, or files with images in them, may have a column of groups
-            if self.groups is None and path.suffix.lower() not in (*TABLES, FEATURES) and not path.is_dir():
+            if (
+                self.groups is None
+                and path.suffix.lower() not in (*TABLES, FEATURES_SUFFIX)
+                and not path.is_dir()
+            ):
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )

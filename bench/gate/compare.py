@@ -150,7 +150,7 @@ def _stages(stage: Stage, names: Collection[str], seed: int, tolerance: float) -
     """Return the times of all, then new ones of what they flag, unless a control moved and made more times useless."""
     pairs = stage("timing", names, seed)
     ratios, timed = _ratios(pairs, tolerance), _timed(names)
-    flags = verdict.flagged({name: ratios[name] for name in timed})
+    flags = verdict.flag({name: ratios[name] for name in timed})
     if not flags or _moved(ratios):
         return [pairs]
     return [pairs, stage("timing again", flags.keys() | (set(names) - timed), seed + 1)]
@@ -159,7 +159,7 @@ def _stages(stage: Stage, names: Collection[str], seed: int, tolerance: float) -
 def _rows(stages: list[dict[str, Pairs]], tolerance: float) -> list[Row]:
     """Return every benchmark with its verdict, and the controls of the last stage."""
     first, again = _ratios(stages[0], tolerance), _ratios(stages[-1] if stages[1:] else {}, tolerance)
-    judged = verdict.judged(
+    judged = verdict.judge(
         {name: ratio for name, ratio in first.items() if name in _timed(first)},
         {name: ratio for name, ratio in again.items() if name in _timed(again)},
         tolerance,
@@ -194,4 +194,4 @@ def _ratios(pairs: dict[str, Pairs], tolerance: float) -> dict[str, Ratio]:
 
 
 def _moved(ratios: dict[str, Ratio]) -> list[str]:
-    return [name for name, ratio in ratios.items() if name.startswith(CONTROL) and verdict.moved(ratio)]
+    return [name for name, ratio in ratios.items() if name.startswith(CONTROL) and verdict.has_moved(ratio)]

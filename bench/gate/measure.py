@@ -46,7 +46,7 @@ TIMES = "times.json"
 
 Medians = dict[str, float]
 Pairs = list[tuple[float, float]]
-Progress = Callable[[int], None]
+OnBlock = Callable[[int], None]
 _PREFIX = "bench_"
 
 
@@ -93,7 +93,7 @@ class Bench:
         return set(_medians(out, parts=1)), output
 
     def blocks(
-        self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, progress: Progress
+        self, base: Path, head: Path, names: Collection[str], *, n: int, seed: int, progress: OnBlock
     ) -> dict[str, Pairs]:
         """Return the seconds (base, head) of benchmarks, one pair for each of `n` blocks.
 

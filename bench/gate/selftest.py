@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the trials in a file, and make none")
     args = parser.parse_args(argv)
     if args.show:
-        trials = schemas.parsed(args.show, "self-test", schemas.MAX_BYTES).get("trials")
+        trials = schemas.parse(args.show, "self-test", schemas.MAX_BYTES).get("trials")
         if not trials:
             raise UserError(f"{args.show} holds no trials; give a file that --json wrote")
         draw(table(trials), Console())

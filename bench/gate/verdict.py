@@ -53,7 +53,7 @@ def ratio(logs: Sequence[float], tolerance: float) -> Ratio:
     )
 
 
-def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
+def reject(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
     """Return the names with a rejected hypothesis; any is rejected wrongly with a probability of at most `alpha`.
 
     Holm's procedure (Scandinavian Journal of Statistics 6, 1979).
@@ -62,14 +62,14 @@ def rejected(p_values: Mapping[str, float], alpha: float = ALPHA) -> set[str]:
     return {name for name, p in zip(p_values, adjusted, strict=True) if p <= alpha}
 
 
-def flagged(ratios: Mapping[str, Ratio]) -> dict[str, str]:
+def flag(ratios: Mapping[str, Ratio]) -> dict[str, str]:
     """Return the benchmarks that are SLOWER or FASTER by more than the tolerance, according to one stage."""
-    slower = rejected({name: found.slower_p for name, found in ratios.items()})
-    faster = rejected({name: found.faster_p for name, found in ratios.items()})
+    slower = reject({name: found.slower_p for name, found in ratios.items()})
+    faster = reject({name: found.faster_p for name, found in ratios.items()})
     return dict.fromkeys(slower, SLOWER) | dict.fromkeys(faster, FASTER)
 
 
-def judged(
+def judge(
     first: Mapping[str, Ratio], again: Mapping[str, Ratio], tolerance: float
 ) -> dict[str, tuple[Ratio, str]]:
     """Return ratio and verdict of every benchmark after its first stage, and `again` of those that it flagged.
@@ -77,7 +77,7 @@ def judged(
     What was flagged is SLOWER or FASTER if both stages agree. Its ratio is that of the second stage: the first one was
     selected for being extreme and overestimates the difference.
     """
-    flags, confirmed = flagged(first), flagged(again)
+    flags, confirmed = flag(first), flag(again)
     found = {}
     for name, ratio in (*first.items(), *again.items()):
         if name in flags:
@@ -89,7 +89,7 @@ def judged(
     return found
 
 
-def moved(control: Ratio) -> bool:
+def has_moved(control: Ratio) -> bool:
     """Return whether a control's median changed by more than is accepted."""
     return abs(math.log(control.median)) > math.log1p(CONTROL_MOVED)
 

@@ -41,21 +41,21 @@ def measure(part: Part) -> None:
     cores = usable_cores()
     for threads in sorted({1, max(1, cores // 2), cores, 2 * cores}):
         part.run(f"decode, Pillow, {threads} threads", partial(in_threads, threads))
-    with inputs.extractor(part) as frozen:
+    with inputs.extractor(part) as extractor:
         part.run(
             "decode, nvJPEG",
-            lambda: timed("decode", "nvJPEG", partial(ways.pixels_on_device, frozen)),
+            lambda: timed("decode", "nvJPEG", partial(ways.pixels_on_device, extractor)),
             needs_cuda=True,
         )
 
         def extract(decoder: str) -> Iterable[Row]:
-            own = replace(frozen, decoder=decoder)
+            own = replace(extractor, decoder=decoder)
             engine = ways.engine(own, "eager", precision, part.device)
             call = partial(ways.to_store, own, engine)
             yield from timed("extract", f"eager, {decoder}", call, precision=precision)
 
         def loop() -> Iterable[Row]:
-            forward = ways.references(frozen, part.device)[ways.PYTORCH]()
+            forward = ways.references(extractor, part.device)[ways.PYTORCH]()
             call = partial(ways.from_files, forward, photographs)
             in_ = ways.reference_precision(ways.PYTORCH, part.device)
             yield from timed("extract", ways.PYTORCH, call, precision=in_, reference=True)

@@ -140,10 +140,10 @@ def prepared(way: Way, network: nn.Module, x_NHW3: Any, device: str) -> Call:
         )
         engine = engines.build(network, plan, x_NHW3.shape[1:3])
         given = x.to(device) if device == "cuda" else x_NHW3
-        return partial(ways.through, engine, [given] * AT_ONCE)
+        return partial(ways.compute_batches, engine, [given] * AT_ONCE)
     body = fold_batch_norm(network) if way.folded else copy.deepcopy(network)
     body = body.to(device)
-    body, x_N3HW = body.to(memory_format=way.layout), ways.normalised(x_NHW3).to(device)
+    body, x_N3HW = body.to(memory_format=way.layout), ways.normalise_images(x_NHW3).to(device)
     dtype = DTYPES.get(way.precision, torch.float32)
     if way.pure:
         body, x_N3HW = body.to(dtype), x_N3HW.to(dtype)

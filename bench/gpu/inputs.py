@@ -68,5 +68,5 @@ def extractor(part: Part) -> Iterator[FeatureExtractor]:
     """Open that network for the photographs."""
     own = part.work / part.name
     own.mkdir(exist_ok=True)
-    with ways.opened(photographs(part), own, BUNDLED_BACKBONE, bundled.FILE) as frozen:
-        yield frozen
+    with ways.opened(photographs(part), own, BUNDLED_BACKBONE, bundled.FILE) as found:
+        yield found

@@ -76,7 +76,7 @@ def suite(part: Part) -> Iterable[Row]:
 def recorded(part: Part) -> Iterable[Row]:
     """Make the record of the run and the suite."""
     start = now()
-    made = record.made(part.out / RESULT, part.out / TIMES)
+    made = record.make_record(part.out / RESULT, part.out / TIMES)
     files.write(part.out / RECORD, made.to_json().encode())
     yield {
         "operation": "record",

@@ -45,7 +45,7 @@ def show(out: Path, console: Console) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """Read a file of results. Raises `UserError` if it is none."""
-    return schemas.parsed(path, "GPU results", schemas.MAX_BYTES)
+    return schemas.parse(path, "GPU results", schemas.MAX_BYTES)
 
 
 def table(name: str, rows: list[Row]) -> Table:

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from bench.reporting import timings
 from bench.reporting.comparison import Compared
-from bench.reporting.layout import shortened
+from bench.reporting.layout import shorten
 from bench.reporting.record import Record
 from transfer.report.html.svg import WIDTH, Axis, dot, drawing, horizontal_axis, line, text
 from transfer.report.wording import SCORES
@@ -86,4 +86,4 @@ def _legend(words: list[tuple[str, str]]) -> Markup:
 
 
 def _name(name: str, letters: int) -> str:
-    return shortened(printable(name), letters)
+    return shorten(printable(name), letters)

@@ -12,7 +12,7 @@ CUT = ".."
 _PART = re.compile(r", | to | of ")
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+def align(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Return rows as lines with one space between columns; columns with a number in `right` are aligned right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -24,12 +24,12 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
     ]
 
 
-def wrapped(sentence: str) -> list[str]:
+def wrap(sentence: str) -> list[str]:
     """Return a sentence in lines of at most `WIDTH`; a longer word, such as a path, gets a line of its own."""
     return textwrap.wrap(sentence, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return text of at most `width`, cut after a word where one ends in the second half, and marked as cut."""
     if len(text) <= width:
         return text
@@ -75,4 +75,4 @@ def listed(items: Sequence[str], room: int) -> str:
         if len(text) <= room:
             return text
     more = f", {len(items) - 1} more" if items[1:] else ""
-    return shortened(items[0], room - len(more)) + more
+    return shorten(items[0], room - len(more)) + more

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.reporting import timings
 from bench.reporting.comparison import Compared, by_device, figure, format_ratio
-from bench.reporting.layout import WIDTH, aligned, listed, short_names, shortened
+from bench.reporting.layout import WIDTH, align, listed, short_names, shorten
 from bench.reporting.record import Record
 from bench.reporting.tables import day
 from bench.reporting.timings import REFERENCE
@@ -44,7 +44,7 @@ def lines(shown: Record, gpu_record: Record | None) -> list[str]:
     blocks = [_block(name, column, rates, named=name == first) for name, column in found.items()]
     room = WIDTH - sum(len(block[0]) for block in blocks) - 2 * len(blocks) + 1
     names = short_names(list(compared), room)
-    labels = aligned([[name] for name in ("operation", *names.values())])
+    labels = align([[name] for name in ("operation", *names.values())])
     table = [f"{label} {'  '.join(parts)}".rstrip() for label, *parts in zip(labels, *blocks, strict=True)]
     return [
         "Medians: our best way, the fastest reference, ratio (above 1x ours is faster)",
@@ -60,7 +60,7 @@ def _recorded(gpu_record: Record | None) -> list[str]:
     if not gpu_record:
         return []
     gpus = ", ".join(gpu["name"] for gpu in gpu_record.environment["gpus"])
-    return [shortened(f"GPU: {gpus}", WIDTH - 44) + f", recorded {day(gpu_record)}, not this machine"]
+    return [shorten(f"GPU: {gpus}", WIDTH - 44) + f", recorded {day(gpu_record)}, not this machine"]
 
 
 def _block(device: str, column: Sequence[Compared], rates: Sequence[bool], *, named: bool) -> list[str]:
@@ -74,9 +74,9 @@ def _block(device: str, column: Sequence[Compared], rates: Sequence[bool], *, na
             continue
         times = [figure(way, as_rate=as_rate) for way in (one.ours, one.reference)]
         name = one.reference["way"] if one.reference else ""
-        name = shortened(SHORT_NAMES.get(name, name), NAME_WIDTH)
+        name = shorten(SHORT_NAMES.get(name, name), NAME_WIDTH)
         rows.append([*times, *([name] if named else []), format_ratio(one)])
-    drawn = aligned(rows, right={0, 1, len(rows[0]) - 1})
+    drawn = align(rows, right={0, 1, len(rows[0]) - 1})
     width = max(map(len, [drawn[0], *across]))
     return [(text or line).ljust(width) for text, line in zip(across, drawn, strict=True)]
 

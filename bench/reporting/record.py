@@ -66,9 +66,9 @@ class Record:
         return "{\n" + ",\n".join([*lines, f' "benchmarks": [\n{benchmarks}\n ]']) + "\n}\n"
 
 
-def made(result: Path, benchmarks: Path) -> Record:
+def make_record(result: Path, benchmarks: Path) -> Record:
     """Make the record of two files of one `make bench`. Raises `UserError` if they are not, or can't be read."""
-    ran, timed = results.load(result), schemas.parsed(benchmarks, "benchmark", schemas.MAX_BYTES)
+    ran, timed = results.load(result), schemas.parse(benchmarks, "benchmark", schemas.MAX_BYTES)
     for key in ("machine_info", "datetime", "benchmarks", "profile"):
         if key not in timed:
             raise UserError(f"{benchmarks} is no file of pytest bench --benchmark-json: it has no {key}")
@@ -97,10 +97,10 @@ def made(result: Path, benchmarks: Path) -> Record:
 
 def load(path: Path) -> Record:
     """Read a record file. Raises `UserError` if it is not one, has another version or was edited by hand."""
-    return _checked(schemas.parsed(path, "record", MAX_BYTES), path)
+    return _checked(schemas.parse(path, "record", MAX_BYTES), path)
 
 
-def filed(folder: Path) -> list[Record]:
+def load_filed(folder: Path) -> list[Record]:
     """Return all records under `folder/<machine>/`, the oldest first; other measurements there have longer names."""
     found = [load(path) for path in sorted(folder.glob("*/*.json")) if FILED.fullmatch(path.name)]
     return sorted(found, key=lambda record: record.created)
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("benchmarks", type=Path, metavar="BENCHMARKS")
     parser.add_argument("--out", type=Path, metavar="FILE", required=True, help="the record goes there")
     args = parser.parse_args()
-    text = made(args.result, args.benchmarks).to_json()
+    text = make_record(args.result, args.benchmarks).to_json()
     if len(text) > MAX_BYTES:
         raise UserError(f"the record would take {len(text):,} bytes, and {MAX_BYTES:,} are allowed")
     write(args.out, text)

@@ -20,7 +20,7 @@ from transfer.config import SCORE_NAMES
 from transfer.report.rendering import Table, markdown
 from transfer.system import schemas
 from transfer.system.errors import UserError
-from transfer.system.text import escaped
+from transfer.system.text import escape
 
 PAGE = "README.md"
 COMMAND = "make bench, then make results"
@@ -74,23 +74,23 @@ def file(new: Record, results: Path, *, replace: bool) -> Path:
 
 def page(results: Path) -> str:
     """Return the text of the page, from all files in the folders of `results` and nothing else."""
-    shown = newest(record.filed(results))
+    shown = newest(record.load_filed(results))
     parts = [TOP]
     if shown:
         parts += ["## The newest record of each machine", *map(markdown, side_by_side(shown))]
         for one in shown:
             parts += [
-                f"### {escaped(one.machine)}",
-                escaped(notes.heading(one)),
+                f"### {escape(one.machine)}",
+                escape(notes.heading(one)),
                 markdown(tables.ratios(one)),
             ]
-            parts += [f"Note: {escaped(note.whole())}" for note in notes.notes(one)]
-            parts += [escaped(one.run["verdict"]), escaped(notes.answer(one))]
+            parts += [f"Note: {escape(note.whole())}" for note in notes.notes(one)]
+            parts += [escape(one.run["verdict"]), escape(notes.answer(one))]
     return "\n\n".join([*parts, markdown(listing(results)), PHOTOGRAPHS]) + "\n"
 
 
 def newest(filed: Sequence[Record]) -> list[Record]:
-    """Return the newest of the records of each machine, by its name; `filed` has the oldest first."""
+    """Return the newest of the records of each machine, by its name; `load_filed` has the oldest first."""
     found = {one.machine: one for one in filed}
     return [found[machine] for machine in sorted(found)]
 
@@ -156,7 +156,7 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
         raise UserError(
             f"{path} is no recorded file: its name contains no known kind; move it elsewhere, or name its kind in KINDS"
         )
-    found = schemas.parsed(path, "recorded", schemas.MAX_BYTES)
+    found = schemas.parse(path, "recorded", schemas.MAX_BYTES)
     for key in ("environment", "machine", "machine_info"):
         if key in found:
             schemas.validate(found[key], record.schema()["properties"]["environment"], path, "recorded")

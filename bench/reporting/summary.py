@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bench.reporting import notes, overview, page, record, recorded, status, tables, timings
 from bench.reporting.comparison import SHORT_S, find_gpu_record
-from bench.reporting.layout import WIDTH, aligned, listed, shortened, wrapped
+from bench.reporting.layout import WIDTH, align, listed, shorten, wrap
 from bench.reporting.record import Record
 from transfer.report.rendering import draw
 from transfer.system.text import printable
@@ -66,7 +66,7 @@ def lines(shown: Record, gpu_record: Record | None, written: Sequence[Path] = ()
         "",
         *overview.lines(shown, gpu_record),
         "",
-        *wrapped(notes.reason(shown)),
+        *wrap(notes.reason(shown)),
     ]
     below = [*_counts(shown), *_where(written)]
     found = [note.line() for note in notes.notes(shown)]
@@ -89,19 +89,19 @@ def _heading(shown: Record) -> list[str]:
         f"{notes.busy_or_quiet(shown)}, {tables.day(shown)}, {tables.commit(environment)}, {shown.profile}"
     )
     whole = f"{machine}; {state}"
-    found = [whole] if len(whole) <= WIDTH else [shortened(machine, WIDTH), shortened(state, WIDTH)]
+    found = [whole] if len(whole) <= WIDTH else [shorten(machine, WIDTH), shorten(state, WIDTH)]
     headline = shown.run.get("headline")
-    return [*found, *(wrapped(headline) if headline else [])]
+    return [*found, *(wrap(headline) if headline else [])]
 
 
 def _accuracies(shown: Record) -> list[str]:
     table = tables.accuracies(shown)
     head = [column.strip() for column in table.columns]
     right = {i for i, column in enumerate(table.columns) if column[0] == " "}
-    rows = [[shortened(cell, 20) for cell in row] for row in table.rows]
+    rows = [[shorten(cell, 20) for cell in row] for row in table.rows]
     return [
-        shortened(table.title, WIDTH),
-        *(line.rstrip() for line in aligned([head, *rows], right)),
+        shorten(table.title, WIDTH),
+        *(line.rstrip() for line in align([head, *rows], right)),
     ]
 
 
@@ -115,7 +115,7 @@ def _counts(shown: Record) -> list[str]:
     if long:
         widest = max(long, key=lambda b: timings.spread_of(b) or 0)
         text += f"; widest spread {timings.spread(widest)} ({widest['operation']}: {widest['way']})"
-    found = [shortened(text, WIDTH)]
+    found = [shorten(text, WIDTH)]
     if skipped := shown.skipped:
         start = f"{sum(skipped.values())} skipped: "
         reasons = sorted(skipped, key=lambda reason: -skipped[reason])
@@ -129,7 +129,7 @@ def _where(written: Sequence[Path]) -> list[str]:
     folders: dict[Path, list[str]] = {}
     for path in written:
         folders.setdefault(path.parent, []).append(path.name)
-    return [line for folder, names in folders.items() for line in wrapped(f"In {folder}: {', '.join(names)}")]
+    return [line for folder, names in folders.items() for line in wrap(f"In {folder}: {', '.join(names)}")]
 
 
 def main() -> int:
@@ -145,7 +145,7 @@ def main() -> int:
     args = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names hold letters that a terminal may not have
         sys.stdout.reconfigure(errors="backslashreplace")
-    shown, filed = record.load(args.file), record.filed(record.RESULTS)
+    shown, filed = record.load(args.file), record.load_filed(record.RESULTS)
     written = [args.html] if args.html else []
     if args.html:
         record.write(args.html, page.render(shown, filed))

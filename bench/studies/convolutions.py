@@ -19,7 +19,7 @@ from torch import nn
 from bench import ways
 from transfer.engines import Plan, openvino
 from transfer.engines.eager import DTYPES
-from transfer.engines.openvino import library
+from transfer.engines.openvino import import_openvino
 from transfer.system.hardware import usable_cores
 
 # Layers in a row: what comes before the first and after the last of them is then a small part.
@@ -103,7 +103,7 @@ def by_pytorch(layers: Layers, device: str, precision: str, batch: int) -> tuple
 
 def by_openvino(layers: Layers, precision: str, batch: int) -> tuple[Callable[[], Any], int]:
     """Return calls of the layers in OpenVINO, with the streams of our engine, and the operations they take."""
-    ov = library()
+    ov = import_openvino()
     x_NCHW = torch.rand(batch, layers.wide, *layers.shape).numpy()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch.jit.trace
@@ -120,4 +120,4 @@ def by_openvino(layers: Layers, precision: str, batch: int) -> tuple[Callable[[]
     plan = Plan(engine="openvino", precision=precision, device="cpu", threads=usable_cores(), batch=batch)
     engine = openvino.OpenVINO(model, plan)
     calls = IN_TURN * engine.in_flight
-    return lambda: ways.through(engine, [x_NCHW] * calls), REPEATED * batch * calls * layers.flops
+    return lambda: ways.compute_batches(engine, [x_NCHW] * calls), REPEATED * batch * calls * layers.flops

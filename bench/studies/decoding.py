@@ -2,7 +2,7 @@
 
 The photographs of an image set are made larger, in a temporary folder. Times are of one thread of the processor, from
 bytes to pixels of the input size; every decoder but Pillow that is installed takes part, with Pillow's resizing. Then
-methods are fitted on features of JPEGs decoded whole and at a reduced scale.
+methods are fit_image on features of JPEGs decoded whole and at a reduced scale.
 
 N: images. H, W: height and width in pixels.
 """
@@ -39,7 +39,7 @@ from transfer.cli.parsing import parse_size
 from transfer.config import CHOICES, SCORE_NAMES, RunConfig
 from transfer.data import decode
 from transfer.data.dataset import find
-from transfer.data.resize import Resizing, fitted
+from transfer.data.resize import Resizing, fit_image
 from transfer.engines.options import list_options
 from transfer.features.extract import Features, extract
 from transfer.features.plan import plan_extraction
@@ -118,7 +118,7 @@ def decoders() -> dict[str, Decoder]:
     def other(decoded: Callable[[bytes], Pixels]) -> Decoder:
         def pixels(data: bytes, size: Size) -> Pixels:
             x_HW3 = decoded(data)
-            return x_HW3 if x_HW3.shape[:2] == size else fitted(Image.fromarray(x_HW3), size, decode.SHIFT)
+            return x_HW3 if x_HW3.shape[:2] == size else fit_image(Image.fromarray(x_HW3), size, decode.SHIFT)
 
         return pixels
 

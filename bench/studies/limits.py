@@ -118,16 +118,16 @@ def forward(
     own = work / name
     own.mkdir()
     weights = bundled.FILE if name == BUNDLED_BACKBONE else None
-    frozen = stack.enter_context(ways.opened(folder, own, name, weights))
+    extractor = stack.enter_context(ways.opened(folder, own, name, weights))
     usual = ways.usual_plan(device).engine
 
     def prepare(precision: str) -> Callable[[], float]:
         def make() -> Work:
-            engine = ways.engine(frozen, usual, precision, device)
-            some_NHW3 = frozen.sample(frozen.images, PHOTOGRAPHS)
+            engine = ways.engine(extractor, usual, precision, device)
+            some_NHW3 = extractor.sample(extractor.images, PHOTOGRAPHS)
             x_NHW3 = np.resize(some_NHW3, (engine.plan.batch, *some_NHW3.shape[1:]))  # repeated
             calls = 2 * engine.in_flight
-            return partial(ways.through, engine, [x_NHW3] * calls), calls * len(x_NHW3)
+            return partial(ways.compute_batches, engine, [x_NHW3] * calls), calls * len(x_NHW3)
 
         return machine.timed(make, device)
 
@@ -140,7 +140,7 @@ def forward(
                 unit=IMAGES,
                 precision=precision,
                 prepare=partial(prepare, precision),
-                facts={"batch": BATCH[device], "flops_per_image": frozen.flops, "shape": list(ways.SIZE)},
+                facts={"batch": BATCH[device], "flops_per_image": extractor.flops, "shape": list(ways.SIZE)},
             )
 
 

@@ -86,7 +86,7 @@ def prepare(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
     made_ND = np.zeros((NEW, width), np.float32)
 
     def list_store() -> None:
-        (entry,) = inventory.entries(folder)
+        (entry,) = inventory.list_entries(folder)
         assert entry.images == rows, entry
 
     def open_table() -> None:
@@ -104,7 +104,7 @@ def prepare(folder: Path, rows: int, width: int) -> Iterator[Prepared]:
         assert len(Store(folder).table(DECLARED).gather(ids_N32)) == len(ids_N32)
 
     def prune() -> None:
-        for entry in pruning.chosen(inventory.entries(folder), pruning.Rule(max_bytes=0)):
+        for entry in pruning.choose_entries(inventory.list_entries(folder), pruning.Rule(max_bytes=0)):
             assert pruning.delete(entry)
 
     steps = list_store, open_table, find, resume, gather, prune

@@ -91,14 +91,14 @@ def copied(folder: Path, to: Path, count: int) -> Path:
     return to
 
 
-def chosen(frozen: FeatureExtractor) -> tuple[Choice, float]:
+def chosen(extractor: FeatureExtractor) -> tuple[Choice, float]:
     """Return the choice of `auto` for many images, and the seconds of choosing without preparing that engine."""
     options = list_options("auto", "auto", "cpu")
-    x_NHW3 = frozen.sample(frozen.images, BATCH)
-    _ = frozen.network  # built before the clock runs: every way needs it
+    x_NHW3 = extractor.sample(extractor.images, BATCH)
+    _ = extractor.network  # built before the clock runs: every way needs it
     start = now()
     picked = autotune.choose(
-        options, dict.fromkeys(options, MANY), frozen.engine, x_NHW3, (), least_cosine=AGREES
+        options, dict.fromkeys(options, MANY), extractor.engine, x_NHW3, (), least_cosine=AGREES
     )
     took_s = now() - start
     own = {(trial.engine, trial.precision): trial for trial in picked.trials}
@@ -111,8 +111,8 @@ def prepare(name: str, images: Path, root: Path) -> Iterator[Prepared]:
     torch.set_num_threads(hardware.usable_cores())
     own = root / name.replace(" ", "-").replace("'", "")
     own.mkdir()
-    with ways.opened(images, own, BACKBONE) as frozen:
-        forward, files, facts = ready(name, frozen, images)
+    with ways.opened(images, own, BACKBONE) as extractor:
+        forward, files, facts = ready(name, extractor, images)
         files()  # a warm-up
         x_ND = np.concatenate(forward())
         yield (
@@ -122,17 +122,17 @@ def prepare(name: str, images: Path, root: Path) -> Iterator[Prepared]:
 
 
 def ready(
-    name: str, frozen: FeatureExtractor, images: Path
+    name: str, extractor: FeatureExtractor, images: Path
 ) -> tuple[Callable[[], Any], Callable[[], Any], dict[str, Any]]:
     """Return the two calls of a way, and its precision; for `auto` also the choice."""
-    batches = ways.pixels(frozen)
-    if name in ways.references(frozen):
-        tensors = [ways.normalised(x_NHW3) for x_NHW3 in batches]
-        one = ways.references(frozen)[name]()
+    batches = ways.pixels(extractor)
+    if name in ways.references(extractor):
+        tensors = [ways.normalise_images(x_NHW3) for x_NHW3 in batches]
+        one = ways.references(extractor)[name]()
         facts: dict[str, Any] = {"precision": ways.reference_precision(name, "cpu")}
         return lambda: [one(x_N3HW) for x_N3HW in tensors], lambda: ways.from_files(one, images), facts
     if name == AUTO:
-        picked, choosing_s = chosen(frozen)
+        picked, choosing_s = chosen(extractor)
         assert picked.engine is not None
         engine = picked.engine
         facts = {
@@ -140,8 +140,8 @@ def ready(
             "auto": {"picked": str(picked), "choosing_s": choosing_s},
         }
     else:
-        engine, facts = ways.engine(frozen, "openvino", "int8", "cpu"), {"precision": "int8"}
-    return lambda: ways.through(engine, batches), lambda: ways.to_store(frozen, engine), facts
+        engine, facts = ways.engine(extractor, "openvino", "int8", "cpu"), {"precision": "int8"}
+    return lambda: ways.compute_batches(engine, batches), lambda: ways.to_store(extractor, engine), facts
 
 
 def check(facts: dict[str, dict[str, Any]]) -> None:

@@ -51,7 +51,7 @@ def operations(profile: Profile) -> Iterator[dict[str, tuple[Callable[[], Any], 
             yield {
                 "decode": (partial(ways.pixels, extractor), profile.rounds),
                 f"forward, {plan.engine} {plan.precision}": (
-                    partial(ways.through, engine, batches),
+                    partial(ways.compute_batches, engine, batches),
                     profile.network_rounds,
                 ),
                 "extract to store": (partial(ways.to_store, extractor, engine), profile.network_rounds),

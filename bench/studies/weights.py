@@ -68,7 +68,7 @@ def main() -> None:
             "engine": f"{found.extraction.plan.engine} {found.extraction.plan.precision}",
         }
         predicted[name] = predictions(found.splits)
-        drawn[name] = [scored(redrawn(found.splits, seed)) for seed in range(args.splits)]
+        drawn[name] = [score_splits(redraw_splits(found.splits, seed)) for seed in range(args.splits)]
         y_N, classes = found.splits["test"].y_N, len(found.extraction.classes)
     (own_N, *others) = predicted.values()
     record = {
@@ -93,13 +93,13 @@ def predictions(splits: Splits) -> Labels:
     return np.asarray(search.predict(splits["test"].x_ND))
 
 
-def scored(splits: Splits) -> dict[str, float]:
+def score_splits(splits: Splits) -> dict[str, float]:
     """Return accuracy and macro F1 on the test images of these splits."""
     y_N, predicted_N = splits["test"].y_N, predictions(splits)
     return metrics.score(y_N, predicted_N, 1 + int(max(y_N.max(), predicted_N.max())))
 
 
-def redrawn(splits: Splits, seed: int) -> Splits:
+def redraw_splits(splits: Splits, seed: int) -> Splits:
     """Draw splits of the same sizes from all images again, stratified by class."""
     x_ND = np.concatenate([splits[split].x_ND for split in SPLITS])
     y_N = np.concatenate([splits[split].y_N for split in SPLITS])

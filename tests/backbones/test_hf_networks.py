@@ -80,7 +80,7 @@ def test_a_vit_interpolates_its_position_embedding_for_another_size(tmp_path: Pa
     own, settings = hf_networks.describe(str(folder))
     cut = networks.build("hf:net", load_file(folder / "model.safetensors"), own.normalisation, settings)
     x = torch.randn(2, 3, 48, 96, generator=torch.Generator().manual_seed(0))
-    assert "48x96" in refusal(networks.check_size, cut, "hf:net", (48, 96), own.size)
+    assert "48x96" in refusal(networks.measure_at_size, cut, "hf:net", (48, 96), own.size)
     with torch.inference_mode():
         found = networks.at_size(cut, "hf:net", (48, 96), own.size)(x)
         expected = whole("vit").vit(x, interpolate_pos_encoding=True).last_hidden_state[:, 0]

@@ -278,16 +278,16 @@ def test_the_network_is_frozen_and_in_eval_mode(name: str) -> None:
 @pytest.mark.usefixtures("quick_init")
 def test_vision_transformers_refuse_other_sizes_and_suggest_one() -> None:
     network = models.vit_b_16()
-    message = refusal(networks.check_size, network, "vit_b_16", (240, 800))
+    message = refusal(networks.measure_at_size, network, "vit_b_16", (240, 800))
     for part in ("vit_b_16", "240x800", "224x224"):
         assert part in message
-    networks.check_size(network, "vit_b_16", (224, 224))
+    networks.measure_at_size(network, "vit_b_16", (224, 224))
 
 
 @pytest.mark.usefixtures("quick_init")
 def test_too_small_a_size_is_refused() -> None:
     with pytest.raises(UserError, match="alexnet can't take images of 32x32 .*224x224"):
-        networks.check_size(models.alexnet(), "alexnet", (32, 32))
+        networks.measure_at_size(models.alexnet(), "alexnet", (32, 32))
 
 
 def test_a_network_that_fails_without_a_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +295,7 @@ def test_a_network_that_fails_without_a_word_is_refused(monkeypatch: pytest.Monk
         raise AssertionError
 
     monkeypatch.setattr(networks, "count_activation_bytes", fails)
-    message = refusal(networks.check_size, nn.Identity(), "mine", (32, 32))
+    message = refusal(networks.measure_at_size, nn.Identity(), "mine", (32, 32))
     assert "mine can't take images of 32x32 (AssertionError)" in message
 
 
@@ -305,11 +305,11 @@ def test_a_want_of_memory_says_nothing_about_the_size(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(networks, "count_activation_bytes", fails)
     with pytest.raises(MemoryError):
-        networks.check_size(nn.Identity(), "resnet18", (64, 64))
+        networks.measure_at_size(nn.Identity(), "resnet18", (64, 64))
 
 
 def test_convolutional_networks_take_wide_photographs() -> None:
-    networks.check_size(models.resnet18().eval(), "resnet18", (240, 800))
+    networks.measure_at_size(models.resnet18().eval(), "resnet18", (240, 800))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def doubled(levels: int) -> Any:
 @pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
 def test_checkpoints_pass(tmp_path: Path, archive: bool) -> None:
     torch.save(trained(), tmp_path / "w.pth", _use_new_zipfile_serialization=archive)
-    pickle_guard.check(tmp_path / "w.pth")
+    pickle_guard.list_names(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
@@ -39,7 +39,7 @@ def test_tuples_that_take_centuries_to_hash_are_reported_at_once(tmp_path: Path,
     torch.save({"a": doubled(60)}, tmp_path / "w.pth", _use_new_zipfile_serialization=archive)
     assert (tmp_path / "w.pth").stat().st_size < 3_000
     with pytest.raises(pickle_guard.Busy, match="hold each other"):
-        pickle_guard.check(tmp_path / "w.pth")
+        pickle_guard.list_names(tmp_path / "w.pth")
 
 
 def test_wide_tuples_count_too(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_wide_tuples_count_too(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(pickle.dumps(((thousand,) * 1000,) * 2, protocol=2))
     with pytest.raises(pickle_guard.Busy, match="hold each other"):
-        pickle_guard.check(path)
+        pickle_guard.list_names(path)
 
 
 def test_every_one_of_the_pickles_in_an_old_file_counts(tmp_path: Path) -> None:
@@ -57,14 +57,14 @@ def test_every_one_of_the_pickles_in_an_old_file_counts(tmp_path: Path) -> None:
     names = pickle.dumps(doubled(60), protocol=2)
     (tmp_path / "w.pth").write_bytes(b"".join(pickle.dumps(one, protocol=2) for one in first) + names)
     with pytest.raises(pickle_guard.Busy):
-        pickle_guard.check(tmp_path / "w.pth")
+        pickle_guard.list_names(tmp_path / "w.pth")
 
 
 @pytest.mark.slow
 def test_a_pickle_longer_than_those_of_networks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(pickle.dumps(list(range(1_000_000)), protocol=2))
     with pytest.raises(pickle_guard.Busy, match="longer than 2,000,000 bytes"):
-        pickle_guard.check(tmp_path / "w.pth")
+        pickle_guard.list_names(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_pickle_longer_than_those_of_networks_is_refused(tmp_path: Path) -> No
 )
 def test_what_is_broken_is_left_to_torch(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(data)
-    pickle_guard.check(tmp_path / "w.pth")
+    pickle_guard.list_names(tmp_path / "w.pth")
 
 
 def test_a_torch_whose_archives_cant_be_looked_into_is_refused(

@@ -96,7 +96,7 @@ def test_what_a_user_gives_replaces_the_networks_own() -> None:
 def test_a_network_of_one_size_says_which_at_another_that_it_cannot_take() -> None:
     cut = networks.build(f"timm:{VIT}", whole(VIT).state_dict())
     cut = networks.at_size(cut, f"timm:{VIT}", (50, 64), (160, 160))
-    message = refusal(networks.check_size, cut, f"timm:{VIT}", (50, 64), (160, 160))
+    message = refusal(networks.measure_at_size, cut, f"timm:{VIT}", (50, 64), (160, 160))
     assert "50x64" in message
     assert "`size=160x160`" in message
 

@@ -38,5 +38,5 @@ def write_old(
         "seconds": seconds,
         "made_on": made_on,
     }
-    manifest.write_bytes(files.sealed(record))
+    manifest.write_bytes(files.seal(record))
     return manifest

@@ -150,7 +150,7 @@ def test_a_shard_of_a_newer_version_is_left_as_it_is(
     ids, x = rows(4)
     kept = table(tmp_path)
     kept.append(ids, x, 1, "here")
-    [path] = shards.paths(kept.folder)
+    [path] = shards.list_shards(kept.folder)
     monkeypatch.setattr(shards, "VERSION", shards.VERSION + 1)
     kept.append(ids, x, 1, "here")
     path.unlink()
@@ -160,7 +160,7 @@ def test_a_shard_of_a_newer_version_is_left_as_it_is(
     assert not seen.holds(ids).any()
     assert seen.damaged == []
     assert "newer version" in caplog.text
-    assert len(Store(tmp_path).listed(DECLARED)) == 0
+    assert len(Store(tmp_path).list_ids(DECLARED)) == 0
     assert {path: path.read_bytes() for path in kept.folder.iterdir()} == before
 
 
@@ -254,14 +254,14 @@ def test_what_was_merged_and_refuses_to_be_deleted_is_not_opened_again(
         kept.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
     monkeypatch.setattr(feature_table, "SHARD_ROWS", 8)
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(1, "no")))
-    real, lists = shards.paths, []
+    real, lists = shards.list_shards, []
 
     def paths(folder: Path) -> set[Path]:
         lists.append(folder)
         assert len(lists) <= 3 * 4, "listed over and over"
         return real(folder)
 
-    monkeypatch.setattr(shards, "paths", paths)
+    monkeypatch.setattr(shards, "list_shards", paths)
     for _ in range(3):
         np.testing.assert_array_equal(table(tmp_path).gather(ids), x)
 
@@ -393,12 +393,12 @@ def test_rows_of_what_is_deleted_after_a_merge_that_was_seen_half_done_are_found
     other = table(tmp_path)
     for i in range(4):
         other.append(ids[i : i + 1], x[i : i + 1], 1.0, "here")
-    before, gone = shards.paths(other.folder), list[Path]()
+    before, gone = shards.list_shards(other.folder), list[Path]()
     with monkeypatch.context() as patch:
         patch.setattr(shards, "delete", gone.append)
         other.merge()
     reader = FeatureTable(other.folder, DECLARED, read=False)
-    reader.look_again([path.name for path in shards.paths(other.folder) - before])
+    reader.look_again([path.name for path in shards.list_shards(other.folder) - before])
     reader.look_again()  # those that were merged are found last, and answer
     for path in gone:
         shards.delete(path)
@@ -518,7 +518,7 @@ def test_rows_of_another_length_are_damage(tmp_path: Path, caplog: pytest.LogCap
 def test_what_is_listed_is_what_a_table_holds_though_no_row_is_read(tmp_path: Path) -> None:
     ids, x = rows(5)
     kept = table(tmp_path)
-    assert Store(tmp_path).listed(DECLARED).shape == (0, 32)
+    assert Store(tmp_path).list_ids(DECLARED).shape == (0, 32)
     kept.append(ids[:3], x[:3], 1.0, "here")
     kept.append(ids[3:], x[3:], 1.0, "here")
     for path in kept.folder.iterdir():
@@ -527,7 +527,7 @@ def test_what_is_listed_is_what_a_table_holds_though_no_row_is_read(tmp_path: Pa
         path.write_bytes(
             data[: shard.start] + bytes(shard.shape[0] * 20) + data[shard.start + shard.shape[0] * 20 :]
         )
-    assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids))
+    assert sorted(to_hex(Store(tmp_path).list_ids(DECLARED))) == sorted(to_hex(ids))
     assert not table(tmp_path).holds(ids).any()
 
 
@@ -540,7 +540,7 @@ def test_damaged_ids_are_not_listed_and_the_file_is_left_where_it_is(tmp_path: P
     [path] = set(kept.folder.iterdir()) - before
     data = path.read_bytes()
     path.write_bytes(data.replace(ids[3].tobytes(), bytes(32)))
-    assert sorted(to_hex(Store(tmp_path).listed(DECLARED))) == sorted(to_hex(ids[:2]))
+    assert sorted(to_hex(Store(tmp_path).list_ids(DECLARED))) == sorted(to_hex(ids[:2]))
     assert path.exists()
 
 
@@ -561,7 +561,7 @@ def test_two_runs_that_hold_the_same_small_shards_merge_them_once(
     for seen in (second, table(tmp_path)):
         np.testing.assert_array_equal(seen.gather(ids[:6]), x[:6])
         np.testing.assert_array_equal(seen.gather(ids[8:]), x[8:])
-    assert len(Store(tmp_path).listed(DECLARED)) == 12
+    assert len(Store(tmp_path).list_ids(DECLARED)) == 12
     assert files(first) == 2
 
 
@@ -581,7 +581,7 @@ def test_long_rows_of_16_bits_are_merged_by_their_bytes_and_read_one_by_one(
         found = seen.gather(ids[[7, 3, 19]])
         assert found.dtype == np.uint16
         np.testing.assert_array_equal(found, x[[7, 3, 19]])
-    assert shards.read(next(iter(shards.paths(first.folder))))[0].dtype == "<u2"
+    assert shards.read(next(iter(shards.list_shards(first.folder))))[0].dtype == "<u2"
 
 
 def test_rows_of_two_types_are_never_one_table(tmp_path: Path) -> None:

@@ -40,12 +40,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def entry(root: Path, kind: str) -> inventory.Entry:
-    [found] = [entry for entry in inventory.entries(root) if entry.kind == kind]
+    [found] = [entry for entry in inventory.list_entries(root) if entry.kind == kind]
     return found
 
 
 def test_each_kind_is_described_with_its_size(root: Path) -> None:
-    found = {entry.kind: entry for entry in inventory.entries(root)}
+    found = {entry.kind: entry for entry in inventory.list_entries(root)}
     assert found.keys() == {"features", "weights", "calibrated", "trials", "lagoon"}
     assert found["features"].words == "resnet18, 48x64, eager fp32, weights abcdef01, pillow 13, torch 2.15"
     assert found["weights"].words == "resnet18, seed 3"
@@ -57,7 +57,7 @@ def test_each_kind_is_described_with_its_size(root: Path) -> None:
     }
     whole = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     assert sum(entry.bytes for entry in found.values()) == whole
-    assert [fault for entry in found.values() for fault in inventory.faults(entry)] == []
+    assert [fault for entry in found.values() for fault in inventory.find_faults(entry)] == []
 
 
 def test_features_of_layers_name_them(tmp_path: Path) -> None:
@@ -71,16 +71,16 @@ def test_features_of_layers_name_them(tmp_path: Path) -> None:
 def test_what_was_used_last_comes_first(root: Path) -> None:
     os.utime(entry(root, "features").path, (1, 1))
     os.utime(entry(root, "weights").path, (2, 2))
-    assert [entry.kind for entry in inventory.entries(root)][-2:] == ["weights", "features"]
+    assert [entry.kind for entry in inventory.list_entries(root)][-2:] == ["weights", "features"]
     Store(root).table(DECLARED).gather(IDS)
-    assert Store(root).made("weights", {"backbone": "resnet18", "seed": 3})
-    assert all(time.time() - entry.used < 60 for entry in inventory.entries(root))
+    assert Store(root).find_made("weights", {"backbone": "resnet18", "seed": 3})
+    assert all(time.time() - entry.used < 60 for entry in inventory.list_entries(root))
 
 
 def test_a_folder_that_is_no_store_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no store at"):
-        inventory.entries(tmp_path / "none")
-    assert inventory.entries(tmp_path) == []
+        inventory.list_entries(tmp_path / "none")
+    assert inventory.list_entries(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_damage_is_found_and_only_there(root: Path, kind: str, pattern: str, mes
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    for each in inventory.entries(root):
-        found = list(inventory.faults(each))
+    for each in inventory.list_entries(root):
+        found = list(inventory.find_faults(each))
         if each.kind == kind:
             [fault] = found
             assert fault.startswith(str(path.parent))
@@ -114,13 +114,13 @@ def test_a_shard_of_a_newer_version_is_no_fault(root: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(shards, "VERSION", shards.VERSION + 1)
         Store(root).table(DECLARED).append(IDS, np.ones((3, 5), np.float32), 1, "here")
-    assert [fault for each in inventory.entries(root) for fault in inventory.faults(each)] == []
+    assert [fault for each in inventory.list_entries(root) for fault in inventory.find_faults(each)] == []
 
 
 def test_what_says_nothing_sensible_is_no_words(root: Path) -> None:
     for declared in (5, [], {"backbone": None, "size": 3}, {"weights_sha256": [1]}):
         [path] = root.glob("weights/*/made.json")
-        path.write_bytes(files.sealed({"declared": declared}))
+        path.write_bytes(files.seal({"declared": declared}))
         assert isinstance(entry(root, "weights").words, str)
 
 
@@ -139,7 +139,7 @@ def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None
     begun.mkdir()
     (begun / "w.safetensors").write_bytes(b"12345")
     made.append(begun)
-    assert inventory.leftovers(root) == []
+    assert inventory.list_leftovers(root) == []
     for path in made:
         os.utime(path, (1, 1))
     aside = table / "d.parquet.corrupt"
@@ -147,7 +147,7 @@ def test_leftovers_are_found_when_nobody_can_still_need_them(root: Path) -> None
     pruned = root / "features/.pruned-e"
     pruned.mkdir()
     (pruned / "f").write_bytes(b"12345")
-    found = inventory.leftovers(root)
+    found = inventory.list_leftovers(root)
     assert {leftover.path for leftover in found} == {*made, aside, pruned}
     assert {leftover.bytes for leftover in found} == {5}
 
@@ -156,11 +156,11 @@ def test_links_in_a_store_are_not_followed(root: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (root / "features" / ("0" * 32)).symlink_to(tmp_path / "other")
     (entry(root, "features").path / "loop").symlink_to(root)
-    assert len([entry for entry in inventory.entries(root) if entry.kind == "features"]) == 1
+    assert len([entry for entry in inventory.list_entries(root) if entry.kind == "features"]) == 1
 
 
 def test_what_the_program_did_not_make_is_no_entry(root: Path) -> None:
-    before = inventory.entries(root)
+    before = inventory.list_entries(root)
     for name in (
         "features/mine/a.csv",
         "weights/best.safetensors",
@@ -172,10 +172,12 @@ def test_what_the_program_did_not_make_is_no_entry(root: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
         os.utime(path, (1, 1))
-    assert inventory.entries(root) == before
-    assert inventory.leftovers(root) == []
+    assert inventory.list_entries(root) == before
+    assert inventory.list_leftovers(root) == []
     (root / "lagoon/holiday").mkdir()
-    assert [entry.kind for entry in inventory.entries(root)] == [e.kind for e in before if e.kind != "lagoon"]
+    assert [entry.kind for entry in inventory.list_entries(root)] == [
+        e.kind for e in before if e.kind != "lagoon"
+    ]
 
 
 def test_a_disk_that_fails_is_reported_and_the_rest_is_checked(
@@ -189,6 +191,6 @@ def test_a_disk_that_fails_is_reported_and_the_rest_is_checked(
         return real(path)
 
     monkeypatch.setattr(files, "file_sha256", fails)
-    found = [fault for entry in inventory.entries(root) for fault in inventory.faults(entry)]
+    found = [fault for entry in inventory.list_entries(root) for fault in inventory.find_faults(entry)]
     assert len(found) == 2
     assert all(fault.endswith("Input/output error") for fault in found)

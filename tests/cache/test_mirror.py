@@ -54,7 +54,7 @@ def test_rows_of_one_machine_are_those_of_another(bucket: Bucket, on_machine: Ca
     np.testing.assert_array_equal(other.table(DECLARED).gather(ids[3::-1]), x[3::-1])
     sent = pickle.dumps(on_machine("one"))
     assert on_machine("two").root == pickle.loads(sent).root == other.root != on_machine("one").root
-    assert not Store(path_of(f"{bucket.url}/other")).listed(DECLARED).any()
+    assert not Store(path_of(f"{bucket.url}/other")).list_ids(DECLARED).any()
 
 
 def test_merged_rows_are_put_before_what_was_merged_is_deleted(
@@ -184,7 +184,7 @@ def test_a_copy_of_a_made_file_that_was_cut_is_made_again(
     [key] = [key for key in bucket.list_keys() if key.endswith(".safetensors")]
     bucket.put({key: b"weigh"})
     store = on_machine("two")
-    assert store.made("weights", DECLARED) is None
+    assert store.find_made("weights", DECLARED) is None
     store.keep("weights", DECLARED, b"weights", 3.0, "here")
     assert on_machine("three").made("weights", DECLARED) is not None
 
@@ -226,12 +226,12 @@ def test_a_store_is_not_kept_by_http_and_has_no_inventory(on_machine: Callable[.
     assert "nothing can be kept in http://host/x" in refusal(Store, path_of("http://host/x"))
     store = on_machine("one")
     assert isinstance(store.mirror, Mirror)
-    message = refusal(inventory.entries, store.mirror.url)
+    message = refusal(inventory.list_entries, store.mirror.url)
     assert "has no inventory" in message
     assert str(store.root) in message
     store.table(DECLARED).append(*rows(3), 1.0, "here")
-    [entry] = inventory.entries(store.root)
-    assert list(inventory.faults(entry)) == []
+    [entry] = inventory.list_entries(store.root)
+    assert list(inventory.find_faults(entry)) == []
 
 
 CHILD = """

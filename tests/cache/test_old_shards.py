@@ -49,15 +49,15 @@ def check(seen: FeatureTable) -> None:
 
 def test_what_there_is_becomes_parquet_and_nothing_is_computed(folder: Path) -> None:
     root = folder.parents[1]
-    [before] = inventory.entries(root)
+    [before] = inventory.list_entries(root)
     assert (before.images, before.words) == (6, "resnet18, 48x64")
-    assert list(inventory.faults(before)) == []
-    assert len(Store(root).listed(DECLARED)) == 6
+    assert list(inventory.find_faults(before)) == []
+    assert len(Store(root).list_ids(DECLARED)) == 6
     for _ in range(2):
         check(table(folder))
-        assert len(shards.paths(folder)) == 2
+        assert len(shards.list_shards(folder)) == 2
         assert {path.suffix for path in folder.iterdir()} == {".parquet"}
-    [after] = inventory.entries(root)
+    [after] = inventory.list_entries(root)
     assert (after.images, after.words) == (6, before.words)
 
 
@@ -68,7 +68,7 @@ def test_two_that_convert_a_shard_at_once_write_it_once(
         patch.setattr(shards, "delete", lambda _: None)
         check(table(folder))
     check(table(folder))
-    assert len(shards.paths(folder)) == 2
+    assert len(shards.list_shards(folder)) == 2
 
 
 @pytest.mark.parametrize("fault", ["may not delete", "disk full"])
@@ -94,7 +94,7 @@ def test_small_ones_are_merged_with_what_is_added(folder: Path) -> None:
     kept.merge()
     assert table(folder).gather(IDS).tobytes() == X.tobytes()
     assert table(folder).seconds(np.concatenate([IDS[:4], more]), "here") == pytest.approx(3)
-    assert len(shards.paths(folder)) == 2
+    assert len(shards.list_shards(folder)) == 2
 
 
 @pytest.mark.parametrize("kind", ["npy", "json"])
@@ -104,8 +104,8 @@ def test_a_damaged_one_is_set_aside_and_the_rest_stays(folder: Path, kind: str, 
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x40
     path.write_bytes({"cut": data[: len(data) // 2], "flipped": data, "emptied": b""}[fault])
-    [entry] = inventory.entries(folder.parents[1])
-    [line] = inventory.faults(entry)
+    [entry] = inventory.list_entries(folder.parents[1])
+    [line] = inventory.find_faults(entry)
     assert line.startswith(str(folder / ("0b" * 16)))
     seen = table(folder)
     assert seen.damaged == ["0b" * 16]
@@ -119,9 +119,9 @@ def test_rows_without_a_manifest_do_not_count_and_go_after_a_day(folder: Path) -
     (folder / f"{'0b' * 16}.json").unlink()
     assert table(folder).holds(IDS).sum() == 4
     rows = folder / f"{'0b' * 16}.npy"
-    assert inventory.leftovers(folder.parents[1]) == []
+    assert inventory.list_leftovers(folder.parents[1]) == []
     os.utime(rows, (1, 1))
-    assert [one.path for one in inventory.leftovers(folder.parents[1])] == [rows]
+    assert [one.path for one in inventory.list_leftovers(folder.parents[1])] == [rows]
     table(folder)
     assert not rows.exists()
 
@@ -130,10 +130,10 @@ def test_rows_without_a_manifest_do_not_count_and_go_after_a_day(folder: Path) -
 def test_damage_of_what_features_depend_on_costs_no_rows(folder: Path, fault: str) -> None:
     key = folder / "key.json"
     key.unlink() if fault == "gone" else key.write_bytes(key.read_bytes()[:9])
-    [entry] = inventory.entries(folder.parents[1])
+    [entry] = inventory.list_entries(folder.parents[1])
     assert entry.words == ""
     check(table(folder))
-    [entry] = inventory.entries(folder.parents[1])
+    [entry] = inventory.list_entries(folder.parents[1])
     assert entry.words == "resnet18, 48x64"
 
 
@@ -144,8 +144,8 @@ def manifest(tmp_path: Path) -> Path:
 
 def rewrite(manifest: Path, **changes: Any) -> None:
     """A manifest that says something else, and is sealed all the same."""
-    before = files.unsealed(manifest.read_bytes())
-    manifest.write_bytes(files.sealed({**before, **changes}))
+    before = files.unseal(manifest.read_bytes())
+    manifest.write_bytes(files.seal({**before, **changes}))
 
 
 def rows(manifest: Path, x: Any, **options: Any) -> None:
@@ -178,7 +178,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "seconds that are none": lambda m: rewrite(m, seconds="soon"),
     "endless seconds": lambda m: rewrite(m, seconds=10**400),
     "negative seconds": lambda m: rewrite(m, seconds=-1),
-    "something missing": lambda m: m.write_bytes(files.sealed({"schema_version": 2})),
+    "something missing": lambda m: m.write_bytes(files.seal({"schema_version": 2})),
     "not sealed": lambda m: m.write_text(json.dumps({"schema_version": 2})),
     "a list": lambda m: m.write_text("[]"),
     "nested": lambda m: m.write_text("[" * 1_000_000),
@@ -227,7 +227,7 @@ def test_one_that_was_converted_is_gone_and_not_damaged(manifest: Path) -> None:
 @pytest.mark.parametrize("text", ["{", '{"backbone": "resnet50"}', "[]"])
 def test_a_damaged_key_is_found_and_a_missing_one_is_no_damage(folder: Path, text: str) -> None:
     (folder / "key.json").write_text(text)
-    [entry] = inventory.entries(folder.parents[1])
-    assert list(inventory.faults(entry)) == [f"{folder / 'key.json'}: not what was written"]
+    [entry] = inventory.list_entries(folder.parents[1])
+    assert list(inventory.find_faults(entry)) == [f"{folder / 'key.json'}: not what was written"]
     (folder / "key.json").unlink()
-    assert list(inventory.faults(entry)) == []
+    assert list(inventory.find_faults(entry)) == []

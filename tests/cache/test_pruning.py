@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from transfer.cache import inventory, locks, pruning
-from transfer.cache.inventory import Entry, entries
-from transfer.cache.pruning import Rule, chosen, delete
+from transfer.cache.inventory import Entry, list_entries
+from transfer.cache.pruning import Rule, choose_entries, delete
 from transfer.cache.store import Store
 from transfer.system.errors import UserError
 
@@ -51,7 +51,7 @@ ENTRIES = [entry("ab12", days=0), entry("ab34", days=2, size=30), entry("cd56", 
     ids=str,
 )
 def test_what_is_to_go(rule: Rule, going: list[str]) -> None:
-    assert [entry.key for entry in chosen(ENTRIES, rule)] == going
+    assert [entry.key for entry in choose_entries(ENTRIES, rule)] == going
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_to_go(rule: Rule, going: list[str]) -> None:
 )
 def test_a_key_has_to_name_one_entry(key: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        chosen(ENTRIES, Rule(keys=(key,)))
+        choose_entries(ENTRIES, Rule(keys=(key,)))
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_whatever_is_deleted_is_gone_and_made_again(store: Store) -> None:
-    assert len(entries(store.root)) == 4
-    assert all(delete(entry) for entry in entries(store.root))
-    assert entries(store.root) == []
-    assert inventory.leftovers(store.root) == []
+    assert len(list_entries(store.root)) == 4
+    assert all(delete(entry) for entry in list_entries(store.root))
+    assert list_entries(store.root) == []
+    assert inventory.list_leftovers(store.root) == []
     assert [path for path in store.root.rglob("*") if not path.is_dir()] == []
-    assert store.made("weights", {"backbone": "a"}) is None
+    assert store.find_made("weights", {"backbone": "a"}) is None
     table = store.table({"backbone": "a"})
     assert not table.holds(IDS).any()
     table.append(IDS, np.ones((3, 5), np.float32), 1, "here")
@@ -86,21 +86,21 @@ def test_whatever_is_deleted_is_gone_and_made_again(store: Store) -> None:
 
 
 def test_what_is_in_use_stays(store: Store) -> None:
-    table, made = store.table({"backbone": "a"}), store.made("weights", {"backbone": "a"})
+    table, made = store.table({"backbone": "a"}), store.find_made("weights", {"backbone": "a"})
     lagoon = locks.hold(store.root / "lagoon")
     assert lagoon
     assert made
-    kept = {entry.kind for entry in entries(store.root) if not delete(entry)}
+    kept = {entry.kind for entry in list_entries(store.root) if not delete(entry)}
     assert kept == {"features", "weights", "lagoon"}
     assert table.gather(IDS).shape == (3, 5)
     assert made.path.read_bytes() == b"weights"
     del table, made, lagoon
-    assert all(delete(entry) for entry in entries(store.root))
+    assert all(delete(entry) for entry in list_entries(store.root))
 
 
 def test_a_table_whose_folder_was_deleted_all_the_same_goes_on(store: Store) -> None:
     table = store.table({"backbone": "a"})
-    [entry] = [entry for entry in entries(store.root) if entry.kind == "features"]
+    [entry] = [entry for entry in list_entries(store.root) if entry.kind == "features"]
     entry.path.rename(store.root / "gone")  # by hand, or where locks do nothing
     more = np.eye(3, 32, 5, dtype=np.uint8)
     table.append(more, np.ones((3, 5), np.float32), 1, "here")
@@ -113,9 +113,9 @@ def test_a_table_whose_folder_was_deleted_all_the_same_goes_on(store: Store) -> 
 def test_two_that_made_the_same_file_each_keep_their_own(store: Store) -> None:
     first = store.keep("weights", {"backbone": "b"}, b"weights of one", 1, "here")
     second = store.keep("weights", {"backbone": "b"}, b"weights of another", 1, "here")
-    assert store.made("weights", {"backbone": "b"}) == second
+    assert store.find_made("weights", {"backbone": "b"}) == second
     del second
-    [entry] = [entry for entry in entries(store.root) if first.path.parent == entry.path]
+    [entry] = [entry for entry in list_entries(store.root) if first.path.parent == entry.path]
     assert not delete(entry)
     assert first.path.read_bytes() == b"weights of one"
 
@@ -123,25 +123,25 @@ def test_two_that_made_the_same_file_each_keep_their_own(store: Store) -> None:
 def test_a_deletion_that_breaks_off_leaves_no_half_of_an_entry(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [entry] = [entry for entry in entries(store.root) if entry.kind == "features"]
+    [entry] = [entry for entry in list_entries(store.root) if entry.kind == "features"]
     with monkeypatch.context() as patch:
         patch.setattr(pruning.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             delete(entry)
     assert not store.table({"backbone": "a"}).holds(IDS).any()
-    left = inventory.leftovers(store.root)
+    left = inventory.list_leftovers(store.root)
     assert [leftover.reason for leftover in left] == ["not deleted to the end"]
-    pruning.sweep(left)
-    assert inventory.leftovers(store.root) == []
+    pruning.delete_leftovers(left)
+    assert inventory.list_leftovers(store.root) == []
 
 
 def test_sweeping_what_another_process_swept_is_no_error(store: Store) -> None:
     path = store.root / f"trials/.a.{'0' * 32}.tmp"
     path.touch()
     os.utime(path, (1, 1))
-    left = inventory.leftovers(store.root)
-    pruning.sweep(left)
-    pruning.sweep(left)
+    left = inventory.list_leftovers(store.root)
+    pruning.delete_leftovers(left)
+    pruning.delete_leftovers(left)
 
 
 def test_a_folder_that_a_process_holds_is_not_swept(store: Store) -> None:
@@ -149,10 +149,10 @@ def test_a_folder_that_a_process_holds_is_not_swept(store: Store) -> None:
     lock = locks.hold_new(folder)
     (folder / "checkpoint").touch()
     os.utime(folder, (1, 1))
-    [left] = inventory.leftovers(store.root)
-    pruning.sweep([left])
+    [left] = inventory.list_leftovers(store.root)
+    pruning.delete_leftovers([left])
     assert folder.exists()
     del lock
     os.utime(folder, (1, 1))
-    pruning.sweep([left])
+    pruning.delete_leftovers([left])
     assert not folder.exists()

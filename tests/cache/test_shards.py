@@ -212,7 +212,7 @@ def test_a_shard_that_was_merged_is_gone_and_not_damaged(shard: Shard) -> None:
 
 def test_a_shard_set_aside_counts_no_more_and_can_be_looked_at(shard: Shard) -> None:
     shards.set_aside(shard.path)
-    assert shards.paths(shard.path.parent) == set()
+    assert shards.list_shards(shard.path.parent) == set()
     assert len(list(shard.path.parent.glob(f"*{shards.SET_ASIDE}"))) == 1
     shards.set_aside(shard.path)
 
@@ -247,7 +247,7 @@ def test_a_fault_of_the_moment_below_pyarrow_is_no_damage(
 
         readall = readinto = read
 
-    monkeypatch.setattr(files, "opened", Faulty)
+    monkeypatch.setattr(files, "open_file", Faulty)
     with pytest.raises(type(error)):
         shards.read(shard.path, check=False)
 

@@ -21,7 +21,7 @@ def test_the_key_hangs_on_every_declared_value_and_not_on_their_order(tmp_path: 
     ids = np.eye(3, 32, dtype=np.uint8)
     Store(tmp_path).table(DECLARED).append(ids, np.ones((3, 5), np.float32), 1, "here")
     assert not Store(tmp_path).table({**DECLARED, "size": [48, 65]}).holds(ids).any()
-    [(shard, _)] = shards.described(next(tmp_path.glob("features/*")))
+    [(shard, _)] = shards.read_headers(next(tmp_path.glob("features/*")))
     assert shard.declared["backbone"] == "resnet18"
 
 
@@ -34,17 +34,17 @@ def test_a_store_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["cut", "gone", "unsaid"])
 def test_weights_that_were_made_are_known_again_unless_they_are_damaged(tmp_path: Path, fault: str) -> None:
     store = Store(tmp_path)
-    assert store.made("weights", DECLARED) is None
+    assert store.find_made("weights", DECLARED) is None
     made = store.keep("weights", DECLARED, b"weights", 2.5, "here")
-    assert store.made("weights", DECLARED) == made
-    assert store.made("weights", {**DECLARED, "seed": 1}) is None
+    assert store.find_made("weights", DECLARED) == made
+    assert store.find_made("weights", {**DECLARED, "seed": 1}) is None
     if fault == "cut":
         made.path.write_bytes(b"weig")
     elif fault == "gone":
         made.path.unlink()
     else:
         (made.path.parent / "made.json").unlink()
-    assert store.made("weights", DECLARED) is None
+    assert store.find_made("weights", DECLARED) is None
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(12, "Cannot allocate memory")], ids=repr)
@@ -59,7 +59,7 @@ def test_a_want_of_memory_is_no_damage(
 
     monkeypatch.setattr(files, "file_sha256", fails)
     with pytest.raises(type(error)):
-        store.made("weights", DECLARED)
+        store.find_made("weights", DECLARED)
     assert not caplog.records
 
 

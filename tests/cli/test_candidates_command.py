@@ -104,7 +104,7 @@ def test_predict_takes_a_folder_of_one(out: Path, compared: Path, capsys: pytest
 @pytest.mark.slow
 def test_json_is_the_record(compared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = run_json(capsys, "run", *words(compared), f"--out={tmp_path / 'out'}")
-    jsonschema_rs.validate(schemas.schema("frontier"), record)
+    jsonschema_rs.validate(schemas.load_schema("frontier"), record)
     assert record == json.loads((tmp_path / "out/frontier.json").read_text())
     assert [one["name"] for one in record["candidates"]] == ["resnet18", "resnet34"]
 

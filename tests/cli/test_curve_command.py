@@ -41,7 +41,7 @@ def test_a_curve_is_printed_and_written(
     text = capsys.readouterr().out
     assert "macro F1 on the test split, means over 2 draws" in text
     assert text.splitlines()[-1] == f"Written to {out}: curve.html, curve.json"
-    jsonschema_rs.validate(schemas.schema("curve"), json.loads((out / "curve.json").read_text()))
+    jsonschema_rs.validate(schemas.load_schema("curve"), json.loads((out / "curve.json").read_text()))
     assert "<svg" in (out / "curve.html").read_text()
 
 

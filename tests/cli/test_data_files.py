@@ -44,7 +44,7 @@ def test_the_same_images_as_a_table_get_the_same_scores(
     words = [*words, "--methods=fc,svm,knn", "--epochs=3"]
     first = run_json(capsys, "run", folder, *words)
     second = run_json(capsys, "run", table, *words, "--columns=file=image")
-    jsonschema_rs.validate(schemas.schema("result"), second)
+    jsonschema_rs.validate(schemas.load_schema("result"), second)
     assert second["features"]["computed"] == 0
     assert second["features"]["key"] == first["features"]["key"]
     assert without_seconds(second["methods"]) == without_seconds(first["methods"])

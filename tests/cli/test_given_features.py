@@ -67,7 +67,7 @@ def test_everything_after_the_features_is_as_with_images(
     assert [row["file"] for row in rows if row["split"] == "valid"] == [f"valid/{i}" for i in range(30)]
     assert [row["label"] for row in rows[:3]] == ["low", "middle", "high"]
     result = json.loads((out / "result.json").read_text())
-    jsonschema_rs.validate(schemas.schema("result"), result)
+    jsonschema_rs.validate(schemas.load_schema("result"), result)
     assert result["features"]["given"] == "sounds.npz"
     assert result["backbone"]["weights_sha256"] == result["features"]["key"]
     assert result["backbone"]["feature_dim"] == 6
@@ -165,7 +165,7 @@ def test_a_curve_of_given_features(path: Path, tmp_path: Path, capsys: pytest.Ca
     out = tmp_path / "out"
     assert cli.main(["curve", str(path), "--methods=knn", "--draws=2", f"--out={out}"]) == 0
     assert "rows of 6 features that were given" in " ".join(capsys.readouterr().out.split())
-    jsonschema_rs.validate(schemas.schema("curve"), json.loads((out / "curve.json").read_text()))
+    jsonschema_rs.validate(schemas.load_schema("curve"), json.loads((out / "curve.json").read_text()))
 
 
 def test_a_run_in_python_saves_no_models(

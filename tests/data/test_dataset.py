@@ -14,7 +14,7 @@ from tests.data.files import touch
 from tests.refusals import refusal
 from transfer.data.dataset import ImageSet, Sample, find
 from transfer.data.random_splits import SPLITS
-from transfer.data.user_paths import below
+from transfer.data.user_paths import list_image_files
 from transfer.system.errors import UserError
 
 Counts = dict[str, dict[str, int]]
@@ -624,11 +624,11 @@ class TestBelow:
             (tmp_path / name).write_bytes(b"")
         given = [tmp_path / "b.jpg", tmp_path, tmp_path / "none", tmp_path / "a/notes.txt"]
         in_folder = [tmp_path / name for name in ("!/x.webp", "a/b/c.bmp", "a/z.PNG", "b.jpg")]
-        files, left_out = below(given)
+        files, left_out = list_image_files(given)
         assert [Path(name) for name in files] == [tmp_path / "b.jpg", *in_folder, *given[2:]]
         assert list(left_out) == [str(tmp_path / "a/notes.txt")]
 
     def test_a_folder_without_images_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_bytes(b"")
         with pytest.raises(UserError, match="no images in"):
-            below([tmp_path])
+            list_image_files([tmp_path])

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional
 
 from transfer.data import decode
 from transfer.data.limits import BadImage
-from transfer.data.resize import Resizing, fitted, place
+from transfer.data.resize import Resizing, fit_image, place
 
 WAYS = ["stretch", "letterbox", "crop"]
 FILTERS = ["bilinear", "bicubic"]
@@ -32,7 +32,7 @@ def png(image: Image.Image) -> bytes:
 @pytest.mark.parametrize("resample", FILTERS)
 def test_files_and_opened_images_are_resized_alike(resample: str, way: str) -> None:
     image, resizing = picture((40, 60)), Resizing(way, resample)
-    expected = fitted(image, (24, 32), 8, resizing)
+    expected = fit_image(image, (24, 32), 8, resizing)
     for found in (
         decode.pixels(png(image), (24, 32), resizing=resizing),
         decode.pixels_of(image, (24, 32), resizing=resizing),
@@ -44,7 +44,7 @@ def test_files_and_opened_images_are_resized_alike(resample: str, way: str) -> N
 def test_images_are_stretched_by_the_filter_that_is_named(resample: str) -> None:
     image = picture((40, 60))
     expected = np.asarray(image.resize((32, 24), Image.Resampling[resample.upper()]))
-    np.testing.assert_array_equal(fitted(image, (24, 32), 8, Resizing("stretch", resample)), expected)
+    np.testing.assert_array_equal(fit_image(image, (24, 32), 8, Resizing("stretch", resample)), expected)
 
 
 @pytest.mark.parametrize("resample", FILTERS)
@@ -53,7 +53,7 @@ def test_a_square_crop_is_that_of_torchvision(own: tuple[int, int], resample: st
     image = picture(own)
     scaled = functional.resize(image, [32], InterpolationMode(resample))
     expected = np.asarray(functional.center_crop(scaled, [32, 32]))
-    np.testing.assert_array_equal(fitted(image, (32, 32), 8, Resizing("crop", resample)), expected)
+    np.testing.assert_array_equal(fit_image(image, (32, 32), 8, Resizing("crop", resample)), expected)
 
 
 @pytest.mark.parametrize("resample", FILTERS)
@@ -65,7 +65,7 @@ def test_a_square_letterbox_is_torchvisions_resize_and_its_crop_of_what_is_small
     # The longer side is the size: torchvision's own words for it are the shorter side and a bound.
     scaled = functional.resize(image, None, InterpolationMode(resample), max_size=32)
     expected = np.asarray(functional.center_crop(scaled, [32, 32]))
-    np.testing.assert_array_equal(fitted(image, (32, 32), 8, Resizing("letterbox", resample)), expected)
+    np.testing.assert_array_equal(fit_image(image, (32, 32), 8, Resizing("letterbox", resample)), expected)
 
 
 def by_hand(image: Image.Image, scaled: tuple[int, int], corner: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -98,19 +98,19 @@ def test_the_other_side_is_rounded_down_and_the_centre_is_kept(
 ) -> None:
     assert place(own, (24, 60), way) == (scaled, corner)
     np.testing.assert_array_equal(
-        fitted(picture(own), (24, 60), 8, Resizing(way)), by_hand(picture(own), scaled, corner)
+        fit_image(picture(own), (24, 60), 8, Resizing(way)), by_hand(picture(own), scaled, corner)
     )
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_image_of_the_size_is_left_as_it_is(way: str) -> None:
     image = picture((24, 60))
-    np.testing.assert_array_equal(fitted(image, (24, 60), 8, Resizing(way)), np.asarray(image))
+    np.testing.assert_array_equal(fit_image(image, (24, 60), 8, Resizing(way)), np.asarray(image))
 
 
 def test_an_image_of_which_a_crop_would_see_nothing_is_bad() -> None:
     row = picture((1, 5000))
-    assert fitted(row, (32, 32), 8, Resizing("letterbox")).shape == (32, 32, 3)
+    assert fit_image(row, (32, 32), 8, Resizing("letterbox")).shape == (32, 32, 3)
     with pytest.raises(BadImage, match="1x5000 is too narrow"):
         decode.pixels(png(row), (32, 32), resizing=Resizing("crop"))
 

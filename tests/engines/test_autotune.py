@@ -15,8 +15,8 @@ import pytest
 
 from tests.reports import Reports
 from transfer.engines import Engine, EngineError, Plan, autotune, trials
-from transfer.engines.autotune import Choice, choose, count_compared, settled
-from transfer.engines.trials import Trial, known, try_engine
+from transfer.engines.autotune import Choice, choose, choose_without_trials, count_compared
+from transfer.engines.trials import Trial, parse_trials, try_engine
 from transfer.system import hardware
 from transfer.system.errors import UserError
 
@@ -178,7 +178,7 @@ def test_a_precision_that_was_named_is_kept(usual: Callable[..., World]) -> None
 def test_what_is_known_is_not_measured_again(usual: Callable[..., World]) -> None:
     first = usual().choose(5000)
     world = usual()
-    again = world.choose(5000, trials=known([asdict(trial) for trial in first.trials]))
+    again = world.choose(5000, trials=parse_trials([asdict(trial) for trial in first.trials]))
     assert (again.plan, again.reason) == (VINO_BF16, "measured before")
     assert world.built == [VINO_BF16]
     assert again.trials == first.trials
@@ -226,12 +226,14 @@ def test_what_the_store_holds_counts_as_done(usual: Callable[..., World]) -> Non
 def test_what_needs_no_trial(
     held: dict[Plan, int], images: int, plan: Plan | None, reason: str | None
 ) -> None:
-    found = settled(ALL, {option: images - held.get(option, 0) for option in ALL}, images)
+    found = choose_without_trials(ALL, {option: images - held.get(option, 0) for option in ALL}, images)
     assert (found and found.plan, found and found.reason) == (plan, reason)
 
 
 def test_what_leaves_no_choice_is_not_tried() -> None:
-    assert settled((COMPILE,), {COMPILE: 10**6}, 10**6) == Choice(plan=COMPILE, reason="asked for")
+    assert choose_without_trials((COMPILE,), {COMPILE: 10**6}, 10**6) == Choice(
+        plan=COMPILE, reason="asked for"
+    )
 
 
 def test_trials_that_are_none_are_left_out() -> None:
@@ -249,7 +251,7 @@ def test_trials_that_are_none_are_left_out() -> None:
     broken += [{**good, "images_per_s": 0}, {**good, "more": 1}]
     broken += [{name: value for name, value in good.items() if name != "made_at"}]
     # Further keys do no harm.
-    assert [asdict(each) for each in known([*broken, good])] == [good, good]
+    assert [asdict(each) for each in parse_trials([*broken, good])] == [good, good]
 
 
 def test_eagers_own_gain_tells_what_a_compiler_may_gain(usual: Callable[..., World]) -> None:
@@ -264,8 +266,8 @@ def test_eagers_own_gain_tells_what_a_compiler_may_gain(usual: Callable[..., Wor
 def test_what_is_known_to_disagree_is_not_taken_from_the_store(usual: Callable[..., World]) -> None:
     trials = usual(stray={VINO_BF16: 0.1}).choose(500).trials
     left = {**dict.fromkeys(ALL, 500), VINO_BF16: 0}
-    assert settled(ALL, left, 500, trials) is None
-    found = settled(ALL, left, 500, trials, least_cosine=0.5)
+    assert choose_without_trials(ALL, left, 500, trials) is None
+    found = choose_without_trials(ALL, left, 500, trials, least_cosine=0.5)
     assert found is not None
     assert (found.plan, found.trials) == (VINO_BF16, trials)
 

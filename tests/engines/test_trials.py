@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from transfer.engines.trials import Trial, describe_trials, known
+from transfer.engines.trials import Trial, describe_trials, parse_trials
 
 TRIAL = Trial(
     engine="openvino",
@@ -27,7 +27,7 @@ def shown(record: dict[str, Any]) -> str:
 
 
 def test_trials_are_read_as_they_were_kept() -> None:
-    assert known([asdict(TRIAL)]) == [TRIAL]
+    assert parse_trials([asdict(TRIAL)]) == [TRIAL]
 
 
 def test_the_share_that_an_extraction_reached_is_shown() -> None:
@@ -38,9 +38,9 @@ def test_trials_kept_without_a_share() -> None:
     record = asdict(TRIAL)
     del record["share"]
     assert "extraction" not in shown(record)
-    assert known([record])[0].share is None
+    assert parse_trials([record])[0].share is None
 
 
 @pytest.mark.parametrize("share", ["much", float("inf"), [1]])
 def test_a_share_that_is_no_number_leaves_the_trial_out(share: object) -> None:
-    assert known([{**asdict(TRIAL), "share": share}]) == []
+    assert parse_trials([{**asdict(TRIAL), "share": share}]) == []

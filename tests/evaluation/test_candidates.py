@@ -104,7 +104,7 @@ class TestCompare:
         reports = settings.setdefault("on_progress", Reports())
         record = compare_candidates(found, lambda one, done: kept.update({one.name: done}), **settings)
         assert reports is settings["on_progress"]
-        jsonschema_rs.validate(schemas.schema("frontier"), {**record, "points": []})
+        jsonschema_rs.validate(schemas.load_schema("frontier"), {**record, "points": []})
         return record, kept
 
     def test_each_is_what_a_run_of_its_own_is_and_images_are_read_once(self, root: Path) -> None:

@@ -72,7 +72,7 @@ def again(root: Path, result: Result) -> Result:
 
 
 def test_the_result_keeps_the_published_schema(result: Result) -> None:
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
 
 
 def test_every_method_has_a_row_and_every_pair_a_test(result: Result) -> None:
@@ -125,7 +125,7 @@ def test_labels_that_can_not_be_checked_cost_nothing_else(
     monkeypatch.setattr(experiment.suspects, "find_suspects", fail)
     after = run(root, methods=("knn",))
     assert after.comparison["suspects"] is None
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(after.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(after.to_json()))
 
 
 def test_fine_tuning_keeps_its_learning_curves(result: Result) -> None:
@@ -176,7 +176,7 @@ def test_the_cost_of_int8_is_reported(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     root = Path(shutil.copytree(root / "images", tmp_path / "images")).parent
     found = run(root, precision="int8", methods=("svm-lab", "fc"))
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(found.to_json()))
     assert (found.engine["name"], found.engine["precision"]) == ("openvino", "int8")
     assert found.engine["cosine_with_fp32"]["images"] == 16
     assert 0.9 < found.engine["cosine_with_fp32"]["min"] <= found.engine["cosine_with_fp32"]["median"] < 1
@@ -251,7 +251,9 @@ def test_cold_seconds_hold_everything_that_an_empty_store_costs(
 ) -> None:
     store = root / "store"
     made = [json.loads(path.read_text())["seconds"] for path in store.glob("weights/*/made.json")]
-    computed = [shard.seconds for folder in store.glob("features/*") for shard, _ in shards.described(folder)]
+    computed = [
+        shard.seconds for folder in store.glob("features/*") for shard, _ in shards.read_headers(folder)
+    ]
     assert result.features["cold_seconds"] == pytest.approx(sum(made) + sum(computed))
     assert sum(made) <= result.seconds["weights"][0]
     # Between these phases there is a little more, which belongs to them: all that no other phase has.
@@ -337,7 +339,7 @@ def test_class_folders_alone_are_repeated_ten_times(root: Path, tmp_path: Path) 
             (tmp_path / "images" / path.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, tmp_path / "images" / path.parent.name / f"{split}-{path.name}")
     found = run(tmp_path, methods=("ridge", "knn"))
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(found.to_json()))
     assert found.comparison["repeats"]["n"] == 10
     assert run(tmp_path, methods=("ridge", "knn"), repeats=0).comparison["repeats"] is None
     groups = run(tmp_path, methods=("ridge", "knn"), groups="^(train|valid|test)", repeats="groups")

@@ -96,7 +96,7 @@ class TestOfImages:
         steps: list[Any] = []
         record = measure(config, on_progress=lambda *step: steps.append(step))
         text = json.dumps(record, allow_nan=False)
-        jsonschema_rs.validate(schemas.schema("curve"), json.loads(text))
+        jsonschema_rs.validate(schemas.load_schema("curve"), json.loads(text))
         assert [point["images"] for point in record["points"]] == [3, 6, 15, 30, 36]
         for method in record["methods"]:
             assert [len(point["accuracy"]) for point in method["points"]] == [3, 3, 3, 3, 1]
@@ -140,7 +140,7 @@ class TestOfImages:
     def test_layers_and_resizing_are_recorded(self, config: RunConfig, make_images: MakeImages) -> None:
         make_images(Path(config.data))
         record = measure(replace(config, layers=("layer3",), resize="crop"), 2)
-        jsonschema_rs.validate(schemas.schema("curve"), record)
+        jsonschema_rs.validate(schemas.load_schema("curve"), record)
         assert (record["backbone"]["layers"], record["backbone"]["resize"]) == (["layer3"], "crop")
         assert heading(record).endswith("weights), images cropped, layers layer3")
 
@@ -149,7 +149,7 @@ class TestOfImages:
     ) -> None:
         make_images(Path(config.data))
         record = measure(replace(config, transform=("l2", "pca:8", "whiten")), 2)
-        jsonschema_rs.validate(schemas.schema("curve"), record)
+        jsonschema_rs.validate(schemas.load_schema("curve"), record)
         assert record["config"]["transform"] == ["l2", "pca:8", "whiten"]
         assert record["points"][0]["images"] == 3  # they have two components
         with pytest.raises(UserError, match="pca:24, but 24 training images with"):

@@ -85,7 +85,7 @@ def answers(out: Path) -> list[dict[str, str]]:
 
 def test_it_is_a_row_like_any_other(done: Experiment) -> None:
     result = done.result
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
     assert [one["name"] for one in result.methods] == ["fc-lab", "fc", NAME]
     assert {(pair["a"], pair["b"]) for pair in result.comparison["pairs"]} >= {("fc", NAME)}
     assert result.config["unfreeze"] == ["layer4"]
@@ -189,7 +189,9 @@ def test_progress_counts_the_trainings_that_are_not_kept(root: Path, done: Exper
 
 @pytest.mark.usefixtures("adapted")
 def test_the_store_tells_trainings_apart(root: Path) -> None:
-    words = [entry.words for entry in inventory.entries(root / "store") if entry.kind == checkpoints.KIND]
+    words = [
+        entry.words for entry in inventory.list_entries(root / "store") if entry.kind == checkpoints.KIND
+    ]
     assert any(f", {NAME}, learning rate 0.0001, 2 epochs, " in one for one in words)
     assert len({*words}) == len(words)
 
@@ -203,7 +205,7 @@ def test_adapted_blocks_are_rows_beside_those_that_are_trained_whole(
     root: Path, adapted: Experiment, plain: Experiment, tmp_path: Path
 ) -> None:
     result = adapted.result
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
     assert [one["name"] for one in result.methods][2:] == [NAME, "lora:layer4", "bitfit:layer4"]
     assert [one["best_params"].get("rank") for one in result.methods][2:] == [None, 4, None]
     assert result.config["adapt"] == ["lora:4", "bitfit"]
@@ -249,7 +251,7 @@ def repeated(root: Path) -> Result:
 
 
 def test_repeats_train_it_on_every_split(repeated: Result) -> None:
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(repeated.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(repeated.to_json()))
     found = repeated.comparison["repeats"]
     assert [one["name"] for one in found["methods"]] == ["fc", NAME]
     assert [params["epochs"] for params in found["methods"][1]["best_params"]] == [2, 2]
@@ -321,7 +323,7 @@ def test_a_split_that_can_t_be_trained_is_named_in_the_result(
 
     monkeypatch.setattr(method, "train_blocks", fail)
     result = experiment.compare(settings(root, methods=("fc",), repeats=2)).result
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
     assert result.comparison["repeats"]["left_out"] == {NAME: "no room"}
     assert f"{NAME} is left out of the other splits: no room" in "\n".join(report.notes(result))
 
@@ -371,7 +373,7 @@ def test_the_network_in_train_mode_is_a_row_like_any_other(
     root: Path, uncached: Experiment, plain: Experiment, tmp_path: Path
 ) -> None:
     result = uncached.result
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
     assert [one["name"] for one in result.methods] == ["fc-lab", "fc", UNCACHED]
     assert result.config["bn"] == "train"
     row, lab = result.method(UNCACHED), result.method("fc-lab")
@@ -452,7 +454,7 @@ def test_what_cannot_be_is_refused_before_an_image_is_read(
 
 def test_views_are_trained_on_and_named_in_the_result(root: Path, done: Experiment) -> None:
     result = experiment.compare(settings(root, views=3)).result
-    jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+    jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
     assert result.config["views"] == 3
     assert "views" not in done.result.config
     row, before = result.method(NAME), done.result.method(NAME)

@@ -20,7 +20,7 @@ def record() -> dict[str, Any]:
 
 
 def test_the_schema_is_itself_valid() -> None:
-    jsonschema_rs.meta.validate(schemas.schema("result"))
+    jsonschema_rs.meta.validate(schemas.load_schema("result"))
 
 
 @pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.name)
@@ -31,7 +31,7 @@ def test_old_files_load_and_are_written_again_the_same(path: Path) -> None:
 
 def test_every_field_of_the_record_is_in_the_schema_and_required() -> None:
     fields = {field.name for field in dataclasses.fields(results.Result)}
-    schema = schemas.schema("result")
+    schema = schemas.load_schema("result")
     assert fields == set(schema["properties"]) == set(schema["required"])
 
 

@@ -463,7 +463,9 @@ def test_a_way_that_fails_after_it_was_chosen_is_passed_over_too(
         monkeypatch.setattr(openvino, "build", broken)
     else:
         usual_setup(monkeypatch, compile=1e6)
-        monkeypatch.setattr(trials, "known", lambda _: [tried("eager", 1.0), tried("openvino", 1000.0)])
+        monkeypatch.setattr(
+            trials, "parse_trials", lambda _: [tried("eager", 1.0), tried("openvino", 1000.0)]
+        )
         monkeypatch.setattr(FeatureExtractor, "compute", _failing_for("openvino", FeatureExtractor.compute))
     found = features(tmp_path, weights=weights, engine="auto", precision="fp32").extraction
     assert found.plan.engine == "eager"
@@ -558,7 +560,7 @@ def test_features_that_are_known_to_disagree_are_computed_by_another_engine(
     weights = str(_weights(tmp_path))
     features(tmp_path, weights=weights, precision="bf16")
     wrong = tried("eager", 9, precision="bf16", cosine=0.5)
-    monkeypatch.setattr(trials, "known", lambda _: [wrong])
+    monkeypatch.setattr(trials, "parse_trials", lambda _: [wrong])
     found = features(tmp_path, weights=weights, engine="auto", precision="bf16").extraction
     assert found.plan.engine != "eager"
     assert found.computed == 48
@@ -749,7 +751,7 @@ def test_a_share_that_cannot_be_kept_is_lost_alone(
     store.keep_trials(declared, [asdict(trial)])
     frozen: Any = SimpleNamespace(store=store, declare_trials=lambda plan: declared)
     matmul_share._keep(frozen, plan, 0.5)
-    assert trials.known(store.trials(declared)) == [replace(trial, share=0.5)]
+    assert trials.parse_trials(store.trials(declared)) == [replace(trial, share=0.5)]
 
     def full(declared: object, trials: object) -> None:
         raise UserError("can't write the trials: no space left")

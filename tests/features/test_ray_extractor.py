@@ -81,7 +81,7 @@ def weights_of(local: tuple[Path, Features], store: Path) -> Path:
 def kept(store: Path) -> list[str]:
     """The ids of all rows in all shards of the one table."""
     (folder,) = (store / "features").iterdir()
-    return [one.tobytes().hex() for _, ids_N32 in shards.described(folder) for one in ids_N32]
+    return [one.tobytes().hex() for _, ids_N32 in shards.read_headers(folder) for one in ids_N32]
 
 
 def at_work() -> list[psutil.Process]:

@@ -106,7 +106,7 @@ def test_what_is_finished_is_kept_with_its_history(tmp_path: Path) -> None:
     _, training = make("vit")
     made = finish(training, store, DECLARED, "here", silent)
     assert 1000 <= made.seconds < 2000, "seconds of the run that was stopped count too"
-    assert store.made(KIND, DECLARED) == made
+    assert store.find_made(KIND, DECLARED) == made
     assert training.epoch == training.recipe.epochs
     assert not list(tmp_path.glob(f"{KIND}/*/{FILE}"))
     tensors, numbers = read_finished(made.path)

@@ -67,7 +67,7 @@ def test_mapped_rows_are_not_copied(rows: tuple[Any, Any, Any]) -> None:
     )
     assert isinstance(prepared.x_ND, mapped.MappedRows)
     assert prepared.x_ND.x_ND is mapped_ND
-    problem = multinomial.Rows.of(mapped_ND, y_N, 1.0, standardize=True)
+    problem = multinomial.SpannedRows.of(mapped_ND, y_N, 1.0, standardize=True)
     assert isinstance(problem.z_NR, mapped.MappedRows)
 
 

@@ -11,7 +11,7 @@ from tests.heads.test_svm import blobs
 from transfer.heads import multinomial
 from transfer.heads.curvature import turn
 from transfer.heads.logreg import LogisticRegressionHead, LogisticRegressionSearch
-from transfer.heads.multinomial import Problem, Rows, cross_entropy
+from transfer.heads.multinomial import Problem, SpannedRows, cross_entropy
 
 
 def test_cross_entropy_is_precise_where_a_row_is_all_but_certain() -> None:
@@ -73,7 +73,7 @@ def correlated(rows: int) -> tuple[np.ndarray, np.ndarray]:
 def test_rows_and_their_first_layer_are_turned_together(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = correlated(300)
     monkeypatch.setattr(multinomial, "MOST_SAMPLED", most)
-    rows = Rows.of(x, y, 1.0, standardize=True)
+    rows = SpannedRows.of(x, y, 1.0, standardize=True)
     z = (x - x.mean(0)) / x.std(0)
     np.testing.assert_allclose(rows.z_NR @ rows.z_NR.T, z @ z.T, rtol=1e-3, atol=0.01)
     coef, intercept = rows.fold(rows.start_CR)

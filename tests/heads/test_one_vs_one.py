@@ -23,7 +23,7 @@ def test_values_are_those_of_pairs_one_by_one(counts: list[int]) -> None:
     rng = np.random.default_rng(0)
     n_classes, n_rows = len(counts), sum(counts)
     pairs = list(itertools.combinations(range(n_classes), 2))
-    machines = one_vs_one.Machines(
+    machines = one_vs_one.PairMachines(
         rng.normal(size=(n_classes - 1, n_rows)), rng.normal(size=len(pairs)), np.array(counts)
     )
     kernel_MN = rng.normal(size=(7, n_rows))
@@ -42,12 +42,12 @@ def test_coefficients_at_their_bounds_are_packed_without_loss(monkeypatch: pytes
     at_bounds = [[0.1, 0.1, -0.2, -0.3, -0.3, -0.3], [0.1, 0.1, 0.2, -0.3, -0.3, -0.3]]
     some = np.array(at_bounds)
     some[0, 1], some[1, 2:4] = 0.05, 0.0
-    machines = one_vs_one.Machines(some, np.arange(3.0), counts)
+    machines = one_vs_one.PairMachines(some, np.arange(3.0), counts)
     assert machines.packed(bounds) is machines  # too small to be worth it
     monkeypatch.setattr(one_vs_one, "LEAST_PACKED_BYTES", 0)
     packed = machines.packed(bounds)
     assert isinstance(packed, one_vs_one.PackedMachines)
     assert [len(values) for _, values in packed.rows] == [1, 2]
     assert packed.whole().equals(machines)
-    inside = one_vs_one.Machines(some / 2, np.arange(3.0), counts)
+    inside = one_vs_one.PairMachines(some / 2, np.arange(3.0), counts)
     assert inside.packed(bounds) is inside

@@ -85,7 +85,7 @@ def test_what_another_user_left_keeps_nothing_from_being_saved(
     def refuse(folder: Path) -> None:
         raise PermissionError(1, "Operation not permitted", str(folder))
 
-    monkeypatch.setattr(files, "abandoned", refuse)
+    monkeypatch.setattr(files, "list_abandoned", refuse)
     found.save(tmp_path)
     assert (tmp_path / "result.json").exists()
 

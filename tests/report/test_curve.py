@@ -20,7 +20,7 @@ def shown(record: report.Curve) -> list[str]:
 
 
 def test_a_made_curve_keeps_the_published_schema() -> None:
-    jsonschema_rs.validate(schemas.schema("curve"), make_curve())
+    jsonschema_rs.validate(schemas.load_schema("curve"), make_curve())
 
 
 @pytest.mark.slow

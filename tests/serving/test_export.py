@@ -64,7 +64,7 @@ def tested(images: Path) -> list[Path]:
 
 
 def exported(models: Path, out: Path, format: str, method: str = "logreg", **given: Any) -> Exported:
-    for package in formats.FORMATS[format].packages:
+    for package in formats.EXPORTERS[format].packages:
         pytest.importorskip(package)
     return export.export(models, out, format=format, method=method, **given)
 
@@ -86,7 +86,7 @@ def probabilities(models: Path, method: str, path: Path) -> np.ndarray:
 
 
 def test_formats_are_those_of_the_command_line() -> None:
-    assert tuple(formats.FORMATS) == EXPORT_FORMATS
+    assert tuple(formats.EXPORTERS) == EXPORT_FORMATS
 
 
 class TestAnswers:
@@ -98,7 +98,7 @@ class TestAnswers:
         assert done.check.passed
         assert (done.check.images, done.check.equal_labels, done.check.of_noise) == (12, 12, False)
         assert done.check.largest_difference < 1e-5
-        answer = formats.FORMATS[format].read(done.file)
+        answer = formats.EXPORTERS[format].read(done.file)
         pixels = np.stack([np.asarray(Image.open(path)).transpose(2, 0, 1) for path in paths[:5]])
         label_N, share_NC = answer(pixels)  # another number of images than were traced
         own_NC = np.stack([probabilities(models, "logreg", path) for path in paths[:5]])
@@ -130,7 +130,7 @@ class TestAnswers:
         done = whole("torch")
         pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "image.png")
-        _, share_NC = formats.FORMATS["torch"].read(done.file)(pixels.transpose(2, 0, 1)[None].copy())
+        _, share_NC = formats.EXPORTERS["torch"].read(done.file)(pixels.transpose(2, 0, 1)[None].copy())
         expected_C = probabilities(models, "logreg", tmp_path / "image.png")
         np.testing.assert_allclose(share_NC[0], expected_C, atol=1e-5)
 
@@ -176,7 +176,7 @@ class TestAnswers:
         done = exported(models, tmp_path, "torch", resize=False)
         assert done.check.passed
         assert (done.metadata["any_size"], done.metadata["input_size"]) == ("false", "48x64")
-        answer = formats.FORMATS["torch"].read(done.file)
+        answer = formats.EXPORTERS["torch"].read(done.file)
         assert answer(np.zeros((3, 3, 48, 64), np.uint8))[1].shape == (3, 3)
         with pytest.raises((AssertionError, RuntimeError)):
             answer(np.zeros((1, 3, 50, 64), np.uint8))
@@ -205,10 +205,10 @@ class TestMetadata:
         assert [one.name for one in model.graph.output] == ["label", "probabilities"]
 
     def test_openvino_has_it(self, whole: Callable[[str], Exported]) -> None:
-        from transfer.engines.openvino import library
+        from transfer.engines.openvino import import_openvino
 
         done = whole("openvino")
-        model = library().Core().read_model(done.file)
+        model = import_openvino().Core().read_model(done.file)
         found = {name: model.get_rt_info(["transfer", name]).astype(str) for name in done.metadata}
         assert found == done.metadata
 

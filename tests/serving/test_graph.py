@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from transfer.backbones.preprocessing import Normalisation
-from transfer.data.resize import Resizing, fitted
+from transfer.data.resize import Resizing, fit_image
 from transfer.serving.graph import Classifier, Resize
 
 SIZES = [
@@ -22,7 +22,7 @@ SIZES = [
 def test_images_are_resized_as_pillow_does_it(size: tuple[int, int], resample: str, way: str) -> None:
     resizing = Resizing(way, resample)
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    expected = fitted(Image.fromarray(pixels), (32, 48), 8, resizing)
+    expected = fit_image(Image.fromarray(pixels), (32, 48), 8, resizing)
     [found] = Resize((32, 48), resizing)(torch.from_numpy(pixels).permute(2, 0, 1)[None])
     np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), expected)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from transfer.serving.prediction import Prediction
-from transfer.serving.prediction_table import FORMATS, check_path, column_names, open_table
+from transfer.serving.prediction_table import TABLE_WRITERS, check_path, column_names, open_table
 from transfer.system.errors import UserError
 
 CLASSES = ("a,b", 'say "x"', "label")
@@ -40,7 +40,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [{name: shares.get(name, str)(value) for name, value in row.items()} for row in rows]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_WRITERS)
 def test_every_format_holds_the_same_rows(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"found{suffix}"
     with open_table(path, CLASSES) as add:
@@ -55,14 +55,14 @@ def test_every_format_holds_the_same_rows(suffix: str, tmp_path: Path) -> None:
     assert [list(row.values())[2:] for row in rows] == [[0.5, 0.25, 0.5, 0.25]] * 2
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_WRITERS)
 def test_a_table_of_no_rows_can_be_read(suffix: str, tmp_path: Path) -> None:
     with open_table(tmp_path / f"found{suffix}", CLASSES):
         pass
     assert read(tmp_path / f"found{suffix}") == []
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_WRITERS)
 def test_what_fails_leaves_what_was_there(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"found{suffix}"
     path.write_text("before")
@@ -85,7 +85,7 @@ def test_what_can_not_be_written_is_refused_before_any_work(name: str, words: st
         check_path(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", TABLE_WRITERS)
 def test_classes_may_have_names_that_are_no_utf8(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"found{suffix}"
     one = Prediction(

@@ -353,9 +353,9 @@ class TestTransform:
         assert found.seconds["transform"]
         assert found.comparison["suspects"] == result.comparison["suspects"]  # of the features as they are
         assert found.comparison["repeats"]["n"] == 2
-        jsonschema_rs.validate(schemas.schema("result"), json.loads(found.to_json()))
+        jsonschema_rs.validate(schemas.load_schema("result"), json.loads(found.to_json()))
         record = json.loads((root / "out/models/model.json").read_text())
-        jsonschema_rs.validate(schemas.schema("model"), record)
+        jsonschema_rs.validate(schemas.load_schema("model"), record)
         assert record["transform"] == list(STEPS)
         assert "transform" not in result.config
         different = [m["name"] for m in found.methods if m["test"] != result.method(m["name"])["test"]]
@@ -377,7 +377,7 @@ class TestTransform:
 class TestFolder:
     def test_it_holds_the_network_every_head_and_what_they_are(self, copy: Path, result: Result) -> None:
         record = json.loads((copy / "model.json").read_text())
-        jsonschema_rs.validate(schemas.schema("model"), record)
+        jsonschema_rs.validate(schemas.load_schema("model"), record)
         names = [method["name"] for method in record["methods"]]
         assert names == list(METHODS)
         assert {path.name for path in copy.iterdir()} == {
@@ -399,7 +399,7 @@ class TestFolder:
             assert {name: block[name] for name in given} == {
                 "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "channel_order": "bgr",
             }  # fmt: skip
-        jsonschema_rs.validate(schemas.schema("result"), json.loads(result.to_json()))
+        jsonschema_rs.validate(schemas.load_schema("result"), json.loads(result.to_json()))
         loaded = predictor.load(tmp_path / "out", batch=8)
         predictions = loaded.predict(tested(tmp_path))
         assert confusion(predictions, loaded.classes) == result.method("svm-lab")["test"]["confusion"]

@@ -27,7 +27,7 @@ def unreadable(tmp_path: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "device", "gone"])
 def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
     path = unreadable(tmp_path, kind)
-    for call in (files.opened, files.file_sha256, lambda path: files.read(path, 10)):
+    for call in (files.open_file, files.file_sha256, lambda path: files.read(path, 10)):
         with pytest.raises(OSError, match=".") as error:
             call(path)  # a pipe without a writer would be waited for, a device read without end
         assert error.value.strerror
@@ -53,7 +53,7 @@ def test_a_read_asks_for_no_more_than_the_file_holds(
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
     asked: list[int] = []
-    real = files.opened
+    real = files.open_file
 
     def opened(path: Path) -> Any:
         file = real(path)
@@ -74,7 +74,7 @@ def test_a_read_asks_for_no_more_than_the_file_holds(
 
         return Counted()
 
-    monkeypatch.setattr(files, "opened", opened)
+    monkeypatch.setattr(files, "open_file", opened)
     if reported is not None:
         monkeypatch.setattr(
             files.os, "fstat", lambda _: SimpleNamespace(st_size=reported, st_mode=stat.S_IFREG)
@@ -101,7 +101,7 @@ def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("record", [{}, {"a": 1.5, "b": ["x", None]}, {"name": "caf\u00e9 \udcff\n"}])
 def test_what_was_sealed_comes_back(record: dict[str, object]) -> None:
-    assert files.unsealed(files.sealed(record)) == record
+    assert files.unseal(files.seal(record)) == record
 
 
 @pytest.mark.parametrize(
@@ -111,26 +111,26 @@ def test_what_was_sealed_comes_back(record: dict[str, object]) -> None:
 )
 def test_what_is_no_seal_is_reported(data: bytes) -> None:
     with pytest.raises(ValueError, match="not readable|not what was written"):
-        files.unsealed(data)
+        files.unseal(data)
 
 
 def test_a_want_of_memory_breaks_no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: object) -> None:
         raise MemoryError
 
-    data = files.sealed({"a": 1})
+    data = files.seal({"a": 1})
     monkeypatch.setattr(files.json, "loads", fails)
     with pytest.raises(MemoryError):
-        files.unsealed(data)
+        files.unseal(data)
 
 
 def test_every_other_byte_breaks_the_seal() -> None:
-    data = files.sealed({"ids": ["0a"], "seconds": 1.5, "made_on": "here"})
+    data = files.seal({"ids": ["0a"], "seconds": 1.5, "made_on": "here"})
     for at in range(len(data)):
         changed = bytearray(data)
         changed[at] ^= 1
         with pytest.raises(ValueError, match="not readable|not what was written"):
-            files.unsealed(bytes(changed))
+            files.unseal(bytes(changed))
 
 
 def test_a_folder_that_is_deleted_while_it_is_listed_has_no_files(
@@ -138,7 +138,7 @@ def test_a_folder_that_is_deleted_while_it_is_listed_has_no_files(
 ) -> None:
     (tmp_path / "b").touch()
     (tmp_path / "a").touch()
-    assert [path.name for path in files.matching(tmp_path)] == ["a", "b"]
+    assert [path.name for path in files.list_matching(tmp_path)] == ["a", "b"]
     real = os.scandir
 
     def after_a_deletion(path: Path) -> object:
@@ -148,7 +148,7 @@ def test_a_folder_that_is_deleted_while_it_is_listed_has_no_files(
         return real(path)
 
     monkeypatch.setattr(os, "scandir", after_a_deletion)
-    assert files.matching(tmp_path) == []
+    assert files.list_matching(tmp_path) == []
 
 
 def test_unfinished_files_of_a_day_ago_are_abandoned(tmp_path: Path) -> None:
@@ -159,5 +159,5 @@ def test_unfinished_files_of_a_day_ago_are_abandoned(tmp_path: Path) -> None:
     yesterday = new.stat().st_mtime - files.ABANDONED_S - 1
     for path in (old, *others):
         os.utime(path, (yesterday, yesterday))
-    assert files.abandoned(tmp_path) == [old]
+    assert files.list_abandoned(tmp_path) == [old]
     assert not files.is_abandoned(tmp_path / "gone")

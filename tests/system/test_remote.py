@@ -117,7 +117,7 @@ def test_pieces_are_right_where_a_server_sends_all_there_is(tmp_path: Path) -> N
     (tmp_path / "x.bin").write_bytes(bytes(range(200)))
     with web_server(tmp_path) as url:
         path = path_of(f"{url}/x.bin")
-        with files.opened(path) as file:
+        with files.open_file(path) as file:
             assert files.read_at(file, 150, 100) == bytes(range(150, 200))
             file.seek(-3, io.SEEK_END)
             assert file.read() == bytes([197, 198, 199])

@@ -24,14 +24,14 @@ def test_names_of_all_scripts_stay_as_they_are() -> None:
 
 
 def test_a_cell_holds_no_tab() -> None:
-    assert text.line("a\tb", "c").count("\t") == 1
+    assert text.join_cells("a\tb", "c").count("\t") == 1
 
 
 @pytest.mark.parametrize(
     "name", ["<script>", "a|b", "[x](y)", "**b**", "`c`", "![i](j)", "# h", "~~s~~", "a&lt;b"]
 )
 def test_markdown_and_html_find_nothing_to_act_on(name: str) -> None:
-    escaped = text.escaped(name)
+    escaped = text.escape(name)
     assert escaped.replace("\\", "") == name
     assert all(escaped[at - 1] == "\\" for at, c in enumerate(escaped) if c in "<>|[]*`!#~&")
 

@@ -27,7 +27,7 @@ def test_terminal_shows_the_figures_of_the_result_and_requests_nothing():
 
 
 def test_speed_shows_the_ratio_of_every_compared_operation():
-    filed = record.filed(record.RESULTS)
+    filed = record.load_filed(record.RESULTS)
     svg = pictures.speed(filed[-1], [])
     ElementTree.fromstring(svg)
     compared = pictures.by_device(filed[-1], None)
@@ -36,7 +36,7 @@ def test_speed_shows_the_ratio_of_every_compared_operation():
 
 
 def test_record_without_ratios_is_refused():
-    shown = record.filed(record.RESULTS)[0]
+    shown = record.load_filed(record.RESULTS)[0]
     alone = [benchmark for benchmark in shown.benchmarks if not benchmark["reference"]]
     with pytest.raises(UserError, match="no ratio"):
         pictures.speed(record.Record(**{**vars(shown), "benchmarks": alone}), [])

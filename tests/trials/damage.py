@@ -45,7 +45,7 @@ def damage(count: int, seed: int, folder: Path) -> Counter[str]:
     for part in parts:
         whole.append(ids[part], x[part], 1.5, "here")
     manifest = write_old(whole.folder, DECLARED, ids[old], x[old], 1.5)
-    found = [*shards.paths(whole.folder), manifest.with_suffix(".npy")]
+    found = [*shards.list_shards(whole.folder), manifest.with_suffix(".npy")]
     paths = sorted(path.relative_to(folder / "whole") for path in found)
     contents = {path: (folder / "whole" / path).read_bytes() for path in paths}
     regions = ((path, at) for _ in count_up() for path in paths for at in _regions(contents[path], rng))
@@ -72,8 +72,8 @@ def _check(folder: Path, path: Path, after: bytes, ids: np.ndarray, x: np.ndarra
     shutil.copytree(folder / "whole", store)
     before = (store / path).read_bytes()
     (store / path).write_bytes(after)
-    [entry] = inventory.entries(store)
-    found = list(inventory.faults(entry))
+    [entry] = inventory.list_entries(store)
+    found = list(inventory.find_faults(entry))
     table = Store(store).table(DECLARED)
     held = table.holds(ids)
     np.testing.assert_array_equal(table.gather(ids[held]), x[held])
@@ -87,8 +87,8 @@ def _check(folder: Path, path: Path, after: bytes, ids: np.ndarray, x: np.ndarra
     healed = Store(store).table(DECLARED)
     assert healed.damaged == []
     np.testing.assert_array_equal(healed.gather(ids), x)
-    [entry] = inventory.entries(store)
-    assert list(inventory.faults(entry)) == []
+    [entry] = inventory.list_entries(store)
+    assert list(inventory.find_faults(entry)) == []
 
 
 def _says(data: bytes) -> object:

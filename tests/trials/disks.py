@@ -120,7 +120,7 @@ def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
             path.chmod(0o755)
     store, met = folder / "calm", Counter[str]()
     features = next((store / "features").iterdir())
-    for path in shards.paths(features):  # as several runs on few images leave them
+    for path in shards.list_shards(features):  # as several runs on few images leave them
         shard, ids_N32 = shards.read(path)
         for i, row_1D in enumerate(np.split(shard.load(), len(ids_N32))):
             shards.write(features, shard.declared, ids_N32[i : i + 1], row_1D, shard.seconds, shard.made_on)
@@ -133,7 +133,7 @@ def sticky(count: int, seed: int, folder: Path) -> Counter[str]:
         outcome = _command(folder, store, user=NOBODY + 1)
         assert outcome["status"] == 0, outcome
         met["cases"] += 1
-        rows = sum(shard.shape[0] for shard, _ in shards.described(features))
+        rows = sum(shard.shape[0] for shard, _ in shards.read_headers(features))
         assert rows == len(children.committed(store)) == images + case + 1, "rows lie there twice"
     return met
 

@@ -38,7 +38,7 @@ from transfer.cache.store import Store
 from transfer.config import RunConfig
 from transfer.data import decode
 from transfer.data.limits import MAX_PIXELS, BadImage
-from transfer.engines.trials import describe_trials, known
+from transfer.engines.trials import describe_trials, parse_trials
 from transfer.evaluation import results
 from transfer.heads import RidgeHead, serialization
 from transfer.report.runs import Run
@@ -258,14 +258,14 @@ def _changed(document: Any, seal: bool) -> st.SearchStrategy[bytes]:
         dump,
         dump,
         dump,
-        _mutated([plain, *([files.sealed(document)] if seal else [])]),
+        _mutated([plain, *([files.seal(document)] if seal else [])]),
         st.integers(0, len(NESTED) - 1).map(NESTED.__getitem__),
     )
 
 
 def _dumped(document: Any, seal: bool) -> bytes:
     if seal and isinstance(document, dict):
-        return files.sealed(document)
+        return files.seal(document)
     return json.dumps(document).encode()
 
 
@@ -438,8 +438,8 @@ def _read_among_others(store: Store, put: Read) -> Read:
         folder.mkdir()
         path.write_bytes(good)
         put(data)
-        [entry] = inventory.entries(store.root)
-        list(inventory.faults(entry))
+        [entry] = inventory.list_entries(store.root)
+        list(inventory.find_faults(entry))
         seen = store.table(DECLARED)
         held = seen.holds(IDS)
         if held[:2].all():  # unless the hostile one was opened first and has rows of another length
@@ -456,7 +456,7 @@ def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     """Manifests of version 2."""
     store = Store(folder / "store")
     manifest = write_old(store.table(DECLARED).folder, DECLARED, IDS[2:], ROWS[2:])
-    record = files.unsealed(manifest.read_bytes())
+    record = files.unseal(manifest.read_bytes())
 
     def put(data: bytes) -> None:
         write_old(manifest.parent, DECLARED, IDS[2:], ROWS[2:])
@@ -468,12 +468,12 @@ def _manifests(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
 def _rows(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     """The other file of a shard of version 2, its checksum in the manifest mended."""
     manifest = write_old(folder, DECLARED, IDS, ROWS)
-    path, record = manifest.with_suffix(".npy"), files.unsealed(manifest.read_bytes())
+    path, record = manifest.with_suffix(".npy"), files.unseal(manifest.read_bytes())
     rows = path.read_bytes()
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        manifest.write_bytes(files.sealed({**record, "sha256": files.sha256(data)}))
+        manifest.write_bytes(files.seal({**record, "sha256": files.sha256(data)}))
         try:
             found, _ = shards.read(manifest)
         except shards.Damaged as error:
@@ -509,11 +509,11 @@ def _store(folder: Path) -> tuple[st.SearchStrategy[bytes], Read]:
     def read(data: bytes) -> None:
         for path in (made.path.parent / "made.json", trials, key):
             path.write_bytes(data)
-        for entry in inventory.entries(store.root):
-            list(inventory.faults(entry))
-        known(store.trials(declared))
+        for entry in inventory.list_entries(store.root):
+            list(inventory.find_faults(entry))
+        parse_trials(store.trials(declared))
         list(describe_trials(store.all_trials()))
-        store.made("weights", declared)
+        store.find_made("weights", declared)
 
     return _changed(document, seal=True), read
 

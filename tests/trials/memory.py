@@ -115,8 +115,8 @@ def _short(
         _check_written(out, status)
         held = children.committed(store)
         assert not is_full or len(held) == images, "rows are gone"
-        entries = inventory.entries(store) if store.is_dir() else []
-        assert [fault for entry in entries for fault in inventory.faults(entry)] == []
+        entries = inventory.list_entries(store) if store.is_dir() else []
+        assert [fault for entry in entries for fault in inventory.find_faults(entry)] == []
         children.complete(children.features, folder, store, folder / "after")
         found = json.loads((folder / "after.json").read_text())
         assert found == {"computed": images - len(held), "reused": len(held), "damaged": 0}, found
@@ -202,7 +202,7 @@ def _prepare(out: Path) -> None:
 @contextmanager
 def _group(limit: int) -> Iterator[Path]:
     """A control group below this process's own. Raises `OSError` where none can be made."""
-    own = max(cgroups.folders("memory"), key=lambda folder: len(folder.parts), default=Path("/nowhere"))
+    own = max(cgroups.list_folders("memory"), key=lambda folder: len(folder.parts), default=Path("/nowhere"))
     group = own / f"trial-{os.getpid()}"
     group.mkdir()
     try:

@@ -60,7 +60,7 @@ def _prune(begin: Any, store: Path, log: Path, locks: bool) -> None:
     begin.wait()
     while True:
         with contextlib.suppress(OSError):  # what others delete or write at the same time
-            for entry in pruning.chosen(inventory.entries(store), pruning.Rule(max_bytes=0)):
+            for entry in pruning.choose_entries(inventory.list_entries(store), pruning.Rule(max_bytes=0)):
                 if pruning.delete(entry):
                     with log.open("a") as file:
                         file.write(".")

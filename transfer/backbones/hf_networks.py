@@ -100,10 +100,10 @@ def fit(
         ) from error
     own = list(whole.state_dict())
     network, layer = _without_classifier(whole)
-    return network, _check(name, own, f"{layer}.", found)
+    return network, _list_remarks(name, own, f"{layer}.", found)
 
 
-def _check(name: str, own: list[str], head: str, found: dict[str, Any]) -> list[str]:
+def _list_remarks(name: str, own: list[str], head: str, found: dict[str, Any]) -> list[str]:
     """Return remarks on tensors that were left out; raises `Misfit` where some do not fit."""
     missing = [
         key

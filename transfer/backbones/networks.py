@@ -128,7 +128,7 @@ def at_size(
         return join_layers(network, name, layers, size) if layers else network
 
 
-def check_size(
+def measure_at_size(
     network: nn.Module, name: str, size: tuple[int, int], own: tuple[int, int] = (224, 224)
 ) -> int:
     """Check that a network can take images of a size, which some transformers can't.
@@ -213,7 +213,7 @@ def estimated(
     for i, x_N3HW in enumerate(batches if norms else ()):
         if i == 0 and x_N3HW.device.type == "cpu":
             size = (x_N3HW.shape[2], x_N3HW.shape[3])
-            check_batch(check_size(network, name, size), len(x_N3HW), size)
+            check_batch(measure_at_size(network, name, size), len(x_N3HW), size)
         if len(x_N3HW) > 1:  # of one image, a last map of 1x1 pixels has no spread
             with _size_reported(name, x_N3HW.shape[2:]), torch.no_grad():
                 network(normalise(x_N3HW, normalisation))

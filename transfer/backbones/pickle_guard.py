@@ -52,7 +52,7 @@ class UnsupportedTorch(RuntimeError):
     """A PyTorch that lacks what checking takes."""
 
 
-def check(path: Path) -> frozenset[str]:
+def list_names(path: Path) -> frozenset[str]:
     """Check that a file would not keep `torch.load` busy; what else may be wrong with it is torch's to tell.
 
     Returns

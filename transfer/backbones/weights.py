@@ -245,7 +245,7 @@ def _read(path: Path) -> Any:
     """Read a file of weights by the reader for its contents; classes other than tensors stay names."""
     if formats.kind_of(path) == formats.SAFETENSORS:
         return load_file(path)
-    others = pickle_guard.placeholders(pickle_guard.check(path))
+    others = pickle_guard.placeholders(pickle_guard.list_names(path))
     with torch.serialization.safe_globals(others), path.open("rb") as file:
         # Of a path torch.load asks the suffix first; of a file it reads tensors more slowly.
         source = file if path.suffix == ".safetensors" else path
@@ -277,7 +277,7 @@ def _random(
         "torch": torch.__version__,
         "torchvision": torchvision_files.version(),
     }
-    kept = store.made("weights", declared)
+    kept = store.find_made("weights", declared)
     if kept:
         return kept
     start = now()

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from transfer.cache import locks, old_shards, shards
 from transfer.cache.feature_index import Index, Places
 from transfer.cache.mirror import Mirror
-from transfer.cache.rows import Array, Rows
+from transfer.cache.rows import Array, StoredRows
 from transfer.cache.shards import Damaged, NewerVersion, Shard
 from transfer.system.content_ids import Ids, firsts, to_hex
 from transfer.system.errors import UserError
@@ -84,14 +84,14 @@ class FeatureTable:
         while self._lock and self._find_shards():
             pass
         with contextlib.suppress(OSError):  # who only reads needs no right to write
-            for path in shards.abandoned(folder):
+            for path in shards.list_abandoned(folder):
                 path.unlink(missing_ok=True)
 
     def holds(self, ids_N32: Ids) -> npt.NDArray[np.bool_]:
         """Return which of the images `(N, 32)` have a row here: `(N,)` bool."""
         return self._index.find(ids_N32) >= 0
 
-    def append(self, ids_N32: Ids, x_ND: Rows, seconds: float, made_on: str) -> str:
+    def append(self, ids_N32: Ids, x_ND: StoredRows, seconds: float, made_on: str) -> str:
         """Write rows of features; they are durable on return.
 
         Parameters
@@ -233,7 +233,7 @@ class FeatureTable:
             if self._mirror:
                 self._mirror.delete(path)
 
-    def _write(self, ids_N32: Ids, x_ND: Rows, seconds: float, made_on: str, nonce: str = "") -> str:
+    def _write(self, ids_N32: Ids, x_ND: StoredRows, seconds: float, made_on: str, nonce: str = "") -> str:
         self._lock = locks.hold_new(self.folder)  # it may have been pruned
         written = shards.write(self.folder, self._declared, ids_N32, x_ND, seconds, made_on, nonce)
         if self._mirror:
@@ -252,7 +252,7 @@ class FeatureTable:
         """Open the shards that are new; return whether there are any."""
         if among is None:
             self._fetch()
-            among = shards.paths(self.folder)
+            among = shards.list_shards(self.folder)
         found = among - self._known
         self._known |= found
         for path in sorted(found):

@@ -65,7 +65,7 @@ class Leftover:
     bytes: int
 
 
-def entries(root: Path) -> list[Entry]:
+def list_entries(root: Path) -> list[Entry]:
     """List all entries of a store, the last used first.
 
     Parameters
@@ -90,12 +90,14 @@ def entries(root: Path) -> list[Entry]:
         raise UserError(f"no store at {root}; name another by `store`")
     found = [_table(folder) for folder in _folders(root / FEATURES)]
     found += [_made(kind, folder) for kind in MADE_KINDS for folder in _folders(root / kind)]
-    found += [_trials(path) for path in files.matching(root / TRIALS, "*.json") if _KEY.fullmatch(path.stem)]
+    found += [
+        _trials(path) for path in files.list_matching(root / TRIALS, "*.json") if _KEY.fullmatch(path.stem)
+    ]
     found.append(_drawn(root / BUILT_IN))
     return sorted(filter(None, found), key=lambda entry: -entry.used)
 
 
-def faults(entry: Entry) -> Iterator[str]:
+def find_faults(entry: Entry) -> Iterator[str]:
     """Yield a line for each part of an entry that is not as it was written; every checksum is computed again.
 
     The built-in images have no checksums.
@@ -113,7 +115,7 @@ def faults(entry: Entry) -> Iterator[str]:
         yield f"{error.filename or entry.path}: {error.strerror}"
 
 
-def leftovers(root: Path) -> list[Leftover]:
+def list_leftovers(root: Path) -> list[Leftover]:
     """Return what killed processes left a day ago or earlier, and shards that were set aside."""
     found: list[Leftover] = []
 
@@ -122,14 +124,14 @@ def leftovers(root: Path) -> list[Leftover]:
 
     tables = list(_folders(root / FEATURES))
     made = [folder for kind in MADE_KINDS for folder in _folders(root / kind)]
-    drawn = [path for path in files.matching(root / BUILT_IN, "lagoon-*/*/*") if path.is_dir()]
+    drawn = [path for path in files.list_matching(root / BUILT_IN, "lagoon-*/*/*") if path.is_dir()]
     for folder in (root, *(root / kind for kind in (FEATURES, *MADE_KINDS, TRIALS))):
-        add(files.matching(folder, f"{PRUNED}*"), "not deleted to the end")
+        add(files.list_matching(folder, f"{PRUNED}*"), "not deleted to the end")
     for folder in (*made, *drawn, root / TRIALS):
-        add(files.abandoned(folder), "not written to the end")
+        add(files.list_abandoned(folder), "not written to the end")
     for folder in tables:
-        add(shards.abandoned(folder), "not written to the end")
-        add(files.matching(folder, f"*{SET_ASIDE}"), "damaged, set aside")
+        add(shards.list_abandoned(folder), "not written to the end")
+        add(files.list_matching(folder, f"*{SET_ASIDE}"), "damaged, set aside")
     empty = [folder for folder in tables if not _table(folder)] + [
         folder for folder in made if not os.path.lexists(folder / MADE)
     ]
@@ -138,8 +140,10 @@ def leftovers(root: Path) -> list[Leftover]:
 
 
 def _table(folder: Path) -> Entry | None:
-    found = [shard for shard, _ in shards.described(folder)]
-    if not shards.paths(folder) and not files.matching(folder, f"*{SET_ASIDE}"):  # begun, and then nothing
+    found = [shard for shard, _ in shards.read_headers(folder)]
+    if not shards.list_shards(folder) and not files.list_matching(
+        folder, f"*{SET_ASIDE}"
+    ):  # begun, and then nothing
         return None
     declared = (shard.declared for shard in found if folder_name(shard.declared) == folder.name)
     images = sum(shard.shape[0] for shard in found)
@@ -158,10 +162,10 @@ def _trials(path: Path) -> Entry | None:
 
 def _drawn(folder: Path) -> Entry | None:
     """Return the entry of the built-in images; None if there are none, or other files lie among them."""
-    names = [path.name for path in files.matching(folder, "[!.]*")]
+    names = [path.name for path in files.list_matching(folder, "[!.]*")]
     if not names or not all(_LAGOON.fullmatch(name) for name in names):
         return None
-    images = len(files.matching(folder, "*/*/*/*.jpg"))
+    images = len(files.list_matching(folder, "*/*/*/*.jpg"))
     return _entry(BUILT_IN, folder, folder, "the built-in images", images)
 
 
@@ -178,7 +182,7 @@ def _entry(kind: str, path: Path, record: Path, words: str, images: int | None =
 def _table_faults(entry: Entry) -> Iterator[str]:
     if not _key_is_whole(entry.path):
         yield f"{entry.path / old_shards.KEY}: not what was written"
-    for path in sorted(shards.paths(entry.path)):
+    for path in sorted(shards.list_shards(entry.path)):
         try:
             shards.read(path)
         except (FileNotFoundError, NewerVersion):  # merged into another in this moment; not ours to judge
@@ -210,7 +214,7 @@ def _made_faults(entry: Entry) -> Iterator[str]:
 def _sealed(path: Path) -> dict[str, Any]:
     """Read a sealed object from a file; an empty one if it is not whole."""
     try:
-        return files.unsealed(files.read(path, MAX_RECORD_BYTES))
+        return files.unseal(files.read(path, MAX_RECORD_BYTES))
     except (OSError, ValueError):
         return {}
 
@@ -244,7 +248,7 @@ def _in_words(declared: object) -> str:
 
 def _folders(folder: Path) -> Iterator[Path]:
     """Yield the folders that are named by a key; others do not belong to the store."""
-    for path in files.matching(folder):
+    for path in files.list_matching(folder):
         if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
 

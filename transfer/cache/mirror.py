@@ -68,7 +68,7 @@ class Mirror:
         damaged: list[str] = []
         for _ in range(TRIES):
             # In this order: what was copied before the store is listed, and is not in it, is gone from it.
-            own = {path.name: _is_copied(path) for path in shards.paths(folder)}
+            own = {path.name: _is_copied(path) for path in shards.list_shards(folder)}
             there = {name for name in self._names(folder) if _SHARD.fullmatch(name)}
             for name in own.keys() - there:
                 if own[name]:

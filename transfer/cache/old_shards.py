@@ -29,7 +29,7 @@ def read(manifest: Path, *, check: bool) -> tuple[Ids, dict[str, Any]]:
 
     The rows are looked at only to `check` them. Raises an exception of any kind if they are not what was written.
     """
-    record, declared, start = files.unsealed(files.read(manifest, MAX_BYTES)), None, 0
+    record, declared, start = files.unseal(files.read(manifest, MAX_BYTES)), None, 0
     with contextlib.suppress(OSError, ValueError, RecursionError):
         declared = json.loads(files.read(manifest.with_name(KEY), MAX_BYTES))
     ids_N32, shape, seconds = from_hex(record["ids"]), tuple(record["shape"]), float(record["seconds"])
@@ -51,5 +51,5 @@ def read(manifest: Path, *, check: bool) -> tuple[Ids, dict[str, Any]]:
 
 def orphans(folder: Path) -> list[Path]:
     """Return the rows in a folder without a manifest, which was written last."""
-    rows = (path for path in files.matching(folder, f"*{ROWS}") if _NAME.fullmatch(path.stem))
+    rows = (path for path in files.list_matching(folder, f"*{ROWS}") if _NAME.fullmatch(path.stem))
     return [path for path in rows if files.is_abandoned(path) and not path.with_suffix(MANIFEST).exists()]

@@ -26,7 +26,7 @@ class Rule:
     """First letters of keys."""
 
 
-def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
+def choose_entries(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
     """Return the entries that a rule deletes, the least recently used first.
 
     Parameters
@@ -56,7 +56,7 @@ def chosen(entries: Sequence[Entry], rule: Rule) -> list[Entry]:
     return sorted(set(going), key=lambda entry: (entry.used, entry.key))
 
 
-def in_use(entry: Entry) -> bool:
+def is_in_use(entry: Entry) -> bool:
     """Return whether a process uses an entry now."""
     with unused(entry.path) as free:
         return not free and entry.path.exists()
@@ -88,7 +88,7 @@ def delete(entry: Entry) -> bool:
     return True
 
 
-def sweep(leftovers: Iterable[Leftover]) -> list[Leftover]:
+def delete_leftovers(leftovers: Iterable[Leftover]) -> list[Leftover]:
     """Delete leftovers, except folders in use: a running training has only its checkpoint there.
 
     Returns

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
+StoredRows = npt.NDArray[np.float32] | npt.NDArray[np.uint16]
 FLOAT, BITS = "<f4", "<u2"
 
 
-def as_column(x_ND: Rows) -> tuple[Any, Any]:
+def as_column(x_ND: StoredRows) -> tuple[Any, Any]:
     """Return the type of a column of Parquet and its values, which are the bytes of the rows."""
     import pyarrow as pa
 

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transfer.cache import old_shards
-from transfer.cache.rows import BITS, FLOAT, Array, Rows, as_column
+from transfer.cache.rows import BITS, FLOAT, Array, StoredRows, as_column
 from transfer.system import files
 from transfer.system.content_ids import Ids
 from transfer.system.errors import UserError, is_out_of_memory
@@ -82,10 +82,10 @@ class Shard:
                 return np.memmap(rows, self.dtype, "r", self.start, self.shape)
             return np.fromfile(rows, self.dtype, math.prod(self.shape), offset=self.start).reshape(self.shape)
 
-    def load_rows(self, row_N: npt.NDArray[np.int64]) -> Rows:
+    def load_rows(self, row_N: npt.NDArray[np.int64]) -> StoredRows:
         """Read some of its rows and no others; raise `FileNotFoundError` if they are gone."""
         x_ND = np.empty((len(row_N), self.shape[1]), self.dtype)
-        with _damage(self.path), files.opened(_files(self.path)[-1]) as file:
+        with _damage(self.path), files.open_file(_files(self.path)[-1]) as file:
             for own_D, row in zip(x_ND, row_N.tolist(), strict=True):
                 file.seek(self.start + row * self.row_bytes)
                 if file.readinto(own_D.data) < self.row_bytes:
@@ -93,13 +93,13 @@ class Shard:
         return x_ND
 
 
-def paths(folder: Path) -> set[Path]:
+def list_shards(folder: Path) -> set[Path]:
     """Return the shards in a folder."""
-    return {path for path in files.matching(folder) if _NAME.fullmatch(path.name)}
+    return {path for path in files.list_matching(folder) if _NAME.fullmatch(path.name)}
 
 
 def write(
-    folder: Path, declared: Any, ids_N32: Ids, x_ND: Rows, seconds: float, made_on: str, nonce: str = ""
+    folder: Path, declared: Any, ids_N32: Ids, x_ND: StoredRows, seconds: float, made_on: str, nonce: str = ""
 ) -> Shard:
     """Write a shard durably.
 
@@ -201,16 +201,16 @@ def read(path: Path, *, check: bool = True) -> tuple[Shard, Ids]:
         if path.suffix == old_shards.MANIFEST:
             ids_N32, about = old_shards.read(path, check=check)
             return Shard(path, **about), ids_N32
-        with files.opened(path) as file:
+        with files.open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             if check and (size > MAX_BYTES or files.file_sha256(path) != path.stem):
                 raise Damaged("its bytes are not those that were written")
             return _parse(path, file, size)
 
 
-def described(folder: Path) -> Iterator[tuple[Shard, Ids]]:
+def read_headers(folder: Path) -> Iterator[tuple[Shard, Ids]]:
     """Yield what `read` returns of each shard in a folder, unchecked; what can't be read is left to those who check."""
-    for path in sorted(paths(folder)):
+    for path in sorted(list_shards(folder)):
         with contextlib.suppress(Damaged, NewerVersion, OSError):
             yield read(path, check=False)
 
@@ -242,9 +242,9 @@ def can_delete(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and (not folder.st_mode & stat.S_ISVTX or os.geteuid() in owners)
 
 
-def abandoned(folder: Path) -> list[Path]:
+def list_abandoned(folder: Path) -> list[Path]:
     """Return what killed processes left in a folder: files begun, and rows of version 2 without a manifest."""
-    return files.abandoned(folder) + old_shards.orphans(folder)
+    return files.list_abandoned(folder) + old_shards.orphans(folder)
 
 
 def _files(path: Path) -> list[Path]:

@@ -95,7 +95,7 @@ class Store:
         """
         return FeatureTable(self.folder(FEATURES) / folder_name(declared), declared, self.mirror, read=read)
 
-    def listed(self, declared: dict[str, Any]) -> Ids:
+    def list_ids(self, declared: dict[str, Any]) -> Ids:
         """Return the images that a table lists, copies included.
 
         It is not opened: only the features that are used must be whole, so the rows are neither read nor checked.
@@ -117,10 +117,10 @@ class Store:
         folder = self.folder(FEATURES) / folder_name(declared)
         if self.mirror:
             self.mirror.fetch_shards(folder)
-        found = shards.described(folder)
+        found = shards.read_headers(folder)
         return np.concatenate([np.empty((0, 32), np.uint8), *(ids_N32 for _, ids_N32 in found)])
 
-    def made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
+    def find_made(self, kind: str, declared: dict[str, Any]) -> MadeFile | None:
         """Return a generated file, checked against its sha256.
 
         Parameters
@@ -145,7 +145,7 @@ class Store:
         if not lock:  # what comes from here on may be pruned before it is held
             return None
         try:
-            record = files.unsealed(files.read(folder / MADE, MAX_RECORD_BYTES))
+            record = files.unseal(files.read(folder / MADE, MAX_RECORD_BYTES))
             made = MadeFile(
                 made_path(folder, record["sha256"]),
                 record["sha256"],
@@ -195,7 +195,7 @@ class Store:
         path = made_path(folder, files.sha256(data))
         digest = files.write(path, data)
         record = {"declared": declared, "sha256": digest, "seconds": seconds, "made_on": made_on}
-        files.write(folder / MADE, files.sealed(record))
+        files.write(folder / MADE, files.seal(record))
         if self.mirror:
             self.mirror.put(path)
             self.mirror.put(folder / MADE)  # the last, since it says that the file is there
@@ -239,7 +239,7 @@ class Store:
             If they can't be written.
         """
         path = self.folder(TRIALS) / f"{folder_name(declared)}.json"
-        files.write(path, files.sealed({"declared": declared, "trials": list(trials)}))
+        files.write(path, files.seal({"declared": declared, "trials": list(trials)}))
         if self.mirror:
             self.mirror.put(path)
 
@@ -255,9 +255,9 @@ class Store:
 
     def _trials(self, pattern: str) -> list[dict[str, Any]]:
         found = []
-        for path in files.matching(self.root / TRIALS, pattern):
+        for path in files.list_matching(self.root / TRIALS, pattern):
             with contextlib.suppress(OSError, ValueError):  # treated as absent: they are made again
-                entry = files.unsealed(files.read(path, MAX_RECORD_BYTES))
+                entry = files.unseal(files.read(path, MAX_RECORD_BYTES))
                 if isinstance(entry.get("trials"), list) and isinstance(entry.get("declared"), dict):
                     found.append(entry)
         return found

@@ -26,7 +26,7 @@ def export(args: argparse.Namespace) -> int:
 
     find_record(args.model)  # before libraries that take seconds are imported
     from transfer.data.bad_images import BadImages
-    from transfer.data.user_paths import below, find_named
+    from transfer.data.user_paths import find_named, list_image_files
     from transfer.report import rendering
     from transfer.report.card import card
     from transfer.serving.export import export as export_model
@@ -34,7 +34,7 @@ def export(args: argparse.Namespace) -> int:
 
     columns = parse_columns(args.columns)
     given = [args.images] if args.images else []
-    names, left_out = below(find_named(given, sys.stdin.buffer.read, must_exist=True), columns)
+    names, left_out = list_image_files(find_named(given, sys.stdin.buffer.read, must_exist=True), columns)
     bad = BadImages(None, args.on_bad_image or "error")
     out = args.out or args.model / args.format
     with output_folders(out), rendering.progress(args.quiet) as on_progress:

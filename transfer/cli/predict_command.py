@@ -13,7 +13,7 @@ from transfer.cli.commands import report_skipped
 from transfer.cli.parsing import parse_columns
 from transfer.system.progress import print_line
 from transfer.system.remote import path_of
-from transfer.system.text import line
+from transfer.system.text import join_cells
 
 if TYPE_CHECKING:
     from transfer.serving.prediction import Prediction
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def predict(args: argparse.Namespace) -> int:
     """Name the classes of images."""
     from transfer.data.bad_images import BadImages
-    from transfer.data.user_paths import below, find_named
+    from transfer.data.user_paths import find_named, list_image_files
     from transfer.engines.options import check_names, pick_device
     from transfer.serving import prediction_table
     from transfer.serving.prediction import check_confidence
@@ -37,7 +37,7 @@ def predict(args: argparse.Namespace) -> int:
         prediction_table.check_path(args.out)
     must_exist = args.on_bad_image != "skip"
     given = find_named(args.images, sys.stdin.buffer.read, must_exist=must_exist, out=args.out)
-    names, left_out = below(given, parse_columns(args.columns))
+    names, left_out = list_image_files(given, parse_columns(args.columns))
     find_record(args.model)  # before libraries that take seconds are imported
     from transfer.report import rendering
     from transfer.serving import predictor
@@ -50,7 +50,7 @@ def predict(args: argparse.Namespace) -> int:
     with rendering.progress(args.quiet or args.json) as on_progress:
         loaded = predictor.load(args.model, batch=len(names), on_progress=on_progress, **options)
         if args.out:
-            loaded.check_calibrated("`out`")
+            loaded.require_calibration("`out`")
         table = prediction_table.open_table(args.out, loaded.classes) if args.out else nullcontext(None)
         with table as add:
             for start in range(0, len(names), predictor.ROWS):
@@ -96,7 +96,7 @@ class _Shown:
                 self._rows.append(json.dumps(row, indent=1).replace("\n", "\n "))
             else:
                 share = "-" if one.probability is None else f"{one.probability:.3f}"
-                self._rows.append(line(str(one.path), one.label or "", share))
+                self._rows.append(join_cells(str(one.path), one.label or "", share))
 
     def print(self) -> None:
         if self._json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from transfer.cli.exit_status import DONE, FAILED
 from transfer.cli.parsing import parse_age, parse_bytes
-from transfer.system.text import in_bytes, line, printable
+from transfer.system.text import in_bytes, join_cells, printable
 from transfer.system.user_folders import default_store
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def list_entries(args: argparse.Namespace) -> int:
     from transfer.report import rendering
 
     root = args.store or default_store()
-    entries, leftovers = inventory.entries(root), inventory.leftovers(root)
+    entries, leftovers = inventory.list_entries(root), inventory.list_leftovers(root)
     if args.json:
         records = [
             {
@@ -54,11 +54,11 @@ def verify_entries(args: argparse.Namespace) -> int:
     from transfer.cache import inventory
     from transfer.report import rendering
 
-    entries, found = inventory.entries(args.store or default_store()), 0
+    entries, found = inventory.list_entries(args.store or default_store()), 0
     with rendering.progress(args.quiet) as on_progress:
         for done, entry in enumerate(entries):
             on_progress("check", done, len(entries), entry.kind)
-            for fault in inventory.faults(entry):
+            for fault in inventory.find_faults(entry):
                 found += 1
                 print(printable(fault))
         on_progress("check", len(entries), len(entries))
@@ -82,19 +82,22 @@ def prune_entries(args: argparse.Namespace) -> int:
         keys=tuple(args.key or ()),
     )
     root = args.store or default_store()
-    going, leftovers = pruning.chosen(inventory.entries(root), rule), inventory.leftovers(root)
+    going, leftovers = (
+        pruning.choose_entries(inventory.list_entries(root), rule),
+        inventory.list_leftovers(root),
+    )
     if going:
         rendering.draw(_entries("What is to go", going), rendering.console())
     for leftover in leftovers:
-        print(line(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
+        print(join_cells(in_bytes(leftover.bytes), leftover.reason, str(leftover.path)))
     if args.yes:
         kept = [entry for entry in going if not pruning.delete(entry)]
-        left = pruning.sweep(leftovers)
+        left = pruning.delete_leftovers(leftovers)
         leftovers = [leftover for leftover in leftovers if leftover not in left]
         for leftover in left:
             print(f"{printable(str(leftover.path))} is in use, and kept")
     else:
-        kept = [entry for entry in going if pruning.in_use(entry)]
+        kept = [entry for entry in going if pruning.is_in_use(entry)]
     for entry in kept:
         print(f"{entry.kind} {printable(entry.key[:8])} is in use, and kept")
     freed = sum(leftover.bytes for leftover in leftovers) + sum(e.bytes for e in going if e not in kept)

@@ -262,7 +262,7 @@ def _mapped(path: Path, stamp: tuple[int, ...]) -> Any:
 
     with tempfile.NamedTemporaryFile() as copy:  # gone once the map is
         if isinstance(path, RemotePath):
-            with files.opened(path) as file:
+            with files.open_file(path) as file:
                 shutil.copyfileobj(file, copy)
             copy.flush()
         source = pyarrow.memory_map(copy.name if isinstance(path, RemotePath) else str(path))

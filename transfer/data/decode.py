@@ -19,10 +19,10 @@ from transfer.data import depth, formats, heif, limits
 from transfer.data.colour import to_rgb
 from transfer.data.limits import MAX_PIXELS, BadImage
 from transfer.data.orientation import orientation_of, swaps_sides, turn_of
-from transfer.data.resize import LEAST_REDUCED, STRETCH, Resizing, fitted, place
+from transfer.data.resize import LEAST_REDUCED, STRETCH, Resizing, fit_image, place
 from transfer.system.text import first_line, printable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 # What changes pixels and therefore belongs to the key that features are stored under.
 DECLARED = {
     "decoder": f"pillow {pillow_version}",
@@ -163,7 +163,7 @@ def pixels(
             if reduced:
                 image = reduced()
             image = _decoded(data, image, shift)  # one variable: the image before it is let go
-            return fitted(image, size, shift, resizing)
+            return fit_image(image, size, shift, resizing)
 
 
 def pixels_of(
@@ -193,7 +193,7 @@ def pixels_of(
     with _bad_images(b""):  # one that was opened may not have been read yet
         turn = turn_of(image)
         image.load()
-        return fitted(image if turn is None else image.transpose(turn), size, shift, resizing)
+        return fit_image(image if turn is None else image.transpose(turn), size, shift, resizing)
 
 
 def is_plain_jpeg(data: bytes) -> bool:
@@ -212,7 +212,7 @@ def is_plain_jpeg(data: bytes) -> bool:
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    image = Image.open(io.BytesIO(data), formats=heif.formats(data, FORMATS))
+    image = Image.open(io.BytesIO(data), formats=heif.formats(data, IMAGE_FORMATS))
     is_decoded_twice = image.format in _COPYING or depth.is_deep_colour(image)
     limits.check(image, data, is_decoded_twice=is_decoded_twice)
     assert isinstance(image, ImageFile.ImageFile)
@@ -281,7 +281,7 @@ def _check_memory(data: bytes) -> None:
     count, is_copied = formats.webp_pixels(data[: formats.FIRST_BYTES]), True
     with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning):
         if not count:  # Pillow opens a WebP by making its decoder
-            image = Image.open(io.BytesIO(data), formats=heif.formats(data, FORMATS))
+            image = Image.open(io.BytesIO(data), formats=heif.formats(data, IMAGE_FORMATS))
             count, is_copied = image.width * image.height, image.format in _COPYING
         np.empty(min(MAX_PIXELS, count) * (16 if is_copied else 8) + _DECODER_BYTES, np.uint8)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transfer.config import check_pattern
+from transfer.config import compile_pattern
 from transfer.system.errors import UserError
 
 _DAY = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -67,7 +67,7 @@ def assign_groups(names: Sequence[str], pattern: str) -> Groups:
         If the pattern is not a regular expression, does not match some names, or makes one group of all images or
         a group of every image.
     """
-    expression = check_pattern(pattern)
+    expression = compile_pattern(pattern)
     key = 1 if expression.groups else 0
     codes: dict[str, int] = {}
     code_N = np.full(len(names), -1, np.int32)

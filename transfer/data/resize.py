@@ -104,7 +104,9 @@ def _begin(excess: int) -> int:
     return round(excess / 2) if excess > 0 else -(-excess // 2)
 
 
-def fitted(image: Image.Image, size: Size, shift: int, resizing: Resizing = STRETCH) -> npt.NDArray[np.uint8]:
+def fit_image(
+    image: Image.Image, size: Size, shift: int, resizing: Resizing = STRETCH
+) -> npt.NDArray[np.uint8]:
     """Return RGB pixels of an upright image at a size.
 
     Parameters

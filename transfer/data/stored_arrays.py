@@ -15,7 +15,7 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from transfer.system.files import opened
+from transfer.system.files import open_file
 
 BLOCK_BYTES = 1 << 24
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -34,7 +34,7 @@ class StoredArray:
     @classmethod
     def open(cls, path: Path, name: str) -> Self:
         """Read the header; raise `KeyError` where there is no such array, `ValueError` for what is none."""
-        with opened(path) as file, zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as stream:
             shape, by_column, dtype = _read_header(stream)
             if math.prod(shape) * dtype.itemsize > archive.getinfo(f"{name}.npy").file_size:
                 raise ValueError(f"{name} ends early")
@@ -58,7 +58,7 @@ class StoredArray:
         width = math.prod(self.shape[1:])
         count = max(1, BLOCK_BYTES // (width * self.dtype.itemsize))
         member = f"{self.name}.npy"
-        with opened(self.path) as file, zipfile.ZipFile(file) as archive, archive.open(member) as stream:
+        with open_file(self.path) as file, zipfile.ZipFile(file) as archive, archive.open(member) as stream:
             _read_header(stream)
             if self.by_column:
                 yield self._read(stream, self.size).reshape(self.shape, order="F")

@@ -231,7 +231,7 @@ def parquet_file(path: Path) -> Iterator[Any]:
         import pyarrow.parquet
 
         with contextlib.ExitStack() as stack:
-            source = stack.enter_context(files.opened(path)) if isinstance(path, RemotePath) else path
+            source = stack.enter_context(files.open_file(path)) if isinstance(path, RemotePath) else path
             yield stack.enter_context(pyarrow.parquet.ParquetFile(source))
 
 

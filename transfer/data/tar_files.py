@@ -79,7 +79,7 @@ def read(tar: Path, member: str, max_bytes: int) -> bytes:
     at = bisect_left(members.names, member)
     if at == len(members.names) or members.names[at] != member:
         raise files.Unfit(None, f"not in {tar.name}", str(tar))
-    with files.opened(tar) as file:
+    with files.open_file(tar) as file:
         return _read(file, members, at, max_bytes)
 
 
@@ -99,7 +99,7 @@ def list_members(tar: Path) -> Members:
 @lru_cache(TARS_KEPT)
 def _list_members(path: Path, stamp: tuple[int, ...]) -> Members:
     found: list[tuple[str, int, int]] = []
-    with files.opened(path) as file:
+    with files.open_file(path) as file:
         try:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 while member := tar.next():
@@ -157,7 +157,7 @@ class TarTable(Table):
         """
         members = list_members(self.path)
         number = -1
-        with files.opened(self.path) as file:
+        with files.open_file(self.path) as file:
             for key, parts in members.samples().items():
                 images = _images_of(parts)
                 values = _values_of(self.path, file, members, key, parts) if images else {}
@@ -195,7 +195,7 @@ def open_tar(path: Path) -> TarTable:
     first = next(((key, parts) for key, parts in members.samples().items() if _images_of(parts)), None)
     if first is None:
         raise UserError(f"{path} has no images; members such as 0001.jpg and 0001.cls are wanted")
-    with files.opened(path) as file:
+    with files.open_file(path) as file:
         return TarTable(path, [FILE, *_values_of(path, file, members, *first)])
 
 

@@ -93,7 +93,7 @@ def _matches(path: Path) -> list[Path]:
     return ([one for one in found if not one.is_dir()] or found) if "**" in path.parts else found
 
 
-def below(
+def list_image_files(
     given: Iterable[Path], columns: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Names, dict[str, str]]:
     """List files, for each folder the images in it at any depth, and for each table the files that it names.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Pixels = npt.NDArray[np.uint8]
-Features = npt.NDArray[np.float32]
+FeatureRows = npt.NDArray[np.float32]
 Size = tuple[int, int]
 Item = TypeVar("Item")
 
@@ -68,7 +68,7 @@ class Engine(Protocol):
     in_flight: int
     """Batches that may be submitted before the first of them is waited for."""
 
-    def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
+    def submit(self, x_NHW3: Pixels) -> Callable[[], FeatureRows]:
         """Start on pixels `(N, H, W, 3)` uint8, at most a batch; the returned function waits for features `(N, D)`."""
         ...
 
@@ -160,12 +160,12 @@ def build(
         return engine
 
 
-def submit(engine: Engine, x_NHW3: Pixels) -> Callable[[], Features]:
+def submit(engine: Engine, x_NHW3: Pixels) -> Callable[[], FeatureRows]:
     """Submit a batch; this call and the function that it returns raise `EngineError` for errors of the engine."""
     with _engine_errors(engine.plan):
         wait = engine.submit(x_NHW3)
 
-    def features() -> Features:
+    def features() -> FeatureRows:
         with _engine_errors(engine.plan):
             return wait()
 
@@ -186,7 +186,7 @@ def _engine_errors(plan: Plan) -> Iterator[None]:
 
 
 def run(
-    engine: Engine, batches: Iterable[tuple[Item, Pixels]], take: Callable[[Item, Features], None]
+    engine: Engine, batches: Iterable[tuple[Item, Pixels]], take: Callable[[Item, FeatureRows], None]
 ) -> None:
     """Run batches through an engine, as many at once as it takes.
 
@@ -203,7 +203,7 @@ def run(
     EngineError
         For errors of the engine; those of `batches` and `take` are passed on as they are.
     """
-    waiting: deque[tuple[Item, Callable[[], Features]]] = deque()
+    waiting: deque[tuple[Item, Callable[[], FeatureRows]]] = deque()
 
     def finish() -> None:
         item, wait = waiting.popleft()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from transfer import engines
-from transfer.engines import Engine, EngineError, Features, Pixels, Plan
+from transfer.engines import Engine, EngineError, FeatureRows, Pixels, Plan
 from transfer.engines.trials import Trial, try_engine
 from transfer.system.errors import UserError
 from transfer.system.progress import Progress, silent
@@ -61,7 +61,7 @@ class Choice:
         return f"{taken} (images/s: {rates})" if rates else taken
 
 
-def settled(
+def choose_without_trials(
     options: Sequence[Plan],
     left: Mapping[Plan, int],
     images: int,
@@ -195,7 +195,7 @@ class _Trials:
         self.spent_s = 0.0
         """On trials since the first way beside plain fp32 that works."""
         self._plain = replace(options[0], engine="eager", precision="fp32")
-        self._expected_ND: Features | None = None
+        self._expected_ND: FeatureRows | None = None
         if _way(self._plain) not in self.found:
             self._run_plain()
 

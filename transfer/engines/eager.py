@@ -17,7 +17,7 @@ from torch import nn
 
 from transfer.backbones.pixels import FromPixels
 from transfer.backbones.preprocessing import IMAGENET, Normalisation
-from transfer.engines import Features, Pixels, Plan, Size
+from transfer.engines import FeatureRows, Pixels, Plan, Size
 from transfer.engines.folding import fold_batch_norm
 from transfer.system.errors import UserError
 
@@ -57,7 +57,7 @@ class Eager:
         module = FromPixels(network, normalisation)
         return module.to(self.plan.device).to(memory_format=torch.channels_last)
 
-    def submit(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
+    def submit(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], FeatureRows]:
         """Start on pixels, as `Engine.submit` does; they may lie on the device already.
 
         Raises
@@ -69,14 +69,14 @@ class Eager:
             self._halve()  # once the error, which holds what the pass had in memory, is gone
         return lambda: np.concatenate([part() for part in parts])
 
-    def _started(self, x_NHW3: Pixels | torch.Tensor) -> list[Callable[[], Features]] | None:
+    def _started(self, x_NHW3: Pixels | torch.Tensor) -> list[Callable[[], FeatureRows]] | None:
         """Start the forward pass in batches that the memory has held so far; None where it does not hold them now."""
         try:
             return [self._start(x_NHW3[i : i + self.batch]) for i in range(0, len(x_NHW3) or 1, self.batch)]
         except torch.OutOfMemoryError:
             return None
 
-    def _start(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], Features]:
+    def _start(self, x_NHW3: Pixels | torch.Tensor) -> Callable[[], FeatureRows]:
         x_ND = self._features(self._moved(x_NHW3))[: len(x_NHW3)].float()
         if self._copies is None:
             return x_ND.numpy
@@ -85,7 +85,7 @@ class Eager:
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record()
 
-        def wait() -> Features:
+        def wait() -> FeatureRows:
             done.synchronize()
             return rows.numpy()
 

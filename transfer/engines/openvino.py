@@ -24,7 +24,7 @@ from torch import nn
 
 from transfer.backbones.pixels import FromPixels
 from transfer.backbones.preprocessing import IMAGENET, Normalisation
-from transfer.engines import Features, Pixels, Plan, Size
+from transfer.engines import FeatureRows, Pixels, Plan, Size
 
 # Images traced while converting; not 1, for which tracing may take a dimension for a constant.
 TRACED = 2
@@ -48,7 +48,7 @@ class OpenVINO:
         self.plan = plan
         shape = model.input().get_partial_shape()
         model.reshape([plan.batch, *(shape[i].get_length() for i in (1, 2, 3))])
-        core = library().Core()
+        core = import_openvino().Core()
         # On processors that multiply bf16 OpenVINO would take it unasked; on others it would not, though asked.
         precision = "bf16" if plan.precision == "bf16" else "f32"
         options = {
@@ -67,7 +67,7 @@ class OpenVINO:
         self.in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._free = [compiled.create_infer_request() for _ in range(self.in_flight)]
 
-    def submit(self, x_NHW3: Pixels) -> Callable[[], Features]:
+    def submit(self, x_NHW3: Pixels) -> Callable[[], FeatureRows]:
         """Start on pixels, as `Engine.submit` does."""
         count = len(x_NHW3)
         padded = x_NHW3
@@ -78,11 +78,11 @@ class OpenVINO:
         request.start_async({0: padded}, share_inputs=True)
         return partial(self._finish, request, padded, count)
 
-    def _finish(self, request: Any, padded: Pixels, count: int) -> Features:
+    def _finish(self, request: Any, padded: Pixels, count: int) -> FeatureRows:
         # `padded` is held until here: the request reads it where it lies.
         try:
             request.wait()
-            x_ND: Features = request.get_output_tensor().data[:count].copy()
+            x_ND: FeatureRows = request.get_output_tensor().data[:count].copy()
         finally:  # interrupted, the engine is still there for a next call
             self._free.append(request)
         return x_ND
@@ -103,7 +103,7 @@ def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGE
     openvino.Model
         From pixels `(N, H, W, 3)` uint8 to features `(N, D)`.
     """
-    ov = library()
+    ov = import_openvino()
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     example = torch.zeros((TRACED, *size, 3), dtype=torch.uint8)
@@ -135,7 +135,7 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
     bytes
         A safetensors file, which `load` reads.
     """
-    library()
+    import_openvino()
     with _silence():
         import nncf
 
@@ -147,7 +147,7 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
-        library().save_model(quantised, path, compress_to_fp16=False)
+        import_openvino().save_model(quantised, path, compress_to_fp16=False)
         parts = {part: np.fromfile(path.with_suffix(f".{part}"), np.uint8) for part in ("xml", "bin")}
     return save(parts)
 
@@ -155,10 +155,10 @@ def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
 def load(path: Path) -> Any:
     """Load the `openvino.Model` from a file of what `calibrate` returned."""
     parts = load_file(path)
-    return library().Core().read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
+    return import_openvino().Core().read_model(parts["xml"].tobytes(), parts["bin"].tobytes())
 
 
-def library() -> Any:
+def import_openvino() -> Any:
     """Import OpenVINO without its telemetry."""
     # OpenVINO and NNCF report their use over the network unless their telemetry can't be imported.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from transfer import engines
-from transfer.engines import Engine, Features, Pixels, Plan
+from transfer.engines import Engine, FeatureRows, Pixels, Plan
 from transfer.metrics import cosines
 from transfer.system import hardware
 from transfer.system.timer import now
@@ -55,9 +55,9 @@ def try_engine(
     plan: Plan,
     build: Callable[[Plan], Engine],
     x_NHW3: Pixels,
-    expected_ND: Features | None,
+    expected_ND: FeatureRows | None,
     most: float,
-) -> tuple[Engine, Trial, Features]:
+) -> tuple[Engine, Trial, FeatureRows]:
     """Build and time an engine.
 
     Parameters
@@ -103,7 +103,7 @@ def try_engine(
     return engine, trial, x_ND
 
 
-def _rounds(engine: Engine, x_BHW3: Pixels, most: float) -> tuple[Features, list[float]]:
+def _rounds(engine: Engine, x_BHW3: Pixels, most: float) -> tuple[FeatureRows, list[float]]:
     """Time rounds, in seconds: as many batches as the engine takes at once; also return the features of one."""
     round_s: list[float] = []
     images = engine.in_flight * len(x_BHW3)
@@ -116,7 +116,7 @@ def _rounds(engine: Engine, x_BHW3: Pixels, most: float) -> tuple[Features, list
             return x_BD, round_s
 
 
-def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
+def parse_trials(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
     """Read trials that were kept as plain data; what is none, or has a number that is not finite, is left out."""
     found = []
     for record in records:
@@ -141,7 +141,7 @@ def known(records: Iterable[Mapping[str, Any]]) -> list[Trial]:
 def describe_trials(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield lines on the trials that a store keeps: for each network, input size and machine, what was found."""
     for entry in entries:
-        declared, trials = entry["declared"], known(entry["trials"])
+        declared, trials = entry["declared"], parse_trials(entry["trials"])
         # The store is a folder: anything may lie in it.
         with contextlib.suppress(KeyError, TypeError, ValueError):
             height, width = declared["size"]

@@ -26,11 +26,11 @@ from transfer.data import decode, heif, views
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches
 from transfer.data.loader import Image, IndexedImages
-from transfer.engines import Engine, Features, Pixels, Plan, autotune, openvino, options
+from transfer.engines import Engine, FeatureRows, Pixels, Plan, autotune, openvino, options
 from transfer.engines.autotune import Choice
 from transfer.engines.trials import Trial
 from transfer.features import maps
-from transfer.features.forward import batches_for, check_finite, made_on
+from transfer.features.forward import batches_for, check_finite, describe_machine
 from transfer.features.map_tables import MapTables
 from transfer.features.reading import take_share
 from transfer.system.content_ids import Ids, from_hex, to_hex
@@ -78,7 +78,7 @@ class FeatureExtractor:
     def _activation_bytes(self) -> int:
         """The bytes that the network's largest operation takes for one image."""
         own = self.weights.preprocessing
-        return networks.check_size(self._sized, self.weights.backbone, self.size, own.size)
+        return networks.measure_at_size(self._sized, self.weights.backbone, self.size, own.size)
 
     @cached_property
     def flops(self) -> int | None:
@@ -116,7 +116,7 @@ class FeatureExtractor:
             "engine": options.version("openvino"),
             "nncf": metadata.version("nncf"),
         }
-        kept = self.store.made("calibrated", declared)
+        kept = self.store.find_made("calibrated", declared)
         if kept:
             return kept
         start = now()
@@ -154,17 +154,17 @@ class FeatureExtractor:
         """Return `compute` for a plan, with its engine built where there is none yet."""
         return partial(self.compute, engine or self.engine(plan))
 
-    def made_on(self, plan: Plan) -> str:
+    def describe_machine(self, plan: Plan) -> str:
         """Return what seconds of its features depend on."""
-        return made_on(plan)
+        return describe_machine(plan)
 
     def table(self, plan: Plan) -> FeatureTable:
         """Open the table of its features by `plan`."""
         return self.store.table(self.declare(plan))
 
-    def listed(self, plan: Plan) -> Ids:
+    def list_ids(self, plan: Plan) -> Ids:
         """Return the images whose features by `plan` are kept, as far as is known without reading the features."""
-        return self.store.listed(self.declare(plan))
+        return self.store.list_ids(self.declare(plan))
 
     def declare(self, plan: Plan) -> dict[str, Any]:
         """Return what its features depend on: the data that their key is made of, never code or a path."""
@@ -181,7 +181,7 @@ class FeatureExtractor:
         return {
             **self._declared,
             "openvino": options.version("openvino"),
-            "machine": self.made_on(plan),
+            "machine": self.describe_machine(plan),
             "batch": plan.batch,
         }
 
@@ -244,14 +244,14 @@ class FeatureExtractor:
         done = 0
         keeping: Future[str] | None = None
 
-        def keep(batch: list[Image], x_ND: Features) -> None:
+        def keep(batch: list[Image], x_ND: FeatureRows) -> None:
             nonlocal done, keeping, start
             check_finite(x_ND, batch, engine.plan)
             seconds, start = now() - start, now()
             if keeping:
                 keeping.result()
             ids_N32 = from_hex([image.id for image in batch])
-            keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, made_on(engine.plan))
+            keeping = keeper.submit(table.append, ids_N32, x_ND, seconds, describe_machine(engine.plan))
             done += len(batch)
             report(done)
 

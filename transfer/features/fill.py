@@ -131,7 +131,7 @@ def fill(
         size = plan.size or default_input_size(found, plan.weights)
         with watch("weights"), reported(on_progress, "weights", plan.weights.source):
             chosen = weights.find(plan.weights, found, size, plan.store, pool, bad)
-        frozen = here.make(
+        extractor = here.make(
             weights=chosen,
             size=size,
             images=found,
@@ -145,23 +145,23 @@ def fill(
         calibrated_s: float | None = 0.0
         if plan.options[0].precision == "int8":
             with watch("calibrate"), reported(on_progress, "calibrate", "int8"):
-                calibrated_s = frozen.calibrated_s
-        picked, table, missing = _compute(frozen, wanted, plan, watch, on_progress)
+                calibrated_s = extractor.calibrated_s
+        picked, table, missing = _compute(extractor, wanted, plan, watch, on_progress)
         kept = wanted.select(table.holds(wanted.ids_N32))
         check_splits(kept, whole, [SPLITS[code] for code in np.unique(wanted.split_N)])
         exact = None
         if picked.plan.precision == "int8" and kept.in_split("test"):
             with watch("extract in fp32"):
-                exact = _exact(frozen, picked.plan, table, kept.in_split("test"), on_progress)
+                exact = _exact(extractor, picked.plan, table, kept.in_split("test"), on_progress)
     computed = int(table.holds(missing.ids_N32).sum())
     flops = matmul = None
     if (
         computed >= matmul_share.LEAST_COMPARED and here.workers is None
     ):  # the rate of this machine is not that of several
         with watch("matrix products"):
-            flops, matmul = matmul_share.compare(frozen, picked.plan, computed, watch.last("extract"))
+            flops, matmul = matmul_share.compare(extractor, picked.plan, computed, watch.last("extract"))
     alone = (here.workers or 1) == 1
-    cold = [table.seconds(kept.ids_N32, frozen.made_on(picked.plan)), chosen.made_s, calibrated_s]
+    cold = [table.seconds(kept.ids_N32, extractor.describe_machine(picked.plan)), chosen.made_s, calibrated_s]
     return Extraction(
         table=table,
         images=kept,
@@ -173,7 +173,7 @@ def fill(
         computed=computed,
         extract_s=watch.last("extract") if missing else 0.0,
         cold_s=None if None in cold or not alone else sum(filter(None, cold)),
-        calibrated=frozen.calibrated if picked.plan.precision == "int8" else None,
+        calibrated=extractor.calibrated if picked.plan.precision == "int8" else None,
         exact=exact,
         skipped=bad.skipped,
         flops_per_image=flops,
@@ -183,7 +183,7 @@ def fill(
 
 
 def _compute(
-    frozen: FeatureExtractor,
+    extractor: FeatureExtractor,
     wanted: IndexedImages,
     plan: ExtractionPlan,
     watch: Stopwatch,
@@ -198,25 +198,25 @@ def _compute(
     -------
     The option that was taken, the table of its features, and the images that had to be computed.
     """
-    start, distinct = now(watch.device), frozen.images.distinct()
+    start, distinct = now(watch.device), extractor.images.distinct()
     with watch("open cache"):
-        missing_N = {one: ~are_among(distinct.ids_N32, frozen.listed(one)) for one in plan.options}
+        missing_N = {one: ~are_among(distinct.ids_N32, extractor.list_ids(one)) for one in plan.options}
     opened_s = watch.last("open cache")
     if all(rows_N.any() for rows_N in missing_N.values()):  # the network will run, whichever is picked
         with watch("prepare"), reported(on_progress, "prepare", "network"):
-            fitting = frozen.fit_batch(missing_N)
+            fitting = extractor.fit_batch(missing_N)
         missing_N = {fitting[one]: rows_N for one, rows_N in missing_N.items()}
     while True:
-        picked = _pick(frozen, distinct, missing_N, plan.least_cosine, watch, on_progress)
+        picked = _pick(extractor, distinct, missing_N, plan.least_cosine, watch, on_progress)
         with watch("open cache"), reported(on_progress, "open cache"):
-            table = frozen.table(picked.plan)
+            table = extractor.table(picked.plan)
             missing = wanted.distinct()
             missing = missing.select(~table.holds(missing.ids_N32))
         opened_s += watch.last("open cache")
         try:
             if missing:
                 with watch("prepare"), reported(on_progress, "prepare", picked.plan.engine):
-                    compute = frozen.prepare(picked.plan, picked.engine)
+                    compute = extractor.prepare(picked.plan, picked.engine)
                 with watch("extract"):
                     # To open the cache is no part of what features cost that are not in it.
                     compute(missing, table, start + opened_s, on_progress)
@@ -237,7 +237,7 @@ def _compute(
 
 
 def _pick(
-    frozen: FeatureExtractor,
+    extractor: FeatureExtractor,
     distinct: IndexedImages,
     missing_N: Mapping[Plan, npt.NDArray[np.bool_]],
     least_cosine: float,
@@ -247,9 +247,9 @@ def _pick(
     """Choose a plan by which of the `distinct` images the cache lacks, by earlier trials, or by a trial now."""
     options = tuple(missing_N)
     left = {plan: int(rows_N.sum()) for plan, rows_N in missing_N.items()}
-    declared = frozen.declare_trials(options[0])
-    kept = trials.known(frozen.store.trials(declared))
-    settled = autotune.settled(options, left, len(distinct), kept, least_cosine=least_cosine)
+    declared = extractor.declare_trials(options[0])
+    kept = trials.parse_trials(extractor.store.trials(declared))
+    settled = autotune.choose_without_trials(options, left, len(distinct), kept, least_cosine=least_cosine)
     if settled:
         if settled.reason == autotune.CACHED:
             plan, held = settled.plan, len(distinct) - left[settled.plan]
@@ -257,26 +257,26 @@ def _pick(
             log.info("%s (`engine` and `precision` name others)", choice)
         return settled
     with watch("choose"), reported(on_progress, "choose"):
-        sample = frozen.sample(distinct, autotune.count_compared(left))
-        picked = frozen.choose(left, sample, kept, least_cosine, on_progress)
+        sample = extractor.sample(distinct, autotune.count_compared(left))
+        picked = extractor.choose(left, sample, kept, least_cosine, on_progress)
         if picked.reason == "measured":
-            frozen.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
+            extractor.store.keep_trials(declared, [asdict(trial) for trial in picked.trials])
     log.info("%s", picked)
     return picked
 
 
 def _exact(
-    frozen: FeatureExtractor, plan: Plan, table: FeatureTable, tested: IndexedImages, on_progress: Progress
+    extractor: FeatureExtractor, plan: Plan, table: FeatureTable, tested: IndexedImages, on_progress: Progress
 ) -> tuple[FeatureTable, IndexedImages]:
     """Compute some test images, the first by id, in fp32 as well."""
-    count = take_share(len(frozen.images), EXACT_FOR, LEAST_EXACT, MOST_EXACT)
+    count = take_share(len(extractor.images), EXACT_FOR, LEAST_EXACT, MOST_EXACT)
     sample = tested.first_by_id(count)
     plan = replace(plan, precision="fp32")
-    exact = frozen.table(plan)
+    exact = extractor.table(plan)
     missing = sample.select(~exact.holds(sample.ids_N32))
     if missing:
         start = now(plan.device)
-        frozen.prepare(plan)(missing, exact, start, on_progress, phase="extract in fp32")
+        extractor.prepare(plan)(missing, exact, start, on_progress, phase="extract in fp32")
     sample = sample.select(exact.holds(sample.ids_N32))
     least = cosines(table.gather(sample.ids_N32), exact.gather(sample.ids_N32)).min()
     log.info("int8: cosine with fp32 at least %.4f on %d test images", least, len(sample))

@@ -15,7 +15,7 @@ import torch
 from transfer.data.bad_images import BadImages
 from transfer.data.batches import batches, batches_on
 from transfer.data.loader import File, Readable
-from transfer.engines import Features, Plan
+from transfer.engines import FeatureRows, Plan
 from transfer.system.errors import UserError
 from transfer.system.hardware import processor
 
@@ -38,13 +38,13 @@ def batches_for(
     return batches(images, plan.batch, size, pool, bad)
 
 
-def made_on(plan: Plan) -> str:
+def describe_machine(plan: Plan) -> str:
     """Return what seconds depend on; those of different machines are never added up."""
     chip = torch.cuda.get_device_name() if plan.device == "cuda" else processor()[0]
     return f"{chip}, {plan.threads} threads"
 
 
-def check_finite(x_ND: Features, images: Sequence[File], plan: Plan) -> None:
+def check_finite(x_ND: FeatureRows, images: Sequence[File], plan: Plan) -> None:
     """Raise `NotFinite` for features `(N, D)` that are no numbers."""
     if not np.isfinite(x_ND).all():
         hint = "" if plan.precision == "fp32" else "`precision='fp32'`, or "

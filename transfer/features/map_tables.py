@@ -12,7 +12,7 @@ import numpy as np
 
 from transfer.backbones.choice import Maps
 from transfer.cache.feature_table import FeatureTable
-from transfer.engines import Features
+from transfer.engines import FeatureRows
 from transfer.features.maps import encode
 from transfer.system.content_ids import Ids
 
@@ -24,7 +24,7 @@ class MapTables:
     tables: Sequence[tuple[Maps, int, FeatureTable]]
     """For each block its maps, their numbers an image, and where they are kept."""
 
-    def append(self, ids_N32: Ids, x_ND: Features, seconds: float, made_on: str) -> str:
+    def append(self, ids_N32: Ids, x_ND: FeatureRows, seconds: float, made_on: str) -> str:
         """Write to each table the rows that it lacks, as `FeatureTable.append` does; a block has a part of the seconds.
 
         Returns

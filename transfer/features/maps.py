@@ -20,7 +20,7 @@ from transfer.backbones.blocks import CantCut
 from transfer.backbones.choice import Maps
 from transfer.backbones.weights import Weights
 from transfer.data.loader import IndexedImages
-from transfer.engines import Features
+from transfer.engines import FeatureRows
 from transfer.features.plan import MapsRequest
 from transfer.system import files
 from transfer.system.errors import UserError
@@ -34,7 +34,7 @@ def declare(maps: Sequence[Maps]) -> dict[str, Any]:
     return {"maps": asdict(maps[0])} if maps else {}
 
 
-def encode(x_ND: Features, maps: Maps) -> npt.NDArray[Any]:
+def encode(x_ND: FeatureRows, maps: Maps) -> npt.NDArray[Any]:
     """Return rows as the cache keeps them: those of bfloat16 as their bits, uint16."""
     if maps.dtype == "float32":
         return x_ND

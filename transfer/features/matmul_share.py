@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def compare(
-    frozen: FeatureExtractor, plan: Plan, computed: int, seconds: float
+    extractor: FeatureExtractor, plan: Plan, computed: int, seconds: float
 ) -> tuple[int | None, float | None]:
     """Compare the rate of an extraction with that of the largest matrix products, measured now.
 
@@ -25,7 +25,7 @@ def compare(
 
     Parameters
     ----------
-    frozen : FeatureExtractor
+    extractor : FeatureExtractor
     plan : Plan
         How it computed.
     computed : int
@@ -39,9 +39,9 @@ def compare(
     matmul_flops_per_s : float or None
         None where it can't be measured.
     """
-    flops, rate = frozen.flops, _measure(plan)
+    flops, rate = extractor.flops, _measure(plan)
     if flops and rate:
-        _keep(frozen, plan, computed * flops / seconds / rate)
+        _keep(extractor, plan, computed * flops / seconds / rate)
     return flops, rate
 
 
@@ -52,12 +52,12 @@ def _measure(plan: Plan) -> float | None:
         return None
 
 
-def _keep(frozen: FeatureExtractor, plan: Plan, share: float) -> None:
-    declared, own = frozen.declare_trials(plan), (plan.engine, plan.precision)
-    kept = trials.known(frozen.store.trials(declared))
+def _keep(extractor: FeatureExtractor, plan: Plan, share: float) -> None:
+    declared, own = extractor.declare_trials(plan), (plan.engine, plan.precision)
+    kept = trials.parse_trials(extractor.store.trials(declared))
     updated = [replace(one, share=share) if (one.engine, one.precision) == own else one for one in kept]
     try:
         if updated != kept:
-            frozen.store.keep_trials(declared, [asdict(trial) for trial in updated])
+            extractor.store.keep_trials(declared, [asdict(trial) for trial in updated])
     except UserError as error:  # nothing but a figure is lost
         log.warning("%s", error)

@@ -171,6 +171,6 @@ def check_size(plan: ExtractionPlan) -> None:
     except (NotImplementedError, RuntimeError):  # it reads values while it is built: checked with its weights
         return
     own = chosen.preprocessing.size
-    networks.check_size(
+    networks.measure_at_size(
         networks.at_size(network, chosen.backbone, plan.size, own), chosen.backbone, plan.size, own
     )

@@ -20,7 +20,7 @@ from transfer.engines.trials import Trial
 from transfer.features.extractor import FeatureExtractor
 from transfer.features.ray_pool import WorkerPool
 from transfer.features.ray_schedule import Schedule, Work
-from transfer.features.ray_worker import Done, Recipe
+from transfer.features.ray_worker import Done, WorkerSetup
 from transfer.features.units import compact, divide
 from transfer.system.progress import Progress
 
@@ -42,7 +42,7 @@ class RayExtractor(FeatureExtractor):
         }
         calibrated = self.__dict__.get("calibrated")
         return self.workers.put(
-            Recipe(
+            WorkerSetup(
                 folder=str(Path.cwd()),
                 fields=own,
                 calibrated=calibrated and replace(calibrated, lock=None),

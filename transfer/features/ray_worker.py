@@ -18,14 +18,14 @@ from transfer.system.thread_pools import StartedPool
 
 if TYPE_CHECKING:
     from transfer.data.loader import IndexedImages
-    from transfer.engines import Engine, Features, Pixels, Plan
+    from transfer.engines import Engine, FeatureRows, Pixels, Plan
     from transfer.engines.autotune import Choice
     from transfer.engines.trials import Trial
     from transfer.features.extractor import FeatureExtractor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class WorkerSetup:
     """What a worker makes its extractor from."""
 
     folder: str
@@ -85,9 +85,9 @@ class Worker:
 
     def machine(self, plan: Plan) -> str:
         """Return what seconds of this machine depend on."""
-        from transfer.features.forward import made_on
+        from transfer.features.forward import describe_machine
 
-        return made_on(plan)
+        return describe_machine(plan)
 
     def fit_batch(self, recipe: list[Any], plans: list[Plan]) -> dict[Plan, Plan]:
         """Give each plan the largest batch that fits into the memory of this machine."""
@@ -134,10 +134,10 @@ class Worker:
         extractor, engine = self._extractor(recipe), self._engine(recipe, plan)
         bad = BadImages(extractor.bad.root, extractor.bad.rule)
         ids: list[str] = []
-        rows: list[Features] = []
+        rows: list[FeatureRows] = []
         start, shard, failed = now(plan.device), None, None
 
-        def take(batch: list[Any], x_ND: Features) -> None:
+        def take(batch: list[Any], x_ND: FeatureRows) -> None:
             check_finite(x_ND, batch, plan)
             ids.extend(image.id for image in batch)
             rows.append(x_ND)
@@ -166,7 +166,7 @@ class Worker:
 
             from transfer.features.extractor import FeatureExtractor
 
-            found: Recipe = ray.get(reference)
+            found: WorkerSetup = ray.get(reference)
             with contextlib.suppress(OSError):  # then all paths are whole, or images are not found
                 os.chdir(found.folder)
             extractor = FeatureExtractor(pool=self._pool, **found.fields)

@@ -122,7 +122,7 @@ def finish(
     MadeFile
         What `read_finished` reads; that of an earlier run if there is one.
     """
-    if kept := store.made(KIND, declared):
+    if kept := store.find_made(KIND, declared):
         return kept
     checkpoint = Checkpoint(store, declared, training)
     checkpoint.load()

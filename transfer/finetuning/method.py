@@ -21,7 +21,7 @@ from transfer.data.random_splits import SPLITS
 from transfer.engines import Plan
 from transfer.features.extract import Features, Split
 from transfer.features.fill_maps import Tables
-from transfer.features.forward import made_on
+from transfer.features.forward import describe_machine
 from transfer.features.plan import ExtractionPlan
 from transfer.finetuning.adaptation import RATES, choose_trained, list_weights, trained_tensors
 from transfer.finetuning.checkpoints import KIND, finish, read_finished
@@ -186,14 +186,14 @@ class _BlockTrainings:
 
     def is_kept(self, lr: float) -> bool:
         """Return whether an earlier run has trained with this learning rate to the end."""
-        self._kept[lr] = self._store.made(KIND, self._declare(lr))
+        self._kept[lr] = self._store.find_made(KIND, self._declare(lr))
         return self._kept[lr] is not None
 
     def train(self, lr: float, on_progress: Progress, wanted: Sequence[str]) -> _Trained:
         """Train with a learning rate, or take what an earlier run ended in, and compute features of splits."""
         training = self._begin(lr)
         kept = self._kept.get(lr) or finish(
-            training, self._store, self._declare(lr), made_on(self._found.plan), on_progress
+            training, self._store, self._declare(lr), describe_machine(self._found.plan), on_progress
         )
         training.best_tensors, numbers = read_finished(kept.path)
         training.take_best()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from transfer.backbones import sources
 from transfer.features.extract import Split
 from transfer.features.fill import Extraction
-from transfer.features.forward import made_on
+from transfer.features.forward import describe_machine
 from transfer.finetuning.training import Tensors
 from transfer.system import files
 from transfer.system.files import SCHEMA_VERSION
@@ -80,6 +80,6 @@ def declare(found: Extraction, method: str, splits: Sequence[str], **own: Any) -
         "method": method,
         "images": [files.sha256(one.tobytes()) for one in arrays],
         "features": found.table.key,
-        "machine": made_on(found.plan),
+        "machine": describe_machine(found.plan),
         **own,
     }

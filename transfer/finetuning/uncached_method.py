@@ -26,7 +26,7 @@ from transfer.data.random_splits import SPLITS
 from transfer.engines import Engine
 from transfer.features.extract import Features, Split
 from transfer.features.fill import Extraction
-from transfer.features.forward import batches_for, check_finite, made_on
+from transfer.features.forward import batches_for, check_finite, describe_machine
 from transfer.features.plan import ExtractionPlan
 from transfer.finetuning.checkpoints import finish, read_finished
 from transfer.finetuning.trained import TrainedBlocks, declare
@@ -96,7 +96,7 @@ def train_uncached(
         )
         with watch("train"):
             declared = declare(found, UNCACHED, ("train",), protocol=asdict(protocol))
-            kept = finish(training, plan.store, declared, made_on(found.plan), on_progress)
+            kept = finish(training, plan.store, declared, describe_machine(found.plan), on_progress)
             training.take(read_finished(kept.path)[0])
         with watch("extract again"):
             engine = engines.build(
@@ -128,7 +128,7 @@ def _copy_network(found: Extraction, batch: int) -> FromPixels:
     own = weights.preprocessing.size
     network = networks.at_size(weights.network, weights.backbone, found.size, own)
     if found.plan.device == "cpu":  # batch norm takes the statistics of a whole batch: it can't be divided
-        image_bytes = networks.check_size(network, weights.backbone, found.size, own)
+        image_bytes = networks.measure_at_size(network, weights.backbone, found.size, own)
         check_batch(image_bytes, batch, found.size)
     copied = FromPixels(copy.deepcopy(network), weights.normalisation)
     return copied.to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.config import SCORE_NAMES
-from transfer.heads.checks import check_labels, check_rows, check_training, to_numpy
+from transfer.heads.checks import to_numpy, validate_labels, validate_rows, validate_training
 from transfer.heads.grid import Grid, Setting, product
 from transfer.heads.mapped import parts
 from transfer.heads.solutions import ScoredSolution, Solution, ranking, validation_scores
@@ -96,11 +96,11 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
         """
         check_choice("select", self.select, SCORE_NAMES)
         start = time.perf_counter()
-        X, self.classes_, codes_N = check_training(self, X, y, least=self.LEAST_CLASSES)
+        X, self.classes_, codes_N = validate_training(self, X, y, least=self.LEAST_CLASSES)
         self._rows = self._prepare(X, codes_N)
         shared_s = time.perf_counter() - start
-        X_valid = check_rows(self, X_valid)
-        valid = (X_valid, check_labels(y_valid, len(X_valid), self.classes_))
+        X_valid = validate_rows(self, X_valid)
+        valid = (X_valid, validate_labels(y_valid, len(X_valid), self.classes_))
         grid = Grid(self._settings(self._rows), self.SCALES)
         rows: list[ScoredSolution] = []
         new = list(grid.settings)
@@ -205,7 +205,7 @@ class GridSearch(BaseEstimator):  # type: ignore[misc]
             For rows that cannot be used; `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
-        return self._predict_labels(self._models, check_rows(self, X))
+        return self._predict_labels(self._models, validate_rows(self, X))
 
     def _settings(self, rows: Any) -> list[Setting]:
         """Return the settings to begin with: by default all combinations of the axes' values."""

@@ -28,7 +28,9 @@ def to_numpy(values: Any) -> Any:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
 
 
-def check_training(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) -> tuple[Array, Array, Array]:
+def validate_training(
+    estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2
+) -> tuple[Array, Array, Array]:
     """Validate training data.
 
     Parameters
@@ -64,7 +66,7 @@ def check_training(estimator: BaseEstimator, X: Any, y: Any, *, least: int = 2) 
     return X, classes, codes_N
 
 
-def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
+def validate_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
     """Validate rows: to predict, or with `reset` those that decide how many features there are.
 
     Parameters
@@ -86,7 +88,7 @@ def check_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Arra
     return without_subnormals(validate_data(estimator, to_numpy(X), dtype=np.float32, reset=reset))
 
 
-def check_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
+def validate_labels(y_valid: Any, n_rows: int, classes: Array) -> Array:
     """Validate the labels of validation rows.
 
     Parameters

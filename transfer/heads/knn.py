@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads.base import GridSearch
-from transfer.heads.checks import check_rows, check_training
+from transfer.heads.checks import validate_rows, validate_training
 from transfer.heads.grid import Setting
 from transfer.heads.linear import compute_moments
 from transfer.heads.solutions import Solution
@@ -70,7 +70,7 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, self._codes_N = check_training(self, X, y, least=1)
+        X, self.classes_, self._codes_N = validate_training(self, X, y, least=1)
         if X.nbytes > (free := available_bytes()):
             raise UserError(
                 f"nearest neighbours are looked for in memory, where {free / 1e9:.1f} GB are free; features take "
@@ -115,7 +115,7 @@ class KNN(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _neighbours(self, X: Any, k: int) -> Array:
         """Return the classes of the `k` nearest training rows (M, K), the nearest first."""
         check_is_fitted(self)
-        X = check_rows(self, X)
+        X = validate_rows(self, X)
         nearest = NearestNeighbors(n_neighbors=min(k, len(self._x_ND)), algorithm="brute").fit(self._x_ND)
         rows_MK = nearest.kneighbors((X - self._shift_D) / self._scale_D, return_distance=False)
         codes: Array = self._codes_N[rows_MK]

@@ -16,7 +16,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.heads.base import GridSearch
-from transfer.heads.checks import check_rows
+from transfer.heads.checks import validate_rows
 from transfer.heads.grid import Setting
 from transfer.heads.products import multiply_rows
 
@@ -121,7 +121,7 @@ class LinearHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
-        values_MC: Array = multiply_rows(check_rows(self, X), self.coef_) + self.intercept_
+        values_MC: Array = multiply_rows(validate_rows(self, X), self.coef_) + self.intercept_
         return values_MC
 
 

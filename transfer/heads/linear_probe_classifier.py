@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy.typing as npt
 import torch
 
-from transfer.heads.checks import check_training
+from transfer.heads.checks import validate_training
 from transfer.heads.flushing import flushing_threads
 from transfer.heads.linear import SoftmaxHead
 from transfer.heads.training import TrainingRows
@@ -100,7 +100,7 @@ class FineTune(SoftmaxHead):
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = check_training(self, X, y, least=1)
+        X, self.classes_, codes_N = validate_training(self, X, y, least=1)
         n_steps = self.steps if self.steps is not None else self.epochs * math.ceil(len(X) / self.batch_size)
         rows = TrainingRows.prepare(
             X,

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from sklearn.utils import compute_sample_weight
 
 from transfer.heads.base import GridSearch
-from transfer.heads.checks import check_training
+from transfer.heads.checks import validate_training
 from transfer.heads.grid import Setting
 from transfer.heads.linear import SoftmaxHead, predict_layers
-from transfer.heads.multinomial import Rows, fit_layer
+from transfer.heads.multinomial import SpannedRows, fit_layer
 from transfer.heads.solutions import Solution
 from transfer.heads.threads import one_thread_each, pool_of_cores
 
@@ -94,8 +94,8 @@ class LogisticRegressionHead(SoftmaxHead):
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = check_training(self, X, y)
-        rows = Rows.of(X, codes_N, self.C, standardize=self.standardize)
+        X, self.classes_, codes_N = validate_training(self, X, y)
+        rows = SpannedRows.of(X, codes_N, self.C, standardize=self.standardize)
         weight_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
         with one_thread_each():
             layer, self.n_iter_ = fit_layer(
@@ -161,7 +161,7 @@ class LogisticRegressionSearch(GridSearch):
         self.seed = seed
 
     def _prepare(self, X: Array, codes_N: Array) -> PenaltyPath:
-        return PenaltyPath(Rows.of(X, codes_N, min(self.C), standardize=self.standardize), codes_N)
+        return PenaltyPath(SpannedRows.of(X, codes_N, min(self.C), standardize=self.standardize), codes_N)
 
     def _solve(
         self, rows: PenaltyPath, settings: Sequence[Setting], valid: tuple[Array, Array]
@@ -210,7 +210,7 @@ class LogisticRegressionSearch(GridSearch):
 class PenaltyPath:
     """Training rows, and the layers of the settings solved so far."""
 
-    rows: Rows
+    rows: SpannedRows
     codes_N: Array
     layers: list[tuple[Setting, Array]] = field(default_factory=list)
 

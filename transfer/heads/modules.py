@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from transfer.heads.calibration import Calibration
-from transfer.heads.one_vs_one import Machines
+from transfer.heads.one_vs_one import PairMachines
 from transfer.heads.ridge import RidgeHead
 from transfer.heads.svm_classifier import LARGEST_LAYER, SVM
 from transfer.heads.transforms import Affine, Step, TransformedHead
@@ -204,6 +204,6 @@ def _pair_values(svm: SVM) -> nn.Module:
             f"this SVM has {n_pairs:,} pairs of classes over {n_vectors:,} support vectors, too many to export; "
             "give another `method`"
         )
-    machines = Machines(svm.dual_coef_, svm.intercept_, svm.n_support_)
+    machines = PairMachines(svm.dual_coef_, svm.intercept_, svm.n_support_)
     # The vectors as rows of an identity: what `coefficients` returns are then the weights of their kernel values.
     return nn.Sequential(_Kernel(svm), _Layer(machines.coefficients(np.eye(n_vectors)), svm.intercept_))

@@ -36,7 +36,7 @@ MOST_SAMPLED = 8192
 
 
 @dataclass(frozen=True)
-class Rows:
+class SpannedRows:
     """Centred training rows, in orthonormal coordinates if they are few, and what is known of the optimum.
 
     The optimum lies in the span of the rows, since every row's gradient does, and a penalty on squared weights is the
@@ -58,7 +58,7 @@ class Rows:
     """These coordinates, in columns; None: those of `z_NR`."""
 
     @classmethod
-    def of(cls, x_ND: Array, y_N: Array, C: float, *, standardize: bool) -> Rows:
+    def of(cls, x_ND: Array, y_N: Array, C: float, *, standardize: bool) -> SpannedRows:
         """Centre rows, standardise them if asked to, and turn few rows into other coordinates.
 
         Parameters
@@ -124,7 +124,7 @@ def _first_steps(problem: Problem) -> tuple[Array, Array]:
 
 
 def fit_layer(
-    rows: Rows,
+    rows: SpannedRows,
     y_N: Array,
     C: float,
     weight_N: Array,
@@ -180,7 +180,7 @@ def fit_layer(
 
 
 def _precondition(
-    rows: Rows, problem: Problem, pool: Executor, layer_CR: Array, *, again: bool
+    rows: SpannedRows, problem: Problem, pool: Executor, layer_CR: Array, *, again: bool
 ) -> Preconditioner:
     """Return an approximate inverse of the second derivative at a layer, in coordinates chosen `again` or the rows'."""
     y_S, cost_S, n_classes = problem.y_N[rows.sample_S], problem.cost_N[rows.sample_S], len(layer_CR)

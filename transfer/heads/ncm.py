@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from transfer.heads.checks import check_training
+from transfer.heads.checks import validate_training
 from transfer.heads.grid import Setting
 from transfer.heads.linear import Layer, LinearHead, LinearSearch, compute_moments, fold_scale
 from transfer.heads.mapped import parts
@@ -76,7 +76,7 @@ class NearestMean(LinearHead):
             For data or parameters that cannot be used.
         """
         check_choice("metric", self.metric, METRICS)
-        X, self.classes_, codes_N = check_training(self, X, y)
+        X, self.classes_, codes_N = validate_training(self, X, y)
         self.coef_, self.intercept_ = ClassMeans.of(X, codes_N, self.standardize).layer(self.metric)
         return self
 

@@ -25,7 +25,7 @@ LEAST_PACKED_BYTES, MOST_INSIDE = 1 << 24, 0.75
 
 
 @dataclass(frozen=True)
-class Machines:
+class PairMachines:
     """One machine for every pair of classes: a row has a coefficient for each class except its own."""
 
     dual_KN: Array
@@ -73,22 +73,22 @@ class Machines:
         # Without intercepts: those of features of scale 1e18 would swallow the weights.
         return np.concatenate(list(replace(self, intercept_P=np.zeros_like(self.intercept_P)).decide(x_ND.T)))
 
-    def supported(self) -> tuple[Array, Machines]:
+    def supported(self) -> tuple[Array, PairMachines]:
         """Return which rows (N,) have a coefficient, and the machines of these rows alone."""
         support_N: Array = (self.dual_KN != 0).any(axis=0)
         if support_N.all():  # without a copy
             return support_N, self
         ends = np.cumsum(self.counts_C)[:-1]
         counts_C = np.array([part.sum() for part in np.split(support_N, ends)])
-        return support_N, Machines(self.dual_KN[:, support_N], self.intercept_P, counts_C)
+        return support_N, PairMachines(self.dual_KN[:, support_N], self.intercept_P, counts_C)
 
-    def equals(self, other: Machines) -> bool:
+    def equals(self, other: PairMachines) -> bool:
         """Return whether these are the same machines, to the last bit."""
         return np.array_equal(self.intercept_P, other.intercept_P) and np.array_equal(
             self.dual_KN, other.dual_KN
         )
 
-    def packed(self, bounds_C: Array) -> Machines | PackedMachines:
+    def packed(self, bounds_C: Array) -> PairMachines | PackedMachines:
         """Return the machines in less memory, if that is worth it: many coefficients are at their bounds (C,)."""
         if self.dual_KN.nbytes < LEAST_PACKED_BYTES:
             return self
@@ -100,7 +100,7 @@ class Machines:
         ]
         return PackedMachines(rows, bounds_C, self.intercept_P, self.counts_C)
 
-    def whole(self) -> Machines:
+    def whole(self) -> PairMachines:
         """Return the machines as they are; see `PackedMachines`."""
         return self
 
@@ -120,13 +120,13 @@ class PackedMachines:
     intercept_P: Array
     counts_C: Array
 
-    def whole(self) -> Machines:
+    def whole(self) -> PairMachines:
         """Return the machines."""
         dual_KN = np.empty((len(self.rows), self.counts_C.sum()))
         for k, (bits, values) in enumerate(self.rows):  # without a second array of that size
             dual_KN[k] = _at_bounds(k, self.bounds_C, self.counts_C)
             dual_KN[k, np.unpackbits(bits, count=dual_KN.shape[1]).view(bool)] = values
-        return Machines(dual_KN, self.intercept_P, self.counts_C)
+        return PairMachines(dual_KN, self.intercept_P, self.counts_C)
 
 
 def _at_bounds(k: int, bounds_C: Array, counts_C: Array) -> Array:

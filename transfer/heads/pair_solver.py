@@ -18,11 +18,11 @@ import sklearn
 from sklearn.svm import SVC
 from sklearn.utils import compute_class_weight
 
-from transfer.heads.one_vs_one import Machines, PackedMachines
+from transfer.heads.one_vs_one import PackedMachines, PairMachines
 from transfer.heads.threads import pool_of_cores
 
 Array = npt.NDArray[Any]
-AnyMachines = Machines | PackedMachines
+AnyMachines = PairMachines | PackedMachines
 
 # Rows of a class up to which libsvm does not set aside those that it thinks are done: of few rows this
 # takes longer than it saves, and the solutions are the same.
@@ -35,7 +35,7 @@ MANY_CLASSES = 512
 AT_BOUNDS = 1.99
 
 
-def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Machines, float]:
+def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[PairMachines, float]:
     """Return the machines of one setting, and the seconds that libsvm took.
 
     Parameters
@@ -88,7 +88,7 @@ def solve(kernel_NN: Array, y_N: Array, C: float, class_weight: Any) -> tuple[Ma
     groups = groups_of_classes(n_classes)
     with pool_of_cores(len(groups)) as pool:  # libsvm lets go of the interpreter while it solves
         list(pool.map(solve_group, groups))
-    return Machines(dual_KN, intercept_P, counts_C), time.perf_counter() - start
+    return PairMachines(dual_KN, intercept_P, counts_C), time.perf_counter() - start
 
 
 def groups_of_classes(n_classes: int) -> list[Array]:
@@ -113,7 +113,7 @@ def _is_prime(n: int) -> bool:
 
 
 def solve_settings(
-    kernel_NN: Array, y_N: Array, settings: Sequence[tuple[float, Any]], free: list[Machines]
+    kernel_NN: Array, y_N: Array, settings: Sequence[tuple[float, Any]], free: list[PairMachines]
 ) -> list[tuple[AnyMachines, float]]:
     """Return the machines of several C and class weights for one kernel, and the seconds that each setting took.
 
@@ -184,7 +184,7 @@ def _at_bounds(
             continue
         first_KN = np.arange(n_classes - 1)[:, None] >= np.arange(n_rows) // counts_C[0]
         middle_CC = bounds_C[0] * (reach_CC.T - reach_CC) / 2
-        machines = Machines(
+        machines = PairMachines(
             np.where(first_KN, bounds_C[0], -bounds_C[0]), middle_CC[np.triu_indices(n_classes, 1)], counts_C
         )
         yield machines.packed(bounds_C), time.perf_counter() - start

@@ -25,7 +25,7 @@ SAMPLE_ROWS = 8192  # that second moments are taken from
 
 
 @dataclass(frozen=True)
-class Rows:
+class PrimalRows:
     """Training rows, standardised chunk by chunk on the device that computes: `x * scale + shift`."""
 
     X: Array
@@ -35,7 +35,7 @@ class Rows:
     """Memory that was free when they were prepared."""
 
     @classmethod
-    def of(cls, X: Array, standardize: bool, device: str) -> Rows:
+    def of(cls, X: Array, standardize: bool, device: str) -> PrimalRows:
         """Compute the shift and scale of the rows, and move them to the device."""
         zero_D, free_bytes = torch.zeros(X.shape[1], device=device), available_bytes()
         if not standardize:
@@ -71,7 +71,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Machines:
+class PrimalMachines:
     """The task of each machine: one class (`y_N`) against the rest, with the costs of slack on both sides."""
 
     y_N: torch.Tensor
@@ -79,9 +79,9 @@ class Machines:
     own_P: torch.Tensor
     rest_P: torch.Tensor
 
-    def take(self, which_P: torch.Tensor) -> Machines:
+    def take(self, which_P: torch.Tensor) -> PrimalMachines:
         """Return the machines that a mask (P,) selects."""
-        return Machines(self.y_N, self.class_P[which_P], self.own_P[which_P], self.rest_P[which_P])
+        return PrimalMachines(self.y_N, self.class_P[which_P], self.own_P[which_P], self.rest_P[which_P])
 
     def signs(self, rows: slice | torch.Tensor) -> torch.Tensor:
         """Return 1 for rows of a machine's class and -1 for others (B, P)."""
@@ -95,7 +95,7 @@ class Machines:
 class SecondMoments:
     """The mean products of every two features, used to precondition `(1 + weight * it) z = r` for many weights."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: PrimalRows) -> None:
         step = max(1, len(rows.X) // SAMPLE_ROWS)
         sample = replace(rows, X=rows.X[::step])
         products = [(x_BD.T @ x_BD).double() for _, x_BD in sample.chunks()]

@@ -23,7 +23,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 
-from transfer.heads.primal_problem import Hessians, Machines, Rows, SecondMoments
+from transfer.heads.primal_problem import Hessians, PrimalMachines, PrimalRows, SecondMoments
 from transfer.heads.products import multiply_few
 from transfer.system.gpus import resolve_device
 
@@ -76,8 +76,8 @@ def fit(
         own.append(cost_C if len(classes) > 2 else cost_C[:1])
         rest.append(np.full(len(classes), C) if len(classes) > 2 else cost_C[1:])
     n_machines = len(own[0])
-    rows = Rows.of(X, standardize, device)
-    machines = Machines(
+    rows = PrimalRows.of(X, standardize, device)
+    machines = PrimalMachines(
         torch.from_numpy(codes_N).to(device),
         torch.arange(n_machines, device=device).repeat(len(settings)),
         torch.tensor(np.concatenate(own), dtype=torch.float32, device=device),
@@ -105,7 +105,9 @@ def fit(
     return list(zip(*(np.split(part, len(settings)) for part in layers), strict=True))
 
 
-def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Tensor) -> torch.Tensor:
+def solve(
+    rows: PrimalRows, machines: PrimalMachines, second: SecondMoments, w_DP: torch.Tensor
+) -> torch.Tensor:
     """Return weights (D, P) float64 of all machines, from those to begin at; the last row is intercepts."""
     n_machines = len(machines.class_P)
     slack_NP = torch.empty(len(rows.X), n_machines, device=w_DP.device)  # below zero where a row has none
@@ -142,7 +144,7 @@ def solve(rows: Rows, machines: Machines, second: SecondMoments, w_DP: torch.Ten
 
 
 def evaluate(
-    rows: Rows, machines: Machines, w_DP: torch.Tensor, slack_NP: torch.Tensor
+    rows: PrimalRows, machines: PrimalMachines, w_DP: torch.Tensor, slack_NP: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Evaluate the objective and its gradient.
 
@@ -170,8 +172,8 @@ def evaluate(
 
 
 def newton_step(
-    rows: Rows,
-    machines: Machines,
+    rows: PrimalRows,
+    machines: PrimalMachines,
     slope_DP: torch.Tensor,
     slack_NP: torch.Tensor,
     second: SecondMoments,
@@ -233,8 +235,8 @@ def newton_step(
 
 
 def best_length(
-    rows: Rows,
-    machines: Machines,
+    rows: PrimalRows,
+    machines: PrimalMachines,
     w_DP: torch.Tensor,
     step_DP: torch.Tensor,
     slack_NP: torch.Tensor,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from sklearn.utils import compute_sample_weight, gen_batches
 
-from transfer.heads.checks import check_training
+from transfer.heads.checks import validate_training
 from transfer.heads.grid import Setting
 from transfer.heads.linear import Layer, LinearHead, LinearSearch, compute_moments, fold_scale
 from transfer.heads.products import multiply_rows
@@ -78,7 +78,7 @@ class RidgeHead(LinearHead):
         ValueError
             For data or parameters that cannot be used.
         """
-        X, self.classes_, codes_N = check_training(self, X, y)
+        X, self.classes_, codes_N = validate_training(self, X, y)
         cost_N = compute_sample_weight(self.class_weight, self.classes_[codes_N])
         equations = NormalEquations.of(X, codes_N, cost_N, standardize=self.standardize)
         self.coef_, self.intercept_ = equations.solve(self.alpha)

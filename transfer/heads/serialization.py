@@ -135,7 +135,7 @@ def load(path: Path | str) -> Any:
     """
     path = Path(path)
     try:
-        files.opened(path).close()  # a pipe would be waited for
+        files.open_file(path).close()  # a pipe would be waited for
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "null"))
             if not isinstance(about, dict) or about.get("format") != FORMAT:

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from transfer.heads.checks import check_rows, check_training
+from transfer.heads.checks import validate_rows, validate_training
 from transfer.heads.kernels import KERNELS, Gram, kernel_values, rows_that_fit
 from transfer.heads.nystrom import Landmarks, choose_landmarks
 from transfer.heads.one_vs_one import (
-    Machines,
+    PairMachines,
     confidence,
     in_blocks,
     pairs_by_first_class,
@@ -27,7 +27,7 @@ from transfer.heads.one_vs_one import (
 )
 from transfer.heads.pair_solver import solve
 from transfer.heads.products import multiply_rows
-from transfer.heads.svm_rows import Layer, ManyRows
+from transfer.heads.svm_rows import ManyRows, SVMLayer
 from transfer.system.errors import check_choice
 
 Array = npt.NDArray[Any]
@@ -128,7 +128,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data or parameters that cannot be used, and for an RBF kernel on too many rows.
         """
-        X, self.classes_, codes_N = check_training(self, X, y)
+        X, self.classes_, codes_N = validate_training(self, X, y)
         y = self.classes_[codes_N]
         check_choice("kernel", self.kernel, KERNELS)
         for name in FITTED & vars(self).keys():  # of another kernel, from a fit before this one
@@ -210,7 +210,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any) -> Array:
         check_is_fitted(self)
-        x_MD: Array = check_rows(self, X)
+        x_MD: Array = validate_rows(self, X)
         return x_MD
 
     def _decide_layer(self, x_MD: Array) -> Array:
@@ -232,9 +232,9 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         x_MD = (x_MD - self._shift_D) / self._scale_D
         products_MV = multiply_rows(x_MD, self.support_vectors_)
         kernel_MV = kernel_values(self.kernel, self._gamma, products_MV, x_MD, self.support_vectors_)
-        yield from Machines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
+        yield from PairMachines(self.dual_coef_, self.intercept_, self.n_support_).decide(kernel_MV)
 
-    def _take(self, gram: Gram, machines: Machines) -> Self:
+    def _take(self, gram: Gram, machines: PairMachines) -> Self:
         """Set the fitted attributes from these machines."""
         support_N, machines = machines.supported()
         support_VD = gram.x_ND[support_N]
@@ -250,7 +250,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._shift_D, self._scale_D, self._gamma = gram.shift_D, gram.scale_D, gram.gamma(self.gamma)
         return self
 
-    def _take_layer(self, layer: Layer) -> Self:
+    def _take_layer(self, layer: SVMLayer) -> Self:
         """Set the fitted attributes from a layer that `primal_svm` solved."""
         self.intercept_, self.one_vs_rest_ = layer.intercept, len(layer.coef) > 1
         if layer.landmarks is None:

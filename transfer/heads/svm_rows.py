@@ -19,7 +19,7 @@ from transfer.heads import primal_svm
 from transfer.heads.grid import Setting
 from transfer.heads.kernels import KERNELS, Gram
 from transfer.heads.nystrom import Landmarks, NystromRows
-from transfer.heads.one_vs_one import Machines, PackedMachines, in_blocks, vote
+from transfer.heads.one_vs_one import PackedMachines, PairMachines, in_blocks, vote
 from transfer.heads.pair_solver import solve_settings
 from transfer.heads.products import BLOCK_ROWS, multiply_rows
 from transfer.heads.solutions import Solution
@@ -39,7 +39,7 @@ class KernelModel:
     """The machines of a setting, and their kernel."""
 
     kernel: Kernel
-    machines: Machines | PackedMachines
+    machines: PairMachines | PackedMachines
 
 
 class KernelRows:
@@ -52,7 +52,7 @@ class KernelRows:
         self._held: Kernel = LINEAR
         self._values_NN: Array | None = gram.products(gram.x_ND)
         # Of each kernel, the solutions that come near no bound: those of all larger C.
-        self._free: dict[Kernel, list[Machines]] = {}
+        self._free: dict[Kernel, list[PairMachines]] = {}
         self._models: dict[int, KernelModel] = {}
 
     def solve(self, settings: Sequence[Setting]) -> list[Solution]:
@@ -108,7 +108,7 @@ class KernelRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class SVMLayer:
     """The machines of a setting, one class against the rest: of features, or of kernel values with landmarks."""
 
     coef: Array
@@ -153,16 +153,19 @@ class ManyRows:
                 solved[i] = Solution(settings[i], layer, share_s, found)
         return [solved[i] for i in range(len(settings))]
 
-    def _layers(self, kernel: Kernel, costs: Sequence[tuple[float, Any]]) -> list[Layer]:
+    def _layers(self, kernel: Kernel, costs: Sequence[tuple[float, Any]]) -> list[SVMLayer]:
         if kernel == LINEAR:
             return [
-                Layer(*own) for own in primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
+                SVMLayer(*own)
+                for own in primal_svm.fit(self.X, self.y_N, costs, self.standardize, self.device)
             ]
         landmarks, z_NL, root_LL = self._nystrom.features(kernel[1])
         layers = primal_svm.fit(z_NL, self.y_N, costs, False, self.device)
-        return [Layer(coef.astype(np.float64) @ root_LL, intercept, landmarks) for coef, intercept in layers]
+        return [
+            SVMLayer(coef.astype(np.float64) @ root_LL, intercept, landmarks) for coef, intercept in layers
+        ]
 
-    def predict(self, models: Sequence[Layer], X: Array) -> Array:
+    def predict(self, models: Sequence[SVMLayer], X: Array) -> Array:
         """Return class indices (S, M) predicted by each of the layers."""
         codes_SM = np.empty((len(models), len(X)), int)
         for landmarks in {id(model.landmarks): model.landmarks for model in models}.values():

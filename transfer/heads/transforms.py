@@ -18,7 +18,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from transfer.config import check_transform, n_components
-from transfer.heads.checks import check_rows
+from transfer.heads.checks import validate_rows
 from transfer.heads.linear import compute_moments
 from transfer.heads.products import multiply_rows
 from transfer.heads.svm_classifier import LARGEST_LAYER
@@ -131,7 +131,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             For unknown steps, and for more components than these rows have.
         """
         check_transform(self.steps)
-        x_ND = check_rows(self, X, reset=True)
+        x_ND = validate_rows(self, X, reset=True)
         if not fewer:
             self.check(*x_ND.shape)
         self.steps_: list[Step] = []
@@ -161,7 +161,7 @@ class FeatureTransform(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             float32.
         """
         check_is_fitted(self)
-        return apply(self.steps_, check_rows(self, X))
+        return apply(self.steps_, validate_rows(self, X))
 
 
 def find_components(x_ND: Array, count: int) -> Affine:

@@ -37,7 +37,7 @@ def save(out: Path, done: Experiment, on_progress: Progress = silent) -> list[Us
     text = done.result_json.encode()
     failures = []
     with contextlib.suppress(OSError):  # another user's
-        for path in files.abandoned(out):
+        for path in files.list_abandoned(out):
             path.unlink(missing_ok=True)
     steps: dict[str, Callable[[], object]] = {
         RESULT: lambda: files.write(out / RESULT, text),

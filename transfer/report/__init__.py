@@ -16,7 +16,7 @@ from transfer.report.rendering import draw, say
 from transfer.report.tables import tables
 from transfer.report.verdict import headline, verdict
 from transfer.report.wording import describe_options, describe_weights
-from transfer.system.text import escaped
+from transfer.system.text import escape
 
 if TYPE_CHECKING:
     from transfer.report.runs import Run
@@ -117,9 +117,9 @@ def markdown(result: Result) -> str:
     str
     """
     parts = [
-        f"# {escaped(result.data['name'])}",
-        escaped(heading(result)),
-        f"**{escaped(verdict(result))}**",
+        f"# {escape(result.data['name'])}",
+        escape(heading(result)),
+        f"**{escape(verdict(result))}**",
     ]
     parts += [rendering.markdown(table) for table in tables(result)]
     parts += [f"Note: {rendering.markdown_sentence(note)}" for note in _all_notes(result)]

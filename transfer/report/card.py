@@ -9,7 +9,7 @@ from transfer.config import SCORE_NAMES
 from transfer.evaluation.results import Result
 from transfer.report.rendering import Table, markdown
 from transfer.report.wording import DECODED, RESIZED, describe_weights, format_score, format_share
-from transfer.system.text import escaped
+from transfer.system.text import escape
 
 Row = tuple[str, str]
 
@@ -47,9 +47,9 @@ def card(metadata: Mapping[str, str], facts: Sequence[Row], result: Result | Non
         *facts,
     ]
     parts = [
-        f"# Model card: {escaped(metadata['data'] or 'exported model')}",
+        f"# Model card: {escape(metadata['data'] or 'exported model')}",
         markdown(Table("File", ("what", "value"), rows)),
-        f"**Classes**, in their order: {escaped(', '.join(classes))}",
+        f"**Classes**, in their order: {escape(', '.join(classes))}",
     ]
     if result:
         parts += [_data(result), _scores(result, metadata["method"])]
@@ -60,7 +60,7 @@ def _data(result: Result) -> str:
     data = result.data
     counts = ", ".join(f"{part['images']:,} {split}" for split, part in data["splits"].items())
     mark = f"; fingerprint {data['fingerprint']}" if "fingerprint" in data else ""
-    return "**Data**: " + escaped(f"{data['name']}, {counts} images{mark}; run on {result.created}")
+    return "**Data**: " + escape(f"{data['name']}, {counts} images{mark}; run on {result.created}")
 
 
 def _scores(result: Result, method: str) -> str:

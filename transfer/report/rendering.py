@@ -17,7 +17,7 @@ from rich.text import Text
 from transfer.report.progress import Bar, Lines
 from transfer.system.progress import Progress, print_line, silent
 from transfer.system.signals import at_end
-from transfer.system.text import escaped, printable
+from transfer.system.text import escape, printable
 
 # Options and commands in sentences: in backquotes, which a terminal does not show.
 _COMMAND = re.compile(r"`((?:--|transfer )[^`]+)`")
@@ -109,7 +109,7 @@ def without_marks(line: str) -> str:
 def markdown_sentence(line: str) -> str:
     """Return a sentence in Markdown, its commands as code, in which nothing is escaped."""
     return "".join(
-        f"`{printable(part)}`" if is_command else escaped(part) for is_command, part in mark_commands(line)
+        f"`{printable(part)}`" if is_command else escape(part) for is_command, part in mark_commands(line)
     )
 
 
@@ -143,8 +143,8 @@ def _widths(cells: Sequence[Sequence[str]], most: int, *, named: bool) -> list[i
 def markdown(table: Table) -> str:
     """Return a table in Markdown."""
     lines = [
-        "| " + " | ".join(escaped(column.strip()) for column in table.columns) + " |",
+        "| " + " | ".join(escape(column.strip()) for column in table.columns) + " |",
         "|" + "|".join("---:" if column[0] == " " else "---" for column in table.columns) + "|",
-        *("| " + " | ".join(escaped(cell) for cell in row) + " |" for row in table.rows),
+        *("| " + " | ".join(escape(cell) for cell in row) + " |" for row in table.rows),
     ]
-    return f"**{escaped(table.title)}**\n\n" + "\n".join(lines)
+    return f"**{escape(table.title)}**\n\n" + "\n".join(lines)

@@ -82,7 +82,7 @@ def build_network(kept: Kept, method: Method) -> tuple[nn.Module, Normalisation]
 
 def _fit_batch(network: nn.Module, name: str, size: tuple[int, int], batch: int) -> int:
     """Find the largest batch whose forward pass fits into memory; on CUDA that is found by trying."""
-    image_bytes = networks.check_size(network, name, size)
+    image_bytes = networks.measure_at_size(network, name, size)
     remedy = "free memory, or train a model with a smaller `size`"
     return fit_batch(image_bytes, min(batch, BATCH["cpu"]), size, remedy)
 

@@ -29,7 +29,7 @@ from transfer.serving import bundle, predictor
 from transfer.serving.bundle import STAGING, Kept
 from transfer.serving.engine import build_network
 from transfer.serving.exported import Check, Exported
-from transfer.serving.formats import FORMATS, Answer
+from transfer.serving.formats import EXPORTERS, Answer
 from transfer.serving.graph import Classifier, Resize
 from transfer.serving.inputs import ADVICE
 from transfer.serving.predictor import Model
@@ -98,7 +98,7 @@ def export(
     True
     """
     check_choice("format", format, EXPORT_FORMATS)
-    kind, out = FORMATS[format], Path(out)
+    kind, out = EXPORTERS[format], Path(out)
     if missing := [package for package in kind.packages if not installed_version(package)]:
         raise UserError(f"`format='{format}'` needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     kept = bundle.load(Path(folder))
@@ -145,7 +145,7 @@ def export(
 def trace(kept: Kept, model: Model, resize: bool) -> torch.export.ExportedProgram:
     """Trace a whole model for any number of images, and with `resize` any size of them."""
     network, normalisation = build_network(kept, kept.method(model.method))
-    head = build_module(model.head, model.check_calibrated())
+    head = build_module(model.head, model.require_calibration())
     fit = Resize(model.size, model.resizing) if resize else nn.Identity()
     classifier = Classifier(fit, network, normalisation, head).eval()
     # Two images, and another size than the model's: what equals one, or a constant, may be taken for it.

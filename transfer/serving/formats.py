@@ -73,9 +73,9 @@ def _read_onnx(path: Path) -> Answer:
 
 
 def _write_openvino(program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
-    from transfer.engines.openvino import library
+    from transfer.engines.openvino import import_openvino
 
-    ov = library()
+    ov = import_openvino()
     model = ov.convert_model(program)
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
@@ -85,11 +85,11 @@ def _write_openvino(program: torch.export.ExportedProgram, path: Path, metadata:
 
 
 def _read_openvino(path: Path) -> Answer:
-    from transfer.engines.openvino import library
+    from transfer.engines.openvino import import_openvino
 
     # Where a processor multiplies bf16, OpenVINO would take it unasked.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": usable_cores()}
-    compiled = library().Core().compile_model(path, "CPU", options)
+    compiled = import_openvino().Core().compile_model(path, "CPU", options)
 
     def answer(x_N3HW: npt.NDArray[np.uint8]) -> Any:
         found = compiled({INPUT: x_N3HW})
@@ -112,7 +112,7 @@ def _read_torch(path: Path) -> Answer:
     return answer
 
 
-FORMATS = {
+EXPORTERS = {
     "onnx": Format(
         file="model.onnx",
         packages=("onnx", "onnxscript", "onnxruntime"),

@@ -91,7 +91,7 @@ def _as_utf8(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-FORMATS: dict[str, Callable[[IO[bytes], Sequence[str]], _Table]] = {
+TABLE_WRITERS: dict[str, Callable[[IO[bytes], Sequence[str]], _Table]] = {
     ".csv": _Csv,
     ".json": _Json,
     ".parquet": _Parquet,
@@ -106,8 +106,8 @@ def check_path(path: Path) -> None:
     UserError
         For another suffix, a file that a run wrote, and a folder that is not there or can't be written to.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"can't tell the format of {path}; end its name in {', '.join(FORMATS)}")
+    if path.suffix.lower() not in TABLE_WRITERS:
+        raise UserError(f"can't tell the format of {path}; end its name in {', '.join(TABLE_WRITERS)}")
     is_of_run = path.name in OUTPUT_FILES or (path.name == PREDICTIONS and path.with_name(RESULT).exists())
     if is_of_run and path.exists():
         raise UserError(f"{path} is a file of a run; give another `out`")
@@ -148,8 +148,8 @@ def open_table(path: Path, classes: Sequence[str]) -> Iterator[Add]:
         If it can't be written.
     """
     with (
-        files.replaced(path) as file,
-        closing(FORMATS[path.suffix.lower()](file, column_names(classes))) as table,
+        files.replace_file(path) as file,
+        closing(TABLE_WRITERS[path.suffix.lower()](file, column_names(classes))) as table,
     ):
 
         def add(predictions: Iterable[Prediction]) -> None:

@@ -23,7 +23,7 @@ from transfer.data import decode
 from transfer.data.bad_images import BadImages
 from transfer.data.loader import File, Opened
 from transfer.data.resize import STRETCH, Resizing
-from transfer.engines import Engine, Features, Plan
+from transfer.engines import Engine, FeatureRows, Plan
 from transfer.engines.options import check_names
 from transfer.features.forward import batches_for, check_finite
 from transfer.heads import serialization
@@ -116,7 +116,7 @@ class Model:
         if min_confidence:
             self.count_confident(min_confidence)
         if all_classes:
-            self.check_calibrated("`all_classes`")
+            self.require_calibration("`all_classes`")
         files = [replace(one, shift=self.shift, resizing=self.resizing) for one in as_files(images)]
         if bad is None:
             check_paths(files)
@@ -137,12 +137,12 @@ class Model:
 
     def _seen(
         self, files: Sequence[File], pool: ThreadPoolExecutor, bad: BadImages, report: Callable[[int], None]
-    ) -> tuple[list[File], Features]:
+    ) -> tuple[list[File], FeatureRows]:
         """Return the files that can be read, and their features `(N, D)`."""
         readable: list[File] = []
-        rows: list[Features] = []
+        rows: list[FeatureRows] = []
 
-        def take(batch: list[File], x_ND: Features) -> None:
+        def take(batch: list[File], x_ND: FeatureRows) -> None:
             readable.extend(batch)
             rows.append(x_ND)
             report(len(readable))
@@ -170,9 +170,9 @@ class Model:
             For a value outside 0 to 1, and for a model that an earlier version saved.
         """
         check_confidence(min_confidence)
-        return self.check_calibrated("`min_confidence`").count_confident(min_confidence)
+        return self.require_calibration("`min_confidence`").count_confident(min_confidence)
 
-    def check_calibrated(self, instead: str = "") -> Calibration:
+    def require_calibration(self, instead: str = "") -> Calibration:
         """Return the calibration; `UserError` if there is none, with what may be done instead of a new run."""
         if self.calibration is None:
             raise UserError(
@@ -182,7 +182,7 @@ class Model:
         return self.calibration
 
     def _judged(
-        self, files: Sequence[File], x_ND: Features, least: float, all_classes: bool
+        self, files: Sequence[File], x_ND: FeatureRows, least: float, all_classes: bool
     ) -> list[Prediction]:
         if not files:
             return []

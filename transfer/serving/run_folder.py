@@ -12,7 +12,7 @@ from transfer.system import files, schemas
 from transfer.system.errors import UserError
 from transfer.system.remote import path_of
 from transfer.system.run_files import FRONTIER, MODELS, RECORD, RESULT
-from transfer.system.schemas import MAX_BYTES, parsed
+from transfer.system.schemas import MAX_BYTES, parse
 from transfer.system.text import list_first
 from transfer.system.version import __version__
 
@@ -75,7 +75,7 @@ def find_network(path: Path, about: dict[str, Any]) -> str | None:
 def read_parts(folder: Path, *names: str) -> list[dict[str, Any]]:
     """Return parts of the result in a folder that a run wrote to, unchecked; those that can't be read are empty."""
     try:
-        result = parsed(folder / RESULT, "result", MAX_BYTES)
+        result = parse(folder / RESULT, "result", MAX_BYTES)
     except UserError:
         result = {}
     return [part if isinstance(part := result.get(name), dict) else {} for name in names]
@@ -98,7 +98,7 @@ def is_same_run(folder: Path) -> bool:
     A run that is killed while it writes them leaves another folder, and so do two runs at a time.
     """
     try:
-        made_from = parsed(folder / MODELS / RECORD, "model", MAX_BYTES).get("made_from")
+        made_from = parse(folder / MODELS / RECORD, "model", MAX_BYTES).get("made_from")
         expected = made_from.get("result_sha256") if isinstance(made_from, dict) else None
         return expected is None or files.file_sha256(folder / RESULT) == expected
     except (UserError, OSError):  # one of them is not there

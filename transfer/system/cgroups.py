@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def folders(controller: str) -> list[Path]:
+def list_folders(controller: str) -> list[Path]:
     """Return the folders of the groups that may limit this process.
 
     Parameters
@@ -39,7 +39,7 @@ def folders(controller: str) -> list[Path]:
 
 def quota_cores() -> int | None:
     """Return the whole cores that the smallest quota of CPU time allows, at least 1; None without a quota."""
-    quotas = [quota for folder in folders("cpu") if (quota := _quota(folder)) is not None]
+    quotas = [quota for folder in list_folders("cpu") if (quota := _quota(folder)) is not None]
     return max(1, int(min(quotas))) if quotas else None
 
 
@@ -47,7 +47,7 @@ def memory_limit() -> int | None:
     """Return the smallest memory limit in bytes; None without a limit."""
     limits = [
         limit
-        for folder in folders("memory")
+        for folder in list_folders("memory")
         for name in ("memory.max", "memory.limit_in_bytes")
         if (limit := _number(folder / name)) is not None
     ]
@@ -60,7 +60,7 @@ def memory_left() -> int | None:
     Page cache that is not in active use counts as free: the kernel takes it back.
     """
     found = []
-    for folder in folders("memory"):
+    for folder in list_folders("memory"):
         for limit_name, used_name, inactive in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

@@ -39,7 +39,7 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def opened(path: Path) -> BufferedReader:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading.
 
     Anything else is refused before it is read: a read from a pipe without a writer, or from a device, may never end.
@@ -93,7 +93,7 @@ def read(path: Path, max_bytes: int) -> bytes:
         if data is None or len(data) > max_bytes:
             raise Unfit(None, f"larger than {max_bytes:,} bytes", str(path))
         return data
-    with opened(path) as file:
+    with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         # A read takes up as much memory as it asks for, whatever the file holds.
         data = file.read(size + 1) if size <= max_bytes else None
@@ -119,7 +119,7 @@ def file_sha256(path: Path) -> str:
     OSError
         As `opened` does.
     """
-    with opened(path) as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -145,13 +145,13 @@ def stamp(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def sealed(record: dict[str, Any]) -> bytes:
+def seal(record: dict[str, Any]) -> bytes:
     """Return an object as JSON, together with the sha256 of its contents."""
     return json.dumps({**record, SEAL: record_sha256(record)}).encode()
 
 
-def unsealed(data: bytes) -> dict[str, Any]:
-    """Return the object that `sealed` wrote.
+def unseal(data: bytes) -> dict[str, Any]:
+    """Return the object that `seal` wrote.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def record_sha256(record: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def replaced(path: Path) -> Iterator[BufferedWriter]:
+def replace_file(path: Path) -> Iterator[BufferedWriter]:
     """Open a file that is in place, whole, once the block ends: temporary file, fsync, rename, fsync of the folder.
 
     Parameters
@@ -201,7 +201,9 @@ def replaced(path: Path) -> Iterator[BufferedWriter]:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            with contextlib.suppress(OSError):  # a folder that became read-only keeps it: see `abandoned`
+            with contextlib.suppress(
+                OSError
+            ):  # a folder that became read-only keeps it: see `list_abandoned`
                 temporary.unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)
@@ -234,7 +236,7 @@ def write(path: Path, data: bytes | memoryview) -> str:
     UserError
         If it can't be written.
     """
-    with replaced(path) as file:
+    with replace_file(path) as file:
         file.write(data)
     return sha256(data)
 
@@ -247,17 +249,19 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
-def matching(folder: Path, pattern: str = "*") -> list[Path]:
+def list_matching(folder: Path, pattern: str = "*") -> list[Path]:
     """Return the files that match a pattern in a folder, in order; none of one that is deleted at the same time."""
     with contextlib.suppress(FileNotFoundError):
         return sorted(folder.glob(pattern))
     return []
 
 
-def abandoned(folder: Path) -> list[Path]:
+def list_abandoned(folder: Path) -> list[Path]:
     """Return the temporary files in a folder that killed processes left."""
     return [
-        path for path in matching(folder, ".*.tmp") if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)
+        path
+        for path in list_matching(folder, ".*.tmp")
+        if _TEMPORARY.fullmatch(path.name) and is_abandoned(path)
     ]
 
 

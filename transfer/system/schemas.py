@@ -16,7 +16,7 @@ MAX_BYTES = 32_000_000
 MAX_CONTAINERS = 1_000_000
 
 
-def schema(name: str) -> dict[str, Any]:
+def load_schema(name: str) -> dict[str, Any]:
     """Return the JSON Schema of a kind of file, `result`, `curve`, `frontier` or `model`."""
     folder = "serving" if name == "model" else "evaluation"
     text = resources.files("transfer").joinpath(folder, f"{name}.schema.json").read_text("utf-8")
@@ -41,12 +41,12 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     UserError
         If it can't be read, is larger than 32 MB, is not JSON, has another version or violates the schema.
     """
-    record = parsed(path, kind, MAX_BYTES)
-    check(record, schema(kind), path, kind)
+    record = parse(path, kind, MAX_BYTES)
+    check(record, load_schema(kind), path, kind)
     return record
 
 
-def parsed(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
+def parse(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
     """Read a JSON object from a file.
 
     Parameters

@@ -18,12 +18,12 @@ def first_line(error: BaseException) -> str:
     )[0]
 
 
-def line(*cells: str) -> str:
+def join_cells(*cells: str) -> str:
     """Join cells with tabs to one line that other programs can read; tabs within cells are replaced."""
     return "\t".join(printable(cell) for cell in cells)
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Escape all characters that mean something in Markdown or HTML."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!~&" else c for c in printable(text))
 

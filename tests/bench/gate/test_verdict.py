@@ -23,7 +23,7 @@ def verdicts(first: dict[str, float], again: dict[str, float] | None = None) -> 
     def ratios(times: dict[str, float]) -> dict[str, verdict.Ratio]:
         return {name: ratio(logs(value), TOLERANCE) for name, value in times.items()}
 
-    judged = verdict.judged(ratios(first), ratios(again or {}), TOLERANCE)
+    judged = verdict.judge(ratios(first), ratios(again or {}), TOLERANCE)
     return {name: verdict for name, (_, verdict) in judged.items()}
 
 
@@ -51,14 +51,14 @@ def test_interval_is_that_of_the_third_smallest_and_largest() -> None:
 def test_one_disturbed_block_flags_nothing() -> None:
     d = logs(1.0)
     d[4] = math.log(9)
-    assert not verdict.flagged({"a": ratio(d, TOLERANCE)})
+    assert not verdict.flag({"a": ratio(d, TOLERANCE)})
 
 
 def test_one_disturbed_block_hides_nothing() -> None:
     d = logs(1.3)
     d[4] = math.log(0.95)
     others = {f"other {i}": ratio(logs(1.0, seed=i), TOLERANCE) for i in range(12)}
-    assert verdict.flagged({"a": ratio(d, TOLERANCE), **others}) == {"a": SLOWER}
+    assert verdict.flag({"a": ratio(d, TOLERANCE), **others}) == {"a": SLOWER}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_one_disturbed_block_hides_nothing() -> None:
     ],
 )
 def test_holm(p_values: dict[str, float], names: str) -> None:
-    assert verdict.rejected(p_values, alpha=0.01) == set(names)
+    assert verdict.reject(p_values, alpha=0.01) == set(names)
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_false_alarms_at_the_edge_of_the_tolerance_are_as_rare_as_promised() -> 
     alarms = 0
     for _ in range(250):
         ratios = {str(i): ratio(edge + 0.03 * rng.standard_normal(BLOCKS), TOLERANCE) for i in range(3)}
-        alarms += bool(verdict.flagged(ratios))
+        alarms += bool(verdict.flag(ratios))
     assert alarms <= 5
 
 
@@ -98,7 +98,7 @@ def test_how_often_slowness_is_named_is_what_the_documents_say(
     named = 0
     for seed in range(50):
         first, again = (ratio(logs(times, spread=0.03, seed=2 * seed + i), TOLERANCE) for i in (0, 1))
-        judged = verdict.judged({"a": first, **others}, {"a": again}, TOLERANCE)
+        judged = verdict.judge({"a": first, **others}, {"a": again}, TOLERANCE)
         named += judged["a"][1] == SLOWER
     assert least <= named / 50 <= most
 
@@ -108,7 +108,7 @@ def test_within_the_tolerance_is_the_same() -> None:
 
 
 def test_an_interval_that_reaches_beyond_the_tolerance_is_unclear() -> None:
-    judged = verdict.judged({"a": ratio(logs(1.0, spread=0.5), TOLERANCE)}, {}, TOLERANCE)
+    judged = verdict.judge({"a": ratio(logs(1.0, spread=0.5), TOLERANCE)}, {}, TOLERANCE)
     assert judged["a"][1] == UNCLEAR
 
 
@@ -124,13 +124,13 @@ def test_what_the_second_stage_does_not_confirm_is_unclear() -> None:
 
 def test_the_ratio_reported_is_that_of_the_second_stage() -> None:
     again = ratio(logs(1.2, seed=1), TOLERANCE)
-    judged = verdict.judged({"a": ratio(logs(1.3), TOLERANCE)}, {"a": again}, TOLERANCE)
+    judged = verdict.judge({"a": ratio(logs(1.3), TOLERANCE)}, {"a": again}, TOLERANCE)
     assert judged["a"] == (again, SLOWER)
 
 
 @pytest.mark.parametrize(("times", "is_moved"), [(1.0, False), (1.02, False), (1.05, True), (0.95, True)])
 def test_controls_that_move(times: float, is_moved: bool) -> None:
-    assert verdict.moved(ratio(logs(times, spread=0.001), TOLERANCE)) is is_moved
+    assert verdict.has_moved(ratio(logs(times, spread=0.001), TOLERANCE)) is is_moved
 
 
 @pytest.mark.parametrize("benchmarks", [1, 2, 13, 40])

@@ -6,12 +6,12 @@ from bench.reporting import layout
 
 
 def test_columns_are_aligned() -> None:
-    assert layout.aligned([["a", "1"], ["bcd", "23"]], right={1}) == ["a    1", "bcd 23"]
+    assert layout.align([["a", "1"], ["bcd", "23"]], right={1}) == ["a    1", "bcd 23"]
 
 
 def test_sentences_are_wrapped_and_a_path_is_not_torn() -> None:
     path = "/a-folder" * 12
-    lines = layout.wrapped(f"{'word ' * 20}{path}")
+    lines = layout.wrap(f"{'word ' * 20}{path}")
     assert lines[-1] == path
     assert all(len(line) <= layout.WIDTH for line in lines[:-1])
 
@@ -27,7 +27,7 @@ def test_sentences_are_wrapped_and_a_path_is_not_torn() -> None:
     ],
 )
 def test_text_is_cut_after_a_word(text: str, width: int, short: str) -> None:
-    assert layout.shortened(text, width) == short
+    assert layout.shorten(text, width) == short
     assert len(short) <= width
 
 

@@ -12,7 +12,7 @@ from bench.reporting.record import Record
 from bench.reporting.timings import duration, median_s, name_way, ratio
 from tests.bench.samples import OLD_FILES, benchmark, made_up
 
-FILED = record.filed(record.RESULTS)
+FILED = record.load_filed(record.RESULTS)
 RECORDS = [*map(record.load, OLD_FILES), *FILED]
 HOSTILE = "a<b>\n& \"c' </style><script>\x1b[31m"
 

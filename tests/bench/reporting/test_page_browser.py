@@ -16,7 +16,7 @@ pytestmark = browsers.MARKS
 
 @pytest.fixture(scope="module", params=["recorded", "old"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    filed = record.filed(record.RESULTS)
+    filed = record.load_filed(record.RESULTS)
     shown = filed[-1] if request.param == "recorded" else record.load(OLD_FILES[0])
     path = tmp_path_factory.mktemp("page") / "bench.html"
     path.write_text(page.render(shown, filed))

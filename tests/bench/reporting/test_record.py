@@ -31,7 +31,7 @@ def make(tmp_path: Path) -> Callable[..., Record]:
     def make(*benchmarks: dict[str, Any], **more: Any) -> Record:
         path = tmp_path / "benchmarks.json"
         path.write_text(json.dumps(timed(*benchmarks, **more)))
-        return record.made(EXAMPLE, path)
+        return record.make_record(EXAMPLE, path)
 
     return make
 
@@ -160,7 +160,7 @@ def test_a_foreign_benchmark_file_is_reported(tmp_path: Path, key: str) -> None:
     path = tmp_path / "benchmarks.json"
     path.write_text(json.dumps({k: v for k, v in timed().items() if k != key}))
     with pytest.raises(UserError, match=f"it has no {key}"):
-        record.made(EXAMPLE, path)
+        record.make_record(EXAMPLE, path)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_records_are_found_the_oldest_first_among_other_measurements(tmp_path: P
         made = made_up(created=f"2026-11-24T{hour:02}:00:00+00:00")
         written(made, tmp_path / made.machine / f"{name}.json")
     (tmp_path / made.machine / "2026-11-24-rates.json").write_text("no record")
-    assert [found.created[11:13] for found in record.filed(tmp_path)] == ["08", "09", "10"]
+    assert [found.created[11:13] for found in record.load_filed(tmp_path)] == ["08", "09", "10"]
 
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:

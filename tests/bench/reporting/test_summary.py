@@ -12,7 +12,7 @@ from bench.reporting import comparison, record, summary
 from bench.reporting.record import Record
 from tests.bench.samples import OLD_FILES, benchmark, made_up, written
 
-FILED = record.filed(record.RESULTS)
+FILED = record.load_filed(record.RESULTS)
 RECORDS = [*map(record.load, OLD_FILES), *FILED]
 
 

@@ -40,12 +40,12 @@ def test_splits_drawn_again_hold_every_image_once_and_each_class_by_its_share() 
     x_ND = np.arange(len(Y_N), dtype=np.float32)[:, None]
     rows = np.array_split(np.random.default_rng(3).permutation(len(Y_N)), 3)
     splits = {split: Split(x_ND[part], Y_N[part]) for split, part in zip(SPLITS, rows, strict=True)}
-    dealt = weights.redrawn(splits, 0)
+    dealt = weights.redraw_splits(splits, 0)
     assert {split: len(part.y_N) for split, part in dealt.items()} == dict.fromkeys(SPLITS, 25)
     ids_N = np.concatenate([part.x_ND[:, 0] for part in dealt.values()]).astype(int)
     assert sorted(ids_N) == list(range(len(Y_N)))
     assert all((Y_N[part.x_ND[:, 0].astype(int)] == part.y_N).all() for part in dealt.values())
     assert all(np.abs(np.bincount(part.y_N) - np.bincount(Y_N) / 3).max() <= 1 for part in dealt.values())
-    again = weights.redrawn(splits, 0)["test"].x_ND, weights.redrawn(splits, 1)["test"].x_ND
+    again = weights.redraw_splits(splits, 0)["test"].x_ND, weights.redraw_splits(splits, 1)["test"].x_ND
     assert (dealt["test"].x_ND == again[0]).all()
     assert not (dealt["test"].x_ND == again[1]).all()
