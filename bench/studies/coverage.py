@@ -2,7 +2,7 @@
 
 Predictions are drawn from a known truth (`simulated.py`) for the 256 test images of the built-in set, 4 to 59 a class.
 Class counts are fixed, as in a stratified split, or drawn. The truth of macro F1 is its value at the expected counts.
-Of few errors, in classes of one size, the second of two methods makes those of the first and some more.
+In classes of one size, the second of two methods makes the errors of the first and some more.
 `exact_coverage.py` calculates what no interval can do better; `false_alarms.py` counts how often two equally good
 methods are said to differ, by the intervals over repeated splits among others.
 """
@@ -62,13 +62,14 @@ PAIRS = [
 # Scenario, spread of the effects of groups, groups, and whether they are even.
 CASES = list(product(("svm", "good"), (0.3, 1.0), (6, 10, 20), (True, False)))
 # Classes, test images, and the share that a method has wrong; the other one has so many more.
-FEW_ERRORS = [
+EVEN = [
     (2, 60, 0.04),
     (2, 100, 0.02),
     (2, 200, 0.01),
     (4, 100, 0.02),
     (10, 200, 0.05),
     (100, 300, 0.05),
+    (100, 300, 0.3),
 ]
 MORE_ERRORS = 0.03
 MODELS = {True: "fixed", False: "drawn"}
@@ -98,7 +99,7 @@ def main() -> None:
     studies: dict[str, Callable[[int], Iterable[Row]]] = {
         "One method": cover_scores,
         "Difference of two methods": cover_differences,
-        "Few errors": cover_few_errors,
+        "Classes of one size": cover_even,
         "Groups": cover_groups,
         "Difference of two methods over groups": cover_group_differences,
     }
@@ -163,9 +164,9 @@ def cover_differences(runs: int) -> Iterable[Row]:
             yield _row(name, model, "macro F1", f1, true_f1(a_CC) - true_f1(b_CC))
 
 
-def cover_few_errors(runs: int) -> Iterable[Row]:
-    """Yield the coverage of accuracy, macro F1 and their differences where nearly all is right."""
-    for classes, images, error in FEW_ERRORS:
+def cover_even(runs: int) -> Iterable[Row]:
+    """Yield the coverage of accuracy, macro F1 and their differences in classes of one size."""
+    for classes, images, error in EVEN:
         rng, units = np.random.default_rng(4), Units.of(images, None)
         y_RN = np.tile(np.repeat(np.arange(classes), images // classes), (runs, 1))
         a_RN = _replace(y_RN, error, classes, rng)
