@@ -214,11 +214,8 @@ class RunConfig:
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
             path = path_of(self.data)  # a table, or files with images in them, may have a column of groups
-            if (
-                self.groups is None
-                and path.suffix.lower() not in (*TABLES, FEATURES_SUFFIX)
-                and not path.is_dir()
-            ):
+            may_have_groups = path.suffix.lower() in (*TABLES, FEATURES_SUFFIX) or path.is_dir()
+            if self.groups is None and not may_have_groups:
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )

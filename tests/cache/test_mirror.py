@@ -168,13 +168,13 @@ def test_other_objects_are_left_alone(bucket: Bucket, on_machine: Callable[..., 
 
 def test_made_files_and_trials_are_those_of_another_machine(on_machine: Callable[..., Store]) -> None:
     kept = on_machine("one").keep("weights", DECLARED, b"weights", 3.0, "here")
-    found = on_machine("two").made("weights", DECLARED)
+    found = on_machine("two").find_made("weights", DECLARED)
     assert found == kept.__class__(found.path, kept.sha256, 3.0, "here")
     assert found.path.read_bytes() == b"weights"
     on_machine("one").keep_trials(DECLARED, [{"engine": "eager"}])
     on_machine("two").keep_trials(DECLARED, [{"engine": "eager"}, {"engine": "openvino"}])
     assert len(on_machine("one").trials(DECLARED)) == len(on_machine("three").trials(DECLARED)) == 2
-    assert on_machine("three").made("calibrated", DECLARED) is None
+    assert on_machine("three").find_made("calibrated", DECLARED) is None
 
 
 def test_a_copy_of_a_made_file_that_was_cut_is_made_again(
@@ -186,7 +186,7 @@ def test_a_copy_of_a_made_file_that_was_cut_is_made_again(
     store = on_machine("two")
     assert store.find_made("weights", DECLARED) is None
     store.keep("weights", DECLARED, b"weights", 3.0, "here")
-    assert on_machine("three").made("weights", DECLARED) is not None
+    assert on_machine("three").find_made("weights", DECLARED) is not None
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])

@@ -33,7 +33,7 @@ def test_a_file_and_its_card_are_written(out: Path, capsys: pytest.CaptureFixtur
     images = out.parent / "images" / "test"
     words = ["export", str(out), "--format=torch", "--method=fc", "--images", str(images)]
     assert cli.main(words) == 0
-    done = "12 of 12 images get the same label as from transfer predict, probabilities differ by"
+    done = "12 of 12 images get the same label as from the model in fp32, probabilities differ by"
     assert capsys.readouterr().out.startswith(
         f"Written to {out / 'torch'}: model.pt2, MODEL_CARD.md; {done} "
     )

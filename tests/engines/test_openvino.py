@@ -72,3 +72,13 @@ def test_openvinos_telemetry_is_never_loaded() -> None:
         "sys.exit(any(name.startswith('openvino_telemetry') and sys.modules[name] for name in sys.modules))\n"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == 0
+
+
+def test_arguments_of_the_process_are_hidden_and_back_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO takes `--verbose` as its own, and prints on standard output, where a result may be."""
+    arguments = ["transfer", "run", "--json", "--verbose"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(RuntimeError), openvino.no_arguments():
+        assert sys.argv == ["transfer"]
+        raise RuntimeError
+    assert sys.argv is arguments

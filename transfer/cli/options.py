@@ -59,14 +59,14 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         "--weights",
         type=text_argument,
         metavar="W",
-        help="pretrained, embedded, random, or a .safetensors, .pth or .bin file (pretrained)",
+        help="pretrained, embedded, random, or a .safetensors, .pth, .pt or .bin file (pretrained)",
     )
     parser.add_argument(
         "--mean",
         metavar="A,B,C",
-        help="of each channel, 0 to 1, that the weights were trained with (the network's own)",
+        help="mean of each channel (pixels from 0 to 1) that the weights were trained with (the network's own)",
     )
-    parser.add_argument("--std", metavar="A,B,C", help="standard deviation, likewise")
+    parser.add_argument("--std", metavar="A,B,C", help="standard deviation of each channel, likewise")
     parser.add_argument(
         "--channel-order",
         choices=CHOICES["channel_order"],
@@ -103,7 +103,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         "--on",
         metavar="WHERE",
         help="compute features in this process (local), on a Ray cluster (ray: RAY_ADDRESS, else one started here), "
-        "or on that at ray://HOST:PORT (local)",
+        "or on the cluster at ray://HOST:PORT (local)",
     )
     parser.add_argument(
         "--workers",
@@ -122,7 +122,6 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         default=None,
         help="read files again whose path, size, times and inode are as before",
     )
-    add_quiet_option(parser, "; of what is printed the verdict alone")
 
 
 def add_fitting_options(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +136,7 @@ def add_fitting_options(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=int,
         metavar="N",
-        help="of fc-lab and of blocks (10), at least so many of fc (500 steps)",
+        help="of fc-lab, and of blocks (10); fc trains for at least as many, and at least 500 steps",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="rows in a step of fine-tuning (128)")
     parser.add_argument(
@@ -154,7 +153,9 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_method_option(parser: argparse.ArgumentParser) -> None:
     """Add `--method`."""
-    parser.add_argument("--method", metavar="M", help="whose head (the best on the validation split)")
+    parser.add_argument(
+        "--method", metavar="M", help="whose answers (of the best method on the validation split)"
+    )
 
 
 def add_quiet_option(parser: argparse.ArgumentParser, more: str = "") -> None:

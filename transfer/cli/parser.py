@@ -102,7 +102,9 @@ def _add_run(kinds: Any) -> None:
         help="train blocks on K views of each image: itself, and others cropped, mirrored and recoloured (1)",
     )
     run.add_argument(
-        "--max-cache", metavar="SIZE", help="refuse a run whose maps would take more, such as 20GB (the disk)"
+        "--max-cache",
+        metavar="SIZE",
+        help="refuse a run whose maps would take more, such as 20GB (no limit but the disk)",
     )
     run.add_argument(
         "--bn",
@@ -130,14 +132,20 @@ def _add_run(kinds: Any) -> None:
     )
     run.add_argument("--log", choices=("mlflow",), help="log settings, scores, times and the page there too")
     add_json_option(run, "the result")
+    add_quiet_option(run, "; of what is printed the verdict alone")
 
 
 def _add_extract(kinds: Any) -> None:
     extract = add_command(
-        kinds, "extract", commands.extract, "fill the store only", "extract photos --device cuda"
+        kinds,
+        "extract",
+        commands.extract,
+        "compute and keep the features only",
+        "extract photos --device cuda",
     )
     extract.add_argument("data", type=text_argument, metavar="DATA", help=DATA_HELP)
     add_extraction_options(extract)
+    add_quiet_option(extract, " and no summary")
 
 
 def _add_predict(kinds: Any) -> None:
@@ -250,6 +258,7 @@ def _add_curve(kinds: Any) -> None:
     add_extraction_options(curve)
     add_fitting_options(curve)
     add_json_option(curve, "the curve")
+    add_quiet_option(curve, "; of what is printed the sentences alone")
 
 
 def _add_store(kinds: Any) -> None:
@@ -269,16 +278,18 @@ def _add_store(kinds: Any) -> None:
         kinds,
         "prune",
         store_commands.prune_entries,
-        "delete what was chosen and what killed runs left; by default show what that is",
+        "show what would be deleted, which is what was chosen and what killed runs left; --yes deletes it",
         "store prune --older-than 90d --max-size 20GB",
     )
     prune.add_argument(
-        "--older-than", metavar="AGE", help="what was not used for so long, such as 90d or 12h"
+        "--older-than", metavar="AGE", help="entries that were not used for so long, such as 90d or 12h"
     )
     prune.add_argument(
-        "--max-size", metavar="SIZE", help="what was used longest ago beyond a size, such as 20GB"
+        "--max-size",
+        metavar="SIZE",
+        help="entries used longest ago, until the rest takes no more than this, such as 20GB",
     )
-    prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins so")
+    prune.add_argument("--key", action="append", metavar="KEY", help="the entry whose key begins with this")
     prune.add_argument("--yes", action="store_true", help="delete it; never what a running process uses")
     for parser in (lists, verify, prune):
         parser.add_argument(

@@ -77,7 +77,7 @@ def predict(args: argparse.Namespace) -> int:
             print_line(f"{words}; {loaded.count_confident(least)}")
         rate = count / sum(watch.seconds.get("predict", [])) if count else 0.0
         where = f", written to {args.out}" if args.out else ""
-        print_line(f"{count:,} images at {rate:,.1f} images/s{where}")
+        print_line(f"{count:,} image{'' if count == 1 else 's'} at {rate:,.1f} images/s{where}")
     skipped = left_out | bad.skipped
     return report_skipped(skipped, len(skipped))
 

@@ -116,7 +116,8 @@ def convert(network: nn.Module, size: Size, normalisation: Normalisation = IMAGE
             example_input=example,
             trace_kwargs={"check_trace": False},
         )
-        return ov.convert_model(traced, input=[ov.PartialShape([-1, *size, 3])])
+        with no_arguments():
+            return ov.convert_model(traced, input=[ov.PartialShape([-1, *size, 3])])
 
 
 def calibrate(model: Any, batches: Iterable[Pixels]) -> bytes:
@@ -165,6 +166,17 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@contextlib.contextmanager
+def no_arguments() -> Iterator[None]:
+    """Hide the arguments of the process: OpenVINO takes `--verbose` there as its own, and prints on standard output."""
+    before = sys.argv
+    sys.argv = before[:1]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ class Check:
     def __str__(self) -> str:
         images = f"{self.images:,} images{' of noise' if self.of_noise else ''}"
         return (
-            f"{self.equal_labels:,} of {images} get the same label as from transfer predict, "
+            f"{self.equal_labels:,} of {images} get the same label as from the model in fp32, "
             f"probabilities differ by {self.largest_difference:.1e} at most"
         )
 

@@ -73,10 +73,11 @@ def _read_onnx(path: Path) -> Answer:
 
 
 def _write_openvino(program: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
-    from transfer.engines.openvino import import_openvino
+    from transfer.engines.openvino import import_openvino, no_arguments
 
     ov = import_openvino()
-    model = ov.convert_model(program)
+    with no_arguments():
+        model = ov.convert_model(program)
     for output, name in zip(model.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     for name, text in metadata.items():
