@@ -40,7 +40,7 @@ REPEAT_GROUPS = "groups"
 # Files of data by their suffixes: tables of image files, labels and maybe groups; the last three may hold the images.
 TABLES = (".csv", ".tsv", ".parquet", ".arrow", ".tar")
 # Arrays of features and labels.
-FEATURES_SUFFIX = ".npz"
+ARRAYS = ".npz"
 # What the columns of a table are for, and their names unless others are given.
 COLUMNS = ("file", "label", "split", "group", "weight", "features")
 LEAST_DRAWS, MOST_DRAWS = 2, 1000
@@ -214,8 +214,7 @@ class RunConfig:
         if isinstance(self.repeats, str):
             check_choice("repeats", self.repeats, (REPEAT_GROUPS,))
             path = path_of(self.data)  # a table, or files with images in them, may have a column of groups
-            may_have_groups = path.suffix.lower() in (*TABLES, FEATURES_SUFFIX) or path.is_dir()
-            if self.groups is None and not may_have_groups:
+            if self.groups is None and path.suffix.lower() not in (*TABLES, ARRAYS) and not path.is_dir():
                 raise UserError(
                     "`repeats='groups'` needs `groups`; give a regular expression, such as '^\\d{8}'"
                 )

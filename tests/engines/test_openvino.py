@@ -78,7 +78,6 @@ def test_arguments_of_the_process_are_hidden_and_back_afterwards(monkeypatch: py
     """OpenVINO takes `--verbose` as its own, and prints on standard output, where a result may be."""
     arguments = ["transfer", "run", "--json", "--verbose"]
     monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(RuntimeError), openvino.no_arguments():
+    with openvino.no_arguments():
         assert sys.argv == ["transfer"]
-        raise RuntimeError
     assert sys.argv is arguments

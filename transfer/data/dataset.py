@@ -13,7 +13,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from transfer.config import FEATURES_SUFFIX, TABLES
+from transfer.config import ARRAYS, TABLES
 from transfer.data.class_folders import ClassFolders, find_class_folders
 from transfer.data.copies import are_torn, join_groups
 from transfer.data.groups import assign_groups
@@ -134,7 +134,7 @@ def find(root: Path, *, seed: int = 0, groups: str | None = None) -> ImageSet:
     """
     if not root.is_dir():
         what = f"{root} is a file" if root.is_file() else f"no such folder: {root}"
-        wanted = f"a folder of class folders, a table ({', '.join(TABLES)}), features ({FEATURES_SUFFIX}), or lagoon"
+        wanted = f"a folder of class folders, a table ({', '.join(TABLES)}), features ({ARRAYS}), or lagoon"
         raise UserError(f"{what}; give {wanted}")
     found = find_class_folders(root)
     splits = {

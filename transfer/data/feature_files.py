@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.config import FEATURES_SUFFIX
+from transfer.config import ARRAYS
 from transfer.data import feature_arrays, feature_tables
 from transfer.data.arrow_images import open_arrow
 from transfer.data.label_rows import GivenRows, check_rows
@@ -23,9 +23,9 @@ _BLOCK_ROWS = 4096
 
 def holds_features(path: Path, columns: Mapping[str, str]) -> bool:
     """Return whether a file holds features: `.npz`, or Parquet with a column of features or without one of files."""
-    if path.is_dir() or path.suffix.lower() not in (FEATURES_SUFFIX, PARQUET):
+    if path.is_dir() or path.suffix.lower() not in (ARRAYS, PARQUET):
         return False
-    if path.suffix.lower() == FEATURES_SUFFIX:
+    if path.suffix.lower() == ARRAYS:
         return True
     names = open_table(path).names
     if columns.get("features", "features") in names:
@@ -60,7 +60,7 @@ def read_features(
     UserError
         If the file can't be used.
     """
-    if path.suffix.lower() != FEATURES_SUFFIX:
+    if path.suffix.lower() != ARRAYS:
         found = feature_tables.read(path, columns, groups, make_rows)
     elif columns:
         raise UserError(f"`columns` names columns of a table, and {path} has arrays; leave it out")
