@@ -50,7 +50,7 @@ def test_rows_of_one_machine_are_those_of_another(bucket: Bucket, on_machine: Ca
     path = next(table.folder.glob("*.parquet"))
     assert bucket.get(key) == path.read_bytes()
     other = on_machine("two")
-    assert len(other.listed(DECLARED)) == 4
+    assert len(other.list_ids(DECLARED)) == 4
     np.testing.assert_array_equal(other.table(DECLARED).gather(ids[3::-1]), x[3::-1])
     sent = pickle.dumps(on_machine("one"))
     assert on_machine("two").root == pickle.loads(sent).root == other.root != on_machine("one").root

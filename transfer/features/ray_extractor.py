@@ -49,7 +49,7 @@ class RayExtractor(FeatureExtractor):
             )
         )
 
-    def made_on(self, plan: Plan) -> str:
+    def describe_machine(self, plan: Plan) -> str:
         """Return what seconds of a worker depend on; of several kinds of machines, that of one."""
         if plan not in self._machines:
             self._machines[plan] = self.workers.ask("machine", plan)
