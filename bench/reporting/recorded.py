@@ -90,7 +90,7 @@ def page(results: Path) -> str:
 
 
 def newest(filed: Sequence[Record]) -> list[Record]:
-    """Return the newest of the records of each machine, by its name; `load_filed` has the oldest first."""
+    """Return the newest of the records of each machine, by its name; `filed` has the oldest first."""
     found = {one.machine: one for one in filed}
     return [found[machine] for machine in sorted(found)]
 

@@ -2,7 +2,7 @@
 
 The photographs of an image set are made larger, in a temporary folder. Times are of one thread of the processor, from
 bytes to pixels of the input size; every decoder but Pillow that is installed takes part, with Pillow's resizing. Then
-methods are fit_image on features of JPEGs decoded whole and at a reduced scale.
+methods are fitted on features of JPEGs decoded whole and at a reduced scale.
 
 N: images. H, W: height and width in pixels.
 """

@@ -189,7 +189,28 @@ def test_a_class_that_one_method_alone_predicts_wrongly_does_not_blur_the_differ
     low, high = macro_f1_difference(y, a, b, 5, units).ci95
     b[0] = 4
     with_class = macro_f1_difference(y, a, b, 5, units).ci95
-    assert with_class[1] - with_class[0] < 2 * (high - low)
+    assert with_class[1] - with_class[0] < 3 * (high - low)
+
+
+def test_equal_methods_that_predict_a_class_without_images_rarely_differ() -> None:
+    """A single prediction decides whether the class is in the mean of a method."""
+    rng, units = np.random.default_rng(0), Units.of(100, None)
+    y, excluded = np.arange(100) % 2, 0
+    for _ in range(200):
+        a, b = (np.where(rng.random(100) < 0.99, y, 2) for _ in range(2))
+        low, high = macro_f1_difference(y, a, b, 3, units).ci95
+        excluded += not low <= 0 <= high
+    assert excluded <= 10
+
+
+@pytest.mark.parametrize("images", [[0] * 40 + [1], [0] * 41])
+def test_a_class_that_occurs_once_divides_by_nothing(images: list[int]) -> None:
+    y, predicted = np.array(images), np.array([0] * 40 + [1 - images[-1]])
+    units = Units.of(41, None)
+    with np.errstate(all="raise"):
+        one, two = macro_f1_interval(y, predicted, 2, units), macro_f1_difference(y, y, predicted, 2, units)
+    for found in (one, two):
+        assert found.ci95[0] <= found.value <= found.ci95[1]
 
 
 RARELY_RIGHT = np.where(SIZES > 50, 0.98, 0.03)

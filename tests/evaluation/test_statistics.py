@@ -97,7 +97,7 @@ def test_no_difference_is_detectable_over_two_groups_where_it_would_be_more_than
 
 
 def test_a_difference_that_no_test_could_find_is_not_called_detectable() -> None:
-    """With six images or fewer that differ, McNemar's p is never below 0.05; with five groups that of swaps is not."""
+    """With five images or fewer that differ, McNemar's p is never below 0.05; with five groups that of swaps is not."""
     y = np.arange(60) % 2
     a, b = y.copy(), y.copy()
     a[:2] = 1 - a[:2]

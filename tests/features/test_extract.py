@@ -749,13 +749,13 @@ def test_a_share_that_cannot_be_kept_is_lost_alone(
         contention=None,
     )
     store.keep_trials(declared, [asdict(trial)])
-    frozen: Any = SimpleNamespace(store=store, declare_trials=lambda plan: declared)
-    matmul_share._keep(frozen, plan, 0.5)
+    extractor: Any = SimpleNamespace(store=store, declare_trials=lambda plan: declared)
+    matmul_share._keep(extractor, plan, 0.5)
     assert trials.parse_trials(store.trials(declared)) == [replace(trial, share=0.5)]
 
     def full(declared: object, trials: object) -> None:
         raise UserError("can't write the trials: no space left")
 
     monkeypatch.setattr(store, "keep_trials", full)
-    matmul_share._keep(frozen, plan, 0.75)
+    matmul_share._keep(extractor, plan, 0.75)
     assert "no space left" in caplog.text

@@ -94,26 +94,30 @@ def test_the_difference_is_the_paired_one_with_its_interval(runs: list[Run]) -> 
 
 
 @pytest.mark.parametrize(
-    ("ci95", "said"),
+    ("ci95", "p", "said"),
     [
         (
             [0.01, 0.09],
+            0.01,
             "is slower than a and better: +5.0 (+1.0 to +9.0, which excludes 0)",
         ),
-        ([-0.01, 0.11], "is slower than a and perhaps better: +5.0 (-1.0 to +11.0, which includes 0)"),
-        ([-0.09, -0.01], "b is dominated: it is slower than a and worse: -5.0"),
-        ([-0.11, 0.01], "b is dominated: it is slower than a and no better: -5.0"),
-        (None, "is slower than a and its difference has no interval: +5.0 points of macro F1."),
+        ([-0.01, 0.11], 0.1, "is slower than a and perhaps better: +5.0 (-1.0 to +11.0, which includes 0)"),
+        ([-0.09, -0.01], 0.01, "b is dominated: it is slower than a and worse: -5.0"),
+        ([-0.11, 0.01], 0.1, "b is dominated: it is slower than a and no better: -5.0"),
+        ([0.01, 0.09], 0.06, "is slower than a and perhaps better: +5.0 (+1.0 to +9.0, which excludes 0)"),
+        (None, 1, "is slower than a and its difference has no interval: +5.0 points of macro F1."),
     ],
 )
-def test_a_sentence_says_what_the_time_buys(ci95: list[float] | None, said: str, runs: list[Run]) -> None:
+def test_a_sentence_says_what_the_time_buys(
+    ci95: list[float] | None, p: float, said: str, runs: list[Run]
+) -> None:
     behind = ci95 is not None and sum(ci95) < 0
     a, b = scored(runs[0], 0.5), scored(runs[1], 0.45 if behind else 0.55)
     point = Point(
         run=b,
         seconds_per_image=0.1,
         rival=a,
-        difference=ci95 and {"difference": 0.05, "ci95": ci95},
+        difference=ci95 and {"difference": 0.05, "ci95": ci95, "p": p},
         on_frontier=not behind,
     )
     sentence, rule = frontier.sentences([point])

@@ -141,9 +141,8 @@ def list_leftovers(root: Path) -> list[Leftover]:
 
 def _table(folder: Path) -> Entry | None:
     found = [shard for shard, _ in shards.read_headers(folder)]
-    if not shards.list_shards(folder) and not files.list_matching(
-        folder, f"*{SET_ASIDE}"
-    ):  # begun, and then nothing
+    set_aside = files.list_matching(folder, f"*{SET_ASIDE}")
+    if not shards.list_shards(folder) and not set_aside:  # begun, and then nothing
         return None
     declared = (shard.declared for shard in found if folder_name(shard.declared) == folder.name)
     images = sum(shard.shape[0] for shard in found)

@@ -82,10 +82,8 @@ def prune_entries(args: argparse.Namespace) -> int:
         keys=tuple(args.key or ()),
     )
     root = args.store or default_store()
-    going, leftovers = (
-        pruning.choose_entries(inventory.list_entries(root), rule),
-        inventory.list_leftovers(root),
-    )
+    going = pruning.choose_entries(inventory.list_entries(root), rule)
+    leftovers = inventory.list_leftovers(root)
     if going:
         rendering.draw(_entries("What is to go", going), rendering.console())
     for leftover in leftovers:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -168,15 +169,19 @@ def import_openvino() -> Any:
     return openvino
 
 
+_one_at_a_time = threading.Lock()
+
+
 @contextlib.contextmanager
 def no_arguments() -> Iterator[None]:
     """Hide the arguments of the process: OpenVINO takes `--verbose` there as its own, and prints on standard output."""
-    before = sys.argv
-    sys.argv = before[:1]
-    try:
-        yield
-    finally:
-        sys.argv = before
+    with _one_at_a_time:
+        before = sys.argv
+        sys.argv = before[:1]
+        try:
+            yield
+        finally:
+            sys.argv = before
 
 
 @contextlib.contextmanager

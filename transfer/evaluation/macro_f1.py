@@ -35,6 +35,8 @@ class _SmoothedF1:
     change_U: Floats
     true_C: npt.NDArray[np.bool_]
     """Which of these classes have images."""
+    strays_C: Labels
+    """Of all classes, how often one without images is predicted."""
 
     @property
     def bias(self) -> float:
@@ -127,10 +129,21 @@ def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, u
     centre = float(value) - (a.bias - b.bias)
     if units.code_N is not None:
         return symmetric(float(value), centre, variance, units)
+    variance += _entering_variance(a, b)
     n_C = np.bincount(y_N)
     step = units.critical * float(n_C[n_C > 0] @ (only_a_C + only_b_C) / (2 * len(y_N)))
     at_bound = (step**2 + (step**4 + 4 * variance**2) ** 0.5) / 2
     return symmetric(float(value), centre, at_bound, units)
+
+
+def _entering_variance(a: _SmoothedF1, b: _SmoothedF1) -> float:
+    """Return the variance of a difference by classes without images, which are in the mean only if predicted.
+
+    Each method is taken to predict such a class as often as the two do on average, by independent Poisson numbers.
+    """
+    absent_C = np.exp(-(a.strays_C + b.strays_C) / 2)
+    by_one_class = sum((one.f1_C.mean() / len(one.f1_C)) ** 2 for one in (a, b))
+    return float((absent_C * (1 - absent_C)).sum() * by_one_class)
 
 
 def _smooth_f1(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -> _SmoothedF1:
@@ -148,7 +161,7 @@ def _smooth_f1(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -
     f1_C = 2 * hits_C / occurrences_C
     if units.code_N is None:
         # Deleting an image changes its true class and the predicted one alone.
-        without_hit_C = 2 * (hits_C - 1) / (occurrences_C - 2) - f1_C
+        without_hit_C = 2 * (hits_C - 1) / np.maximum(occurrences_C - 2, added) - f1_C
         without_miss_C = 2 * hits_C / (occurrences_C - 1) - f1_C
         change_N = np.where(hit_N, without_hit_C[y_N], without_miss_C[y_N] + without_miss_C[predicted_N])
         change_U = change_N / n_present
@@ -172,4 +185,5 @@ def _smooth_f1(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -
         added=added,
         change_U=change_U,
         true_C=true_C[present_C] > 0,
+        strays_C=np.where(true_C, 0, either_C),
     )

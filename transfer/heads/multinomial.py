@@ -137,7 +137,7 @@ def fit_layer(
 
     Parameters
     ----------
-    rows : Rows
+    rows : SpannedRows
     y_N : (N,) int
         Class indices.
     C : float

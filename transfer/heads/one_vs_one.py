@@ -145,7 +145,7 @@ def in_blocks(
     Parameters
     ----------
     decide : callable
-        From rows to the values of the pairs, as `Machines.decide` yields them.
+        From rows to the values of the pairs, as `PairMachines.decide` yields them.
     rows_MX : (M, X)
         Argument of `decide`.
     n_classes : int
@@ -174,7 +174,7 @@ def vote(values: Iterable[Array], n_classes: int, n_rows: int) -> Array:
     Parameters
     ----------
     values : iterable of (K, M)
-        Values of the pairs, as `Machines.decide` yields them.
+        Values of the pairs, as `PairMachines.decide` yields them.
     n_classes, n_rows : int
 
     Returns

@@ -127,12 +127,12 @@ def solve_settings(
     y_N : (N,)
         Labels; rows of a class are contiguous.
     settings : sequence of (C, class_weight)
-    free : list of Machines
+    free : list of PairMachines
         Such shared solutions of earlier calls; new ones are appended.
 
     Returns
     -------
-    list of (Machines or PackedMachines, float)
+    list of (PairMachines or PackedMachines, float)
     """
     bounds_RC = np.stack([bounds(y_N, *setting) for setting in settings])
     counts_C = np.unique(y_N, return_counts=True)[1]

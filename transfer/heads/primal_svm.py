@@ -150,8 +150,8 @@ def evaluate(
 
     Parameters
     ----------
-    rows : Rows
-    machines : Machines
+    rows : PrimalRows
+    machines : PrimalMachines
     w_DP : (D, P)
         Weights.
     slack_NP : (N, P)
@@ -185,8 +185,8 @@ def newton_step(
 
     Parameters
     ----------
-    rows : Rows
-    machines : Machines
+    rows : PrimalRows
+    machines : PrimalMachines
     slope_DP : (D, P)
         Gradients.
     slack_NP : (N, P)
@@ -249,8 +249,8 @@ def best_length(
 
     Parameters
     ----------
-    rows : Rows
-    machines : Machines
+    rows : PrimalRows
+    machines : PrimalMachines
     w_DP, step_DP : (D, P)
         Weights and steps.
     slack_NP, change_NP : (N, P)

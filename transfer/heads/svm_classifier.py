@@ -223,7 +223,7 @@ class SVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return landmarks.decide(x_MD, [(self.dual_coef_, self.intercept_)])[0]
 
     def _decide_pairs(self, x_MD: Array) -> Iterator[Array]:
-        """Yield the values of the pairs, as `Machines.decide` does."""
+        """Yield the values of the pairs, as `PairMachines.decide` does."""
         if hasattr(self, "coef_"):
             x_DM = x_MD.astype(self.coef_.dtype, copy=False).T
             for _, pairs in pairs_by_first_class(len(self.classes_)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from transfer.evaluation.results import Result
+from transfer.evaluation.results import Result, conclude
 from transfer.report.differences import compare_runs
 from transfer.report.runs import Run, common_and_different
 from transfer.report.same_images import SAME, relate
@@ -137,9 +137,8 @@ def _sentence(one: Point) -> str:
         words, shown = "its difference has no interval", format_points(own, None)
     else:
         low, high = one.difference["ci95"]
-        words = (
-            "worse" if high < 0 else "better" if low > 0 else "no better" if own <= 0 else "perhaps better"
-        )
+        unsure = "no better" if own <= 0 else "perhaps better"
+        words = {"behind": "worse", "ahead": "better"}.get(conclude((low, high), one.difference["p"]), unsure)
         zero = "excludes" if low > 0 or high < 0 else "includes"
         shown = format_points(own, (low, high), f"({{}} to {{}}, which {zero} 0)")
     begin = one.run.name if one.on_frontier else f"{one.run.name} is dominated: it"

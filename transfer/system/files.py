@@ -84,7 +84,7 @@ def read(path: Path, max_bytes: int) -> bytes:
     Raises
     ------
     OSError
-        As `opened` does.
+        As `open_file` does.
     Unfit
         Also if the file has more than `max_bytes` bytes.
     """
@@ -117,7 +117,7 @@ def file_sha256(path: Path) -> str:
     Raises
     ------
     OSError
-        As `opened` does.
+        As `open_file` does.
     """
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -132,7 +132,7 @@ class HashedFile(NamedTuple):
 
 
 def hash_file(path: Path) -> HashedFile:
-    """Compute the sha256 of a file, with the stamp it had before. Raises `OSError` as `opened` does."""
+    """Compute the sha256 of a file, with the stamp it had before. Raises `OSError` as `open_file` does."""
     before = stamp(path)
     return HashedFile(path, file_sha256(path), before)
 
@@ -201,9 +201,8 @@ def replace_file(path: Path) -> Iterator[BufferedWriter]:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            with contextlib.suppress(
-                OSError
-            ):  # a folder that became read-only keeps it: see `list_abandoned`
+            # A folder that became read-only keeps it: see `list_abandoned`.
+            with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)
@@ -218,7 +217,7 @@ def replace_file(path: Path) -> Iterator[BufferedWriter]:
 
 
 def write(path: Path, data: bytes | memoryview) -> str:
-    """Write a file atomically and durably, as `replaced` does.
+    """Write a file atomically and durably, as `replace_file` does.
 
     Parameters
     ----------
