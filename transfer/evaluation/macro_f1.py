@@ -82,7 +82,7 @@ def macro_f1_interval(y_N: Labels, predicted_N: Labels, n_classes: int, units: U
     -------
     Estimate
     """
-    value = float(metrics.macro_f1(metrics.confusion(y_N, predicted_N, n_classes)))
+    value = metrics.score(y_N, predicted_N, n_classes)["macro_f1"]
     smooth = _smooth_f1(y_N, predicted_N, n_classes, units)
     slopes_2C = np.stack([smooth.slope_of_hit_C, smooth.slope_of_miss_C])
     variance = units.jackknife_variance(smooth.change_U) + smooth.added * float((slopes_2C**2).sum())
@@ -118,22 +118,21 @@ def macro_f1_difference(y_N: Labels, a_N: Labels, b_N: Labels, n_classes: int, u
     -------
     Estimate
     """
-    value = metrics.macro_f1(metrics.confusion(y_N, a_N, n_classes)) - metrics.macro_f1(
-        metrics.confusion(y_N, b_N, n_classes)
-    )
+    one, other = (metrics.score(y_N, labels_N, n_classes)["macro_f1"] for labels_N in (a_N, b_N))
+    value = one - other
     a, b = (_smooth_f1(y_N, labels_N, n_classes, units) for labels_N in (a_N, b_N))
     only_a_C = a.slope_of_hit_C[a.true_C] - b.slope_of_miss_C[b.true_C]
     only_b_C = b.slope_of_hit_C[b.true_C] - a.slope_of_miss_C[a.true_C]
     added = ADDED * float((only_a_C**2 + only_b_C**2).mean())
     variance = units.jackknife_variance(a.change_U - b.change_U) + added
-    centre = float(value) - (a.bias - b.bias)
+    centre = value - (a.bias - b.bias)
     if units.code_N is not None:
-        return symmetric(float(value), centre, variance, units)
+        return symmetric(value, centre, variance, units)
     variance += _entering_variance(a, b)
     n_C = np.bincount(y_N)
     step = units.critical * float(n_C[n_C > 0] @ (only_a_C + only_b_C) / (2 * len(y_N)))
     at_bound = (step**2 + (step**4 + 4 * variance**2) ** 0.5) / 2
-    return symmetric(float(value), centre, at_bound, units)
+    return symmetric(value, centre, at_bound, units)
 
 
 def _entering_variance(a: _SmoothedF1, b: _SmoothedF1) -> float:
