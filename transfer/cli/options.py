@@ -48,7 +48,29 @@ def add_command(commands: Any, name: str, call: Any, summary: str, example: str)
 
 def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add what decides how features are computed and images split, by one network or by several."""
-    more = "; several: A,B" if several else ""
+    _add_network_options(parser, "; several: A,B" if several else "")
+    parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
+    parser.add_argument(
+        "--groups",
+        metavar="REGEX|COLUMN",
+        help="on file names, or a column; images that agree in its first group, or whole match, share a split",
+    )
+    _add_machine_options(parser)
+    parser.add_argument(
+        "--store", type=source_argument, metavar="DIR", help="of kept features (the user's cache)"
+    )
+    add_columns_option(parser)
+    add_bad_image_option(parser)
+    parser.add_argument(
+        "--rehash",
+        action="store_true",
+        default=None,
+        help="read files again whose path, size, times and inode are as before",
+    )
+
+
+def _add_network_options(parser: argparse.ArgumentParser, more: str) -> None:
+    """Add which network takes images, and how; `more` ends the help of what may be several."""
     parser.add_argument(
         "--backbone",
         metavar="NAME",
@@ -87,12 +109,10 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         metavar="A,B",
         help="blocks of the network whose outputs are the features, such as layer3,layer4 (what its classifier takes)",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="of splits, weights and batches (0)")
-    parser.add_argument(
-        "--groups",
-        metavar="REGEX|COLUMN",
-        help="on file names, or a column; images that agree in its first group, or whole match, share a split",
-    )
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add where features are computed, and by what."""
     add_engine_options(parser, "measured", "measured, never int8")
     parser.add_argument(
         "--decoder",
@@ -110,17 +130,6 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         type=int,
         metavar="N",
         help="processes of the cluster (one on each GPU, or on each machine without one)",
-    )
-    parser.add_argument(
-        "--store", type=source_argument, metavar="DIR", help="of kept features (the user's cache)"
-    )
-    add_columns_option(parser)
-    add_bad_image_option(parser)
-    parser.add_argument(
-        "--rehash",
-        action="store_true",
-        default=None,
-        help="read files again whose path, size, times and inode are as before",
     )
 
 
