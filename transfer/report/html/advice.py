@@ -21,15 +21,17 @@ NAMED = 5
 # Learning rates are below it.
 MOST_LR = 10
 
+Step = tuple[str, str | None]
+"""A reason, and an option of `transfer run` or a command."""
 
-def advise(result: Result) -> list[tuple[str, str | None]]:
+
+def advise(result: Result) -> list[Step]:
     """Return reasons to act, the most useful first, each with an option of `transfer run`, a command or None."""
-    return list(_steps(result))
+    return [*_on_splits(result), *_on_images(result), *_on_ranges(result), *_on_network(result)]
 
 
-def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
+def _on_splits(result: Result) -> Iterator[Step]:
     data, comparison = result.data, result.comparison
-    best = result.method(comparison["best"])
     groups = data.get("groups") or {}
     if groups.get("suggestion"):
         given = "test" not in data["drawn"]
@@ -49,6 +51,10 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
         )
     if not (comparison.get("repeats") or comparison.get("not_repeated")):
         yield "One split says little about the next one: compare on other splits as well.", "--repeats 10"
+
+
+def _on_images(result: Result) -> Iterator[Step]:
+    data, best = result.data, result.method(result.comparison["best"])
     rows = zip(data["splits"]["train"]["per_class"], best["test"]["per_class"], strict=True)
     poor = sorted(
         (row["recall"], row["class"], train)
@@ -68,6 +74,9 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
             f"{few} classes have fewer than {FEW_IMAGES} test images: a larger test split would say more about them.",
             None,
         )
+
+
+def _on_ranges(result: Result) -> Iterator[Step]:
     for method in result.methods:
         if method.get("at_edge"):
             option = _wider_rates(method) if "lr" in method["at_edge"] else None
@@ -76,6 +85,9 @@ def _steps(result: Result) -> Iterator[tuple[str, str | None]]:
                 f"wider ranges may do better{_and_others(method, result) if option else ''}.",
                 option,
             )
+
+
+def _on_network(result: Result) -> Iterator[Step]:
     if result.backbone["weights"] == "random":
         yield (
             "The network is untrained: trained weights may separate the classes better.",
