@@ -228,4 +228,4 @@ def test_intervals_of_rare_classes_hold_the_truth(recall_C: Floats) -> None:
     # Standard error of a coverage: 1.1 %. A bootstrap within classes covers 82 % for macro F1.
     for name, intervals, value in (("macro F1", one, truth), ("difference", f1, 0), ("accuracy", gain, 0)):
         covered = ((intervals[:, 0] <= value) & (value <= intervals[:, 1])).mean()
-        assert 0.92 < covered <= 0.995, name
+        assert 0.92 < covered < 0.995, name

@@ -57,9 +57,8 @@ def stops(count: int, seed: int, folder: Path) -> Counter[str]:
             met["too late"] += 1
         store = folder / "store"
         held = children.committed(store)
-        entries = (
-            inventory.list_entries(store) if store.is_dir() else []
-        )  # it may be stopped before there is one
+        # It may be stopped before there is one.
+        entries = inventory.list_entries(store) if store.is_dir() else []
         assert [fault for entry in entries for fault in inventory.find_faults(entry)] == []
         children.complete(children.features, folder, store, folder / "after")
         found = json.loads((folder / "after.json").read_text())

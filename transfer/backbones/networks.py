@@ -131,7 +131,7 @@ def at_size(
 def measure_at_size(
     network: nn.Module, name: str, size: tuple[int, int], own: tuple[int, int] = (224, 224)
 ) -> int:
-    """Check that a network can take images of a size, which some transformers can't.
+    """Measure a forward pass of one image of a size, which some transformers can't take.
 
     Parameters
     ----------

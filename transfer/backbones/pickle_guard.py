@@ -53,11 +53,12 @@ class UnsupportedTorch(RuntimeError):
 
 
 def list_names(path: Path) -> frozenset[str]:
-    """Check that a file would not keep `torch.load` busy; what else may be wrong with it is torch's to tell.
+    """List what the pickles of a file name, unless it would keep `torch.load` busy; other faults are torch's to find.
 
     Returns
     -------
-    The full names of the classes and functions that its pickles name.
+    frozenset of str
+        Full names of classes and functions.
 
     Raises
     ------

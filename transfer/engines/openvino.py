@@ -29,6 +29,8 @@ from transfer.engines import FeatureRows, Pixels, Plan, Size
 
 # Images traced while converting; not 1, for which tracing may take a dimension for a constant.
 TRACED = 2
+# The arguments of the process are those of all its threads.
+_one_at_a_time = threading.Lock()
 
 
 def build(
@@ -167,9 +169,6 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
-
-
-_one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager

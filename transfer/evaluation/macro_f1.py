@@ -154,9 +154,8 @@ def _smooth_f1(y_N: Labels, predicted_N: Labels, n_classes: int, units: Units) -
     n_present = int(present_C.sum())
     added = ADDED / n_present
     hits_C = (np.bincount(y_N[hit_N], minlength=n_classes) + added).astype(np.float64)
-    occurrences_C = np.where(
-        present_C, either_C + 4 * added, np.inf
-    )  # of an absent class F1 is 0, and is not used
+    # Of an absent class F1 is 0, and is not used.
+    occurrences_C = np.where(present_C, either_C + 4 * added, np.inf)
     f1_C = 2 * hits_C / occurrences_C
     if units.code_N is None:
         # Deleting an image changes its true class and the predicted one alone.
